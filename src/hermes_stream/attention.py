@@ -1,0 +1,169 @@
+"""The attention that owns the memory: it writes raw keys to streams' caches, reads them, and rotates.
+
+It is registered with transformers under the name ``hermes`` and receives the segments of a packed forward as
+the keyword ``segments``. The model is called without a cache of its own and with all positions 0, so that its
+rotation is the identity; positions are given here. Several streams, of any lengths, share one forward: each
+segment sees its own stream only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention.bias import causal_lower_right
+from transformers import AttentionInterface
+
+from hermes_stream.cache import StreamCache
+from hermes_stream.memory.rope import rotate
+
+ATTENTION_NAME = "hermes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Collects the attention that a guidance prompt pays to what its stream remembers.
+
+    Attributes:
+        mass: softmax weight on each slot of each layer, mean over heads and prompt tokens; filled by a forward.
+        layers: the layers that are read; the others only take part in the forward.
+    """
+
+    mass: Float[Tensor, "layers slots"]
+    layers: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One stream's new tokens in a packed forward.
+
+    Attributes:
+        cache: the stream's memory. Unless the segment is a probe, ``append`` has reserved its slots.
+        embeddings: of the new tokens.
+        positions: of the new tokens, in host memory.
+        probe: given, the segment reads the memory and leaves nothing in it.
+    """
+
+    cache: StreamCache
+    embeddings: Float[Tensor, "tokens hidden"]
+    positions: Int[Tensor, "axes tokens"]
+    probe: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Packed:
+    """What the attention needs of a packed forward: its segments and the rotation of all their tokens."""
+
+    segments: Sequence[Segment]
+    cos: Float[Tensor, "tokens head_dim"]
+    sin: Float[Tensor, "tokens head_dim"]
+
+
+def register() -> None:
+    """Make the attention known to transformers under its name; safe to repeat."""
+    AttentionInterface.register(ATTENTION_NAME, hermes_attention)
+
+
+def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tensor, "tokens hidden"]]:
+    """Run segments of one or several streams through the decoder in one forward.
+
+    Args:
+        decoder: transformers' text model, set to the ``hermes`` attention.
+        segments: at least one; probes may share a stream with each other.
+
+    Returns:
+        The last hidden states of each segment.
+    """
+    layout = segments[0].cache.layout
+    lengths = [len(segment.embeddings) for segment in segments]
+    positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
+    cos, sin = layout.rotary.cos_sin(positions)
+    packed = _Packed(segments=segments, cos=cos.to(layout.dtype), sin=sin.to(layout.dtype))
+    embeddings = torch.cat([segment.embeddings for segment in segments])
+    output = decoder(
+        inputs_embeds=embeddings[None],
+        position_ids=torch.zeros_like(positions[:1]),
+        use_cache=False,
+        packed=packed,
+    )
+    return list(output.last_hidden_state[0].split(lengths))
+
+
+def hermes_attention(
+    module: nn.Module,
+    query: Float[Tensor, "one heads tokens head_dim"],
+    key: Float[Tensor, "one kv_heads tokens head_dim"],
+    value: Float[Tensor, "one kv_heads tokens head_dim"],
+    attention_mask: Tensor | None,  # noqa: ARG001
+    *,
+    scaling: float,
+    packed: _Packed,
+    **_: Any,
+) -> tuple[Float[Tensor, "one tokens heads head_dim"], None]:
+    """Attend each segment to its own stream: what the stream remembers, then itself, causally.
+
+    Queries and keys arrive raw. A segment's keys and values are written to its stream in place; a probe's
+    are dropped after use.
+    """
+    layer_idx: int = module.layer_idx  # type: ignore[assignment]
+    queries, rotated = rotate(query[0], packed.cos, packed.sin), rotate(key[0], packed.cos, packed.sin)
+    outputs: list[Tensor] = []
+    start = 0
+    for segment in packed.segments:
+        slots = slice(start, start + len(segment.embeddings))
+        start = slots.stop
+        if segment.probe is not None:
+            own = rotated[:, slots], value[0, :, slots]
+            outputs.append(_probe(segment, layer_idx, queries[:, slots], *own, scaling=scaling))
+            continue
+        segment.cache.store(
+            layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
+        )
+        outputs.append(_attend(segment.cache, layer_idx, queries[:, slots], scaling=scaling))
+    return torch.cat(outputs, dim=1).transpose(0, 1)[None], None
+
+
+def _attend(
+    cache: StreamCache, layer_idx: int, queries: Float[Tensor, "heads tokens head_dim"], *, scaling: float
+) -> Float[Tensor, "heads tokens head_dim"]:
+    keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
+    count, held = queries.shape[1], keys.shape[1]
+    mask = None if count == 1 else causal_lower_right(count, held)
+    return F.scaled_dot_product_attention(
+        queries[None], keys[None], values[None], attn_mask=mask, scale=scaling, enable_gqa=True
+    )[0]
+
+
+def _probe(
+    segment: Segment,
+    layer_idx: int,
+    queries: Float[Tensor, "heads tokens head_dim"],
+    own_keys: Float[Tensor, "kv_heads tokens head_dim"],
+    own_values: Float[Tensor, "kv_heads tokens head_dim"],
+    *,
+    scaling: float,
+) -> Float[Tensor, "heads tokens head_dim"]:
+    """Attend a guidance prompt to memory and itself; add up the weight on each slot of the memory.
+
+    One group of heads at a time, so that the full matrix of weights never exists.
+    """
+    assert segment.probe is not None
+    keys, values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
+    count, held = queries.shape[1], keys.shape[1]
+    hidden = torch.ones(count, count, dtype=torch.bool, device=queries.device).triu(1)
+    outputs: list[Tensor] = []
+    for head, group in enumerate(queries.chunk(len(keys))):
+        scores = torch.cat(
+            (group @ keys[head].T, (group @ own_keys[head].T).masked_fill(hidden, -torch.inf)), dim=-1
+        )
+        weights = (scores * scaling).softmax(dim=-1, dtype=torch.float32)
+        if layer_idx in segment.probe.layers:
+            segment.probe.mass[layer_idx, :held] += weights[..., :held].sum(dim=(0, 1)) / (len(queries) * count)
+        weights = weights.to(values.dtype)
+        outputs.append(weights[..., :held] @ values[head] + weights[..., held:] @ own_values[head])
+    return torch.cat(outputs)

@@ -1,0 +1,367 @@
+"""One stream's memory: raw keys, values and positions of every layer, in buffers allocated once.
+
+Each layer's slots lie in this order: the text prefix, the visual tokens it still holds, and, while a question
+is being answered, the question and the answer. The contents change in three methods only: ``append`` (with
+``store``, its half that the attention calls layer by layer), ``apply`` and ``rewind``.
+
+The module knows nothing about models and decides nothing: a policy plans, the cache applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hermes_stream.errors import CapacityError
+from hermes_stream.memory.rope import RotaryLayout, next_position, reindex, right_alignment, rotate
+from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.memory.summary import merge_evicted, summary_position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLayout:
+    """The shape that a model gives to every stream's cache.
+
+    Attributes:
+        num_layers: decoder layers.
+        num_kv_heads: key and value heads of a layer.
+        head_dim: width of a head.
+        dtype: of keys and values.
+        device: where the buffers live.
+        rotary: how positions turn keys.
+        max_positions: positions that the model was made for.
+    """
+
+    num_layers: int
+    num_kv_heads: int
+    head_dim: int
+    dtype: torch.dtype
+    device: torch.device
+    rotary: RotaryLayout
+    max_positions: int
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes that one token takes over all layers: raw key, value, and the rotated copy of the key."""
+        return 3 * self.num_layers * self.num_kv_heads * self.head_dim * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisualOrigin:
+    """Where the visual tokens of a chunk come from: one entry per token."""
+
+    frame_numbers: Int[Tensor, " tokens"]
+    pts_seconds: Float[Tensor, " tokens"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A point to rewind to, valid until the next compression."""
+
+    lengths: tuple[int, ...]
+    num_visual: tuple[int, ...]
+    next_position: int
+    next_token_id: int
+    generation: int
+
+
+class StreamCache:
+    """The bounded key-value memory of one stream.
+
+    Keys are stored raw, so that re-indexing is an assignment of integers and a summary key is a plain mean;
+    a rotated copy, refreshed when positions change, is what attention reads.
+
+    Args:
+        layout: the model's shape.
+        capacities: slots of each layer.
+        num_prefix_tokens: the first tokens appended are the prefix, which is never evicted.
+        growable: double full buffers instead of refusing (for policies without a bound).
+
+    Attributes:
+        next_position: the stream's one write clock, the first position that no layer uses.
+        num_compressions: how often tokens were evicted.
+    """
+
+    def __init__(
+        self,
+        layout: CacheLayout,
+        capacities: Sequence[int],
+        *,
+        num_prefix_tokens: int,
+        growable: bool = False,
+    ) -> None:
+        self.layout = layout
+        self.num_prefix_tokens = num_prefix_tokens
+        self.growable = growable
+        self.next_position = 0
+        self.num_compressions = 0
+        self._generation = 0
+        self._next_token_id = 0
+        self._lengths = [0] * layout.num_layers
+        self._num_visual = [0] * layout.num_layers
+        self._allocate(capacities)
+
+    def _allocate(self, capacities: Sequence[int]) -> None:
+        layout = self.layout
+        options = {"dtype": layout.dtype, "device": layout.device}
+        shapes = [(layout.num_kv_heads, capacity, layout.head_dim) for capacity in capacities]
+        self._raw_keys = [torch.zeros(shape, **options) for shape in shapes]
+        self._rotated_keys = [torch.zeros(shape, **options) for shape in shapes]
+        self._values = [torch.zeros(shape, **options) for shape in shapes]
+        slots, device = (layout.num_layers, max(capacities)), layout.device
+        axes = layout.rotary.num_axes
+        self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
+        self._token_ids = torch.full(slots, -1, dtype=torch.long, device=device)
+        self._frame_numbers = torch.full(slots, -1, dtype=torch.long, device=device)
+        self._counts = torch.zeros(slots, dtype=torch.long, device=device)
+        self._pts_seconds = torch.zeros(slots, dtype=torch.float64, device=device)
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """Slots of each layer."""
+        return tuple(keys.shape[1] for keys in self._raw_keys)
+
+    @property
+    def num_visual_tokens(self) -> tuple[int, ...]:
+        """Visual tokens that each layer holds, summaries included."""
+        return tuple(self._num_visual)
+
+    @property
+    def num_tokens(self) -> tuple[int, ...]:
+        """All tokens that each layer holds."""
+        return tuple(self._lengths)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all buffers, used or not."""
+        return sum(tensor.nbytes for tensor in self._tensors())
+
+    def _tensors(self) -> list[Tensor]:
+        books = [self._positions, self._token_ids, self._frame_numbers, self._counts, self._pts_seconds]
+        return [*self._raw_keys, *self._rotated_keys, *self._values, *books]
+
+    def keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return the raw keys that a layer holds (a view)."""
+        return self._raw_keys[layer_idx][:, : self._lengths[layer_idx]]
+
+    def values(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return the values that a layer holds (a view)."""
+        return self._values[layer_idx][:, : self._lengths[layer_idx]]
+
+    def rotated_keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return the keys that a layer holds, turned to their positions (a view)."""
+        return self._rotated_keys[layer_idx][:, : self._lengths[layer_idx]]
+
+    def positions(self, layer_idx: int) -> Int[Tensor, "axes tokens"]:
+        """Return the positions of a layer's prefix and visual tokens (a view)."""
+        end = min(self._lengths[layer_idx], self.num_prefix_tokens + self._num_visual[layer_idx])
+        return self._positions[layer_idx, :, :end]
+
+    def append(self, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin | None = None) -> None:
+        """Reserve the next slots of every layer; the attention fills them with ``store``.
+
+        Args:
+            positions: of the new tokens, in host memory, so that the clock advances without waiting for the
+                device.
+            origin: frames of visual tokens; None for text, which after the prefix is a question or an answer
+                and must be rewound before visual tokens follow.
+
+        Raises:
+            CapacityError: the buffers are full.
+            ValueError: visual tokens would follow a question.
+        """
+        count = positions.shape[1]
+        if origin is not None and self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
+            raise ValueError("visual tokens cannot follow a question; rewind to the mark before it first")
+        self._make_room(count)
+        if origin is not None or self._lengths[0] < self.num_prefix_tokens:
+            self._record(positions, origin)
+        self._lengths = [length + count for length in self._lengths]
+        self.next_position = max(self.next_position, int(positions.max()) + 1)
+        if origin is not None:
+            self._num_visual = [length + count for length in self._num_visual]
+            self._next_token_id += count
+
+    def _make_room(self, count: int) -> None:
+        needed = [length + count for length in self._lengths]
+        if all(n <= capacity for n, capacity in zip(needed, self.capacities, strict=True)):
+            return
+        if not self.growable:
+            raise CapacityError(
+                f"{count} more tokens do not fit: the fullest layer holds {max(self._lengths)} of "
+                f"{max(self.capacities)} slots; ask a shorter question, or give the session more "
+                f"question_tokens or max_new_tokens when it is made"
+            )
+        old = self._tensors()
+        self._allocate([max(2 * capacity, max(needed)) for capacity in self.capacities])
+        for tensor, grown in zip(old, self._tensors(), strict=True):
+            axis = 1 if tensor.dim() == 2 or tensor.dtype.is_floating_point else 2
+            grown.narrow(axis, 0, tensor.shape[axis]).copy_(tensor)
+
+    def _record(self, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin | None) -> None:
+        count, device = positions.shape[1], self._positions.device
+        rows = torch.arange(self.layout.num_layers, device=device)[:, None]
+        slots = torch.tensor(self._lengths, device=device)[:, None] + torch.arange(count, device=device)
+        self._positions[rows, :, slots] = positions.to(device).T
+        if origin is None:
+            return
+        first = self._next_token_id
+        self._token_ids[rows, slots] = torch.arange(first, first + count, device=device)
+        self._frame_numbers[rows, slots] = origin.frame_numbers.to(device)
+        self._pts_seconds[rows, slots] = origin.pts_seconds.to(device)
+        self._counts[rows, slots] = 1
+
+    def store(
+        self,
+        layer_idx: int,
+        *,
+        raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
+        rotated_keys: Float[Tensor, "kv_heads tokens head_dim"],
+        values: Float[Tensor, "kv_heads tokens head_dim"],
+    ) -> None:
+        """Fill the slots that ``append`` reserved last, in one layer."""
+        end = self._lengths[layer_idx]
+        slots = slice(end - raw_keys.shape[1], end)
+        self._raw_keys[layer_idx][:, slots] = raw_keys
+        self._rotated_keys[layer_idx][:, slots] = rotated_keys
+        self._values[layer_idx][:, slots] = values
+
+    def mark(self) -> Mark:
+        """Remember this moment, to rewind to it."""
+        return Mark(
+            lengths=self.num_tokens,
+            num_visual=self.num_visual_tokens,
+            next_position=self.next_position,
+            next_token_id=self._next_token_id,
+            generation=self._generation,
+        )
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget all that was appended since the mark; what was there before is untouched, bit for bit.
+
+        Raises:
+            ValueError: the cache was compressed since the mark.
+        """
+        if mark.generation != self._generation:
+            raise ValueError("this mark is from before a compression; only later marks can be rewound to")
+        self._lengths, self._num_visual = list(mark.lengths), list(mark.num_visual)
+        self.next_position, self._next_token_id = mark.next_position, mark.next_token_id
+
+    def state(self, attention: Float[Tensor, "layers tokens"] | None = None) -> MemoryState:
+        """Return what a policy may see.
+
+        Args:
+            attention: what each layer's guidance prompt pays to its visual tokens.
+        """
+        width = max(self._num_visual)
+        lengths = torch.tensor(self._num_visual, device=self._token_ids.device)
+        absent = torch.arange(width, device=lengths.device) >= lengths[:, None]
+        visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
+        return MemoryState(
+            num_prefix_tokens=self.num_prefix_tokens,
+            token_ids=self._token_ids[:, visual].masked_fill(absent, -1),
+            frame_numbers=self._frame_numbers[:, visual].masked_fill(absent, -1),
+            pts_seconds=self._pts_seconds[:, visual].masked_fill(absent, 0),
+            counts=self._counts[:, visual].masked_fill(absent, 0),
+            protected=torch.zeros_like(absent),
+            attention=attention,
+            num_compressions=self.num_compressions,
+        )
+
+    def apply(self, plan: RetentionPlan) -> None:
+        """Keep what the plan keeps, summarize what it evicts, close the gaps where it says so.
+
+        Raises:
+            ValueError: a question is in the cache, or the plan is for another number of layers.
+        """
+        if self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
+            raise ValueError("the memory cannot be compressed while a question is in it; rewind it first")
+        if len(plan.keep) != self.layout.num_layers:
+            raise ValueError(f"the plan is for {len(plan.keep)} layers, the cache has {self.layout.num_layers}")
+        state = self.state()
+        evicted = _evicted(plan.keep, state)
+        evicts = evicted.any(dim=1)
+        summarizes = plan.summarize & evicts
+        num_kept, num_summaries = (plan.keep >= 0).sum(dim=1).tolist(), summarizes.long().tolist()
+        for layer, keep in enumerate(plan.keep):
+            if num_kept[layer] < self._num_visual[layer]:
+                merged = evicted[layer] if num_summaries[layer] else None
+                self._retain(layer, keep[: num_kept[layer]], merged)
+        self._retain_records(plan.keep, state, evicted, summarizes)
+        self._num_visual = [n + s for n, s in zip(num_kept, num_summaries, strict=True)]
+        self._lengths = [self.num_prefix_tokens + n for n in self._num_visual]
+        self._place(summarizes, dense=plan.reindex)
+        self._generation += 1
+        self.num_compressions += int(evicts.any())
+
+    def _retain(
+        self, layer: int, keep: Int[Tensor, " kept"], merged: Bool[Tensor, " tokens"] | None
+    ) -> None:
+        """Move a layer's kept tokens to the front, and the mean of the merged ones right behind them."""
+        first = self.num_prefix_tokens
+        end = first + len(keep)
+        held = slice(first, first + self._num_visual[layer])
+        raw_keys, values = self._raw_keys[layer], self._values[layer]
+        if merged is not None:
+            token = merge_evicted(raw_keys[:, held], values[:, held], merged[: self._num_visual[layer]])
+        raw_keys[:, first:end] = raw_keys[:, held].index_select(1, keep)
+        values[:, first:end] = values[:, held].index_select(1, keep)
+        if merged is not None:
+            raw_keys[:, end], values[:, end] = token
+
+    def _retain_records(
+        self,
+        keep: Int[Tensor, "layers kept"],
+        state: MemoryState,
+        evicted: Bool[Tensor, "layers tokens"],
+        summarizes: Bool[Tensor, " layers"],
+    ) -> None:
+        """Do to the records what ``_retain`` does to keys and values."""
+        visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + keep.shape[1])
+        source = keep.clamp(min=0) + self.num_prefix_tokens
+        for record in (self._token_ids, self._frame_numbers, self._counts, self._pts_seconds):
+            record[:, visual] = record.gather(1, source)
+        axes = self._positions.shape[1]
+        self._positions[:, :, visual] = self._positions.gather(2, source[:, None].expand(-1, axes, -1))
+        rows = summarizes.nonzero()[:, 0]
+        if not len(rows):
+            return
+        slots = self.num_prefix_tokens + (keep >= 0).sum(dim=1)[rows]
+        self._token_ids[rows, slots] = self._next_token_id
+        self._frame_numbers[rows, slots] = -1
+        self._counts[rows, slots] = (state.counts * evicted).sum(dim=1)[rows]
+        newest = state.pts_seconds.masked_fill(~evicted, -torch.inf).amax(dim=1)
+        self._pts_seconds[rows, slots] = newest[rows]
+        self._next_token_id += 1
+
+    def _place(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
+        """Give summaries their positions, make positions dense if asked, and turn the keys to them."""
+        width = max(self._lengths)
+        lengths = torch.tensor(self._lengths, device=self._positions.device)
+        present = torch.arange(width, device=lengths.device) < lengths[:, None]
+        is_summary = summarizes[:, None] & (torch.arange(width, device=lengths.device) == lengths[:, None] - 1)
+        kept = present & ~is_summary
+        positions = self._positions[:, :, :width]
+        if dense:
+            positions[:, :, : self.num_prefix_tokens] = torch.arange(self.num_prefix_tokens, device=lengths.device)
+            positions.copy_(reindex(positions, self.num_prefix_tokens, kept))
+        summary = summary_position(positions, kept)
+        positions.copy_(torch.where(is_summary[:, None], summary[:, None, None], positions))
+        ends = next_position(positions, present)
+        if dense:
+            positions += right_alignment(ends)[:, None, None]
+        self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
+        for layer, length in enumerate(self._lengths):
+            cos, sin = self.layout.rotary.cos_sin(self._positions[layer, :, :length])
+            self._rotated_keys[layer][:, :length] = rotate(self._raw_keys[layer][:, :length], cos, sin)
+
+
+def _evicted(keep: Int[Tensor, "layers kept"], state: MemoryState) -> Bool[Tensor, "layers tokens"]:
+    """Return which of the visual tokens a plan does not keep."""
+    layers, tokens = state.token_ids.shape
+    kept = torch.zeros(layers, tokens + 1, dtype=torch.bool, device=keep.device)
+    return state.present & ~kept.scatter(1, keep + 1, True)[:, 1:]

@@ -1,0 +1,40 @@
+"""Every error that the package raises on purpose.
+
+::
+
+    HermesError
+    ├── VideoError            a source cannot be opened, decoded or written
+    ├── ModelError            a checkpoint cannot be loaded or used
+    │   └── UnknownFamilyError    its architecture has no adapter
+    ├── DeviceError           a device or dtype that this machine does not have
+    └── CapacityError         more tokens than a stream's buffers or positions hold
+
+A message says what failed, the value got, what is accepted and what to do. A wrong argument of a call is a
+plain ``ValueError``.
+"""
+
+from __future__ import annotations
+
+
+class HermesError(Exception):
+    """Root of the tree; catch it to catch every deliberate failure."""
+
+
+class VideoError(HermesError):
+    """A video cannot be opened, decoded or written; names the file and the reason."""
+
+
+class ModelError(HermesError):
+    """A checkpoint cannot be loaded or used; names the checkpoint and what is missing."""
+
+
+class UnknownFamilyError(ModelError):
+    """The checkpoint's architecture has no adapter; names those that exist."""
+
+
+class DeviceError(HermesError):
+    """The device or dtype asked for is not available here."""
+
+
+class CapacityError(HermesError):
+    """A prompt or chunk does not fit the stream's buffers or the model's positions; gives the numbers."""

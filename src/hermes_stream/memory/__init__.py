@@ -1,0 +1,1 @@
+"""The memory as pure tensor functions: tiers, scores, smoothing, selection, summary and positions."""

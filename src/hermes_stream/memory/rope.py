@@ -1,0 +1,202 @@
+"""Rotary positions: one rotation for 1-D, sectioned and interleaved layouts, and re-indexing.
+
+Keys are stored raw and turned when they are read. The rotation here is pure: a family's
+``attention_scaling`` (YaRN) is already in its queries and keys, because at position 0, where the model
+leaves them, transformers multiplies by ``cos(0) * attention_scaling``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RotaryLayout:
+    """Which frequency turns with which axis of a position.
+
+    Attributes:
+        inv_freq: radians per position of each frequency, float32.
+        axis_of_frequency: axis that each frequency follows; 0 is t (or the only one), 1 is h, 2 is w.
+        num_axes: numbers in a position: 1, or 3 for M-RoPE.
+    """
+
+    inv_freq: Float[Tensor, " frequencies"]
+    axis_of_frequency: Int[Tensor, " frequencies"]
+    num_axes: int
+
+    @classmethod
+    def one_axis(cls, inv_freq: Float[Tensor, " frequencies"]) -> RotaryLayout:
+        """Turn every frequency with the one position (LLaVA-OneVision, Qwen2)."""
+        axis = torch.zeros(len(inv_freq), dtype=torch.long, device=inv_freq.device)
+        return cls(inv_freq=inv_freq.float(), axis_of_frequency=axis, num_axes=1)
+
+    @classmethod
+    def sectioned(cls, inv_freq: Float[Tensor, " frequencies"], sections: Sequence[int]) -> RotaryLayout:
+        """Give each axis one block of frequencies: t first, then h, then w (Qwen2.5-VL).
+
+        Args:
+            inv_freq: radians per position of each frequency.
+            sections: frequencies of each axis, summing to all of them, such as (16, 24, 24).
+
+        Raises:
+            ValueError: the sections do not sum to the number of frequencies.
+        """
+        _check_sections(inv_freq, sections)
+        axes = torch.arange(len(sections), device=inv_freq.device)
+        axis = axes.repeat_interleave(torch.tensor(sections, device=inv_freq.device))
+        return cls(inv_freq=inv_freq.float(), axis_of_frequency=axis, num_axes=len(sections))
+
+    @classmethod
+    def interleaved(cls, inv_freq: Float[Tensor, " frequencies"], sections: Sequence[int]) -> RotaryLayout:
+        """Deal frequencies in turn, t h w t h w, until an axis has its number; t takes the rest (Qwen3-VL).
+
+        Args:
+            inv_freq: radians per position of each frequency.
+            sections: frequencies of each axis, summing to all of them, such as (24, 20, 20).
+
+        Raises:
+            ValueError: the sections do not sum to the number of frequencies.
+        """
+        _check_sections(inv_freq, sections)
+        axis = torch.zeros(len(inv_freq), dtype=torch.long, device=inv_freq.device)
+        for turn in range(1, len(sections)):
+            axis[turn : len(sections) * sections[turn] : len(sections)] = turn
+        return cls(inv_freq=inv_freq.float(), axis_of_frequency=axis, num_axes=len(sections))
+
+    def to(self, device: torch.device | str) -> RotaryLayout:
+        """Return the layout on another device."""
+        return replace(
+            self, inv_freq=self.inv_freq.to(device), axis_of_frequency=self.axis_of_frequency.to(device)
+        )
+
+    def cos_sin(
+        self, positions: Num[Tensor, "*batch axes tokens"]
+    ) -> tuple[Float[Tensor, "*batch tokens head_dim"], Float[Tensor, "*batch tokens head_dim"]]:
+        """Return cosine and sine of every angle in float32: position[axis] * inv_freq, both halves alike."""
+        angles = positions.float().mT[..., self.axis_of_frequency] * self.inv_freq
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat((cos, cos), dim=-1), torch.cat((sin, sin), dim=-1)
+
+
+def _check_sections(inv_freq: Float[Tensor, " frequencies"], sections: Sequence[int]) -> None:
+    if sum(sections) != len(inv_freq):
+        raise ValueError(
+            f"sections {tuple(sections)} sum to {sum(sections)}; "
+            f"they must sum to the {len(inv_freq)} frequencies"
+        )
+
+
+def _rotate_half(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((-second, first), dim=-1)
+
+
+def rotate(
+    x: Float[Tensor, "... tokens head_dim"],
+    cos: Float[Tensor, "... tokens head_dim"],
+    sin: Float[Tensor, "... tokens head_dim"],
+) -> Float[Tensor, "... tokens head_dim"]:
+    """Turn queries or raw keys to their positions, bit for bit as transformers does it.
+
+    Args:
+        x: queries or raw keys.
+        cos: from ``RotaryLayout.cos_sin``; cast to the dtype of ``x`` first, as transformers does.
+        sin: likewise.
+
+    Returns:
+        Rotated ``x``, in its dtype.
+    """
+    return x * cos.to(x.dtype) + _rotate_half(x) * sin.to(x.dtype)
+
+
+def unrotate(
+    x: Float[Tensor, "... tokens head_dim"],
+    cos: Float[Tensor, "... tokens head_dim"],
+    sin: Float[Tensor, "... tokens head_dim"],
+) -> Float[Tensor, "... tokens head_dim"]:
+    """Turn keys back to raw keys: the inverse of ``rotate``, exact up to rounding."""
+    return rotate(x, cos, -sin)
+
+
+def dense_positions(
+    positions: Num[Tensor, "*layers axes tokens"],
+    offset: int,
+    present: Bool[Tensor, "*layers tokens"] | None = None,
+) -> Num[Tensor, "*layers axes tokens"]:
+    """Close the gaps: offset + dense rank, for each axis on its own; equal positions share a rank.
+
+    Args:
+        positions: positions of the kept video tokens.
+        offset: position of the first one, the length of the prefix.
+        present: True where there is a token; None where there is no padding.
+
+    Returns:
+        Dense positions in the dtype of ``positions``, 0 on padding.
+
+    Paper: sec. 3.3; app. E
+    """
+    if present is None:
+        present = torch.ones_like(positions[..., 0, :], dtype=torch.bool)
+    absent = ~present[..., None, :].expand_as(positions)
+    limits = torch.finfo(positions.dtype) if positions.is_floating_point() else torch.iinfo(positions.dtype)
+    ordered, order = positions.masked_fill(absent, limits.max).sort(dim=-1)
+    is_new = torch.zeros_like(ordered)
+    is_new[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    rank = torch.zeros_like(ordered).scatter(-1, order, is_new.cumsum(dim=-1))
+    return (rank + offset).masked_fill(absent, 0)
+
+
+def reindex(
+    positions: Num[Tensor, "*layers axes tokens"],
+    num_prefix_tokens: int,
+    present: Bool[Tensor, "*layers tokens"] | None = None,
+) -> Num[Tensor, "*layers axes tokens"]:
+    """Keep the prefix where it is and make the video behind it dense.
+
+    Args:
+        positions: positions of prefix and kept video tokens.
+        num_prefix_tokens: how many of them are prefix.
+        present: True where there is a token; None where there is no padding.
+
+    Returns:
+        New positions, in the dtype of ``positions``, 0 on padding.
+
+    Paper: sec. 3.3; app. E
+    """
+    prefix, video = positions[..., :num_prefix_tokens], positions[..., num_prefix_tokens:]
+    video_present = None if present is None else present[..., num_prefix_tokens:]
+    return torch.cat((prefix, dense_positions(video, num_prefix_tokens, video_present)), dim=-1)
+
+
+def next_position(
+    positions: Num[Tensor, "*layers axes tokens"], present: Bool[Tensor, "*layers tokens"]
+) -> Num[Tensor, "*layers"]:
+    """Return the first free position of each layer: (max over all axes and tokens) + 1, 0 where empty.
+
+    Args:
+        positions: positions of the tokens that a layer holds, at least 0; may include the prefix.
+        present: True where there is a token.
+    """
+    occupied = positions.masked_fill(~present[..., None, :], -1).flatten(-2)
+    return F.pad(occupied, (1, 0), value=-1).amax(dim=-1) + 1
+
+
+def right_alignment(next_positions: Num[Tensor, " layers"]) -> Num[Tensor, " layers"]:
+    """Return what to add to all positions of each layer, so that all layers end at one common "now".
+
+    One constant per layer, the same on all axes and for prefix and video alike: only differences of
+    positions matter to attention, so no logit changes.
+
+    Args:
+        next_positions: first free position of each layer.
+
+    Returns:
+        Shift of each layer, at least 0; 0 in the layer that reaches furthest.
+    """
+    return next_positions.max() - next_positions

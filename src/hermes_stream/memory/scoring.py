@@ -1,0 +1,81 @@
+"""Importance of every token in every layer: attention, recency and their mixture."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+EPSILON = 1e-6
+
+
+def minmax(
+    values: Float[Tensor, "layers tokens"], present: Bool[Tensor, "layers tokens"]
+) -> Float[Tensor, "layers tokens"]:
+    """Scale each layer's values to [0, 1): (x - min) / (max - min + 1e-6) over the tokens it holds.
+
+    Args:
+        values: any finite numbers; what padding holds does not matter.
+        present: True where there is a token.
+
+    Returns:
+        Scaled values, 0 on padding and where all tokens are equal.
+
+    Paper: sec. 3.1, normalisation
+    """
+    if values.shape[1] == 0:
+        return values
+    low = values.masked_fill(~present, torch.inf).amin(dim=1, keepdim=True)
+    high = values.masked_fill(~present, -torch.inf).amax(dim=1, keepdim=True)
+    return ((values - low) / (high - low + EPSILON)).masked_fill(~present, 0)
+
+
+def recency(
+    present: Bool[Tensor, "layers tokens"], decay: Float[Tensor, " layers"]
+) -> Float[Tensor, "layers tokens"]:
+    """Forget exponentially: exp(-k dt), dt growing from 0 at the newest token to 1 at the oldest.
+
+    Args:
+        present: True where there is a token; padding is on the right.
+        decay: k of each layer, at least 0; the oldest token scores exp(-k).
+
+    Returns:
+        Recency in (0, 1], 0 on padding.
+
+    Paper: sec. 3.1, eq. 1
+    Differs: the paper's dt is T-1-i tokens; the released code, and we, divide it by max(T-1, 1), because
+        the k it uses (20) would forget everything after one token.
+    """
+    num_tokens = present.sum(dim=1, keepdim=True)
+    index = torch.arange(present.shape[1], device=present.device)
+    distance = (num_tokens - 1 - index) / (num_tokens - 1).clamp(min=1)
+    return torch.exp(-decay[:, None] * distance).masked_fill(~present, 0)
+
+
+def importance(
+    attention: Float[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"],
+    *,
+    decay: Float[Tensor, " layers"],
+    recency_weight: Float[Tensor, " layers"],
+) -> Float[Tensor, "layers tokens"]:
+    """Mix normalised attention A and normalised recency R: S = (1 - w) A + w R.
+
+    Sensory memory is the end w = 1 (eq. 1), long-term memory the end w = 0 (eq. 2).
+
+    Args:
+        attention: softmax weight that the layer's guidance prompt pays to each token, at least 0.
+        present: True where there is a token; padding is on the right.
+        decay: k of each layer, at least 0.
+        recency_weight: w of each layer, in [0, 1].
+
+    Returns:
+        Scores in [0, 1), float32, 0 on padding.
+
+    Paper: sec. 3.1, eqs. 1, 2 and 4
+    Differs: eqs. 1 and 2 show no normalisation; the released code, and we, normalise in every tier.
+    """
+    weight = recency_weight[:, None]
+    attention_part = minmax(attention.float(), present)
+    recency_part = minmax(recency(present, decay), present)
+    return (1 - weight) * attention_part + weight * recency_part

@@ -1,0 +1,116 @@
+"""Which tokens each layer keeps: its budget, the best tokens within it, and gathering them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+
+def layer_budgets(weights: Sequence[float], budget_tokens: int) -> tuple[int, ...]:
+    """Divide ``len(weights) * budget_tokens`` among layers by weight, by the largest remainder.
+
+    Ties go to the shallower layer. A layer that would get nothing takes one token from the richest.
+
+    Args:
+        weights: one positive weight per layer; only their ratios count.
+        budget_tokens: mean budget of a layer, at least 1.
+
+    Returns:
+        Tokens of each layer, at least 1, summing exactly to ``len(weights) * budget_tokens``.
+
+    Paper: tab. 5
+    """
+    total = len(weights) * budget_tokens
+    # As written in decimal, so that equal remainders are equal: 0.7 is 7/10 here.
+    exact = [Fraction(str(weight)) for weight in weights]
+    scale = total / sum(exact)
+    shares = [weight * scale for weight in exact]
+    budgets = [int(share) for share in shares]
+    by_remainder = sorted(range(len(weights)), key=lambda layer: budgets[layer] - shares[layer])
+    for layer in by_remainder[: total - sum(budgets)]:
+        budgets[layer] += 1
+    for layer, budget in enumerate(budgets):
+        if budget == 0:
+            budgets[budgets.index(max(budgets))] -= 1
+            budgets[layer] = 1
+    return tuple(budgets)
+
+
+def select(
+    scores: Float[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"],
+    budgets: Int[Tensor, " layers"],
+    *,
+    protected: Bool[Tensor, "layers tokens"],
+    preferred: Bool[Tensor, "layers tokens"] | None = None,
+) -> Int[Tensor, "layers kept"]:
+    """Keep the best tokens of each layer, as many as its budget allows.
+
+    Protected tokens come first, then preferred ones, then the rest, each by falling score; at equal score
+    the lower index wins.
+
+    Args:
+        scores: importance; what padding holds does not matter.
+        present: True where there is a token.
+        budgets: tokens that each layer may keep, at least 0.
+        protected: tokens that always stay. A layer with more of them than budget keeps them all and
+            nothing else: it alone exceeds its budget.
+        preferred: tokens that stay before others as long as the budget lasts.
+
+    Returns:
+        Physical indices, ascending, padded on the right with -1.
+
+    Paper: sec. 3.2, eq. 6
+    """
+    protected = protected & present
+    others_last = torch.where(present, 2, 3)
+    if preferred is not None:
+        others_last = torch.where(preferred & present, 1, others_last)
+    group = torch.where(protected, 0, others_last)
+    by_score = scores.argsort(dim=1, descending=True, stable=True)
+    order = by_score.gather(1, group.gather(1, by_score).argsort(dim=1, stable=True))
+    rank = order.argsort(dim=1)
+    allowed = budgets.maximum(protected.sum(dim=1))
+    return indices_of((rank < allowed[:, None]) & present)
+
+
+def indices_of(kept: Bool[Tensor, "layers tokens"]) -> Int[Tensor, "layers kept"]:
+    """List the True places of each row, ascending, padded on the right with -1 to the longest row."""
+    num_kept = kept.sum(dim=1, keepdim=True)
+    width = int(num_kept.max())
+    indices = kept.int().argsort(dim=1, descending=True, stable=True)[:, :width]
+    column = torch.arange(width, device=kept.device)
+    return indices.masked_fill(column >= num_kept, -1)
+
+
+def evicted_mask(
+    keep: Int[Tensor, "*layers kept"], present: Bool[Tensor, "*layers tokens"]
+) -> Bool[Tensor, "*layers tokens"]:
+    """Tell which tokens a plan does not keep.
+
+    Args:
+        keep: physical indices, -1 is padding.
+        present: True where there is a token.
+
+    Returns:
+        True where a token leaves, False where it stays and on padding.
+    """
+    num_tokens = present.shape[-1]
+    kept = torch.zeros(*present.shape[:-1], num_tokens + 1, dtype=torch.bool, device=present.device)
+    kept = kept.scatter(-1, torch.where(keep >= 0, keep, num_tokens), True)
+    return present & ~kept[..., :num_tokens]
+
+
+def take_tokens(
+    per_token: Shaped[Tensor, "*layers rows tokens width"], keep: Int[Tensor, "*layers kept"]
+) -> Shaped[Tensor, "*layers rows kept width"]:
+    """Gather the kept tokens of raw keys or values; rows are KV heads.
+
+    Where ``keep`` is padding the result repeats token 0 and means nothing.
+    """
+    index = keep.clamp(min=0)[..., None, :, None]
+    return torch.take_along_dim(per_token, index, dim=-2)

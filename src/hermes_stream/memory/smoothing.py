@@ -1,0 +1,79 @@
+"""Cross-layer smoothing: a layer's scores lean towards those of the next deeper layer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Match = Literal["identity", "index"]
+Missing = Literal["zero", "own"]
+
+
+def index_in_next_layer(
+    token_ids: Int[Tensor, "layers tokens"], match: Match
+) -> Int[Tensor, "shallower_layers tokens"]:
+    """Find each token of every layer but the last in the next deeper layer.
+
+    Args:
+        token_ids: ascending within a layer, -1 on padding at the right.
+        match: "identity" looks for the same token; "index" takes whatever stands in the same place.
+
+    Returns:
+        Physical index in the next deeper layer, -1 for padding and where that layer holds no such token.
+
+    Paper: sec. 3.2, eq. 5
+    Differs: the released code matches by index, which mixes different tokens once layers have evicted
+        different ones; identity is what eq. 5 means.
+    """
+    shallow, deep = token_ids[:-1], token_ids[1:]
+    if match == "index":
+        index = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(shallow)
+        return torch.where((shallow >= 0) & (deep >= 0), index, -1)
+    if token_ids.shape[1] == 0:
+        return shallow
+    ascending = deep.masked_fill(deep < 0, torch.iinfo(deep.dtype).max)
+    index = torch.searchsorted(ascending, shallow.contiguous()).clamp(max=token_ids.shape[1] - 1)
+    return torch.where((shallow >= 0) & (deep.gather(1, index) == shallow), index, -1)
+
+
+def smooth(
+    scores: Float[Tensor, "layers tokens"],
+    token_ids: Int[Tensor, "layers tokens"],
+    strength: Float[Tensor, " layers"],
+    *,
+    match: Match = "identity",
+    recursive: bool = False,
+    missing: Missing = "zero",
+) -> Float[Tensor, "layers tokens"]:
+    """Blend scores with those of the next deeper layer: S~(l) = (1 - lam(l)) S(l) + lam(l) S(l + 1).
+
+    The deepest layer is unchanged.
+
+    Args:
+        scores: importance of each token; what padding holds does not matter.
+        token_ids: ascending within a layer, -1 on padding at the right.
+        strength: lam of each layer, in [0, 1]; that of the deepest is not read.
+        match: how a token is found in the next layer, see ``index_in_next_layer``.
+        recursive: blend with the next layer's smoothed scores, deep to shallow, instead of its raw ones.
+        missing: what a token takes where the next layer does not hold it: 0, or its own score.
+
+    Returns:
+        Smoothed scores, 0 on padding.
+
+    Paper: sec. 3.2, eq. 5; app. C
+    Differs: the released code blends recursively and by index (``recursive=True, match="index"``).
+    """
+    scores = scores.masked_fill(token_ids < 0, 0)
+    index = index_in_next_layer(token_ids, match)
+    found = index >= 0
+    index = index.clamp(min=0)
+    smoothed = scores.clone()
+    for layer in range(scores.shape[0] - 2, -1, -1):
+        source = smoothed if recursive else scores
+        absent = scores[layer] if missing == "own" else torch.zeros_like(scores[layer])
+        deeper = torch.where(found[layer], source[layer + 1].gather(0, index[layer]), absent)
+        smoothed[layer] = (1 - strength[layer]) * scores[layer] + strength[layer] * deeper
+    return smoothed

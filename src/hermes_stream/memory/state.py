@@ -1,0 +1,70 @@
+"""The two values that join policy and cache: what a policy may see, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryState:
+    """The visual tokens that every layer holds, in physical order, as a policy sees them.
+
+    Rows are layers. A layer may hold fewer tokens than another: rows are padded on the right, and padding
+    has ``token_ids == -1``. The text prefix is not part of it; it is never evicted.
+
+    Attributes:
+        num_prefix_tokens: text tokens before the video, held by every layer.
+        token_ids: identity of each token in the stream, the same in all layers, ascending within a layer;
+            -1 is padding. A summary token has an id of its own.
+        frame_numbers: which frame of the stream a token came from; -1 for summaries and padding.
+        pts_seconds: presentation time of that frame in seconds; for a summary, of its newest token.
+        counts: how many tokens of the stream a token stands for: 1, or more for a summary; 0 is padding.
+        protected: tokens that no policy may evict.
+        attention: softmax weight that the layer's guidance prompt pays to each token (mean over heads and
+            prompt tokens, not renormalised), 0 in layers that read none; None when no prompt was read.
+        num_compressions: how often this stream was compressed before; seeds what is random.
+    """
+
+    num_prefix_tokens: int
+    token_ids: Int[Tensor, "layers tokens"]
+    frame_numbers: Int[Tensor, "layers tokens"]
+    pts_seconds: Float[Tensor, "layers tokens"]
+    counts: Int[Tensor, "layers tokens"]
+    protected: Bool[Tensor, "layers tokens"]
+    attention: Float[Tensor, "layers tokens"] | None = None
+    num_compressions: int = 0
+
+    @property
+    def num_layers(self) -> int:
+        """Number of decoder layers."""
+        return self.token_ids.shape[0]
+
+    @property
+    def present(self) -> Bool[Tensor, "layers tokens"]:
+        """True where there is a token, False on padding."""
+        return self.token_ids >= 0
+
+    @property
+    def lengths(self) -> Int[Tensor, " layers"]:
+        """Number of visual tokens in each layer."""
+        return self.present.sum(dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPlan:
+    """A policy's answer: which tokens stay, which layers leave a summary, whether positions become dense.
+
+    Attributes:
+        keep: physical indices among the visual tokens, ascending and unique within a layer, padded on the
+            right with -1.
+        summarize: layers that replace what they evict by one summary token, appended last; a layer that
+            evicts nothing gets none.
+        reindex: give the kept tokens dense positions now (eager) instead of leaving gaps (lazy).
+    """
+
+    keep: Int[Tensor, "layers kept"]
+    summarize: Bool[Tensor, " layers"]
+    reindex: bool = False

@@ -1,0 +1,116 @@
+"""A checkpoint's own chat template, split into what comes before the video and what comes after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermes_stream.errors import ModelError
+
+_QUESTION = "QUESTION-GOES-HERE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """Texts and tokens around a video.
+
+    Attributes:
+        tokenizer: the checkpoint's own.
+        before_video: system prompt and the opening of the user's turn.
+        before_question: what stands between video and question.
+        after_question: the end of the user's turn and the opening of the assistant's.
+        stop_token_ids: tokens that end an answer.
+    """
+
+    tokenizer: Any
+    before_video: str
+    before_question: str
+    after_question: str
+    stop_token_ids: frozenset[int]
+
+    @property
+    def prefix_ids(self) -> list[int]:
+        """Tokens before the video, prefilled once and never evicted."""
+        return self.encode(self.before_video)
+
+    def question_ids(self, question: str, answer_opening: str = "") -> list[int]:
+        """Return the tokens that follow the video: question, end of turn, the assistant's opening.
+
+        Args:
+            question: what is asked; text that looks like a special token stays plain text.
+            answer_opening: words put into the assistant's mouth.
+        """
+        # One call when the question is harmless, so that words never split differently than in one text.
+        if not any(token in question for token in self._special_tokens):
+            return self.encode(f"{self.before_question}{question}{self.after_question}{answer_opening}")
+        asked = self.tokenizer(question, add_special_tokens=False, split_special_tokens=True).input_ids
+        return [
+            *self.encode(self.before_question),
+            *asked,
+            *self.encode(self.after_question + answer_opening),
+        ]
+
+    @property
+    def _special_tokens(self) -> list[str]:
+        return [str(token) for token in self.tokenizer.get_added_vocab()]
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenize text, special tokens in it included."""
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def decode(self, token_ids: list[int]) -> str:
+        """Return the text of answer tokens, without special tokens."""
+        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+
+def split_chat(tokenizer: Any, *, placeholder: str, stop_token_ids: frozenset[int], template: str | None) -> Chat:
+    """Render one question about one video with the template and split it at the video.
+
+    Args:
+        tokenizer: the checkpoint's own.
+        placeholder: the text that the template writes for a video.
+        stop_token_ids: tokens that end an answer.
+        template: the template; None takes the tokenizer's.
+
+    Raises:
+        ModelError: there is no template, or it does not write the placeholder once before the question.
+    """
+    if template is None and not tokenizer.chat_template:
+        raise ModelError(
+            "the checkpoint has no chat template; add chat_template.jinja or chat_template.json to its folder"
+        )
+    content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
+    rendered = str(
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}],
+            chat_template=template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+    )
+    before_video, video, rest = rendered.partition(placeholder)
+    before_question, question, after_question = rest.partition(_QUESTION)
+    if not video or not question or placeholder in rest:
+        raise ModelError(
+            f"the chat template must write {placeholder!r} once, before the question; it writes {rendered!r}"
+        )
+    return Chat(
+        tokenizer=tokenizer,
+        before_video=before_video,
+        before_question=before_question,
+        after_question=after_question,
+        stop_token_ids=stop_token_ids,
+    )
+
+
+def read_template(folder: Path) -> str | None:
+    """Return the multimodal chat template that lies beside the weights; None leaves it to the tokenizer."""
+    jinja = folder / "chat_template.jinja"
+    if jinja.exists():
+        return jinja.read_text(encoding="utf-8")
+    old = folder / "chat_template.json"
+    if old.exists():
+        return str(json.loads(old.read_text(encoding="utf-8"))["chat_template"])
+    return None

@@ -1,0 +1,214 @@
+"""HERMES: keep what matters to each layer's kind of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hermes_stream.memory.scoring import importance
+from hermes_stream.memory.selection import layer_budgets, select
+from hermes_stream.memory.smoothing import Match, Missing, smooth
+from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.memory.tiers import Tier, Tiers
+from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy
+
+Backend = Literal["llava_onevision", "qwen2_5_vl"]
+Reindex = Literal["lazy", "eager"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HermesPolicy(MemoryPolicy):
+    """Score tokens by recency in shallow layers, by attention in deep ones, by both between, and smooth.
+
+    Attributes:
+        budget_tokens: visual tokens each layer keeps, mean over layers, at least 1. Paper: sec. 4 (4,000).
+        sensory_share: part of the layers that is sensory memory. Paper: sec. 2.
+        long_term_share: part of the layers that is long-term memory. Paper: sec. 2.
+        sensory_decay: k of recency in sensory layers. Released code; the paper prints none.
+        working_decay: k at the start of working memory and at its end. Released code, Qwen back end.
+        working_recency_weight: weight of recency at the start of working memory and at its end; attention
+            has the rest. Paper: eq. 3, w0 = 0.75 and w0 - g = 0.15. In sensory memory it is 1 (eq. 1), in
+            long-term memory 0 (eq. 2).
+        smoothing: lam of sensory, working and long-term layers. Paper: app. C.
+        smoothing_match: find a token in the next layer by identity (paper) or by index (released code).
+        smoothing_recursive: blend with smoothed scores (released code) instead of raw ones (paper: eq. 5).
+        smoothing_missing: what a token takes where the next layer no longer holds it. Ours.
+        summarize: long-term layers merge what they evict into one token. Paper: app. F.
+        tier_budget_weights: relative budgets of sensory, working and long-term layers. Paper: tab. 5.
+        reindex: "eager" gives dense positions at each compression, "lazy" leaves that to the cache, which
+            does it when positions near the model's limit. Paper: sec. 3.3, lazy for streams.
+        protect_recent_frames: newest frames that stay whole as long as the budget lasts. Ours.
+        trigger_counts_prefix: compress when prefix and video exceed the budget (released code) instead of
+            video alone (paper).
+
+    Raises:
+        ValueError: a field is out of its range.
+
+    Paper: sec. 3
+    """
+
+    budget_tokens: int = 4000
+    sensory_share: float = 0.1
+    long_term_share: float = 0.3
+    sensory_decay: float = 20.0
+    working_decay: tuple[float, float] = (20.0, 8.0)
+    working_recency_weight: tuple[float, float] = (0.75, 0.15)
+    smoothing: tuple[float, float, float] = (0.1, 0.3, 0.4)
+    smoothing_match: Match = "identity"
+    smoothing_recursive: bool = False
+    smoothing_missing: Missing = "zero"
+    summarize: bool = True
+    tier_budget_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    reindex: Reindex = "lazy"
+    protect_recent_frames: int = 0
+    trigger_counts_prefix: bool = False
+
+    def __post_init__(self) -> None:
+        _check_least("budget_tokens", self.budget_tokens, 1)
+        _check_least("protect_recent_frames", self.protect_recent_frames, 0)
+        for decay in (self.sensory_decay, *self.working_decay):
+            _check_least("sensory_decay and working_decay", decay, 0)
+        for share in self.working_recency_weight + self.smoothing:
+            if not 0 <= share <= 1:
+                raise ValueError(f"working_recency_weight and smoothing must be in [0, 1]; got {share}")
+        if min(self.tier_budget_weights) <= 0:
+            raise ValueError(f"tier_budget_weights must be above 0; got {self.tier_budget_weights}")
+        _check_choice("smoothing_match", self.smoothing_match, get_args(Match))
+        _check_choice("smoothing_missing", self.smoothing_missing, get_args(Missing))
+        _check_choice("reindex", self.reindex, get_args(Reindex))
+        self.tiers(1)
+
+    @classmethod
+    def paper(cls, budget_tokens: int = 4000) -> HermesPolicy:
+        """Return the method as the paper describes it; k, which it never prints, as in the Qwen back end."""
+        return cls(budget_tokens=budget_tokens)
+
+    @classmethod
+    def reference_code(cls, backend: Backend, budget_tokens: int = 4000) -> HermesPolicy:
+        """Return the configuration that decides as the released code does, bugs of its guidance aside.
+
+        Args:
+            backend: which of its back ends; they differ in k and w of working memory.
+            budget_tokens: visual tokens each layer keeps, at least 1.
+
+        Raises:
+            ValueError: the released code has no such back end.
+        """
+        _check_choice("backend", backend, get_args(Backend))
+        is_llava = backend == "llava_onevision"
+        return cls(
+            budget_tokens=budget_tokens,
+            working_decay=(20.0, 0.5) if is_llava else (20.0, 8.0),
+            working_recency_weight=(1.0, 0.1) if is_llava else (0.75, 0.15),
+            smoothing_match="index",
+            smoothing_recursive=True,
+            trigger_counts_prefix=True,
+        )
+
+    def tiers(self, num_layers: int) -> Tiers:
+        """Return which layers are which memory."""
+        return Tiers(
+            num_layers=num_layers, sensory_share=self.sensory_share, long_term_share=self.long_term_share
+        )
+
+    def layer_budgets(self, num_layers: int) -> tuple[int, ...]:
+        """Return the budget of each layer in tokens, its summary included."""
+        weights = [self.tier_budget_weights[tier] for tier in self.tiers(num_layers).tier_of_layer]
+        return layer_budgets(weights, self.budget_tokens)
+
+    def exceeds(self, num_visual_tokens: int, budget_tokens: int, num_prefix_tokens: int) -> bool:
+        """Tell whether a layer with this many visual tokens must be compressed."""
+        counted = num_visual_tokens + (num_prefix_tokens if self.trigger_counts_prefix else 0)
+        return counted > budget_tokens
+
+    def guidance(
+        self, num_layers: int, prompts: GuidancePrompts, last_conversation: str | None
+    ) -> Guidance | None:
+        """Let working layers read local and global prompt as one, long-term layers the global one.
+
+        Paper: app. B
+        """
+        local_text, global_text = prompts.texts(last_conversation)
+        prompt_of_tier = {Tier.SENSORY: None, Tier.WORKING: 0, Tier.LONG_TERM: 1}
+        return Guidance(
+            prompts=(f"{local_text}; {global_text}", global_text),
+            prompt_of_layer=tuple(prompt_of_tier[tier] for tier in self.tiers(num_layers).tier_of_layer),
+        )
+
+    def plan(self, state: MemoryState) -> RetentionPlan:
+        """Score, smooth, select; a layer that summarizes keeps one token less to make room.
+
+        Raises:
+            ValueError: the state carries no attention.
+        """
+        budgets = torch.tensor(self.layer_budgets(state.num_layers), device=state.token_ids.device)
+        summarize = self._summarizing_layers(state, budgets)
+        keep = select(
+            self.scores(state),
+            state.present,
+            budgets - summarize.long(),
+            protected=state.protected,
+            preferred=self._recent(state),
+        )
+        return RetentionPlan(keep=keep, summarize=summarize, reindex=self.reindex == "eager")
+
+    def scores(self, state: MemoryState) -> Float[Tensor, "layers tokens"]:
+        """Return the smoothed importance of every token, 0 on padding.
+
+        Raises:
+            ValueError: the state carries no attention.
+
+        Paper: sec. 3.1; sec. 3.2
+        """
+        if state.attention is None:
+            raise ValueError(
+                "state.attention is None; HermesPolicy needs the attention of the prompts that its "
+                "guidance() names: read them before plan()"
+            )
+        tiers, device = self.tiers(state.num_layers), state.token_ids.device
+        decay = tiers.spread(sensory=self.sensory_decay, working=self.working_decay, long_term=0.0)
+        weight = tiers.spread(sensory=1.0, working=self.working_recency_weight, long_term=0.0)
+        strength = [self.smoothing[tier] for tier in tiers.tier_of_layer]
+        raw = importance(
+            state.attention,
+            state.present,
+            decay=torch.tensor(decay, device=device),
+            recency_weight=torch.tensor(weight, device=device),
+        )
+        return smooth(
+            raw,
+            state.token_ids,
+            torch.tensor(strength, device=device),
+            match=self.smoothing_match,
+            recursive=self.smoothing_recursive,
+            missing=self.smoothing_missing,
+        )
+
+    def _summarizing_layers(
+        self, state: MemoryState, budgets: Int[Tensor, " layers"]
+    ) -> Bool[Tensor, " layers"]:
+        """Find long-term layers with room for a summary beside one token and all that are protected."""
+        is_long_term = [tier is Tier.LONG_TERM for tier in self.tiers(state.num_layers).tier_of_layer]
+        num_fixed = (state.protected & state.present).sum(dim=1).clamp(min=1)
+        return torch.tensor(is_long_term, device=budgets.device) & (num_fixed < budgets) & self.summarize
+
+    def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"] | None:
+        """Mark the tokens of the newest frames."""
+        if self.protect_recent_frames == 0 or state.frame_numbers.numel() == 0:
+            return None
+        oldest_recent = state.frame_numbers.max() - self.protect_recent_frames + 1
+        return (state.frame_numbers >= oldest_recent) & (state.frame_numbers >= 0)
+
+
+def _check_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}; got {value}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

@@ -1,0 +1,7 @@
+"""A stream's life: sessions, answers, and the memory at work."""
+
+from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.session import Session
+from hermes_stream.stream.stats import SessionStats
+
+__all__ = ["Session", "Answer", "SessionStats"]

@@ -1,0 +1,126 @@
+"""From logits to text: choosing tokens, and giving text out as it becomes certain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.models.chat import Chat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How an answer is decoded. The default is greedy.
+
+    Attributes:
+        max_new_tokens: most tokens of the answer, at least 1.
+        temperature: 0 is greedy; above, logits are divided by it.
+        top_p: sample from the smallest set of tokens with this share of probability, in (0, 1].
+        repetition_penalty: at least 1; divides positive logits of tokens already in the answer and multiplies
+            negative ones. The released code uses 1.1.
+        stop: texts that end the answer; they are not part of it.
+        seed: of the sampling.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty >= 1):
+            raise ValueError(f"repetition_penalty must be at least 1, got {self.repetition_penalty}")
+        if isinstance(self.stop, str) or not all(self.stop):
+            raise ValueError(f"stop must be a tuple of non-empty texts, got {self.stop!r}")
+
+
+def choose_token(
+    logits: Float[Tensor, " vocabulary"],
+    answer_ids: list[int],
+    sampling: Sampling,
+    generator: torch.Generator,
+) -> int:
+    """Choose the next token of an answer.
+
+    Args:
+        logits: of the next token, float32.
+        answer_ids: tokens of the answer so far, which the repetition penalty looks at.
+        sampling: how to choose.
+        generator: source of chance on the logits' device; unused when greedy.
+    """
+    if sampling.repetition_penalty != 1 and answer_ids:
+        ids = torch.tensor(sorted(set(answer_ids)), device=logits.device)
+        seen = logits[ids]
+        penalty = sampling.repetition_penalty
+        logits = logits.index_copy(0, ids, torch.where(seen > 0, seen / penalty, seen * penalty))
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    probabilities, order = (logits / sampling.temperature).softmax(dim=-1).sort(descending=True)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    probabilities = probabilities.masked_fill(before >= sampling.top_p, 0)
+    return int(order[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+class TextStream:
+    """Turns answer tokens into text pieces; holds back what a later token may still change.
+
+    Half a character, and the beginning of a possible stop text, wait for the next token.
+
+    Args:
+        chat: decodes tokens.
+        stop: texts that end the answer.
+
+    Attributes:
+        text: all that was given out.
+        token_ids: all tokens taken.
+        stopped: a stop text appeared.
+    """
+
+    def __init__(self, chat: Chat, stop: tuple[str, ...]) -> None:
+        self._chat, self._stop = chat, stop
+        self.text = ""
+        self.token_ids: list[int] = []
+        self.stopped = False
+
+    def take(self, token_id: int) -> str:
+        """Add a token and return the text that is now certain, possibly empty."""
+        self.token_ids.append(token_id)
+        text = self._chat.decode(self.token_ids)
+        ends = [found for found in (text.find(stop) for stop in self._stop) if found >= 0]
+        if ends:
+            self.stopped = True
+            return self._give(text[: min(ends)])
+        certain = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
+        while certain and text[certain - 1] == "�":
+            certain -= 1
+        return self._give(text[:certain])
+
+    def finish(self) -> str:
+        """Return what was held back when no more tokens come."""
+        return "" if self.stopped else self._give(self._chat.decode(self.token_ids))
+
+    def _give(self, text: str) -> str:
+        piece = text[len(self.text) :]
+        self.text += piece
+        return piece
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return how many characters at the end of the text could begin the stop text."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,0 +1,219 @@
+"""A stream's memory at work: chunks are folded in, compressed when over budget, and extended by questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.attention import Probe, Segment, forward
+from hermes_stream.cache import StreamCache, VisualOrigin
+from hermes_stream.errors import CapacityError
+from hermes_stream.memory.state import RetentionPlan
+from hermes_stream.models.base import VideoModel
+from hermes_stream.policies.base import Guidance, MemoryPolicy
+from hermes_stream.video.frame import Frame
+
+_CONVERSATION_TOKENS = 256
+
+
+class StreamMemory:
+    """Joins model, policy and cache for one stream. The prefix is prefilled when it is made.
+
+    Args:
+        model: a loaded model.
+        policy: what is kept.
+        chunk_frames: most frames that are folded in at once.
+        text_tokens: room for a question and its answer; None takes an eighth of the model's positions, at
+            most 2,048.
+
+    Attributes:
+        cache: keys, values and positions.
+        chunk_frames: the same, lowered where budget and chunk would exceed the model's positions.
+        text_tokens: room for a question and its answer.
+        num_frames: frames folded in so far.
+        last_conversation: last question and answer, which steer later guidance.
+
+    Raises:
+        CapacityError: budget, one frame and text do not fit the model's positions.
+        ValueError: an argument is below 1.
+
+    Paper: sec. 3.3 (positions), app. B (guidance)
+    """
+
+    def __init__(
+        self, model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_tokens: int | None
+    ) -> None:
+        if chunk_frames < 1:
+            raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
+        if text_tokens is not None and text_tokens < 1:
+            raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
+        self.model, self.policy = model, policy
+        self.text_tokens = text_tokens or min(2048, model.layout.max_positions // 8)
+        self.num_frames = 0
+        self.last_conversation: str | None = None
+        self._budgets = policy.layer_budgets(model.layout.num_layers)
+        self._text_positions = max(self.text_tokens, self._longest_guidance())
+        self.chunk_frames = self._fitting_chunk(chunk_frames)
+        self.cache = self._prefilled_cache()
+
+    def _longest_guidance(self) -> int:
+        """Return the positions that the longest guidance prompt may take, two conversations included."""
+        guidance = self._guidance(None)
+        if guidance is None:
+            return 0
+        longest = max(len(self.model.chat.encode(text)) for text in self._guidance(".").prompts)
+        return longest + 2 * self._conversation_tokens
+
+    @property
+    def _conversation_tokens(self) -> int:
+        return min(_CONVERSATION_TOKENS, self.text_tokens // 2)
+
+    def _guidance(self, last_conversation: str | None) -> Guidance | None:
+        card = self.model.card
+        return self.policy.guidance(self.model.layout.num_layers, card.guidance_prompts, last_conversation)
+
+    def _fitting_chunk(self, chunk_frames: int) -> int:
+        """Lower the chunk so that prefix, budget, chunk and text fit the model's positions together."""
+        per_frame, limit = self.model.card.tokens_per_frame, self.model.layout.max_positions
+        prefix = len(self.model.chat.prefix_ids)
+        budget = max(self._budgets) if self._budgets else 0
+        fitting = (limit - prefix - budget - 1 - self._text_positions) // per_frame
+        if fitting < 1:
+            raise CapacityError(
+                f"prefix {prefix} + budget {budget} + one frame {per_frame} + text {self._text_positions} tokens "
+                f"exceed the model's {limit} positions; lower budget_tokens or text_tokens"
+            )
+        return min(chunk_frames, fitting)
+
+    def _prefilled_cache(self) -> StreamCache:
+        prefix_ids, layout = self.model.chat.prefix_ids, self.model.layout
+        room = len(prefix_ids) + self.chunk_frames * self.model.card.tokens_per_frame + self.text_tokens
+        budgets = self._budgets or (0,) * layout.num_layers
+        cache = StreamCache(
+            layout,
+            [budget + room for budget in budgets],
+            num_prefix_tokens=len(prefix_ids),
+            growable=self._budgets is None,
+        )
+        if prefix_ids:
+            with torch.inference_mode():
+                self._run(cache, self.model.embed(prefix_ids))
+        return cache
+
+    def _run(self, cache: StreamCache, embeddings: Float[Tensor, "tokens hidden"]) -> Float[Tensor, " hidden"]:
+        positions = self.model.text_positions(len(embeddings), cache.next_position)
+        cache.append(positions)
+        segment = Segment(cache=cache, embeddings=embeddings, positions=positions)
+        return forward(self.model.decoder, [segment])[0][-1]
+
+    @torch.inference_mode()
+    def extend(self, embeddings: Float[Tensor, "tokens hidden"]) -> Float[Tensor, " vocabulary"]:
+        """Append question or answer tokens and return the logits of the next one; rewind them afterwards.
+
+        Raises:
+            CapacityError: the room for text is used up.
+        """
+        return self.model.logits(self._run(self.cache, embeddings))
+
+    @torch.inference_mode()
+    def fold(self, frames: Sequence[Frame]) -> None:
+        """Encode and prefill a chunk, then compress if the budget is exceeded. All or nothing.
+
+        Args:
+            frames: at least one, at most ``chunk_frames``.
+
+        Raises:
+            CapacityError: the positions are used up and the policy has no bound.
+        """
+        tokens = self.model.encode([frame.image for frame in frames])
+        self._make_room(tokens.shape[0] * tokens.shape[1])
+        mark = self.cache.mark()
+        try:
+            self._prefill(tokens, frames)
+            self._compress()
+        except BaseException:
+            self.cache.rewind(mark)
+            raise
+        self.num_frames += len(frames)
+
+    def _make_room(self, num_tokens: int) -> None:
+        """Close the gaps between positions before anything goes in that would not fit the model's limit."""
+        limit = self.model.layout.max_positions
+        needed = num_tokens + self._text_positions
+        if self.cache.next_position + needed <= limit:
+            return
+        self.cache.apply(_keep_everything(self.cache))
+        if self.cache.next_position + needed > limit:
+            raise CapacityError(
+                f"the stream holds {max(self.cache.num_tokens)} tokens; {num_tokens} more and "
+                f"{self._text_positions} for text exceed the model's {limit} positions; use a policy with a "
+                f"budget, such as hermes, or a shorter stream"
+            )
+
+    def _prefill(self, tokens: Float[Tensor, "frames per_frame hidden"], frames: Sequence[Frame]) -> None:
+        per_frame = tokens.shape[1]
+        numbers = torch.arange(self.num_frames, self.num_frames + len(frames))
+        pts = torch.tensor([frame.pts_seconds for frame in frames], dtype=torch.float64)
+        origin = VisualOrigin(
+            frame_numbers=numbers.repeat_interleave(per_frame), pts_seconds=pts.repeat_interleave(per_frame)
+        )
+        positions = self.model.visual_positions(len(frames), self.cache.next_position)
+        self.cache.append(positions, origin)
+        segment = Segment(cache=self.cache, embeddings=tokens.flatten(0, 1), positions=positions)
+        forward(self.model.decoder, [segment])
+
+    def _compress(self) -> None:
+        if self._budgets is None:
+            return
+        prefix = self.cache.num_prefix_tokens
+        held = zip(self.cache.num_visual_tokens, self._budgets, strict=True)
+        if any(self.policy.exceeds(count, budget, prefix) for count, budget in held):
+            self.cache.apply(self.policy.plan(self.cache.state(self._read_guidance())))
+
+    def _read_guidance(self) -> Float[Tensor, "layers tokens"] | None:
+        """Return the attention that each layer's guidance prompt pays to its visual tokens.
+
+        One forward for all prompts, through all layers; it leaves nothing behind.
+        """
+        guidance = self._guidance(self.last_conversation)
+        if guidance is None:
+            return None
+        layers, slots = self.model.layout.num_layers, max(self.cache.num_tokens)
+        mass = torch.zeros(layers, slots, device=self.model.layout.device)
+        segments = []
+        for index, text in enumerate(guidance.prompts):
+            ids = self.model.chat.encode(text)[: self._text_positions]
+            listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
+            segments.append(
+                Segment(
+                    cache=self.cache,
+                    embeddings=self.model.embed(ids),
+                    positions=self.model.text_positions(len(ids), self.cache.next_position),
+                    probe=Probe(mass=mass, layers=listening),
+                )
+            )
+        forward(self.model.decoder, segments)
+        first = self.cache.num_prefix_tokens
+        return mass[:, first : first + max(self.cache.num_visual_tokens)]
+
+    def remember_conversation(self, question: str, answer: str) -> None:
+        """Let the last question and answer steer later guidance, and only that.
+
+        Paper: app. B (last_conv)
+        """
+        chat = self.model.chat
+        ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._conversation_tokens]
+        self.last_conversation = chat.decode(ids)
+
+
+def _keep_everything(cache: StreamCache) -> RetentionPlan:
+    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
+    slots = torch.arange(int(counts.max()), device=counts.device)
+    return RetentionPlan(
+        keep=torch.where(slots < counts[:, None], slots, -1),
+        summarize=torch.zeros_like(counts, dtype=torch.bool),
+        reindex=True,
+    )

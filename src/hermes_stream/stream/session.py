@@ -1,0 +1,297 @@
+"""One stream's life: frames are observed, questions are asked, the memory stays bounded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.cache import StreamCache
+from hermes_stream.errors import CapacityError, VideoError
+from hermes_stream.memory.tiers import Tier, Tiers
+from hermes_stream.models.base import VideoModel
+from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.policies.hermes import HermesPolicy
+from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.choice import OPENING, check_options, letter_logits, phrase
+from hermes_stream.stream.generation import Sampling, TextStream, choose_token
+from hermes_stream.stream.intake import Intake
+from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.stats import SessionStats
+from hermes_stream.video.frame import Frame
+
+
+class Session:
+    """Watches one stream with a model and answers questions about it from a bounded memory.
+
+    Several sessions may share a model. A session is not thread-safe: one call at a time.
+
+    Args:
+        model: a loaded model.
+        policy: what the memory keeps; None is ``HermesPolicy.paper`` with the model's default budget.
+        fps: sample the observed frames by time at this rate, in frames per second; None takes every frame.
+        chunk_frames: frames that are prefilled together, at least 1; fewer where the model's positions do not
+            hold budget and chunk at once (see the attribute).
+        text_tokens: room for a question and its answer together, in tokens; None takes an eighth of the
+            model's positions, at most 2,048.
+
+    Attributes:
+        chunk_frames: frames that are prefilled together in fact.
+
+    Raises:
+        CapacityError: budget, one frame and text do not fit the model's positions.
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        model: VideoModel,
+        policy: MemoryPolicy | None = None,
+        *,
+        fps: float | None = None,
+        chunk_frames: int = 16,
+        text_tokens: int | None = None,
+    ) -> None:
+        self.model = model
+        self.policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
+        self._memory = StreamMemory(model, self.policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
+        self.chunk_frames = self._memory.chunk_frames
+        self._intake = Intake(fps)
+        self._pending: list[Frame] = []
+        self._answer: Answer | None = None
+        self._num_questions = 0
+
+    @property
+    def cache(self) -> StreamCache:
+        """The stream's cache, for inspection."""
+        return self._memory.cache
+
+    def observe(self, frames: Iterable[Frame] | Frame) -> None:
+        """Watch frames; full chunks enter the memory at once, the rest waits for more or for a question.
+
+        If this fails, frames up to the one it names are kept, and the session goes on working.
+
+        Args:
+            frames: any number of frames, timestamps increasing over the whole stream.
+
+        Raises:
+            ValueError: a frame is malformed or not later than the one before.
+            CapacityError: the memory has no bound and the model's positions are used up.
+        """
+        self._close_open_answer()
+        for frame in [frames] if isinstance(frames, Frame) else frames:
+            if len(self._pending) >= self.chunk_frames:
+                self._fold()
+            if self._intake.accepts(frame):
+                self._pending.append(frame)
+        if len(self._pending) >= self.chunk_frames:
+            self._fold()
+
+    def flush(self) -> None:
+        """Fold the waiting frames into the memory now.
+
+        Raises:
+            CapacityError: the memory has no bound and the model's positions are used up.
+        """
+        self._close_open_answer()
+        self._fold()
+
+    def _fold(self) -> None:
+        if self._pending:
+            self._memory.fold(self._pending)
+            self._pending.clear()
+
+    def ask(
+        self,
+        question: str,
+        options: Sequence[str] | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+    ) -> Answer:
+        """Answer a question about the stream so far. The memory is the same before and after.
+
+        Waiting frames are folded in first. When this returns, the first token exists; iterate the answer for
+        its pieces, or read its ``text``.
+
+        Args:
+            question: what is asked, not empty.
+            options: choices of a multiple-choice question; the answer is one of them.
+            max_new_tokens: most tokens of the answer; None takes what room there is, at most 256.
+            temperature: 0 is greedy.
+            top_p: see ``Sampling``.
+            repetition_penalty: see ``Sampling``.
+            stop: texts that end the answer.
+            seed: of the sampling.
+
+        Raises:
+            CapacityError: question and answer do not fit the room for text.
+            VideoError: no frame was observed yet.
+            ValueError: an argument is out of its range.
+        """
+        called = time.perf_counter()
+        _check_question(question)
+        sampling = Sampling(
+            max_new_tokens=256 if max_new_tokens is None else max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            stop=tuple(stop),
+            seed=seed,
+        )
+        asked = self._question_ids(question, options)
+        room = self._check_room(len(asked), 1 if max_new_tokens is None else max_new_tokens)
+        sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
+        self.flush()
+        self._check_seen()
+        self._wait_for_device()
+        answer = Answer(question, options or ())
+        begun = time.perf_counter()
+        if options is None:
+            pieces = self._open_answer_pieces(answer, asked, sampling)
+        else:
+            pieces = self._choose_option(answer, asked)
+        answer.begin(pieces)
+        answer.ttft_seconds = time.perf_counter() - begun
+        answer.ttft_with_pending_seconds = time.perf_counter() - called
+        self._answer = answer
+        return answer
+
+    def next_token_logits(
+        self, question: str, options: Sequence[str] | None = None
+    ) -> Float[Tensor, " vocabulary"]:
+        """Return the logits of an answer's first token, float32, in host memory; for tests and research.
+
+        Args:
+            question: what is asked, not empty.
+            options: choices of a multiple-choice question.
+
+        Raises:
+            CapacityError: the question does not fit the room for text.
+            VideoError: no frame was observed yet.
+        """
+        _check_question(question)
+        asked = self._question_ids(question, options)
+        self._check_room(len(asked), 1)
+        self.flush()
+        self._check_seen()
+        mark = self.cache.mark()
+        try:
+            return self._prefill_question(asked).cpu()
+        finally:
+            self.cache.rewind(mark)
+
+    @property
+    def stats(self) -> SessionStats:
+        """What this session has done and holds."""
+        kept = self.cache.num_visual_tokens
+        tiers = Tiers(num_layers=len(kept)).tier_of_layer
+        by_tier = {
+            tier.name.lower(): max((n for n, own in zip(kept, tiers, strict=True) if own == tier), default=0)
+            for tier in Tier
+        }
+        answer = self._answer
+        return SessionStats(
+            num_frames=self._memory.num_frames + len(self._pending),
+            num_pending_frames=len(self._pending),
+            num_visual_tokens_seen=self._memory.num_frames * self.model.card.tokens_per_frame,
+            num_visual_tokens_kept=max(kept),
+            num_kept_by_tier=by_tier,
+            num_compressions=self.cache.num_compressions,
+            num_questions=self._num_questions,
+            cache_bytes=self.cache.num_bytes,
+            ttft_seconds=answer.ttft_seconds if answer else None,
+            ttft_with_pending_seconds=answer.ttft_with_pending_seconds if answer else None,
+            tokens_per_second=answer.tokens_per_second if answer else None,
+        )
+
+    def _question_ids(self, question: str, options: Sequence[str] | None) -> list[int]:
+        chat = self.model.chat
+        if options is None:
+            return chat.question_ids(question)
+        check_options(options)
+        return chat.question_ids(phrase(question, options), OPENING)
+
+    def _check_room(self, question_tokens: int, answer_tokens: int) -> int:
+        """Return the room that a question leaves for its answer."""
+        total = self._memory.text_tokens
+        question_tokens += len(self.model.video_end())
+        if question_tokens + answer_tokens > total:
+            raise CapacityError(
+                f"the question takes {question_tokens} tokens and its answer up to {answer_tokens}, together "
+                f"more than the {total} that this session has for text; ask a shorter question, lower "
+                f"max_new_tokens, or make the session with more text_tokens"
+            )
+        return total - question_tokens
+
+    def _check_seen(self) -> None:
+        if not self._memory.num_frames:
+            raise VideoError("no frame was observed yet, so there is nothing to ask about; observe frames first")
+
+    def _prefill_question(self, asked: list[int]) -> Float[Tensor, " vocabulary"]:
+        return self._memory.extend(torch.cat([self.model.video_end(), self.model.embed(asked)]))
+
+    def _open_answer_pieces(self, answer: Answer, asked: list[int], sampling: Sampling) -> Generator[str]:
+        """Yield an answer's text while its tokens are made; rewind however this ends."""
+        chat, mark = self.model.chat, self.cache.mark()
+        generator = torch.Generator(self.model.layout.device).manual_seed(sampling.seed)
+        text = TextStream(chat, sampling.stop)
+        try:
+            logits = self._prefill_question(asked)
+            begun = None
+            while True:
+                token = choose_token(logits, answer.token_ids, sampling, generator)
+                begun = begun or time.perf_counter()
+                if token in chat.stop_token_ids:
+                    answer.finish_reason = "stop"
+                    break
+                answer.token_ids.append(token)
+                yield text.take(token)
+                if text.stopped or len(answer.token_ids) == sampling.max_new_tokens:
+                    answer.finish_reason = "stop" if text.stopped else "length"
+                    break
+                logits = self._memory.extend(self.model.embed([token]))
+            if len(answer.token_ids) > 1:
+                answer.tokens_per_second = (len(answer.token_ids) - 1) / (time.perf_counter() - begun)
+            yield text.finish()
+        finally:
+            self.cache.rewind(mark)
+        self._remember(answer.question, text.text)
+
+    def _choose_option(self, answer: Answer, asked: list[int]) -> Generator[str]:
+        """Yield the chosen option; the model's next token decides among the letters."""
+        mark = self.cache.mark()
+        try:
+            logits = letter_logits(self._prefill_question(asked), self.model.chat, len(answer.options))
+        finally:
+            self.cache.rewind(mark)
+        answer.option_index = int(logits.argmax())
+        answer.finish_reason = "stop"
+        chosen = answer.options[answer.option_index]
+        self._remember(answer.question, chosen)
+        yield chosen
+
+    def _remember(self, question: str, answer: str) -> None:
+        self._num_questions += 1
+        self._memory.remember_conversation(question, answer)
+
+    def _close_open_answer(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+
+    def _wait_for_device(self) -> None:
+        if self.model.layout.device.type == "cuda":
+            torch.cuda.synchronize(self.model.layout.device)
+
+
+def _check_question(question: str) -> None:
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"a question must be a non-empty text, got {question!r}")

@@ -1,0 +1,36 @@
+"""What a session has done and holds, as plain numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStats:
+    """A snapshot of one session.
+
+    Attributes:
+        num_frames: frames taken into the stream, waiting ones included.
+        num_pending_frames: frames that wait for their chunk.
+        num_visual_tokens_seen: visual tokens prefilled so far.
+        num_visual_tokens_kept: visual tokens in the fullest layer, summaries included.
+        num_kept_by_tier: the same by tier: "sensory", "working", "long_term"; an empty tier has 0.
+        num_compressions: how often tokens were evicted.
+        num_questions: questions answered to their end.
+        cache_bytes: bytes of the stream's buffers.
+        ttft_seconds: time to first token of the last question; None before the first.
+        ttft_with_pending_seconds: the same, with the frames that waited.
+        tokens_per_second: of the last answer that had two tokens or more; None before.
+    """
+
+    num_frames: int
+    num_pending_frames: int
+    num_visual_tokens_seen: int
+    num_visual_tokens_kept: int
+    num_kept_by_tier: dict[str, int]
+    num_compressions: int
+    num_questions: int
+    cache_bytes: int
+    ttft_seconds: float | None
+    ttft_with_pending_seconds: float | None
+    tokens_per_second: float | None

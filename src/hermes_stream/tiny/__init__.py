@@ -1,0 +1,1 @@
+"""The embedded model's world: its streams, its questions, its training."""

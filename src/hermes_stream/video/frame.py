@@ -1,0 +1,23 @@
+"""One timed picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One picture and the moment it shows.
+
+    Attributes:
+        pts_seconds: presentation time on the source's own clock, in seconds.
+        image: RGB pixels, uint8 ``[height, width, 3]``.
+        duration_seconds: how long the picture stays on screen, 0 when the source does not say.
+    """
+
+    pts_seconds: float
+    image: NDArray[np.uint8]
+    duration_seconds: float = 0.0

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ragged import Rows, padded, present_of
+from ragged import scores as score_rows
+
+import oracles
+from hermes_stream.memory.selection import evicted_mask, indices_of, layer_budgets, select, take_tokens
+
+examples = settings(max_examples=80, deadline=None)
+
+
+def as_lists(keep: torch.Tensor) -> list[list[int]]:
+    """Rows without padding, which must stand on the right."""
+    for row in keep.tolist():
+        assert -1 not in row[: len([index for index in row if index >= 0])]
+    return [[index for index in row if index >= 0] for row in keep.tolist()]
+
+
+@examples
+@given(rows=score_rows(), data=st.data(), extra=st.integers(0, 2))
+def test_select(rows: Rows, data: st.DataObject, extra: int) -> None:
+    budgets = [data.draw(st.integers(0, 9)) for _ in rows]
+    protected = [[data.draw(st.booleans()) for _ in row] for row in rows]
+    preferred = [[data.draw(st.booleans()) for _ in row] for row in rows]
+    keep = select(
+        padded(rows, 99.0, extra).float(),
+        present_of(rows, extra),
+        torch.tensor(budgets),
+        protected=padded(protected, True, extra).bool(),
+        preferred=padded(preferred, True, extra).bool(),
+    )
+    expected = [oracles.select(*layer) for layer in zip(rows, budgets, protected, preferred, strict=True)]
+    assert as_lists(keep) == expected
+    assert keep.shape[1] == max(map(len, expected))
+
+
+def select_plain(scores: list[float], budget: int, protected: list[bool] | None = None) -> list[int]:
+    row = torch.tensor([scores])
+    mask = torch.tensor([protected or [False] * len(scores)])
+    present = torch.ones_like(mask)
+    return select(row, present, torch.tensor([budget]), protected=mask)[0].tolist()
+
+
+def test_ties_go_to_the_lower_index() -> None:
+    assert select_plain([1.0, 2.0, 2.0, 2.0, 0.0], 2) == [1, 2]
+    assert select_plain([0.0] * 40, 7) == list(range(7))
+
+
+def test_a_budget_of_the_whole_length_keeps_all() -> None:
+    assert select_plain([3.0, 1.0, 2.0], 3) == select_plain([3.0, 1.0, 2.0], 9) == [0, 1, 2]
+
+
+def test_protected_tokens_stay_even_over_budget() -> None:
+    assert select_plain([0.0, 9.0, 0.0, 5.0], 2, [True, False, True, False]) == [0, 2]
+    assert select_plain([0.0, 9.0, 0.0, 5.0], 1, [True, False, True, False]) == [0, 2]
+    assert select_plain([0.0, 9.0], 1, [True, True]) == [0, 1]
+
+
+def test_a_huge_score_does_not_beat_protection() -> None:
+    assert select_plain([float("inf"), -float("inf")], 1, [False, True]) == [1]
+
+
+def test_no_tokens() -> None:
+    nothing = torch.zeros(2, 0, dtype=torch.bool)
+    assert select(torch.zeros(2, 0), nothing, torch.tensor([3, 3]), protected=nothing).shape == (2, 0)
+    assert indices_of(nothing).shape == (2, 0)
+
+
+@examples
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.integers(20, 300))
+def test_layer_budgets(weights: list[int], budget_tokens: int) -> None:
+    budgets = layer_budgets([float(weight) for weight in weights], budget_tokens)
+    assert list(budgets) == oracles.layer_budgets(weights, budget_tokens)
+
+
+@examples
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=40), st.integers(1, 50))
+def test_layer_budgets_sum_up_and_leave_no_layer_empty(weights: list[float], budget_tokens: int) -> None:
+    budgets = layer_budgets(weights, budget_tokens)
+    assert sum(budgets) == len(weights) * budget_tokens
+    assert min(budgets) >= 1
+
+
+def test_layer_budgets_of_equal_weights_are_equal() -> None:
+    assert layer_budgets([0.3] * 28, 4000) == (4000,) * 28
+    assert layer_budgets([0.1] * 3, 1) == (1, 1, 1)
+
+
+def test_layer_budgets_of_the_deep_heavy_setting() -> None:
+    budgets = layer_budgets([0.7] + [1.0] * 6 + [1.3] * 3, 100)
+    assert budgets == (66, 95, *(94,) * 5, *(123,) * 3)
+
+
+@examples
+@given(score_rows(), st.data())
+def test_evicted_mask_is_the_rest(rows: Rows, data: st.DataObject) -> None:
+    present = present_of(rows, 1)
+    kept = padded([[data.draw(st.booleans()) for _ in row] for row in rows], False, 1).bool()
+    assert torch.equal(evicted_mask(indices_of(kept), present), present & ~kept)
+
+
+def test_evicted_mask_of_one_layer() -> None:
+    present = torch.tensor([True, True, True, False])
+    assert evicted_mask(torch.tensor([1, -1]), present).tolist() == [True, False, True, False]
+
+
+def test_take_tokens_gathers_per_layer() -> None:
+    keys = torch.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)
+    taken = take_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
+    assert torch.equal(taken[0], keys[0][:, [0, 3]])
+    assert torch.equal(taken[1, :, 0], keys[1, :, 2])
+    assert torch.equal(take_tokens(keys[0], torch.tensor([1])), keys[0][:, [1]])
+
+
+@pytest.mark.parametrize("budget", [0, 1, 3])
+def test_one_token(budget: int) -> None:
+    assert select_plain([0.5], budget) == ([0] if budget else [])

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ragged import padded, present_of, unpadded
+
+import oracles
+from hermes_stream.memory.smoothing import Match, Missing, index_in_next_layer, smooth
+
+id_rows = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=7).map(sorted), min_size=1, max_size=4)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    ids=id_rows,
+    match=st.sampled_from(["identity", "index"]),
+    recursive=st.booleans(),
+    missing=st.sampled_from(["zero", "own"]),
+    seed=st.integers(0, 9),
+    extra=st.integers(0, 2),
+)
+def test_smooth(
+    ids: list[list[int]], match: Match, recursive: bool, missing: Missing, seed: int, extra: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = [torch.rand(len(row), generator=generator).tolist() for row in ids]
+    strength = [0.1, 0.3, 0.4, 0.9][: len(ids)]
+    result = smooth(
+        padded(scores, 99.0, extra).float(),
+        padded(ids, -1, extra).long(),
+        torch.tensor(strength),
+        match=match,
+        recursive=recursive,
+        missing=missing,
+    )
+    present = present_of(scores, extra)
+    assert torch.all(result[~present] == 0)
+    expected = oracles.smooth(scores, ids, strength, match, recursive, missing)
+    for ours, theirs in zip(unpadded(result, present), expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_index_in_next_layer() -> None:
+    ids = torch.tensor([[3, 5, 8, -1], [2, 5, 8, 9]])
+    assert index_in_next_layer(ids, "identity").tolist() == [[-1, 1, 2, -1]]
+    assert index_in_next_layer(ids, "index").tolist() == [[0, 1, 2, -1]]
+
+
+def test_identity_and_index_agree_while_layers_hold_the_same_tokens() -> None:
+    scores, ids = torch.rand(3, 6, generator=torch.Generator().manual_seed(0)), torch.arange(6).expand(3, -1)
+    strength = torch.tensor([0.1, 0.3, 0.4])
+    assert torch.equal(
+        smooth(scores, ids, strength, match="identity"), smooth(scores, ids, strength, match="index")
+    )
+
+
+def test_inputs_stay_as_they_were() -> None:
+    scores = torch.ones(2, 3)
+    smooth(scores, torch.arange(3).expand(2, -1), torch.tensor([0.5, 0.5]), recursive=True)
+    assert torch.equal(scores, torch.ones(2, 3))

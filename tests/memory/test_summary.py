@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracles
+from hermes_stream.memory.summary import merge_evicted, summary_position
+
+
+def random_layers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    evicted=st.lists(st.booleans(), min_size=1, max_size=6).filter(any),
+    weighted=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_merge_evicted(evicted: list[bool], weighted: bool, seed: int) -> None:
+    raw_keys, values = random_layers(2, 3, len(evicted), 4, seed=seed)
+    counts = torch.arange(len(evicted)) % 3 + 1
+    key, value = merge_evicted(raw_keys, values, torch.tensor(evicted), counts if weighted else None)
+    gone = [i for i, leaves in enumerate(evicted) if leaves]
+    weights = [float(counts[i]) if weighted else 1.0 for i in gone]
+    for head in range(3):
+        for ours, rows in ((key, raw_keys), (value, values)):
+            assert ours[head].tolist() == pytest.approx(
+                oracles.mean_of(rows[head, gone].tolist(), weights), abs=1e-5
+            )
+
+
+def test_layers_stacked_equal_layers_alone() -> None:
+    raw_keys, values = random_layers(2, 3, 2, 5, 4)
+    evicted = torch.tensor([[True, False, True, True, False], [True] * 5, [False] * 5])
+    keys, merged = merge_evicted(raw_keys, values, evicted)
+    for layer in range(3):
+        key, value = merge_evicted(raw_keys[layer], values[layer], evicted[layer])
+        torch.testing.assert_close(keys[layer], key)
+        torch.testing.assert_close(merged[layer], value)
+    assert keys[2].abs().sum() == 0
+
+
+def test_mean_is_taken_in_float32() -> None:
+    values = torch.full((1, 1000, 1), 1.0, dtype=torch.bfloat16)
+    key, value = merge_evicted(values, values, torch.ones(1000, dtype=torch.bool))
+    assert key.dtype == value.dtype == torch.bfloat16
+    assert key.item() == 1.0
+
+
+def test_merged_in_two_steps_by_counts_equals_merged_at_once() -> None:
+    x = random_layers(1, 6, 4)
+    whole, _ = merge_evicted(x, x, torch.ones(6, dtype=torch.bool))
+    part, _ = merge_evicted(x[:, :4], x[:, :4], torch.ones(4, dtype=torch.bool))
+    later = torch.cat((x[:, 4:], part[:, None]), dim=1)
+    again, _ = merge_evicted(later, later, torch.ones(3, dtype=torch.bool), torch.tensor([1, 1, 4]))
+    torch.testing.assert_close(again, whole)
+
+
+def test_summary_position_is_past_the_furthest_axis() -> None:
+    positions = torch.tensor([[[0, 4, 4, 99], [0, 2, 7, 99]], [[0, 5, 6, 9], [0, 1, 1, 1]]])
+    present = torch.tensor([[True, True, True, False], [True] * 4])
+    assert summary_position(positions, present).tolist() == [8, 10]
+    assert summary_position(positions[0], present[0]).item() == 8

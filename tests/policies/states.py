@@ -1,0 +1,64 @@
+"""Memory states to show to a policy."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+
+from hermes_stream.memory.state import MemoryState, RetentionPlan
+
+
+def make_state(
+    lengths: list[int],
+    *,
+    tokens_per_frame: int = 3,
+    seed: int = 0,
+    protected_share: float = 0.0,
+    padding: int = 0,
+) -> MemoryState:
+    """Layers of these lengths, each holding the newest tokens of one stream, with random attention."""
+    generator = torch.Generator().manual_seed(seed)
+    num_layers, width = len(lengths), max(lengths) + padding
+    length = torch.tensor(lengths)[:, None]
+    index = torch.arange(width).expand(num_layers, -1)
+    present = index < length
+    ids = torch.where(present, index + max(lengths) - length, -1)
+    frames = torch.where(present, ids // tokens_per_frame, -1)
+    random = torch.rand(num_layers, width, generator=generator)
+    return MemoryState(
+        num_prefix_tokens=2,
+        token_ids=ids,
+        frame_numbers=frames,
+        pts_seconds=frames.clamp(min=0).double(),
+        counts=present.long(),
+        protected=present & (torch.rand(num_layers, width, generator=generator) < protected_share),
+        attention=torch.where(present, random, 0.0),
+    )
+
+
+states = st.builds(
+    make_state,
+    st.lists(st.integers(0, 14), min_size=1, max_size=12),
+    tokens_per_frame=st.integers(1, 5),
+    seed=st.integers(0, 99),
+    protected_share=st.sampled_from([0.0, 0.2, 1.0]),
+    padding=st.integers(0, 2),
+)
+
+
+def kept_rows(plan: RetentionPlan) -> list[list[int]]:
+    return [[index for index in row if index >= 0] for row in plan.keep.tolist()]
+
+
+def check_contract(plan: RetentionPlan, state: MemoryState, budgets: tuple[int, ...]) -> None:
+    """Budget kept, protected never evicted, indices sorted and unique, padding never kept."""
+    for layer, kept in enumerate(kept_rows(plan)):
+        length = int(state.lengths[layer])
+        protected = state.protected[layer].nonzero().flatten().tolist()
+        evicts = len(kept) < length
+        num_slots = len(kept) + int(plan.summarize[layer] and evicts)
+        assert num_slots <= max(budgets[layer], len(protected))
+        assert set(protected) <= set(kept)
+        assert kept == sorted(set(kept))
+        assert all(index < length for index in kept)
+        assert plan.keep[layer].tolist() == kept + [-1] * (plan.keep.shape[1] - len(kept))

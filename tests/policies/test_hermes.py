@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from states import check_contract, kept_rows, make_state, states
+
+import oracles
+from hermes_stream.memory.state import MemoryState
+from hermes_stream.policies import POLICIES
+from hermes_stream.policies.base import GuidancePrompts
+from hermes_stream.policies.hermes import HermesPolicy
+
+examples = settings(max_examples=60, deadline=None)
+policies = st.sampled_from(
+    [
+        HermesPolicy.paper(),
+        HermesPolicy.reference_code("llava_onevision"),
+        HermesPolicy.reference_code("qwen2_5_vl"),
+        HermesPolicy(summarize=False, smoothing_missing="own"),
+        HermesPolicy(tier_budget_weights=(0.7, 1.0, 1.3), protect_recent_frames=2, reindex="eager"),
+    ]
+)
+
+
+@examples
+@given(policies, states, st.integers(1, 16))
+def test_contract(policy: HermesPolicy, state: MemoryState, budget_tokens: int) -> None:
+    policy = replace(policy, budget_tokens=budget_tokens)
+    plan = policy.plan(state)
+    check_contract(plan, state, policy.layer_budgets(state.num_layers))
+    assert torch.equal(plan.keep, policy.plan(state).keep)
+
+
+def working_scores(policy: HermesPolicy, layer: int, num_layers: int, attention: list[float]) -> list[float]:
+    decay = oracles.working_value(layer, num_layers, *policy.working_decay)
+    return oracles.importance(
+        attention, decay, oracles.working_value(layer, num_layers, *policy.working_recency_weight)
+    )
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        HermesPolicy.paper(5),
+        HermesPolicy.reference_code("llava_onevision", 5),
+        HermesPolicy(smoothing_missing="own"),
+    ],
+)
+def test_plan_follows_the_equations(policy: HermesPolicy) -> None:
+    policy = replace(policy, budget_tokens=5)
+    state = make_state([9, 8, 9, 7, 9, 9, 9, 9, 9, 6])
+    names = oracles.tier_names(10)
+    raw, ids = [], []
+    for layer, name in enumerate(names):
+        length = int(state.lengths[layer])
+        attention = state.attention[layer, :length].tolist()
+        if name == "working":
+            raw.append(working_scores(policy, layer, 10, attention))
+        else:
+            raw.append(oracles.importance(attention, 20.0, 1.0 if name == "sensory" else 0.0))
+        ids.append(state.token_ids[layer, :length].tolist())
+    strength = [{"sensory": 0.1, "working": 0.3, "long_term": 0.4}[name] for name in names]
+    modes = (policy.smoothing_match, policy.smoothing_recursive, policy.smoothing_missing)
+    scores = oracles.smooth(raw, ids, strength, *modes)
+    for layer, kept in enumerate(kept_rows(policy.plan(state))):
+        none = [False] * len(scores[layer])
+        assert kept == oracles.select(scores[layer], 5 - (names[layer] == "long_term"), none, none)
+
+
+def test_long_term_layers_summarize_and_keep_one_token_less() -> None:
+    plan = HermesPolicy.paper(6).plan(make_state([6] * 10))
+    assert plan.summarize.tolist() == [False] * 7 + [True] * 3
+    assert [len(kept) for kept in kept_rows(plan)] == [6] * 7 + [5] * 3
+
+
+def test_no_summary_where_there_is_no_room_for_one() -> None:
+    plan = HermesPolicy.paper(1).plan(make_state([6] * 10))
+    assert not plan.summarize.any()
+    assert [len(kept) for kept in kept_rows(plan)] == [1] * 10
+    plan = HermesPolicy.paper(4).plan(make_state([6] * 10, protected_share=1.0))
+    assert not plan.summarize.any()
+    assert [len(kept) for kept in kept_rows(plan)] == [6] * 10
+
+
+def test_a_layer_under_its_budget_keeps_all() -> None:
+    plan = HermesPolicy.paper(5).plan(make_state([9] * 9 + [3]))
+    assert kept_rows(plan)[9] == [0, 1, 2]
+
+
+def test_budget_smaller_than_a_frame() -> None:
+    policy = HermesPolicy(budget_tokens=2, protect_recent_frames=1)
+    state = make_state([20] * 10, tokens_per_frame=10)
+    plan = policy.plan(state)
+    check_contract(plan, state, policy.layer_budgets(10))
+    assert all(min(kept) >= 10 for kept in kept_rows(plan))
+
+
+def test_recent_frames_stay_whole() -> None:
+    plan = HermesPolicy(budget_tokens=8, protect_recent_frames=2).plan(make_state([21] * 10))
+    assert all(set(range(15, 21)) <= set(kept) for kept in kept_rows(plan))
+
+
+def test_no_tokens_and_one_token() -> None:
+    assert HermesPolicy.paper(3).plan(make_state([0] * 4)).keep.shape == (4, 0)
+    assert kept_rows(HermesPolicy.paper(3).plan(make_state([1] * 4))) == [[0]] * 4
+
+
+def test_deep_heavy_budgets() -> None:
+    policy = HermesPolicy(budget_tokens=100, tier_budget_weights=(0.7, 1.0, 1.3))
+    budgets = policy.layer_budgets(10)
+    assert sum(budgets) == 1000
+    assert budgets[0] < budgets[1] < budgets[9]
+    assert HermesPolicy.paper(4000).layer_budgets(28) == (4000,) * 28
+
+
+def test_trigger() -> None:
+    assert not HermesPolicy.paper(10).exceeds(10, 10, 5)
+    assert HermesPolicy.paper(10).exceeds(11, 10, 0)
+    assert HermesPolicy.reference_code("qwen2_5_vl", 10).exceeds(10, 10, 5)
+    assert not HermesPolicy.reference_code("qwen2_5_vl", 10).exceeds(5, 10, 5)
+
+
+def test_each_tier_reads_its_own_prompt() -> None:
+    prompts = GuidancePrompts()
+    guidance = HermesPolicy.paper().guidance(10, prompts, None)
+    assert guidance.prompts == (f"{prompts.local_prompt}; {prompts.global_prompt}", prompts.global_prompt)
+    assert guidance.prompt_of_layer == (None, 0, 0, 0, 0, 0, 0, 1, 1, 1)
+
+
+def test_prompts_open_with_the_last_conversation() -> None:
+    talk = "Question: Who? Answer: She"
+    mixed, global_text = HermesPolicy.paper().guidance(10, GuidancePrompts(), talk).prompts
+    assert global_text.startswith(f"Context summary: {talk}.")
+    assert mixed.startswith(f"Find recent details related to: {talk}.")
+    assert mixed.endswith(f"; {global_text}")
+
+
+@pytest.mark.parametrize("reindex", ["lazy", "eager"])
+def test_reindex(reindex: str) -> None:
+    assert HermesPolicy(reindex=reindex).plan(make_state([3] * 4)).reindex == (reindex == "eager")
+
+
+def test_plan_without_attention_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"state\.attention is None"):
+        HermesPolicy.paper().plan(replace(make_state([3]), attention=None))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"budget_tokens": 0},
+        {"sensory_share": 0.9},
+        {"sensory_decay": -1.0},
+        {"working_decay": (20.0, float("nan"))},
+        {"working_recency_weight": (1.2, 0.0)},
+        {"smoothing": (0.1, 0.3, -0.4)},
+        {"tier_budget_weights": (0.0, 1.0, 1.0)},
+        {"smoothing_match": "place"},
+        {"smoothing_missing": "mean"},
+        {"reindex": "never"},
+        {"protect_recent_frames": -1},
+    ],
+)
+def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must be|at least|at most"):
+        HermesPolicy(**fields)
+
+
+def test_unknown_back_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="backend must be one of llava_onevision, qwen2_5_vl; got 'gpt'"):
+        HermesPolicy.reference_code("gpt")
+
+
+def test_paper_is_the_default_and_fields_are_the_serial_form() -> None:
+    assert HermesPolicy.paper() == HermesPolicy() == HermesPolicy(**asdict(HermesPolicy.paper()))
+    assert POLICIES["hermes"](budget_tokens=7) == HermesPolicy.paper(7)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from clips import (
+    MEDIA,
+    encode,
+    greys,
+    order,
+    shown,
+)
+
+from hermes_stream.video import FileSource
+
+
+def corner_image(height=48, width=64):
+    """Red, green, blue and white in the corners, clockwise from the upper left."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:16, :16], image[:16, -16:] = (255, 0, 0), (0, 255, 0)
+    image[-16:, -16:], image[-16:, :16] = (0, 0, 255), (255, 255, 255)
+    return image
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+@pytest.mark.parametrize("hflip", [False, True])
+def test_shown_upright(tmp_path, degrees, hflip):
+    image = corner_image()
+    rotation = {"degrees": degrees, "hflip": hflip}
+    source = FileSource(encode(tmp_path / "a.mp4", [image] * 2, rotation=rotation, options={"crf": "1"}))
+    with av.open(str(source.path)) as container:
+        told = next(container.decode(video=0)).rotation % 360
+    turned = np.rot90(image, degrees // 90)  # counterclockwise
+    expected = turned[:, ::-1] if hflip else turned
+    if not hflip:
+        assert told == degrees
+    frame = next(iter(source))
+    assert frame.image.shape == (source.height, source.width, 3) == expected.shape
+    assert np.abs(frame.image.astype(int) - expected).mean() < 12
+
+
+def test_rotated_clip_is_turned_a_quarter_counterclockwise():
+    path = MEDIA / "nasa_13013_rotated.mp4"
+    with av.open(str(path)) as container:
+        coded = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.array_equal(next(iter(FileSource(path))).image, np.rot90(coded))
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 6, 9])
+@pytest.mark.parametrize("color_range", [1, 2])
+def test_colours_follow_matrix_and_range(tmp_path, matrix, color_range):
+    kr, kb = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}[matrix]
+    r, g, b = np.array([200, 90, 40]) / 255
+    y = kr * r + (1 - kr - kb) * g + kb * b
+    cb, cr = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
+    scale, offset, chroma = (219, 16, 224) if color_range == 1 else (255, 0, 255)
+    picture = av.VideoFrame(64, 48, "yuv420p")
+    for plane, value in zip(
+        picture.planes, (scale * y + offset, chroma * cb + 128, chroma * cr + 128), strict=True
+    ):
+        plane.update(bytes([round(value)]) * plane.buffer_size)
+    colours = {"colorspace": matrix, "color_range": color_range}
+    path = encode(tmp_path / "a.mkv", [picture], colours=colours, options={"crf": "1"})
+    (frame,) = FileSource(path)
+    assert np.abs(frame.image.astype(int) - [200, 90, 40]).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["bt601_limited_range.mp4", "av1_video.mkv"])
+def test_pictures_equal_ffmpegs_own_conversion(name):
+    with av.open(str(MEDIA / name)) as container:
+        expected = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.array_equal(next(iter(FileSource(MEDIA / name))).image, expected)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_ten_bits(tmp_path, codec):
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    path = encode(tmp_path / "a.mp4", greys(5), codec=codec, pix_fmt="yuv420p10le", options=options)
+    assert order(FileSource(path)) == list(range(5))
+
+
+def coded_hdr(nits, transfer):
+    """BT.2020 RGB code values, 16 bits, of a flat BT.709-coloured light in cd/m2."""
+    to_bt2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+    light = to_bt2020 @ np.asarray(nits, float)
+    if transfer == 16:
+        root = (light / 10000) ** 0.1593017578125
+        coded = ((0.8359375 + 18.8515625 * root) / (1 + 18.6875 * root)) ** 78.84375
+    else:
+        luma = light @ [0.2627, 0.6780, 0.0593] / 1000
+        scene = light / 1000 * luma ** (1 / 1.2 - 1)
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        coded = np.where(
+            scene <= 1 / 12, np.sqrt(3 * scene), a * np.log(np.maximum(12 * scene - b, 1e-9)) + c
+        )
+    image = np.zeros((48, 64, 3), np.uint16)
+    image[:] = np.rint(coded * 65535)
+    return image
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+@pytest.mark.parametrize(
+    ("nits", "expected"),
+    [
+        ((50.0, 50.0, 50.0), (135, 135, 135)),  # below the knee: kept, (50 / 203) ** (1 / 2.2)
+        ((80.0, 20.0, 10.0), (167, 89, 65)),
+        ((203.0, 203.0, 203.0), (224, 224, 224)),  # reference white stays bright
+        ((1000.0, 1000.0, 1000.0), (255, 255, 255)),
+    ],
+)
+def test_high_dynamic_range_looks_ordinary(tmp_path, transfer, nits, expected):
+    colours = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer, "color_range": 1}
+    image = coded_hdr(nits, transfer)
+    picture = av.VideoFrame.from_ndarray(image, format="rgb48le")
+    picture = picture.reformat(format="yuv420p10le", dst_colorspace=9, dst_color_range=1)
+    path = encode(tmp_path / "a.mkv", [picture], pix_fmt="yuv420p10le", colours=colours, options={"crf": "1"})
+    (frame,) = FileSource(path)
+    assert np.abs(frame.image[24, 32].astype(int) - expected).max() <= 6
+
+
+@pytest.mark.parametrize("size", [(95, 127), (97, 130), (1, 1), (3, 2)])
+def test_odd_sizes(tmp_path, size):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    source = FileSource(encode(tmp_path / "a.mkv", [image] * 2, codec="ffv1", pix_fmt="bgr0"))
+    assert (source.height, source.width) == size
+    assert all(np.array_equal(frame.image, image) for frame in source)
+
+
+def test_odd_size_with_shared_chroma(tmp_path):
+    source = FileSource(
+        encode(tmp_path / "a.webm", greys(3, height=95, width=127), codec="libvpx", pix_fmt="yuv420p")
+    )
+    assert (source.height, source.width) == (95, 127)
+    assert all(np.ptp(frame.image) <= 4 for frame in source)
+
+
+@pytest.mark.parametrize("pix_fmt", ["rgba", "gray", "pal8", "rgb24"])
+def test_pixel_formats_of_still_pictures(tmp_path, pix_fmt):
+    path = tmp_path / "a.png"
+    if pix_fmt == "pal8":
+        path = encode(tmp_path / "a.gif", greys(3), codec="gif", pix_fmt="rgb8")
+        assert len(list(FileSource(path))) == 3
+        return
+    (frame,) = FileSource(encode(path, [corner_image()], codec="png", pix_fmt=pix_fmt, format="image2"))
+    expected = corner_image() if pix_fmt != "gray" else np.repeat(frame.image[..., :1], 3, axis=2)
+    assert np.array_equal(frame.image, expected)
+
+
+def test_pictures_that_change_size_are_scaled_to_the_first(tmp_path):
+    path = tmp_path / "a.ts"
+    small = encode(tmp_path / "s.ts", greys(20)).read_bytes()
+    large = encode(tmp_path / "l.ts", greys(20, height=96, width=128)).read_bytes()
+    path.write_bytes(small + large)
+    frames = list(FileSource(path))
+    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+    assert [shown(frame.image) for frame in frames] == list(range(20)) * 2
