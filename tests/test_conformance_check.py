@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import oracles
+from tests import oracles
 from test_conformance import SCORING_TENSORS, STORED, check_folder
 
 Vectors = tuple[dict[str, dict[str, Any]], dict[str, Tensor]]

@@ -30,7 +30,7 @@ class Probe:
     """Collects the attention that a guidance prompt pays to what its stream remembers.
 
     Attributes:
-        mass: softmax weight on each slot of each layer, mean over heads and prompt tokens; filled by a forward.
+        mass: softmax weight on each slot of each layer, mean over heads and prompt tokens; a forward adds it.
         layers: the layers that are read; the others only take part in the forward.
     """
 
@@ -163,7 +163,9 @@ def _probe(
         )
         weights = (scores * scaling).softmax(dim=-1, dtype=torch.float32)
         if layer_idx in segment.probe.layers:
-            segment.probe.mass[layer_idx, :held] += weights[..., :held].sum(dim=(0, 1)) / (len(queries) * count)
+            segment.probe.mass[layer_idx, :held] += weights[..., :held].sum(dim=(0, 1)) / (
+                len(queries) * count
+            )
         weights = weights.to(values.dtype)
         outputs.append(weights[..., :held] @ values[head] + weights[..., held:] @ own_values[head])
     return torch.cat(outputs)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hermes_stream.errors import CapacityError
 from hermes_stream.memory.rope import RotaryLayout, next_position, reindex, right_alignment, rotate
+from hermes_stream.memory.selection import evicted_mask, take_tokens
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.memory.summary import merge_evicted, summary_position
 
@@ -107,18 +108,18 @@ class StreamCache:
 
     def _allocate(self, capacities: Sequence[int]) -> None:
         layout = self.layout
-        options = {"dtype": layout.dtype, "device": layout.device}
         shapes = [(layout.num_kv_heads, capacity, layout.head_dim) for capacity in capacities]
-        self._raw_keys = [torch.zeros(shape, **options) for shape in shapes]
-        self._rotated_keys = [torch.zeros(shape, **options) for shape in shapes]
-        self._values = [torch.zeros(shape, **options) for shape in shapes]
+        self._raw_keys, self._rotated_keys, self._values = (
+            [torch.zeros(shape, dtype=layout.dtype, device=layout.device) for shape in shapes] for _ in range(3)
+        )
         slots, device = (layout.num_layers, max(capacities)), layout.device
         axes = layout.rotary.num_axes
         self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
         self._token_ids = torch.full(slots, -1, dtype=torch.long, device=device)
         self._frame_numbers = torch.full(slots, -1, dtype=torch.long, device=device)
         self._counts = torch.zeros(slots, dtype=torch.long, device=device)
-        self._pts_seconds = torch.zeros(slots, dtype=torch.float64, device=device)
+        seconds = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        self._pts_seconds = torch.zeros(slots, dtype=seconds, device=device)
 
     @property
     def capacities(self) -> tuple[int, ...]:
@@ -197,7 +198,7 @@ class StreamCache:
                 f"question_tokens or max_new_tokens when it is made"
             )
         old = self._tensors()
-        self._allocate([max(2 * capacity, max(needed)) for capacity in self.capacities])
+        self._allocate([max(2 * capacity, *needed) for capacity in self.capacities])
         for tensor, grown in zip(old, self._tensors(), strict=True):
             axis = 1 if tensor.dim() == 2 or tensor.dtype.is_floating_point else 2
             grown.narrow(axis, 0, tensor.shape[axis]).copy_(tensor)
@@ -212,7 +213,7 @@ class StreamCache:
         first = self._next_token_id
         self._token_ids[rows, slots] = torch.arange(first, first + count, device=device)
         self._frame_numbers[rows, slots] = origin.frame_numbers.to(device)
-        self._pts_seconds[rows, slots] = origin.pts_seconds.to(device)
+        self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
         self._counts[rows, slots] = 1
 
     def store(
@@ -281,9 +282,11 @@ class StreamCache:
         if self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
             raise ValueError("the memory cannot be compressed while a question is in it; rewind it first")
         if len(plan.keep) != self.layout.num_layers:
-            raise ValueError(f"the plan is for {len(plan.keep)} layers, the cache has {self.layout.num_layers}")
+            raise ValueError(
+                f"the plan is for {len(plan.keep)} layers, the cache has {self.layout.num_layers}"
+            )
         state = self.state()
-        evicted = _evicted(plan.keep, state)
+        evicted = evicted_mask(plan.keep, state.present)
         evicts = evicted.any(dim=1)
         summarizes = plan.summarize & evicts
         num_kept, num_summaries = (plan.keep >= 0).sum(dim=1).tolist(), summarizes.long().tolist()
@@ -298,9 +301,7 @@ class StreamCache:
         self._generation += 1
         self.num_compressions += int(evicts.any())
 
-    def _retain(
-        self, layer: int, keep: Int[Tensor, " kept"], merged: Bool[Tensor, " tokens"] | None
-    ) -> None:
+    def _retain(self, layer: int, keep: Int[Tensor, " kept"], merged: Bool[Tensor, " tokens"] | None) -> None:
         """Move a layer's kept tokens to the front, and the mean of the merged ones right behind them."""
         first = self.num_prefix_tokens
         end = first + len(keep)
@@ -308,8 +309,8 @@ class StreamCache:
         raw_keys, values = self._raw_keys[layer], self._values[layer]
         if merged is not None:
             token = merge_evicted(raw_keys[:, held], values[:, held], merged[: self._num_visual[layer]])
-        raw_keys[:, first:end] = raw_keys[:, held].index_select(1, keep)
-        values[:, first:end] = values[:, held].index_select(1, keep)
+        raw_keys[:, first:end] = take_tokens(raw_keys[:, held], keep)
+        values[:, first:end] = take_tokens(values[:, held], keep)
         if merged is not None:
             raw_keys[:, end], values[:, end] = token
 
@@ -343,11 +344,15 @@ class StreamCache:
         width = max(self._lengths)
         lengths = torch.tensor(self._lengths, device=self._positions.device)
         present = torch.arange(width, device=lengths.device) < lengths[:, None]
-        is_summary = summarizes[:, None] & (torch.arange(width, device=lengths.device) == lengths[:, None] - 1)
+        is_summary = summarizes[:, None] & (
+            torch.arange(width, device=lengths.device) == lengths[:, None] - 1
+        )
         kept = present & ~is_summary
         positions = self._positions[:, :, :width]
         if dense:
-            positions[:, :, : self.num_prefix_tokens] = torch.arange(self.num_prefix_tokens, device=lengths.device)
+            positions[:, :, : self.num_prefix_tokens] = torch.arange(
+                self.num_prefix_tokens, device=lengths.device
+            )
             positions.copy_(reindex(positions, self.num_prefix_tokens, kept))
         summary = summary_position(positions, kept)
         positions.copy_(torch.where(is_summary[:, None], summary[:, None, None], positions))
@@ -358,10 +363,3 @@ class StreamCache:
         for layer, length in enumerate(self._lengths):
             cos, sin = self.layout.rotary.cos_sin(self._positions[layer, :, :length])
             self._rotated_keys[layer][:, :length] = rotate(self._raw_keys[layer][:, :length], cos, sin)
-
-
-def _evicted(keep: Int[Tensor, "layers kept"], state: MemoryState) -> Bool[Tensor, "layers tokens"]:
-    """Return which of the visual tokens a plan does not keep."""
-    layers, tokens = state.token_ids.shape
-    kept = torch.zeros(layers, tokens + 1, dtype=torch.bool, device=keep.device)
-    return state.present & ~kept.scatter(1, keep + 1, True)[:, 1:]

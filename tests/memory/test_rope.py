@@ -10,7 +10,7 @@ from transformers.models.qwen2 import modeling_qwen2
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.models.qwen3_vl import modeling_qwen3_vl
 
-import oracles
+from tests import oracles
 from hermes_stream.memory.rope import (
     RotaryLayout,
     dense_positions,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracles
+from tests import oracles
 from hermes_stream.memory.summary import merge_evicted, summary_position
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-import oracles
+from tests import oracles
 from hermes_stream.memory.tiers import Tier, Tiers
 
 

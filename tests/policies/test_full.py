@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
-from states import kept_rows, states
+from tests.policies.states import kept_rows, states
 
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from states import check_contract, kept_rows, make_state, states
+from tests.policies.states import check_contract, kept_rows, make_state, states
 
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES

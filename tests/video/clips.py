@@ -37,12 +37,14 @@ def noise(count: int) -> bytes:
 def encode(path: Path, images, *, file=None, format=None, **how) -> Path:
     """Write one video stream; ``file`` replaces the path, ``how`` is that of ``add_video``."""
     with av.open(file or str(path), "w", format=format) as container:
-        add_video(container, images, **how)
+        container.mux(add_video(container, images, **how))
     return path
 
 
 def add_video(container, images, *, rate=10, codec="libx264", pix_fmt="yuv420p", **how):
-    """Add a stream of images, or of ready pictures, to an open container.
+    """Add a stream of images, or of ready pictures, to an open container and return its packets.
+
+    A container takes no more streams once a packet is in it.
 
     ``how``: ``options``, ``pts_ms`` (times in ms instead of the rate), ``rotation`` (arguments of
     ``set_display_rotation``), ``colours`` (attributes of the coder and of the pictures).
@@ -55,15 +57,15 @@ def add_video(container, images, *, rate=10, codec="libx264", pix_fmt="yuv420p",
         stream.set_display_rotation(**how["rotation"])
     time_base = Fraction(1, 1000) if "pts_ms" in how else Fraction(1, rate)
     stream.codec_context.time_base = time_base
+    packets = []
     for index, picture in enumerate(pictures):
         picture.pts = how["pts_ms"][index] if "pts_ms" in how else index
         picture.time_base = time_base
         for name, value in how.get("colours", {}).items():
             setattr(picture, name, value)
             setattr(stream.codec_context, name, value)
-        container.mux(stream.encode(picture))
-    container.mux(stream.encode(None))
-    return stream
+        packets += stream.encode(picture)
+    return packets + stream.encode(None)
 
 
 def as_picture(image: NDArray, pix_fmt: str) -> av.VideoFrame:
@@ -73,12 +75,11 @@ def as_picture(image: NDArray, pix_fmt: str) -> av.VideoFrame:
 
 
 def add_silence(container) -> None:
-    """Add one second of silence as the last stream of an open container."""
+    """Add one second of silence to an open container and return its packets."""
     stream = container.add_stream("aac", rate=16000)
     sound = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
     sound.sample_rate = 16000
-    container.mux(stream.encode(sound))
-    container.mux(stream.encode(None))
+    return stream.encode(sound) + stream.encode(None)
 
 
 def overwrite(path: Path, place: float, garbage: bytes) -> Path:

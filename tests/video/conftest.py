@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clips import encode, greys
+from tests.video.clips import encode, greys
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clips import (
+from tests.video.clips import (
     encode,
     greys,
     order,
@@ -79,3 +79,12 @@ def test_one_picture(tmp_path, suffix):
     how = {"codec": "png", "pix_fmt": "rgb24", "format": "image2"} if suffix == "png" else {}
     path = encode(tmp_path / f"a.{suffix}", greys(1, step=0), **how)
     assert times(FileSource(path)) == times(FileSource(path, fps=2)) == [0.0]
+
+
+def test_strange_duration_tag_is_ignored(tmp_path):
+    path = encode(tmp_path / "a.mkv", greys(20))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"00:00:02.000000000", b"about two seconds."))
+    source = FileSource(path)
+    assert content != path.read_bytes()
+    assert source.duration_seconds == 2.0

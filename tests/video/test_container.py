@@ -8,12 +8,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from clips import (
-    add_silence,
-    add_video,
-    greys,
-    noise,
-)
+from tests.video.clips import add_silence, add_video, greys, noise
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video import FileSource
@@ -21,11 +16,14 @@ from hermes_stream.video import FileSource
 
 @pytest.fixture
 def two_videos(tmp_path):
-    """A small black stream, then a larger one of noise."""
+    """A small black stream, then a larger one of noise that is marked as the default."""
     path = tmp_path / "two.mp4"
     with av.open(str(path), "w") as container:
-        add_video(container, [np.zeros((32, 32, 3), np.uint8)] * 5)
-        add_video(container, list(np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8)))
+        black = [np.zeros((32, 32, 3), np.uint8)] * 5
+        noisy = list(np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8))
+        small, large = add_video(container, black), add_video(container, noisy)
+        large[0].stream.disposition = Disposition.default
+        container.mux(small + large)
     return path
 
 
@@ -46,10 +44,9 @@ def test_missing_stream_says_how_many_there_are(two_videos, video_stream):
 def with_cover(path, *, video):
     with av.open(str(path), "w") as container:
         cover = add_video(container, greys(1, height=320, width=320), codec="mjpeg", pix_fmt="yuvj420p")
-        cover.disposition = Disposition.attached_pic
-        if video:
-            add_video(container, greys(10))
-        add_silence(container)
+        cover[0].stream.disposition = Disposition.attached_pic
+        video_packets = add_video(container, greys(10)) if video else []
+        container.mux(cover + video_packets + add_silence(container))
     return path
 
 
@@ -62,7 +59,7 @@ def test_cover_picture_is_not_the_video(tmp_path):
 
 def write_sound(path):
     with av.open(str(path), "w") as container:
-        add_silence(container)
+        container.mux(add_silence(container))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +108,7 @@ def test_playlists_reach_no_other_file(clip, suffix):
             "mpd": f'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">{clip}</MPD>',
         }.get(suffix, f"ffconcat version 1.0\nfile '{clip.name}'\n")
     )
-    with pytest.raises(VideoError, match="is a playlist or another format|is not a video"):
+    with pytest.raises(VideoError, match=r"is a playlist or another format|is not a video"):
         FileSource(path)
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from clips import (
+from tests.video.clips import (
     MEDIA,
     overwrite,
     times,

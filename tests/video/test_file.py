@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import (
+from tests.video.clips import (
     MEDIA,
     noise,
     order,

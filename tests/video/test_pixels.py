@@ -3,7 +3,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from clips import (
+from tests.video.clips import (
     MEDIA,
     encode,
     greys,
@@ -135,16 +135,18 @@ def test_odd_size_with_shared_chroma(tmp_path):
     assert all(np.ptp(frame.image) <= 4 for frame in source)
 
 
-@pytest.mark.parametrize("pix_fmt", ["rgba", "gray", "pal8", "rgb24"])
-def test_pixel_formats_of_still_pictures(tmp_path, pix_fmt):
-    path = tmp_path / "a.png"
-    if pix_fmt == "pal8":
-        path = encode(tmp_path / "a.gif", greys(3), codec="gif", pix_fmt="rgb8")
-        assert len(list(FileSource(path))) == 3
-        return
-    (frame,) = FileSource(encode(path, [corner_image()], codec="png", pix_fmt=pix_fmt, format="image2"))
-    expected = corner_image() if pix_fmt != "gray" else np.repeat(frame.image[..., :1], 3, axis=2)
-    assert np.array_equal(frame.image, expected)
+@pytest.mark.parametrize("pix_fmt", ["rgb24", "rgba", "rgb48be"])
+def test_pixel_formats_of_a_still_picture(tmp_path, pix_fmt):
+    path = encode(tmp_path / "a.png", [corner_image()], codec="png", pix_fmt=pix_fmt, format="image2")
+    (frame,) = FileSource(path)
+    assert np.array_equal(frame.image, corner_image())
+
+
+def test_grey_and_palette(tmp_path):
+    grey = encode(tmp_path / "a.png", greys(1), codec="png", pix_fmt="gray", format="image2")
+    palette = encode(tmp_path / "a.gif", greys(3, step=100), codec="gif", pix_fmt="rgb8")
+    assert order(FileSource(grey)) == [0]
+    assert [round(frame.image.mean() / 100) for frame in FileSource(palette)] == [0, 1, 2]
 
 
 def test_pictures_that_change_size_are_scaled_to_the_first(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from clips import greys, shown
+from tests.video.clips import greys, shown
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video import FileSource, Frame, write_video

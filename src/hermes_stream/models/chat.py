@@ -65,7 +65,9 @@ class Chat:
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
-def split_chat(tokenizer: Any, *, placeholder: str, stop_token_ids: frozenset[int], template: str | None) -> Chat:
+def split_chat(
+    tokenizer: Any, *, placeholder: str, stop_token_ids: frozenset[int], template: str | None
+) -> Chat:
     """Render one question about one video with the template and split it at the video.
 
     Args:

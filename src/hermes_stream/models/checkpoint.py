@@ -56,7 +56,9 @@ def read_config(source: str, revision: str | None) -> Any:
     """
     folder = Path(source).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
-        raise ModelError(f"no config.json in {source}; give a folder as transformers' save_pretrained writes it")
+        raise ModelError(
+            f"no config.json in {source}; give a folder as transformers' save_pretrained writes it"
+        )
     try:
         return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -157,8 +159,8 @@ def _read_weights(source: str, config: Any, dtype: torch.dtype, revision: str | 
     missing = sorted(loading["missing_keys"])
     if missing:
         raise ModelError(
-            f"the weights of model {source!r} are incomplete: {len(missing)} tensors are missing, the first is "
-            f"{missing[0]}; download or copy the checkpoint again"
+            f"the weights of model {source!r} are incomplete: {len(missing)} tensors are missing, the first "
+            f"is {missing[0]}; download or copy the checkpoint again"
         )
     return model
 
@@ -191,8 +193,14 @@ def _read_guidance(own: Mapping[str, str] | None) -> GuidancePrompts:
     if own is None:
         return GuidancePrompts()
     known = {field.name for field in fields(GuidancePrompts)}
-    if not isinstance(own, Mapping) or not own.keys() <= known or not all(isinstance(v, str) for v in own.values()):
-        raise ModelError(f"guidance_prompts in config.json may hold texts for {sorted(known)}, it holds {own!r}")
+    if (
+        not isinstance(own, Mapping)
+        or not own.keys() <= known
+        or not all(isinstance(v, str) for v in own.values())
+    ):
+        raise ModelError(
+            f"guidance_prompts in config.json may hold texts for {sorted(known)}, it holds {own!r}"
+        )
     return GuidancePrompts(**own)
 
 

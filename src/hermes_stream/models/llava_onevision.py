@@ -37,6 +37,7 @@ class LlavaOnevision(VideoModel):
         text = config.text_config
         self._model = model
         self.decoder = model.model.language_model
+        inv_freq: Tensor = model.model.language_model.rotary_emb.inv_freq
         vision = config.vision_config
         side = math.ceil(vision.image_size // vision.patch_size / 2)
         self.card = ModelCard(
@@ -54,7 +55,7 @@ class LlavaOnevision(VideoModel):
             head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
             dtype=model.dtype,
             device=model.device,
-            rotary=RotaryLayout.one_axis(self.decoder.rotary_emb.inv_freq.float()),
+            rotary=RotaryLayout.one_axis(inv_freq.float()),
             max_positions=text.max_position_embeddings,
         )
         self.chat = split_chat(
@@ -78,7 +79,7 @@ class LlavaOnevision(VideoModel):
     def embed(self, token_ids: Sequence[int]) -> Float[Tensor, "tokens hidden"]:
         """Look up text tokens."""
         ids = torch.tensor(token_ids, dtype=torch.long, device=self.layout.device)
-        return self.decoder.embed_tokens(ids)
+        return self._model.model.language_model.embed_tokens(ids)
 
     def video_end(self) -> Float[Tensor, "tokens hidden"]:
         """Return image_newline."""
@@ -95,4 +96,3 @@ class LlavaOnevision(VideoModel):
     def logits(self, hidden: Float[Tensor, " hidden"]) -> Float[Tensor, " vocabulary"]:
         """Apply the language model's head to one position."""
         return self._model.lm_head(hidden).float()
-

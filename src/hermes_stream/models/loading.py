@@ -57,7 +57,7 @@ def _source(name: str) -> str:
     if looks_like_path or path.exists():
         kind = "is a file, not a folder" if path.exists() else "does not exist"
         raise ModelError(
-            f"model {name!r} {kind}; give one of {', '.join(sorted(EMBEDDED))}, a checkpoint folder, or a hub "
-            f"name such as llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
+            f"model {name!r} {kind}; give one of {', '.join(sorted(EMBEDDED))}, a checkpoint folder, or a "
+            f"hub name such as llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
         )
     return name

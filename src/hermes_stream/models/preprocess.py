@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+_HALF = (0.5, 0.5, 0.5)
 _RESAMPLE_MODES = {2: "bilinear", 3: "bicubic"}
 
 
@@ -33,8 +34,8 @@ class Preprocessing:
     width: int
     mode: str = "bicubic"
     rescale_factor: float = 1 / 255
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, float, float] = _HALF
+    std: tuple[float, float, float] = _HALF
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], *, image_size: int) -> Preprocessing:
@@ -51,15 +52,19 @@ class Preprocessing:
         side = size.get("shortest_edge", image_size)
         resample = settings.get("resample", 3)
         if resample not in _RESAMPLE_MODES:
-            raise ValueError(f"resample must be one of {sorted(_RESAMPLE_MODES)} (bilinear, bicubic), got {resample}")
+            raise ValueError(
+                f"resample must be one of {sorted(_RESAMPLE_MODES)} (bilinear, bicubic), got {resample}"
+            )
         normalises = settings.get("do_normalize", True)
         return cls(
             height=size.get("height", side),
             width=size.get("width", side),
             mode=_RESAMPLE_MODES[resample],
-            rescale_factor=settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0,
-            mean=tuple(settings.get("image_mean", cls.mean)) if normalises else (0.0, 0.0, 0.0),
-            std=tuple(settings.get("image_std", cls.std)) if normalises else (1.0, 1.0, 1.0),
+            rescale_factor=settings.get("rescale_factor", 1 / 255)
+            if settings.get("do_rescale", True)
+            else 1.0,
+            mean=tuple(settings.get("image_mean", _HALF)) if normalises else (0.0, 0.0, 0.0),
+            std=tuple(settings.get("image_std", _HALF)) if normalises else (1.0, 1.0, 1.0),
         )
 
     def pixel_values(

@@ -11,8 +11,8 @@ FinishReason = Literal["stop", "length", "abandoned"]
 class Answer:
     """The answer to one question.
 
-    Its first token exists when ``Session.ask`` returns; the others are made while it is read. An answer that is
-    not read to its end is abandoned by the next call of its session; the memory is the same either way.
+    Its first token exists when ``Session.ask`` returns; the others are made while it is read. An answer that
+    is not read to its end is abandoned by the next call of its session; the memory is the same either way.
 
     Attributes:
         question: what was asked.
@@ -73,4 +73,5 @@ class Answer:
             self.finish_reason = "abandoned"
 
     def __repr__(self) -> str:
-        return f"Answer(question={self.question!r}, text={''.join(self._given)!r}, finish_reason={self.finish_reason!r})"
+        given = "".join(self._given)
+        return f"Answer(question={self.question!r}, text={given!r}, finish_reason={self.finish_reason!r})"

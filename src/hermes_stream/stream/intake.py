@@ -26,7 +26,9 @@ class Intake:
 
     def __init__(self, fps: float | None) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
-            raise ValueError(f"fps must be a positive number of frames per second, or None for all; got {fps}")
+            raise ValueError(
+                f"fps must be a positive number of frames per second, or None for all; got {fps}"
+            )
         self._fps = fps
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf

@@ -61,10 +61,10 @@ class StreamMemory:
 
     def _longest_guidance(self) -> int:
         """Return the positions that the longest guidance prompt may take, two conversations included."""
-        guidance = self._guidance(None)
+        guidance = self._guidance(".")
         if guidance is None:
             return 0
-        longest = max(len(self.model.chat.encode(text)) for text in self._guidance(".").prompts)
+        longest = max(len(self.model.chat.encode(text)) for text in guidance.prompts)
         return longest + 2 * self._conversation_tokens
 
     @property
@@ -83,8 +83,8 @@ class StreamMemory:
         fitting = (limit - prefix - budget - 1 - self._text_positions) // per_frame
         if fitting < 1:
             raise CapacityError(
-                f"prefix {prefix} + budget {budget} + one frame {per_frame} + text {self._text_positions} tokens "
-                f"exceed the model's {limit} positions; lower budget_tokens or text_tokens"
+                f"prefix {prefix} + budget {budget} + one frame {per_frame} + text {self._text_positions} "
+                f"tokens exceed the model's {limit} positions; lower budget_tokens or text_tokens"
             )
         return min(chunk_frames, fitting)
 
@@ -103,7 +103,9 @@ class StreamMemory:
                 self._run(cache, self.model.embed(prefix_ids))
         return cache
 
-    def _run(self, cache: StreamCache, embeddings: Float[Tensor, "tokens hidden"]) -> Float[Tensor, " hidden"]:
+    def _run(
+        self, cache: StreamCache, embeddings: Float[Tensor, "tokens hidden"]
+    ) -> Float[Tensor, " hidden"]:
         positions = self.model.text_positions(len(embeddings), cache.next_position)
         cache.append(positions)
         segment = Segment(cache=cache, embeddings=embeddings, positions=positions)

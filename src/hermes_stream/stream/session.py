@@ -234,7 +234,9 @@ class Session:
 
     def _check_seen(self) -> None:
         if not self._memory.num_frames:
-            raise VideoError("no frame was observed yet, so there is nothing to ask about; observe frames first")
+            raise VideoError(
+                "no frame was observed yet, so there is nothing to ask about; observe frames first"
+            )
 
     def _prefill_question(self, asked: list[int]) -> Float[Tensor, " vocabulary"]:
         return self._memory.extend(torch.cat([self.model.video_end(), self.model.embed(asked)]))

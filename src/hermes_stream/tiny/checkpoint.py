@@ -127,9 +127,10 @@ def save_checkpoint(model: LlavaOnevisionForConditionalGeneration, folder: Path)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
+    side = model.config.vision_config.image_size
     preprocessing = {
         "do_resize": True,
-        "size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "size": {"height": side, "width": side},
         "resample": 3,
         "do_rescale": True,
         "rescale_factor": 1 / 255,

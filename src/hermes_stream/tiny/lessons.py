@@ -142,7 +142,9 @@ class Classroom:
         shape = (self.num_streams, self.num_frames)
         if not self.max_gap:
             return torch.zeros(shape, dtype=torch.long)
-        jumps = rng.integers(0, self.max_gap, size=shape) * (rng.random(shape) < rng.random((shape[0], 1)) / 2)
+        jumps = rng.integers(0, self.max_gap, size=shape) * (
+            rng.random(shape) < rng.random((shape[0], 1)) / 2
+        )
         return torch.from_numpy(jumps * (rng.random((shape[0], 1)) < 0.6)).long()
 
     def _block(self, question: Question | None) -> tuple[list[int], list[int]]:

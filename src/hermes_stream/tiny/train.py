@@ -89,7 +89,7 @@ class Recipe:
 
 
 def prepare(pictures: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """Resize and normalise as the checkpoint's preprocessing says, with noise; float ``[n, 3, size, size]``."""
+    """Resize and normalise as the checkpoint's preprocessing says, with noise: ``[n, 3, size, size]``."""
     pixels = pictures.permute(0, 3, 1, 2).float()
     pixels = F.interpolate(pixels, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", antialias=True)
     pixels = pixels.clamp(0, 255) / 127.5 - 1
@@ -108,7 +108,9 @@ def train_vision(model: LlavaOnevisionForConditionalGeneration, bank: Bank, reci
     head = nn.Linear(model.config.text_config.hidden_size, 1 + len(THINGS))
     parts = [model.model.vision_tower, model.model.multi_modal_projector, head]
     parameters = [p for part in parts for p in part.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.vision_learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=recipe.vision_learning_rate, weight_decay=recipe.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.vision_learning_rate, total_steps=recipe.num_vision_steps
     )
@@ -208,9 +210,12 @@ class Trainer:
                 self._steps(classroom, min(50, end - self.step), folder)
 
     def _steps(self, classroom: Classroom, count: int, folder: Path) -> None:
-        began, losses, right = time.monotonic(), [], {}
+        began, losses = time.monotonic(), []
+        right: dict[str, list[bool]] = {}
         for _ in range(count):
-            losses.append(self._learn(classroom.lesson(np.random.default_rng((self.recipe.seed, self.step))), right))
+            losses.append(
+                self._learn(classroom.lesson(np.random.default_rng((self.recipe.seed, self.step))), right)
+            )
             self.step += 1
         scores = {kind: round(float(np.mean(hits)), 3) for kind, hits in sorted(right.items())}
         row = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, final
@@ -32,7 +33,8 @@ _logger = logging.getLogger(__name__)
 
 # Formats whose declared duration is the time of the end, counted from 0 and not from the first picture.
 _END_FORMATS = ("matroska", "flv")
-_END_TAG = "DURATION"  # of a Matroska stream, hours:minutes:seconds
+_END_TAG = "DURATION"  # of a Matroska stream
+_END_TIME = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d*)?)")
 
 
 @final
@@ -172,9 +174,8 @@ def _declared_seconds(
 ) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
-    elif _END_TAG in stream.metadata:
-        hours, minutes, rest = stream.metadata[_END_TAG].split(":")
-        seconds = int(hours) * 3600 + int(minutes) * 60 + float(rest) - start_seconds
+    elif (end := _tagged_end_seconds(stream)) is not None:
+        seconds = end - start_seconds
     elif container.duration is not None:
         seconds = container.duration / av.time_base
         if container.format.name.startswith(_END_FORMATS):
@@ -184,5 +185,11 @@ def _declared_seconds(
     return seconds if seconds > 0 else None
 
 
+def _tagged_end_seconds(stream: VideoStream) -> float | None:
+    match = _END_TIME.fullmatch(stream.metadata.get(_END_TAG, ""))
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
+
+
 def _declares_own_length(stream: VideoStream) -> bool:
-    return stream.duration is not None or _END_TAG in stream.metadata or len(stream.container.streams) == 1
+    is_alone = len(stream.container.streams) == 1
+    return stream.duration is not None or _tagged_end_seconds(stream) is not None or is_alone

@@ -1,0 +1,93 @@
+"""The command tree, and the one place where failures become messages and exit codes.
+
+Exit codes: 0 good, 1 failed, 2 wrong usage, 130 interrupted. A failure on purpose is one message on standard
+error; a traceback is a bug.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from hermes_stream._version import __version__
+from hermes_stream.cli.ask import ask
+from hermes_stream.cli.chat import chat
+from hermes_stream.cli.demo import demo
+from hermes_stream.cli.doctor import doctor
+from hermes_stream.cli.output import complain
+from hermes_stream.errors import HermesError
+
+app = typer.Typer(
+    name="hermes",
+    help="Watch video as it streams in; answer questions about it at any moment, from a bounded memory.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, ask, chat, doctor):
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    app.command(help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hermes-stream {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: what follows the command's name; None takes those of this process.
+    """
+    try:
+        code = app(args=arguments, prog_name="hermes", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        complain(f"{error.format_message()}{_help_hint(error)}")
+        return error.exit_code
+    except (HermesError, ValueError) as error:
+        complain(str(error))
+        return 1
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        complain(
+            f"the device ran out of memory ({str(error).splitlines()[0]}); lower --budget-tokens or "
+            "--chunk-frames, or choose a smaller dtype"
+        )
+        return 1
+    except BrokenPipeError:
+        # Whoever read us is gone: let the interpreter flush into nothing when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code or 0
+
+
+def _help_hint(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see '{context.command_path} --help')" if context is not None else ""
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)

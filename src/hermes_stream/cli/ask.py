@@ -1,0 +1,180 @@
+"""``hermes ask``: questions about a video file, each at its time."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hermes_stream.cli.opening import SessionWish, described, open_stream
+from hermes_stream.cli.options import (
+    BudgetOption,
+    ChunkOption,
+    DeviceOption,
+    DtypeOption,
+    FpsOption,
+    JsonOption,
+    MaxNewTokensOption,
+    ModelOption,
+    PolicyOption,
+    SeedOption,
+    TemperatureOption,
+    VideoArgument,
+    VideoStreamOption,
+)
+from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, size
+
+if TYPE_CHECKING:
+    from hermes_stream.cli.playing import TimedAnswer, TimedQuestion
+    from hermes_stream.stream import Session
+    from hermes_stream.video import FileSource
+
+
+def ask(  # noqa: PLR0913 - one parameter per option
+    *,
+    video: VideoArgument,
+    question: Annotated[
+        list[str], typer.Argument(help="One or more questions.", show_default=False)
+    ],
+    at: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--at",
+            metavar="SECONDS",
+            help="When to ask, in seconds from the start of the video; once for all questions or once for "
+            "each; default: the end.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = "tiny",
+    policy: PolicyOption = "hermes",
+    budget_tokens: BudgetOption = None,
+    fps: FpsOption = None,
+    chunk_frames: ChunkOption = 16,
+    max_new_tokens: MaxNewTokensOption = None,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    video_stream: VideoStreamOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask about a video file.
+
+    The whole video is streamed once, and each question is answered at its time, from what the memory then
+    holds. A time after the end means the end. The numbers about the memory are those at the end of the video.
+    """
+    questions = _timed(question, at or [])
+    wish = SessionWish(
+        model=model,
+        policy=policy,
+        budget_tokens=budget_tokens,
+        chunk_frames=chunk_frames,
+        device=device,
+        dtype=dtype,
+    )
+    session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
+    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    answers = _answers(session, source, questions, sampling)
+    if source.damage:
+        complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
+    if json:
+        print_json(_document(video, session, source, answers, described(session, wish) | {"seed": seed}))
+    else:
+        _print(session, source, answers)
+
+
+def _timed(questions: list[str], at: list[float]) -> list[TimedQuestion]:
+    """Give each question its time.
+
+    Raises:
+        BadParameter: a question is empty, a time is no time, or their numbers do not match.
+    """
+    from hermes_stream.cli.playing import TimedQuestion
+
+    if not all(text.strip() for text in questions):
+        raise typer.BadParameter("a question must not be empty", param_hint="QUESTION")
+    for seconds in at:
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise typer.BadParameter(
+                f"{seconds} is no time in a video; give seconds from its start, 0 or more", param_hint="--at"
+            )
+    if len(at) not in (0, 1, len(questions)):
+        raise typer.BadParameter(
+            f"{len(at)} times for {len(questions)} question{'s' * (len(questions) > 1)}; give --at once for "
+            "all questions, or once for each",
+            param_hint="--at",
+        )
+    times = at if len(at) == len(questions) else (at or [math.inf]) * len(questions)
+    return [
+        TimedQuestion(text=text, at_seconds=seconds) for text, seconds in zip(questions, times, strict=True)
+    ]
+
+
+def _answers(
+    session: Session, source: FileSource, questions: list[TimedQuestion], sampling: dict[str, Any]
+) -> list[TimedAnswer]:
+    """Watch the video; return the answers in the order of the questions."""
+    from hermes_stream.cli.playing import play
+
+    answers = []
+    with progress_bar("watching", source.duration_seconds) as move:
+        for given in play(
+            session, source, questions, ask=lambda text: session.ask(text, **sampling), on_frame=move
+        ):
+            answers.append(given)
+            if given.is_past_end:
+                complain(
+                    f"{questions[given.index].at_seconds:g} s is after the end of the video; answered at its "
+                    f"end, {given.at_seconds:.3f} s",
+                    kind="warning",
+                )
+    return sorted(answers, key=lambda given: given.index)
+
+
+def _document(
+    video: str,
+    session: Session,
+    source: FileSource,
+    answers: list[TimedAnswer],
+    about: dict[str, object],
+) -> dict[str, object]:
+    stats = session.stats
+    return {
+        "video": video,
+        **about,
+        "fps": source.fps,
+        "duration_seconds": source.duration_seconds,
+        "num_frames": stats.num_frames,
+        "num_visual_tokens_seen": stats.num_visual_tokens_seen,
+        "num_visual_tokens_kept": stats.num_visual_tokens_kept,
+        "num_compressions": stats.num_compressions,
+        "cache_bytes": stats.cache_bytes,
+        "damage": source.damage,
+        "answers": [
+            {
+                "question": given.answer.question,
+                "answer": given.text,
+                "at_seconds": round(given.at_seconds, 6),
+                "ttft_seconds": round(given.answer.ttft_seconds, 6),
+                "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
+            }
+            for given in answers
+        ],
+    }
+
+
+def _print(session: Session, source: FileSource, answers: list[TimedAnswer]) -> None:
+    moments = [clock(given.at_seconds) for given in answers]
+    width = max(map(len, moments))
+    for moment, given in zip(moments, answers, strict=True):
+        answer = given.text.strip() or "(no answer)"
+        typer.echo(f"{moment:>{width}}  {given.answer.question}")
+        typer.echo(f"{'':{width}}  {answer}  ({milliseconds(given.answer.ttft_seconds)} to the first token)")
+    stats = session.stats
+    typer.echo(
+        f"{stats.num_frames} frames at {source.fps:g} fps; {stats.num_visual_tokens_kept} of "
+        f"{stats.num_visual_tokens_seen} visual tokens kept in {size(stats.cache_bytes)}",
+        err=True,
+    )

@@ -1,0 +1,143 @@
+"""From the words of a command line to a session and a source."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hermes_stream.cli.output import doing
+
+if TYPE_CHECKING:
+    from hermes_stream.models import VideoModel
+    from hermes_stream.policies import MemoryPolicy
+    from hermes_stream.stream import Session
+    from hermes_stream.video import FileSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionWish:
+    """What session a user asks for; the fields are the options of the same names."""
+
+    model: str
+    policy: str
+    budget_tokens: int | None
+    chunk_frames: int
+    device: str
+    dtype: str
+
+    def check(self) -> None:
+        """Refuse what no model could make good, before one is loaded.
+
+        Raises:
+            BadParameter: there is no such policy, or it takes no budget.
+        """
+        with doing("starting"):
+            from hermes_stream.policies import POLICIES
+
+        if self.policy not in POLICIES:
+            raise typer.BadParameter(
+                f"{self.policy!r} is none of {', '.join(POLICIES)}", param_hint="--policy"
+            )
+        if self.budget_tokens is not None and POLICIES[self.policy]().budget_tokens is None:
+            raise typer.BadParameter(
+                f"policy {self.policy!r} keeps everything, so a budget of {self.budget_tokens} tokens means "
+                "nothing to it; leave one of the two out",
+                param_hint="--budget-tokens",
+            )
+
+    def load_model(self) -> VideoModel:
+        """Load the model, without the noise that its libraries make."""
+        with doing("starting"):
+            _quieten()
+            from hermes_stream.models import load_model
+
+        with _loading(self.model):
+            return load_model(self.model, device=self.device, dtype=self.dtype)
+
+    def make_policy(self, model: VideoModel) -> MemoryPolicy:
+        """Make the policy, with the model's default budget where none is asked for."""
+        from hermes_stream.policies import POLICIES
+
+        make = POLICIES[self.policy]
+        if make().budget_tokens is None:
+            return make()
+        return make(budget_tokens=self.budget_tokens or model.card.default_budget_tokens)
+
+    def open_session(self, model: VideoModel) -> Session:
+        """Start a stream on the model."""
+        from hermes_stream.stream import Session
+
+        return Session(model, self.make_policy(model), chunk_frames=self.chunk_frames)
+
+
+def open_video(path: str, *, fps: float | None, video_stream: int | None) -> FileSource:
+    """Open a video file; damage is told by the command, not by the log."""
+    from hermes_stream.video import FileSource
+
+    logging.getLogger("hermes_stream").setLevel(logging.ERROR)
+    return FileSource(path, fps=fps, video_stream=video_stream)
+
+
+def open_stream(
+    wish: SessionWish, path: str, *, fps: float | None, video_stream: int | None
+) -> tuple[Session, FileSource]:
+    """Open a video and a session for it, the cheap things first so that mistakes show at once.
+
+    Args:
+        wish: the session.
+        path: the video file.
+        fps: frames sampled per second; None takes the model's default.
+        video_stream: which video stream of the file; None takes the best.
+    """
+    wish.check()
+    source = open_video(path, fps=fps, video_stream=video_stream)
+    model = wish.load_model()
+    if fps is None:
+        source = open_video(path, fps=model.card.default_fps, video_stream=video_stream)
+    return wish.open_session(model), source
+
+
+def described(session: Session, wish: SessionWish) -> dict[str, object]:
+    """Return what a JSON document says about a session."""
+    layout = session.model.layout
+    return {
+        "model": session.model.card.name,
+        "policy": wish.policy,
+        "budget_tokens": session.policy.budget_tokens,
+        "chunk_frames": session.chunk_frames,
+        "device": str(layout.device),
+        "dtype": str(layout.dtype).removeprefix("torch."),
+    }
+
+
+def _quieten() -> None:
+    """Keep the libraries' own bars and warnings out of what a user reads."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Show that a model loads; one that may be downloaded shows the hub's own bars, on a terminal."""
+    from hermes_stream.models import EMBEDDED
+
+    if name in EMBEDDED or Path(name).exists() or not sys.stderr.isatty():
+        with doing(f"loading {name}"):
+            yield
+        return
+    from huggingface_hub.utils import enable_progress_bars
+
+    typer.echo(f"loading {name} ...", err=True)
+    enable_progress_bars()
+    yield

@@ -1,0 +1,86 @@
+"""The options that commands share, one spelling and one text for each."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+
+def _check_rate(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value} is not a finite number above 0")
+    return value
+
+
+def _check_not_negative(value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"{value} is not a finite number of at least 0")
+    return value
+
+
+VideoArgument = Annotated[str, typer.Argument(help="A local video file.", show_default=False)]
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="tiny (shipped), a checkpoint folder, or a hub name.")
+]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", metavar="NAME", help="What the memory keeps: hermes, window, full.")
+]
+BudgetOption = Annotated[
+    int | None,
+    typer.Option(
+        "--budget-tokens",
+        metavar="N",
+        min=1,
+        help="Visual tokens that each layer keeps; default: what the model suggests.",
+        show_default=False,
+    ),
+]
+FpsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        metavar="F",
+        callback=_check_rate,
+        help="Frames sampled per second of video; default: what the model is used with.",
+        show_default=False,
+    ),
+]
+ChunkOption = Annotated[
+    int, typer.Option("--chunk-frames", metavar="N", min=1, help="Frames that enter the memory together.")
+]
+MaxNewTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        help="Most tokens of an answer; default: what fits, at most 256.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
+DtypeOption = Annotated[
+    str, typer.Option("--dtype", metavar="NAME", help="auto (the checkpoint's own), float32, bfloat16, float16.")
+]
+TemperatureOption = Annotated[
+    float,
+    typer.Option(
+        "--temperature", metavar="T", callback=_check_not_negative, help="0 always takes the likeliest word; above 0 draws."
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of what is drawn at random.")]
+VideoStreamOption = Annotated[
+    int | None,
+    typer.Option(
+        "--video-stream",
+        metavar="N",
+        min=0,
+        help="Which of the file's video streams, counted from 0; default: the best.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="End standard output with one line: a JSON document.")
+]

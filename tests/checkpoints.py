@@ -1,0 +1,62 @@
+"""Random checkpoints in true architecture, saved and loaded as any other; and streams of random pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LlavaOnevisionForConditionalGeneration
+
+from hermes_stream.models import VideoModel
+from hermes_stream.tiny.checkpoint import build_config, save_checkpoint
+from hermes_stream.video.frame import Frame
+
+IMAGE_SIZE = 24
+TOKENS_PER_FRAME = 9
+
+
+def save_random_checkpoint(folder: Path, *, seed: int = 0, max_positions: int = 4096) -> Path:
+    """Write a LLaVA-OneVision checkpoint with random weights and ten layers, and return its folder."""
+    config = build_config()
+    config.vision_config.image_size, config.vision_config.patch_size = IMAGE_SIZE, 4
+    config.vision_config.hidden_size, config.vision_config.intermediate_size = 32, 32
+    config.vision_config.num_hidden_layers = 1
+    config.text_config.hidden_size, config.text_config.intermediate_size = 64, 64
+    config.text_config.max_position_embeddings = max_positions
+    del config.guidance_prompts, config.training_frames
+    torch.manual_seed(seed)
+    model = LlavaOnevisionForConditionalGeneration(config)
+    # Random weights at their default scale attend almost evenly; larger ones make positions and keys matter.
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "language_model" in name and weight.dim() == 2:
+                weight.mul_(4)
+    save_checkpoint(model, folder)
+    return folder
+
+
+def random_frames(count: int, *, seed: int = 0, fps: float = 1.0, start: float = 0.0) -> list[Frame]:
+    """Return frames of random blocks of colour."""
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(0, 256, size=(count, 4, 4, 3), dtype=np.uint8).repeat(6, axis=1).repeat(6, axis=2)
+    return [Frame(pts_seconds=start + k / fps, image=picture) for k, picture in enumerate(pictures)]
+
+
+def plain_inputs(model: VideoModel, frames: list[Frame], question: str) -> dict[str, Any]:
+    """Return what plain transformers needs for the same video and question."""
+    chat = model.chat
+    num_visual = len(frames) * model.card.tokens_per_frame + 1
+    text = chat.before_video + "<video>" * num_visual + chat.before_question + question + chat.after_question
+    pixels = np.stack([frame.image for frame in frames]).astype(np.float32) / 127.5 - 1
+    return {
+        "input_ids": torch.tensor([chat.encode(text)]),
+        "pixel_values_videos": torch.from_numpy(pixels).permute(0, 3, 1, 2)[None],
+    }
+
+
+def plain_model(folder: Path, implementation: str = "sdpa") -> LlavaOnevisionForConditionalGeneration:
+    """Load the same checkpoint as transformers alone does."""
+    model = LlavaOnevisionForConditionalGeneration.from_pretrained(folder, attn_implementation=implementation)
+    return model.eval()

@@ -1,0 +1,90 @@
+"""Guidance attention equals eager attention; streams packed in one forward equal streams alone."""
+
+from __future__ import annotations
+
+import torch
+
+from hermes_stream import FullPolicy, HermesPolicy, Session
+from hermes_stream.attention import Probe, Segment, forward
+from hermes_stream.cache import StreamCache
+from tests.checkpoints import plain_inputs, plain_model, random_frames
+
+PROMPTS = ("what is on screen now?", "what came first? how many things came so far?")
+
+
+def watched(model, count, seed, policy=None, **options) -> Session:
+    session = Session(model, policy or FullPolicy(), **options)
+    session.observe(random_frames(count, seed=seed))
+    session.flush()
+    return session
+
+
+def probes(model, cache: StreamCache, layers=frozenset(range(10))) -> list[Segment]:
+    segments = []
+    for text in PROMPTS:
+        ids = model.chat.encode(text)
+        segments.append(
+            Segment(
+                cache=cache,
+                embeddings=model.embed(ids),
+                positions=model.text_positions(len(ids), cache.next_position),
+                probe=Probe(mass=torch.zeros(10, cache.num_tokens[0]), layers=layers),
+            )
+        )
+    return segments
+
+
+@torch.no_grad()
+def test_guidance_attention_equals_eager_attention(model, checkpoint_folder):
+    frames = random_frames(5)
+    cache = watched(model, 5, 0).cache
+    segments = probes(model, cache)
+    forward(model.decoder, segments)
+    plain = plain_model(checkpoint_folder, "eager")
+    for segment, text in zip(segments, PROMPTS, strict=True):
+        inputs = plain_inputs(model, frames, "x")
+        held = cache.num_tokens[0]
+        ids = torch.cat([inputs["input_ids"][0, :held], torch.tensor(model.chat.encode(text))])
+        visual = model.encode([frame.image for frame in frames]).flatten(0, 1)
+        embeddings = model.embed(ids.tolist())
+        embeddings[cache.num_prefix_tokens : held] = visual
+        attentions = plain.model.language_model(inputs_embeds=embeddings[None], output_attentions=True).attentions
+        eager = torch.stack([layer[0, :, held:, :held].mean(dim=(0, 1)) for layer in attentions])
+        torch.testing.assert_close(segment.probe.mass, eager, rtol=1e-4, atol=1e-6)
+        assert 0 < float(eager.sum(dim=1).min()) < float(eager.sum(dim=1).max()) < 1
+
+
+@torch.no_grad()
+def test_a_probe_leaves_nothing_behind_and_reads_the_layers_it_was_told(model):
+    cache = watched(model, 5, 0).cache
+    before = [cache.keys(i).clone() for i in range(10)]
+    mark = cache.mark()
+    segments = probes(model, cache, layers=frozenset({3, 7}))
+    forward(model.decoder, segments)
+    assert cache.mark() == mark
+    assert all(torch.equal(cache.keys(i), old) for i, old in enumerate(before))
+    read = segments[0].probe.mass.sum(dim=1) > 0
+    assert read.nonzero()[:, 0].tolist() == [3, 7]
+
+
+@torch.no_grad()
+def test_streams_packed_in_one_forward_equal_streams_alone(model):
+    sessions = [watched(model, count, seed, HermesPolicy.paper(30), chunk_frames=3) for count, seed in ((7, 1), (2, 2), (12, 3))]
+    texts = ("what is on screen now?", "was there a red circle?", "what came first?")
+    alone, segments = [], []
+    for session, text in zip(sessions, texts, strict=True):
+        cache = session.cache
+        embeddings = model.embed(model.chat.encode(text))
+        positions = model.text_positions(len(embeddings), cache.next_position)
+        mark = cache.mark()
+        cache.append(positions)
+        segment = Segment(cache=cache, embeddings=embeddings, positions=positions)
+        alone.append(forward(model.decoder, [segment])[0])
+        cache.rewind(mark)
+        cache.append(positions)
+        segments.append(segment)
+    probe = probes(model, sessions[0].cache)[0]
+    packed = forward(model.decoder, [segments[0], segments[1], segments[2]])
+    for one, other in zip(alone, packed, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert probe.probe.mass.sum() == 0

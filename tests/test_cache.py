@@ -1,0 +1,173 @@
+"""The cache: what it keeps is untouched, what it forgets is gone, and it never grows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hermes_stream.cache import CacheLayout, StreamCache, VisualOrigin
+from hermes_stream.errors import CapacityError
+from hermes_stream.memory.rope import RotaryLayout, rotate
+from hermes_stream.memory.state import RetentionPlan
+
+LAYERS, HEADS, DIM, PREFIX = 3, 2, 8, 4
+
+
+def layout(axes: int = 1) -> CacheLayout:
+    inv_freq = 1 / 10_000 ** (torch.arange(0, DIM, 2) / DIM)
+    rotary = RotaryLayout.one_axis(inv_freq) if axes == 1 else RotaryLayout.sectioned(inv_freq, (2, 1, 1))
+    return CacheLayout(
+        num_layers=LAYERS,
+        num_kv_heads=HEADS,
+        head_dim=DIM,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        rotary=rotary,
+        max_positions=10_000,
+    )
+
+
+def fill(cache: StreamCache, count: int, *, visual: bool = True) -> None:
+    """Append random tokens to every layer, as an attention would."""
+    axes = cache.layout.rotary.num_axes
+    positions = torch.arange(cache.next_position, cache.next_position + count).expand(axes, -1)
+    origin = VisualOrigin(frame_numbers=positions[0] // 2, pts_seconds=positions[0] / 2) if visual else None
+    cache.append(positions, origin)
+    cos, sin = cache.layout.rotary.cos_sin(positions)
+    for layer in range(LAYERS):
+        raw, values = torch.randn(2, HEADS, count, DIM)
+        cache.store(layer, raw_keys=raw, rotated_keys=rotate(raw, cos, sin), values=values)
+
+
+def made(visual: int = 10, *, capacity: int = 40, axes: int = 1, growable: bool = False) -> StreamCache:
+    torch.manual_seed(0)
+    cache = StreamCache(layout(axes), [capacity] * LAYERS, num_prefix_tokens=PREFIX, growable=growable)
+    fill(cache, PREFIX, visual=False)
+    if visual:
+        fill(cache, visual)
+    return cache
+
+
+def plan(keep: list[list[int]], *, summarize: bool = False, reindex: bool = False) -> RetentionPlan:
+    width = max(map(len, keep))
+    padded = torch.tensor([row + [-1] * (width - len(row)) for row in keep], dtype=torch.long)
+    return RetentionPlan(keep=padded, summarize=torch.full((LAYERS,), summarize), reindex=reindex)
+
+
+def test_keeps_what_the_plan_keeps_in_every_layer():
+    cache = made()
+    keys, values = cache.keys(1).clone(), cache.values(1).clone()
+    cache.apply(plan([[0, 1, 2], [2, 5, 9], [9]]))
+    assert cache.num_visual_tokens == (3, 3, 1)
+    kept = [*range(PREFIX), PREFIX + 2, PREFIX + 5, PREFIX + 9]
+    assert torch.equal(cache.keys(1), keys[:, kept])
+    assert torch.equal(cache.values(1), values[:, kept])
+    state = cache.state()
+    assert state.token_ids.tolist() == [[0, 1, 2], [2, 5, 9], [9, -1, -1]]
+    assert state.frame_numbers[1].tolist() == [3, 4, 6]
+    assert cache.positions(1).tolist() == [[0, 1, 2, 3, 6, 9, 13]]
+
+
+def test_a_summary_is_the_mean_of_what_was_evicted():
+    cache = made()
+    keys, values = cache.keys(2).clone(), cache.values(2).clone()
+    cache.apply(plan([[1, 3]] * LAYERS, summarize=True))
+    gone = [PREFIX + i for i in (0, 2, 4, 5, 6, 7, 8, 9)]
+    torch.testing.assert_close(cache.keys(2)[:, -1], keys[:, gone].mean(dim=1))
+    torch.testing.assert_close(cache.values(2)[:, -1], values[:, gone].mean(dim=1))
+    state = cache.state()
+    assert state.token_ids.tolist() == [[1, 3, 10]] * LAYERS
+    assert state.counts.tolist() == [[1, 1, 8]] * LAYERS
+    assert state.frame_numbers[0, -1] == -1
+    assert state.pts_seconds[0, -1] == 6.5
+    assert cache.positions(0)[0].tolist() == [0, 1, 2, 3, 5, 7, 8]
+    assert cache.next_position == 14
+    fill(cache, 2)
+    assert cache.state().token_ids[0].tolist() == [1, 3, 10, 11, 12]
+
+
+def test_a_summary_behind_the_newest_token_moves_the_clock():
+    cache = made()
+    cache.apply(plan([[0, 9]] * LAYERS, summarize=True))
+    assert cache.positions(0)[0, -1] == 14
+    assert cache.next_position == 15
+
+
+def test_no_eviction_no_summary():
+    cache = made()
+    cache.apply(plan([list(range(10))] * LAYERS, summarize=True))
+    assert cache.num_visual_tokens == (10,) * LAYERS
+    assert cache.num_compressions == 0
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_reindexing_closes_gaps_and_turns_the_keys(axes):
+    cache = made(axes=axes)
+    cache.apply(plan([[2, 5, 9], [0, 9], [4, 5, 6]], reindex=True))
+    assert cache.next_position == PREFIX + 3
+    assert cache.positions(0)[0].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert cache.positions(1)[0].tolist() == [1, 2, 3, 4, 5, 6]  # aligned to the right: one common now
+    for layer in range(LAYERS):
+        cos, sin = cache.layout.rotary.cos_sin(cache.positions(layer))
+        assert torch.equal(cache.rotated_keys(layer), rotate(cache.keys(layer), cos, sin))
+    cache.apply(plan([[1], [1], [1]], reindex=True))
+    assert cache.next_position == PREFIX + 1
+    assert cache.positions(1)[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_rewind_is_exact():
+    cache = made()
+    before = [cache.keys(i).clone() for i in range(LAYERS)]
+    mark = cache.mark()
+    fill(cache, 3, visual=False)
+    with pytest.raises(ValueError, match="rewind"):
+        fill(cache, 1)
+    with pytest.raises(ValueError, match="question"):
+        cache.apply(plan([[0]] * LAYERS))
+    cache.rewind(mark)
+    assert cache.mark() == mark
+    assert all(torch.equal(cache.keys(i), old) for i, old in enumerate(before))
+    fill(cache, 3)
+    cache.rewind(mark)
+    assert cache.mark() == mark
+    cache.apply(plan([[0]] * LAYERS))
+    with pytest.raises(ValueError, match="before a compression"):
+        cache.rewind(mark)
+
+
+@pytest.mark.parametrize("reindex", [False, True])
+def test_keys_are_bitwise_unchanged_by_10000_compressions(reindex):
+    cache = made(visual=6, capacity=16)
+    keys = [cache.keys(i).clone() for i in range(LAYERS)]
+    keep = plan([list(range(6))] * LAYERS, reindex=reindex)
+    for _ in range(10_000):
+        fill(cache, 1)
+        cache.apply(keep)
+    assert cache.num_compressions == 10_000
+    assert all(torch.equal(cache.keys(i), old) for i, old in enumerate(keys))
+    if reindex:
+        cos, sin = cache.layout.rotary.cos_sin(torch.arange(10)[None])
+        assert torch.equal(cache.rotated_keys(0), rotate(keys[0], cos, sin))
+
+
+def test_a_full_buffer_is_refused_with_the_numbers_and_nothing_changes():
+    cache = made(capacity=16)
+    mark = cache.mark()
+    with pytest.raises(CapacityError, match=r"3 more tokens.*14 of 16"):
+        fill(cache, 3, visual=False)
+    assert cache.mark() == mark
+
+
+def test_a_growable_buffer_keeps_its_contents():
+    cache = made(capacity=14, growable=True)
+    keys, positions = cache.keys(1).clone(), cache.positions(1).clone()
+    fill(cache, 30)
+    assert torch.equal(cache.keys(1)[:, :14], keys)
+    assert torch.equal(cache.positions(1)[:, :14], positions)
+    assert cache.state().token_ids[0].tolist() == list(range(40))
+    assert min(cache.capacities) >= 44
+
+
+def test_a_plan_for_another_model_is_refused():
+    with pytest.raises(ValueError, match="2 layers"):
+        made().apply(RetentionPlan(keep=torch.zeros(2, 1, dtype=torch.long), summarize=torch.zeros(2, dtype=torch.bool)))
