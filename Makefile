@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Threads that spin while they wait make a shared machine many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help install demo test check fmt
 

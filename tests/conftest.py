@@ -1,4 +1,4 @@
-"""Shapes in signatures of ``memory/`` are checked at run time, in tests only; random checkpoints are shared."""
+"""Shapes in signatures of ``memory/`` are checked in tests only; random checkpoints are shared."""
 
 from __future__ import annotations
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
+from tests.checkpoints import plain_inputs, plain_model, random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.attention import Probe, Segment, forward
 from hermes_stream.cache import StreamCache
-from tests.checkpoints import plain_inputs, plain_model, random_frames
 
 PROMPTS = ("what is on screen now?", "what came first? how many things came so far?")
 
@@ -48,7 +48,9 @@ def test_guidance_attention_equals_eager_attention(model, checkpoint_folder):
         visual = model.encode([frame.image for frame in frames]).flatten(0, 1)
         embeddings = model.embed(ids.tolist())
         embeddings[cache.num_prefix_tokens : held] = visual
-        attentions = plain.model.language_model(inputs_embeds=embeddings[None], output_attentions=True).attentions
+        attentions = plain.model.language_model(
+            inputs_embeds=embeddings[None], output_attentions=True
+        ).attentions
         eager = torch.stack([layer[0, :, held:, :held].mean(dim=(0, 1)) for layer in attentions])
         torch.testing.assert_close(segment.probe.mass, eager, rtol=1e-4, atol=1e-6)
         assert 0 < float(eager.sum(dim=1).min()) < float(eager.sum(dim=1).max()) < 1
@@ -69,7 +71,10 @@ def test_a_probe_leaves_nothing_behind_and_reads_the_layers_it_was_told(model):
 
 @torch.no_grad()
 def test_streams_packed_in_one_forward_equal_streams_alone(model):
-    sessions = [watched(model, count, seed, HermesPolicy.paper(30), chunk_frames=3) for count, seed in ((7, 1), (2, 2), (12, 3))]
+    sessions = [
+        watched(model, count, seed, HermesPolicy.paper(30), chunk_frames=3)
+        for count, seed in ((7, 1), (2, 2), (12, 3))
+    ]
     texts = ("what is on screen now?", "was there a red circle?", "what came first?")
     alone, segments = [], []
     for session, text in zip(sessions, texts, strict=True):

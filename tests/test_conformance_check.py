@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-
 from tests import oracles
-from test_conformance import SCORING_TENSORS, STORED, check_folder
+from tests.test_conformance import SCORING_TENSORS, STORED, check_folder
+from torch import Tensor
 
 Vectors = tuple[dict[str, dict[str, Any]], dict[str, Tensor]]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracles
 from tests.memory.ragged import Rows, padded, present_of, scores, unpadded
 
-from tests import oracles
 from hermes_stream.memory.scoring import importance, minmax, recency
 
 examples = settings(max_examples=40, deadline=None)

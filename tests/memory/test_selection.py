@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracles
 from tests.memory.ragged import Rows, padded, present_of
 from tests.memory.ragged import scores as score_rows
 
-from tests import oracles
 from hermes_stream.memory.selection import evicted_mask, indices_of, layer_budgets, select, take_tokens
 
 examples = settings(max_examples=80, deadline=None)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracles
 from tests.memory.ragged import padded, present_of, unpadded
 
-from tests import oracles
 from hermes_stream.memory.smoothing import Match, Missing, index_in_next_layer, smooth
 
 id_rows = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=7).map(sorted), min_size=1, max_size=4)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests import oracles
+
 from hermes_stream.memory.summary import merge_evicted, summary_position
 
 

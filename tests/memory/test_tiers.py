@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from tests import oracles
+
 from hermes_stream.memory.tiers import Tier, Tiers
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracles
 from tests.policies.states import check_contract, kept_rows, make_state, states
 
-from tests import oracles
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.base import GuidancePrompts

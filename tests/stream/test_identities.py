@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.checkpoints import plain_inputs, plain_model, random_frames, save_random_checkpoint
 from transformers import DynamicCache
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.memory.rope import rotate
-from tests.checkpoints import plain_inputs, plain_model, random_frames, save_random_checkpoint
 
 QUESTION = "what came before the red circle?"
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
@@ -42,7 +42,10 @@ def test_full_cache_equals_plain_transformers(model, checkpoint_folder, chunk_fr
 
 def test_a_budget_that_is_never_reached_changes_nothing(model):
     frames = random_frames(10)
-    sessions = [Session(model, policy) for policy in (FullPolicy(), HermesPolicy.paper(200), WindowPolicy(budget_tokens=200))]
+    sessions = [
+        Session(model, policy)
+        for policy in (FullPolicy(), HermesPolicy.paper(200), WindowPolicy(budget_tokens=200))
+    ]
     for session in sessions:
         session.observe(frames)
     logits = [session.next_token_logits(QUESTION) for session in sessions]
@@ -57,7 +60,9 @@ def test_greedy_answer_equals_plain_generate(model, checkpoint_folder):
     answer = session.ask(QUESTION, max_new_tokens=12)
     plain = plain_model(checkpoint_folder)
     inputs = plain_inputs(model, frames, QUESTION)
-    made = plain.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :].tolist()
+    made = plain.generate(**inputs, max_new_tokens=12, do_sample=False)[
+        0, inputs["input_ids"].shape[1] :
+    ].tolist()
     expected = [token for token in made if token not in model.chat.stop_token_ids]
     assert answer.text == model.chat.decode(expected)
     assert answer.token_ids == expected

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_stream.cli.opening import SessionWish, described, open_stream
+from hermes_stream.cli.describing import memory_of, settings_of
+from hermes_stream.cli.opening import SessionWish, open_stream
 from hermes_stream.cli.options import (
     BudgetOption,
     ChunkOption,
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 def ask(  # noqa: PLR0913 - one parameter per option
     *,
     video: VideoArgument,
-    question: Annotated[
-        list[str], typer.Argument(help="One or more questions.", show_default=False)
-    ],
+    question: Annotated[list[str], typer.Argument(help="One or more questions.", show_default=False)],
     at: Annotated[
         list[float] | None,
         typer.Option(
@@ -80,7 +79,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
     if source.damage:
         complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
     if json:
-        print_json(_document(video, session, source, answers, described(session, wish) | {"seed": seed}))
+        about = {"video": video, **settings_of(session, wish), "seed": seed}
+        print_json(about | _watched(session, source) | {"answers": [_entry(given) for given in answers]})
     else:
         _print(session, source, answers)
 
@@ -133,35 +133,22 @@ def _answers(
     return sorted(answers, key=lambda given: given.index)
 
 
-def _document(
-    video: str,
-    session: Session,
-    source: FileSource,
-    answers: list[TimedAnswer],
-    about: dict[str, object],
-) -> dict[str, object]:
-    stats = session.stats
+def _watched(session: Session, source: FileSource) -> dict[str, object]:
     return {
-        "video": video,
-        **about,
         "fps": source.fps,
         "duration_seconds": source.duration_seconds,
-        "num_frames": stats.num_frames,
-        "num_visual_tokens_seen": stats.num_visual_tokens_seen,
-        "num_visual_tokens_kept": stats.num_visual_tokens_kept,
-        "num_compressions": stats.num_compressions,
-        "cache_bytes": stats.cache_bytes,
+        **memory_of(session),
         "damage": source.damage,
-        "answers": [
-            {
-                "question": given.answer.question,
-                "answer": given.text,
-                "at_seconds": round(given.at_seconds, 6),
-                "ttft_seconds": round(given.answer.ttft_seconds, 6),
-                "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
-            }
-            for given in answers
-        ],
+    }
+
+
+def _entry(given: TimedAnswer) -> dict[str, object]:
+    return {
+        "question": given.answer.question,
+        "answer": given.text,
+        "at_seconds": round(given.at_seconds, 6),
+        "ttft_seconds": round(given.answer.ttft_seconds, 6),
+        "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
     }
 
 

@@ -1,2 +1,161 @@
-def chat() -> None:
-    """x"""
+"""``hermes chat``: a video plays, questions are typed meanwhile."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, final
+
+import typer
+
+from hermes_stream.cli.describing import memory_of, settings_of
+from hermes_stream.cli.opening import SessionWish, open_stream
+from hermes_stream.cli.options import (
+    BudgetOption,
+    ChunkOption,
+    DeviceOption,
+    DtypeOption,
+    FpsOption,
+    JsonOption,
+    MaxNewTokensOption,
+    ModelOption,
+    PolicyOption,
+    SeedOption,
+    SpeedOption,
+    TemperatureOption,
+    VideoArgument,
+    VideoStreamOption,
+)
+from hermes_stream.cli.output import clock, complain, milliseconds, print_json, size
+from hermes_stream.errors import HermesError
+
+if TYPE_CHECKING:
+    from hermes_stream.cli.conversation import Conversation
+    from hermes_stream.stream import Session
+    from hermes_stream.video import FileSource
+
+
+def chat(  # noqa: PLR0913 - one parameter per option
+    *,
+    video: VideoArgument,
+    speed: SpeedOption = 1.0,
+    model: ModelOption = "tiny",
+    policy: PolicyOption = "hermes",
+    budget_tokens: BudgetOption = None,
+    fps: FpsOption = None,
+    chunk_frames: ChunkOption = 16,
+    max_new_tokens: MaxNewTokensOption = None,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    video_stream: VideoStreamOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Play a video and type questions meanwhile, one a line.
+
+    A question sees the video up to the moment it is typed. After the end, questions about the whole are taken
+    until 'quit' or the end of standard input. Where standard input is a file or a pipe and it ends first, the
+    rest of the video is watched as fast as possible.
+    """
+    wish = SessionWish(
+        model=model,
+        policy=policy,
+        budget_tokens=budget_tokens,
+        chunk_frames=chunk_frames,
+        device=device,
+        dtype=dtype,
+    )
+    session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
+    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    turns = Turns(session, sampling, on_standard_error=json)
+    conversation = _start(speed)
+    _hold(conversation, turns, session, source)
+    if sys.stdin.isatty() and conversation.has_ended:
+        turns.say("\n")
+    if source.damage:
+        complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
+    if json:
+        about = settings_of(session, wish) | {"seed": seed, "fps": source.fps}
+        print_json({"video": video, **about, **memory_of(session), "answers": turns.answers})
+    if turns.has_failed:
+        raise typer.Exit(1)
+
+
+@final
+class Turns:
+    """Answers typed questions on the terminal, and keeps them for the document at the end.
+
+    Args:
+        session: is asked.
+        sampling: arguments of ``Session.ask``.
+        on_standard_error: leave standard output to the document.
+
+    Attributes:
+        answers: the questions so far with their answers.
+        has_failed: tells whether a question got an error instead.
+    """
+
+    def __init__(self, session: Session, sampling: dict[str, Any], *, on_standard_error: bool) -> None:
+        self.answers: list[dict[str, object]] = []
+        self.has_failed = False
+        self._session, self._sampling, self._err = session, sampling, on_standard_error
+
+    def take(self, question: str, at_seconds: float) -> None:
+        """Answer one question, piece by piece as the answer is made; an error costs only this turn."""
+        turn: dict[str, object] = {"question": question, "answer": None, "at_seconds": round(at_seconds, 6)}
+        self.answers.append(turn)
+        try:
+            answer = self._session.ask(question, **self._sampling)
+            if not sys.stdin.isatty():
+                self.say(f"> {question}\n")
+            self.say(f"[{clock(at_seconds)}] ")
+            for piece in answer:
+                self.say(piece)
+        except (HermesError, ValueError) as error:
+            self.has_failed = True
+            turn["error"] = str(error)
+            complain(str(error))
+            return
+        self.say(f"  ({milliseconds(answer.ttft_seconds)} to the first token)\n")
+        turn["answer"] = answer.text
+        turn["ttft_seconds"] = round(answer.ttft_seconds, 6)
+        turn["ttft_with_pending_seconds"] = round(answer.ttft_with_pending_seconds, 6)
+
+    def say(self, text: str) -> None:
+        """Write without a line break, at once."""
+        typer.echo(text, nl=False, err=self._err)
+
+
+def _start(speed: float) -> Conversation:
+    from hermes_stream.cli.conversation import Conversation, standard_input_lines
+
+    return Conversation(standard_input_lines(), speed=speed, ends_with_input=sys.stdin.isatty())
+
+
+def _hold(conversation: Conversation, turns: Turns, session: Session, source: FileSource) -> None:
+    """Play the video to its end or to 'quit', then go on with questions about the whole."""
+    prompt = "> " if sys.stdin.isatty() else ""
+    if prompt:
+        length = "" if source.duration_seconds is None else f" {clock(source.duration_seconds)} of"
+        turns.say(f"playing{length} {source.path.name}; type a question, or quit\n{prompt}")
+    newest_seconds = 0.0
+    for frame in source:
+        seconds = frame.pts_seconds - source.start_seconds
+        for question in conversation.until(seconds):
+            turns.take(question, newest_seconds)
+            turns.say(prompt)
+        if conversation.is_over:
+            return
+        session.observe(frame)
+        newest_seconds = seconds
+    session.flush()
+    if prompt:
+        stats = session.stats
+        turns.say(
+            f"\nthe video has ended: {stats.num_frames} frames seen, {stats.num_visual_tokens_kept} of "
+            f"{stats.num_visual_tokens_seen} visual tokens kept in {size(stats.cache_bytes)}; ask on, or quit"
+            f"\n{prompt}"
+        )
+    for question in conversation.rest():
+        turns.take(question, newest_seconds)
+        turns.say(prompt)

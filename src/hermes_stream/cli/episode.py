@@ -67,7 +67,8 @@ class Episode:
             on_frame: is told the time of each frame in seconds.
         """
         timed = [
-            TimedQuestion(text=question.text, at_seconds=question.asked_seconds) for question in self.questions
+            TimedQuestion(text=question.text, at_seconds=question.asked_seconds)
+            for question in self.questions
         ]
         for given in play(
             session,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ class SessionWish:
         Raises:
             BadParameter: there is no such policy, or it takes no budget.
         """
+        _share_processors()
         with doing("starting"):
             from hermes_stream.policies import POLICIES
 
@@ -81,7 +83,9 @@ def open_video(path: str, *, fps: float | None, video_stream: int | None) -> Fil
     """Open a video file; damage is told by the command, not by the log."""
     from hermes_stream.video import FileSource
 
-    logging.getLogger("hermes_stream").setLevel(logging.ERROR)
+    logger = logging.getLogger("hermes_stream")
+    if not logger.handlers:  # then Python would print warnings itself
+        logger.addHandler(logging.NullHandler())
     return FileSource(path, fps=fps, video_stream=video_stream)
 
 
@@ -104,17 +108,12 @@ def open_stream(
     return wish.open_session(model), source
 
 
-def described(session: Session, wish: SessionWish) -> dict[str, object]:
-    """Return what a JSON document says about a session."""
-    layout = session.model.layout
-    return {
-        "model": session.model.card.name,
-        "policy": wish.policy,
-        "budget_tokens": session.policy.budget_tokens,
-        "chunk_frames": session.chunk_frames,
-        "device": str(layout.device),
-        "dtype": str(layout.dtype).removeprefix("torch."),
-    }
+def _share_processors() -> None:
+    """Let torch's threads sleep while they wait, before torch is there to read it.
+
+    Spinning threads made answers a hundred times slower where another program kept the processors busy.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _quieten() -> None:
@@ -136,7 +135,7 @@ def _loading(name: str) -> Iterator[None]:
         with doing(f"loading {name}"):
             yield
         return
-    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
 
     typer.echo(f"loading {name} ...", err=True)
     enable_progress_bars()

@@ -62,15 +62,30 @@ MaxNewTokensOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 DtypeOption = Annotated[
-    str, typer.Option("--dtype", metavar="NAME", help="auto (the checkpoint's own), float32, bfloat16, float16.")
+    str,
+    typer.Option("--dtype", metavar="NAME", help="auto (the checkpoint's own), float32, bfloat16, float16."),
 ]
 TemperatureOption = Annotated[
     float,
     typer.Option(
-        "--temperature", metavar="T", callback=_check_not_negative, help="0 always takes the likeliest word; above 0 draws."
+        "--temperature",
+        metavar="T",
+        callback=_check_not_negative,
+        help="0 always takes the likeliest word; above 0 draws.",
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of what is drawn at random.")]
+SpeedOption = Annotated[
+    float,
+    typer.Option(
+        "--speed",
+        metavar="X",
+        callback=_check_not_negative,
+        help="Seconds of video per second; 0 is as fast as possible.",
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, help="Seed of what is drawn at random.")
+]
 VideoStreamOption = Annotated[
     int | None,
     typer.Option(

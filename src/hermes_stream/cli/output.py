@@ -6,9 +6,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH_WITHOUT_TERMINAL = 120
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -34,13 +39,24 @@ def doing(what: str) -> Iterator[None]:
         yield
 
 
+def screen() -> Console:
+    """Return what tables are printed on: standard output, wide where it is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+
+
 @contextmanager
-def progress_bar(what: str, total: float | None) -> Iterator[Callable[[float], None]]:
+def progress_bar(
+    what: str, total: float | None, *, above: Console | None = None
+) -> Iterator[Callable[[float], None]]:
     """Give a function that moves a bar to a number, drawn on standard error if that is a terminal.
 
     Args:
         what: a word or two before the bar.
         total: where the bar is full; None while nobody knows.
+        above: where rows are printed meanwhile; on a terminal the bar then stays below them.
     """
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -48,8 +64,7 @@ def progress_bar(what: str, total: float | None) -> Iterator[Callable[[float], N
     from rich.console import Console
     from rich.progress import Progress
 
-    # Rows that are printed meanwhile go through the same terminal, above the bar.
-    console = Console(stderr=not sys.stdout.isatty())
+    console = above if above is not None and above.is_terminal else Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.update(task, completed=done)
@@ -71,10 +86,9 @@ def milliseconds(seconds: float) -> str:
 
 def size(num_bytes: float) -> str:
     """Write bytes in the unit that suits them."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            break
+    units = ("bytes", "kB", "MB", "GB", "TB")
+    power = 0
+    while num_bytes >= 1000 and power < len(units) - 1:
         num_bytes /= 1000
-    else:
-        unit = "TB"
-    return f"{num_bytes:.0f} {unit}" if unit == "bytes" or num_bytes >= 100 else f"{num_bytes:.1f} {unit}"
+        power += 1
+    return f"{num_bytes:.{int(power > 0 and num_bytes < 100)}f} {units[power]}"

@@ -45,7 +45,9 @@ class LlavaOnevision(VideoModel):
             family=self.family,
             tokens_per_frame=side * side,
             default_fps=getattr(config, "training_fps", 0.5),
-            default_budget_tokens=getattr(config, "memory_budget_tokens", 4000),
+            default_budget_tokens=min(
+                getattr(config, "memory_budget_tokens", 4000), text.max_position_embeddings // 2
+            ),
             guidance_prompts=checkpoint.guidance_prompts,
             training_frames=getattr(config, "training_frames", None),
         )

@@ -83,9 +83,10 @@ class Preprocessing:
         return ((resized * self.rescale_factor - mean) / std).to(dtype)
 
     def _resize(self, image: NDArray[np.uint8], device: torch.device) -> Float[Tensor, "1 3 height width"]:
-        """Resize to whole pixel values, as image libraries do."""
+        """Resize as image libraries do: first along rows, then along columns, to whole values each time."""
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
-        if pixels.shape[2:] != (self.height, self.width):
-            size = (self.height, self.width)
-            pixels = F.interpolate(pixels, size=size, mode=self.mode, antialias=True, align_corners=False)
-        return pixels.round().clamp(0, 255)
+        for size in ((pixels.shape[2], self.width), (self.height, self.width)):
+            if pixels.shape[2:] != size:
+                pixels = F.interpolate(pixels, size=size, mode=self.mode, antialias=True, align_corners=False)
+                pixels = pixels.round().clamp(0, 255)
+        return pixels

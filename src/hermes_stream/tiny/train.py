@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from hermes_stream.tiny.questions import QUESTION_KINDS
 from hermes_stream.tiny.world import THINGS
 
 log = logging.getLogger(__name__)
+
+Row = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +75,8 @@ class Recipe:
     picture_noise: float = 0.03
     stages: tuple[Stage, ...] = (
         Stage(num_frames=6, num_steps=600),
-        Stage(num_frames=12, num_steps=700, kinds=_HARD_KINDS),
-        Stage(num_frames=24, num_steps=600, kinds=_HARD_KINDS),
-        Stage(num_frames=24, num_steps=1000, kinds=_HARD_KINDS, max_gap=80),
+        Stage(num_frames=12, num_steps=500, kinds=_HARD_KINDS),
+        Stage(num_frames=24, num_steps=900, kinds=_HARD_KINDS, max_gap=80),
     )
 
     @property
@@ -192,8 +194,8 @@ class Trainer:
         )
         self.step = 0
 
-    def run(self, folder: Path) -> None:
-        """Go through the stages from the current step; save every 100 steps."""
+    def run(self, folder: Path, on_row: Callable[[Row], None]) -> None:
+        """Go through the stages from the current step; save every 50 steps."""
         end = 0
         for stage in self.recipe.stages:
             end += stage.num_steps
@@ -207,9 +209,13 @@ class Trainer:
                 max_gap=stage.max_gap,
             )
             while self.step < end:
-                self._steps(classroom, min(50, end - self.step), folder)
+                row = self._steps(classroom, min(50, end - self.step))
+                with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                self.save(folder)
+                on_row(row)
 
-    def _steps(self, classroom: Classroom, count: int, folder: Path) -> None:
+    def _steps(self, classroom: Classroom, count: int) -> Row:
         began, losses = time.monotonic(), []
         right: dict[str, list[bool]] = {}
         for _ in range(count):
@@ -218,18 +224,13 @@ class Trainer:
             )
             self.step += 1
         scores = {kind: round(float(np.mean(hits)), 3) for kind, hits in sorted(right.items())}
-        row = {
+        return {
             "step": self.step,
             "num_frames": classroom.num_frames,
             "loss": round(float(np.mean(losses)), 4),
             "seconds_per_step": round((time.monotonic() - began) / count, 3),
             **scores,
         }
-        log.info("%s", json.dumps(row))
-        with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        if self.step % 100 == 0:
-            self.save(folder)
 
     def _learn(self, lesson: Lesson, right: dict[str, list[bool]]) -> float:
         for group in self.optimizer.param_groups:
@@ -272,8 +273,14 @@ class Trainer:
         self.step = state["step"]
 
 
-def train(folder: Path, recipe: Recipe) -> None:
-    """Train from the recipe, or go on in a folder that holds a started run, and write the checkpoint."""
+def train(folder: Path, recipe: Recipe, *, on_row: Callable[[Row], None] = lambda _: None) -> None:
+    """Train from the recipe, or go on in a folder that holds a started run, and write the checkpoint.
+
+    Args:
+        folder: for the run's state, its curve, and the finished ``checkpoint``.
+        recipe: what to do; a started run goes on with the recipe given now.
+        on_row: is told every 50 steps how the run stands.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
     model = build_model(recipe.seed)
@@ -289,8 +296,7 @@ def train(folder: Path, recipe: Recipe) -> None:
     trainer = Trainer(model, bank, recipe)
     if (folder / "state.pt").exists():
         trainer.resume(folder)
-        trainer.features = encode_bank(model, bank, recipe)
-    trainer.run(folder)
+    trainer.run(folder, on_row)
     save_checkpoint(model, folder / "checkpoint")
 
 
@@ -302,7 +308,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(arguments.out, Recipe(seed=arguments.seed))
+    train(arguments.out, Recipe(seed=arguments.seed), on_row=lambda row: log.info("%s", json.dumps(row)))
 
 
 if __name__ == "__main__":

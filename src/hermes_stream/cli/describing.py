@@ -1,0 +1,34 @@
+"""What every JSON document says about a session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hermes_stream.cli.opening import SessionWish
+    from hermes_stream.stream import Session
+
+
+def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
+    """Return what the session was made with, "auto" and defaults resolved."""
+    layout = session.model.layout
+    return {
+        "model": session.model.card.name,
+        "policy": wish.policy,
+        "budget_tokens": session.policy.budget_tokens,
+        "chunk_frames": session.chunk_frames,
+        "device": str(layout.device),
+        "dtype": str(layout.dtype).removeprefix("torch."),
+    }
+
+
+def memory_of(session: Session) -> dict[str, object]:
+    """Return what the session has seen and holds."""
+    stats = session.stats
+    return {
+        "num_frames": stats.num_frames,
+        "num_visual_tokens_seen": stats.num_visual_tokens_seen,
+        "num_visual_tokens_kept": stats.num_visual_tokens_kept,
+        "num_compressions": stats.num_compressions,
+        "cache_bytes": stats.cache_bytes,
+    }

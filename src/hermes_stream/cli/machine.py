@@ -1,0 +1,114 @@
+"""What this machine offers: versions, devices, codecs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from hermes_stream._version import __version__
+
+_PACKAGES = ("torch", "transformers", "av")
+# The decoders that PyAV may find for each codec; FFmpeg's own "av1" needs a graphics card.
+_DECODERS = {
+    "h264": ("h264",),
+    "hevc": ("hevc",),
+    "vp9": ("vp9", "libvpx-vp9"),
+    "av1": ("libdav1d", "libaom-av1"),
+}
+_ENCODERS = ("libx264",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A place for models; bytes are None where they cannot be told."""
+
+    name: str
+    title: str
+    total_bytes: int | None
+    free_bytes: int | None
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions that matter, None for what is not installed."""
+    found: dict[str, str | None] = {"hermes-stream": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def devices() -> list[Device]:
+    """Return the devices that torch can use, the slowest first."""
+    import torch
+
+    found = [Device(name="cpu", title=_processor(), total_bytes=_total_bytes(), free_bytes=free_bytes("cpu"))]
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        title = torch.cuda.get_device_name(index)
+        found.append(Device(name=f"cuda:{index}", title=title, total_bytes=total, free_bytes=free))
+    if torch.backends.mps.is_available():
+        total = torch.mps.recommended_max_memory()
+        found.append(Device(name="mps", title="Apple GPU", total_bytes=total, free_bytes=free_bytes("mps")))
+    return found
+
+
+def free_bytes(device: str) -> int | None:
+    """Return the memory that is free on a device now, None where it cannot be told.
+
+    Args:
+        device: as torch writes it, such as cpu or cuda:0.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return _available_bytes()
+
+
+def codecs() -> dict[str, dict[str, bool]]:
+    """Return which codecs can be read and written here; nothing where PyAV is missing."""
+    try:
+        from av.codec import Codec
+        from av.error import FFmpegError
+    except ImportError:
+        return {"decoders": dict.fromkeys(_DECODERS, False), "encoders": dict.fromkeys(_ENCODERS, False)}
+
+    def exists(name: str, mode: str) -> bool:
+        try:
+            Codec(name, mode)
+        except (FFmpegError, ValueError):
+            return False
+        return True
+
+    decoders = {codec: any(exists(name, "r") for name in names) for codec, names in _DECODERS.items()}
+    return {"decoders": decoders, "encoders": {name: exists(name, "w") for name in _ENCODERS}}
+
+
+def _processor() -> str:
+    import torch
+
+    return f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
+
+
+def _total_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _available_bytes() -> int | None:
+    """Return what Linux could give to a new program; other systems do not say it in a file."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    kilobytes = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return next((int(count) * 1024 for count in kilobytes), None)

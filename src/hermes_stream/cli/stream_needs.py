@@ -1,0 +1,126 @@
+"""What one stream takes of a model and a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hermes_stream.cli.output import clock, size
+from hermes_stream.memory.tiers import Tier, Tiers
+from hermes_stream.stream import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamNeeds:
+    """Numbers of one stream, measured on a real one.
+
+    Attributes:
+        model: what it was loaded by.
+        family: transformers' ``model_type``.
+        device: where model and stream are.
+        dtype: of keys and values.
+        num_layers_by_tier: decoder layers of each tier; an empty tier has 0.
+        budget_tokens: visual tokens that each layer keeps; None is no bound.
+        tokens_per_frame: visual tokens of one frame.
+        fps: frames a second that the model is used with.
+        chunk_frames: frames that enter the memory together in fact.
+        max_positions: positions that the model was made for.
+        bytes_per_visual_token: over all layers.
+        stream_bytes: buffers of the stream; where there is no bound, of its beginning.
+        device_free_bytes: free on the device with the model loaded; None where it cannot be told.
+        fits: tells whether the device has room for the stream; None where it cannot be told.
+    """
+
+    model: str
+    family: str
+    device: str
+    dtype: str
+    num_layers_by_tier: dict[str, int]
+    budget_tokens: int | None
+    tokens_per_frame: int
+    fps: float
+    chunk_frames: int
+    max_positions: int
+    bytes_per_visual_token: int
+    stream_bytes: int
+    device_free_bytes: int | None
+    fits: bool | None
+
+    def lines(self, policy: str, *, chunk_frames: int) -> dict[str, str]:
+        """Put the numbers into words, by topic.
+
+        Args:
+            policy: the policy's name.
+            chunk_frames: frames that were asked for.
+        """
+        return {
+            "model": f"{self.model} ({self.family}), {self.dtype} on {self.device}",
+            "layers": self._layers(),
+            "policy": f"{policy}: {self._budget()}",
+            "frames": f"{self.tokens_per_frame} visual tokens each; a token takes "
+            f"{size(self.bytes_per_visual_token)}",
+            "chunks": self._chunks(chunk_frames),
+            "positions": f"{self.max_positions} at most",
+            "buffers": size(self.stream_bytes)
+            + (" at first, growing with the stream" if self._is_endless else ""),
+            "fits": self._fits(),
+        }
+
+    @property
+    def _is_endless(self) -> bool:
+        return self.budget_tokens is None
+
+    def _layers(self) -> str:
+        counts = self.num_layers_by_tier
+        named = ", ".join(f"{count} {tier.replace('_', '-')}" for tier, count in counts.items())
+        empty = "" if counts["sensory"] else " (no sensory memory: that takes ten layers or more)"
+        return f"{sum(counts.values())}: {named}{empty}"
+
+    def _budget(self) -> str:
+        if self.budget_tokens is None:
+            return "no budget, everything is kept while positions last"
+        num_frames = self.budget_tokens / self.tokens_per_frame
+        return (
+            f"{self.budget_tokens} visual tokens per layer, as much as {num_frames:.4g} frames or "
+            f"{clock(round(num_frames / self.fps))} of video at {self.fps:g} fps"
+        )
+
+    def _chunks(self, asked: int) -> str:
+        lowered = f" (not {asked}: budget, chunk and text share the positions)" * (self.chunk_frames < asked)
+        return f"{self.chunk_frames} frame{'s' * (self.chunk_frames > 1)}{lowered}"
+
+    def _fits(self) -> str:
+        if self.device_free_bytes is None:
+            return f"unknown: {self.device} does not tell its free memory"
+        free = f"{'yes' if self.fits else 'NO'}: {size(self.device_free_bytes)} free on {self.device}"
+        if self._is_endless:
+            return free
+        room = self.device_free_bytes // self.stream_bytes
+        return f"{free}, room for {room} such stream{'s' * (room != 1)}"
+
+
+def measure(session: Session, *, free_bytes: int | None) -> StreamNeeds:
+    """Measure a stream that has just begun.
+
+    Args:
+        session: has seen nothing yet.
+        free_bytes: what was free on its device before.
+    """
+    model = session.model
+    tiers = Tiers(num_layers=model.layout.num_layers).tier_of_layer
+    stream_bytes = session.stats.cache_bytes
+    return StreamNeeds(
+        model=model.card.name,
+        family=model.card.family,
+        device=str(model.layout.device),
+        dtype=str(model.layout.dtype).removeprefix("torch."),
+        num_layers_by_tier={tier.name.lower(): tiers.count(tier) for tier in Tier},
+        budget_tokens=session.policy.budget_tokens,
+        tokens_per_frame=model.card.tokens_per_frame,
+        fps=model.card.default_fps,
+        chunk_frames=session.chunk_frames,
+        max_positions=model.layout.max_positions,
+        bytes_per_visual_token=model.layout.bytes_per_token,
+        stream_bytes=stream_bytes,
+        device_free_bytes=free_bytes,
+        fits=None if free_bytes is None else stream_bytes <= free_bytes,
+    )

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hermes_stream.cli import main
+from hermes_stream.tiny.world import generate_world
+from hermes_stream.video import write_video
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of the command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def hermes(capsys, monkeypatch, tmp_path):
+    """Run the command in this process; ``typed`` is what stands in standard input."""
+
+    def run(*arguments: object, typed: str = "") -> Outcome:
+        lines = tmp_path / "typed.txt"
+        lines.write_text(typed)
+        with lines.open() as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def media():
+    return Path(__file__).parents[1] / "data" / "media"
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory):
+    """Eight seconds of the embedded model's world, four pictures a second."""
+    path = tmp_path_factory.mktemp("story") / "story.mp4"
+    write_video(path, generate_world(11, 8).frames(4), fps=4)
+    return path

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hermes_stream import POLICIES, FileSource, Session, load_model
+
+NOW = "what is on screen now?"
+FIRST = "what came first?"
+KEYS = {
+    "video",
+    "model",
+    "policy",
+    "budget_tokens",
+    "fps",
+    "num_frames",
+    "num_visual_tokens_seen",
+    "num_visual_tokens_kept",
+    "cache_bytes",
+    "answers",
+}
+
+
+@pytest.mark.parametrize(
+    ("clip", "duration_seconds"),
+    [
+        ("av1_video.mkv", 5.0),
+        ("bt601_limited_range.mp4", 2.0),
+        ("h265_video.mp4", 1.0),
+        ("nasa_13013_rotated.mp4", 0.567),
+        ("test_non_zero_start.mp4", 0.4),
+        ("testsrc2_vp9.webm", 1.0),
+    ],
+)
+@pytest.mark.parametrize("fps", [None, 4])
+def test_every_clip_gets_an_answer(hermes, media, clip, duration_seconds, fps):
+    run = hermes("ask", media / clip, NOW, "--json", *(() if fps is None else ("--fps", fps)))
+    assert (run.code, run.err) == (0, "")
+    assert run.out.count("\n") == 1
+    found = run.document
+    assert found.keys() >= KEYS
+    assert found["video"] == str(media / clip)
+    assert found["num_frames"] == math.ceil(duration_seconds * (fps or 1))
+    assert found["num_visual_tokens_seen"] == found["num_visual_tokens_kept"] == 9 * found["num_frames"]
+    (answer,) = found["answers"]
+    assert answer["question"] == NOW
+    assert answer["answer"]
+    assert answer["at_seconds"] == pytest.approx(duration_seconds, abs=0.01)
+    assert 0 < answer["ttft_seconds"] <= answer["ttft_with_pending_seconds"]
+
+
+def test_questions_see_the_video_up_to_their_times(hermes, story):
+    times = [6.0, 0.0, 3.5]
+    options = [option for seconds in times for option in ("--at", seconds)]
+    run = hermes("ask", story, NOW, NOW, NOW, *options, "--json")
+    assert run.code == 0
+    given = run.document["answers"]
+    assert [answer["at_seconds"] for answer in given] == times
+    assert run.document["num_frames"] == 8
+
+    session, expected = Session(load_model("tiny")), {}
+    for frame in FileSource(story, fps=1):
+        session.observe(frame)
+        expected[frame.pts_seconds] = session.ask(NOW).text
+    assert [answer["answer"] for answer in given] == [expected[6], expected[0], expected[3]]
+
+
+def test_times_count_from_the_first_picture(hermes, media):
+    clip = media / "test_non_zero_start.mp4"
+    run = hermes("ask", clip, NOW, NOW, "--at", "0.15", "--at", "0.3", "--fps", "10", "--json")
+    assert (run.code, run.err) == (0, "")
+    assert [answer["at_seconds"] for answer in run.document["answers"]] == [0.15, 0.3]
+
+
+def test_one_time_serves_all_questions(hermes, story):
+    run = hermes("ask", story, NOW, FIRST, "--at", "2", "--json")
+    assert [(a["question"], a["at_seconds"]) for a in run.document["answers"]] == [(NOW, 2.0), (FIRST, 2.0)]
+
+
+def test_a_time_after_the_end_is_the_end_and_said_so(hermes, story):
+    run = hermes("ask", story, NOW, "--at", "99", "--json")
+    assert run.code == 0
+    assert run.document["answers"][0]["at_seconds"] == pytest.approx(8)
+    assert run.err.startswith("hermes: warning: 99 s is after the end")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy(hermes, story, policy):
+    budget = [] if policy == "full" else ["--budget-tokens", "40"]
+    found = hermes("ask", story, NOW, "--policy", policy, *budget, "--chunk-frames", "2", "--json").document
+    assert found["policy"] == policy
+    assert found["num_visual_tokens_seen"] == 72
+    if policy == "full":
+        assert (found["budget_tokens"], found["num_visual_tokens_kept"]) == (None, 72)
+    else:
+        assert found["budget_tokens"] == 40
+        assert found["num_visual_tokens_kept"] <= 40
+
+
+def test_the_default_budget_is_the_models(hermes, story):
+    found = hermes("ask", story, NOW, "--json").document
+    assert found["budget_tokens"] == load_model("tiny").card.default_budget_tokens
+
+
+def test_answers_can_be_drawn_and_cut(hermes, story):
+    run = hermes("ask", story, NOW, "--temperature", "2", "--seed", "5", "--max-new-tokens", "1", "--json")
+    again = hermes("ask", story, NOW, "--temperature", "2", "--seed", "5", "--max-new-tokens", "1", "--json")
+    (answer,) = run.document["answers"]
+    assert len(answer["answer"].split()) <= 1
+    assert again.document["answers"][0]["answer"] == answer["answer"]
+
+
+def test_for_people(hermes, story):
+    run = hermes("ask", story, NOW, FIRST, "--at", "2.5", "--at", "7")
+    assert run.code == 0
+    question, answer, second, _ = run.out.splitlines()
+    assert question == f"0:02.5  {NOW}"
+    assert second == f"  0:07  {FIRST}"
+    assert answer.endswith(" ms to the first token)")
+    assert "8 frames at 1 fps" in run.err
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (["1", "2"], ["2 times", "3 questions"]),
+        (["-1"], ["-1"]),
+        (["nan"], ["nan"]),
+        (["soon"], ["--at"]),
+    ],
+)
+def test_wrong_times(hermes, story, times, words):
+    options = [option for time in times for option in ("--at", time)]
+    run = hermes("ask", story, NOW, NOW, NOW, *options)
+    assert run.code == 2
+    assert all(word in run.err for word in words)
+
+
+def test_an_empty_question(hermes, story):
+    assert hermes("ask", story, "  ").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nosuch.mp4", NOW], ["nosuch.mp4", "does not exist"]),
+        (["{story}", NOW, "--model", "nosuch"], ["nosuch", "tiny"]),
+        (["{story}", NOW, "--device", "cuda:99"], ["cuda:99", "cpu"]),
+        (["{story}", NOW, "--dtype", "int3"], ["int3", "bfloat16"]),
+        (["{story}", NOW, "--budget-tokens", "100000"], ["100000", "positions"]),
+        (["{story}", "why? " * 500], ["tokens"]),
+        (["{story}", NOW, "--video-stream", "7"], ["stream 7"]),
+    ],
+)
+def test_failures_are_one_line_and_exit_code_1(hermes, story, arguments, words):
+    run = hermes("ask", *(argument.format(story=story) for argument in arguments), "--json")
+    assert (run.code, run.out) == (1, "")
+    assert run.err.startswith("hermes: error: ")
+    assert run.err.count("\n") == 1
+    assert all(word in run.err for word in words)
+
+
+def test_a_damaged_file_is_watched_as_far_as_it_goes(hermes, media, tmp_path):
+    whole = (media / "testsrc2_vp9.webm").read_bytes()
+    cut = tmp_path / "cut.webm"
+    cut.write_bytes(whole[: len(whole) // 2])
+    run = hermes("ask", cut, NOW, "--fps", "10", "--json")
+    assert run.code == 0
+    assert 1 <= run.document["num_frames"] < 10
+    assert run.document["damage"] in run.err
+    assert run.err.startswith("hermes: warning: ")
+    assert run.err.count("\n") == 1

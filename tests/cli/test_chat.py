@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+NOW = "what is on screen now?"
+FIRST = "what came first?"
+
+
+def test_lines_of_standard_input_are_questions(hermes, story):
+    run = hermes("chat", story, "--speed", "0", "--json", typed=f"{NOW}\n\n{FIRST}\n")
+    assert run.code == 0
+    found = run.document
+    assert found["num_frames"] == 8
+    assert found["num_visual_tokens_seen"] == 72
+    assert [answer["question"] for answer in found["answers"]] == [NOW, FIRST]
+    assert all(answer["answer"] and answer["ttft_seconds"] > 0 for answer in found["answers"])
+    assert run.out.count("\n") == 1
+    assert f"> {NOW}" in run.err
+
+
+def test_for_people(hermes, story):
+    run = hermes("chat", story, "--speed", "0", typed=NOW)
+    assert (run.code, run.err) == (0, "")
+    question, answer = run.out.splitlines()
+    assert question == f"> {NOW}"
+    assert answer.startswith("[0:0")
+    assert answer.endswith(" ms to the first token)")
+
+
+def test_quit_leaves_at_once(hermes, story):
+    began = time.monotonic()
+    run = hermes("chat", story, "--speed", "0.01", "--json", typed=f"{NOW}\nquit\n{FIRST}\n")
+    assert time.monotonic() - began < 30
+    assert run.code == 0
+    assert run.document["num_frames"] < 8
+    assert [answer["question"] for answer in run.document["answers"]] == [NOW]
+
+
+def test_nothing_typed(hermes, story):
+    run = hermes("chat", story, "--json")
+    assert run.code == 0
+    assert run.document["num_frames"] == 8
+    assert run.document["answers"] == []
+
+
+def test_a_question_that_fails_costs_only_its_turn(hermes, story):
+    run = hermes("chat", story, "--speed", "0", "--json", typed=f"{'why? ' * 500}\n{NOW}\n")
+    assert run.code == 1
+    failed, answered = run.document["answers"]
+    assert failed["answer"] is None
+    assert failed["error"] in run.err
+    assert answered["answer"]
+
+
+def test_a_question_sees_the_video_up_to_the_moment_it_is_typed(story):
+    command = [sys.executable, "-m", "hermes_stream", "chat", str(story), "--speed", "4", "--json"]
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        run.stdin.write(f"{NOW}\n")
+        run.stdin.flush()
+        while "to the first token" not in run.stderr.readline():
+            pass
+        time.sleep(0.9)
+        run.stdin.write(f"{NOW}\n")
+        run.stdin.close()
+        found = json.loads(run.stdout.read().splitlines()[-1])
+        assert run.wait() == 0
+    first, second = (answer["at_seconds"] for answer in found["answers"])
+    assert first == 0
+    assert 2 <= second <= 5
+    assert found["num_frames"] == 8
+
+
+def test_an_interrupt_is_quiet(story):
+    command = [sys.executable, "-m", "hermes_stream", "chat", str(story)]
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        run.stdin.write(f"{NOW}\n")
+        run.stdin.flush()
+        while "to the first token" not in run.stdout.readline():
+            pass
+        run.send_signal(signal.SIGINT)
+        assert run.stderr.read() == ""
+        assert run.wait() == 130

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def played(hermes):
+    return hermes("demo", "--seed", "7", "--seconds", "20", "--budget-tokens", "60", "--json")
+
+
+def test_document(played):
+    assert (played.code, played.err) == (0, "")
+    assert played.out.count("\n") == 1
+    found = played.document
+    assert (found["seed"], found["policy"], found["budget_tokens"]) == (7, "hermes", 60)
+    assert found["num_frames"] == 20
+    assert found["num_questions"] == len(found["questions"]) >= 30
+    assert found["num_visual_tokens_kept"] <= 60 < found["num_visual_tokens_seen"] == 180
+    assert found["kept_share"] == pytest.approx(found["num_visual_tokens_kept"] / 180, abs=1e-6)
+    rights = [one["is_right"] for one in found["questions"]]
+    assert found["accuracy"] == pytest.approx(sum(rights) / len(rights), abs=1e-6)
+    assert sum(found["num_questions_by_kind"].values()) == len(rights)
+    assert found["accuracy_by_kind"].keys() == found["num_questions_by_kind"].keys()
+    assert all(one["is_right"] == (one["answer"] == one["truth"]) for one in found["questions"])
+
+
+def test_same_seed_same_answers(hermes, played):
+    again = hermes("demo", "--seed", "7", "--seconds", "20", "--budget-tokens", "60", "--json").document
+    answers = [(one["question"], one["answer"]) for one in played.document["questions"]]
+    assert [(one["question"], one["answer"]) for one in again["questions"]] == answers
+
+
+def test_for_people(hermes):
+    run = hermes("demo", "--seed", "3", "--seconds", "20", "--policy", "full")
+    assert (run.code, run.err) == (0, "")
+    lines = run.out.splitlines()
+    assert "story 3" in lines[0]
+    assert lines[2].split() == ["time", "kind", "question", "answer", "truth", "TTFT", "kept/seen"]
+    assert sum("✓" in line or "✗" in line for line in lines) == 40
+    assert all(len(line) <= 120 for line in lines)
+    assert "of 40 answers right" in run.out
+    assert "180 of 180 visual tokens kept (100%)" in run.out

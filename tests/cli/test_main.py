@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hermes_stream import POLICIES, __version__
+
+COMMAND = [sys.executable, "-m", "hermes_stream"]
+HEAVY = """
+import sys
+from hermes_stream.cli import main
+code = main(sys.argv[1:])
+heavy = {"torch", "transformers", "av", "numpy"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else code)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ask", "--help"], ["chat", "-h"]])
+def test_help_and_version_import_nothing_heavy(arguments):
+    run = subprocess.run(
+        [sys.executable, "-c", HEAVY, *arguments], check=False, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_help_answers_in_under_a_second():
+    took_seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
+        took_seconds.append(time.perf_counter() - began)
+    assert min(took_seconds) < 1
+
+
+def test_version(hermes):
+    run = hermes("--version")
+    assert (run.code, run.out, run.err) == (0, f"hermes-stream {__version__}\n", "")
+
+
+def test_help_names_every_command(hermes):
+    run = hermes("--help")
+    assert run.code == 0
+    assert all(command in run.out for command in ("demo", "ask", "chat", "doctor"))
+
+
+@pytest.mark.parametrize("command", ["demo", "ask", "chat", "doctor"])
+def test_help_of_a_command_names_every_policy(hermes, command):
+    run = hermes(command, "--help")
+    assert run.code == 0
+    assert all(policy in run.out for policy in POLICIES)
+    assert "--json" in run.out
+
+
+def test_no_command_is_wrong_usage_and_shows_help(hermes):
+    run = hermes()
+    assert run.code == 2
+    assert "demo" in run.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bogus"], ["bogus", "hermes --help"]),
+        (["ask", "clip.mp4"], ["question"]),
+        (["demo", "--sede", "3"], ["--sede", "hermes demo --help"]),
+        (["demo", "--seconds", "1"], ["--seconds", "20"]),
+        (["demo", "--budget-tokens", "0"], ["--budget-tokens"]),
+        (["doctor", "--policy", "nosuch"], ["nosuch", *POLICIES]),
+        (["doctor", "--policy", "full", "--budget-tokens", "99"], ["full", "99"]),
+        (["chat", "clip.mp4", "--speed", "nan"], ["--speed", "nan"]),
+        (["ask", "clip.mp4", "what?", "--fps", "0"], ["--fps"]),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(hermes, arguments, words):
+    run = hermes(*arguments)
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith("hermes: error: ")
+    assert run.err.count("\n") == 1
+    assert all(word in run.err for word in words)
+
+
+def test_a_reader_that_leaves_is_no_error():
+    with subprocess.Popen([*COMMAND, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b""
+        assert run.wait() == 1
+
+
+def test_letters_that_the_terminal_lacks_are_replaced():
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([*COMMAND, "--help"], check=True, capture_output=True, env=environment)
+    assert run.stdout.isascii()

@@ -1,0 +1,92 @@
+"""Choosing tokens and giving out text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hermes_stream.stream.generation import Sampling, TextStream, choose_token
+
+
+class Letters:
+    """A tokenizer of bytes: token n is byte n, so that characters may span tokens."""
+
+    def decode(self, token_ids: list[int]) -> str:
+        return bytes(token_ids).decode("utf-8", errors="replace")
+
+
+def stream(text: str, *stop: str) -> tuple[list[str], TextStream]:
+    out = TextStream(Letters(), stop)
+    pieces = []
+    for token in text.encode():
+        pieces.append(out.take(token))
+        if out.stopped:
+            break
+    return [*pieces, out.finish()], out
+
+
+def chosen(logits: list[float], sampling: Sampling, answer: list[int] = [], seed: int = 0) -> int:  # noqa: B006
+    return choose_token(torch.tensor(logits), answer, sampling, torch.Generator().manual_seed(seed))
+
+
+def test_greedy_takes_the_highest_and_the_first_of_equals():
+    assert chosen([0.0, 3.0, 3.0], Sampling()) == 1
+
+
+def test_repetition_penalty_lowers_positive_and_negative_logits():
+    assert chosen([2.0, 1.9], Sampling(repetition_penalty=1.1), [0]) == 1
+    assert chosen([-1.0, -1.05], Sampling(repetition_penalty=1.1), [0]) == 1
+    assert chosen([2.0, 1.7], Sampling(repetition_penalty=1.1), [0]) == 0
+
+
+def test_top_p_keeps_the_smallest_sufficient_set():
+    logits = torch.tensor([0.5, 0.3, 0.2]).log().tolist()
+    picks = {
+        p: {chosen(logits, Sampling(temperature=1.0, top_p=p), seed=s) for s in range(60)}
+        for p in (0.4, 0.7, 1.0)
+    }
+    assert picks == {0.4: {0}, 0.7: {0, 1}, 1.0: {0, 1, 2}}
+
+
+def test_temperature_shapes_the_frequencies():
+    logits = torch.tensor([0.8, 0.2]).log().tolist()
+    cold = sum(chosen(logits, Sampling(temperature=0.2), seed=s) for s in range(200))
+    warm = sum(chosen(logits, Sampling(temperature=1.0), seed=s) for s in range(200))
+    assert cold < 10 < 20 < warm < 60
+
+
+def test_text_comes_out_whole_and_never_half_a_character():
+    pieces, _ = stream("naïve 🙂 end")
+    assert "".join(pieces) == "naïve 🙂 end"
+    assert all("�" not in piece for piece in pieces)
+
+
+def test_a_stop_text_ends_the_answer_and_is_not_part_of_it():
+    pieces, out = stream("yes. And more", ". And")
+    assert "".join(pieces) == out.text == "yes"
+    assert out.stopped
+
+
+def test_the_beginning_of_a_stop_text_is_given_once_it_is_none():
+    pieces, out = stream("a.b", ".c")
+    assert pieces == ["a", "", ".b", ""]
+    assert not out.stopped
+    assert "".join(stream("ends with .", ".c")[0]) == "ends with ."
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_new_tokens": 0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"repetition_penalty": 0.9},
+        {"stop": "text"},
+        {"stop": ("",)},
+    ],
+)
+def test_values_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Sampling(**wrong)
