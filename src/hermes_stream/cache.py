@@ -110,7 +110,8 @@ class StreamCache:
         layout = self.layout
         shapes = [(layout.num_kv_heads, capacity, layout.head_dim) for capacity in capacities]
         self._raw_keys, self._rotated_keys, self._values = (
-            [torch.zeros(shape, dtype=layout.dtype, device=layout.device) for shape in shapes] for _ in range(3)
+            [torch.zeros(shape, dtype=layout.dtype, device=layout.device) for shape in shapes]
+            for _ in ("raw keys", "rotated keys", "values")
         )
         slots, device = (layout.num_layers, max(capacities)), layout.device
         axes = layout.rotary.num_axes

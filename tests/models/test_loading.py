@@ -77,6 +77,15 @@ def test_an_unknown_family_names_those_supported(copy):
         load_model(copy)
 
 
+def test_layers_without_full_attention_are_refused(copy):
+    settings = json.loads((copy / "config.json").read_text())
+    settings["text_config"]["layer_types"] = ["sliding_attention"] * 10
+    settings["text_config"] |= {"use_sliding_window": True, "sliding_window": 8}
+    (copy / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match="sliding_attention"):
+        load_model(copy)
+
+
 def test_a_checkpoint_without_tokenizer_says_so(copy):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (copy / name).unlink()

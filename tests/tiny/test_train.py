@@ -94,9 +94,11 @@ def test_positions_leave_the_gaps_and_questions_follow_their_last_frame(full_ban
 RECIPE = Recipe(
     num_bank_worlds=40,
     num_vision_steps=2,
-    num_streams=2,
     num_questions=2,
-    stages=(Stage(num_frames=2, num_steps=60), Stage(num_frames=3, num_steps=60)),
+    stages=(
+        Stage(num_frames=2, num_steps=60, num_streams=2),
+        Stage(num_frames=3, num_steps=60, num_streams=2),
+    ),
 )
 
 

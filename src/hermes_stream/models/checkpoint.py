@@ -77,6 +77,7 @@ def read_checkpoint(
         ModelError: weights or tokenizer are missing or broken.
         DeviceError: the device or dtype is not available here.
     """
+    _check_attention(source, config)
     place = choose_device(device)
     number = choose_dtype(dtype, place, getattr(config, "dtype", None) or config.get_text_config().dtype)
     tokenizer = _read_tokenizer(source, revision)
@@ -96,6 +97,15 @@ def read_checkpoint(
         guidance_prompts=_read_guidance(getattr(config, "guidance_prompts", None)),
         stop_token_ids=_stop_token_ids(source, config, tokenizer, revision),
     )
+
+
+def _check_attention(source: str, config: Any) -> None:
+    kinds = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
+    if kinds:
+        raise ModelError(
+            f"model {source!r} has layers of kind {', '.join(sorted(kinds))}; the memory needs full attention "
+            f"in every layer"
+        )
 
 
 def choose_device(device: str) -> torch.device:

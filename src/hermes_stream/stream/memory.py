@@ -39,8 +39,6 @@ class StreamMemory:
     Raises:
         CapacityError: budget, one frame and text do not fit the model's positions.
         ValueError: an argument is below 1.
-
-    Paper: sec. 3.3 (positions), app. B (guidance)
     """
 
     def __init__(
@@ -142,7 +140,12 @@ class StreamMemory:
         self.num_frames += len(frames)
 
     def _make_room(self, num_tokens: int) -> None:
-        """Close the gaps between positions before anything goes in that would not fit the model's limit."""
+        """Close the gaps between positions before anything goes in that would not fit the model's limit.
+
+        Paper: sec. 3.3, lazy re-indexing
+        Differs: the released code looks at the limit when the chunk is in already; here chunk, guidance,
+            question and answer must fit before.
+        """
         limit = self.model.layout.max_positions
         needed = num_tokens + self._text_positions
         if self.cache.next_position + needed <= limit:
@@ -179,6 +182,10 @@ class StreamMemory:
         """Return the attention that each layer's guidance prompt pays to its visual tokens.
 
         One forward for all prompts, through all layers; it leaves nothing behind.
+
+        Paper: sec. 3.1, pseudo query
+        Differs: in the released code the prompt's hidden states never advance, so that every layer scores
+            with queries made from word embeddings; here the prompt takes a true forward.
         """
         guidance = self._guidance(self.last_conversation)
         if guidance is None:
@@ -204,7 +211,7 @@ class StreamMemory:
     def remember_conversation(self, question: str, answer: str) -> None:
         """Let the last question and answer steer later guidance, and only that.
 
-        Paper: app. B (last_conv)
+        Paper: app. B, last_conv
         """
         chat = self.model.chat
         ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._conversation_tokens]

@@ -37,9 +37,10 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
-TRAINING_FRAMES = 24
+TRAINING_FRAMES = 48
 TRAINING_FPS = 1.0
 TOKENS_PER_FRAME = 9
+MEMORY_BUDGET_TOKENS = 12 * TOKENS_PER_FRAME
 IMAGE_SIZE = 48
 
 GUIDANCE_PROMPTS = {
@@ -112,6 +113,7 @@ def build_config() -> LlavaOnevisionConfig:
         training_frames=TRAINING_FRAMES,
         training_fps=TRAINING_FPS,
         tokens_per_frame=TOKENS_PER_FRAME,
+        memory_budget_tokens=MEMORY_BUDGET_TOKENS,
         guidance_prompts=GUIDANCE_PROMPTS,
     )
 

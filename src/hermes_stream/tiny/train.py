@@ -45,12 +45,14 @@ class Stage:
     Attributes:
         num_frames: length of the stories, one frame a second.
         num_steps: batches to learn from.
+        num_streams: stories in a batch.
         max_gap: longest jump in position between two frames.
         kinds: question kinds to draw from, as often as they are named.
     """
 
     num_frames: int
     num_steps: int
+    num_streams: int = 32
     max_gap: int = 0
     kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
 
@@ -67,7 +69,6 @@ class Recipe:
     num_vision_steps: int = 1500
     vision_learning_rate: float = 1e-3
     learning_rate: float = 1.5e-3
-    num_streams: int = 32
     num_questions: int = 12
     warmup_steps: int = 100
     decay_share: float = 0.2
@@ -76,7 +77,8 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         Stage(num_frames=6, num_steps=600),
         Stage(num_frames=12, num_steps=500, kinds=_HARD_KINDS),
-        Stage(num_frames=24, num_steps=900, kinds=_HARD_KINDS, max_gap=80),
+        Stage(num_frames=24, num_steps=500, kinds=_HARD_KINDS, max_gap=80),
+        Stage(num_frames=48, num_steps=400, num_streams=16, max_gap=40),
     )
 
     @property
@@ -202,7 +204,7 @@ class Trainer:
             classroom = Classroom(
                 tokenizer=self.tokenizer,
                 bank=self.bank,
-                num_streams=self.recipe.num_streams,
+                num_streams=stage.num_streams,
                 num_frames=stage.num_frames,
                 num_questions=self.recipe.num_questions,
                 kinds=stage.kinds,

@@ -1,0 +1,27 @@
+"""The examples run as they stand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CLIP = ROOT / "tests/data/media/h265_video.mp4"
+ARGUMENTS = {"ask_a_file": [str(CLIP), "what is on screen now?"], "watch_pictures": []}
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_runs(example):
+    command = [sys.executable, str(example), *ARGUMENTS[example.stem]]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = out.stdout.splitlines()
+    if example.stem == "ask_a_file":
+        assert "ms to the first token" in lines[-1]
+    else:
+        assert [line.split(": ")[1].split(",")[0] for line in lines] == ["red square"] * 1 + [
+            line.split(": ")[1].split(",")[0] for line in lines[1:]
+        ]
+        assert len({line.split(", ")[-1] for line in lines}) == 1
