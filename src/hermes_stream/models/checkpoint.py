@@ -103,8 +103,8 @@ def _check_attention(source: str, config: Any) -> None:
     kinds = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
     if kinds:
         raise ModelError(
-            f"model {source!r} has layers of kind {', '.join(sorted(kinds))}; the memory needs full attention "
-            f"in every layer"
+            f"model {source!r} has layers of kind {', '.join(sorted(kinds))}; the memory needs full "
+            f"attention in every layer"
         )
 
 
