@@ -184,10 +184,17 @@ def test_arguments_out_of_range_are_refused(model):
 
 def test_budget_and_positions_must_fit_together(tmp_path):
     model = load_model(save_random_checkpoint(tmp_path / "short", max_positions=128), device="cpu")
-    with pytest.raises(CapacityError, match=r"budget 200.*128 positions"):
-        Session(model, HermesPolicy.paper(200))
+    with pytest.raises(CapacityError, match=r"128 positions.*lower text_tokens"):
+        Session(model, text_tokens=110)
     session = Session(model, HermesPolicy.paper(20), chunk_frames=16, text_tokens=16)
     assert session.chunk_frames < 16
+    for weights in ((1.0, 1.0, 1.0), (0.7, 1.0, 1.3)):
+        policy = HermesPolicy(budget_tokens=5000, tier_budget_weights=weights)
+        session = Session(model, policy, text_tokens=16, chunk_frames=2)
+        session.observe(random_frames(30))
+        session.flush()
+        assert session.stats.num_visual_tokens_kept == max(session.policy.layer_budgets(10)) < 128
+        assert session.next_token_logits(QUESTION).isfinite().all()
     full = Session(model, FullPolicy(), text_tokens=16)
     with pytest.raises(CapacityError, match="128 positions"):
         full.observe(random_frames(30))

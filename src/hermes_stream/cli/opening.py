@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hermes_stream.cli.output import doing
+from hermes_stream.cli.output import complain, doing
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
@@ -76,7 +76,14 @@ class SessionWish:
         """Start a stream on the model."""
         from hermes_stream.stream import Session
 
-        return Session(model, self.make_policy(model), chunk_frames=self.chunk_frames)
+        session = Session(model, self.make_policy(model), chunk_frames=self.chunk_frames)
+        if self.budget_tokens != session.policy.budget_tokens and self.budget_tokens is not None:
+            complain(
+                f"a budget of {self.budget_tokens} tokens does not fit the {model.layout.max_positions} positions "
+                f"of {self.model}; {session.policy.budget_tokens} are kept",
+                kind="warning",
+            )
+        return session
 
 
 def open_video(path: str, *, fps: float | None, video_stream: int | None) -> FileSource:

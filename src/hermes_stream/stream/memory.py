@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -15,6 +17,8 @@ from hermes_stream.memory.state import RetentionPlan
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import Guidance, MemoryPolicy
 from hermes_stream.video.frame import Frame
+
+log = logging.getLogger(__name__)
 
 _CONVERSATION_TOKENS = 256
 
@@ -31,13 +35,14 @@ class StreamMemory:
 
     Attributes:
         cache: keys, values and positions.
-        chunk_frames: the same, lowered where budget and chunk would exceed the model's positions.
+        policy: what is kept; its budget is lowered where the model's positions do not hold it.
+        chunk_frames: the same, lowered where a chunk would take more than half of the model's positions.
         text_tokens: room for a question and its answer.
         num_frames: frames folded in so far.
         last_conversation: last question and answer, which steer later guidance.
 
     Raises:
-        CapacityError: budget, one frame and text do not fit the model's positions.
+        CapacityError: two frames and text do not fit the model's positions.
         ValueError: an argument is below 1.
     """
 
@@ -52,9 +57,9 @@ class StreamMemory:
         self.text_tokens = text_tokens or min(2048, model.layout.max_positions // 8)
         self.num_frames = 0
         self.last_conversation: str | None = None
-        self._budgets = policy.layer_budgets(model.layout.num_layers)
         self._text_positions = max(self.text_tokens, self._longest_guidance())
-        self.chunk_frames = self._fitting_chunk(chunk_frames)
+        self._fit(policy, chunk_frames)
+        self._budgets = self.policy.layer_budgets(model.layout.num_layers)
         self.cache = self._prefilled_cache()
 
     def _longest_guidance(self) -> int:
@@ -73,18 +78,18 @@ class StreamMemory:
         card = self.model.card
         return self.policy.guidance(self.model.layout.num_layers, card.guidance_prompts, last_conversation)
 
-    def _fitting_chunk(self, chunk_frames: int) -> int:
-        """Lower the chunk so that prefix, budget, chunk and text fit the model's positions together."""
-        per_frame, limit = self.model.card.tokens_per_frame, self.model.layout.max_positions
-        prefix = len(self.model.chat.prefix_ids)
-        budget = max(self._budgets) if self._budgets else 0
-        fitting = (limit - prefix - budget - 1 - self._text_positions) // per_frame
-        if fitting < 1:
+    def _fit(self, policy: MemoryPolicy, chunk_frames: int) -> None:
+        """Lower chunk and budget where the model's positions do not hold prefix, both, and text together."""
+        layout, per_frame = self.model.layout, self.model.card.tokens_per_frame
+        fixed = len(self.model.chat.prefix_ids) + self._text_positions + 1
+        room = layout.max_positions - fixed
+        if room < 2 * per_frame:
             raise CapacityError(
-                f"prefix {prefix} + budget {budget} + one frame {per_frame} + text {self._text_positions} "
-                f"tokens exceed the model's {limit} positions; lower budget_tokens or text_tokens"
+                f"prefix and text take {fixed} of the model's {layout.max_positions} positions; that leaves "
+                f"no room for two frames of {per_frame} tokens; lower text_tokens"
             )
-        return min(chunk_frames, fitting)
+        self.chunk_frames = min(chunk_frames, room // 2 // per_frame)
+        self.policy = _within(policy, layout.num_layers, room - self.chunk_frames * per_frame)
 
     def _prefilled_cache(self) -> StreamCache:
         prefix_ids, layout = self.model.chat.prefix_ids, self.model.layout
@@ -216,6 +221,18 @@ class StreamMemory:
         chat = self.model.chat
         ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._conversation_tokens]
         self.last_conversation = chat.decode(ids)
+
+
+def _within(policy: MemoryPolicy, num_layers: int, most_tokens: int) -> MemoryPolicy:
+    """Lower a policy's budget until no layer keeps more than the model's positions hold."""
+    budgets = policy.layer_budgets(num_layers)
+    if budgets is None or policy.budget_tokens is None or max(budgets) <= most_tokens:
+        return policy
+    fitting = max(1, policy.budget_tokens * most_tokens // max(budgets) - 1)
+    log.warning(
+        "a budget of %d tokens does not fit the model's positions; %d are kept", policy.budget_tokens, fitting
+    )
+    return replace(policy, budget_tokens=fitting)  # type: ignore[type-var]
 
 
 def _keep_everything(cache: StreamCache) -> RetentionPlan:

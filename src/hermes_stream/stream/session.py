@@ -32,18 +32,20 @@ class Session:
 
     Args:
         model: a loaded model.
-        policy: what the memory keeps; None is ``HermesPolicy.paper`` with the model's default budget.
+        policy: what the memory keeps; None is ``HermesPolicy.paper`` with the model's default budget. A
+            budget that the model's positions do not hold is lowered, with a warning (see the attribute).
         fps: sample the observed frames by time at this rate, in frames per second; None takes every frame.
-        chunk_frames: frames that are prefilled together, at least 1; fewer where the model's positions do not
-            hold budget and chunk at once (see the attribute).
+        chunk_frames: frames that are prefilled together, at least 1; fewer where they would take more than
+            half of the model's positions (see the attribute).
         text_tokens: room for a question and its answer together, in tokens; None takes an eighth of the
             model's positions, at most 2,048.
 
     Attributes:
+        policy: what the memory keeps in fact.
         chunk_frames: frames that are prefilled together in fact.
 
     Raises:
-        CapacityError: budget, one frame and text do not fit the model's positions.
+        CapacityError: two frames and text do not fit the model's positions.
         ValueError: an argument is out of its range.
     """
 
@@ -57,8 +59,9 @@ class Session:
         text_tokens: int | None = None,
     ) -> None:
         self.model = model
-        self.policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
-        self._memory = StreamMemory(model, self.policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
+        policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
+        self._memory = StreamMemory(model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
+        self.policy = self._memory.policy
         self.chunk_frames = self._memory.chunk_frames
         self._intake = Intake(fps)
         self._pending: list[Frame] = []
