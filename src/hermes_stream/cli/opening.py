@@ -79,8 +79,8 @@ class SessionWish:
         session = Session(model, self.make_policy(model), chunk_frames=self.chunk_frames)
         if self.budget_tokens != session.policy.budget_tokens and self.budget_tokens is not None:
             complain(
-                f"a budget of {self.budget_tokens} tokens does not fit the {model.layout.max_positions} positions "
-                f"of {self.model}; {session.policy.budget_tokens} are kept",
+                f"a budget of {self.budget_tokens} tokens does not fit the {model.layout.max_positions} "
+                f"positions of {self.model}; {session.policy.budget_tokens} are kept",
                 kind="warning",
             )
         return session
