@@ -75,6 +75,8 @@ def demo() -> dict[str, Any]:
         found[policy] = {
             "accuracy_by_kind": {kind: right[kind] / asked[kind] for kind in sorted(asked)},
             "num_questions_by_kind": dict(sorted(asked.items())),
+            "accuracy_by_kind_of_each_seed": [run["accuracy_by_kind"] for run in runs],
+            "duration_seconds": runs[0]["duration_seconds"],
             "kept_share": median(run["kept_share"] for run in runs),
             "budget_tokens": runs[0]["budget_tokens"],
             "num_frames": runs[0]["num_frames"],

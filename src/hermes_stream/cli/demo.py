@@ -38,7 +38,7 @@ def demo(
     seed: SeedOption = 0,
     seconds: Annotated[
         int, typer.Option("--seconds", metavar="N", min=20, help="Length of the generated stream.")
-    ] = 60,
+    ] = 48,
     policy: PolicyOption = "hermes",
     budget_tokens: BudgetOption = None,
     chunk_frames: ChunkOption = 16,
