@@ -195,8 +195,8 @@ class StreamCache:
         if not self.growable:
             raise CapacityError(
                 f"{count} more tokens do not fit: the fullest layer holds {max(self._lengths)} of "
-                f"{max(self.capacities)} slots; ask a shorter question, or give the session more "
-                f"question_tokens or max_new_tokens when it is made"
+                f"{max(self.capacities)} slots; ask a shorter question, or make the session with "
+                f"more text_tokens"
             )
         old = self._tensors()
         self._allocate([max(2 * capacity, *needed) for capacity in self.capacities])

@@ -137,6 +137,16 @@ def test_the_old_place_of_the_chat_template_is_read(copy):
     assert load_model(copy).chat.before_video == "<|im_start|>user "
 
 
+def test_a_broken_chat_template_file_is_named(copy):
+    (copy / "chat_template.jinja").unlink()
+    (copy / "chat_template.json").write_text("{")
+    with pytest.raises(ModelError, match=r"chat_template\.json is not valid JSON"):
+        load_model(copy)
+    (copy / "chat_template.json").write_text("{}")
+    with pytest.raises(ModelError, match="must hold a chat_template"):
+        load_model(copy)
+
+
 def test_a_broken_preprocessor_file_is_named(copy):
     (copy / "preprocessor_config.json").write_text("{")
     with pytest.raises(ModelError, match=r"preprocessor_config\.json is not valid JSON"):

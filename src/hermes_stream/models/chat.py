@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hermes_stream.errors import ModelError
@@ -105,14 +103,3 @@ def split_chat(
         after_question=after_question,
         stop_token_ids=stop_token_ids,
     )
-
-
-def read_template(folder: Path) -> str | None:
-    """Return the multimodal chat template that lies beside the weights; None leaves it to the tokenizer."""
-    jinja = folder / "chat_template.jinja"
-    if jinja.exists():
-        return jinja.read_text(encoding="utf-8")
-    old = folder / "chat_template.json"
-    if old.exists():
-        return str(json.loads(old.read_text(encoding="utf-8"))["chat_template"])
-    return None

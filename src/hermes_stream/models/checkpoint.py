@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from transformers.utils.hub import cached_file
 
 from hermes_stream.attention import ATTENTION_NAME, register
 from hermes_stream.errors import DeviceError, ModelError
-from hermes_stream.models.chat import read_template
 from hermes_stream.policies.base import GuidancePrompts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 _PREPROCESSING_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
 
 
@@ -84,15 +84,12 @@ def read_checkpoint(
     model = _read_weights(source, config, number, revision).to(place).eval().requires_grad_(False)
     register()
     model.set_attn_implementation({"text_config": ATTENTION_NAME, "vision_config": "sdpa"})
-    template = _find(source, "chat_template.jinja", revision) or _find(source, "chat_template.json", revision)
-    preprocessing = next(
-        (path for path in (_find(source, file, revision) for file in _PREPROCESSING_FILES) if path), None
-    )
+    preprocessing = _find(source, _PREPROCESSING_FILES, revision)
     return Checkpoint(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        chat_template=read_template(template.parent) if template else None,
+        chat_template=_read_template(source, revision),
         preprocessing=_read_json(preprocessing) if preprocessing else {},
         guidance_prompts=_read_guidance(getattr(config, "guidance_prompts", None)),
         stop_token_ids=_stop_token_ids(source, config, tokenizer, revision),
@@ -175,18 +172,35 @@ def _read_weights(source: str, config: Any, dtype: torch.dtype, revision: str | 
     return model
 
 
-def _find(source: str, filename: str, revision: str | None) -> Path | None:
-    try:
-        found = cached_file(
-            source,
-            filename,
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-    except OSError:
+def _read_template(source: str, revision: str | None) -> str | None:
+    """Return the multimodal chat template beside the weights; None leaves it to the tokenizer."""
+    path = _find(source, _TEMPLATE_FILES, revision)
+    if path is None:
         return None
-    return Path(found) if found else None
+    if path.suffix == ".jinja":
+        return path.read_text(encoding="utf-8")
+    settings = _read_json(path)
+    if "chat_template" not in settings:
+        raise ModelError(f"{path} must hold a chat_template, it holds {sorted(settings)}")
+    return str(settings["chat_template"])
+
+
+def _find(source: str, filenames: Sequence[str], revision: str | None) -> Path | None:
+    """Return the first of these files that the checkpoint brings."""
+    for filename in filenames:
+        try:
+            found = cached_file(
+                source,
+                filename,
+                revision=revision,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
+        except OSError:
+            continue
+        if found:
+            return Path(found)
+    return None
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -217,7 +231,7 @@ def _read_guidance(own: Mapping[str, str] | None) -> GuidancePrompts:
 def _stop_token_ids(source: str, config: Any, tokenizer: Any, revision: str | None) -> frozenset[int]:
     """Collect every end-of-answer token that the checkpoint names."""
     named = [tokenizer.eos_token_id, config.get_text_config().eos_token_id]
-    if _find(source, "generation_config.json", revision):
+    if _find(source, ["generation_config.json"], revision):
         named.append(GenerationConfig.from_pretrained(source, revision=revision).eos_token_id)
     ids: set[int] = set()
     for entry in named:

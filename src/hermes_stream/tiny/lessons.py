@@ -17,6 +17,7 @@ from hermes_stream.tiny.questions import QUESTION_KINDS, Question, ask_at
 from hermes_stream.tiny.world import THINGS, Thing, World, generate_world
 
 IGNORED = -100
+_BANK_SECONDS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ def draw_bank(num_worlds: int, seed: int) -> Bank:
     """Draw the worlds' pictures once, one a second.
 
     Args:
-        num_worlds: how many worlds of 24 seconds to draw.
+        num_worlds: how many worlds, of 24 seconds each, to draw.
         seed: the first world's seed; the others follow it.
     """
     pictures: list[Tensor] = []
@@ -41,10 +42,10 @@ def draw_bank(num_worlds: int, seed: int) -> Bank:
     clips: dict[Thing, list[list[int]]] = {thing: [] for thing in THINGS}
     empty: list[int] = []
     for k in range(num_worlds):
-        world = generate_world(seed + k, 24)
+        world = generate_world(seed + k, _BANK_SECONDS)
         run: list[int] = []
         shown = None
-        for second in range(24):
+        for second in range(_BANK_SECONDS):
             appearance = world.on_screen(second)
             if appearance is not shown:
                 run = []

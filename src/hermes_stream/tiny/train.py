@@ -144,7 +144,7 @@ def encode_bank(model: LlavaOnevisionForConditionalGeneration, bank: Bank, recip
 
 
 class Decoder(nn.Module):
-    """The decoder over a whole lesson; its output is the loss of every answer token."""
+    """The decoder over a whole lesson; its output is the logits of every question and answer token."""
 
     def __init__(self, model: LlavaOnevisionForConditionalGeneration, prefix_ids: list[int]) -> None:
         super().__init__()
