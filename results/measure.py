@@ -20,7 +20,7 @@ from typing import Any
 FOLDER = Path(__file__).parent
 DEMO_SEEDS = range(100, 120)
 LENGTHS = (16, 64, 256, 1024, 4096)
-REPEATS = 15
+REPEATS = 101
 
 
 def machine() -> dict[str, Any]:

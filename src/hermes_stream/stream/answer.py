@@ -18,8 +18,8 @@ class Answer:
         question: what was asked.
         options: the choices, empty for an open question.
         token_ids: tokens of the answer so far.
-        ttft_seconds: from the moment the memory was up to date to the first token.
-        ttft_with_pending_seconds: the same from the call of ``ask``, waiting frames folded in first.
+        ttft_seconds: from the call of ``ask`` to the first token, less what waiting frames took.
+        ttft_with_pending_seconds: from the call of ``ask`` to the first token, waiting frames folded in.
         tokens_per_second: of the tokens after the first; None before there are two.
         option_index: which option was chosen; None for an open question.
         finish_reason: "stop", "length", "abandoned"; None while the answer goes on.

@@ -153,18 +153,19 @@ class Session:
         asked = self._question_ids(question, options)
         room = self._check_room(len(asked), 1 if max_new_tokens is None else max_new_tokens)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
+        checked = time.perf_counter()
         self.flush()
         self._check_seen()
         self._wait_for_device()
+        pending_seconds = time.perf_counter() - checked
         answer = Answer(question, options or ())
-        begun = time.perf_counter()
         if options is None:
             pieces = self._open_answer_pieces(answer, asked, sampling)
         else:
             pieces = self._choose_option(answer, asked)
         answer.begin(pieces)
-        answer.ttft_seconds = time.perf_counter() - begun
         answer.ttft_with_pending_seconds = time.perf_counter() - called
+        answer.ttft_seconds = answer.ttft_with_pending_seconds - pending_seconds
         self._answer = answer
         return answer
 
