@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +29,7 @@ class ModelCard:
         default_budget_tokens: memory budget when none is asked for.
         guidance_prompts: texts that guide the memory.
         training_frames: longest stream it was trained on, where the checkpoint says so.
+        multiple_choice: how it chooses among options: it names a "letter", or says an option's "text".
     """
 
     name: str
@@ -37,6 +39,7 @@ class ModelCard:
     default_budget_tokens: int
     guidance_prompts: GuidancePrompts
     training_frames: int | None = None
+    multiple_choice: Literal["letter", "text"] = "letter"
 
 
 class VideoModel(ABC):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
@@ -32,6 +32,7 @@ class Checkpoint:
         chat_template: the multimodal template beside the weights; None leaves it to the tokenizer.
         preprocessing: settings of its preprocessor file, empty where there is none.
         guidance_prompts: its own, or the paper's.
+        multiple_choice: how it chooses among options.
         stop_token_ids: tokens that end an answer.
     """
 
@@ -41,6 +42,7 @@ class Checkpoint:
     chat_template: str | None
     preprocessing: Mapping[str, Any]
     guidance_prompts: GuidancePrompts
+    multiple_choice: Literal["letter", "text"]
     stop_token_ids: frozenset[int]
 
 
@@ -92,6 +94,7 @@ def read_checkpoint(
         chat_template=_read_template(source, revision),
         preprocessing=_read_json(preprocessing) if preprocessing else {},
         guidance_prompts=_read_guidance(getattr(config, "guidance_prompts", None)),
+        multiple_choice=_read_choice(getattr(config, "multiple_choice", "letter")),
         stop_token_ids=_stop_token_ids(source, config, tokenizer, revision),
     )
 
@@ -226,6 +229,12 @@ def _read_guidance(own: Mapping[str, str] | None) -> GuidancePrompts:
             f"guidance_prompts in config.json may hold texts for {sorted(known)}, it holds {own!r}"
         )
     return GuidancePrompts(**own)
+
+
+def _read_choice(own: object) -> Literal["letter", "text"]:
+    if own != "letter" and own != "text":
+        raise ModelError(f"multiple_choice in config.json is {own!r}; accepted: 'letter', 'text'")
+    return own
 
 
 def _stop_token_ids(source: str, config: Any, tokenizer: Any, revision: str | None) -> frozenset[int]:

@@ -50,6 +50,7 @@ class LlavaOnevision(VideoModel):
             ),
             guidance_prompts=checkpoint.guidance_prompts,
             training_frames=getattr(config, "training_frames", None),
+            multiple_choice=checkpoint.multiple_choice,
         )
         self.layout = CacheLayout(
             num_layers=text.num_hidden_layers,

@@ -17,7 +17,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
 from hermes_stream.stream.answer import Answer
-from hermes_stream.stream.choice import OPENING, check_options, letter_logits, phrase
+from hermes_stream.stream.choice import OPENING, Ballot, check_options, phrase
 from hermes_stream.stream.generation import Sampling, TextStream, choose_token
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
@@ -151,7 +151,9 @@ class Session:
             seed=seed,
         )
         asked = self._question_ids(question, options)
-        room = self._check_room(len(asked), 1 if max_new_tokens is None else max_new_tokens)
+        ballot = self._ballot(options) if options is not None else None
+        least = ballot.longest_tokens if ballot else max_new_tokens or 1
+        room = self._check_room(len(asked), least)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
         checked = time.perf_counter()
         self.flush()
@@ -159,10 +161,10 @@ class Session:
         self._wait_for_device()
         pending_seconds = time.perf_counter() - checked
         answer = Answer(question, options or ())
-        if options is None:
+        if ballot is None:
             pieces = self._open_answer_pieces(answer, asked, sampling)
         else:
-            pieces = self._choose_option(answer, asked)
+            pieces = self._choose_option(answer, asked, ballot)
         answer.begin(pieces)
         answer.ttft_with_pending_seconds = time.perf_counter() - called
         answer.ttft_seconds = answer.ttft_with_pending_seconds - pending_seconds
@@ -222,7 +224,14 @@ class Session:
         if options is None:
             return chat.question_ids(question)
         check_options(options)
+        if self.model.card.multiple_choice == "text":
+            return chat.question_ids(question)
         return chat.question_ids(phrase(question, options), OPENING)
+
+    def _ballot(self, options: Sequence[str]) -> Ballot:
+        if self.model.card.multiple_choice == "text":
+            return Ballot.of_texts(self.model.chat, options)
+        return Ballot.of_letters(self.model.chat, len(options))
 
     def _check_room(self, question_tokens: int, answer_tokens: int) -> int:
         """Return the room that a question leaves for its answer."""
@@ -272,14 +281,16 @@ class Session:
             self.cache.rewind(mark)
         self._remember(answer.question, text.text)
 
-    def _choose_option(self, answer: Answer, asked: list[int]) -> Generator[str]:
-        """Yield the chosen option; the model's next token decides among the letters."""
+    def _choose_option(self, answer: Answer, asked: list[int], ballot: Ballot) -> Generator[str]:
+        """Yield the chosen option; the model's own next tokens decide, among those that lead to one."""
         mark = self.cache.mark()
         try:
-            logits = letter_logits(self._prefill_question(asked), self.model.chat, len(answer.options))
+            token = ballot.choose(self._prefill_question(asked))
+            while not ballot.is_decided:
+                token = ballot.choose(self._memory.extend(self.model.embed([token])))
         finally:
             self.cache.rewind(mark)
-        answer.option_index = int(logits.argmax())
+        answer.option_index = ballot.open_indices[0]
         answer.finish_reason = "stop"
         chosen = answer.options[answer.option_index]
         self._remember(answer.question, chosen)

@@ -25,7 +25,7 @@ user assistant system what is was were are on screen now ? . , : ; ( ) came firs
 there colour color how many things so far yes no nothing question answer options only give best option find
 recent details related to context summary thing did come seen shown it in and or at this video
 circles squares triangles crosses b c d e f g shape which where left right top bottom middle centre moving up
-down still long ago second seconds minute minutes
+down still way long ago second seconds minute minutes under over to twenty thirty small large
 """
 WORDS = (*dict.fromkeys((*_WORDS.split(), *COLOURS, *SHAPES, *NUMBERS)),)
 
@@ -41,7 +41,8 @@ TRAINING_FRAMES = 48
 TRAINING_FPS = 1.0
 TOKENS_PER_FRAME = 9
 MEMORY_BUDGET_TOKENS = TRAINING_FRAMES // 3 * TOKENS_PER_FRAME
-IMAGE_SIZE = 48
+IMAGE_SIZE = 72
+_WORD_STD = 0.1
 
 GUIDANCE_PROMPTS = {
     "local_prompt": "what is on screen now?",
@@ -83,7 +84,7 @@ def build_config() -> LlavaOnevisionConfig:
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "image_size": IMAGE_SIZE,
-        "patch_size": 8,
+        "patch_size": 12,
         "vision_use_head": False,
     }
     text = {
@@ -95,7 +96,7 @@ def build_config() -> LlavaOnevisionConfig:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 1024,
-        "rope_theta": 10_000.0,
+        "rope_theta": 1_000_000.0,
         "tie_word_embeddings": True,
         "bos_token_id": None,
         "eos_token_id": ids["<|im_end|>"],
@@ -115,13 +116,29 @@ def build_config() -> LlavaOnevisionConfig:
         tokens_per_frame=TOKENS_PER_FRAME,
         memory_budget_tokens=MEMORY_BUDGET_TOKENS,
         guidance_prompts=GUIDANCE_PROMPTS,
+        multiple_choice="text",
     )
 
 
 def build_model(seed: int) -> LlavaOnevisionForConditionalGeneration:
-    """Build the untrained model with weights drawn from the seed."""
+    """Build the untrained model with weights drawn from the seed.
+
+    Half of the attention heads begin with equal projections of queries and keys, so that they attend to what
+    resembles the token itself: finding a thing that a question names need not be discovered.
+    """
     torch.manual_seed(seed)
-    return LlavaOnevisionForConditionalGeneration(build_config())
+    model = LlavaOnevisionForConditionalGeneration(build_config())
+    text = model.config.text_config
+    head_dim = text.hidden_size // text.num_attention_heads
+    heads_per_group = text.num_attention_heads // text.num_key_value_heads
+    with torch.no_grad():
+        model.model.language_model.embed_tokens.weight.normal_(std=_WORD_STD)
+        for layer in model.model.language_model.layers:
+            queries = layer.self_attn.q_proj.weight.view(text.num_attention_heads, head_dim, -1)
+            keys = layer.self_attn.k_proj.weight.view(text.num_key_value_heads, head_dim, -1)
+            keys.normal_(std=text.hidden_size**-0.5)
+            queries[::heads_per_group] = keys
+    return model
 
 
 def save_checkpoint(model: LlavaOnevisionForConditionalGeneration, folder: Path) -> None:

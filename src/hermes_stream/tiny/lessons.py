@@ -1,78 +1,82 @@
 """What the embedded model learns from: batches of stories with many questions each.
 
-Pictures are independent, so a bank of short clips is drawn once; a story then takes, for every second, the
-picture of a clip that shows what the story says. Stories never run out, pictures are encoded once.
+The pictures of a stage's stories are drawn and encoded once; every batch takes stories from that bank and
+asks new questions about them. Beside the questions, notes on every frame say what a good observer would write
+down: throw-away heads learn them, so that a layer in the middle knows what those above can answer from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from hermes_stream.tiny.questions import QUESTION_KINDS, Question, ask_at
-from hermes_stream.tiny.world import THINGS, Thing, World, generate_world
+from hermes_stream.tiny.questions import NUMBERS, QUESTION_KINDS, Question, ask_at
+from hermes_stream.tiny.world import COLOURS, GRID, MOTIONS, SHAPES, Appearance, Pace, World, generate_world
+from hermes_stream.video import FileSource, write_video
 
 IGNORED = -100
-_BANK_SECONDS = 24
+NOTES: dict[str, int] = {
+    "colour": len(COLOURS),
+    "shape": len(SHAPES),
+    "motion": len(MOTIONS),
+    "colour_before": len(COLOURS) + 1,
+    "shape_before": len(SHAPES) + 1,
+    "count_of_shape": len(NUMBERS),
+    "just_came": 2,
+}
+"""What is noted of the thing whose centre is in a visual token's place, and how many values it may take."""
+
+_SECONDS_TO_SEE_MOTION = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bank:
-    """Pictures by what they show: ``clips[thing]`` lists runs of consecutive picture indices."""
-
-    pictures: Tensor
-    labels: Tensor
-    clips: dict[Thing, list[list[int]]]
-    empty: list[int]
-
-
-def draw_bank(num_worlds: int, seed: int) -> Bank:
-    """Draw the worlds' pictures once, one a second.
-
-    Args:
-        num_worlds: how many worlds, of 24 seconds each, to draw.
-        seed: the first world's seed; the others follow it.
-    """
-    pictures: list[Tensor] = []
-    labels: list[int] = []
-    clips: dict[Thing, list[list[int]]] = {thing: [] for thing in THINGS}
-    empty: list[int] = []
-    for k in range(num_worlds):
-        world = generate_world(seed + k, _BANK_SECONDS)
-        run: list[int] = []
-        shown = None
-        for second in range(_BANK_SECONDS):
-            appearance = world.on_screen(second)
-            if appearance is not shown:
-                run = []
-                if appearance is not None:
-                    clips[appearance.thing].append(run)
-            shown = appearance
-            (empty if appearance is None else run).append(len(pictures))
-            labels.append(0 if appearance is None else 1 + THINGS.index(appearance.thing))
-            pictures.append(torch.from_numpy(world.picture(second)))
-    return Bank(pictures=torch.stack(pictures), labels=torch.tensor(labels), clips=clips, empty=empty)
+def draw_story(world: World, num_frames: int, *, through_codec: bool) -> list[NDArray[np.uint8]]:
+    """Draw one picture a second; ``through_codec`` writes and reads them as H.264 first."""
+    pictures = [world.picture(second) for second in range(num_frames)]
+    if not through_codec:
+        return pictures
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "story.mp4"
+        write_video(path, pictures, fps=1, crf=20)
+        return [frame.image for frame in FileSource(path)]
 
 
-def story_pictures(world: World, bank: Bank, num_frames: int, rng: np.random.Generator) -> list[int]:
-    """Choose a bank picture for every second of a story."""
-    chosen: list[int] = []
-    shown, clip = None, [0]
-    start = 0
-    for second in range(num_frames):
-        appearance = world.on_screen(second)
-        if appearance is None:
-            chosen.append(bank.empty[int(rng.integers(len(bank.empty)))])
-            continue
-        if appearance is not shown:
-            clips = bank.clips[appearance.thing]
-            clip, start, shown = clips[int(rng.integers(len(clips)))], second, appearance
-        chosen.append(clip[(second - start) % len(clip)])
-    return chosen
+def take_notes(world: World, num_frames: int) -> Tensor:
+    """Note what is where at every second: int8 ``[frames, places, notes]``, ``IGNORED`` where nothing is."""
+    notes = torch.full((num_frames, GRID * GRID, len(NOTES)), IGNORED, dtype=torch.int8)
+    for i, appearance in enumerate(world.appearances):
+        before = world.appearances[i - 1].thing if i else None
+        alike = sum(a.thing.shape == appearance.thing.shape for a in world.appearances[: i + 1])
+        for second in range(int(appearance.enters_seconds), int(appearance.leaves_seconds)):
+            if second < num_frames:
+                row = notes[second, appearance.cell_at(second)]
+                row.copy_(torch.tensor(_note(appearance, second, alike)))
+                row[3] = list(COLOURS).index(before.colour) if before else len(COLOURS)
+                row[4] = SHAPES.index(before.shape) if before else len(SHAPES)
+    return notes
+
+
+def _note(appearance: Appearance, second: int, count_of_shape: int) -> list[int]:
+    age = second - int(appearance.enters_seconds)
+    return [
+        list(COLOURS).index(appearance.thing.colour),
+        SHAPES.index(appearance.thing.shape),
+        list(MOTIONS).index(appearance.motion) if age >= _SECONDS_TO_SEE_MOTION else IGNORED,
+        IGNORED,
+        IGNORED,
+        count_of_shape if count_of_shape < len(NUMBERS) else IGNORED,
+        int(age == 0),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ class Lesson:
     """One batch: ``[streams]`` stories, each followed by question blocks that do not see each other.
 
     Attributes:
-        pictures: bank index of every frame ``[streams, frames]``.
+        stories: which of the bank's stories ``[streams]``.
         token_ids: question and answer tokens ``[streams, questions, block]``; the first of a block stands
             for image_newline and is replaced by its embedding.
         targets: next-token targets ``[streams, questions, block]``, ``IGNORED`` where none.
@@ -89,7 +93,7 @@ class Lesson:
         gaps: position jumps before each frame ``[streams, frames]``.
     """
 
-    pictures: Tensor
+    stories: Tensor
     token_ids: Tensor
     targets: Tensor
     asked_frames: Tensor
@@ -99,44 +103,61 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classroom:
-    """Makes lessons of a fixed shape, so that the compiled decoder never recompiles."""
+    """Makes lessons of a fixed shape, so that the compiled decoder never recompiles.
+
+    Attributes:
+        tokenizer: the checkpoint's own.
+        worlds: the stories of the bank.
+        num_frames: length of every story.
+        num_streams: stories in a batch.
+        num_questions: questions on each story.
+        max_gap: longest jump in position between two frames.
+        block_tokens: room for one question with its answer.
+    """
 
     tokenizer: PreTrainedTokenizerFast
-    bank: Bank
+    worlds: tuple[World, ...]
+    num_frames: int
     num_streams: int = 32
-    num_frames: int = 24
     num_questions: int = 12
-    block_tokens: int = 15
-    kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
     max_gap: int = 0
+    block_tokens: int = 18
 
     def lesson(self, rng: np.random.Generator) -> Lesson:
-        """Draw one batch of new stories and questions."""
-        blocks, targets, asked, names, pictures = [], [], [], [], []
-        for _ in range(self.num_streams):
-            longest_quiet = int(rng.integers(1, 5))
-            world = generate_world(
-                int(rng.integers(2**40)), self.num_frames, quiet_seconds=(0, longest_quiet)
-            )
-            pictures.append(story_pictures(world, self.bank, self.num_frames, rng))
-            for _ in range(self.num_questions):
-                second = int(rng.integers(self.num_frames))
-                kind = self.kinds[int(rng.integers(len(self.kinds)))]
-                question = ask_at(world, second, kind, rng)
-                block, target = self._block(question)
-                blocks.append(block)
-                targets.append(target)
-                asked.append(second + 1)
-                names.append(kind if question else "")
+        """Draw one batch of stories and new questions."""
+        stories = rng.integers(len(self.worlds), size=self.num_streams)
+        gaps = self._gaps(rng)
+        asked = [
+            asked
+            for story, gap in zip(stories, gaps, strict=True)
+            for asked in self._questions(self.worlds[story], rng, is_evenly_timed=not gap.any())
+        ]
+        blocks, targets = zip(*(self._block(question) for _, question in asked), strict=True)
         shape = (self.num_streams, self.num_questions)
         return Lesson(
-            pictures=torch.tensor(pictures),
+            stories=torch.from_numpy(stories),
             token_ids=torch.tensor(blocks).view(*shape, -1),
             targets=torch.tensor(targets).view(*shape, -1),
-            asked_frames=torch.tensor(asked).view(shape),
-            kinds=names,
-            gaps=self._gaps(rng),
+            asked_frames=torch.tensor([second + 1 for second, _ in asked]).view(shape),
+            kinds=[question.kind if question else "" for _, question in asked],
+            gaps=gaps,
         )
+
+    def _questions(
+        self, world: World, rng: np.random.Generator, *, is_evenly_timed: bool
+    ) -> Iterator[tuple[int, Question | None]]:
+        """Ask kinds in turn at random moments; where positions jump, nothing is asked about time."""
+        kinds = [kind for kind in QUESTION_KINDS if is_evenly_timed or kind != "how_long_ago"]
+        order = [
+            kinds[i] for _ in range(self.num_questions // len(kinds) + 1) for i in rng.permutation(len(kinds))
+        ]
+        for kind in order[: self.num_questions]:
+            second = int(rng.integers(self.num_frames))
+            question = ask_at(world, second, kind, rng)
+            if question is None:
+                second = int(rng.integers(self.num_frames // 2, self.num_frames))
+                question = ask_at(world, second, kind, rng)
+            yield second, question
 
     def _gaps(self, rng: np.random.Generator) -> Tensor:
         """Jump in position at a few frames of some streams, so that gaps are nothing new to the model."""
@@ -146,23 +167,39 @@ class Classroom:
         jumps = rng.integers(0, self.max_gap, size=shape) * (
             rng.random(shape) < rng.random((shape[0], 1)) / 2
         )
-        return torch.from_numpy(jumps * (rng.random((shape[0], 1)) < 0.6)).long()
+        return torch.from_numpy(jumps * (rng.random((shape[0], 1)) < 0.5)).long()
 
     def _block(self, question: Question | None) -> tuple[list[int], list[int]]:
         pad = self.tokenizer.pad_token_id
         if question is None:
             return [pad] * self.block_tokens, [IGNORED] * self.block_tokens
-        text = f"{question.text}<|im_end|><|im_start|>assistant\n"
-        asked = [pad, *self.tokenizer(text, add_special_tokens=False).input_ids]
-        answer = self.tokenizer(f"{question.answer}<|im_end|>", add_special_tokens=False).input_ids
+        asked = [pad, *_encode(self.tokenizer, f"{question.text}<|im_end|><|im_start|>assistant\n")]
+        answer = _encode(self.tokenizer, f"{question.answer}<|im_end|>")
         tokens = [*asked, *answer]
         target = [IGNORED] * (len(asked) - 1) + answer + [IGNORED]
         padding = self.block_tokens - len(tokens)
         return tokens + [pad] * padding, target + [IGNORED] * padding
 
 
-def lesson_mask(asked_frames: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
-    """Return who sees whom, bool ``[streams, 1, tokens, tokens]``.
+@lru_cache(maxsize=10_000)
+def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def draw_worlds(num_worlds: int, num_frames: int, pace: Pace, seed: int) -> tuple[World, ...]:
+    """Generate a bank's stories, one frame a second.
+
+    Args:
+        num_worlds: how many.
+        num_frames: length of each.
+        pace: how eventful they are.
+        seed: the first world's seed; the others follow it.
+    """
+    return tuple(generate_world(seed + k, num_frames, pace=pace) for k in range(num_worlds))
+
+
+def question_mask(asked_frames: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    """Return what question tokens see, bool ``[streams, 1, question tokens, all tokens]``.
 
     Args:
         asked_frames: frames that each question sees ``[streams, questions]``.
@@ -170,11 +207,22 @@ def lesson_mask(asked_frames: Tensor, shape: tuple[int, int, int, int]) -> Tenso
     """
     prefix, frames, per_frame, block = shape
     streams, questions = asked_frames.shape
-    video, total = prefix + frames * per_frame, prefix + frames * per_frame + questions * block
-    mask = torch.zeros(streams, total, total, dtype=torch.bool)
-    mask[:, :video, :video] = torch.ones(video, video, dtype=torch.bool).tril()
+    video = prefix + frames * per_frame
     visible = torch.arange(video) < (prefix + asked_frames * per_frame)[..., None]
-    mask[:, video:, :video] = visible.repeat_interleave(block, dim=1)
     own = torch.ones(block, block, dtype=torch.bool).tril()
-    mask[:, video:, video:] = torch.block_diag(*[own] * questions).bool()
-    return mask[:, None]
+    asked = torch.block_diag(*[own] * questions).bool().expand(streams, -1, -1)
+    return torch.cat([visible.repeat_interleave(block, dim=1), asked], dim=2)[:, None]
+
+
+def lesson_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **_: Any
+) -> tuple[Tensor, None]:
+    """Attend as transformers' attentions do; the video is causal, the questions have a mask of their own."""
+    groups: int = module.num_key_value_groups  # type: ignore[assignment]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    video = query.shape[2] - attention_mask.shape[2]
+    seen = F.scaled_dot_product_attention(
+        query[:, :, :video], key[:, :, :video], value[:, :, :video], is_causal=True
+    )
+    asked = F.scaled_dot_product_attention(query[:, :, video:], key, value, attn_mask=attention_mask)
+    return torch.cat([seen, asked], dim=2).transpose(1, 2), None

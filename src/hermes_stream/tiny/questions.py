@@ -1,15 +1,34 @@
-"""Questions about the world, with their exact answers at the moment they are asked."""
+"""Questions about the world, with their exact answers at the moment they are asked.
+
+Every question has options that are near misses: things that were there at another time, or that share a
+colour or a shape with the truth, so that neither the newest frames nor the frequency of answers give it away.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from hermes_stream.tiny.world import THINGS, Thing, World
+from hermes_stream.tiny.world import COLOURS, MOTIONS, PLACES, SHAPES, THINGS, Appearance, Thing, World
 
 NUMBERS: tuple[str, ...] = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NOTHING = "nothing"
+AGES: dict[str, tuple[float, float]] = {
+    "under eight seconds": (0.0, 8.0),
+    "eight to twenty seconds": (8.0, 20.0),
+    "over twenty seconds": (20.0, float("inf")),
+}
+
+_NUM_OPTIONS = 4
+_CLEAR_OF_BORDER = 0.04
+_SECONDS_TO_SEE_MOTION = 2.0
+_AGE_MARGIN_SECONDS = 1.5
+
+Span = tuple[float, float]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,126 +38,242 @@ class Question:
     Attributes:
         kind: a key of ``QUESTION_KINDS``.
         text: what is asked.
-        answer: the one right answer.
+        answer: the one right answer, one of the options.
+        options: what there is to choose from, in random order.
         asked_seconds: the moment of asking; the answer holds for the stream up to and including it.
-        evidence_seconds: when the newest thing that decides the answer entered the screen.
+        evidence: when what decides the answer was on screen, (from, until) in seconds, none after the moment
+            of asking; empty where the answer is that something was not there.
     """
 
     kind: str
     text: str
     answer: str
+    options: tuple[str, ...]
     asked_seconds: float
-    evidence_seconds: float
+    evidence: tuple[Span, ...]
+
+    @property
+    def delay_seconds(self) -> float | None:
+        """How far back the oldest evidence had left the screen when asked; None without evidence."""
+        return self.asked_seconds - min(end for _, end in self.evidence) if self.evidence else None
 
 
-def _now(world: World, seconds: float, _: np.random.Generator) -> Question | None:
-    seen = world.on_screen(seconds)
-    return Question(
-        kind="now",
-        text="what is on screen now?",
-        answer=str(seen.thing) if seen else "nothing",
-        asked_seconds=seconds,
-        evidence_seconds=seconds,
-    )
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What may be asked about: the story up to a moment, and the dice."""
+
+    world: World
+    seconds: float
+    rng: np.random.Generator
+
+    @property
+    def seen(self) -> list[Appearance]:
+        return self.world.seen(self.seconds)
+
+    @property
+    def on_screen(self) -> list[Appearance]:
+        return self.world.on_screen(self.seconds)
+
+    def pick(self, pool: Sequence[T]) -> T | None:
+        return pool[int(self.rng.integers(len(pool)))] if pool else None
+
+    def question(
+        self,
+        kind: str,
+        text: str,
+        answer: str,
+        wrong: Iterable[str],
+        evidence: Iterable[Appearance],
+        *,
+        num_options: int = _NUM_OPTIONS,
+    ) -> Question:
+        """Put a question together; the first of the wrong answers become its options."""
+        near = [option for option in dict.fromkeys(wrong) if option != answer]
+        options = [answer, *near[: num_options - 1]]
+        return Question(
+            kind=kind,
+            text=text,
+            answer=answer,
+            options=tuple(options[i] for i in self.rng.permutation(len(options))),
+            asked_seconds=self.seconds,
+            evidence=tuple(
+                (float(a.enters_seconds), float(min(a.leaves_seconds, self.seconds))) for a in evidence
+            ),
+        )
+
+    def other_things(self, truth: Thing | None) -> list[str]:
+        """Return wrong things, the most tempting first: two that were seen, then those like the truth."""
+        seen = list(dict.fromkeys(a.thing for a in self.seen if a.thing != truth))
+        tempting = [seen[i] for i in self.rng.permutation(len(seen))][:2]
+        rest = [THINGS[i] for i in self.rng.permutation(len(THINGS))]
+        alike = [thing for thing in rest if truth and _is_akin(thing, truth)]
+        return [str(thing) for thing in (*tempting, *alike, *rest) if thing != truth]
+
+    def shuffled(self, words: Iterable[str]) -> list[str]:
+        pool = list(words)
+        return [pool[i] for i in self.rng.permutation(len(pool))]
 
 
-def _first(world: World, seconds: float, _: np.random.Generator) -> Question | None:
-    seen = world.seen(seconds)
-    if not seen:
-        return None
-    return Question(
-        kind="first",
-        text="what came first?",
-        answer=str(seen[0].thing),
-        asked_seconds=seconds,
-        evidence_seconds=seen[0].enters_seconds,
-    )
-
-
-def _was_there(world: World, seconds: float, rng: np.random.Generator) -> Question | None:
-    """Half the time a thing that was; else a near miss that shares colour or shape with one that was."""
-    seen = world.seen(seconds)
-    if not seen:
-        return None
-    shown = {a.thing for a in seen}
-    true = bool(rng.random() < 0.5)
-    close = [t for t in THINGS if t not in shown and any(_akin(t, s) for s in shown)]
-    pool = sorted(shown) if true else close
-    if not pool:
-        return None
-    thing = pool[int(rng.integers(len(pool)))]
-    when = max((a.enters_seconds for a in seen if a.thing == thing), default=seconds)
-    return Question(
-        kind="was_there",
-        text=f"was there a {thing}?",
-        answer="yes" if true else "no",
-        asked_seconds=seconds,
-        evidence_seconds=when,
-    )
-
-
-def _akin(one: Thing, other: Thing) -> bool:
+def _is_akin(one: Thing, other: Thing) -> bool:
+    """Say whether two things share a colour or a shape."""
     return one.colour == other.colour or one.shape == other.shape
 
 
-def _neighbour(step: int, kind: str) -> Callable[[World, float, np.random.Generator], Question | None]:
-    def ask(world: World, seconds: float, rng: np.random.Generator) -> Question | None:
-        seen = world.seen(seconds)
-        things = [a.thing for a in seen]
-        pool = [i for i, t in enumerate(things) if things.count(t) == 1 and 0 <= i + step < len(things)]
-        if not pool:
+def _once(appearances: Sequence[Appearance]) -> list[int]:
+    """Return which appearances are the only one of their thing."""
+    things = [a.thing for a in appearances]
+    return [i for i, thing in enumerate(things) if things.count(thing) == 1]
+
+
+def _now_what(moment: _Moment) -> Question | None:
+    """Ask for the one thing on screen, or for what is at a place when there are several."""
+    shown = moment.on_screen
+    if len(shown) <= 1:
+        truth = shown[0].thing if shown else None
+        wrong = moment.other_things(truth)
+        if truth and moment.rng.random() < 0.5:
+            wrong = [NOTHING, *wrong]
+        text = "what is on screen now?"
+        return moment.question("now_what", text, str(truth or NOTHING), wrong, shown)
+    if any(a.border_distance(moment.seconds) < _CLEAR_OF_BORDER for a in shown):
+        return None
+    chosen = moment.pick(shown)
+    assert chosen is not None
+    place = PLACES[chosen.cell_at(moment.seconds)]
+    others = moment.shuffled(str(a.thing) for a in shown if a is not chosen)
+    wrong = [*others, *moment.other_things(chosen.thing)]
+    return moment.question("now_what", f"what is at the {place} now?", str(chosen.thing), wrong, [chosen])
+
+
+def _now_where(moment: _Moment) -> Question | None:
+    clear = [a for a in moment.on_screen if a.border_distance(moment.seconds) >= _CLEAR_OF_BORDER]
+    chosen = moment.pick(clear)
+    if chosen is None:
+        return None
+    elsewhere = moment.shuffled(PLACES[a.cell_at(moment.seconds)] for a in moment.on_screen)
+    wrong = [*elsewhere, *moment.shuffled(PLACES)]
+    place = PLACES[chosen.cell_at(moment.seconds)]
+    return moment.question("now_where", f"where is the {chosen.thing} now?", place, wrong, [chosen])
+
+
+def _now_moving(moment: _Moment) -> Question | None:
+    long_enough = moment.seconds - _SECONDS_TO_SEE_MOTION
+    chosen = moment.pick([a for a in moment.on_screen if a.enters_seconds <= long_enough])
+    if chosen is None:
+        return None
+    return moment.question(
+        "now_moving",
+        f"which way is the {chosen.thing} moving now?",
+        chosen.motion,
+        moment.shuffled(MOTIONS),
+        [chosen],
+        num_options=len(MOTIONS),
+    )
+
+
+def _first(moment: _Moment) -> Question | None:
+    seen = moment.seen
+    if not seen:
+        return None
+    wrong = moment.other_things(seen[0].thing)
+    return moment.question("first", "what came first?", str(seen[0].thing), wrong, seen[:1])
+
+
+def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
+    def ask(moment: _Moment) -> Question | None:
+        seen = moment.seen
+        i = moment.pick([i for i in _once(seen) if 0 <= i + step < len(seen)])
+        if i is None:
             return None
-        i = pool[int(rng.integers(len(pool)))]
-        return Question(
-            kind=kind,
-            text=f"what came {kind} the {things[i]}?",
-            answer=str(things[i + step]),
-            asked_seconds=seconds,
-            evidence_seconds=seen[i + step].enters_seconds,
+        named, truth = seen[i], seen[i + step]
+        wrong = [thing for thing in moment.other_things(truth.thing) if thing != str(named.thing)]
+        return moment.question(
+            kind, f"what came {kind} the {named.thing}?", str(truth.thing), wrong, [truth, named]
         )
 
     return ask
 
 
-def _colour(world: World, seconds: float, rng: np.random.Generator) -> Question | None:
-    seen = world.seen(seconds)
-    colours: dict[str, set[str]] = {}
-    for appearance in seen:
-        colours.setdefault(appearance.thing.shape, set()).add(appearance.thing.colour)
-    pool = sorted(shape for shape, found in colours.items() if len(found) == 1)
-    if not pool:
+def _colour(moment: _Moment) -> Question | None:
+    """Ask for the colour of the first or the last of a shape."""
+    seen = moment.seen
+    shape = moment.pick(sorted({a.thing.shape for a in seen}))
+    if shape is None:
         return None
-    shape = pool[int(rng.integers(len(pool)))]
-    return Question(
-        kind="colour",
-        text=f"what colour was the {shape}?",
-        answer=next(iter(colours[shape])),
-        asked_seconds=seconds,
-        evidence_seconds=max(a.enters_seconds for a in seen if a.thing.shape == shape),
-    )
+    alike = [a for a in seen if a.thing.shape == shape]
+    which = "first" if moment.rng.random() < 0.5 else "last"
+    truth = alike[0] if which == "first" else alike[-1]
+    wrong = [*moment.shuffled(a.thing.colour for a in alike), *moment.shuffled(COLOURS)]
+    text = f"what colour was the {which} {shape}?"
+    return moment.question("colour", text, truth.thing.colour, wrong, [truth])
 
 
-def _counting(world: World, seconds: float, _: np.random.Generator) -> Question | None:
-    seen = world.seen(seconds)
-    if len(seen) >= len(NUMBERS):
+def _was_there(moment: _Moment) -> Question | None:
+    """Half the time a thing that was; else a near miss that shares colour or shape with one that was."""
+    shown = sorted({a.thing for a in moment.seen})
+    is_true = bool(moment.rng.random() < 0.5)
+    close = [t for t in THINGS if t not in shown and any(_is_akin(t, s) for s in shown)]
+    thing = moment.pick(shown if is_true else close)
+    if thing is None:
         return None
-    return Question(
-        kind="counting",
-        text="how many things came so far?",
-        answer=NUMBERS[len(seen)],
-        asked_seconds=seconds,
-        evidence_seconds=seen[-1].enters_seconds if seen else seconds,
-    )
+    evidence = [a for a in moment.seen if a.thing == thing][-1:]
+    answer = "yes" if is_true else "no"
+    return moment.question("was_there", f"was there a {thing}?", answer, ["yes", "no"], evidence)
 
 
-QUESTION_KINDS: dict[str, Callable[[World, float, np.random.Generator], Question | None]] = {
-    "now": _now,
+def _how_long_ago(moment: _Moment) -> Question | None:
+    """Ask when a thing came, of those clearly within one span; every span as likely as the others."""
+    seen = moment.seen
+    by_age: dict[str, list[Appearance]] = {}
+    for i in _once(seen):
+        age = _age(moment.seconds - seen[i].enters_seconds)
+        if age is not None:
+            by_age.setdefault(age, []).append(seen[i])
+    age = moment.pick(sorted(by_age))
+    if age is None:
+        return None
+    chosen = moment.pick(by_age[age])
+    assert chosen is not None
+    text = f"how long ago did the {chosen.thing} come?"
+    return moment.question("how_long_ago", text, age, AGES, [chosen])
+
+
+def _age(seconds: float) -> str | None:
+    for age, (low, high) in AGES.items():
+        if (low == 0 or seconds >= low + _AGE_MARGIN_SECONDS) and seconds <= high - _AGE_MARGIN_SECONDS:
+            return age
+    return None
+
+
+def _counting(moment: _Moment) -> Question | None:
+    shape = SHAPES[int(moment.rng.integers(len(SHAPES)))]
+    counted = [a for a in moment.seen if a.thing.shape == shape]
+    count = len(counted)
+    if count >= len(NUMBERS):
+        return None
+    near = sorted(range(len(NUMBERS)), key=lambda n: abs(n - count))[1:_NUM_OPTIONS]
+    wrong = [NUMBERS[n] for n in near]
+    plural = f"{shape}es" if shape.endswith("s") else f"{shape}s"
+    text = f"how many {plural} came so far?"
+    return moment.question("counting", text, NUMBERS[count], wrong, counted)
+
+
+QUESTION_KINDS: dict[str, Callable[[_Moment], Question | None]] = {
+    "now_what": _now_what,
+    "now_where": _now_where,
+    "now_moving": _now_moving,
     "first": _first,
-    "was_there": _was_there,
     "before": _neighbour(-1, "before"),
     "after": _neighbour(+1, "after"),
     "colour": _colour,
+    "was_there": _was_there,
+    "how_long_ago": _how_long_ago,
     "counting": _counting,
+}
+KIND_GROUPS: dict[str, tuple[str, ...]] = {
+    "now": ("now_what", "now_where", "now_moving"),
+    "backward": ("first", "before", "after", "colour", "was_there", "how_long_ago"),
+    "counting": ("counting",),
 }
 
 
@@ -151,4 +286,4 @@ def ask_at(world: World, seconds: float, kind: str, rng: np.random.Generator) ->
         kind: a key of ``QUESTION_KINDS``.
         rng: chooses among the things that could be asked about.
     """
-    return QUESTION_KINDS[kind](world, seconds, rng)
+    return QUESTION_KINDS[kind](_Moment(world, seconds, rng))

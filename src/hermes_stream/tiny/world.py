@@ -1,13 +1,13 @@
-"""A synthetic world with exact answers: coloured shapes enter an empty screen, drift, and leave.
+"""A synthetic world with exact answers: coloured shapes enter, stay or move, and leave.
 
-One thing is on screen at a time, between stretches in which nothing is. Everything follows from the seed.
-The module knows nothing about models: it makes pictures and remembers what they show.
+Up to three things are on screen at once, and there are stretches in which nothing is. Everything follows from
+the seed. The module knows nothing about models: it makes pictures and remembers what they show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,31 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (240, 240, 240),
 }
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "cross")
+SIZES: dict[str, tuple[float, float]] = {"small": (0.10, 0.12), "large": (0.14, 0.165)}
+MOTIONS: dict[str, tuple[int, int]] = {
+    "left": (-1, 0),
+    "right": (1, 0),
+    "up": (0, -1),
+    "down": (0, 1),
+    "still": (0, 0),
+}
+PLACES: tuple[str, ...] = (
+    "top left",
+    "top",
+    "top right",
+    "left",
+    "middle",
+    "right",
+    "bottom left",
+    "bottom",
+    "bottom right",
+)
 
-PICTURE_SIZE = 96
-_OVERSAMPLING = 2
+PICTURE_SIZE = 144
+GRID = 3
+MAX_AT_ONCE = 3
+_SPEED_PER_SECOND = (0.07, 0.12)
+_MOVES_TO_TRY = 40
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,130 +66,228 @@ THINGS: tuple[Thing, ...] = tuple(Thing(colour, shape) for colour in COLOURS for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearance:
-    """One thing's stay on screen; it drifts in a straight line. Places are shares of the picture's side."""
+    """One thing's stay on screen. Places and lengths are shares of the picture's side, y grows downwards.
+
+    Attributes:
+        thing: what it is.
+        size: a key of ``SIZES``.
+        motion: a key of ``MOTIONS``.
+        enters_seconds: first moment on screen.
+        leaves_seconds: first moment no longer on screen.
+        entrance: centre (x, y) on entering.
+        radius: half its extent.
+        speed_per_second: how far it moves in a second.
+    """
 
     thing: Thing
+    size: str
+    motion: str
     enters_seconds: float
     leaves_seconds: float
-    place: tuple[float, float]
-    drift_per_second: tuple[float, float]
+    entrance: tuple[float, float]
     radius: float
+    speed_per_second: float
 
-    def place_at(self, seconds: float) -> tuple[float, float]:
-        """Return the centre (x, y) at a moment, kept inside the picture."""
-        since = seconds - self.enters_seconds
-        x, y = (p + d * since for p, d in zip(self.place, self.drift_per_second, strict=True))
-        low, high = self.radius, 1.0 - self.radius
-        return min(max(x, low), high), min(max(y, low), high)
+    def centre_at(self, seconds: float) -> tuple[float, float]:
+        """Return the centre (x, y) at a moment."""
+        way = self.speed_per_second * (seconds - self.enters_seconds)
+        towards = MOTIONS[self.motion]
+        return self.entrance[0] + towards[0] * way, self.entrance[1] + towards[1] * way
+
+    def cell_at(self, seconds: float) -> int:
+        """Return where the centre is: an index into ``PLACES``."""
+        column, row = (min(int(share * GRID), GRID - 1) for share in self.centre_at(seconds))
+        return row * GRID + column
+
+    def border_distance(self, seconds: float) -> float:
+        """Return how far the centre is from the nearest border between two places."""
+        return min(abs(share - k / GRID) for share in self.centre_at(seconds) for k in range(1, GRID))
+
+    def is_on_screen(self, seconds: float) -> bool:
+        """Say whether it shows at a moment."""
+        return self.enters_seconds <= seconds < self.leaves_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How eventful a world is, in whole seconds, least and most.
+
+    Attributes:
+        stay_seconds: how long a thing stays.
+        entry_seconds: from one entrance to the next, at least 1, so that things enter one by one.
+        quiet_seconds: how long the screen is empty in a quiet stretch.
+        quiet_share: how often a quiet stretch follows an entrance, 0 to 1.
+    """
+
+    stay_seconds: tuple[int, int] = (3, 7)
+    entry_seconds: tuple[int, int] = (2, 5)
+    quiet_seconds: tuple[int, int] = (1, 5)
+    quiet_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, least in (("stay_seconds", 1), ("entry_seconds", 1), ("quiet_seconds", 0)):
+            low, high = getattr(self, name)
+            if not least <= low <= high:
+                raise ValueError(
+                    f"{name} must be two numbers, the first at least {least} and the second not below it, "
+                    f"got {low}, {high}"
+                )
+        if not 0 <= self.quiet_share <= 1:
+            raise ValueError(f"quiet_share must be from 0 to 1, got {self.quiet_share}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """One stream's story: who was on screen when."""
+    """One stream's story: who was on screen when, in order of entrance."""
 
     seed: int
     duration_seconds: float
     appearances: tuple[Appearance, ...]
     background: tuple[int, int, int]
+    _shade: NDArray[np.float32] = field(repr=False, compare=False)
 
-    def on_screen(self, seconds: float) -> Appearance | None:
-        """Return what shows at a moment, None when the screen is empty."""
-        for appearance in self.appearances:
-            if appearance.enters_seconds <= seconds < appearance.leaves_seconds:
-                return appearance
-        return None
+    def on_screen(self, seconds: float) -> list[Appearance]:
+        """Return what shows at a moment, in order of entrance."""
+        return [a for a in self.appearances if a.is_on_screen(seconds)]
 
     def seen(self, until_seconds: float) -> list[Appearance]:
-        """Return everything that has entered up to and including a moment, oldest first."""
+        """Return everything that has entered up to and including a moment, in order of entrance."""
         return [a for a in self.appearances if a.enters_seconds <= until_seconds]
 
-    def picture(self, seconds: float) -> NDArray[np.uint8]:
+    def picture(self, seconds: float, *, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
         """Draw the moment: uint8 ``[size, size, 3]``."""
-        image = np.empty((PICTURE_SIZE, PICTURE_SIZE, 3), dtype=np.float32)
-        image[:] = self.background
-        appearance = self.on_screen(seconds)
-        if appearance is not None:
-            coverage = _coverage(appearance, seconds)[..., None]
-            image += coverage * (np.asarray(COLOURS[appearance.thing.colour], dtype=np.float32) - image)
-        return np.round(image).astype(np.uint8)
+        rows = np.interp(np.linspace(0, 1, size), np.linspace(0, 1, len(self._shade)), self._shade)
+        image = np.asarray(self.background, dtype=np.float32) + rows[:, None, None].astype(np.float32)
+        image = np.repeat(image, size, axis=1)
+        for appearance in self.on_screen(seconds):
+            _draw(image, appearance, seconds)
+        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
-    def frames(self, fps: float) -> Iterator[Frame]:
+    def frames(self, fps: float, *, size: int = PICTURE_SIZE) -> Iterator[Frame]:
         """Yield the stream's frames at a steady rate."""
         for k in range(int(np.ceil(self.duration_seconds * fps - 1e-9))):
-            yield Frame(pts_seconds=k / fps, image=self.picture(k / fps), duration_seconds=1 / fps)
+            image = self.picture(k / fps, size=size)
+            yield Frame(pts_seconds=k / fps, image=image, duration_seconds=1 / fps)
 
 
-def generate_world(
-    seed: int,
-    duration_seconds: float,
-    *,
-    stay_seconds: tuple[int, int] = (2, 5),
-    quiet_seconds: tuple[int, int] = (0, 2),
-) -> World:
-    """Make a story of whole seconds.
+def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = None) -> World:
+    """Make a story; things enter and leave at whole seconds, no two enter at the same one.
 
     Args:
-        seed: same seed, same world.
+        seed: same seed, same world; at least 0.
         duration_seconds: length of the stream in seconds, above 0.
-        stay_seconds: least and most seconds that a thing stays.
-        quiet_seconds: least and most seconds between two things.
+        pace: how eventful it is; None takes the default.
 
     Raises:
         ValueError: the duration is not positive.
     """
     if not duration_seconds > 0:
         raise ValueError(f"duration_seconds must be above 0, got {duration_seconds}")
+    pace = pace or Pace()
     rng = np.random.default_rng(seed)
-    appearances: list[Appearance] = []
-    now = float(rng.integers(0, 2))
-    while now < duration_seconds:
-        stay = int(rng.integers(stay_seconds[0], stay_seconds[1] + 1))
-        last = appearances[-1].thing if appearances else None
-        appearances.append(_enter(rng, now, stay, last))
-        now += stay + int(rng.integers(quiet_seconds[0], quiet_seconds[1] + 1))
     shade = int(rng.integers(15, 60))
     tint = rng.integers(-8, 9, size=3)
-    background = (shade + int(tint[0]), shade + int(tint[1]), shade + int(tint[2]))
+    rows = rng.uniform(-6, 6, size=4).astype(np.float32)
+    appearances: list[Appearance] = []
+    now = int(rng.integers(0, 3))
+    while now < duration_seconds:
+        present = [a for a in appearances[-MAX_AT_ONCE:] if a.leaves_seconds > now]
+        entering = _enter(rng, now, pace, present, appearances[-1] if appearances else None)
+        if entering is not None:
+            appearances.append(entering)
+        pause = int(rng.integers(pace.entry_seconds[0], pace.entry_seconds[1] + 1))
+        if rng.random() < pace.quiet_share:
+            gone = max((a.leaves_seconds for a in appearances[-MAX_AT_ONCE:]), default=now)
+            quiet = int(rng.integers(pace.quiet_seconds[0], pace.quiet_seconds[1] + 1))
+            pause = max(pause, int(gone) - now + quiet)
+        now += pause
     return World(
         seed=seed,
         duration_seconds=duration_seconds,
         appearances=tuple(appearances),
-        background=background,
+        background=(shade + int(tint[0]), shade + int(tint[1]), shade + int(tint[2])),
+        _shade=rows,
     )
 
 
-def _enter(rng: np.random.Generator, now: float, stay: int, last: Thing | None) -> Appearance:
-    thing = last
-    while thing == last:
-        thing = THINGS[int(rng.integers(len(THINGS)))]
-    assert thing is not None
-    radius = float(rng.uniform(0.16, 0.26))
-    x, y = rng.uniform(radius, 1 - radius, size=2)
-    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.06)
-    return Appearance(
-        thing=thing,
-        enters_seconds=now,
-        leaves_seconds=now + stay,
-        place=(float(x), float(y)),
-        drift_per_second=(float(speed * np.cos(angle)), float(speed * np.sin(angle))),
-        radius=radius,
+def _enter(
+    rng: np.random.Generator, now: int, pace: Pace, present: list[Appearance], last: Appearance | None
+) -> Appearance | None:
+    """Find a thing that is not there yet and a way for it that crosses nothing; None where none was found."""
+    if len(present) >= MAX_AT_ONCE:
+        return None
+    taken = {a.thing for a in present} | ({last.thing} if last else set())
+    free = [thing for thing in THINGS if thing not in taken]
+    thing = free[int(rng.integers(len(free)))]
+    stay = int(rng.integers(pace.stay_seconds[0], pace.stay_seconds[1] + 1))
+    size = list(SIZES)[int(rng.integers(len(SIZES)))]
+    radius = float(rng.uniform(*SIZES[size]))
+    slowest, fastest = _SPEED_PER_SECOND[0], min(_SPEED_PER_SECOND[1], 0.95 * (1 - 2 * radius) / stay)
+    motions = list(MOTIONS) if slowest <= fastest else ["still"]
+    for _ in range(_MOVES_TO_TRY):
+        motion = motions[int(rng.integers(len(motions)))]
+        speed = float(rng.uniform(slowest, fastest)) if motion != "still" else 0.0
+        appearance = Appearance(
+            thing=thing,
+            size=size,
+            motion=motion,
+            enters_seconds=now,
+            leaves_seconds=now + stay,
+            entrance=_entrance(rng, MOTIONS[motion], radius, speed * stay),
+            radius=radius,
+            speed_per_second=speed,
+        )
+        if all(_keep_apart(appearance, other) for other in present):
+            return appearance
+    return None
+
+
+def _entrance(
+    rng: np.random.Generator, towards: tuple[int, int], radius: float, way: float
+) -> tuple[float, float]:
+    """Draw a place from which the whole way stays inside the picture."""
+    x, y = (
+        rng.uniform(radius + (way if step < 0 else 0), 1 - radius - (way if step > 0 else 0))
+        for step in towards
     )
+    return float(x), float(y)
 
 
-def _coverage(appearance: Appearance, seconds: float) -> NDArray[np.float32]:
-    """Return how much of each pixel the thing covers, 0 to 1, with smooth edges."""
-    n = PICTURE_SIZE * _OVERSAMPLING
-    axis = (np.arange(n, dtype=np.float32) + 0.5) / n
-    cx, cy = appearance.place_at(seconds)
-    x, y = (axis - cx)[None, :] / appearance.radius, (axis - cy)[:, None] / appearance.radius
-    match appearance.thing.shape:
+def _keep_apart(one: Appearance, other: Appearance) -> bool:
+    """Say whether two things neither touch nor share a place while both are on screen."""
+    end = min(one.leaves_seconds, other.leaves_seconds)
+    for seconds in np.arange(one.enters_seconds, end, 0.5):
+        (x, y), (u, v) = one.centre_at(seconds), other.centre_at(seconds)
+        apart = max(abs(x - u), abs(y - v)) > one.radius + other.radius + 0.02
+        if not apart or one.cell_at(seconds) == other.cell_at(seconds):
+            return False
+    return True
+
+
+def _draw(image: NDArray[np.float32], appearance: Appearance, seconds: float) -> None:
+    """Blend one thing into a picture ``[size, size, 3]``, with smooth edges a pixel wide."""
+    size = len(image)
+    (cx, cy), radius = appearance.centre_at(seconds), appearance.radius
+    left, right = (round(np.clip(cx + side * radius, 0, 1) * size + side) for side in (-1, 1))
+    top, bottom = (round(np.clip(cy + side * radius, 0, 1) * size + side) for side in (-1, 1))
+    columns, rows = slice(max(left, 0), min(right, size)), slice(max(top, 0), min(bottom, size))
+    x = ((np.arange(columns.start, columns.stop, dtype=np.float32) + 0.5) / size - cx)[None, :] / radius
+    y = ((np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / size - cy)[:, None] / radius
+    coverage = np.clip(0.5 - _outside(appearance.thing.shape, x, y) * radius * size, 0, 1)[..., None]
+    colour = np.asarray(COLOURS[appearance.thing.colour], dtype=np.float32)
+    image[rows, columns] += coverage * (colour - image[rows, columns])
+
+
+def _outside(shape: str, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the signed distance from a shape's edge, about, in radii: below 0 inside."""
+    match shape:
         case "circle":
-            inside = x**2 + y**2 <= 1
+            return np.asarray(np.hypot(x, y) - 1)
         case "square":
-            inside = np.maximum(abs(x), abs(y)) <= 0.88
+            return np.asarray(np.maximum(abs(x), abs(y)) - 0.88)
         case "triangle":
-            inside = (y <= 0.8) & (2 * abs(x) <= y + 1.1)
+            return np.asarray(np.maximum(y - 0.8, (2 * abs(x) - y - 1.1) / 2.24))
         case _:
-            inside = ((abs(x) <= 0.3) & (abs(y) <= 1)) | ((abs(y) <= 0.3) & (abs(x) <= 1))
-    side = (PICTURE_SIZE, _OVERSAMPLING)
-    return inside.reshape(*side, *side).mean(axis=(1, 3), dtype=np.float32)
+            upright = np.maximum(abs(x) - 0.3, abs(y) - 1)
+            level = np.maximum(abs(y) - 0.3, abs(x) - 1)
+            return np.asarray(np.minimum(upright, level))
