@@ -21,6 +21,7 @@ from hermes_stream._version import __version__
 
 if TYPE_CHECKING:
     from hermes_stream.errors import (
+        AnnotationError,
         CapacityError,
         DeviceError,
         HermesError,
@@ -45,6 +46,7 @@ _HOMES = {
         "UnknownFamilyError",
         "DeviceError",
         "CapacityError",
+        "AnnotationError",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -70,6 +72,7 @@ __all__ = [
     "UnknownFamilyError",
     "DeviceError",
     "CapacityError",
+    "AnnotationError",
     "__version__",
 ]
 

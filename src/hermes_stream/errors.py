@@ -7,7 +7,8 @@
     ├── ModelError            a checkpoint cannot be loaded or used
     │   └── UnknownFamilyError    its architecture has no adapter
     ├── DeviceError           a device or dtype that this machine does not have
-    └── CapacityError         more tokens than a stream's buffers or positions hold
+    ├── CapacityError         more tokens than a stream's buffers or positions hold
+    └── AnnotationError       annotations cannot be read or written, or their videos are not found
 
 A message says what failed, the value got, what is accepted and what to do. A wrong argument of a call is a
 plain ``ValueError``.
@@ -38,3 +39,7 @@ class DeviceError(HermesError):
 
 class CapacityError(HermesError):
     """A prompt or chunk does not fit the stream's buffers or the model's positions; gives the numbers."""
+
+
+class AnnotationError(HermesError):
+    """Annotations cannot be read or written, or a video of theirs is not found; names file and place."""

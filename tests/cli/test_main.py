@@ -19,7 +19,10 @@ sys.exit(f"imported {heavy}" if heavy else code)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ask", "--help"], ["chat", "-h"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["ask", "--help"], ["chat", "-h"], ["world", "-h"], ["eval", "-h"]],
+)
 def test_help_and_version_import_nothing_heavy(arguments):
     run = subprocess.run(
         [sys.executable, "-c", HEAVY, *arguments], check=False, capture_output=True, text=True
@@ -44,10 +47,10 @@ def test_version(hermes):
 def test_help_names_every_command(hermes):
     run = hermes("--help")
     assert run.code == 0
-    assert all(command in run.out for command in ("demo", "ask", "chat", "doctor"))
+    assert all(command in run.out for command in ("demo", "ask", "chat", "world", "eval", "doctor"))
 
 
-@pytest.mark.parametrize("command", ["demo", "ask", "chat", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "ask", "chat", "eval", "doctor"])
 def test_help_of_a_command_names_every_policy(hermes, command):
     run = hermes(command, "--help")
     assert run.code == 0

@@ -39,12 +39,17 @@ def truths(world, seconds):
         answers["what came first?"] = things[0]
     for thing in map(str, THINGS):
         answers[f"was there a {thing}?"] = "yes" if thing in things else "no"
-        if things.count(thing) == 1:
-            i = things.index(thing)
-            answers[f"what came before the {thing}?"] = things[i - 1] if i else None
-            answers[f"what came after the {thing}?"] = things[i + 1] if i + 1 < len(things) else None
+        plural = thing + ("es" if thing.endswith("s") else "s")
+        answers[f"how many {plural} came so far?"] = (NUMBERS + (None,) * 30)[things.count(thing)]
+        which = [i for i, name in enumerate(things) if name == thing]
+        named = (
+            {"": which[0]} if len(which) == 1 else {"first ": which[0], "last ": which[-1]} if which else {}
+        )
+        for word, i in named.items():
+            answers[f"what came before the {word}{thing}?"] = things[i - 1] if i else None
+            answers[f"what came after the {word}{thing}?"] = things[i + 1] if i + 1 < len(things) else None
             ago = seconds - came[i].enters_seconds
-            answers[f"how long ago did the {thing} come?"] = next(
+            answers[f"how long ago did the {word}{thing} come?"] = next(
                 age for age, (low, high) in AGES.items() if low <= ago < high
             )
     for shape in SHAPES:
@@ -86,11 +91,52 @@ def test_options_hold_the_answer_once_among_tempting_others():
             assert len(set(question.options)) == len(question.options) >= 2
             if kind in ("first", "before", "after"):
                 seen = {str(a.thing) for a in world.seen(30)}
-                assert len(seen & set(question.options)) >= min(3, len(seen)) - 1
-                assert question.text.split("the ")[-1].rstrip("?") not in question.options
+                assert len(seen & set(question.options)) >= min(2, len(seen) - 1)
+                assert not any(option in question.text for option in question.options)
     assert set(MOTIONS) == set(
         next(q for s in range(50) if (q := ask_at(generate_world(s, 9), 8, "now_moving", rng))).options
     )
+
+
+def test_nothing_about_the_options_tells_which_is_right():
+    """A guesser that sees options alone is right as often as one that guesses."""
+    rng = np.random.default_rng(4)
+    for kind in ("first", "before", "after", "now_what"):
+        hits, num_asked = {"likest": 0.0, "least like": 0.0}, 0
+        for seed in range(600):
+            question = ask_at(generate_world(seed, SECONDS), 30, kind, rng)
+            if question is None or question.answer == "nothing":
+                continue
+            num_asked += 1
+            words = [set(option.split()) for option in question.options]
+            likeness = [sum(len(one & other) for other in words) for one in words]
+            for name, extreme in (("likest", max), ("least like", min)):
+                best = [i for i, like in enumerate(likeness) if like == extreme(likeness)]
+                hits[name] += (question.options.index(question.answer) in best) / len(best)
+        assert all(hit / num_asked < 0.33 for hit in hits.values()), (kind, hits, num_asked)
+
+
+def test_counts_and_their_options_are_balanced():
+    rng = np.random.default_rng(5)
+    places, answers = Counter(), Counter()
+    for seed in range(400):
+        question = ask_at(generate_world(seed, SECONDS), 35, "counting", rng)
+        answers[question.answer] += 1
+        numbers = sorted(NUMBERS.index(option) for option in question.options)
+        assert numbers == list(range(numbers[0], numbers[0] + 4))
+        if NUMBERS.index(question.answer) >= 3:
+            places[numbers.index(NUMBERS.index(question.answer))] += 1
+    assert max(answers.values()) < 160
+    assert max(places.values()) < 0.45 * sum(places.values())
+
+
+def test_hours_of_story_still_have_questions_of_every_kind_but_counting():
+    rng = np.random.default_rng(6)
+    world = generate_world(9, 3600)
+    for kind in set(QUESTION_KINDS) - {"counting"}:
+        assert any(ask_at(world, second, kind, rng) for second in range(3500, 3599)), kind
+    answers = {ask_at(world, second, "was_there", rng).answer for second in range(3500, 3550)}
+    assert answers == {"yes", "no"}
 
 
 def test_the_place_of_the_answer_says_nothing():
@@ -152,8 +198,9 @@ def test_nothing_is_asked_that_has_no_exact_answer():
                 assert second - named.enters_seconds >= 2
             ago = ask_at(world, second, "how_long_ago", rng)
             if ago is not None:
-                named = next(a for a in world.seen(second) if str(a.thing) in ago.text)
-                assert all(abs(second - named.enters_seconds - border) >= 1.5 for border in (8, 20))
+                named = [a for a in world.seen(second) if str(a.thing) in ago.text]
+                age = second - named["last" in ago.text and -1].enters_seconds
+                assert all(abs(age - border) >= 1.5 for border in (8, 20))
 
 
 def test_every_kind_is_in_one_group():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_several_are_on_screen_at_times_and_none_at_others():
     assert {a.thing.shape for a in seen} == set(SHAPES)
     assert {a.motion for a in seen} == set(MOTIONS)
     assert {a.size for a in seen} == set(SIZES)
+
+
+def test_a_story_has_a_cast_that_comes_again_and_again():
+    world = generate_world(4, 2000)
+    came = Counter(a.thing for a in world.appearances)
+    assert 12 <= len(came) <= 16
+    assert min(came.values()) > 5
 
 
 def test_quiet_stretches_are_as_long_as_asked():
@@ -130,6 +138,8 @@ def test_a_duration_must_be_positive():
         ({"stay_seconds": (4, 2)}, "stay_seconds"),
         ({"quiet_seconds": (-1, 2)}, "quiet_seconds"),
         ({"quiet_share": 1.5}, "quiet_share"),
+        ({"cast_things": (2, 4)}, "cast_things"),
+        ({"cast_things": (20, 30)}, "cast_things"),
     ],
 )
 def test_a_pace_must_make_sense(change, named):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -19,7 +19,9 @@ from hermes_stream.cli.ask import ask
 from hermes_stream.cli.chat import chat
 from hermes_stream.cli.demo import demo
 from hermes_stream.cli.doctor import doctor
+from hermes_stream.cli.evaluate import evaluate
 from hermes_stream.cli.output import complain
+from hermes_stream.cli.world import world
 from hermes_stream.errors import HermesError
 
 app = typer.Typer(
@@ -29,9 +31,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, ask, chat, doctor):
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "ask": ask,
+    "chat": chat,
+    "world": world,
+    "eval": evaluate,
+    "doctor": doctor,
+}
+for name, command in COMMANDS.items():
     paragraphs = (command.__doc__ or "").split("\n\n")
-    app.command(help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
+    app.command(name, help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
 
 
 def _print_version(asked: bool) -> None:

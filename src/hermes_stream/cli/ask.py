@@ -27,7 +27,7 @@ from hermes_stream.cli.options import (
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, size
 
 if TYPE_CHECKING:
-    from hermes_stream.cli.playing import TimedAnswer, TimedQuestion
+    from hermes_stream.evals.playing import TimedAnswer, TimedQuestion
     from hermes_stream.stream import Session
     from hermes_stream.video import FileSource
 
@@ -91,7 +91,7 @@ def _timed(questions: list[str], at: list[float]) -> list[TimedQuestion]:
     Raises:
         BadParameter: a question is empty, a time is no time, or their numbers do not match.
     """
-    from hermes_stream.cli.playing import TimedQuestion
+    from hermes_stream.evals.playing import TimedQuestion
 
     if not all(text.strip() for text in questions):
         raise typer.BadParameter("a question must not be empty", param_hint="QUESTION")
@@ -116,7 +116,7 @@ def _answers(
     session: Session, source: FileSource, questions: list[TimedQuestion], sampling: dict[str, Any]
 ) -> list[TimedAnswer]:
     """Watch the video; return the answers in the order of the questions."""
-    from hermes_stream.cli.playing import play
+    from hermes_stream.evals.playing import play
 
     answers = []
     with progress_bar("watching", source.duration_seconds) as move:

@@ -1,11 +1,12 @@
-"""``hermes demo``: a generated stream is watched, questions are asked at their times and scored."""
+"""``hermes demo``: a generated stream is watched and asked about, with the memory and with a rival."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,13 +28,17 @@ from hermes_stream.cli.output import doing, print_json, progress_bar, screen
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hermes_stream.cli.episode import Asked, Episode, Score
+    from hermes_stream.cli.scoreboard import Scoreboard
+    from hermes_stream.cli.story import Story
+    from hermes_stream.evals import Prediction
+    from hermes_stream.models import VideoModel
     from hermes_stream.stream import Session
 
 _NUM_QUESTIONS = 40
+_NOBODY = "none"
 
 
-def demo(
+def demo(  # noqa: PLR0913 - one parameter per option
     *,
     seed: SeedOption = 0,
     seconds: Annotated[
@@ -41,6 +46,13 @@ def demo(
     ] = 48,
     policy: PolicyOption = "hermes",
     budget_tokens: BudgetOption = None,
+    against: Annotated[
+        str,
+        typer.Option("--against", metavar="NAME", help="Policy that answers beside it, or 'none'."),
+    ] = "window",
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE.mp4", help="Keep the stream as a video.")
+    ] = None,
     chunk_frames: ChunkOption = 16,
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
@@ -49,8 +61,9 @@ def demo(
 ) -> None:
     """Play a generated stream, ask 40 questions at their times, and score the answers.
 
-    Coloured shapes come and go, one at a time; the story follows from the seed. It is written as an H.264
-    file and watched from there, as any other video is.
+    Coloured shapes come, move and go, several at once; the story follows from the seed. It is written as an
+    H.264 file and watched from there, as any other video is. A rival answers the same questions from as many
+    tokens: by default one that keeps the newest frames.
     """
     wish = SessionWish(
         model=model,
@@ -61,86 +74,124 @@ def demo(
         dtype=dtype,
     )
     wish.check()
+    rival = _rival(wish, against)
     loaded = wish.load_model()
-    session = wish.open_session(loaded)
-    from hermes_stream.cli.episode import Score, make_episode
+    from hermes_stream.cli.story import written_story
 
-    episode = make_episode(
-        seed, duration_seconds=seconds, fps=loaded.card.default_fps, num_questions=_NUM_QUESTIONS
-    )
-    table = None if json else screen()
-    began = time.perf_counter()
-    asked = _play(session, episode, wish.policy, table)
-    took_seconds = time.perf_counter() - began
-    score = Score.of(asked)
+    with written_story(seed, duration_seconds=seconds, num_questions=_NUM_QUESTIONS, save=save) as story:
+        other = _play_rival(rival, loaded, story)
+        session = wish.open_session(loaded)
+        table = None if json else screen()
+        board = _begin_board(table, session, story, (policy, against if other else None))
+        began = time.perf_counter()
+        asked = _play(session, story, board, other)
+        took_seconds = time.perf_counter() - began
     if table is None:
-        print_json(settings_of(session, wish) | _document(session, episode, asked, score))
+        print_json(settings_of(session, wish) | _document(session, story, asked) | _rival_of(against, other))
         return
     from hermes_stream.cli.scoreboard import print_totals
 
-    print_totals(table, score, session.stats, watched_seconds=seconds, took_seconds=took_seconds)
+    print_totals(table, asked, other, session.stats, watched_seconds=seconds, took_seconds=took_seconds)
 
 
-def _play(session: Session, episode: Episode, policy: str, table: Console | None) -> list[Asked]:
-    """Write the story to a file that exists meanwhile, and play it; rows appear as questions are answered."""
-    show = _row_printer(session, episode, policy, table)
-    asked = []
-    with TemporaryDirectory(prefix="hermes-demo-") as folder:
-        path = Path(folder) / f"story-{episode.world.seed}.mp4"
-        with doing("writing the story as a video"):
-            episode.write(path)
-        with progress_bar("watching", episode.world.duration_seconds, above=table) as move:
-            for one in episode.play(session, path, on_frame=move):
-                asked.append(one)
-                show(one)
+def _rival(wish: SessionWish, against: str) -> SessionWish | None:
+    """Return the wish of the rival, with the same budget where it takes one."""
+    if against in (_NOBODY, wish.policy):
+        return None
+    from hermes_stream.policies import POLICIES
+
+    if against not in POLICIES:
+        raise typer.BadParameter(
+            f"{against!r} is none of {', '.join((*POLICIES, _NOBODY))}", param_hint="--against"
+        )
+    takes_budget = POLICIES[against]().budget_tokens is not None
+    return replace(wish, policy=against, budget_tokens=wish.budget_tokens if takes_budget else None)
+
+
+def _play_rival(wish: SessionWish | None, model: VideoModel, story: Story) -> list[Prediction]:
+    if wish is None:
+        return []
+    with doing(f"watching with policy {wish.policy} first"):
+        return list(story.play(wish.open_session(model)))
+
+
+def _play(
+    session: Session, story: Story, board: Scoreboard | None, other: list[Prediction]
+) -> list[Prediction]:
+    """Play the story; rows appear as questions are answered."""
+    asked: list[Prediction] = []
+    above = board.console if board else None
+    with progress_bar("watching", story.world.duration_seconds, above=above) as move:
+        for one in story.play(session, on_frame=move):
+            if board is not None:
+                board.print_row(one, other[len(asked)] if other else None)
+            asked.append(one)
     return asked
 
 
-def _row_printer(
-    session: Session, episode: Episode, policy: str, table: Console | None
-) -> Callable[[Asked], None]:
+def _begin_board(
+    table: Console | None, session: Session, story: Story, names: tuple[str, str | None]
+) -> Scoreboard | None:
     if table is None:
-        return lambda _: None
+        return None
     from hermes_stream.cli.scoreboard import Scoreboard
 
     budget = session.policy.budget_tokens
     kept = "all" if budget is None else f"at most {budget}"
+    card = session.model.card
     typer.echo(
-        f"{session.model.card.name} watches story {episode.world.seed}, {episode.fps:g} frames a second; "
-        f"policy {policy} keeps {kept} visual tokens per layer\n"
+        f"{card.name} watches story {story.world.seed}, {card.default_fps:g} frames a second; "
+        f"policy {names[0]} keeps {kept} visual tokens per layer\n"
     )
-    scoreboard = Scoreboard(table)
-    scoreboard.print_heading()
-    return scoreboard.print_row
+    board = Scoreboard(table, rival=names[1])
+    board.print_heading()
+    return board
 
 
-def _document(session: Session, episode: Episode, asked: list[Asked], score: Score) -> dict[str, object]:
+def _document(session: Session, story: Story, asked: list[Prediction]) -> dict[str, object]:
     stats = session.stats
     return {
-        "seed": episode.world.seed,
-        "fps": episode.fps,
-        "duration_seconds": episode.world.duration_seconds,
+        "seed": story.world.seed,
+        "fps": session.model.card.default_fps,
+        "duration_seconds": story.world.duration_seconds,
         **memory_of(session),
         "kept_share": round(stats.num_visual_tokens_kept / stats.num_visual_tokens_seen, 6),
         "num_questions": len(asked),
-        "accuracy": round(score.accuracy, 6),
-        "accuracy_by_kind": {kind: round(share, 6) for kind, share in score.accuracy_by_kind.items()},
-        "num_questions_by_kind": score.num_asked,
-        "ttft_seconds": round(score.ttft_seconds, 6),
+        **_shares(asked),
+        "num_questions_by_kind": dict(sorted(Counter(one.question.kind for one in asked).items())),
+        "ttft_seconds": round(median(one.reply.ttft_seconds for one in asked), 6),
         "questions": [_entry(one) for one in asked],
     }
 
 
-def _entry(one: Asked) -> dict[str, object]:
+def _rival_of(name: str, other: list[Prediction]) -> dict[str, object]:
+    """Return how the rival did; nothing where there was none."""
+    if not other:
+        return {}
+    return {"against": {"policy": name, **_shares(other), "answers": [one.reply.text for one in other]}}
+
+
+def _shares(asked: list[Prediction]) -> dict[str, object]:
+    from hermes_stream.evals import score
+
+    report = score(asked, num_resamples=1)
+    return {
+        "accuracy": round(report.overall.accuracy, 6),
+        "accuracy_by_kind": {kind: round(own.accuracy, 6) for kind, own in report.by_kind.items()},
+        "accuracy_by_group": {group: round(own.accuracy, 6) for group, own in report.by_group.items()},
+    }
+
+
+def _entry(one: Prediction) -> dict[str, object]:
     return {
         "kind": one.question.kind,
         "question": one.question.text,
-        "answer": one.answer,
+        "answer": one.reply.text,
         "truth": one.question.answer,
         "is_right": one.is_right,
-        "at_seconds": one.question.asked_seconds,
-        "ttft_seconds": round(one.ttft_seconds, 6),
-        "ttft_with_pending_seconds": round(one.ttft_with_pending_seconds, 6),
-        "num_visual_tokens_seen": one.stats.num_visual_tokens_seen,
-        "num_visual_tokens_kept": one.stats.num_visual_tokens_kept,
+        "at_seconds": one.at_seconds,
+        "delay_seconds": one.question.delay_seconds,
+        "ttft_seconds": round(one.reply.ttft_seconds, 6),
+        "num_visual_tokens_seen": one.reply.num_visual_tokens_seen,
+        "num_visual_tokens_kept": one.reply.num_visual_tokens_kept,
     }

@@ -90,10 +90,15 @@ def open_video(path: str, *, fps: float | None, video_stream: int | None) -> Fil
     """Open a video file; damage is told by the command, not by the log."""
     from hermes_stream.video import FileSource
 
-    logger = logging.getLogger("hermes_stream")
-    if not logger.handlers:  # then Python would print warnings itself
-        logger.addHandler(logging.NullHandler())
+    mute_log()
     return FileSource(path, fps=fps, video_stream=video_stream)
+
+
+def mute_log() -> None:
+    """Keep Python from printing the library's warnings itself; commands tell what matters."""
+    logger = logging.getLogger("hermes_stream")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def open_stream(

@@ -232,9 +232,11 @@ def _read_guidance(own: Mapping[str, str] | None) -> GuidancePrompts:
 
 
 def _read_choice(own: object) -> Literal["letter", "text"]:
-    if own != "letter" and own != "text":
-        raise ModelError(f"multiple_choice in config.json is {own!r}; accepted: 'letter', 'text'")
-    return own
+    if own == "letter":
+        return "letter"
+    if own == "text":
+        return "text"
+    raise ModelError(f"multiple_choice in config.json is {own!r}; accepted: 'letter', 'text'")
 
 
 def _stop_token_ids(source: str, config: Any, tokenizer: Any, revision: str | None) -> frozenset[int]:

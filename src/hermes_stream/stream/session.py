@@ -150,10 +150,8 @@ class Session:
             stop=tuple(stop),
             seed=seed,
         )
-        asked = self._question_ids(question, options)
-        ballot = self._ballot(options) if options is not None else None
-        least = ballot.longest_tokens if ballot else max_new_tokens or 1
-        room = self._check_room(len(asked), least)
+        asked, ballot = self._question_ids(question, options), self._ballot(options)
+        room = self._check_room(len(asked), ballot.longest_tokens if ballot else max_new_tokens or 1)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
         checked = time.perf_counter()
         self.flush()
@@ -161,11 +159,10 @@ class Session:
         self._wait_for_device()
         pending_seconds = time.perf_counter() - checked
         answer = Answer(question, options or ())
-        if ballot is None:
-            pieces = self._open_answer_pieces(answer, asked, sampling)
+        if ballot:
+            answer.begin(self._choose_option(answer, asked, ballot))
         else:
-            pieces = self._choose_option(answer, asked, ballot)
-        answer.begin(pieces)
+            answer.begin(self._open_answer_pieces(answer, asked, sampling))
         answer.ttft_with_pending_seconds = time.perf_counter() - called
         answer.ttft_seconds = answer.ttft_with_pending_seconds - pending_seconds
         self._answer = answer
@@ -228,7 +225,9 @@ class Session:
             return chat.question_ids(question)
         return chat.question_ids(phrase(question, options), OPENING)
 
-    def _ballot(self, options: Sequence[str]) -> Ballot:
+    def _ballot(self, options: Sequence[str] | None) -> Ballot | None:
+        if options is None:
+            return None
         if self.model.card.multiple_choice == "text":
             return Ballot.of_texts(self.model.chat, options)
         return Ballot.of_letters(self.model.chat, len(options))

@@ -121,7 +121,7 @@ class Classroom:
     num_streams: int = 32
     num_questions: int = 12
     max_gap: int = 0
-    block_tokens: int = 18
+    block_tokens: int = 19
 
     def lesson(self, rng: np.random.Generator) -> Lesson:
         """Draw one batch of stories and new questions."""

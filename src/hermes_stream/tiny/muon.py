@@ -1,7 +1,7 @@
 """Muon for many small matrices: momentum whose update is made orthogonal, matrices of one shape at once.
 
 ``torch.optim.Muon`` takes one matrix at a time and works in bfloat16, which is slow on processors without
-units for it. The step size follows its ``match_rms_adamw`` rule, so that learning rates mean what they mean there.
+units for it. The step size follows its ``match_rms_adamw`` rule.
 """
 
 from __future__ import annotations

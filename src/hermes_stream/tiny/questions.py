@@ -6,6 +6,7 @@ colour or a shape with the truth, so that neither the newest frames nor the freq
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -101,13 +102,24 @@ class _Moment:
             ),
         )
 
-    def other_things(self, truth: Thing | None) -> list[str]:
-        """Return wrong things, the most tempting first: two that were seen, then those like the truth."""
-        seen = list(dict.fromkeys(a.thing for a in self.seen if a.thing != truth))
-        tempting = [seen[i] for i in self.rng.permutation(len(seen))][:2]
-        rest = [THINGS[i] for i in self.rng.permutation(len(THINGS))]
-        alike = [thing for thing in rest if truth and _is_akin(thing, truth)]
-        return [str(thing) for thing in (*tempting, *alike, *rest) if thing != truth]
+    def other_things(
+        self, truth: Thing | None, *, but: Iterable[Thing] = (), shown: Iterable[Appearance] | None = None
+    ) -> list[str]:
+        """Return three wrong things: one of those shown, by default ever, one like it, one like the truth.
+
+        Options come in two pairs of a kind, so that nothing tells which pair, or which of it, is right.
+        """
+        excluded = {truth, *but}
+        pool = dict.fromkeys(a.thing for a in (self.seen if shown is None else shown))
+        other = self.pick([thing for thing in pool if thing not in excluded])
+        other = other or self.pick([thing for thing in THINGS if thing not in excluded])
+        assert other is not None
+        wrong = [other]
+        for one in (other, truth or other):
+            excluded |= set(wrong)
+            alike = [thing for thing in THINGS if _is_akin(thing, one) and thing not in excluded]
+            wrong.append(alike[int(self.rng.integers(len(alike)))])
+        return [str(thing) for thing in wrong]
 
     def shuffled(self, words: Iterable[str]) -> list[str]:
         pool = list(words)
@@ -119,10 +131,20 @@ def _is_akin(one: Thing, other: Thing) -> bool:
     return one.colour == other.colour or one.shape == other.shape
 
 
-def _once(appearances: Sequence[Appearance]) -> list[int]:
-    """Return which appearances are the only one of their thing."""
-    things = [a.thing for a in appearances]
-    return [i for i, thing in enumerate(things) if things.count(thing) == 1]
+def _names(appearances: Sequence[Appearance]) -> list[tuple[int, str]]:
+    """Return the appearances that have a name: the only one, the first or the last of their thing."""
+    first: dict[Thing, int] = {}
+    last: dict[Thing, int] = {}
+    for i, appearance in enumerate(appearances):
+        first.setdefault(appearance.thing, i)
+        last[appearance.thing] = i
+    names = []
+    for thing, i in first.items():
+        if last[thing] == i:
+            names.append((i, str(thing)))
+        else:
+            names += [(i, f"first {thing}"), (last[thing], f"last {thing}")]
+    return names
 
 
 def _now_what(moment: _Moment) -> Question | None:
@@ -130,9 +152,11 @@ def _now_what(moment: _Moment) -> Question | None:
     shown = moment.on_screen
     if len(shown) <= 1:
         truth = shown[0].thing if shown else None
-        wrong = moment.other_things(truth)
+        other, like_other, like_truth = moment.other_things(truth)
+        wrong = [other, like_other, like_truth]
         if truth and moment.rng.random() < 0.5:
-            wrong = [NOTHING, *wrong]
+            # Two of the three things are alike; the truth is any of them.
+            wrong = [NOTHING, other, like_other if moment.rng.random() < 1 / 3 else like_truth]
         text = "what is on screen now?"
         return moment.question("now_what", text, str(truth or NOTHING), wrong, shown)
     if any(a.border_distance(moment.seconds) < _CLEAR_OF_BORDER for a in shown):
@@ -140,8 +164,7 @@ def _now_what(moment: _Moment) -> Question | None:
     chosen = moment.pick(shown)
     assert chosen is not None
     place = PLACES[chosen.cell_at(moment.seconds)]
-    others = moment.shuffled(str(a.thing) for a in shown if a is not chosen)
-    wrong = [*others, *moment.other_things(chosen.thing)]
+    wrong = moment.other_things(chosen.thing, shown=shown)
     return moment.question("now_what", f"what is at the {place} now?", str(chosen.thing), wrong, [chosen])
 
 
@@ -182,14 +205,14 @@ def _first(moment: _Moment) -> Question | None:
 def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
     def ask(moment: _Moment) -> Question | None:
         seen = moment.seen
-        i = moment.pick([i for i in _once(seen) if 0 <= i + step < len(seen)])
-        if i is None:
+        chosen = moment.pick([(i, name) for i, name in _names(seen) if 0 <= i + step < len(seen)])
+        if chosen is None:
             return None
-        named, truth = seen[i], seen[i + step]
-        wrong = [thing for thing in moment.other_things(truth.thing) if thing != str(named.thing)]
-        return moment.question(
-            kind, f"what came {kind} the {named.thing}?", str(truth.thing), wrong, [truth, named]
-        )
+        i, name = chosen
+        truth = seen[i + step]
+        wrong = moment.other_things(truth.thing, but=[seen[i].thing])
+        evidence = [truth, seen[i]]
+        return moment.question(kind, f"what came {kind} the {name}?", str(truth.thing), wrong, evidence)
 
     return ask
 
@@ -224,18 +247,18 @@ def _was_there(moment: _Moment) -> Question | None:
 def _how_long_ago(moment: _Moment) -> Question | None:
     """Ask when a thing came, of those clearly within one span; every span as likely as the others."""
     seen = moment.seen
-    by_age: dict[str, list[Appearance]] = {}
-    for i in _once(seen):
+    by_age: dict[str, list[tuple[int, str]]] = {}
+    for i, name in _names(seen):
         age = _age(moment.seconds - seen[i].enters_seconds)
         if age is not None:
-            by_age.setdefault(age, []).append(seen[i])
+            by_age.setdefault(age, []).append((i, name))
     age = moment.pick(sorted(by_age))
     if age is None:
         return None
     chosen = moment.pick(by_age[age])
     assert chosen is not None
-    text = f"how long ago did the {chosen.thing} come?"
-    return moment.question("how_long_ago", text, age, AGES, [chosen])
+    i, name = chosen
+    return moment.question("how_long_ago", f"how long ago did the {name} come?", age, AGES, [seen[i]])
 
 
 def _age(seconds: float) -> str | None:
@@ -246,16 +269,25 @@ def _age(seconds: float) -> str | None:
 
 
 def _counting(moment: _Moment) -> Question | None:
-    shape = SHAPES[int(moment.rng.integers(len(SHAPES)))]
-    counted = [a for a in moment.seen if a.thing.shape == shape]
-    count = len(counted)
-    if count >= len(NUMBERS):
+    """Ask how often a shape or a thing came; every count that there is as likely as the others."""
+    seen = moment.seen
+    counts = Counter(a.thing.shape for a in seen)
+    if moment.rng.random() < 0.5 or min(counts.get(shape, 0) for shape in SHAPES) >= len(NUMBERS):
+        counts = Counter(str(a.thing) for a in seen)
+        names = [str(thing) for thing in THINGS]
+    else:
+        names = list(SHAPES)
+    count = moment.pick(sorted({n for n in (counts[name] for name in names) if n < len(NUMBERS)}))
+    if count is None:
         return None
-    near = sorted(range(len(NUMBERS)), key=lambda n: abs(n - count))[1:_NUM_OPTIONS]
-    wrong = [NUMBERS[n] for n in near]
-    plural = f"{shape}es" if shape.endswith("s") else f"{shape}s"
+    name = moment.pick([name for name in names if counts[name] == count])
+    assert name is not None
+    counted = [a for a in seen if str(a.thing).endswith(name)]
+    # The four options are neighbours, the truth anywhere among them.
+    low = int(np.clip(count - moment.rng.integers(_NUM_OPTIONS), 0, len(NUMBERS) - _NUM_OPTIONS))
+    plural = f"{name}es" if name.endswith("s") else f"{name}s"
     text = f"how many {plural} came so far?"
-    return moment.question("counting", text, NUMBERS[count], wrong, counted)
+    return moment.question("counting", text, NUMBERS[count], NUMBERS[low : low + _NUM_OPTIONS], counted)
 
 
 QUESTION_KINDS: dict[str, Callable[[_Moment], Question | None]] = {

@@ -46,6 +46,7 @@ _ROW_STEPS = 50
 
 _CALM = Pace()
 _BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
+_RETURNING = Pace(cast_things=(6, 16))
 _LIVELY = Pace(stay_seconds=(3, 6), entry_seconds=(1, 3), quiet_seconds=(1, 3), quiet_share=0.2)
 
 
@@ -85,10 +86,10 @@ class Recipe:
     weight_decay: float = 0.02
     picture_noise: float = 0.03
     stages: tuple[Stage, ...] = (
-        Stage(num_frames=8, num_steps=1000, num_worlds=3000, pace=_BUSY),
-        Stage(num_frames=16, num_steps=800, pace=_LIVELY),
-        Stage(num_frames=24, num_steps=600, max_gap=80),
-        Stage(num_frames=48, num_steps=600, max_gap=40, num_streams=8),
+        Stage(num_frames=8, num_steps=800, num_worlds=3000, pace=_BUSY),
+        Stage(num_frames=16, num_steps=500, pace=_LIVELY),
+        Stage(num_frames=24, num_steps=500, max_gap=80, pace=_RETURNING),
+        Stage(num_frames=48, num_steps=600, num_worlds=1500, max_gap=40, num_streams=8, pace=_RETURNING),
     )
 
     @property

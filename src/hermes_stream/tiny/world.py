@@ -110,28 +110,37 @@ class Appearance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How eventful a world is, in whole seconds, least and most.
+    """How eventful a world is: whole seconds and counts, least and most.
 
     Attributes:
         stay_seconds: how long a thing stays.
         entry_seconds: from one entrance to the next, at least 1, so that things enter one by one.
         quiet_seconds: how long the screen is empty in a quiet stretch.
         quiet_share: how often a quiet stretch follows an entrance, 0 to 1.
+        cast_things: how many different things there are in a story; they come again and again, others never.
     """
 
     stay_seconds: tuple[int, int] = (3, 7)
     entry_seconds: tuple[int, int] = (2, 5)
     quiet_seconds: tuple[int, int] = (1, 5)
     quiet_share: float = 0.3
+    cast_things: tuple[int, int] = (12, 16)
 
     def __post_init__(self) -> None:
-        for name, least in (("stay_seconds", 1), ("entry_seconds", 1), ("quiet_seconds", 0)):
+        for name, least in (
+            ("stay_seconds", 1),
+            ("entry_seconds", 1),
+            ("quiet_seconds", 0),
+            ("cast_things", 6),
+        ):
             low, high = getattr(self, name)
             if not least <= low <= high:
                 raise ValueError(
                     f"{name} must be two numbers, the first at least {least} and the second not below it, "
                     f"got {low}, {high}"
                 )
+        if self.cast_things[1] > len(THINGS):
+            raise ValueError(f"cast_things must be at most {len(THINGS)}, got {self.cast_things[1]}")
         if not 0 <= self.quiet_share <= 1:
             raise ValueError(f"quiet_share must be from 0 to 1, got {self.quiet_share}")
 
@@ -189,10 +198,14 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
     tint = rng.integers(-8, 9, size=3)
     rows = rng.uniform(-6, 6, size=4).astype(np.float32)
     appearances: list[Appearance] = []
+    num_cast = int(rng.integers(pace.cast_things[0], pace.cast_things[1] + 1))
+    cast = [THINGS[i] for i in rng.permutation(len(THINGS))[:num_cast]]
     now = int(rng.integers(0, 3))
     while now < duration_seconds:
         present = [a for a in appearances[-MAX_AT_ONCE:] if a.leaves_seconds > now]
-        entering = _enter(rng, now, pace, present, appearances[-1] if appearances else None)
+        taken = {a.thing for a in (*present, *appearances[-1:])}
+        free = [thing for thing in cast if thing not in taken]
+        entering = _enter(rng, now, pace, free[int(rng.integers(len(free)))], present)
         if entering is not None:
             appearances.append(entering)
         pause = int(rng.integers(pace.entry_seconds[0], pace.entry_seconds[1] + 1))
@@ -211,14 +224,11 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
 
 
 def _enter(
-    rng: np.random.Generator, now: int, pace: Pace, present: list[Appearance], last: Appearance | None
+    rng: np.random.Generator, now: int, pace: Pace, thing: Thing, present: list[Appearance]
 ) -> Appearance | None:
-    """Find a thing that is not there yet and a way for it that crosses nothing; None where none was found."""
+    """Find a way for a thing that crosses no other; None where none was found."""
     if len(present) >= MAX_AT_ONCE:
         return None
-    taken = {a.thing for a in present} | ({last.thing} if last else set())
-    free = [thing for thing in THINGS if thing not in taken]
-    thing = free[int(rng.integers(len(free)))]
     stay = int(rng.integers(pace.stay_seconds[0], pace.stay_seconds[1] + 1))
     size = list(SIZES)[int(rng.integers(len(SIZES)))]
     radius = float(rng.uniform(*SIZES[size]))

@@ -1,0 +1,63 @@
+"""Options of multiple choice as annotations write them, with letters or without, and the answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from string import ascii_uppercase
+
+_LETTERED = re.compile(r"\s*\(?([A-Z])[.):]\s*(.*)", re.DOTALL)
+_LETTER = re.compile(r"\s*\(?([A-Z])[.):]?\s*")
+
+
+def normal(text: str) -> str:
+    """Return a text as answers are compared: lower case, no spaces around it, no full stop at its end."""
+    return text.strip().removesuffix(".").rstrip().lower()
+
+
+def add_letters(options: Sequence[str]) -> list[str]:
+    """Write options as ``A. ...``, ``B. ...``."""
+    return [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+
+
+def drop_letters(options: Sequence[str]) -> tuple[str, ...]:
+    """Take the letters off options that all have theirs, in order; leave others as they are."""
+    found = [_LETTERED.fullmatch(option) for option in options]
+    letters = "".join(match[1] for match in found if match)
+    if letters != ascii_uppercase[: len(options)]:
+        return tuple(options)
+    return tuple(match[2] for match in found if match)
+
+
+def are_usable(options: Sequence[str]) -> bool:
+    """Say whether there is something to choose from: 2 to 26 options, none of them empty."""
+    return 2 <= len(options) <= len(ascii_uppercase) and all(option.strip() for option in options)
+
+
+def find_answer(answer: str, options: Sequence[str], *, is_letter: bool) -> int | None:
+    """Return which option an answer is, None where it is none of them.
+
+    Args:
+        answer: a letter, or the text of an option with its letter or without.
+        options: texts without letters.
+        is_letter: whether an answer that could be either is a letter, not a text.
+    """
+    by_letter, by_text = _index_of_letter(answer, len(options)), _index_of_text(answer, options)
+    first, second = (by_letter, by_text) if is_letter else (by_text, by_letter)
+    return second if first is None else first
+
+
+def _index_of_letter(answer: str, num_options: int) -> int | None:
+    match = _LETTER.fullmatch(answer)
+    index = ascii_uppercase.index(match[1]) if match else num_options
+    return index if index < num_options else None
+
+
+def _index_of_text(answer: str, options: Sequence[str]) -> int | None:
+    if answer in options:
+        return options.index(answer)
+    texts = [normal(option) for option in options]
+    if normal(answer) in texts:
+        return texts.index(normal(answer))
+    lettered = [normal(option) for option in add_letters(options)]
+    return lettered.index(normal(answer)) if normal(answer) in lettered else None

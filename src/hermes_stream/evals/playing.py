@@ -1,0 +1,149 @@
+"""Playing a video, with questions asked at their times. Knows nothing of terminals."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from hermes_stream.video.frame import Frame
+
+if TYPE_CHECKING:
+    from hermes_stream.stream import Answer, Session, SessionStats
+
+# Instants of sampling are sums and quotients of floats.
+_TOLERANCE_SECONDS = 1e-6
+
+
+class Source(Protocol):
+    """A video: its frames, from the first one on, each time it is iterated."""
+
+    @property
+    def start_seconds(self) -> float:
+        """Time of the first frame, in seconds."""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Length in seconds, None where nobody knows."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames, times increasing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """The moment of a question has come.
+
+    Attributes:
+        index: which of the times this is.
+        at_seconds: the moment, or the end of the video where that came first.
+        is_past_end: tells whether a moment after the end was asked for.
+    """
+
+    index: int
+    at_seconds: float
+    is_past_end: bool
+
+
+def watch(
+    source: Source,
+    times: Sequence[float],
+    *,
+    observe: Callable[[Frame], None],
+    on_frame: Callable[[float], None] = lambda _: None,
+) -> Generator[Due]:
+    """Play the whole video once and yield each time when it has come, earliest first.
+
+    When a time t is yielded, exactly the frames up to and including t were observed.
+
+    Args:
+        source: the video.
+        times: moments in seconds from the first frame, in any order; infinity is the end. Equal ones come in
+            theirs.
+        observe: takes one frame.
+        on_frame: is told the time of each frame, in seconds from the first.
+    """
+    waiting = deque(sorted(range(len(times)), key=lambda index: times[index]))
+    shown_until_seconds = 0.0
+    for frame in source:
+        seconds = frame.pts_seconds - source.start_seconds
+        while waiting and times[waiting[0]] < seconds - _TOLERANCE_SECONDS:
+            index = waiting.popleft()
+            yield Due(index=index, at_seconds=times[index], is_past_end=False)
+        observe(frame)
+        shown_until_seconds = seconds + frame.duration_seconds
+        on_frame(seconds)
+    end_seconds = min(shown_until_seconds, source.duration_seconds or math.inf)
+    for index in waiting:
+        is_past_end = end_seconds + _TOLERANCE_SECONDS < times[index] < math.inf
+        yield Due(index=index, at_seconds=min(times[index], end_seconds), is_past_end=is_past_end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedQuestion:
+    """A question and when it is asked.
+
+    Attributes:
+        text: what is asked.
+        at_seconds: moment of asking, counted from the video's first frame; infinity is the end.
+    """
+
+    text: str
+    at_seconds: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedAnswer:
+    """An answer, read to its end.
+
+    Attributes:
+        index: which of the questions this answers.
+        text: the answer.
+        at_seconds: moment of asking, or the end of the video where that came first.
+        is_past_end: tells whether a moment after the end was asked for.
+        answer: the answer with its latencies.
+        stats: the session right after it.
+    """
+
+    index: int
+    text: str
+    at_seconds: float
+    is_past_end: bool
+    answer: Answer
+    stats: SessionStats
+
+
+def play(
+    session: Session,
+    source: Source,
+    questions: Sequence[TimedQuestion],
+    *,
+    ask: Callable[[str], Answer],
+    on_frame: Callable[[float], None] = lambda _: None,
+) -> Iterator[TimedAnswer]:
+    """Stream the whole video into a session and yield each answer when its time has come, earliest first.
+
+    A question at time t sees the frames that are sampled up to and including t. The last frames are folded
+    into the memory before this ends.
+
+    Args:
+        session: has seen nothing yet.
+        source: the video.
+        questions: in any order; those of one moment are asked in theirs.
+        ask: puts one question to the session.
+        on_frame: is told the time of each frame, in seconds from the first.
+    """
+    times = [question.at_seconds for question in questions]
+    for due in watch(source, times, observe=session.observe, on_frame=on_frame):
+        answer = ask(questions[due.index].text)
+        yield TimedAnswer(
+            index=due.index,
+            text=answer.text,
+            at_seconds=due.at_seconds,
+            is_past_end=due.is_past_end,
+            answer=answer,
+            stats=session.stats,
+        )
+    session.flush()

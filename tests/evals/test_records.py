@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from hermes_stream.errors import AnnotationError
+from hermes_stream.evals.records import Record, records_of
+
+
+def record(**fields):
+    return Record(fields, "[3].questions[2]")
+
+
+def test_places_name_the_way_into_the_document():
+    document = [{"a": 1}, [{"a": 2}, {"a": 3}]]
+    assert [one.place for one in records_of(document)] == ["[0]", "[1][0]", "[1][1]"]
+    parent = Record({"questions": [{}, {}]}, "[4]")
+    assert [one.place for one in parent.records("questions")] == ["[4].questions[0]", "[4].questions[1]"]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(3, 3.0), (3.25, 3.25), ("00:01:05", 65.0), ("1:02:03", 3723.0), ("02:03.5", 123.5), (" 0:00 ", 0.0)],
+)
+def test_times(value, seconds):
+    assert record(time=value).seconds("time") == seconds
+
+
+@pytest.mark.parametrize("value", [-1, "soon", True, float("nan"), float("inf"), [1], "1:2:3:4", ""])
+def test_wrong_times_name_place_key_value_and_what_is_accepted(value):
+    with pytest.raises(AnnotationError) as caught:
+        record(time=value).seconds("time")
+    for part in ("[3].questions[2]", "'time'", repr(value), "HH:MM:SS"):
+        assert part in str(caught.value)
+
+
+def test_a_missing_key_names_those_that_are_there():
+    with pytest.raises(AnnotationError, match=r"lacks 'answer' or 'gt'; it has question, options; add"):
+        record(question="?", options=[]).text("answer", "gt")
+    with pytest.raises(AnnotationError, match="no key at all"):
+        record().text("answer")
+
+
+def test_null_counts_as_missing():
+    one = record(answer=None, gt="b")
+    assert not one.has("answer")
+    assert one.text("answer", "gt") == "b"
+    assert one.text_or("?", "answer") == "?"
+    assert one.texts("answer") == ()
+    assert one.spans("answer") == ()
+
+
+def test_numbers_are_texts_too_but_nothing_else_is():
+    assert record(id=7).text("id") == "7"
+    assert record(options=["a", 2]).texts("options") == ("a", "2")
+    for value in ("  ", [], {}, True):
+        with pytest.raises(AnnotationError, match="non-empty text"):
+            record(answer=value).text("answer")
+
+
+@pytest.mark.parametrize("value", ["A. red", [["a"]], [None], {"a": 1}])
+def test_wrong_lists_of_texts(value):
+    with pytest.raises(AnnotationError, match="list of texts"):
+        record(options=value).texts("options")
+
+
+def test_spans():
+    assert record(windows=[[1, 2.5], [3, 3]]).spans("windows") == ((1.0, 2.5), (3.0, 3.0))
+    for value in ([1, 2], [[1]], [[2, 1]], [[-1, 2]], [["1", "2"]], "1-2", [[0, float("inf")]]):
+        with pytest.raises(AnnotationError, match="pairs in seconds"):
+            record(windows=value).spans("windows")
+
+
+@pytest.mark.parametrize("value", [-1, 4, 1.0, "1", True])
+def test_wrong_indices(value):
+    with pytest.raises(AnnotationError, match="index from 0 to 3"):
+        record(gt=value).index("gt", 4)
+
+
+def test_what_is_no_object():
+    with pytest.raises(AnnotationError, match=r"\[1\] is 'two'; it must be an object"):
+        list(records_of([{}, "two"]))
+    with pytest.raises(AnnotationError, match="must be a list of objects"):
+        record(questions={"a": 1}).records("questions")
+
+
+def test_long_values_are_cut():
+    with pytest.raises(AnnotationError) as caught:
+        record(time="x" * 1000).seconds("time")
+    assert len(str(caught.value)) < 300
