@@ -1,8 +1,9 @@
-"""Make the JSON files in this folder: python results/measure.py demo|length [--out FILE].
+"""Make the JSON files in this folder: python results/measure.py world|length|training [--out FILE].
 
-``demo`` plays ``hermes demo`` for many stories that training never saw, one run per policy and story.
+``world`` asks about many stories that training never saw, with every memory, in options and in open words.
 ``length`` asks the same question after streams of growing length; policies take turns within one run, so that
-timings may be compared with each other, and with nothing else.
+timings may be compared with each other, and with nothing else. ``training`` gathers the curve and the recipe
+of the run in ``.training``. Files whose names begin with ``first_model`` tell of an earlier checkpoint.
 """
 
 import argparse
@@ -10,15 +11,21 @@ import json
 import platform
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 FOLDER = Path(__file__).parent
-DEMO_SEEDS = range(100, 120)
+WORLD_SEED = 5000
+WORLD_STREAMS = 130
+WORLD_SECONDS = 48
+WORLD_FULL_TOKENS = 432
+WORLD_BUDGET_TOKENS = 138  # 32 % of them
+WORKERS = 2
 LENGTHS = (16, 64, 256, 1024, 4096)
 REPEATS = 101
 
@@ -43,46 +50,40 @@ def cpu_lines() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def run_demo(policy: str, seed: int) -> dict[str, Any]:
-    """Play one story as a user would."""
-    command = [
-        sys.executable,
-        "-m",
-        "hermes_stream",
-        "demo",
-        "--policy",
-        policy,
-        "--seed",
-        str(seed),
-        "--json",
-    ]
-    return json.loads(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-    )
+def hermes(*words: object) -> dict[str, Any]:
+    """Run the command as a user would, and return the JSON document that it prints last."""
+    command = [sys.executable, "-m", "hermes_stream", *map(str, words), "--json"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(run.stdout.splitlines()[-1])
 
 
-def demo() -> dict[str, Any]:
-    """Count right answers by kind over all stories."""
-    found = {}
-    for policy in ("hermes", "window", "full"):
-        right, asked, runs = Counter(), Counter(), []
-        for seed in DEMO_SEEDS:
-            run = run_demo(policy, seed)
-            runs.append(run)
-            for question in run["questions"]:
-                asked[question["kind"]] += 1
-                right[question["kind"]] += question["is_right"]
-        found[policy] = {
-            "accuracy_by_kind": {kind: right[kind] / asked[kind] for kind in sorted(asked)},
-            "num_questions_by_kind": dict(sorted(asked.items())),
-            "accuracy_by_kind_of_each_seed": [run["accuracy_by_kind"] for run in runs],
-            "duration_seconds": runs[0]["duration_seconds"],
-            "kept_share": median(run["kept_share"] for run in runs),
-            "budget_tokens": runs[0]["budget_tokens"],
-            "num_frames": runs[0]["num_frames"],
-            "cache_bytes": max(run["cache_bytes"] for run in runs),
+def world() -> dict[str, Any]:
+    """Ask the embedded model about stories that training never saw, from every memory."""
+    policies = ("full", "hermes", "hermes:summarize=false", "window")
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
+        wish = ["--seed", WORLD_SEED, "--streams", WORLD_STREAMS, "--seconds", WORLD_SECONDS]
+        hermes("world", *wish, "--out", folder, "--force")
+
+        def ask(policy: str, *style: str) -> Future[dict[str, Any]]:
+            budget = () if policy == "full" else ("--budget-tokens", WORLD_BUDGET_TOKENS)
+            words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--policy", policy]
+            return workers.submit(hermes, *words, *budget, *style)
+
+        found = {policy: ask(policy, "--short-answers") for policy in policies}
+        chosen = {policy: ask(policy) for policy in ("full", "hermes")}
+        documents = {
+            "short_answers": {policy: one.result() for policy, one in found.items()},
+            "choices": {policy: one.result() for policy, one in chosen.items()},
         }
-    return {"seeds": [DEMO_SEEDS.start, DEMO_SEEDS.stop - 1], "policies": found}
+    for document in (one for style in documents.values() for one in style.values()):
+        document.pop("annotations"), document.pop("videos")
+    return {
+        "seed": WORLD_SEED,
+        "streams": WORLD_STREAMS,
+        "seconds": WORLD_SECONDS,
+        "tokens_of_full_cache": WORLD_FULL_TOKENS,
+        **documents,
+    }
 
 
 def stream(num_frames: int) -> Iterator[Any]:
@@ -130,13 +131,24 @@ def length() -> dict[str, Any]:
     return {"model": "tiny", "budget_tokens": budget, "repeats": REPEATS, "runs": rows}
 
 
+def training() -> dict[str, Any]:
+    """Gather what a run of training left behind."""
+    folder = Path(".training") / "llava_onevision"
+    lines = (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    return {"recipe": recipe, "curve": [json.loads(line) for line in lines]}
+
+
+MEASUREMENTS = {"world": world, "length": length, "training": training}
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["demo", "length"])
+    parser.add_argument("what", choices=list(MEASUREMENTS))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    result = {"machine": machine(), **{"demo": demo, "length": length}[arguments.what]()}
+    result = {"machine": machine(), **MEASUREMENTS[arguments.what]()}
     out = arguments.out or FOLDER / f"{arguments.what}.json"
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

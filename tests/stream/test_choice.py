@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.checkpoints import random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.stream.choice import Ballot, check_options, phrase
-from tests.checkpoints import random_frames
 
 
 def logits(**likes: float) -> torch.Tensor:

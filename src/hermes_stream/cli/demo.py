@@ -24,6 +24,7 @@ from hermes_stream.cli.options import (
     SeedOption,
 )
 from hermes_stream.cli.output import doing, print_json, progress_bar, screen
+from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,13 +99,7 @@ def _rival(wish: SessionWish, against: str) -> SessionWish | None:
     """Return the wish of the rival, with the same budget where it takes one."""
     if against in (_NOBODY, wish.policy):
         return None
-    from hermes_stream.policies import POLICIES
-
-    if against not in POLICIES:
-        raise typer.BadParameter(
-            f"{against!r} is none of {', '.join((*POLICIES, _NOBODY))}", param_hint="--against"
-        )
-    takes_budget = POLICIES[against]().budget_tokens is not None
+    takes_budget = read_policy(against, option="--against").takes_budget
     return replace(wish, policy=against, budget_tokens=wish.budget_tokens if takes_budget else None)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hermes_stream.cli.output import complain, doing
+from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
@@ -41,18 +42,15 @@ class SessionWish:
         """
         _share_processors()
         with doing("starting"):
-            from hermes_stream.policies import POLICIES
+            import hermes_stream.policies  # noqa: F401 - takes a moment
 
-        if self.policy not in POLICIES:
-            raise typer.BadParameter(
-                f"{self.policy!r} is none of {', '.join(POLICIES)}", param_hint="--policy"
-            )
-        if self.budget_tokens is not None and POLICIES[self.policy]().budget_tokens is None:
+        if self.budget_tokens is not None and not read_policy(self.policy).takes_budget:
             raise typer.BadParameter(
                 f"policy {self.policy!r} keeps everything, so a budget of {self.budget_tokens} tokens means "
                 "nothing to it; leave one of the two out",
                 param_hint="--budget-tokens",
             )
+        self.make_policy()
 
     def load_model(self) -> VideoModel:
         """Load the model, without the noise that its libraries make."""
@@ -63,20 +61,18 @@ class SessionWish:
         with _loading(self.model):
             return load_model(self.model, device=self.device, dtype=self.dtype)
 
-    def make_policy(self, model: VideoModel) -> MemoryPolicy:
-        """Make the policy, with the model's default budget where none is asked for."""
-        from hermes_stream.policies import POLICIES
-
-        make = POLICIES[self.policy]
-        if make().budget_tokens is None:
-            return make()
-        return make(budget_tokens=self.budget_tokens or model.card.default_budget_tokens)
+    def make_policy(self, default_budget_tokens: int | None = None) -> MemoryPolicy:
+        """Make the policy, with the default budget where none is asked for."""
+        choice = read_policy(self.policy)
+        budget = self.budget_tokens or default_budget_tokens
+        return choice.make(budget_tokens=budget) if choice.takes_budget and budget else choice.make()
 
     def open_session(self, model: VideoModel) -> Session:
         """Start a stream on the model."""
         from hermes_stream.stream import Session
 
-        session = Session(model, self.make_policy(model), chunk_frames=self.chunk_frames)
+        policy = self.make_policy(model.card.default_budget_tokens)
+        session = Session(model, policy, chunk_frames=self.chunk_frames)
         if self.budget_tokens != session.policy.budget_tokens and self.budget_tokens is not None:
             complain(
                 f"a budget of {self.budget_tokens} tokens does not fit the {model.layout.max_positions} "

@@ -25,7 +25,12 @@ ModelOption = Annotated[
     str, typer.Option("--model", metavar="NAME", help="tiny (shipped), a checkpoint folder, or a hub name.")
 ]
 PolicyOption = Annotated[
-    str, typer.Option("--policy", metavar="NAME", help="What the memory keeps: hermes, window, full.")
+    str,
+    typer.Option(
+        "--policy",
+        metavar="NAME",
+        help="What the memory keeps: hermes, window, full; fields as in hermes:summarize=false.",
+    ),
 ]
 BudgetOption = Annotated[
     int | None,

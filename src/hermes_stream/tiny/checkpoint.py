@@ -46,7 +46,7 @@ _WORD_STD = 0.1
 
 GUIDANCE_PROMPTS = {
     "local_prompt": "what is on screen now?",
-    "global_prompt": "what came first? how many things came so far?",
+    "global_prompt": "what came first? what came before? what came after?",
     "local_opening": "{last_conversation}.",
     "global_opening": "{last_conversation}.",
 }

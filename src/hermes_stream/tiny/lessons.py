@@ -112,6 +112,7 @@ class Classroom:
         num_streams: stories in a batch.
         num_questions: questions on each story.
         max_gap: longest jump in position between two frames.
+        kinds: question kinds that take turns, as often as they are named.
         block_tokens: room for one question with its answer.
     """
 
@@ -121,6 +122,7 @@ class Classroom:
     num_streams: int = 32
     num_questions: int = 12
     max_gap: int = 0
+    kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
     block_tokens: int = 19
 
     def lesson(self, rng: np.random.Generator) -> Lesson:
@@ -147,7 +149,7 @@ class Classroom:
         self, world: World, rng: np.random.Generator, *, is_evenly_timed: bool
     ) -> Iterator[tuple[int, Question | None]]:
         """Ask kinds in turn at random moments; where positions jump, nothing is asked about time."""
-        kinds = [kind for kind in QUESTION_KINDS if is_evenly_timed or kind != "how_long_ago"]
+        kinds = [kind for kind in self.kinds if is_evenly_timed or kind != "how_long_ago"]
         order = [
             kinds[i] for _ in range(self.num_questions // len(kinds) + 1) for i in rng.permutation(len(kinds))
         ]

@@ -34,6 +34,7 @@ from hermes_stream.tiny.lessons import (
     question_mask,
 )
 from hermes_stream.tiny.muon import Optimizers
+from hermes_stream.tiny.questions import QUESTION_KINDS
 from hermes_stream.tiny.vision import draw_pictures, encode_pictures, train_vision
 from hermes_stream.tiny.world import Pace
 
@@ -44,6 +45,7 @@ Row = dict[str, float]
 _ROW_STEPS = 50
 
 
+_HARD_KINDS = (*QUESTION_KINDS, "counting", "counting", "after")
 _CALM = Pace()
 _BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
 _RETURNING = Pace(cast_things=(6, 16))
@@ -61,6 +63,7 @@ class Stage:
         num_worlds: stories in the bank.
         max_gap: longest jump in position between two frames.
         pace: how eventful the stories are.
+        kinds: question kinds that take turns, as often as they are named.
     """
 
     num_frames: int
@@ -69,6 +72,7 @@ class Stage:
     num_worlds: int = 2000
     max_gap: int = 0
     pace: Pace = _CALM
+    kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +92,9 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         Stage(num_frames=8, num_steps=800, num_worlds=3000, pace=_BUSY),
         Stage(num_frames=16, num_steps=500, pace=_LIVELY),
-        Stage(num_frames=24, num_steps=500, max_gap=80, pace=_RETURNING),
-        Stage(num_frames=48, num_steps=600, num_worlds=1500, max_gap=40, num_streams=8, pace=_RETURNING),
+        Stage(num_frames=24, num_steps=350, max_gap=80, pace=_RETURNING),
+        Stage(num_frames=48, num_steps=650, num_worlds=1500, max_gap=40, num_streams=8, pace=_RETURNING),
+        Stage(num_frames=48, num_steps=500, num_worlds=1500, max_gap=40, num_streams=8, kinds=_HARD_KINDS),
     )
 
     @property
@@ -192,6 +197,7 @@ class Trainer:
                 num_frames=stage.num_frames,
                 num_questions=self.recipe.num_questions,
                 max_gap=stage.max_gap,
+                kinds=stage.kinds,
             )
             notes = pictures.notes
             del pictures

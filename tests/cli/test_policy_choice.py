@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import typer
+
+from hermes_stream import FullPolicy, HermesPolicy, WindowPolicy
+from hermes_stream.cli.policy_choice import read_policy
+
+
+def test_a_name_alone_is_the_policy_with_its_defaults():
+    assert read_policy("hermes").make(budget_tokens=99) == HermesPolicy(budget_tokens=99)
+    assert read_policy("window").make(budget_tokens=99) == WindowPolicy(budget_tokens=99)
+    assert read_policy("full").make() == FullPolicy()
+    assert read_policy("hermes").takes_budget
+    assert not read_policy("full").takes_budget
+
+
+def test_fields_are_read_as_what_they_are():
+    made = read_policy(
+        "hermes:summarize=false, protect_recent_frames=2,smoothing=[0,0.5,1],reindex=eager"
+    ).make(budget_tokens=7)
+    assert made == HermesPolicy(
+        budget_tokens=7, summarize=False, protect_recent_frames=2, smoothing=(0, 0.5, 1), reindex="eager"
+    )
+    assert read_policy("hermes:smoothing=(0,0,0)").make() == HermesPolicy(smoothing=(0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("herms", "'herms' is none of hermes"),
+        ("hermes:sumarize=false", "'sumarize=false' is not a field with its value; fields: sensory_share"),
+        ("hermes:summarize", "'summarize' is not a field"),
+        ("hermes:budget_tokens=4", "'budget_tokens=4' is not a field"),
+        ("hermes:protect_recent_frames=-1", "protect_recent_frames"),
+        ("hermes:reindex=never", "reindex"),
+        ("full:x=1", "fields: none"),
+    ],
+)
+def test_mistakes_are_named(words, reason):
+    with pytest.raises(typer.BadParameter, match=reason):
+        read_policy(words)
