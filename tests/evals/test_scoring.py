@@ -100,6 +100,12 @@ def test_one_video_has_no_interval():
     assert report.overall.low is not None
 
 
+def test_resamples_that_miss_every_video_of_a_kind_give_no_interval():
+    asked = [*run_of({str(k): [True] for k in range(200)}), *run_of({"1": [True], "2": [False]}, kind="before")]
+    missing = [s for s in range(20) if score(asked, seed=s, num_resamples=1).by_kind["before"].low is None]
+    assert missing
+
+
 def test_the_seed_decides():
     rights = {str(k): [k % 3 == 0] * (1 + k % 7) for k in range(60)}
     one, same, other = (score(run_of(rights), seed=seed).overall for seed in (1, 1, 2))

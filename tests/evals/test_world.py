@@ -46,7 +46,7 @@ def test_kinds_without_moments_leave_their_share_to_the_others():
     empty = generate_world(0, 30, pace=Pace(stay_seconds=(1, 1), entry_seconds=(29, 29)))
     counts = Counter(one.kind for one in world_episode(empty, num_questions=56, seed=0))
     assert counts["now_moving"] == counts["before"] == 0
-    assert counts["first"] == counts["counting"]
+    assert abs(counts["first"] - counts["counting"]) <= 1
     assert counts.total() == 56
 
 

@@ -140,6 +140,8 @@ class _Tally:
             return None, None
         num_asked, num_right = self._drawn @ asked, self._drawn @ right
         accuracies = num_right[num_asked > 0] / num_asked[num_asked > 0]
+        if not len(accuracies):
+            return None, None
         low, high = np.percentile(accuracies, _PERCENTILES)
         return float(low), float(high)
 
