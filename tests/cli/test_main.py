@@ -19,7 +19,9 @@ sys.exit(f"imported {heavy}" if heavy else code)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ask", "--help"], ["chat", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["ask", "--help"], ["chat", "-h"], ["policies", "-h"]]
+)
 def test_help_and_version_import_nothing_heavy(arguments):
     run = subprocess.run(
         [sys.executable, "-c", HEAVY, *arguments], check=False, capture_output=True, text=True
@@ -44,7 +46,7 @@ def test_version(hermes):
 def test_help_names_every_command(hermes):
     run = hermes("--help")
     assert run.code == 0
-    assert all(command in run.out for command in ("demo", "ask", "chat", "doctor"))
+    assert all(command in run.out for command in ("demo", "ask", "chat", "doctor", "policies"))
 
 
 @pytest.mark.parametrize("command", ["demo", "ask", "chat", "doctor"])

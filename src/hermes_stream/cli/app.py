@@ -20,6 +20,7 @@ from hermes_stream.cli.chat import chat
 from hermes_stream.cli.demo import demo
 from hermes_stream.cli.doctor import doctor
 from hermes_stream.cli.output import complain
+from hermes_stream.cli.policies import policies
 from hermes_stream.errors import HermesError
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, ask, chat, doctor):
+for command in (demo, ask, chat, doctor, policies):
     paragraphs = (command.__doc__ or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
 

@@ -25,7 +25,13 @@ ModelOption = Annotated[
     str, typer.Option("--model", metavar="NAME", help="tiny (shipped), a checkpoint folder, or a hub name.")
 ]
 PolicyOption = Annotated[
-    str, typer.Option("--policy", metavar="NAME", help="What the memory keeps: hermes, window, full.")
+    str,
+    typer.Option(
+        "--policy",
+        metavar="NAME",
+        help="What the memory keeps: hermes, full, window, streaming_vlm, uniform, random, stratified; "
+        "'hermes policies' tells more.",
+    ),
 ]
 BudgetOption = Annotated[
     int | None,

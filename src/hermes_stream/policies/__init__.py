@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy
+from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts
 from hermes_stream.policies.full import FullPolicy
 from hermes_stream.policies.hermes import HermesPolicy
+from hermes_stream.policies.random import RandomPolicy
+from hermes_stream.policies.stratified import StratifiedPolicy
+from hermes_stream.policies.streaming_vlm import StreamingVlmPolicy
+from hermes_stream.policies.uniform import UniformPolicy
 from hermes_stream.policies.window import WindowPolicy
 
 __all__ = [
@@ -16,6 +20,11 @@ __all__ = [
     "GuidancePrompts",
     "HermesPolicy",
     "MemoryPolicy",
+    "PolicyFacts",
+    "RandomPolicy",
+    "StratifiedPolicy",
+    "StreamingVlmPolicy",
+    "UniformPolicy",
     "WindowPolicy",
 ]
 
@@ -23,4 +32,8 @@ POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
     "hermes": HermesPolicy,
     "full": FullPolicy,
     "window": WindowPolicy,
+    "streaming_vlm": StreamingVlmPolicy,
+    "uniform": UniformPolicy,
+    "random": RandomPolicy,
+    "stratified": StratifiedPolicy,
 }
