@@ -24,6 +24,8 @@ VARIANTS = {
     "stratified": {"per_layer": True},
     "streaming_vlm": {"window_seconds": 2},
     "window": {"sink_tokens": 0},
+    "infinipot_v": {"keys": "raw", "temporal_share": 0.8, "pooling": (1, 1, 1, 1)},
+    "livevlm": {"recent_frames": 1, "bucket_tokens": 2},
 }
 
 

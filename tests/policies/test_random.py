@@ -80,7 +80,14 @@ def test_many_small_compressions_equal_one(make):
             whole,
             **{
                 name: getattr(whole, name)[:, held]
-                for name in ("token_ids", "frame_numbers", "pts_seconds", "counts", "protected")
+                for name in (
+                    "token_ids",
+                    "frame_numbers",
+                    "pts_seconds",
+                    "counts",
+                    "protected",
+                    "patch_numbers",
+                )
             },
             attention=None,
         )

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts
 from hermes_stream.policies.full import FullPolicy
 from hermes_stream.policies.hermes import HermesPolicy
+from hermes_stream.policies.infinipot_v import InfinipotVPolicy
+from hermes_stream.policies.livevlm import LiveVlmPolicy
 from hermes_stream.policies.random import RandomPolicy
 from hermes_stream.policies.stratified import StratifiedPolicy
 from hermes_stream.policies.streaming_vlm import StreamingVlmPolicy
+from hermes_stream.policies.streammem import StreamMemPolicy
 from hermes_stream.policies.uniform import UniformPolicy
 from hermes_stream.policies.window import WindowPolicy
 
@@ -19,10 +22,13 @@ __all__ = [
     "Guidance",
     "GuidancePrompts",
     "HermesPolicy",
+    "InfinipotVPolicy",
+    "LiveVlmPolicy",
     "MemoryPolicy",
     "PolicyFacts",
     "RandomPolicy",
     "StratifiedPolicy",
+    "StreamMemPolicy",
     "StreamingVlmPolicy",
     "UniformPolicy",
     "WindowPolicy",
@@ -36,4 +42,7 @@ POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
     "uniform": UniformPolicy,
     "random": RandomPolicy,
     "stratified": StratifiedPolicy,
+    "infinipot_v": InfinipotVPolicy,
+    "streammem": StreamMemPolicy,
+    "livevlm": LiveVlmPolicy,
 }

@@ -13,6 +13,9 @@ from torch import Tensor
 from hermes_stream.memory.selection import indices_of, select
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 
+TURN_END = "{turn_end}"
+"""Stands in a guidance prompt for what a model's own template puts between a question and its answer."""
+
 Reads = Literal["attention", "keys", "values", "positions"]
 
 
@@ -69,12 +72,15 @@ class Guidance:
     """Which prompts to read, and which layer listens to which.
 
     Attributes:
-        prompts: texts, each read in a true forward over the memory.
+        prompts: texts, each read in a true forward over the memory; ``TURN_END`` in them is filled in.
         prompt_of_layer: for each layer the index of its prompt, or None for a layer that reads none.
+        observed_tokens: so many of the chunk's newest visual tokens are observed in all layers while they are
+            prefilled, instead of prompts; 0 observes none.
     """
 
-    prompts: tuple[str, ...]
-    prompt_of_layer: tuple[int | None, ...]
+    prompts: tuple[str, ...] = ()
+    prompt_of_layer: tuple[int | None, ...] = ()
+    observed_tokens: int = 0
 
 
 class MemoryPolicy(ABC):
