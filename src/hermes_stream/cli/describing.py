@@ -32,6 +32,8 @@ def memory_of(session: Session) -> dict[str, object]:
         "num_kept_by_frame": _kept_by_frame(session),
         "num_compressions": stats.num_compressions,
         "cache_bytes": stats.cache_bytes,
+        "host_bytes": stats.host_bytes,
+        "recall_seconds": stats.recall_seconds,
     }
 
 

@@ -29,8 +29,8 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="What the memory keeps: hermes, full, window, streaming_vlm, uniform, random, stratified, "
-        "infinipot_v, streammem, livevlm; 'hermes policies' tells more.",
+        help="What the memory keeps: hermes, full, window, streaming_vlm, recent_n, uniform, random, "
+        "stratified, infinipot_v, streammem, livevlm; 'hermes policies' tells more.",
     ),
 ]
 BudgetOption = Annotated[

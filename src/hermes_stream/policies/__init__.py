@@ -10,6 +10,7 @@ from hermes_stream.policies.hermes import HermesPolicy
 from hermes_stream.policies.infinipot_v import InfinipotVPolicy
 from hermes_stream.policies.livevlm import LiveVlmPolicy
 from hermes_stream.policies.random import RandomPolicy
+from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.stratified import StratifiedPolicy
 from hermes_stream.policies.streaming_vlm import StreamingVlmPolicy
 from hermes_stream.policies.streammem import StreamMemPolicy
@@ -27,6 +28,7 @@ __all__ = [
     "MemoryPolicy",
     "PolicyFacts",
     "RandomPolicy",
+    "RecentNPolicy",
     "StratifiedPolicy",
     "StreamMemPolicy",
     "StreamingVlmPolicy",
@@ -39,6 +41,7 @@ POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
     "full": FullPolicy,
     "window": WindowPolicy,
     "streaming_vlm": StreamingVlmPolicy,
+    "recent_n": RecentNPolicy,
     "uniform": UniformPolicy,
     "random": RandomPolicy,
     "stratified": StratifiedPolicy,

@@ -88,10 +88,13 @@ class MemoryPolicy(ABC):
 
     Attributes:
         facts: what stands beside the policy about it.
+        rebuilds_at_question: hold the newest pictures instead of a memory, as many whole frames as the budget
+            has room for, and prefill them when a question comes.
         budget_tokens: visual tokens each layer may keep (mean over layers); None keeps everything.
     """
 
     facts: ClassVar[PolicyFacts]
+    rebuilds_at_question: ClassVar[bool] = False
     budget_tokens: int | None
 
     @abstractmethod

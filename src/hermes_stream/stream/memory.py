@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -61,6 +62,8 @@ class StreamMemory:
         self._fit(policy, chunk_frames)
         self._budgets = self.policy.layer_budgets(model.layout.num_layers)
         self.cache = self._prefilled_cache()
+        self._pictures = self._room_for_pictures()
+        self._beginning = self.cache.mark()
 
     def _longest_guidance(self) -> int:
         """Return the positions that the longest guidance prompt may take, two conversations included."""
@@ -130,7 +133,7 @@ class StreamMemory:
 
     @torch.inference_mode()
     def fold(self, frames: Sequence[Frame]) -> None:
-        """Encode and prefill a chunk, then compress if the budget is exceeded. All or nothing.
+        """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
             frames: at least one, at most ``chunk_frames``.
@@ -138,15 +141,67 @@ class StreamMemory:
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
         """
+        if self._pictures is None:
+            self._enter(frames, self.num_frames)
+        else:
+            self._pictures.extend(frames)
+            self.cache.rewind(self._beginning)
+        self.num_frames += len(frames)
+
+    @torch.inference_mode()
+    def recall(self) -> None:
+        """Do what the policy leaves for the moment of a question: nothing, or prefill the held pictures.
+
+        All or nothing; a second call before the next frame finds it done.
+        """
+        if not self._pictures or max(self.cache.num_visual_tokens):
+            return
+        pictures = list(self._pictures)
+        first = self.num_frames - len(pictures)
+        try:
+            for start in range(0, len(pictures), self.chunk_frames):
+                self._enter(pictures[start : start + self.chunk_frames], first + start)
+        except BaseException:
+            self.cache.rewind(self._beginning)
+            raise
+
+    @property
+    def num_visual_tokens(self) -> tuple[int, ...]:
+        """Visual tokens that each layer holds, or will hold when a question comes."""
+        if self._pictures is None:
+            return self.cache.num_visual_tokens
+        return (len(self._pictures) * self.model.card.tokens_per_frame,) * self.model.layout.num_layers
+
+    @property
+    def host_bytes(self) -> int:
+        """Bytes of host memory held for questions to come."""
+        return sum(frame.image.nbytes for frame in self._pictures or ())
+
+    def _room_for_pictures(self) -> deque[Frame] | None:
+        """Return what holds the newest pictures, where the policy wants that.
+
+        Raises:
+            CapacityError: the budget holds no frame.
+        """
+        budget, per_frame = self.policy.budget_tokens, self.model.card.tokens_per_frame
+        if not self.policy.rebuilds_at_question or budget is None:
+            return None
+        if budget < per_frame:
+            raise CapacityError(
+                f"a budget of {budget} tokens holds no whole frame of {per_frame}; raise budget_tokens"
+            )
+        return deque(maxlen=budget // per_frame)
+
+    def _enter(self, frames: Sequence[Frame], first_number: int) -> None:
+        """Encode and prefill frames, compress where the budget is exceeded; rewind if that fails."""
         tokens = self.model.encode([frame.image for frame in frames])
         self._make_room(tokens.shape[0] * tokens.shape[1])
         mark = self.cache.mark()
         try:
-            self._compress(self._prefill(tokens, frames))
+            self._compress(self._prefill(tokens, frames, first_number))
         except BaseException:
             self.cache.rewind(mark)
             raise
-        self.num_frames += len(frames)
 
     def _make_room(self, num_tokens: int) -> None:
         """Close the gaps between positions before anything goes in that would not fit the model's limit.
@@ -168,11 +223,11 @@ class StreamMemory:
             )
 
     def _prefill(
-        self, tokens: Float[Tensor, "frames per_frame hidden"], frames: Sequence[Frame]
+        self, tokens: Float[Tensor, "frames per_frame hidden"], frames: Sequence[Frame], first_number: int
     ) -> Observation | None:
         """Let a chunk enter the cache; observe its newest tokens where the policy will want that."""
         per_frame = tokens.shape[1]
-        numbers = torch.arange(self.num_frames, self.num_frames + len(frames))
+        numbers = torch.arange(first_number, first_number + len(frames))
         pts = torch.tensor([frame.pts_seconds for frame in frames], dtype=torch.float64)
         origin = VisualOrigin(
             frame_numbers=numbers.repeat_interleave(per_frame),
