@@ -113,3 +113,15 @@ def rotate(vector: list[float], angles: list[float]) -> list[float]:
         turned[i] = vector[i] * math.cos(angle) - vector[i + half] * math.sin(angle)
         turned[i + half] = vector[i + half] * math.cos(angle) + vector[i] * math.sin(angle)
     return turned
+
+
+def splitmix(identity: int, seed: int) -> float:
+    """A number in [0, 1) of a seed and an identity: two steps of SplitMix64, its upper 53 bits."""
+
+    def step(number: int) -> int:
+        number = (number + 0x9E3779B97F4A7C15) % 2**64
+        number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) % 2**64
+        return number ^ (number >> 31)
+
+    return (step(step(seed) + identity) >> 11) / 2**53

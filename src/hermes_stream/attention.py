@@ -39,6 +39,19 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Collects the attention that a segment's own newest tokens pay, while the segment is written.
+
+    Attributes:
+        mass: softmax weight on each slot of each layer, mean over heads and tokens; a forward adds it.
+        num_tokens: how many of the segment's newest tokens are observed.
+    """
+
+    mass: Float[Tensor, "layers slots"]
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """One stream's new tokens in a packed forward.
 
@@ -47,12 +60,14 @@ class Segment:
         embeddings: of the new tokens.
         positions: of the new tokens, in host memory.
         probe: given, the segment reads the memory and leaves nothing in it.
+        observation: given, the segment is written as ever, and what its newest tokens attend to is read.
     """
 
     cache: StreamCache
     embeddings: Float[Tensor, "tokens hidden"]
     positions: Int[Tensor, "axes tokens"]
     probe: Probe | None = None
+    observation: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +140,8 @@ def hermes_attention(
             layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
         )
         outputs.append(_attend(segment.cache, layer_idx, queries[:, slots], scaling=scaling))
+        if segment.observation is not None:
+            _observe(segment.observation, segment.cache, layer_idx, queries[:, slots], scaling=scaling)
     return torch.cat(outputs, dim=1).transpose(0, 1)[None], None
 
 
@@ -137,6 +154,25 @@ def _attend(
     return F.scaled_dot_product_attention(
         queries[None], keys[None], values[None], attn_mask=mask, scale=scaling, enable_gqa=True
     )[0]
+
+
+def _observe(
+    observation: Observation,
+    cache: StreamCache,
+    layer_idx: int,
+    queries: Float[Tensor, "heads tokens head_dim"],
+    *,
+    scaling: float,
+) -> None:
+    """Add up the weight that the newest tokens put on each slot, one group of heads at a time."""
+    keys = cache.rotated_keys(layer_idx)
+    queries = queries[:, -observation.num_tokens :]
+    count, held = queries.shape[1], keys.shape[1]
+    hidden = torch.ones(count, held, dtype=torch.bool, device=queries.device).triu(held - count + 1)
+    for head, group in enumerate(queries.chunk(len(keys))):
+        scores = (group @ keys[head].T * scaling).masked_fill(hidden, -torch.inf)
+        weights = scores.softmax(dim=-1, dtype=torch.float32)
+        observation.mass[layer_idx, :held] += weights.sum(dim=(0, 1)) / (len(queries) * count)
 
 
 def _probe(

@@ -20,7 +20,7 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.memory.rope import RotaryLayout, next_position, reindex, right_alignment, rotate
 from hermes_stream.memory.selection import evicted_mask, take_tokens
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.memory.summary import merge_evicted, summary_position
+from hermes_stream.memory.summary import merged, new_slots, summary_position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ class VisualOrigin:
 
     frame_numbers: Int[Tensor, " tokens"]
     pts_seconds: Float[Tensor, " tokens"]
+    patch_numbers: Int[Tensor, " tokens"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ class StreamCache:
         self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
         self._token_ids = torch.full(slots, -1, dtype=torch.long, device=device)
         self._frame_numbers = torch.full(slots, -1, dtype=torch.long, device=device)
+        self._patch_numbers = torch.full(slots, -1, dtype=torch.long, device=device)
         self._counts = torch.zeros(slots, dtype=torch.long, device=device)
         seconds = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         self._pts_seconds = torch.zeros(slots, dtype=seconds, device=device)
@@ -143,8 +145,12 @@ class StreamCache:
         return sum(tensor.nbytes for tensor in self._tensors())
 
     def _tensors(self) -> list[Tensor]:
-        books = [self._positions, self._token_ids, self._frame_numbers, self._counts, self._pts_seconds]
-        return [*self._raw_keys, *self._rotated_keys, *self._values, *books]
+        return [*self._raw_keys, *self._rotated_keys, *self._values, self._positions, *self._records()]
+
+    def _records(self) -> tuple[Tensor, ...]:
+        """Return what is noted of each token beside its position, as ``[layers, slots]``."""
+        identities = (self._token_ids, self._frame_numbers, self._patch_numbers)
+        return (*identities, self._counts, self._pts_seconds)
 
     def keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
         """Return the raw keys that a layer holds (a view)."""
@@ -216,6 +222,9 @@ class StreamCache:
         self._frame_numbers[rows, slots] = origin.frame_numbers.to(device)
         self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
         self._counts[rows, slots] = 1
+        self._patch_numbers[rows, slots] = (
+            -1 if (patches := origin.patch_numbers) is None else patches.to(device)
+        )
 
     def store(
         self,
@@ -253,11 +262,19 @@ class StreamCache:
         self._lengths, self._num_visual = list(mark.lengths), list(mark.num_visual)
         self.next_position, self._next_token_id = mark.next_position, mark.next_token_id
 
-    def state(self, attention: Float[Tensor, "layers tokens"] | None = None) -> MemoryState:
+    def state(
+        self,
+        attention: Float[Tensor, "layers tokens"] | None = None,
+        *,
+        shows_keys: bool = False,
+        shows_values: bool = False,
+    ) -> MemoryState:
         """Return what a policy may see.
 
         Args:
             attention: what each layer's guidance prompt pays to its visual tokens.
+            shows_keys: give views of raw and rotated keys.
+            shows_values: give views of values.
         """
         width = max(self._num_visual)
         lengths = torch.tensor(self._num_visual, device=self._token_ids.device)
@@ -272,7 +289,17 @@ class StreamCache:
             protected=torch.zeros_like(absent),
             attention=attention,
             num_compressions=self.num_compressions,
+            patch_numbers=self._patch_numbers[:, visual].masked_fill(absent, -1),
+            raw_keys=self._held(self._raw_keys) if shows_keys else None,
+            rotated_keys=self._held(self._rotated_keys) if shows_keys else None,
+            values=self._held(self._values) if shows_values else None,
         )
+
+    def _held(self, buffers: list[Tensor]) -> tuple[Float[Tensor, "kv_heads held head_dim"], ...]:
+        """Return each layer's visual tokens (views)."""
+        first = self.num_prefix_tokens
+        pairs = zip(buffers, self._num_visual, strict=True)
+        return tuple(buffer[:, first : first + count] for buffer, count in pairs)
 
     def apply(self, plan: RetentionPlan) -> None:
         """Keep what the plan keeps, summarize what it evicts, close the gaps where it says so.
@@ -290,55 +317,51 @@ class StreamCache:
         evicted = evicted_mask(plan.keep, state.present)
         evicts = evicted.any(dim=1)
         summarizes = plan.summarize & evicts
-        num_kept, num_summaries = (plan.keep >= 0).sum(dim=1).tolist(), summarizes.long().tolist()
+        num_new = summarizes.long() if plan.merge is None else plan.merge.num_slots
+        num_kept, num_added = (plan.keep >= 0).sum(dim=1).tolist(), num_new.tolist()
         for layer, keep in enumerate(plan.keep):
-            if num_kept[layer] < self._num_visual[layer]:
-                merged = evicted[layer] if num_summaries[layer] else None
-                self._retain(layer, keep[: num_kept[layer]], merged)
-        self._retain_records(plan.keep, state, evicted, summarizes)
-        self._num_visual = [n + s for n, s in zip(num_kept, num_summaries, strict=True)]
-        self._lengths = [self.num_prefix_tokens + n for n in self._num_visual]
+            if num_kept[layer] < self._num_visual[layer] or num_added[layer]:
+                visual = self._held(self._raw_keys)[layer], self._held(self._values)[layer]
+                added = merged(*visual, plan.merge, layer, evicted[layer]) if num_added[layer] else None
+                self._retain(layer, keep[: num_kept[layer]], added)
+        self._retain_records(plan, state, evicted, summarizes)
+        self._num_visual = [kept + added for kept, added in zip(num_kept, num_added, strict=True)]
+        self._lengths = [self.num_prefix_tokens + count for count in self._num_visual]
         self._place(summarizes, dense=plan.reindex)
         self._generation += 1
         self.num_compressions += int(evicts.any())
 
-    def _retain(self, layer: int, keep: Int[Tensor, " kept"], merged: Bool[Tensor, " tokens"] | None) -> None:
-        """Move a layer's kept tokens to the front, and the mean of the merged ones right behind them."""
-        first = self.num_prefix_tokens
-        end = first + len(keep)
-        held = slice(first, first + self._num_visual[layer])
-        raw_keys, values = self._raw_keys[layer], self._values[layer]
-        if merged is not None:
-            token = merge_evicted(raw_keys[:, held], values[:, held], merged[: self._num_visual[layer]])
-        raw_keys[:, first:end] = take_tokens(raw_keys[:, held], keep)
-        values[:, first:end] = take_tokens(values[:, held], keep)
-        if merged is not None:
-            raw_keys[:, end], values[:, end] = token
+    def _retain(self, layer: int, keep: Int[Tensor, " kept"], added: tuple[Tensor, Tensor] | None) -> None:
+        """Move a layer's kept tokens to the front, and the new slots right behind them."""
+        first, end = self.num_prefix_tokens, self.num_prefix_tokens + len(keep)
+        for index, buffers in enumerate((self._raw_keys, self._values)):
+            buffer = buffers[layer]
+            buffer[:, first:end] = take_tokens(self._held(buffers)[layer], keep)
+            if added is not None:
+                buffer[:, end : end + added[index].shape[1]] = added[index]
 
     def _retain_records(
         self,
-        keep: Int[Tensor, "layers kept"],
+        plan: RetentionPlan,
         state: MemoryState,
         evicted: Bool[Tensor, "layers tokens"],
         summarizes: Bool[Tensor, " layers"],
     ) -> None:
         """Do to the records what ``_retain`` does to keys and values."""
-        visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + keep.shape[1])
-        source = keep.clamp(min=0) + self.num_prefix_tokens
-        for record in (self._token_ids, self._frame_numbers, self._counts, self._pts_seconds):
+        first, keep = self.num_prefix_tokens, plan.keep
+        place, counts = new_slots(plan.merge, state, evicted, summarizes)
+        rows, columns = (place >= 0).nonzero(as_tuple=True)
+        origins, slots = first + place[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
+        visual, source = slice(first, first + keep.shape[1]), keep.clamp(min=0) + first
+        for record in (*self._records(), *self._positions.unbind(1)):
+            inherited = record[rows, origins]
             record[:, visual] = record.gather(1, source)
-        axes = self._positions.shape[1]
-        self._positions[:, :, visual] = self._positions.gather(2, source[:, None].expand(-1, axes, -1))
-        rows = summarizes.nonzero()[:, 0]
-        if not len(rows):
-            return
-        slots = self.num_prefix_tokens + (keep >= 0).sum(dim=1)[rows]
-        self._token_ids[rows, slots] = self._next_token_id
-        self._frame_numbers[rows, slots] = -1
-        self._counts[rows, slots] = (state.counts * evicted).sum(dim=1)[rows]
-        newest = state.pts_seconds.masked_fill(~evicted, -torch.inf).amax(dim=1)
-        self._pts_seconds[rows, slots] = newest[rows]
-        self._next_token_id += 1
+            record[rows, slots] = inherited
+        self._token_ids[rows, slots] = self._next_token_id + columns
+        self._counts[rows, slots] = counts[rows, columns]
+        of_no_frame = rows[summarizes[rows]], slots[summarizes[rows]]
+        self._frame_numbers[of_no_frame] = self._patch_numbers[of_no_frame] = -1
+        self._next_token_id += place.shape[1]
 
     def _place(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
         """Give summaries their positions, make positions dense if asked, and turn the keys to them."""

@@ -99,6 +99,17 @@ def test_every_policy(hermes, story, policy):
         assert found["num_visual_tokens_kept"] <= 40
 
 
+def test_policies_keep_different_tokens(hermes, story):
+    options = ["--budget-tokens", "40", "--chunk-frames", "2", "--json"]
+    kept = {
+        name: hermes("ask", story, NOW, "--policy", name, *options).document["num_kept_by_frame"]
+        for name in POLICIES
+        if name not in ("full", "streaming_vlm", "recent_n")  # the story is short; the last is as the window
+    }
+    assert kept["window"] == {"4": 9, "5": 9, "6": 9, "7": 9}
+    assert len({tuple(sorted(frames.items())) for frames in kept.values()}) == len(kept)
+
+
 def test_the_default_budget_is_the_models(hermes, story):
     found = hermes("ask", story, NOW, "--json").document
     assert found["budget_tokens"] == load_model("tiny").card.default_budget_tokens

@@ -21,7 +21,15 @@ sys.exit(f"imported {heavy}" if heavy else code)
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["ask", "--help"], ["chat", "-h"], ["world", "-h"], ["eval", "-h"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["ask", "--help"],
+        ["chat", "-h"],
+        ["world", "-h"],
+        ["eval", "-h"],
+        ["policies", "-h"],
+    ],
 )
 def test_help_and_version_import_nothing_heavy(arguments):
     run = subprocess.run(
@@ -47,7 +55,9 @@ def test_version(hermes):
 def test_help_names_every_command(hermes):
     run = hermes("--help")
     assert run.code == 0
-    assert all(command in run.out for command in ("demo", "ask", "chat", "world", "eval", "doctor"))
+    assert all(
+        command in run.out for command in ("demo", "ask", "chat", "world", "eval", "policies", "doctor")
+    )
 
 
 @pytest.mark.parametrize("command", ["demo", "ask", "chat", "eval", "doctor"])

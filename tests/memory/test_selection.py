@@ -8,7 +8,16 @@ from tests import oracles
 from tests.memory.ragged import Rows, padded, present_of
 from tests.memory.ragged import scores as score_rows
 
-from hermes_stream.memory.selection import evicted_mask, indices_of, layer_budgets, select, take_tokens
+from hermes_stream.memory.selection import (
+    evenly_spaced,
+    evicted_mask,
+    indices_of,
+    layer_budgets,
+    rank_within,
+    select,
+    take_tokens,
+    whole_groups,
+)
 
 examples = settings(max_examples=80, deadline=None)
 
@@ -119,3 +128,46 @@ def test_take_tokens_gathers_per_layer() -> None:
 @pytest.mark.parametrize("budget", [0, 1, 3])
 def test_one_token(budget: int) -> None:
     assert select_plain([0.5], budget) == ([0] if budget else [])
+
+
+@examples
+@given(score_rows(), st.data())
+def test_whole_groups(rows: Rows, data: st.DataObject) -> None:
+    room = [data.draw(st.integers(-1, 9)) for _ in rows]
+    chosen = [[data.draw(st.booleans()) for _ in row] for row in rows]
+    candidates = padded(chosen, False, 1).bool()
+    taken = whole_groups(candidates, padded(rows, 9.0, 1).float(), torch.tensor(room)[:, None])
+    for layer, row in enumerate(rows):
+        expected: list[int] = []
+        for key in sorted(set(row)):
+            group = [i for i, own in enumerate(row) if own == key and chosen[layer][i]]
+            if len(expected) + len(group) > room[layer]:
+                if not expected:
+                    expected = group[len(group) - max(room[layer], 0) :]
+                break
+            expected += group
+        assert taken[layer].nonzero()[:, 0].tolist() == sorted(expected)
+
+
+@examples
+@given(score_rows(), st.data())
+def test_rank_within(rows: Rows, data: st.DataObject) -> None:
+    groups = [[data.draw(st.integers(0, 2)) for _ in row] for row in rows]
+    found = rank_within(padded(groups, -1, 1).long(), padded(rows, 0.0, 1).float())
+    for layer, row in enumerate(rows):
+        for i, group in enumerate(groups[layer]):
+            before = [j for j, own in enumerate(row) if groups[layer][j] == group and (own, j) < (row[i], i)]
+            assert int(found[layer, i]) == len(before)
+
+
+@examples
+@given(score_rows(), st.data())
+def test_evenly_spaced(rows: Rows, data: st.DataObject) -> None:
+    room = [data.draw(st.integers(0, 9)) for _ in rows]
+    chosen = [[data.draw(st.booleans()) for _ in row] for row in rows]
+    taken = evenly_spaced(padded(chosen, False, 1).bool(), torch.tensor(room)[:, None])
+    for layer, row in enumerate(chosen):
+        among = [i for i, is_candidate in enumerate(row) if is_candidate]
+        most = min(room[layer], len(among))
+        expected = [among[i * len(among) // most] for i in range(most)]
+        assert taken[layer].nonzero()[:, 0].tolist() == expected

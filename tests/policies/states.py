@@ -33,6 +33,10 @@ def make_state(
         counts=present.long(),
         protected=present & (torch.rand(num_layers, width, generator=generator) < protected_share),
         attention=torch.where(present, random, 0.0),
+        patch_numbers=torch.where(present, ids % tokens_per_frame, -1),
+        raw_keys=tuple(torch.randn(2, count, 4, generator=generator) for count in lengths),
+        rotated_keys=tuple(torch.randn(2, count, 4, generator=generator) for count in lengths),
+        values=tuple(torch.randn(2, count, 4, generator=generator) for count in lengths),
     )
 
 
@@ -57,8 +61,25 @@ def check_contract(plan: RetentionPlan, state: MemoryState, budgets: tuple[int, 
         protected = state.protected[layer].nonzero().flatten().tolist()
         evicts = len(kept) < length
         num_slots = len(kept) + int(plan.summarize[layer] and evicts)
+        if plan.merge is not None:
+            num_slots += check_merge(plan, layer, length)
         assert num_slots <= max(budgets[layer], len(protected))
         assert set(protected) <= set(kept)
         assert kept == sorted(set(kept))
         assert all(index < length for index in kept)
         assert plan.keep[layer].tolist() == kept + [-1] * (plan.keep.shape[1] - len(kept))
+
+
+def check_merge(plan: RetentionPlan, layer: int, length: int) -> int:
+    """New slots join tokens there are, weights sum to 1; return how many slots there are."""
+    merge = plan.merge
+    place = merge.place[layer].tolist()
+    slots = [index for index in place if index >= 0]
+    assert place == slots + [-1] * (len(place) - len(slots))
+    assert all(index < length for index in slots)
+    joined, weights = merge.slot_of_token[layer], merge.weights[layer]
+    assert (joined[length:] == -1).all()
+    assert all(slot < len(slots) for slot in joined.tolist())
+    for slot in range(len(slots)):
+        assert abs(float(weights[joined == slot].sum()) - 1) < 1e-5
+    return len(slots)

@@ -21,6 +21,7 @@ from hermes_stream.cli.demo import demo
 from hermes_stream.cli.doctor import doctor
 from hermes_stream.cli.evaluate import evaluate
 from hermes_stream.cli.output import complain
+from hermes_stream.cli.policies import policies
 from hermes_stream.cli.world import world
 from hermes_stream.errors import HermesError
 
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "chat": chat,
     "world": world,
     "eval": evaluate,
+    "policies": policies,
     "doctor": doctor,
 }
 for name, command in COMMANDS.items():

@@ -29,7 +29,9 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="What the memory keeps: hermes, window, full; fields as in hermes:summarize=false.",
+        help="What the memory keeps: hermes, full, window, streaming_vlm, recent_n, uniform, random, "
+        "stratified, infinipot_v, streammem, livevlm; fields as in hermes:summarize=false. "
+        "'hermes policies' tells more.",
     ),
 ]
 BudgetOption = Annotated[

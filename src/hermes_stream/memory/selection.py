@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Num, Shaped
 from torch import Tensor
 
 
@@ -76,6 +76,73 @@ def select(
     rank = order.argsort(dim=1)
     allowed = budgets.maximum(protected.sum(dim=1))
     return indices_of((rank < allowed[:, None]) & present)
+
+
+def whole_groups(
+    candidates: Bool[Tensor, "layers tokens"],
+    keys: Num[Tensor, "layers tokens"],
+    room: Int[Tensor, "layers one"],
+) -> Bool[Tensor, "layers tokens"]:
+    """Take whole groups of tokens, smallest key first, until the next one does not fit.
+
+    Args:
+        candidates: tokens to choose from.
+        keys: tokens of one layer with the same key are a group; of finite numbers.
+        room: tokens that each layer may take; less than 1 takes nothing.
+
+    Returns:
+        The tokens taken; where not even the first group fits, its newest tokens.
+    """
+    if candidates.shape[1] == 0:
+        return candidates
+    limits = torch.finfo(keys.dtype) if keys.is_floating_point() else torch.iinfo(keys.dtype)
+    keys = keys.masked_fill(~candidates, limits.max)
+    order = keys.shape[1] - 1 - keys.flip(1).argsort(dim=1, stable=True)
+    ordered = keys.gather(1, order)
+    rank = torch.arange(1, keys.shape[1] + 1, device=keys.device).expand_as(keys)
+    is_last = torch.ones_like(candidates)
+    is_last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
+    group_end = torch.where(is_last, rank, keys.shape[1]).flip(1).cummin(dim=1).values.flip(1)
+    whole = group_end <= room
+    taken = torch.where(whole.any(dim=1, keepdim=True), whole, rank <= room)
+    return torch.zeros_like(candidates).scatter(1, order, taken) & candidates
+
+
+def rank_within(
+    groups: Int[Tensor, "layers tokens"], keys: Num[Tensor, "layers tokens"]
+) -> Int[Tensor, "layers tokens"]:
+    """Return each token's place within its group by rising key, from 0; at equal keys the lower index first.
+
+    Args:
+        groups: tokens of one layer with the same number are a group.
+        keys: what to order by.
+    """
+    if groups.shape[1] == 0:
+        return groups
+    by_key = keys.argsort(dim=1, stable=True)
+    order = by_key.gather(1, groups.gather(1, by_key).argsort(dim=1, stable=True))
+    ordered = groups.gather(1, order)
+    index = torch.arange(groups.shape[1], device=groups.device).expand_as(groups)
+    is_first = torch.ones_like(groups, dtype=torch.bool)
+    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = torch.where(is_first, index, 0).cummax(dim=1).values
+    return torch.zeros_like(groups).scatter(1, order, index - first)
+
+
+def evenly_spaced(
+    candidates: Bool[Tensor, "layers tokens"], room: Int[Tensor, "layers one"]
+) -> Bool[Tensor, "layers tokens"]:
+    """Take M of n candidates at even distances: those with index i * n // M among them, i below M.
+
+    Args:
+        candidates: tokens to choose from.
+        room: M, tokens that each layer may take; all where there are no more than that.
+    """
+    num_candidates = candidates.sum(dim=1, keepdim=True)
+    room = room.minimum(num_candidates)
+    rank = candidates.cumsum(dim=1)
+    num_candidates = num_candidates.clamp(min=1)
+    return candidates & (-(-rank * room // num_candidates) > -(-(rank - 1) * room // num_candidates))
 
 
 def indices_of(kept: Bool[Tensor, "layers tokens"]) -> Int[Tensor, "layers kept"]:

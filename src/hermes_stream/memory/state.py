@@ -1,11 +1,20 @@
-"""The two values that join policy and cache: what a policy may see, and what it answers."""
+"""The values that join policy and cache: what a policy may see, and what it answers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+@runtime_checkable
+class PerLayer(Protocol):
+    """One tensor for each layer; layers may hold different numbers of tokens."""
+
+    def __getitem__(self, layer: int, /) -> Tensor:
+        """Return the tensor of a layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +35,11 @@ class MemoryState:
         attention: softmax weight that the layer's guidance prompt pays to each token (mean over heads and
             prompt tokens, not renormalised), 0 in layers that read none; None when no prompt was read.
         num_compressions: how often this stream was compressed before; seeds what is random.
+        patch_numbers: place of each token within its frame, from 0; None where nobody counted.
+        raw_keys: of each layer, keys before rotation, ``[kv_heads, held, head_dim]`` without padding; views.
+            None unless the policy's facts name "keys".
+        rotated_keys: the same keys, turned to their positions.
+        values: of each layer, likewise; None unless the policy's facts name "values".
     """
 
     num_prefix_tokens: int
@@ -36,6 +50,10 @@ class MemoryState:
     protected: Bool[Tensor, "layers tokens"]
     attention: Float[Tensor, "layers tokens"] | None = None
     num_compressions: int = 0
+    patch_numbers: Int[Tensor, "layers tokens"] | None = None
+    raw_keys: PerLayer | None = None
+    rotated_keys: PerLayer | None = None
+    values: PerLayer | None = None
 
     @property
     def num_layers(self) -> int:
@@ -54,6 +72,29 @@ class MemoryState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergedSlots:
+    """Tokens that are averaged into new slots, appended behind those that stay.
+
+    A token may join a slot and stay as well. A new slot is an ordinary token afterwards.
+
+    Attributes:
+        slot_of_token: which new slot of its layer each token joins, from 0; -1 joins none.
+        weights: share that each token has in its slot; those of a slot sum to 1.
+        place: for each new slot the physical index of the token whose frame, time and position it takes,
+            padded on the right with -1.
+    """
+
+    slot_of_token: Int[Tensor, "layers tokens"]
+    weights: Float[Tensor, "layers tokens"]
+    place: Int[Tensor, "layers slots"]
+
+    @property
+    def num_slots(self) -> Int[Tensor, " layers"]:
+        """Number of new slots in each layer."""
+        return (self.place >= 0).sum(dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPlan:
     """A policy's answer: which tokens stay, which layers leave a summary, whether positions become dense.
 
@@ -63,8 +104,10 @@ class RetentionPlan:
         summarize: layers that replace what they evict by one summary token, appended last; a layer that
             evicts nothing gets none.
         reindex: give the kept tokens dense positions now (eager) instead of leaving gaps (lazy).
+        merge: further slots that the layers get; None is none. A plan either merges or summarizes.
     """
 
     keep: Int[Tensor, "layers kept"]
     summarize: Bool[Tensor, " layers"]
     reindex: bool = False
+    merge: MergedSlots | None = None

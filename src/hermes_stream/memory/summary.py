@@ -1,11 +1,13 @@
-"""The summary token: what a long-term layer evicts becomes one token."""
+"""Tokens that stand for many: the summary of what a layer evicts, and weighted means."""
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from hermes_stream.memory.rope import next_position
+from hermes_stream.memory.state import MemoryState, MergedSlots
 
 
 def merge_evicted(
@@ -34,6 +36,58 @@ def merge_evicted(
     key = (weights @ raw_keys.float()).squeeze(-2)
     value = (weights @ values.float()).squeeze(-2)
     return key.to(raw_keys.dtype), value.to(values.dtype)
+
+
+def merged(
+    raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
+    values: Float[Tensor, "kv_heads tokens head_dim"],
+    merge: MergedSlots | None,
+    layer: int,
+    evicted: Bool[Tensor, " width"],
+) -> tuple[Float[Tensor, "kv_heads slots head_dim"], Float[Tensor, "kv_heads slots head_dim"]]:
+    """Return keys and values of one layer's new slots: those of the plan's merge, else its summary.
+
+    Args:
+        raw_keys: keys before rotation of what the layer holds; rotated ones would cancel each other.
+        values: values.
+        merge: what joins which slot; None makes the one summary of what is evicted.
+        layer: which layer this is.
+        evicted: tokens of the summary; may have padding.
+    """
+    num_tokens = raw_keys.shape[1]
+    if merge is None:
+        key, value = merge_evicted(raw_keys, values, evicted[:num_tokens])
+        return key[:, None], value[:, None]
+    slots = torch.arange(int(merge.num_slots[layer]), device=raw_keys.device)[:, None]
+    joins = merge.slot_of_token[layer, :num_tokens] == slots
+    shares = joins * merge.weights[layer, :num_tokens].float()
+    return (shares @ raw_keys.float()).to(raw_keys.dtype), (shares @ values.float()).to(values.dtype)
+
+
+def new_slots(
+    merge: MergedSlots | None,
+    state: MemoryState,
+    evicted: Bool[Tensor, "layers tokens"],
+    summarizes: Bool[Tensor, " layers"],
+) -> tuple[Int[Tensor, "layers slots"], Int[Tensor, "layers slots"]]:
+    """Return which token each new slot takes its place from, -1 is no slot, and how many it stands for.
+
+    Args:
+        merge: what joins which slot; None makes one summary in each layer that summarizes.
+        state: of the memory before.
+        evicted: tokens that leave.
+        summarizes: layers that make a summary.
+    """
+    if merge is not None:
+        slots = torch.arange(merge.place.shape[1], device=evicted.device)
+        joins = merge.slot_of_token[:, None] == slots[:, None]
+        return merge.place, (state.counts[:, None] * joins).sum(dim=2)
+    if not summarizes.any():
+        nothing = state.counts[:, :0]
+        return nothing, nothing
+    newest = state.pts_seconds.masked_fill(~evicted, -torch.inf).argmax(dim=1, keepdim=True)
+    counts = (state.counts * evicted).sum(dim=1, keepdim=True)
+    return newest.masked_fill(~summarizes[:, None], -1), counts
 
 
 def summary_position(

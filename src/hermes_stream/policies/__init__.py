@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy
+from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts
 from hermes_stream.policies.full import FullPolicy
 from hermes_stream.policies.hermes import HermesPolicy
+from hermes_stream.policies.infinipot_v import InfinipotVPolicy
+from hermes_stream.policies.livevlm import LiveVlmPolicy
+from hermes_stream.policies.random import RandomPolicy
+from hermes_stream.policies.recent_n import RecentNPolicy
+from hermes_stream.policies.stratified import StratifiedPolicy
+from hermes_stream.policies.streaming_vlm import StreamingVlmPolicy
+from hermes_stream.policies.streammem import StreamMemPolicy
+from hermes_stream.policies.uniform import UniformPolicy
 from hermes_stream.policies.window import WindowPolicy
 
 __all__ = [
@@ -15,7 +23,16 @@ __all__ = [
     "Guidance",
     "GuidancePrompts",
     "HermesPolicy",
+    "InfinipotVPolicy",
+    "LiveVlmPolicy",
     "MemoryPolicy",
+    "PolicyFacts",
+    "RandomPolicy",
+    "RecentNPolicy",
+    "StratifiedPolicy",
+    "StreamMemPolicy",
+    "StreamingVlmPolicy",
+    "UniformPolicy",
     "WindowPolicy",
 ]
 
@@ -23,4 +40,12 @@ POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
     "hermes": HermesPolicy,
     "full": FullPolicy,
     "window": WindowPolicy,
+    "streaming_vlm": StreamingVlmPolicy,
+    "recent_n": RecentNPolicy,
+    "uniform": UniformPolicy,
+    "random": RandomPolicy,
+    "stratified": StratifiedPolicy,
+    "infinipot_v": InfinipotVPolicy,
+    "streammem": StreamMemPolicy,
+    "livevlm": LiveVlmPolicy,
 }

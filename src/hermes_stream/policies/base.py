@@ -4,8 +4,38 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from hermes_stream.memory.selection import indices_of, select
 from hermes_stream.memory.state import MemoryState, RetentionPlan
+
+TURN_END = "{turn_end}"
+"""Stands in a guidance prompt for what a model's own template puts between a question and its answer."""
+
+Reads = Literal["attention", "keys", "values", "positions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFacts:
+    """What stands beside a policy about it, for people and for lists.
+
+    Attributes:
+        summary: what it keeps, in a few words.
+        paper: where it comes from; None for what everybody knows.
+        budget_rule: what ``budget_tokens`` bounds.
+        reads: what of the memory's state it looks at; "positions" is where a token stands in the stream.
+        at_question: what is computed when a question comes, beside the question itself.
+    """
+
+    summary: str
+    paper: str | None
+    budget_rule: str = "visual tokens each layer keeps"
+    reads: tuple[Reads, ...] = ("positions",)
+    at_question: str = "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +72,29 @@ class Guidance:
     """Which prompts to read, and which layer listens to which.
 
     Attributes:
-        prompts: texts, each read in a true forward over the memory.
+        prompts: texts, each read in a true forward over the memory; ``TURN_END`` in them is filled in.
         prompt_of_layer: for each layer the index of its prompt, or None for a layer that reads none.
+        observed_tokens: so many of the chunk's newest visual tokens are observed in all layers while they are
+            prefilled, instead of prompts; 0 observes none.
     """
 
-    prompts: tuple[str, ...]
-    prompt_of_layer: tuple[int | None, ...]
+    prompts: tuple[str, ...] = ()
+    prompt_of_layer: tuple[int | None, ...] = ()
+    observed_tokens: int = 0
 
 
 class MemoryPolicy(ABC):
     """Decide which visual tokens a bounded memory keeps. Holds settings only, never a stream's state.
 
     Attributes:
+        facts: what stands beside the policy about it.
+        rebuilds_at_question: hold the newest pictures instead of a memory, as many whole frames as the budget
+            has room for, and prefill them when a question comes.
         budget_tokens: visual tokens each layer may keep (mean over layers); None keeps everything.
     """
 
+    facts: ClassVar[PolicyFacts]
+    rebuilds_at_question: ClassVar[bool] = False
     budget_tokens: int | None
 
     @abstractmethod
@@ -79,3 +117,38 @@ class MemoryPolicy(ABC):
     ) -> Guidance | None:
         """Name the prompts whose attention ``plan`` needs; None reads nothing."""
         return None
+
+
+def keeping(kept: Bool[Tensor, "layers tokens"], *, reindex: bool = False) -> RetentionPlan:
+    """Return the plan that keeps these tokens and merges nothing."""
+    nothing = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
+    return RetentionPlan(keep=indices_of(kept), summarize=nothing, reindex=reindex)
+
+
+def keeping_best(
+    scores: Float[Tensor, "layers tokens"], state: MemoryState, budget_tokens: int
+) -> RetentionPlan:
+    """Return the plan that keeps each layer's protected tokens, then its best, and merges nothing."""
+    budgets = torch.full((state.num_layers,), budget_tokens, device=scores.device)
+    keep = select(scores, state.present, budgets, protected=state.protected)
+    return RetentionPlan(keep=keep, summarize=torch.zeros_like(budgets, dtype=torch.bool))
+
+
+def check_least(name: str, value: float, least: float) -> None:
+    """Refuse a field below its least value.
+
+    Raises:
+        ValueError: it is.
+    """
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}; got {value}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a field that is none of its choices.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

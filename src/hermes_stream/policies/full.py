@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-
-from hermes_stream.memory.selection import indices_of
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +20,13 @@ class FullPolicy(MemoryPolicy):
         ValueError: a budget was given.
     """
 
+    facts: ClassVar[PolicyFacts] = PolicyFacts(
+        summary="everything; the stream ends where the model's positions do",
+        paper=None,
+        budget_rule="none: the memory grows with the stream",
+        reads=(),
+    )
+
     budget_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -33,5 +38,4 @@ class FullPolicy(MemoryPolicy):
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Keep every token where it is."""
-        nothing = torch.zeros(state.num_layers, dtype=torch.bool, device=state.token_ids.device)
-        return RetentionPlan(keep=indices_of(state.present), summarize=nothing)
+        return keeping(state.present)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +14,14 @@ from hermes_stream.memory.selection import layer_budgets, select
 from hermes_stream.memory.smoothing import Match, Missing, smooth
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.memory.tiers import Tier, Tiers
-from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy
+from hermes_stream.policies.base import (
+    Guidance,
+    GuidancePrompts,
+    MemoryPolicy,
+    PolicyFacts,
+    check_choice,
+    check_least,
+)
 
 Backend = Literal["llava_onevision", "qwen2_5_vl"]
 Reindex = Literal["lazy", "eager"]
@@ -51,6 +58,13 @@ class HermesPolicy(MemoryPolicy):
     Paper: sec. 3
     """
 
+    facts: ClassVar[PolicyFacts] = PolicyFacts(
+        summary="the newest in shallow layers, what guidance attends to in deep ones, a mix between",
+        paper="HERMES, arXiv 2601.14724",
+        budget_rule="visual tokens each layer keeps, its summary included, mean over layers",
+        reads=("attention", "positions"),
+    )
+
     budget_tokens: int = 4000
     sensory_share: float = 0.1
     long_term_share: float = 0.3
@@ -68,18 +82,18 @@ class HermesPolicy(MemoryPolicy):
     trigger_counts_prefix: bool = False
 
     def __post_init__(self) -> None:
-        _check_least("budget_tokens", self.budget_tokens, 1)
-        _check_least("protect_recent_frames", self.protect_recent_frames, 0)
+        check_least("budget_tokens", self.budget_tokens, 1)
+        check_least("protect_recent_frames", self.protect_recent_frames, 0)
         for decay in (self.sensory_decay, *self.working_decay):
-            _check_least("sensory_decay and working_decay", decay, 0)
+            check_least("sensory_decay and working_decay", decay, 0)
         for share in self.working_recency_weight + self.smoothing:
             if not 0 <= share <= 1:
                 raise ValueError(f"working_recency_weight and smoothing must be in [0, 1]; got {share}")
         if min(self.tier_budget_weights) <= 0:
             raise ValueError(f"tier_budget_weights must be above 0; got {self.tier_budget_weights}")
-        _check_choice("smoothing_match", self.smoothing_match, get_args(Match))
-        _check_choice("smoothing_missing", self.smoothing_missing, get_args(Missing))
-        _check_choice("reindex", self.reindex, get_args(Reindex))
+        check_choice("smoothing_match", self.smoothing_match, get_args(Match))
+        check_choice("smoothing_missing", self.smoothing_missing, get_args(Missing))
+        check_choice("reindex", self.reindex, get_args(Reindex))
         self.tiers(1)
 
     @classmethod
@@ -98,7 +112,7 @@ class HermesPolicy(MemoryPolicy):
         Raises:
             ValueError: the released code has no such back end.
         """
-        _check_choice("backend", backend, get_args(Backend))
+        check_choice("backend", backend, get_args(Backend))
         is_llava = backend == "llava_onevision"
         return cls(
             budget_tokens=budget_tokens,
@@ -202,13 +216,3 @@ class HermesPolicy(MemoryPolicy):
             return None
         oldest_recent = state.frame_numbers.max() - self.protect_recent_frames + 1
         return (state.frame_numbers >= oldest_recent) & (state.frame_numbers >= 0)
-
-
-def _check_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ValueError(f"{name} must be at least {least}; got {value}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

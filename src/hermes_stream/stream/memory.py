@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Probe, Segment, forward
+from hermes_stream.attention import Observation, Probe, Segment, forward
 from hermes_stream.cache import StreamCache, VisualOrigin
 from hermes_stream.errors import CapacityError
 from hermes_stream.memory.state import RetentionPlan
 from hermes_stream.models.base import VideoModel
-from hermes_stream.policies.base import Guidance, MemoryPolicy
+from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
 from hermes_stream.video.frame import Frame
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,13 @@ class StreamMemory:
         self._fit(policy, chunk_frames)
         self._budgets = self.policy.layer_budgets(model.layout.num_layers)
         self.cache = self._prefilled_cache()
+        self._pictures = self._room_for_pictures()
+        self._beginning = self.cache.mark()
 
     def _longest_guidance(self) -> int:
         """Return the positions that the longest guidance prompt may take, two conversations included."""
         guidance = self._guidance(".")
-        if guidance is None:
+        if guidance is None or not guidance.prompts:
             return 0
         longest = max(len(self.model.chat.encode(text)) for text in guidance.prompts)
         return longest + 2 * self._conversation_tokens
@@ -75,8 +78,13 @@ class StreamMemory:
         return min(_CONVERSATION_TOKENS, self.text_tokens // 2)
 
     def _guidance(self, last_conversation: str | None) -> Guidance | None:
-        card = self.model.card
-        return self.policy.guidance(self.model.layout.num_layers, card.guidance_prompts, last_conversation)
+        card, chat = self.model.card, self.model.chat
+        num_layers = self.model.layout.num_layers
+        guidance = self.policy.guidance(num_layers, card.guidance_prompts, last_conversation)
+        if guidance is None:
+            return None
+        prompts = tuple(text.replace(TURN_END, chat.after_question) for text in guidance.prompts)
+        return replace(guidance, prompts=prompts)
 
     def _fit(self, policy: MemoryPolicy, chunk_frames: int) -> None:
         """Lower chunk and budget where the model's positions do not hold prefix, both, and text together."""
@@ -125,7 +133,7 @@ class StreamMemory:
 
     @torch.inference_mode()
     def fold(self, frames: Sequence[Frame]) -> None:
-        """Encode and prefill a chunk, then compress if the budget is exceeded. All or nothing.
+        """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
             frames: at least one, at most ``chunk_frames``.
@@ -133,16 +141,67 @@ class StreamMemory:
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
         """
+        if self._pictures is None:
+            self._enter(frames, self.num_frames)
+        else:
+            self._pictures.extend(frames)
+            self.cache.rewind(self._beginning)
+        self.num_frames += len(frames)
+
+    @torch.inference_mode()
+    def recall(self) -> None:
+        """Do what the policy leaves for the moment of a question: nothing, or prefill the held pictures.
+
+        All or nothing; a second call before the next frame finds it done.
+        """
+        if not self._pictures or max(self.cache.num_visual_tokens):
+            return
+        pictures = list(self._pictures)
+        first = self.num_frames - len(pictures)
+        try:
+            for start in range(0, len(pictures), self.chunk_frames):
+                self._enter(pictures[start : start + self.chunk_frames], first + start)
+        except BaseException:
+            self.cache.rewind(self._beginning)
+            raise
+
+    @property
+    def num_visual_tokens(self) -> tuple[int, ...]:
+        """Visual tokens that each layer holds, or will hold when a question comes."""
+        if self._pictures is None:
+            return self.cache.num_visual_tokens
+        return (len(self._pictures) * self.model.card.tokens_per_frame,) * self.model.layout.num_layers
+
+    @property
+    def host_bytes(self) -> int:
+        """Bytes of host memory held for questions to come."""
+        return sum(frame.image.nbytes for frame in self._pictures or ())
+
+    def _room_for_pictures(self) -> deque[Frame] | None:
+        """Return what holds the newest pictures, where the policy wants that.
+
+        Raises:
+            CapacityError: the budget holds no frame.
+        """
+        budget, per_frame = self.policy.budget_tokens, self.model.card.tokens_per_frame
+        if not self.policy.rebuilds_at_question or budget is None:
+            return None
+        if budget < per_frame:
+            raise CapacityError(
+                f"a budget of {budget} tokens holds no whole frame of {per_frame}; raise budget_tokens"
+            )
+        return deque(maxlen=budget // per_frame)
+
+    def _enter(self, frames: Sequence[Frame], first_number: int) -> None:
+        """Encode and prefill frames, compress where the budget is exceeded; rewind if that fails."""
         tokens = self.model.encode([frame.image for frame in frames])
         self._make_room(tokens.shape[0] * tokens.shape[1])
         mark = self.cache.mark()
         try:
-            self._prefill(tokens, frames)
-            self._compress()
+            self._compress(self._prefill(tokens, frames, first_number))
         except BaseException:
             self.cache.rewind(mark)
             raise
-        self.num_frames += len(frames)
 
     def _make_room(self, num_tokens: int) -> None:
         """Close the gaps between positions before anything goes in that would not fit the model's limit.
@@ -163,28 +222,60 @@ class StreamMemory:
                 f"budget, such as hermes, or a shorter stream"
             )
 
-    def _prefill(self, tokens: Float[Tensor, "frames per_frame hidden"], frames: Sequence[Frame]) -> None:
+    def _prefill(
+        self, tokens: Float[Tensor, "frames per_frame hidden"], frames: Sequence[Frame], first_number: int
+    ) -> Observation | None:
+        """Let a chunk enter the cache; observe its newest tokens where the policy will want that."""
         per_frame = tokens.shape[1]
-        numbers = torch.arange(self.num_frames, self.num_frames + len(frames))
+        numbers = torch.arange(first_number, first_number + len(frames))
         pts = torch.tensor([frame.pts_seconds for frame in frames], dtype=torch.float64)
         origin = VisualOrigin(
-            frame_numbers=numbers.repeat_interleave(per_frame), pts_seconds=pts.repeat_interleave(per_frame)
+            frame_numbers=numbers.repeat_interleave(per_frame),
+            pts_seconds=pts.repeat_interleave(per_frame),
+            patch_numbers=torch.arange(per_frame).repeat(len(frames)),
         )
         positions = self.model.visual_positions(len(frames), self.cache.next_position)
         self.cache.append(positions, origin)
-        segment = Segment(cache=self.cache, embeddings=tokens.flatten(0, 1), positions=positions)
+        observation = self._observation()
+        segment = Segment(
+            cache=self.cache,
+            embeddings=tokens.flatten(0, 1),
+            positions=positions,
+            observation=observation,
+        )
         forward(self.model.decoder, [segment])
+        return observation
 
-    def _compress(self) -> None:
+    def _is_over_budget(self) -> bool:
         if self._budgets is None:
-            return
+            return False
         prefix = self.cache.num_prefix_tokens
         held = zip(self.cache.num_visual_tokens, self._budgets, strict=True)
-        if any(self.policy.exceeds(count, budget, prefix) for count, budget in held):
-            self.cache.apply(self.policy.plan(self.cache.state(self._read_guidance())))
+        return any(self.policy.exceeds(count, budget, prefix) for count, budget in held)
 
-    def _read_guidance(self) -> Float[Tensor, "layers tokens"] | None:
-        """Return the attention that each layer's guidance prompt pays to its visual tokens.
+    def _observation(self) -> Observation | None:
+        guidance = self._guidance(None)
+        if guidance is None or not guidance.observed_tokens or not self._is_over_budget():
+            return None
+        return Observation(mass=self._empty_mass(), num_tokens=guidance.observed_tokens)
+
+    def _empty_mass(self) -> Float[Tensor, "layers slots"]:
+        layout = self.model.layout
+        return torch.zeros(layout.num_layers, max(self.cache.num_tokens), device=layout.device)
+
+    def _compress(self, observation: Observation | None) -> None:
+        if not self._is_over_budget():
+            return
+        mass = self._read_guidance() if observation is None else observation.mass
+        if mass is not None:
+            first = self.cache.num_prefix_tokens
+            mass = mass[:, first : first + max(self.cache.num_visual_tokens)]
+        reads = self.policy.facts.reads
+        state = self.cache.state(mass, shows_keys="keys" in reads, shows_values="values" in reads)
+        self.cache.apply(self.policy.plan(state))
+
+    def _read_guidance(self) -> Float[Tensor, "layers slots"] | None:
+        """Return the attention that each layer's guidance prompt pays to what it holds.
 
         One forward for all prompts, through all layers; it leaves nothing behind.
 
@@ -195,9 +286,7 @@ class StreamMemory:
         guidance = self._guidance(self.last_conversation)
         if guidance is None:
             return None
-        layers, slots = self.model.layout.num_layers, max(self.cache.num_tokens)
-        mass = torch.zeros(layers, slots, device=self.model.layout.device)
-        segments = []
+        mass, segments = self._empty_mass(), []
         for index, text in enumerate(guidance.prompts):
             ids = self.model.chat.encode(text)[: self._text_positions]
             listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
@@ -210,8 +299,7 @@ class StreamMemory:
                 )
             )
         forward(self.model.decoder, segments)
-        first = self.cache.num_prefix_tokens
-        return mass[:, first : first + max(self.cache.num_visual_tokens)]
+        return mass
 
     def remember_conversation(self, question: str, answer: str) -> None:
         """Let the last question and answer steer later guidance, and only that.

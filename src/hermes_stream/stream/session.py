@@ -67,6 +67,7 @@ class Session:
         self._pending: list[Frame] = []
         self._answer: Answer | None = None
         self._num_questions = 0
+        self._recall_seconds: float | None = None
 
     @property
     def cache(self) -> StreamCache:
@@ -153,11 +154,7 @@ class Session:
         asked, ballot = self._question_ids(question, options), self._ballot(options)
         room = self._check_room(len(asked), ballot.longest_tokens if ballot else max_new_tokens or 1)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
-        checked = time.perf_counter()
-        self.flush()
-        self._check_seen()
-        self._wait_for_device()
-        pending_seconds = time.perf_counter() - checked
+        pending_seconds = self._prepare()
         answer = Answer(question, options or ())
         if ballot:
             answer.begin(self._choose_option(answer, asked, ballot))
@@ -184,8 +181,7 @@ class Session:
         _check_question(question)
         asked = self._question_ids(question, options)
         self._check_room(len(asked), 1)
-        self.flush()
-        self._check_seen()
+        self._prepare()
         mark = self.cache.mark()
         try:
             return self._prefill_question(asked).cpu()
@@ -195,7 +191,7 @@ class Session:
     @property
     def stats(self) -> SessionStats:
         """What this session has done and holds."""
-        kept = self.cache.num_visual_tokens
+        kept = self._memory.num_visual_tokens
         tiers = Tiers(num_layers=len(kept)).tier_of_layer
         by_tier = {
             tier.name.lower(): max((n for n, own in zip(kept, tiers, strict=True) if own == tier), default=0)
@@ -211,6 +207,8 @@ class Session:
             num_compressions=self.cache.num_compressions,
             num_questions=self._num_questions,
             cache_bytes=self.cache.num_bytes,
+            host_bytes=self._memory.host_bytes,
+            recall_seconds=self._recall_seconds,
             ttft_seconds=answer.ttft_seconds if answer else None,
             ttft_with_pending_seconds=answer.ttft_with_pending_seconds if answer else None,
             tokens_per_second=answer.tokens_per_second if answer else None,
@@ -243,6 +241,22 @@ class Session:
                 f"max_new_tokens, or make the session with more text_tokens"
             )
         return total - question_tokens
+
+    def _prepare(self) -> float:
+        """Fold in what waits, in the time returned; then recall what the policy leaves for a question.
+
+        Raises:
+            VideoError: no frame was observed yet.
+        """
+        began = time.perf_counter()
+        self.flush()
+        self._check_seen()
+        self._wait_for_device()
+        folded = time.perf_counter()
+        self._memory.recall()
+        self._wait_for_device()
+        self._recall_seconds = time.perf_counter() - folded
+        return folded - began
 
     def _check_seen(self) -> None:
         if not self._memory.num_frames:

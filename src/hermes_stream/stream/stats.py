@@ -18,6 +18,9 @@ class SessionStats:
         num_compressions: how often tokens were evicted.
         num_questions: questions answered to their end.
         cache_bytes: bytes of the stream's buffers.
+        host_bytes: bytes of host memory held for questions to come; 0 for most policies.
+        recall_seconds: what the last question took beside itself, part of its ttft_seconds; next to nothing
+            for policies that compute nothing at question time, None before the first question.
         ttft_seconds: time to first token of the last question; None before the first.
         ttft_with_pending_seconds: the same, with the frames that waited.
         tokens_per_second: of the last answer that had two tokens or more; None before.
@@ -31,6 +34,8 @@ class SessionStats:
     num_compressions: int
     num_questions: int
     cache_bytes: int
+    host_bytes: int
+    recall_seconds: float | None
     ttft_seconds: float | None
     ttft_with_pending_seconds: float | None
     tokens_per_second: float | None

@@ -1,0 +1,126 @@
+"""InfiniPot-V: forget what newer frames repeat, and keep values of large norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hermes_stream.memory.selection import evicted_mask, select, whole_groups
+from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_least
+
+Keys = Literal["rotated", "raw"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfinipotVPolicy(MemoryPolicy):
+    """Keep the newest frames, then older tokens unlike them at their place, then values of large norm.
+
+    Temporal redundancy (TaR): an older token scores minus the mean cosine of its key with the keys at the
+    same place in the newest frames. These and the best older tokens fill ``temporal_share`` of the budget.
+    Value norm (VaN): the rest of the budget goes to the largest values.
+
+    Chosen where the source leaves it open: one selection per layer, cosines and norms averaged over KV heads,
+    since all heads of a layer share their slots; a place that no newest frame holds has cosine 0; fewer
+    newest frames where they would take more than their share, and the newest tokens where one frame does;
+    norms are pooled along the order of tokens, because what is left of older frames is no grid. Positions are
+    lazy, as in the released code, which keeps them. It compresses to the whole budget; the released code
+    compresses 32 frames to 24.
+
+    Attributes:
+        budget_tokens: visual tokens each layer keeps, at least 1.
+        temporal_share: alpha, part of the budget that TaR fills, in [0, 1].
+        recent_share: rho, part of the frames that the tokens would fill that counts as newest, in [0, 1].
+        keys: "rotated" keys as in the released code, or "raw" ones, whose cosine sees no time between frames.
+        pooling: how many tokens' norms are averaged, odd, for four groups of layers, shallow ones first.
+
+    Raises:
+        ValueError: a field is out of its range.
+    """
+
+    facts: ClassVar[PolicyFacts] = PolicyFacts(
+        summary="the newest frames, older tokens unlike them, and values of large norm",
+        paper="InfiniPot-V, arXiv 2506.15745",
+        reads=("keys", "values", "positions"),
+    )
+
+    budget_tokens: int = 4000
+    temporal_share: float = 0.5
+    recent_share: float = 0.25
+    keys: Keys = "rotated"
+    pooling: tuple[int, int, int, int] = (7, 5, 3, 1)
+
+    def __post_init__(self) -> None:
+        check_least("budget_tokens", self.budget_tokens, 1)
+        check_choice("keys", self.keys, get_args(Keys))
+        for share in (self.temporal_share, self.recent_share):
+            if not 0 <= share <= 1:
+                raise ValueError(f"temporal_share and recent_share must be in [0, 1]; got {share}")
+        if len(self.pooling) != 4 or any(size < 1 or size % 2 == 0 for size in self.pooling):
+            raise ValueError(f"pooling must be four odd numbers of tokens; got {self.pooling}")
+
+    def plan(self, state: MemoryState) -> RetentionPlan:
+        """Force what TaR chooses, fill up by VaN.
+
+        Raises:
+            ValueError: the state shows no keys, values or places.
+        """
+        keys = state.rotated_keys if self.keys == "rotated" else state.raw_keys
+        if keys is None or state.values is None or state.patch_numbers is None:
+            raise ValueError("InfinipotVPolicy needs a state that shows keys, values and patch_numbers")
+        temporal = torch.full_like(state.lengths, int(self.temporal_share * self.budget_tokens))
+        recent = self._recent(state, temporal)
+        unlike, norms = (torch.zeros(recent.shape, device=recent.device) for _ in ("keys", "values"))
+        for layer, count in enumerate(state.lengths.tolist()):
+            held = layer, slice(0, count)
+            unlike[held] = -_redundancy(keys[layer].float(), state.patch_numbers[held], recent[held])
+            size = self.pooling[4 * layer // state.num_layers]
+            norms[held] = _pooled(state.values[layer].float().norm(dim=-1).mean(dim=0), size)
+        forced = select(unlike, state.present, temporal, protected=recent)
+        keep = select(
+            norms,
+            state.present,
+            torch.full_like(temporal, self.budget_tokens),
+            protected=state.protected,
+            preferred=state.present & ~evicted_mask(forced, state.present),
+        )
+        return RetentionPlan(keep=keep, summarize=torch.zeros_like(temporal, dtype=torch.bool))
+
+    def _recent(self, state: MemoryState, temporal: Int[Tensor, " layers"]) -> Bool[Tensor, "layers tokens"]:
+        """Mark the newest frames: their share of the frames that the tokens would fill, within TaR's."""
+        recent = torch.zeros_like(state.present)
+        for layer, count in enumerate(state.lengths.tolist()):
+            if count:
+                _, rank, sizes = state.frame_numbers[layer, :count].unique(
+                    return_inverse=True, return_counts=True
+                )
+                num_frames = (self.recent_share * count / sizes.max()).long()
+                recent[layer, :count] = rank >= len(sizes) - num_frames
+        return whole_groups(recent, -state.frame_numbers, temporal[:, None])
+
+
+def _redundancy(
+    keys: Float[Tensor, "kv_heads tokens head_dim"],
+    patches: Int[Tensor, " tokens"],
+    recent: Bool[Tensor, " tokens"],
+) -> Float[Tensor, " tokens"]:
+    """Return each token's mean cosine with the newest frames' keys at its place, 0 where there are none."""
+    keys = F.normalize(keys, dim=-1)
+    patches = patches.clamp(min=0)
+    num_places = int(patches.max()) + 1 if len(patches) else 0
+    sums = keys.new_zeros(keys.shape[0], num_places, keys.shape[2])
+    sums.index_add_(1, patches[recent], keys[:, recent])
+    counts = patches[recent].bincount(minlength=num_places).clamp(min=1)
+    return (keys * sums[:, patches]).sum(dim=-1).mean(dim=0) / counts[patches]
+
+
+def _pooled(norms: Float[Tensor, " tokens"], size: int) -> Float[Tensor, " tokens"]:
+    """Average each norm with its neighbours in order; at the ends with those there are."""
+    if not len(norms):
+        return norms
+    return F.avg_pool1d(norms[None], size, stride=1, padding=size // 2, count_include_pad=False)[0]

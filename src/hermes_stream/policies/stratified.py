@@ -1,0 +1,49 @@
+"""A random sample with the same quota for every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from hermes_stream.memory.chance import random_keys
+from hermes_stream.memory.selection import rank_within
+from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least, keeping_best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StratifiedPolicy(MemoryPolicy):
+    """Give every frame the same quota, filled at random: all first tokens, then all second ones, and so on.
+
+    The last round, and the first where there are more frames than room, goes to the smallest random numbers.
+    What a frame cannot use goes to the others. Positions are lazy.
+
+    Attributes:
+        budget_tokens: visual tokens each layer keeps, at least 1.
+        per_layer: draw in each layer on its own instead of the same in all.
+        seed: of the draw, at least 0.
+
+    Raises:
+        ValueError: a field is out of its range.
+    """
+
+    facts: ClassVar[PolicyFacts] = PolicyFacts(
+        summary="the same number of tokens of every frame, drawn at random", paper=None
+    )
+
+    budget_tokens: int = 4000
+    per_layer: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_least("budget_tokens", self.budget_tokens, 1)
+        check_least("seed", self.seed, 0)
+
+    def plan(self, state: MemoryState) -> RetentionPlan:
+        """Fill the quotas round by round within what protected tokens leave."""
+        keys = random_keys(state.token_ids, self.seed, state.pts_seconds.dtype, per_layer=self.per_layer)
+        is_free = state.present & ~state.protected
+        frames = torch.where(is_free, state.frame_numbers, -2)
+        return keeping_best(-rank_within(frames, keys) - keys, state, self.budget_tokens)

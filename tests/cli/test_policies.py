@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from hermes_stream import POLICIES
+
+
+def test_every_policy_is_listed_with_its_facts(hermes):
+    run = hermes("policies", "--json")
+    assert (run.code, run.err) == (0, "")
+    listed = run.document["policies"]
+    assert [entry["name"] for entry in listed] == list(POLICIES)
+    for entry in listed:
+        policy = POLICIES[entry["name"]]()
+        assert entry["summary"] == policy.facts.summary
+        assert entry["reads"] == list(policy.facts.reads)
+        assert entry["at_question"] == policy.facts.at_question
+        assert entry["defaults"].keys() == asdict(policy).keys()
+
+
+def test_for_people(hermes):
+    run = hermes("policies")
+    assert run.code == 0
+    assert all(name in run.out.splitlines() for name in POLICIES)
+    assert "arXiv 2601.14724" in run.out

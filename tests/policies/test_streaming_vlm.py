@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.policies.states import kept_rows, make_state, states
+
+from hermes_stream.policies.streaming_vlm import StreamingVlmPolicy
+
+
+def oracle(seconds: list[float], protected: list[bool], budget_tokens: int, window_seconds: int) -> list[int]:
+    fixed = [i for i in range(len(seconds)) if protected[i]]
+    kept = list(fixed)
+    for second in range(int(max(seconds, default=0)), int(max(seconds, default=0)) - window_seconds, -1):
+        tokens = [i for i in range(len(seconds)) if int(seconds[i]) == second and not protected[i]]
+        if len(kept) + len(tokens) > budget_tokens:
+            if kept == fixed:
+                kept += tokens[len(tokens) - max(budget_tokens - len(kept), 0) :]
+            break
+        kept += tokens
+    return sorted(kept)
+
+
+@settings(max_examples=80, deadline=None)
+@given(states, st.integers(1, 16), st.integers(1, 5), st.sampled_from([0.4, 0.5, 1.0, 1.7]))
+def test_whole_seconds_leave(state, budget_tokens, window_seconds, seconds_per_frame):
+    state = replace(state, pts_seconds=state.frame_numbers.clamp(min=0) * seconds_per_frame + 0.25)
+    plan = StreamingVlmPolicy(budget_tokens=budget_tokens, window_seconds=window_seconds).plan(state)
+    assert plan.reindex
+    for layer, kept in enumerate(kept_rows(plan)):
+        length = int(state.lengths[layer])
+        seconds, protected = (part[layer, :length].tolist() for part in (state.pts_seconds, state.protected))
+        assert kept == oracle(seconds, protected, budget_tokens, window_seconds)
+
+
+def test_time_passes_under_budget_too():
+    policy = StreamingVlmPolicy(budget_tokens=1000)
+    assert policy.exceeds(1, 1000, 0)
+    assert not policy.exceeds(0, 1000, 0)
+    assert kept_rows(policy.plan(make_state([20], tokens_per_frame=1))) == [list(range(4, 20))]
