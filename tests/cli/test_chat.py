@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 NOW = "what is on screen now?"
 FIRST = "what came first?"
 

@@ -101,7 +101,10 @@ def test_one_video_has_no_interval():
 
 
 def test_resamples_that_miss_every_video_of_a_kind_give_no_interval():
-    asked = [*run_of({str(k): [True] for k in range(200)}), *run_of({"1": [True], "2": [False]}, kind="before")]
+    asked = [
+        *run_of({str(k): [True] for k in range(200)}),
+        *run_of({"1": [True], "2": [False]}, kind="before"),
+    ]
     missing = [s for s in range(20) if score(asked, seed=s, num_resamples=1).by_kind["before"].low is None]
     assert missing
 
