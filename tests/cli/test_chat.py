@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 NOW = "what is on screen now?"
 FIRST = "what came first?"
 
@@ -76,6 +78,15 @@ def test_a_question_sees_the_video_up_to_the_moment_it_is_typed(story):
     assert found["num_frames"] == 8
 
 
+@pytest.fixture
+def interruptible():
+    """Let children take interrupts, which those of a job in the background would ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_is_quiet(story):
     command = [sys.executable, "-m", "hermes_stream", "chat", str(story)]
     with subprocess.Popen(
