@@ -29,6 +29,7 @@ def memory_of(session: Session) -> dict[str, object]:
         "num_frames": stats.num_frames,
         "num_visual_tokens_seen": stats.num_visual_tokens_seen,
         "num_visual_tokens_kept": stats.num_visual_tokens_kept,
+        "num_archived_tokens": stats.num_archived_tokens,
         "num_kept_by_frame": _kept_by_frame(session),
         "num_compressions": stats.num_compressions,
         "cache_bytes": stats.cache_bytes,

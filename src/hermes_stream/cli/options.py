@@ -30,7 +30,8 @@ PolicyOption = Annotated[
         "--policy",
         metavar="NAME",
         help="What the memory keeps: hermes, full, window, streaming_vlm, recent_n, uniform, random, "
-        "stratified, infinipot_v, streammem, livevlm; 'hermes policies' tells more.",
+        "stratified, infinipot_v, streammem, livevlm, rekv, rekv_bounded, resv, resv_bounded; "
+        "'hermes policies' tells more.",
     ),
 ]
 BudgetOption = Annotated[

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -17,6 +18,8 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.memory.state import RetentionPlan
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
+from hermes_stream.stream.desk import Desk
+from hermes_stream.stream.retriever import Retriever
 from hermes_stream.video.frame import Frame
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class StreamMemory:
         self.cache = self._prefilled_cache()
         self._pictures = self._room_for_pictures()
         self._beginning = self.cache.mark()
+        self._retriever = self._made_retriever()
 
     def _longest_guidance(self) -> int:
         """Return the positions that the longest guidance prompt may take, two conversations included."""
@@ -115,21 +119,40 @@ class StreamMemory:
         return cache
 
     def _run(
-        self, cache: StreamCache, embeddings: Float[Tensor, "tokens hidden"]
+        self,
+        cache: StreamCache | Desk,
+        embeddings: Float[Tensor, "tokens hidden"],
+        recall: Callable[[int, Tensor], None] | None = None,
     ) -> Float[Tensor, " hidden"]:
         positions = self.model.text_positions(len(embeddings), cache.next_position)
         cache.append(positions)
-        segment = Segment(cache=cache, embeddings=embeddings, positions=positions)
+        segment = Segment(cache=cache, embeddings=embeddings, positions=positions, recall=recall)
         return forward(self.model.decoder, [segment])[0][-1]
 
     @torch.inference_mode()
     def extend(self, embeddings: Float[Tensor, "tokens hidden"]) -> Float[Tensor, " vocabulary"]:
-        """Append question or answer tokens and return the logits of the next one; rewind them afterwards.
+        """Append question or answer tokens and return the logits of the next one; within ``asking``.
 
         Raises:
             CapacityError: the room for text is used up.
         """
-        return self.model.logits(self._run(self.cache, embeddings))
+        if self._retriever is None:
+            return self.model.logits(self._run(self.cache, embeddings))
+        desk = self._retriever.desk
+        recall = self._retriever.recall if desk.next_position == desk.num_before else None
+        return self.model.logits(self._run(desk, embeddings, recall))
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Leave no trace of a question and its answer, however this ends."""
+        mark = self.cache.mark()
+        try:
+            yield
+        finally:
+            if self._retriever is None:
+                self.cache.rewind(mark)
+            else:
+                self._retriever.desk.clear()
 
     @torch.inference_mode()
     def fold(self, frames: Sequence[Frame]) -> None:
@@ -175,7 +198,30 @@ class StreamMemory:
     @property
     def host_bytes(self) -> int:
         """Bytes of host memory held for questions to come."""
-        return sum(frame.image.nbytes for frame in self._pictures or ())
+        archived = self._retriever.host_bytes if self._retriever else 0
+        return archived + sum(frame.image.nbytes for frame in self._pictures or ())
+
+    @property
+    def num_archived_tokens(self) -> int:
+        """Visual tokens of each layer in the archive."""
+        return self._retriever.num_archived_tokens if self._retriever else 0
+
+    @property
+    def retrieval_seconds(self) -> float:
+        """What the last question took to choose and copy what it retrieves."""
+        return self._retriever.seconds if self._retriever else 0.0
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of the stream's buffers beside the model: the cache, and the desk of retrieved tokens."""
+        return self.cache.num_bytes + (self._retriever.desk.num_bytes if self._retriever else 0)
+
+    def _made_retriever(self) -> Retriever | None:
+        retrieval = self.policy.retrieval()
+        if retrieval is None:
+            return None
+        most = self.model.layout.max_positions - self._text_positions
+        return Retriever(self.cache, retrieval, most_positions=most, text_tokens=self.text_tokens)
 
     def _room_for_pictures(self) -> deque[Frame] | None:
         """Return what holds the newest pictures, where the policy wants that.
@@ -272,7 +318,11 @@ class StreamMemory:
             mass = mass[:, first : first + max(self.cache.num_visual_tokens)]
         reads = self.policy.facts.reads
         state = self.cache.state(mass, shows_keys="keys" in reads, shows_values="values" in reads)
-        self.cache.apply(self.policy.plan(state))
+        plan = self.policy.plan(state)
+        leaving = self._retriever.receive(plan) if self._retriever else None
+        self.cache.apply(plan)
+        if self._retriever and leaving:
+            self._retriever.commit(leaving)
 
     def _read_guidance(self) -> Float[Tensor, "layers slots"] | None:
         """Return the attention that each layer's guidance prompt pays to what it holds.
