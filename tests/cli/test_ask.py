@@ -5,6 +5,7 @@ import math
 import pytest
 
 from hermes_stream import POLICIES, FileSource, Session, load_model
+from hermes_stream.filters import FILTERS
 
 NOW = "what is on screen now?"
 FIRST = "what came first?"
@@ -114,6 +115,20 @@ def test_policies_keep_different_tokens(hermes, story):
     }
     assert kept["window"] == {"4": 9, "5": 9, "6": 9, "7": 9}
     assert len({tuple(sorted(frames.items())) for frames in kept.values()}) == len(kept)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter(hermes, story, name):
+    found = hermes("ask", story, NOW, "--filter", name, "--policy", "window", "--json").document
+    assert found["filter"] == name
+    assert found["num_visual_tokens_dropped"] + found["num_visual_tokens_kept"] == 72
+    assert found["answers"][0]["answer"]
+
+
+def test_a_filter_that_does_not_exist(hermes, story):
+    run = hermes("ask", story, NOW, "--filter", "nosuch")
+    assert run.code == 2
+    assert all(name in run.err for name in FILTERS)
 
 
 def test_the_default_budget_is_the_models(hermes, story):

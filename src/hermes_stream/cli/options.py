@@ -34,6 +34,15 @@ PolicyOption = Annotated[
         "'hermes policies' tells more.",
     ),
 ]
+FilterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        metavar="NAME",
+        help="What is dropped before it enters the memory: dedup, dtd, fluxmem; default: nothing.",
+        show_default=False,
+    ),
+]
 BudgetOption = Annotated[
     int | None,
     typer.Option(

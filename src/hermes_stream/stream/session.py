@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError, VideoError
+from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
@@ -39,6 +40,7 @@ class Session:
             half of the model's positions (see the attribute).
         text_tokens: room for a question and its answer together, in tokens; None takes an eighth of the
             model's positions, at most 2,048.
+        filter: what drops visual tokens before they are prefilled, with any policy; None drops none.
 
     Attributes:
         policy: what the memory keeps in fact.
@@ -57,10 +59,13 @@ class Session:
         fps: float | None = None,
         chunk_frames: int = 16,
         text_tokens: int | None = None,
+        filter: TokenFilter | None = None,
     ) -> None:
         self.model = model
         policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
-        self._memory = StreamMemory(model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
+        self._memory = StreamMemory(
+            model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens, token_filter=filter
+        )
         self.policy = self._memory.policy
         self.chunk_frames = self._memory.chunk_frames
         self._intake = Intake(fps)
@@ -202,6 +207,7 @@ class Session:
             num_frames=self._memory.num_frames + len(self._pending),
             num_pending_frames=len(self._pending),
             num_visual_tokens_seen=self._memory.num_frames * self.model.card.tokens_per_frame,
+            num_visual_tokens_dropped=self._memory.num_dropped,
             num_visual_tokens_kept=max(kept),
             num_archived_tokens=self._memory.num_archived_tokens,
             num_kept_by_tier=by_tier,

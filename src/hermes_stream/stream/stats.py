@@ -12,7 +12,8 @@ class SessionStats:
     Attributes:
         num_frames: frames taken into the stream, waiting ones included.
         num_pending_frames: frames that wait for their chunk.
-        num_visual_tokens_seen: visual tokens prefilled so far.
+        num_visual_tokens_seen: visual tokens that the frames made so far.
+        num_visual_tokens_dropped: those of them that a filter dropped before they were prefilled.
         num_visual_tokens_kept: visual tokens in the fullest layer, summaries included.
         num_kept_by_tier: the same by tier: "sensory", "working", "long_term"; an empty tier has 0.
         num_archived_tokens: visual tokens of each layer on the host, from which questions retrieve; 0 for
@@ -31,6 +32,7 @@ class SessionStats:
     num_frames: int
     num_pending_frames: int
     num_visual_tokens_seen: int
+    num_visual_tokens_dropped: int
     num_visual_tokens_kept: int
     num_kept_by_tier: dict[str, int]
     num_archived_tokens: int
