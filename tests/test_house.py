@@ -15,7 +15,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROWS = [
     {"errors", "_version"},
     {"memory", "video"},
-    {"cache", "policies"},
+    {"cache", "policies", "filters"},
     {"attention"},
     {"models"},
     {"stream", "tiny"},

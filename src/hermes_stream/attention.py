@@ -8,9 +8,9 @@ segment sees its own stream only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -19,10 +19,25 @@ from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface
 
-from hermes_stream.cache import StreamCache
+from hermes_stream.cache import CacheLayout
 from hermes_stream.memory.rope import rotate
 
 ATTENTION_NAME = "hermes"
+
+
+class KeysAndValues(Protocol):
+    """What attention needs of a stream's cache, or of what stands in for it."""
+
+    layout: CacheLayout
+
+    def store(self, layer_idx: int, *, raw_keys: Tensor, rotated_keys: Tensor, values: Tensor) -> None:
+        """Fill the slots that were reserved last, in one layer."""
+
+    def rotated_keys(self, layer_idx: int) -> Tensor:
+        """Return the keys that a layer holds, turned to their positions."""
+
+    def values(self, layer_idx: int) -> Tensor:
+        """Return the values that a layer holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +76,15 @@ class Segment:
         positions: of the new tokens, in host memory.
         probe: given, the segment reads the memory and leaves nothing in it.
         observation: given, the segment is written as ever, and what its newest tokens attend to is read.
+        recall: given, it is told each layer's raw queries before that layer is read.
     """
 
-    cache: StreamCache
+    cache: KeysAndValues
     embeddings: Float[Tensor, "tokens hidden"]
     positions: Int[Tensor, "axes tokens"]
     probe: Probe | None = None
     observation: Observation | None = None
+    recall: Callable[[int, Tensor], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +153,8 @@ def hermes_attention(
             own = rotated[:, slots], value[0, :, slots]
             outputs.append(_probe(segment, layer_idx, queries[:, slots], *own, scaling=scaling))
             continue
+        if segment.recall is not None:
+            segment.recall(layer_idx, query[0][:, slots])
         segment.cache.store(
             layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
         )
@@ -146,7 +165,7 @@ def hermes_attention(
 
 
 def _attend(
-    cache: StreamCache, layer_idx: int, queries: Float[Tensor, "heads tokens head_dim"], *, scaling: float
+    cache: KeysAndValues, layer_idx: int, queries: Float[Tensor, "heads tokens head_dim"], *, scaling: float
 ) -> Float[Tensor, "heads tokens head_dim"]:
     keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
     count, held = queries.shape[1], keys.shape[1]
@@ -158,7 +177,7 @@ def _attend(
 
 def _observe(
     observation: Observation,
-    cache: StreamCache,
+    cache: KeysAndValues,
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     *,

@@ -164,6 +164,10 @@ class StreamCache:
         """Return the keys that a layer holds, turned to their positions (a view)."""
         return self._rotated_keys[layer_idx][:, : self._lengths[layer_idx]]
 
+    def frame_numbers(self, layer_idx: int) -> Int[Tensor, " tokens"]:
+        """Return which frame each of a layer's prefix (-1) and visual tokens came from (a view)."""
+        return self._frame_numbers[layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]]
+
     def positions(self, layer_idx: int) -> Int[Tensor, "axes tokens"]:
         """Return the positions of a layer's prefix and visual tokens (a view)."""
         end = min(self._lengths[layer_idx], self.num_prefix_tokens + self._num_visual[layer_idx])

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from hermes_stream import POLICIES, FileSource, Session, load_model
+from hermes_stream.filters import FILTERS
 
 NOW = "what is on screen now?"
 FIRST = "what came first?"
@@ -101,13 +102,33 @@ def test_every_policy(hermes, story, policy):
 
 def test_policies_keep_different_tokens(hermes, story):
     options = ["--budget-tokens", "40", "--chunk-frames", "2", "--json"]
-    kept = {
-        name: hermes("ask", story, NOW, "--policy", name, *options).document["num_kept_by_frame"]
+    documents = {
+        name: hermes("ask", story, NOW, "--policy", name, *options).document
         for name in POLICIES
-        if name not in ("full", "streaming_vlm", "recent_n")  # the story is short; the last is as the window
+        if name != "full"
+    }
+    assert documents["rekv"]["num_archived_tokens"] == 36
+    kept = {
+        name: found["num_kept_by_frame"]
+        for name, found in documents.items()
+        if name not in ("full", "streaming_vlm", "recent_n") and "rekv" not in name and "resv" not in name
     }
     assert kept["window"] == {"4": 9, "5": 9, "6": 9, "7": 9}
     assert len({tuple(sorted(frames.items())) for frames in kept.values()}) == len(kept)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter(hermes, story, name):
+    found = hermes("ask", story, NOW, "--filter", name, "--policy", "window", "--json").document
+    assert found["filter"] == name
+    assert found["num_visual_tokens_dropped"] + found["num_visual_tokens_kept"] == 72
+    assert found["answers"][0]["answer"]
+
+
+def test_a_filter_that_does_not_exist(hermes, story):
+    run = hermes("ask", story, NOW, "--filter", "nosuch")
+    assert run.code == 2
+    assert all(name in run.err for name in FILTERS)
 
 
 def test_the_default_budget_is_the_models(hermes, story):

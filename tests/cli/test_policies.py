@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from hermes_stream import POLICIES
+from hermes_stream.filters import FILTERS
 
 
 def test_every_policy_is_listed_with_its_facts(hermes):
@@ -16,6 +17,13 @@ def test_every_policy_is_listed_with_its_facts(hermes):
         assert entry["reads"] == list(policy.facts.reads)
         assert entry["at_question"] == policy.facts.at_question
         assert entry["defaults"].keys() == asdict(policy).keys()
+
+
+def test_every_filter_is_listed(hermes):
+    listed = hermes("policies", "--json").document["filters"]
+    assert [entry["name"] for entry in listed] == list(FILTERS)
+    assert all(entry["summary"] and entry["paper"] for entry in listed)
+    assert all(f"filter {name}" in hermes("policies").out for name in FILTERS)
 
 
 def test_for_people(hermes):

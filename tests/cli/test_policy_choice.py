@@ -5,6 +5,7 @@ import typer
 
 from hermes_stream import FullPolicy, HermesPolicy, WindowPolicy
 from hermes_stream.cli.policy_choice import read_policy
+from hermes_stream.policies import POLICIES
 
 
 def test_a_name_alone_is_the_policy_with_its_defaults():
@@ -13,6 +14,13 @@ def test_a_name_alone_is_the_policy_with_its_defaults():
     assert read_policy("full").make() == FullPolicy()
     assert read_policy("hermes").takes_budget
     assert not read_policy("full").takes_budget
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_name_is_read(name):
+    choice = read_policy(name)
+    made = choice.make(budget_tokens=999) if choice.takes_budget else choice.make()
+    assert made.budget_tokens == (999 if choice.takes_budget else None)
 
 
 def test_fields_are_read_as_what_they_are():

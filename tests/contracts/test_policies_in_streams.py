@@ -114,5 +114,9 @@ def test_nothing_but_the_question_is_computed_where_the_facts_say_so(model, name
         session.ask(QUESTION, max_new_tokens=5).close()
     finally:
         hook.remove()
-    only_the_question = lengths == [1 + len(model.chat.question_ids(QUESTION))]
-    assert only_the_question == (session.policy.facts.at_question == "nothing")
+    policy = session.policy
+    question = 1 + len(model.chat.question_ids(QUESTION))
+    assert lengths[-1] == question
+    assert (len(lengths) > 1) == policy.rebuilds_at_question
+    adds = policy.rebuilds_at_question or policy.retrieval() is not None
+    assert adds == (policy.facts.at_question != "nothing")

@@ -14,6 +14,7 @@ from hermes_stream.cli.options import (
     ChunkOption,
     DeviceOption,
     DtypeOption,
+    FilterOption,
     FpsOption,
     JsonOption,
     MaxNewTokensOption,
@@ -41,6 +42,7 @@ def chat(  # noqa: PLR0913 - one parameter per option
     model: ModelOption = "tiny",
     policy: PolicyOption = "hermes",
     budget_tokens: BudgetOption = None,
+    filter: FilterOption = None,
     fps: FpsOption = None,
     chunk_frames: ChunkOption = 16,
     max_new_tokens: MaxNewTokensOption = None,
@@ -64,6 +66,7 @@ def chat(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        filter=filter,
     )
     session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
     sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}

@@ -15,6 +15,7 @@ def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
     return {
         "model": session.model.card.name,
         "policy": wish.policy,
+        "filter": wish.filter,
         "budget_tokens": session.policy.budget_tokens,
         "chunk_frames": session.chunk_frames,
         "device": str(layout.device),
@@ -28,7 +29,9 @@ def memory_of(session: Session) -> dict[str, object]:
     return {
         "num_frames": stats.num_frames,
         "num_visual_tokens_seen": stats.num_visual_tokens_seen,
+        "num_visual_tokens_dropped": stats.num_visual_tokens_dropped,
         "num_visual_tokens_kept": stats.num_visual_tokens_kept,
+        "num_archived_tokens": stats.num_archived_tokens,
         "num_kept_by_frame": _kept_by_frame(session),
         "num_compressions": stats.num_compressions,
         "cache_bytes": stats.cache_bytes,

@@ -33,17 +33,22 @@ class SessionWish:
     chunk_frames: int
     device: str
     dtype: str
+    filter: str | None = None
 
     def check(self) -> None:
         """Refuse what no model could make good, before one is loaded.
 
         Raises:
-            BadParameter: there is no such policy, or it takes no budget.
+            BadParameter: there is no such policy or filter, or the policy takes no budget.
         """
         _share_processors()
         with doing("starting"):
-            import hermes_stream.policies  # noqa: F401 - takes a moment
+            from hermes_stream.filters import FILTERS
 
+        if self.filter is not None and self.filter not in FILTERS:
+            raise typer.BadParameter(
+                f"{self.filter!r} is none of {', '.join(FILTERS)}", param_hint="--filter"
+            )
         if self.budget_tokens is not None and not read_policy(self.policy).takes_budget:
             raise typer.BadParameter(
                 f"policy {self.policy!r} keeps everything, so a budget of {self.budget_tokens} tokens means "
@@ -69,10 +74,15 @@ class SessionWish:
 
     def open_session(self, model: VideoModel) -> Session:
         """Start a stream on the model."""
+        from hermes_stream.filters import FILTERS
         from hermes_stream.stream import Session
 
-        policy = self.make_policy(model.card.default_budget_tokens)
-        session = Session(model, policy, chunk_frames=self.chunk_frames)
+        session = Session(
+            model,
+            self.make_policy(model.card.default_budget_tokens),
+            chunk_frames=self.chunk_frames,
+            filter=None if self.filter is None else FILTERS[self.filter](),
+        )
         if self.budget_tokens != session.policy.budget_tokens and self.budget_tokens is not None:
             complain(
                 f"a budget of {self.budget_tokens} tokens does not fit the {model.layout.max_positions} "

@@ -30,8 +30,17 @@ PolicyOption = Annotated[
         "--policy",
         metavar="NAME",
         help="What the memory keeps: hermes, full, window, streaming_vlm, recent_n, uniform, random, "
-        "stratified, infinipot_v, streammem, livevlm; fields as in hermes:summarize=false. "
-        "'hermes policies' tells more.",
+        "stratified, infinipot_v, streammem, livevlm, rekv, rekv_bounded, resv, resv_bounded; "
+        "fields as in hermes:summarize=false. 'hermes policies' tells more.",
+    ),
+]
+FilterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        metavar="NAME",
+        help="What is dropped before it enters the memory: dedup, dtd, fluxmem; default: nothing.",
+        show_default=False,
     ),
 ]
 BudgetOption = Annotated[

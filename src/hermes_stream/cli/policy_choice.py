@@ -45,7 +45,7 @@ def read_policy(words: str, *, option: str = "--policy") -> PolicyChoice:
     if name not in POLICIES:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(POLICIES)}", param_hint=option)
     made: Any = POLICIES[name]
-    known = [field.name for field in fields(made) if field.name != "budget_tokens"]
+    known = [field.name for field in fields(made()) if field.name != "budget_tokens"]
     chosen = dict(_read_field(one, known, words, option) for one in _split(rest))
 
     def make(**budget: int) -> MemoryPolicy:

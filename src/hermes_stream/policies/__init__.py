@@ -11,6 +11,8 @@ from hermes_stream.policies.infinipot_v import InfinipotVPolicy
 from hermes_stream.policies.livevlm import LiveVlmPolicy
 from hermes_stream.policies.random import RandomPolicy
 from hermes_stream.policies.recent_n import RecentNPolicy
+from hermes_stream.policies.rekv import RekvPolicy
+from hermes_stream.policies.resv import ResvPolicy
 from hermes_stream.policies.stratified import StratifiedPolicy
 from hermes_stream.policies.streaming_vlm import StreamingVlmPolicy
 from hermes_stream.policies.streammem import StreamMemPolicy
@@ -29,6 +31,8 @@ __all__ = [
     "PolicyFacts",
     "RandomPolicy",
     "RecentNPolicy",
+    "RekvPolicy",
+    "ResvPolicy",
     "StratifiedPolicy",
     "StreamMemPolicy",
     "StreamingVlmPolicy",
@@ -48,4 +52,8 @@ POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
     "infinipot_v": InfinipotVPolicy,
     "streammem": StreamMemPolicy,
     "livevlm": LiveVlmPolicy,
+    "rekv": RekvPolicy,
+    "rekv_bounded": RekvPolicy.bounded,
+    "resv": ResvPolicy,
+    "resv_bounded": ResvPolicy.bounded,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from hermes_stream.memory.selection import indices_of, select
 from hermes_stream.memory.state import MemoryState, RetentionPlan
+
+if TYPE_CHECKING:
+    from hermes_stream.policies.retrieval import Retrieval
 
 TURN_END = "{turn_end}"
 """Stands in a guidance prompt for what a model's own template puts between a question and its answer."""
@@ -116,6 +119,10 @@ class MemoryPolicy(ABC):
         last_conversation: str | None,  # noqa: ARG002
     ) -> Guidance | None:
         """Name the prompts whose attention ``plan`` needs; None reads nothing."""
+        return None
+
+    def retrieval(self) -> Retrieval | None:
+        """Say how evicted tokens are archived and found again for a question; None forgets them for good."""
         return None
 
 

@@ -14,11 +14,11 @@ from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least, 
 class RecentNPolicy(MemoryPolicy):
     """Hold the last N pictures, N whole frames of the budget; encode and prefill them for a question.
 
-    The model sees exactly what it would see of a video that consists of these N frames, every token that it
-    makes of each (native resolution): no trace of older frames is in their keys and values, as there is in
-    those of a window. That is computed when a question comes, and its time is part of the time to first
-    token; a second question before the next frame finds it done. Between questions only pictures are held,
-    on the host.
+    The model sees exactly what it would see of a video that consists of these N frames, every token that
+    it makes of each included (native resolution): no trace of older frames is in their keys and values, as
+    there is in those of a window. That is computed when a question comes, and its time is part of the time
+    to first token; a second question before the next frame finds it done. Between questions only pictures
+    are held.
 
     Attributes:
         budget_tokens: visual tokens that the N frames may take, at least those of one frame.

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hermes_stream.attention import Observation, Probe, Segment, forward
 from hermes_stream.cache import StreamCache, VisualOrigin
 from hermes_stream.errors import CapacityError
-from hermes_stream.memory.state import RetentionPlan
+from hermes_stream.filters.base import Past, TokenFilter
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
+from hermes_stream.stream.desk import Desk
+from hermes_stream.stream.fitting import keep_everything, within
+from hermes_stream.stream.retriever import Retriever
 from hermes_stream.video.frame import Frame
-
-log = logging.getLogger(__name__)
 
 _CONVERSATION_TOKENS = 256
 
@@ -33,6 +34,7 @@ class StreamMemory:
         chunk_frames: most frames that are folded in at once.
         text_tokens: room for a question and its answer; None takes an eighth of the model's positions, at
             most 2,048.
+        token_filter: what drops visual tokens before they are prefilled; None drops none.
 
     Attributes:
         cache: keys, values and positions.
@@ -40,6 +42,7 @@ class StreamMemory:
         chunk_frames: the same, lowered where a chunk would take more than half of the model's positions.
         text_tokens: room for a question and its answer.
         num_frames: frames folded in so far.
+        num_dropped: visual tokens that the filter dropped so far.
         last_conversation: last question and answer, which steer later guidance.
 
     Raises:
@@ -48,7 +51,13 @@ class StreamMemory:
     """
 
     def __init__(
-        self, model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_tokens: int | None
+        self,
+        model: VideoModel,
+        policy: MemoryPolicy,
+        *,
+        chunk_frames: int,
+        text_tokens: int | None,
+        token_filter: TokenFilter | None = None,
     ) -> None:
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
@@ -56,7 +65,9 @@ class StreamMemory:
             raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
         self.model, self.policy = model, policy
         self.text_tokens = text_tokens or min(2048, model.layout.max_positions // 8)
-        self.num_frames = 0
+        self.num_frames = self.num_dropped = self._num_entered = 0
+        self._filter = token_filter
+        self._past: Past | None = None
         self.last_conversation: str | None = None
         self._text_positions = max(self.text_tokens, self._longest_guidance())
         self._fit(policy, chunk_frames)
@@ -64,6 +75,7 @@ class StreamMemory:
         self.cache = self._prefilled_cache()
         self._pictures = self._room_for_pictures()
         self._beginning = self.cache.mark()
+        self._retriever = self._made_retriever()
 
     def _longest_guidance(self) -> int:
         """Return the positions that the longest guidance prompt may take, two conversations included."""
@@ -97,7 +109,7 @@ class StreamMemory:
                 f"no room for two frames of {per_frame} tokens; lower text_tokens"
             )
         self.chunk_frames = min(chunk_frames, room // 2 // per_frame)
-        self.policy = _within(policy, layout.num_layers, room - self.chunk_frames * per_frame)
+        self.policy = within(policy, layout.num_layers, room - self.chunk_frames * per_frame)
 
     def _prefilled_cache(self) -> StreamCache:
         prefix_ids, layout = self.model.chat.prefix_ids, self.model.layout
@@ -115,21 +127,40 @@ class StreamMemory:
         return cache
 
     def _run(
-        self, cache: StreamCache, embeddings: Float[Tensor, "tokens hidden"]
+        self,
+        cache: StreamCache | Desk,
+        embeddings: Float[Tensor, "tokens hidden"],
+        recall: Callable[[int, Tensor], None] | None = None,
     ) -> Float[Tensor, " hidden"]:
         positions = self.model.text_positions(len(embeddings), cache.next_position)
         cache.append(positions)
-        segment = Segment(cache=cache, embeddings=embeddings, positions=positions)
+        segment = Segment(cache=cache, embeddings=embeddings, positions=positions, recall=recall)
         return forward(self.model.decoder, [segment])[0][-1]
 
     @torch.inference_mode()
     def extend(self, embeddings: Float[Tensor, "tokens hidden"]) -> Float[Tensor, " vocabulary"]:
-        """Append question or answer tokens and return the logits of the next one; rewind them afterwards.
+        """Append question or answer tokens and return the logits of the next one; within ``asking``.
 
         Raises:
             CapacityError: the room for text is used up.
         """
-        return self.model.logits(self._run(self.cache, embeddings))
+        if self._retriever is None:
+            return self.model.logits(self._run(self.cache, embeddings))
+        desk = self._retriever.desk
+        recall = self._retriever.recall if desk.next_position == desk.num_before else None
+        return self.model.logits(self._run(desk, embeddings, recall))
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Leave no trace of a question and its answer, however this ends."""
+        mark = self.cache.mark()
+        try:
+            yield
+        finally:
+            if self._retriever is None:
+                self.cache.rewind(mark)
+            else:
+                self._retriever.desk.clear()
 
     @torch.inference_mode()
     def fold(self, frames: Sequence[Frame]) -> None:
@@ -142,7 +173,7 @@ class StreamMemory:
             CapacityError: the positions are used up and the policy has no bound.
         """
         if self._pictures is None:
-            self._enter(frames, self.num_frames)
+            self._num_entered += self._enter(frames, self._num_entered)
         else:
             self._pictures.extend(frames)
             self.cache.rewind(self._beginning)
@@ -158,9 +189,10 @@ class StreamMemory:
             return
         pictures = list(self._pictures)
         first = self.num_frames - len(pictures)
+        self._past = None
         try:
             for start in range(0, len(pictures), self.chunk_frames):
-                self._enter(pictures[start : start + self.chunk_frames], first + start)
+                first += self._enter(pictures[start : start + self.chunk_frames], first)
         except BaseException:
             self.cache.rewind(self._beginning)
             raise
@@ -175,7 +207,30 @@ class StreamMemory:
     @property
     def host_bytes(self) -> int:
         """Bytes of host memory held for questions to come."""
-        return sum(frame.image.nbytes for frame in self._pictures or ())
+        archived = self._retriever.host_bytes if self._retriever else 0
+        return archived + sum(frame.image.nbytes for frame in self._pictures or ())
+
+    @property
+    def num_archived_tokens(self) -> int:
+        """Visual tokens of each layer in the archive."""
+        return self._retriever.num_archived_tokens if self._retriever else 0
+
+    @property
+    def retrieval_seconds(self) -> float:
+        """What the last question took to choose and copy what it retrieves."""
+        return self._retriever.seconds if self._retriever else 0.0
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of the stream's buffers beside the model: the cache, and the desk of retrieved tokens."""
+        return self.cache.num_bytes + (self._retriever.desk.num_bytes if self._retriever else 0)
+
+    def _made_retriever(self) -> Retriever | None:
+        retrieval = self.policy.retrieval()
+        if retrieval is None:
+            return None
+        most = self.model.layout.max_positions - self._text_positions
+        return Retriever(self.cache, retrieval, most_positions=most, text_tokens=self.text_tokens)
 
     def _room_for_pictures(self) -> deque[Frame] | None:
         """Return what holds the newest pictures, where the policy wants that.
@@ -192,16 +247,29 @@ class StreamMemory:
             )
         return deque(maxlen=budget // per_frame)
 
-    def _enter(self, frames: Sequence[Frame], first_number: int) -> None:
-        """Encode and prefill frames, compress where the budget is exceeded; rewind if that fails."""
+    def _enter(self, frames: Sequence[Frame], first_number: int) -> int:
+        """Encode, filter and prefill frames, compress where the budget is exceeded; rewind if that fails.
+
+        Returns:
+            How many frames entered: those of which a filter left something; they are numbered one by one.
+        """
         tokens = self.model.encode([frame.image for frame in frames])
+        kept, past = None, self._past
+        if self._filter is not None:
+            sifted = self._filter.sift(tokens, past)
+            tokens, kept, past = sifted.tokens, sifted.kept.cpu(), sifted.past
         self._make_room(tokens.shape[0] * tokens.shape[1])
         mark = self.cache.mark()
         try:
-            self._compress(self._prefill(tokens, frames, first_number))
+            self._compress(self._prefill(tokens, frames, first_number, kept))
         except BaseException:
             self.cache.rewind(mark)
             raise
+        self._past = past
+        if kept is None:
+            return len(frames)
+        self.num_dropped += int((~kept).sum())
+        return int(kept.any(dim=1).sum())
 
     def _make_room(self, num_tokens: int) -> None:
         """Close the gaps between positions before anything goes in that would not fit the model's limit.
@@ -214,7 +282,7 @@ class StreamMemory:
         needed = num_tokens + self._text_positions
         if self.cache.next_position + needed <= limit:
             return
-        self.cache.apply(_keep_everything(self.cache))
+        self.cache.apply(keep_everything(self.cache))
         if self.cache.next_position + needed > limit:
             raise CapacityError(
                 f"the stream holds {max(self.cache.num_tokens)} tokens; {num_tokens} more and "
@@ -223,23 +291,26 @@ class StreamMemory:
             )
 
     def _prefill(
-        self, tokens: Float[Tensor, "frames per_frame hidden"], frames: Sequence[Frame], first_number: int
+        self,
+        tokens: Float[Tensor, "frames per_frame hidden"],
+        frames: Sequence[Frame],
+        first_number: int,
+        kept: Bool[Tensor, "frames per_frame"] | None,
     ) -> Observation | None:
         """Let a chunk enter the cache; observe its newest tokens where the policy will want that."""
-        per_frame = tokens.shape[1]
-        numbers = torch.arange(first_number, first_number + len(frames))
-        pts = torch.tensor([frame.pts_seconds for frame in frames], dtype=torch.float64)
-        origin = VisualOrigin(
-            frame_numbers=numbers.repeat_interleave(per_frame),
-            pts_seconds=pts.repeat_interleave(per_frame),
-            patch_numbers=torch.arange(per_frame).repeat(len(frames)),
-        )
-        positions = self.model.visual_positions(len(frames), self.cache.next_position)
+        kept = torch.ones(tokens.shape[:2], dtype=torch.bool) if kept is None else kept
+        frame, patch = kept.nonzero(as_tuple=True)
+        if not len(frame):
+            return None
+        numbers = first_number - 1 + kept.any(dim=1).cumsum(dim=0)
+        pts = torch.tensor([picture.pts_seconds for picture in frames], dtype=torch.float64)
+        origin = VisualOrigin(frame_numbers=numbers[frame], pts_seconds=pts[frame], patch_numbers=patch)
+        positions = self.model.visual_positions(len(frames), self.cache.next_position)[:, kept.flatten()]
         self.cache.append(positions, origin)
         observation = self._observation()
         segment = Segment(
             cache=self.cache,
-            embeddings=tokens.flatten(0, 1),
+            embeddings=tokens[frame, patch],
             positions=positions,
             observation=observation,
         )
@@ -272,7 +343,11 @@ class StreamMemory:
             mass = mass[:, first : first + max(self.cache.num_visual_tokens)]
         reads = self.policy.facts.reads
         state = self.cache.state(mass, shows_keys="keys" in reads, shows_values="values" in reads)
-        self.cache.apply(self.policy.plan(state))
+        plan = self.policy.plan(state)
+        leaving = self._retriever.receive(plan) if self._retriever else None
+        self.cache.apply(plan)
+        if self._retriever and leaving:
+            self._retriever.commit(leaving)
 
     def _read_guidance(self) -> Float[Tensor, "layers slots"] | None:
         """Return the attention that each layer's guidance prompt pays to what it holds.
@@ -309,25 +384,3 @@ class StreamMemory:
         chat = self.model.chat
         ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._conversation_tokens]
         self.last_conversation = chat.decode(ids)
-
-
-def _within(policy: MemoryPolicy, num_layers: int, most_tokens: int) -> MemoryPolicy:
-    """Lower a policy's budget until no layer keeps more than the model's positions hold."""
-    budgets = policy.layer_budgets(num_layers)
-    if budgets is None or policy.budget_tokens is None or max(budgets) <= most_tokens:
-        return policy
-    fitting = max(1, policy.budget_tokens * most_tokens // max(budgets) - 1)
-    log.warning(
-        "a budget of %d tokens does not fit the model's positions; %d are kept", policy.budget_tokens, fitting
-    )
-    return replace(policy, budget_tokens=fitting)  # type: ignore[type-var]
-
-
-def _keep_everything(cache: StreamCache) -> RetentionPlan:
-    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
-    slots = torch.arange(int(counts.max()), device=counts.device)
-    return RetentionPlan(
-        keep=torch.where(slots < counts[:, None], slots, -1),
-        summarize=torch.zeros_like(counts, dtype=torch.bool),
-        reindex=True,
-    )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError, VideoError
+from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
@@ -39,6 +40,7 @@ class Session:
             half of the model's positions (see the attribute).
         text_tokens: room for a question and its answer together, in tokens; None takes an eighth of the
             model's positions, at most 2,048.
+        filter: what drops visual tokens before they are prefilled, with any policy; None drops none.
 
     Attributes:
         policy: what the memory keeps in fact.
@@ -57,10 +59,13 @@ class Session:
         fps: float | None = None,
         chunk_frames: int = 16,
         text_tokens: int | None = None,
+        filter: TokenFilter | None = None,
     ) -> None:
         self.model = model
         policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
-        self._memory = StreamMemory(model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
+        self._memory = StreamMemory(
+            model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens, token_filter=filter
+        )
         self.policy = self._memory.policy
         self.chunk_frames = self._memory.chunk_frames
         self._intake = Intake(fps)
@@ -182,11 +187,8 @@ class Session:
         asked = self._question_ids(question, options)
         self._check_room(len(asked), 1)
         self._prepare()
-        mark = self.cache.mark()
-        try:
+        with self._memory.asking():
             return self._prefill_question(asked).cpu()
-        finally:
-            self.cache.rewind(mark)
 
     @property
     def stats(self) -> SessionStats:
@@ -197,18 +199,20 @@ class Session:
             tier.name.lower(): max((n for n, own in zip(kept, tiers, strict=True) if own == tier), default=0)
             for tier in Tier
         }
-        answer = self._answer
+        answer, recall = self._answer, self._recall_seconds
         return SessionStats(
             num_frames=self._memory.num_frames + len(self._pending),
             num_pending_frames=len(self._pending),
             num_visual_tokens_seen=self._memory.num_frames * self.model.card.tokens_per_frame,
+            num_visual_tokens_dropped=self._memory.num_dropped,
             num_visual_tokens_kept=max(kept),
+            num_archived_tokens=self._memory.num_archived_tokens,
             num_kept_by_tier=by_tier,
             num_compressions=self.cache.num_compressions,
             num_questions=self._num_questions,
-            cache_bytes=self.cache.num_bytes,
+            cache_bytes=self._memory.device_bytes,
             host_bytes=self._memory.host_bytes,
-            recall_seconds=self._recall_seconds,
+            recall_seconds=None if recall is None else recall + self._memory.retrieval_seconds,
             ttft_seconds=answer.ttft_seconds if answer else None,
             ttft_with_pending_seconds=answer.ttft_with_pending_seconds if answer else None,
             tokens_per_second=answer.tokens_per_second if answer else None,
@@ -269,10 +273,10 @@ class Session:
 
     def _open_answer_pieces(self, answer: Answer, asked: list[int], sampling: Sampling) -> Generator[str]:
         """Yield an answer's text while its tokens are made; rewind however this ends."""
-        chat, mark = self.model.chat, self.cache.mark()
+        chat = self.model.chat
         generator = torch.Generator(self.model.layout.device).manual_seed(sampling.seed)
         text = TextStream(chat, sampling.stop)
-        try:
+        with self._memory.asking():
             logits = self._prefill_question(asked)
             begun = None
             while True:
@@ -290,19 +294,14 @@ class Session:
             if len(answer.token_ids) > 1:
                 answer.tokens_per_second = (len(answer.token_ids) - 1) / (time.perf_counter() - begun)
             yield text.finish()
-        finally:
-            self.cache.rewind(mark)
         self._remember(answer.question, text.text)
 
     def _choose_option(self, answer: Answer, asked: list[int], ballot: Ballot) -> Generator[str]:
         """Yield the chosen option; the model's own next tokens decide, among those that lead to one."""
-        mark = self.cache.mark()
-        try:
+        with self._memory.asking():
             token = ballot.choose(self._prefill_question(asked))
             while not ballot.is_decided:
                 token = ballot.choose(self._memory.extend(self.model.embed([token])))
-        finally:
-            self.cache.rewind(mark)
         answer.option_index = ballot.open_indices[0]
         answer.finish_reason = "stop"
         chosen = answer.options[answer.option_index]

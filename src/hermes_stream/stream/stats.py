@@ -12,14 +12,17 @@ class SessionStats:
     Attributes:
         num_frames: frames taken into the stream, waiting ones included.
         num_pending_frames: frames that wait for their chunk.
-        num_visual_tokens_seen: visual tokens prefilled so far.
+        num_visual_tokens_seen: visual tokens that the frames made so far.
+        num_visual_tokens_dropped: those of them that a filter dropped before they were prefilled.
         num_visual_tokens_kept: visual tokens in the fullest layer, summaries included.
         num_kept_by_tier: the same by tier: "sensory", "working", "long_term"; an empty tier has 0.
+        num_archived_tokens: visual tokens of each layer on the host, from which questions retrieve; 0 for
+            most policies.
         num_compressions: how often tokens were evicted.
         num_questions: questions answered to their end.
         cache_bytes: bytes of the stream's buffers.
         host_bytes: bytes of host memory held for questions to come; 0 for most policies.
-        recall_seconds: what the last question took beside itself, part of its ttft_seconds; next to nothing
+        recall_seconds: what the last question took before itself, part of its ttft_seconds; next to nothing
             for policies that compute nothing at question time, None before the first question.
         ttft_seconds: time to first token of the last question; None before the first.
         ttft_with_pending_seconds: the same, with the frames that waited.
@@ -29,8 +32,10 @@ class SessionStats:
     num_frames: int
     num_pending_frames: int
     num_visual_tokens_seen: int
+    num_visual_tokens_dropped: int
     num_visual_tokens_kept: int
     num_kept_by_tier: dict[str, int]
+    num_archived_tokens: int
     num_compressions: int
     num_questions: int
     cache_bytes: int

@@ -1,0 +1,26 @@
+"""Filters that drop visual tokens before they are prefilled, one file each; they combine with any policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hermes_stream.filters.base import FilterFacts, Sifted, TokenFilter
+from hermes_stream.filters.dedup import FrameDedup
+from hermes_stream.filters.dtd import DifferentialTokenDrop
+from hermes_stream.filters.fluxmem import FluxMem
+
+__all__ = [
+    "FILTERS",
+    "DifferentialTokenDrop",
+    "FilterFacts",
+    "FluxMem",
+    "FrameDedup",
+    "Sifted",
+    "TokenFilter",
+]
+
+FILTERS: dict[str, Callable[..., TokenFilter]] = {
+    "dedup": FrameDedup,
+    "dtd": DifferentialTokenDrop,
+    "fluxmem": FluxMem,
+}

@@ -1,0 +1,60 @@
+"""Drop frames like the one before (the frame filter of StreamMem)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.filters.base import FilterFacts, Past, Sifted, TokenFilter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameDedup(TokenFilter):
+    """Drop a frame whose mean token is like that of the last kept one; average it into that one.
+
+    Chosen where the source leaves it open: the average weighs all frames alike, and the next frame is
+    compared with it; a frame that entered the memory with an earlier chunk is not changed any more.
+
+    Attributes:
+        most_cosine: a frame above it is dropped, in [-1, 1]; 0.95 in the paper.
+
+    Raises:
+        ValueError: a field is out of its range.
+    """
+
+    facts: ClassVar[FilterFacts] = FilterFacts(
+        summary="frames like the last kept one", paper="StreamMem, arXiv 2508.15717"
+    )
+
+    most_cosine: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.most_cosine <= 1:
+            raise ValueError(f"most_cosine must be in [-1, 1]; got {self.most_cosine}")
+
+    def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
+        """Compare frame by frame with the running average of the last kept one."""
+        tokens = tokens.clone()
+        kept = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        average, count = past if past is not None else (None, tokens.new_ones(()))
+        home = -1  # the kept frame of this chunk that the average stands for
+        for frame in range(len(tokens)):
+            mean = tokens[frame].float().mean(dim=0)
+            if (
+                average is not None
+                and F.cosine_similarity(average.mean(dim=0), mean, dim=0) > self.most_cosine
+            ):
+                average = (average * count + tokens[frame].float()) / (count + 1)
+                count = count + 1
+                if home >= 0:
+                    tokens[home] = average.to(tokens.dtype)
+                continue
+            average, count, home = tokens[frame].float(), tokens.new_ones(()), frame
+            kept[frame] = True
+        assert average is not None
+        return Sifted(tokens=tokens, kept=kept, past=(average, count))

@@ -1,0 +1,221 @@
+"""Filters against plain loops, and at work in a stream with every policy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import is_dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.checkpoints import TOKENS_PER_FRAME, random_frames
+
+from hermes_stream import POLICIES, Frame, FullPolicy, HermesPolicy, Session
+from hermes_stream.filters import FILTERS, DifferentialTokenDrop, FluxMem, FrameDedup
+from hermes_stream.filters.fluxmem import otsu
+
+QUESTION = "what is on screen now?"
+names = pytest.mark.parametrize("name", FILTERS)
+examples = settings(max_examples=40, deadline=None)
+
+
+def video(frames: int, seed: int, change: float = 0.4, per_frame: int = 9, width: int = 4) -> torch.Tensor:
+    """Tokens that change a little, now and then."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = [torch.randn(per_frame, width, generator=generator)]
+    for _ in range(frames - 1):
+        moved = torch.rand(per_frame, 1, generator=generator) < change
+        tokens.append(torch.where(moved, torch.randn(per_frame, width, generator=generator), tokens[-1]))
+    return torch.stack(tokens)
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True)) / (math.hypot(*one) * math.hypot(*other))
+
+
+@examples
+@given(st.integers(1, 9), st.integers(0, 99), st.sampled_from([0.0, 0.5, 0.9]), st.integers(1, 9))
+def test_dtd_compares_with_what_was_kept_last(num_frames, seed, most_cosine, cut):
+    tokens = video(num_frames, seed)
+    policy = DifferentialTokenDrop(most_cosine=most_cosine)
+    first = policy.sift(tokens[:cut], None)
+    kept = first.kept.tolist()
+    if cut < num_frames:
+        kept += policy.sift(tokens[cut:], first.past).kept.tolist()
+    rows, last = tokens.tolist(), tokens[0].tolist()
+    for frame in range(num_frames):
+        for place in range(9):
+            new = frame == 0 or cosine(rows[frame][place], last[place]) <= most_cosine
+            assert kept[frame][place] == new
+            last[place] = rows[frame][place] if new else last[place]
+
+
+@examples
+@given(st.integers(1, 9), st.integers(0, 99), st.sampled_from([0.0, 0.7, 0.95]))
+def test_dedup_keeps_a_running_average(num_frames, seed, most_cosine):
+    tokens = video(num_frames, seed, change=0.1)
+    sifted = FrameDedup(most_cosine=most_cosine).sift(tokens, None)
+    groups: list[list[int]] = []
+    for frame in range(num_frames):
+        mean = tokens[frame].mean(dim=0).tolist()
+        if groups and cosine(tokens[groups[-1]].mean(dim=(0, 1)).tolist(), mean) > most_cosine:
+            groups[-1].append(frame)
+        else:
+            groups.append([frame])
+    assert sifted.kept.all(dim=1).nonzero()[:, 0].tolist() == [group[0] for group in groups]
+    assert torch.equal(sifted.kept.any(dim=1), sifted.kept.all(dim=1))
+    for group in groups:
+        torch.testing.assert_close(sifted.tokens[group[0]], tokens[group].mean(dim=0), rtol=1e-4, atol=1e-5)
+    again = FrameDedup(most_cosine=most_cosine).sift(tokens[-1:], sifted.past)
+    assert torch.equal(again.tokens, tokens[-1:])
+
+
+def slow_otsu(values: list[float]) -> float:
+    bins = [0] * 128
+    for value in values:
+        bins[min(int(value / 2 * 128), 127)] += 1
+    if sum(count > 0 for count in bins) < 2:
+        return sorted(values)[(len(values) - 1) // 2]
+    best, threshold = -1.0, 0.0
+    for cut in range(127):
+        low = [(i + 0.5) / 64 for i in range(cut + 1) for _ in range(bins[i])]
+        high = [(i + 0.5) / 64 for i in range(cut + 1, 128) for _ in range(bins[i])]
+        if low and high:
+            between = len(low) * len(high) * (sum(low) / len(low) - sum(high) / len(high)) ** 2
+            if between > best * (1 + 1e-6):
+                best, threshold = between, (cut + 1) / 64
+    return threshold
+
+
+@examples
+@given(st.lists(st.floats(0.003, 1.99), min_size=1, max_size=12))
+def test_otsu_parts_values_best(values):
+    values = [math.floor(value * 64) / 64 + 0.004 for value in values]
+    assert float(otsu(torch.tensor(values))) == pytest.approx(slow_otsu(values), abs=1e-6)
+
+
+def neighbours(place: int) -> list[int]:
+    row, column = divmod(place, 3)
+    return [
+        3 * r + c
+        for r in range(row - 1, row + 2)
+        for c in range(column - 1, column + 2)
+        if 0 <= r < 3 and 0 <= c < 3
+    ]
+
+
+@examples
+@given(st.integers(2, 5), st.integers(0, 99), st.booleans())
+def test_fluxmem_selects_between_frames(num_frames, seed, with_past):
+    tokens = video(num_frames, seed)
+    policy = FluxMem(merges=False)
+    past = (video(1, seed + 100)[0],) if with_past else None
+    sifted = policy.sift(tokens, past)
+    rows = tokens.tolist()
+    before = past[0].tolist() if past else None
+    assert torch.equal(sifted.tokens, tokens)
+    assert sifted.kept[-1].all()
+
+    def distances(frame, other):
+        return [1 - max(cosine(frame[i], other[j]) for j in neighbours(i)) for i in range(9)]
+
+    for t in range(num_frames - 1):
+        forward = distances(rows[t], rows[t + 1])
+        previous = rows[t - 1] if t else before
+        backward = distances(rows[t], previous) if previous else None
+        for i in range(9):
+            near = abs(1 - forward[i] - 0.8) < 1e-4
+            differs = forward[i] >= float(otsu(torch.tensor(forward)))
+            if backward:
+                differs = differs or backward[i] >= float(otsu(torch.tensor(backward)))
+            assert near or bool(sifted.kept[t, i]) == (differs and 1 - forward[i] <= 0.8)
+
+
+def test_fluxmem_merges_like_neighbours():
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(2, 8, generator=generator)
+    frame = torch.stack([left, left * 1.5, right] * 3)  # two columns alike, one of its own
+    other = torch.randn(9, 8, generator=generator)
+    alone = FluxMem(merges=False).sift(torch.stack([frame, other]), None)
+    merged = FluxMem().sift(torch.stack([frame, other]), None)
+    columns = {0: 0, 1: 0, 2: 1}
+    groups = {columns[i % 3] for i in alone.kept[0].nonzero()[:, 0].tolist()}
+    assert merged.kept[0].sum() == len(groups)
+    for place in merged.kept[0].nonzero()[:, 0].tolist():
+        members = [i for i in alone.kept[0].nonzero()[:, 0].tolist() if columns[i % 3] == columns[place % 3]]
+        torch.testing.assert_close(merged.tokens[0, place], frame[members].mean(dim=0))
+    assert merged.kept[1].all()
+
+
+@names
+def test_it_is_a_frozen_value_with_facts(name):
+    sieve = FILTERS[name]()
+    assert is_dataclass(sieve)
+    assert sieve.__dataclass_params__.frozen
+    assert sieve.facts.summary
+    assert sieve.facts.paper
+    with pytest.raises(ValueError, match=r"most_cosine must be in \[-1, 1\]; got 2"):
+        FILTERS[name](most_cosine=2)
+
+
+def still(count: int) -> list[Frame]:
+    """Each picture twice."""
+    pictures = [frame.image for frame in random_frames((count + 1) // 2)]
+    return [Frame(pts_seconds=float(t), image=pictures[t // 2]) for t in range(count)]
+
+
+@names
+@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "full"])
+def test_filters_combine_with_every_policy(model, name, policy):
+    sieve = FILTERS[name](most_cosine=0.9)
+    bounded = POLICIES[policy](budget_tokens=45)
+    session = Session(model, bounded, chunk_frames=4, text_tokens=64, filter=sieve)
+    session.observe(still(14))
+    session.flush()
+    stats = session.stats
+    assert max(session.cache.num_visual_tokens) <= 45
+    assert stats.num_visual_tokens_seen == 14 * TOKENS_PER_FRAME
+    assert session.next_token_logits(QUESTION).isfinite().all()
+    assert session.stats.num_visual_tokens_dropped > 0
+    state = session.cache.state()
+    assert int(state.frame_numbers.max()) < 14
+
+
+def test_dropping_nothing_changes_nothing_and_dropping_repeats_is_not_seeing_them(model):
+    frames = still(12)
+    plain = Session(model, HermesPolicy.paper(40), chunk_frames=4)
+    kept = Session(model, HermesPolicy.paper(40), chunk_frames=4, filter=FrameDedup(most_cosine=1.0))
+    for session in (plain, kept):
+        session.observe(random_frames(12))
+        session.flush()
+    assert torch.equal(plain.next_token_logits(QUESTION), kept.next_token_logits(QUESTION))
+    once = Session(model, FullPolicy(), chunk_frames=12)
+    sieved = Session(model, FullPolicy(), chunk_frames=12, filter=DifferentialTokenDrop(most_cosine=0.99999))
+    once.observe(frames[::2])
+    sieved.observe(frames)
+    sieved.flush()
+    assert sieved.stats.num_visual_tokens_dropped == 54
+    state = sieved.cache.state()
+    assert state.frame_numbers[0].unique().tolist() == list(range(6))
+    assert state.pts_seconds[0].unique().tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_chunk_that_fails_leaves_the_filter_where_it_was(model, monkeypatch):
+    one, other = (
+        Session(model, FullPolicy(), chunk_frames=4, filter=DifferentialTokenDrop(most_cosine=0.9))
+        for _ in range(2)
+    )
+    one.observe(still(12))
+    other.observe(still(12)[:7])
+
+    def broken(*_, **__):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(model.decoder), "forward", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        other.observe(still(12)[7:8])
+    monkeypatch.undo()
+    other.observe(still(12)[8:])
+    assert one.stats.num_visual_tokens_dropped == other.stats.num_visual_tokens_dropped > 0
+    assert torch.equal(one.next_token_logits(QUESTION), other.next_token_logits(QUESTION))
