@@ -42,6 +42,14 @@ def test_nothing_is_asked_twice_at_one_moment(num_questions):
     assert len(set(asked)) == num_questions
 
 
+def test_questions_may_begin_later():
+    world = generate_world(3, 48)
+    times = [q.asked_seconds for q in world_episode(world, num_questions=40, seed=3, from_second=16)]
+    assert len(times) == 40
+    assert times == sorted(times)
+    assert (min(times), max(times)) == (16, 47)
+
+
 def test_kinds_without_moments_leave_their_share_to_the_others():
     empty = generate_world(0, 30, pace=Pace(stay_seconds=(1, 1), entry_seconds=(29, 29)))
     counts = Counter(one.kind for one in world_episode(empty, num_questions=56, seed=0))

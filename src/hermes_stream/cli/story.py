@@ -50,7 +50,9 @@ class Story:
 def written_story(
     seed: int, *, duration_seconds: float, num_questions: int, save: Path | None = None
 ) -> Iterator[Story]:
-    """Write a story as a video and plan the questions about it.
+    """Write a story as a video and plan the questions about it, from a third of it on.
+
+    Before, there is little that a memory could have forgotten.
 
     Args:
         seed: same seed, same story and questions.
@@ -59,7 +61,8 @@ def written_story(
         save: where to keep the video; None keeps it while the context lasts.
     """
     world = generate_world(seed, duration_seconds)
-    questions = world_episode(world, num_questions=num_questions, seed=seed)
+    from_second = int(duration_seconds) // 3
+    questions = world_episode(world, num_questions=num_questions, seed=seed, from_second=from_second)
     with TemporaryDirectory(prefix="hermes-demo-") as folder:
         path = save or Path(folder) / f"story-{seed}.mp4"
         write_video(path, world.frames(_VIDEO_FPS, size=_VIDEO_PIXELS), fps=_VIDEO_FPS)

@@ -17,7 +17,9 @@ FIRST_SECOND = 2
 _Asked = dict[str, Question]
 
 
-def world_episode(world: World, *, num_questions: int, seed: int) -> tuple[Question, ...]:
+def world_episode(
+    world: World, *, num_questions: int, seed: int, from_second: int = FIRST_SECOND
+) -> tuple[Question, ...]:
     """Plan questions at whole seconds, spread evenly over the stream, every kind as often as the others.
 
     Where a kind has too few moments at which it has an answer, the others share what it leaves. At one moment
@@ -27,6 +29,7 @@ def world_episode(world: World, *, num_questions: int, seed: int) -> tuple[Quest
         world: the story, longer than two seconds.
         num_questions: how many to ask, at least 1.
         seed: same world and seed, same questions.
+        from_second: when the first may be asked.
 
     Returns:
         The questions, earliest first.
@@ -35,7 +38,7 @@ def world_episode(world: World, *, num_questions: int, seed: int) -> tuple[Quest
         ValueError: the story is too short for that many questions.
     """
     rng = np.random.default_rng([world.seed, seed])
-    rooms = _rooms(world.duration_seconds, num_questions)
+    rooms = _rooms(world.duration_seconds, num_questions, from_second)
     possible = {second: _draw(world, second, rng) for second in rooms}
     plan = _Plan(rooms, possible, rng)
     asked = plan.fill(num_questions)
@@ -74,17 +77,17 @@ def as_episode(world: World, questions: Sequence[Question], *, video: str) -> Ep
     )
 
 
-def _rooms(duration_seconds: float, num_questions: int) -> dict[int, int]:
+def _rooms(duration_seconds: float, num_questions: int, from_second: int) -> dict[int, int]:
     """Return how many questions to ask at which seconds, those without any left out."""
-    num_moments = int(np.ceil(duration_seconds)) - FIRST_SECOND
+    num_moments = int(np.ceil(duration_seconds)) - from_second
     if num_questions < 1 or num_moments < 1:
         raise ValueError(
             f"{num_questions} questions about a story of {duration_seconds:g} s cannot be planned; ask at "
-            f"least 1, and make the story longer than {FIRST_SECOND} s"
+            f"least 1, and make the story longer than {from_second} s"
         )
     rooms: dict[int, int] = {}
     for k in range(1, num_questions + 1):
-        second = FIRST_SECOND + max(k * num_moments // num_questions - 1, 0)
+        second = from_second + max(k * num_moments // num_questions - 1, 0)
         rooms[second] = rooms.get(second, 0) + 1
     return rooms
 
