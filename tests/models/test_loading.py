@@ -46,6 +46,15 @@ def test_a_checkpoint_brings_its_own_guidance_prompts(copy):
         load_model(copy)
 
 
+def test_a_checkpoint_says_how_it_chooses_among_options(copy):
+    assert load_model(copy).card.multiple_choice == "letter"
+    edit(copy / "config.json", multiple_choice="text")
+    assert load_model(copy).card.multiple_choice == "text"
+    edit(copy / "config.json", multiple_choice="dice")
+    with pytest.raises(ModelError, match="'dice'; accepted: 'letter', 'text'"):
+        load_model(copy)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
