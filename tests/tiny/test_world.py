@@ -29,7 +29,7 @@ def test_the_same_seed_gives_the_same_world_and_pictures():
     assert all(np.array_equal(one.picture(t), other.picture(t)) for t in range(0, SECONDS, 5))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(40))
 def test_things_enter_one_by_one_and_keep_apart(seed):
     world = generate_world(seed, SECONDS, pace=BUSY)
     entrances = [a.enters_seconds for a in world.appearances]

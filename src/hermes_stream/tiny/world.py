@@ -198,19 +198,21 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
     tint = rng.integers(-8, 9, size=3)
     rows = rng.uniform(-6, 6, size=4).astype(np.float32)
     appearances: list[Appearance] = []
+    present: list[Appearance] = []
     num_cast = int(rng.integers(pace.cast_things[0], pace.cast_things[1] + 1))
     cast = [THINGS[i] for i in rng.permutation(len(THINGS))[:num_cast]]
     now = int(rng.integers(0, 3))
     while now < duration_seconds:
-        present = [a for a in appearances[-MAX_AT_ONCE:] if a.leaves_seconds > now]
+        present = [a for a in present if a.leaves_seconds > now]
         taken = {a.thing for a in (*present, *appearances[-1:])}
         free = [thing for thing in cast if thing not in taken]
         entering = _enter(rng, now, pace, free[int(rng.integers(len(free)))], present)
         if entering is not None:
             appearances.append(entering)
+            present.append(entering)
         pause = int(rng.integers(pace.entry_seconds[0], pace.entry_seconds[1] + 1))
         if rng.random() < pace.quiet_share:
-            gone = max((a.leaves_seconds for a in appearances[-MAX_AT_ONCE:]), default=now)
+            gone = max((a.leaves_seconds for a in present), default=now)
             quiet = int(rng.integers(pace.quiet_seconds[0], pace.quiet_seconds[1] + 1))
             pause = max(pause, int(gone) - now + quiet)
         now += pause
