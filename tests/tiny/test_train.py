@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hermes_stream import FullPolicy, Session, load_model
-from hermes_stream.tiny.checkpoint import TOKENS_PER_FRAME, build_model, build_tokenizer
+from hermes_stream.tiny.checkpoint import TOKENS_PER_FRAME, build_chat, build_model
 from hermes_stream.tiny.lessons import (
     IGNORED,
     NOTES,
@@ -30,7 +30,7 @@ BUSY = Pace(stay_seconds=(2, 4), entry_seconds=(1, 2), quiet_share=0.0)
 def classroom(num_frames=8, **changes) -> Classroom:
     worlds = draw_worlds(6, num_frames, BUSY, seed=0)
     return Classroom(
-        tokenizer=build_tokenizer(),
+        chat=build_chat(),
         worlds=worlds,
         num_streams=2,
         num_frames=num_frames,
@@ -79,7 +79,7 @@ def test_pictures_that_went_through_the_codec_are_nearly_the_same():
 def test_a_lesson_teaches_questions_with_their_answers():
     room = classroom()
     lesson = room.lesson(np.random.default_rng(0))
-    decode = room.tokenizer.decode
+    decode = room.chat.tokenizer.decode
     assert set(lesson.kinds) > {"now_what", "first", "was_there", "counting"}
     for row in range(2):
         for block in range(10):
@@ -120,7 +120,7 @@ def test_a_question_sees_the_frames_before_it_and_itself():
 def test_a_question_among_others_is_answered_as_if_it_were_alone():
     room, model = classroom(num_frames=4), build_model(0)
     model.model.language_model.config.use_cache = False
-    prefix = room.tokenizer("<|im_start|>user ", add_special_tokens=False).input_ids
+    prefix = room.chat.prefix_ids
     decoder = Decoder(model, prefix)
     lesson = room.lesson(np.random.default_rng(1))
     video = torch.randn(2, 4, TOKENS_PER_FRAME, 128)

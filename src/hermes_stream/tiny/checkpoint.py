@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -16,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from hermes_stream.models.chat import Chat, split_chat
 from hermes_stream.tiny.questions import NUMBERS
 from hermes_stream.tiny.world import COLOURS, SHAPES
 
@@ -141,13 +143,16 @@ def build_model(seed: int) -> LlavaOnevisionForConditionalGeneration:
     return model
 
 
-def save_checkpoint(model: LlavaOnevisionForConditionalGeneration, folder: Path) -> None:
-    """Write weights, config, tokenizer and preprocessing as an ordinary checkpoint folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    build_tokenizer().save_pretrained(folder)
-    side = model.config.vision_config.image_size
-    preprocessing = {
+def build_chat() -> Chat:
+    """Split the chat template around the video, as it is split for every checkpoint."""
+    tokenizer = build_tokenizer()
+    stop = frozenset([int(tokenizer.eos_token_id)])
+    return split_chat(tokenizer, placeholder="<video>", stop_token_ids=stop, template=None)
+
+
+def preprocessing_settings(side: int) -> dict[str, Any]:
+    """Return what the preprocessor file says: pictures resized to a square, values from -1 to 1."""
+    return {
         "do_resize": True,
         "size": {"height": side, "width": side},
         "resample": 3,
@@ -158,5 +163,13 @@ def save_checkpoint(model: LlavaOnevisionForConditionalGeneration, folder: Path)
         "image_std": [0.5, 0.5, 0.5],
         "do_convert_rgb": True,
     }
+
+
+def save_checkpoint(model: LlavaOnevisionForConditionalGeneration, folder: Path) -> None:
+    """Write weights, config, tokenizer and preprocessing as an ordinary checkpoint folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    settings = preprocessing_settings(model.config.vision_config.image_size)
     path = folder / "preprocessor_config.json"
-    path.write_text(json.dumps(preprocessing, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ down: throw-away heads learn them, so that a layer in the middle knows what thos
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,10 +20,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast
 
-from hermes_stream.tiny.questions import NUMBERS, QUESTION_KINDS, Question, ask_at
-from hermes_stream.tiny.world import COLOURS, GRID, MOTIONS, SHAPES, Appearance, Pace, World, generate_world
+from hermes_stream.models.chat import Chat
+from hermes_stream.tiny.questions import NUMBERS, QUESTION_KINDS, SECONDS_TO_SEE_MOTION, Question, ask_at
+from hermes_stream.tiny.world import (
+    COLOURS,
+    GRID,
+    MOTIONS,
+    SHAPES,
+    Appearance,
+    Pace,
+    Thing,
+    World,
+    generate_world,
+)
 from hermes_stream.video import FileSource, write_video
 
 IGNORED = -100
@@ -36,8 +47,6 @@ NOTES: dict[str, int] = {
     "just_came": 2,
 }
 """What is noted of the thing whose centre is in a visual token's place, and how many values it may take."""
-
-_SECONDS_TO_SEE_MOTION = 2
 
 
 def draw_story(world: World, num_frames: int, *, through_codec: bool) -> list[NDArray[np.uint8]]:
@@ -54,26 +63,27 @@ def draw_story(world: World, num_frames: int, *, through_codec: bool) -> list[ND
 def take_notes(world: World, num_frames: int) -> Tensor:
     """Note what is where at every second: int8 ``[frames, places, notes]``, ``IGNORED`` where nothing is."""
     notes = torch.full((num_frames, GRID * GRID, len(NOTES)), IGNORED, dtype=torch.int8)
-    for i, appearance in enumerate(world.appearances):
-        before = world.appearances[i - 1].thing if i else None
-        alike = sum(a.thing.shape == appearance.thing.shape for a in world.appearances[: i + 1])
-        for second in range(int(appearance.enters_seconds), int(appearance.leaves_seconds)):
-            if second < num_frames:
-                row = notes[second, appearance.cell_at(second)]
-                row.copy_(torch.tensor(_note(appearance, second, alike)))
-                row[3] = list(COLOURS).index(before.colour) if before else len(COLOURS)
-                row[4] = SHAPES.index(before.shape) if before else len(SHAPES)
+    counts: Counter[str] = Counter()
+    before: Thing | None = None
+    for appearance in world.appearances:
+        counts[appearance.thing.shape] += 1
+        leaves = min(int(appearance.leaves_seconds), num_frames)
+        for second in range(int(appearance.enters_seconds), leaves):
+            note = _note(appearance, second, before, counts[appearance.thing.shape])
+            notes[second, appearance.cell_at(second)] = torch.tensor(note, dtype=torch.int8)
+        before = appearance.thing
     return notes
 
 
-def _note(appearance: Appearance, second: int, count_of_shape: int) -> list[int]:
+def _note(appearance: Appearance, second: int, before: Thing | None, count_of_shape: int) -> list[int]:
+    """Return the values of ``NOTES``, in their order."""
     age = second - int(appearance.enters_seconds)
     return [
         list(COLOURS).index(appearance.thing.colour),
         SHAPES.index(appearance.thing.shape),
-        list(MOTIONS).index(appearance.motion) if age >= _SECONDS_TO_SEE_MOTION else IGNORED,
-        IGNORED,
-        IGNORED,
+        list(MOTIONS).index(appearance.motion) if age >= SECONDS_TO_SEE_MOTION else IGNORED,
+        list(COLOURS).index(before.colour) if before else len(COLOURS),
+        SHAPES.index(before.shape) if before else len(SHAPES),
         count_of_shape if count_of_shape < len(NUMBERS) else IGNORED,
         int(age == 0),
     ]
@@ -106,7 +116,7 @@ class Classroom:
     """Makes lessons of a fixed shape, so that the compiled decoder never recompiles.
 
     Attributes:
-        tokenizer: the checkpoint's own.
+        chat: the checkpoint's own tokenizer and template.
         worlds: the stories of the bank.
         num_frames: length of every story.
         num_streams: stories in a batch.
@@ -116,7 +126,7 @@ class Classroom:
         block_tokens: room for one question with its answer.
     """
 
-    tokenizer: PreTrainedTokenizerFast
+    chat: Chat
     worlds: tuple[World, ...]
     num_frames: int
     num_streams: int = 32
@@ -172,11 +182,11 @@ class Classroom:
         return torch.from_numpy(jumps * (rng.random((shape[0], 1)) < 0.5)).long()
 
     def _block(self, question: Question | None) -> tuple[list[int], list[int]]:
-        pad = self.tokenizer.pad_token_id
+        pad: int = self.chat.tokenizer.pad_token_id
         if question is None:
             return [pad] * self.block_tokens, [IGNORED] * self.block_tokens
-        asked = [pad, *_encode(self.tokenizer, f"{question.text}<|im_end|><|im_start|>assistant\n")]
-        answer = _encode(self.tokenizer, f"{question.answer}<|im_end|>")
+        asked = [pad, *_asked(self.chat, question.text)]
+        answer = _answered(self.chat, question.answer)
         tokens = [*asked, *answer]
         target = [IGNORED] * (len(asked) - 1) + answer + [IGNORED]
         padding = self.block_tokens - len(tokens)
@@ -184,8 +194,13 @@ class Classroom:
 
 
 @lru_cache(maxsize=10_000)
-def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
+def _asked(chat: Chat, question: str) -> list[int]:
+    return chat.question_ids(question)
+
+
+@lru_cache(maxsize=10_000)
+def _answered(chat: Chat, answer: str) -> list[int]:
+    return chat.encode(f"{answer}{chat.tokenizer.eos_token}")
 
 
 def draw_worlds(num_worlds: int, num_frames: int, pace: Pace, seed: int) -> tuple[World, ...]:

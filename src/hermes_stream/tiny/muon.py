@@ -28,6 +28,11 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     return x if wide is matrices else x.mT
 
 
+def rise_and_fall(step: int, num_steps: int, *, warmup_steps: int, decay_share: float) -> float:
+    """Return the share of the highest learning rate at a step: warm up, hold, fall at the end."""
+    return min(1.0, (step + 1) / warmup_steps, (num_steps - step) / (decay_share * num_steps))
+
+
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalized, with decoupled weight decay; for matrices alone."""
 
@@ -85,12 +90,17 @@ class Optimizers:
             Muon(matrices, lr=matrix_rate, weight_decay=weight_decay),
             torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.98), weight_decay=weight_decay),
         ]
-        self._rates = [(group, group["lr"]) for one in self._optimizers for group in one.param_groups]
+        for group in self._groups:
+            group["highest_lr"] = group["lr"]
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for one in self._optimizers for group in one.param_groups]
 
     def step(self, loss: Tensor, *, share: float) -> None:
         """Follow the gradient of a loss at a share, 0 to 1, of the highest learning rates."""
-        for group, rate in self._rates:
-            group["lr"] = rate * share
+        for group in self._groups:
+            group["lr"] = group["highest_lr"] * share
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for one in self._optimizers:
@@ -105,9 +115,3 @@ class Optimizers:
         """Go on from a saved state."""
         for one, state in zip(self._optimizers, states, strict=True):
             one.load_state_dict(state)
-        self._rates = [
-            (group, rate)
-            for group, (_, rate) in zip(
-                (group for one in self._optimizers for group in one.param_groups), self._rates, strict=True
-            )
-        ]

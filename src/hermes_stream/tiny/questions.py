@@ -25,7 +25,7 @@ AGES: dict[str, tuple[float, float]] = {
 
 _NUM_OPTIONS = 4
 _CLEAR_OF_BORDER = 0.04
-_SECONDS_TO_SEE_MOTION = 2.0
+SECONDS_TO_SEE_MOTION = 2.0
 _AGE_MARGIN_SECONDS = 1.5
 
 Span = tuple[float, float]
@@ -180,7 +180,7 @@ def _now_where(moment: _Moment) -> Question | None:
 
 
 def _now_moving(moment: _Moment) -> Question | None:
-    long_enough = moment.seconds - _SECONDS_TO_SEE_MOTION
+    long_enough = moment.seconds - SECONDS_TO_SEE_MOTION
     chosen = moment.pick([a for a in moment.on_screen if a.enters_seconds <= long_enough])
     if chosen is None:
         return None

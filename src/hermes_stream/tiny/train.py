@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, LlavaOnevisionForConditionalGeneration
 
-from hermes_stream.tiny.checkpoint import TOKENS_PER_FRAME, build_model, build_tokenizer, save_checkpoint
+from hermes_stream.tiny.checkpoint import TOKENS_PER_FRAME, build_chat, build_model, save_checkpoint
 from hermes_stream.tiny.lessons import (
     IGNORED,
     NOTES,
@@ -33,7 +33,7 @@ from hermes_stream.tiny.lessons import (
     lesson_attention,
     question_mask,
 )
-from hermes_stream.tiny.muon import Optimizers
+from hermes_stream.tiny.muon import Optimizers, rise_and_fall
 from hermes_stream.tiny.questions import QUESTION_KINDS
 from hermes_stream.tiny.vision import draw_pictures, encode_pictures, train_vision
 from hermes_stream.tiny.world import Pace
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Row = dict[str, float]
 
 _ROW_STEPS = 50
-
+_LEAST_SHARE = 0.01
 
 _HARD_KINDS = (*QUESTION_KINDS, "counting", "counting", "after")
 _CALM = Pace()
@@ -103,9 +103,11 @@ class Recipe:
         return sum(stage.num_steps for stage in self.stages)
 
     def share_at(self, step: int) -> float:
-        """Return the share of the decoder's highest learning rates: warm up, hold, fall at the end."""
-        falling = (self.num_steps - step) / (self.decay_share * self.num_steps)
-        return min(1.0, (step + 1) / self.warmup_steps, max(falling, 0.01))
+        """Return the share of the decoder's highest learning rates."""
+        share = rise_and_fall(
+            step, self.num_steps, warmup_steps=self.warmup_steps, decay_share=self.decay_share
+        )
+        return max(share, _LEAST_SHARE)
 
     def bank_seed(self, number: int) -> int:
         """Return the first seed of a stage's stories, far from those that anybody asks for."""
@@ -164,10 +166,9 @@ class Trainer:
 
     def __init__(self, model: LlavaOnevisionForConditionalGeneration, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
-        self.tokenizer = build_tokenizer()
-        self.prefix_ids = self.tokenizer("<|im_start|>user ", add_special_tokens=False).input_ids
+        self.chat = build_chat()
         torch.manual_seed(recipe.seed)
-        self.decoder = Decoder(model, self.prefix_ids)
+        self.decoder = Decoder(model, self.chat.prefix_ids)
         self.compiled = torch.compile(self.decoder, dynamic=False)
         self.optimizers = Optimizers(
             [self.decoder],
@@ -191,7 +192,7 @@ class Trainer:
                 self.model, pictures, noise=self.recipe.picture_noise / 2, seed=seed
             ).half()
             classroom = Classroom(
-                tokenizer=self.tokenizer,
+                chat=self.chat,
                 worlds=worlds,
                 num_streams=stage.num_streams,
                 num_frames=stage.num_frames,
@@ -236,7 +237,7 @@ class Trainer:
     def _learn(
         self, lesson: Lesson, video: Tensor, notes: Tensor, right: dict[str, list[bool]]
     ) -> tuple[float, list[float]]:
-        prefix = len(self.prefix_ids)
+        prefix = len(self.chat.prefix_ids)
         shape = (prefix, video.shape[1], TOKENS_PER_FRAME, lesson.token_ids.shape[2])
         logits, noted = self.compiled(
             video,

@@ -13,14 +13,19 @@ from torch.nn import functional as F
 from transformers import LlavaOnevisionForConditionalGeneration
 
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.tiny.checkpoint import IMAGE_SIZE, TOKENS_PER_FRAME, build_tokenizer
+from hermes_stream.tiny.checkpoint import (
+    IMAGE_SIZE,
+    TOKENS_PER_FRAME,
+    build_tokenizer,
+    preprocessing_settings,
+)
 from hermes_stream.tiny.lessons import IGNORED, draw_story, take_notes
-from hermes_stream.tiny.muon import Optimizers
+from hermes_stream.tiny.muon import Optimizers, rise_and_fall
 from hermes_stream.tiny.world import COLOURS, GRID, SHAPES, World
 
 log = logging.getLogger(__name__)
 
-_PREPROCESSING = Preprocessing(height=IMAGE_SIZE, width=IMAGE_SIZE)
+_PREPROCESSING = Preprocessing.from_settings(preprocessing_settings(IMAGE_SIZE), image_size=IMAGE_SIZE)
 _CODEC_EVERY = 2
 _CENTRE_WEIGHT = 10.0
 _WARMUP_STEPS = 50
@@ -139,7 +144,7 @@ def train_vision(
             label = torch.where(noted == IGNORED, logits.shape[-1] - 1, noted)
             loss = loss + F.cross_entropy(logits.flatten(0, 1), label.flatten())
             hits &= logits.argmax(-1) == label
-        share = min(1.0, (step + 1) / _WARMUP_STEPS, (num_steps - step) / (_DECAY_SHARE * num_steps))
+        share = rise_and_fall(step, num_steps, warmup_steps=_WARMUP_STEPS, decay_share=_DECAY_SHARE)
         optimizers.step(loss, share=share)
         right.append(hits[there].float().mean().item())
         if step % 100 == 99:
