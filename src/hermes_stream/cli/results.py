@@ -101,12 +101,10 @@ def print_report(
         f"{_interval(overall)}; chance {overall.chance:.1%})",
         style="bold",
     )
-    num_videos, ttft_seconds = (
-        len({p.video for p in predictions}),
-        [p.reply.ttft_seconds for p in predictions],
-    )
+    num_videos = len({one.video for one in predictions})
+    ttft_seconds = median(one.reply.ttft_seconds for one in predictions)
     console.print(
-        f"{milliseconds(median(ttft_seconds))} to the first token (median); {num_videos} "
+        f"{milliseconds(ttft_seconds)} to the first token (median); {num_videos} "
         f"{'videos' if num_videos > 1 else 'video'} in {took_seconds:.1f} s"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from hermes_stream.errors import AnnotationError
 from hermes_stream.evals.base import Episode, EvalQuestion
@@ -87,6 +88,20 @@ def read_question(
         asked_seconds=asked_seconds,
         evidence=record.spans("temporal_windows"),
     )
+
+
+def keys_of_question(question: EvalQuestion) -> dict[str, Any]:
+    """Return what every dialect writes of a question beside its own keys, and ``read_question`` reads."""
+    return {
+        "question_type": question.kind,
+        "temporal_windows": [list(span) for span in question.evidence],
+        "question_id": question.question_id,
+    }
+
+
+def keys_of_episode(episode: Episode) -> dict[str, Any]:
+    """Return what every dialect writes of a video beside its own keys: its length, where it is known."""
+    return {} if episode.duration_seconds is None else {"duration": episode.duration_seconds}
 
 
 def _index_of_answer(record: Record, options: tuple[str, ...], *, is_letter: bool) -> int:

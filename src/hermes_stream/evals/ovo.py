@@ -12,7 +12,7 @@ from typing import Any
 
 from hermes_stream.errors import AnnotationError
 from hermes_stream.evals.base import Episode, EvalQuestion
-from hermes_stream.evals.gathering import Found, gather, read_question
+from hermes_stream.evals.gathering import Found, gather, keys_of_episode, keys_of_question, read_question
 from hermes_stream.evals.records import Record, records_of
 
 KEYS = ("task", "video", "realtime")
@@ -47,7 +47,7 @@ def read(document: list[Any]) -> list[Episode]:
         Found(
             video=record.text("video"),
             question=_question(record),
-            duration_seconds=record.seconds("duration") if record.has("duration") else None,
+            duration_seconds=record.seconds_if_any("duration"),
         )
         for record in records_of(document)
     )
@@ -83,7 +83,6 @@ def _entry(number: int, episode: Episode, question: EvalQuestion) -> dict[str, A
             f"question {question.question_id!r} is asked at the end of its video, but OVO-Bench gives every "
             "question a moment in seconds; give it one, or write another dialect"
         )
-    length = {} if episode.duration_seconds is None else {"duration": episode.duration_seconds}
     return {
         "id": number,
         "task": TASK_OF_KIND.get(question.kind, question.kind),
@@ -93,8 +92,6 @@ def _entry(number: int, episode: Episode, question: EvalQuestion) -> dict[str, A
         "answer": question.answer,
         "options": list(question.options),
         "gt": question.answer_index,
-        "question_type": question.kind,
-        "temporal_windows": [list(span) for span in question.evidence],
-        "question_id": question.question_id,
-        **length,
+        **keys_of_question(question),
+        **keys_of_episode(episode),
     }

@@ -65,6 +65,10 @@ class Record:
             raise self.wrong(name, "seconds from the start of the video, 0 or more, or HH:MM:SS")
         return seconds
 
+    def seconds_if_any(self, name: str) -> float | None:
+        """Return a moment or a length in seconds, None where the key is missing."""
+        return self.seconds(name) if self.has(name) else None
+
     def index(self, name: str, size: int) -> int:
         """Return an index into a list of a size.
 

@@ -12,7 +12,7 @@ from typing import Any
 from hermes_stream.errors import AnnotationError
 from hermes_stream.evals.base import Episode, EvalQuestion
 from hermes_stream.evals.choices import add_letters
-from hermes_stream.evals.gathering import Found, gather, read_question
+from hermes_stream.evals.gathering import Found, gather, keys_of_episode, keys_of_question, read_question
 from hermes_stream.evals.records import Record, records_of
 
 KEYS = ("video_path", "questions")
@@ -46,7 +46,7 @@ def read(document: list[Any]) -> list[Episode]:
 
 
 def _questions(clip: Record) -> Iterator[Found]:
-    duration_seconds = clip.seconds("duration") if clip.has("duration") else None
+    duration_seconds = clip.seconds_if_any("duration")
     for record in clip.records("questions"):
         yield Found(
             video=clip.text("video_path"), question=_question(record), duration_seconds=duration_seconds
@@ -78,13 +78,12 @@ def write(episodes: Sequence[Episode]) -> list[Any]:
 def _entry(episode: Episode) -> dict[str, Any]:
     last = max((question.asked_seconds for question in episode.questions), default=0.0)
     until = last if episode.duration_seconds is None else episode.duration_seconds
-    length = {} if episode.duration_seconds is None else {"duration": episode.duration_seconds}
     return {
         "time": f"[0:00:00 - {_clock(until)}]",
         "questions": [_entry_of(question) for question in episode.questions],
         "video_categories": "",
         "video_path": episode.video,
-        **length,
+        **keys_of_episode(episode),
     }
 
 
@@ -101,9 +100,7 @@ def _entry_of(question: EvalQuestion) -> dict[str, Any]:
         "time_stamp": _clock(question.asked_seconds, hour_digits=2),
         "answer": question.answer if index is None else ascii_uppercase[index],
         "options": add_letters(question.options),
-        "question_type": question.kind,
-        "temporal_windows": [list(span) for span in question.evidence],
-        "question_id": question.question_id,
+        **keys_of_question(question),
     }
 
 

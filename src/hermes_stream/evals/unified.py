@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hermes_stream.evals.base import Episode, EvalQuestion
-from hermes_stream.evals.gathering import Found, gather, read_question
+from hermes_stream.evals.gathering import Found, gather, keys_of_episode, keys_of_question, read_question
 from hermes_stream.evals.records import Record, records_of
 
 KEYS = ("video_path", "conversations")
@@ -34,7 +34,7 @@ def read(document: list[Any]) -> list[Episode]:
 
 
 def _questions(video: Record) -> Iterator[Found]:
-    duration_seconds = video.seconds("duration") if video.has("duration") else None
+    duration_seconds = video.seconds_if_any("duration")
     for record in video.records("conversations"):
         yield Found(
             video=video.text("video_path"),
@@ -61,11 +61,10 @@ def write(episodes: Sequence[Episode]) -> list[Any]:
 
 
 def _entry(episode: Episode) -> dict[str, Any]:
-    length = {} if episode.duration_seconds is None else {"duration": episode.duration_seconds}
     return {
         "video_id": PurePosixPath(episode.video).stem,
         "video_path": episode.video,
-        **length,
+        **keys_of_episode(episode),
         "conversations": [_conversation(question) for question in episode.questions],
     }
 
@@ -78,8 +77,6 @@ def _conversation(question: EvalQuestion) -> dict[str, Any]:
         "question": question.text,
         "answer": question.answer,
         **choices,
-        "question_type": question.kind,
         **times,
-        "temporal_windows": [list(span) for span in question.evidence],
-        "question_id": question.question_id,
+        **keys_of_question(question),
     }
