@@ -58,3 +58,13 @@ class TokenFilter(ABC):
             tokens: consecutive frames.
             past: what the chunk before left; None at the beginning of a stream.
         """
+
+
+def check_cosine(name: str, value: float) -> None:
+    """Refuse a field that is no cosine.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not -1 <= value <= 1:
+        raise ValueError(f"{name} must be in [-1, 1]; got {value}")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.filters.base import FilterFacts, Past, Sifted, TokenFilter
+from hermes_stream.filters.base import FilterFacts, Past, Sifted, TokenFilter, check_cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,7 @@ class DifferentialTokenDrop(TokenFilter):
     most_cosine: float = 0.5
 
     def __post_init__(self) -> None:
-        if not -1 <= self.most_cosine <= 1:
-            raise ValueError(f"most_cosine must be in [-1, 1]; got {self.most_cosine}")
+        check_cosine("most_cosine", self.most_cosine)
 
     def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
         """Compare place by place with what was kept last."""

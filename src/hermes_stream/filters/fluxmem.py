@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.filters.base import FilterFacts, Past, Sifted, TokenFilter
+from hermes_stream.filters.base import FilterFacts, Past, Sifted, TokenFilter, check_cosine
 
 _BINS = 128
 _OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
@@ -49,8 +49,7 @@ class FluxMem(TokenFilter):
     merges: bool = True
 
     def __post_init__(self) -> None:
-        if not -1 <= self.most_cosine <= 1:
-            raise ValueError(f"most_cosine must be in [-1, 1]; got {self.most_cosine}")
+        check_cosine("most_cosine", self.most_cosine)
 
     def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
         """Select between frames, then merge within them; the last frame stays whole."""
