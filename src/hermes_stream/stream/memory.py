@@ -325,8 +325,8 @@ class StreamMemory:
         return any(self.policy.exceeds(count, budget, prefix) for count, budget in held)
 
     def _observation(self) -> Observation | None:
-        guidance = self._guidance(None)
-        if guidance is None or not guidance.observed_tokens or not self._is_over_budget():
+        guidance = self._guidance(None) if self._is_over_budget() else None
+        if guidance is None or not guidance.observed_tokens:
             return None
         return Observation(mass=self._empty_mass(), num_tokens=guidance.observed_tokens)
 
