@@ -1,6 +1,7 @@
-"""Make the JSON files in this folder: python results/measure.py world|length|training [--out FILE].
+"""Make the JSON files in this folder: python results/measure.py world|places|length|training [--out FILE].
 
 ``world`` asks about many stories that training never saw, with every memory, in options and in open words.
+``places`` asks the same of two more variants of HERMES.
 ``length`` asks the same question after streams of growing length; policies take turns within one run, so that
 timings may be compared with each other, and with nothing else. ``training`` gathers the curve and the recipe
 of the run in ``.training``. Files whose names begin with ``first_model`` tell of an earlier checkpoint.
@@ -11,7 +12,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +61,16 @@ def hermes(*words: object) -> dict[str, Any]:
 def world() -> dict[str, Any]:
     """Ask the embedded model about stories that training never saw, from every memory."""
     policies = ("full", "hermes", "hermes:summarize=false", "window")
+    return ask_stories(policies, chosen_by=("full", "hermes"))
+
+
+def places() -> dict[str, Any]:
+    """Ask the same from variants of HERMES that might keep its sense of place with the summary token."""
+    return ask_stories(("hermes:protect_recent_frames=2", "hermes:reindex=eager"))
+
+
+def ask_stories(policies: Sequence[str], *, chosen_by: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the stories, ask each policy for short answers, and some to choose among options."""
     with TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
         wish = ["--seed", WORLD_SEED, "--streams", WORLD_STREAMS, "--seconds", WORLD_SECONDS]
         hermes("world", *wish, "--out", folder, "--force")
@@ -70,7 +81,7 @@ def world() -> dict[str, Any]:
             return workers.submit(hermes, *words, *budget, *style)
 
         found = {policy: ask(policy, "--short-answers") for policy in policies}
-        chosen = {policy: ask(policy) for policy in ("full", "hermes")}
+        chosen = {policy: ask(policy) for policy in chosen_by}
         documents = {
             "short_answers": {policy: one.result() for policy, one in found.items()},
             "choices": {policy: one.result() for policy, one in chosen.items()},
@@ -139,7 +150,7 @@ def training() -> dict[str, Any]:
     return {"recipe": recipe, "curve": [json.loads(line) for line in lines]}
 
 
-MEASUREMENTS = {"world": world, "length": length, "training": training}
+MEASUREMENTS = {"world": world, "places": places, "length": length, "training": training}
 
 
 def main() -> None:
