@@ -1,10 +1,12 @@
-"""Make the JSON files in this folder: python results/measure.py world|places|length|training [--out FILE].
+"""Make the JSON files in this folder: python results/measure.py NAME [--out FILE].
 
 ``world`` asks about many stories that training never saw, with every memory, in options and in open words.
 ``places`` asks the same of two more variants of HERMES.
 ``length`` asks the same question after streams of growing length; policies take turns within one run, so that
-timings may be compared with each other, and with nothing else. ``training`` gathers the curve and the recipe
-of the run in ``.training``. Files whose names begin with ``first_model`` tell of an earlier checkpoint.
+timings may be compared with each other, and with nothing else. ``attention`` analyzes stories, and draws the
+pictures of docs/. ``training`` gathers the curve and the recipe of the run in ``.training``,
+``training_qwen2_5_vl`` those of the second checkpoint's, and ``plain_qwen2_5_vl`` asks that one with
+transformers alone. Files whose names begin with ``first_model`` tell of an earlier checkpoint.
 """
 
 import argparse
@@ -16,17 +18,20 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 FOLDER = Path(__file__).parent
+PICTURES = FOLDER.parent / "docs" / "pictures"
 WORLD_SEED = 5000
 WORLD_STREAMS = 130
 WORLD_SECONDS = 48
 WORLD_FULL_TOKENS = 432
 WORLD_BUDGET_TOKENS = 138  # 32 % of them
+PLAIN_STREAMS = 40
 WORKERS = 2
+ATTENTION_STREAMS = 12
 LENGTHS = (16, 64, 256, 1024, 4096)
 REPEATS = 101
 
@@ -142,15 +147,99 @@ def length() -> dict[str, Any]:
     return {"model": "tiny", "budget_tokens": budget, "repeats": REPEATS, "runs": rows}
 
 
-def training() -> dict[str, Any]:
+def training(family: str = "llava_onevision") -> dict[str, Any]:
     """Gather what a run of training left behind."""
-    folder = Path(".training") / "llava_onevision"
+    folder = Path(".training") / family
     lines = (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
     recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     return {"recipe": recipe, "curve": [json.loads(line) for line in lines]}
 
 
-MEASUREMENTS = {"world": world, "places": places, "length": length, "training": training}
+def plain_qwen2_5_vl() -> dict[str, Any]:
+    """Ask the second embedded checkpoint with transformers alone."""
+    from plain import ask_plainly
+
+    folder = FOLDER.parent / "src" / "hermes_stream" / "tiny" / "weights_qwen2_5_vl"
+    return ask_plainly(folder, seed=WORLD_SEED, num_streams=PLAIN_STREAMS, num_seconds=WORLD_SECONDS)
+
+
+def attention() -> dict[str, Any]:
+    """Analyze stories that training never saw; draw the first for docs/seeing-the-memory.md."""
+    stories: dict[str, list[dict[str, Any]]] = {"full": [], "hermes": []}
+    for seed in range(WORLD_SEED, WORLD_SEED + ATTENTION_STREAMS):
+        for policy, found in stories.items():
+            budget = () if policy == "full" else ("--budget-tokens", WORLD_BUDGET_TOKENS)
+            is_shown = policy == "hermes" and seed == WORLD_SEED
+            out = ("--out", PICTURES) if is_shown else ()
+            words = ["analyze", "--seed", seed, "--seconds", WORLD_SECONDS, "--policy", policy]
+            found.append(hermes(*words, *budget, *out))
+    (PICTURES / "analysis.json").unlink()
+    proposal = stories["full"][0]["attention"]["proposal"]
+    shares = ",".join(f"{name}={proposal[name]:g}" for name in ("sensory_share", "long_term_share"))
+    return {
+        "seed": WORLD_SEED,
+        "streams": ATTENTION_STREAMS,
+        "seconds": WORLD_SECONDS,
+        "layers": mean_layers([one["attention"]["layers"] for one in stories["full"]]),
+        "proposals": [one["attention"]["proposal"] for one in stories["full"]],
+        "decided": {policy: decided(found) for policy, found in stories.items()},
+        "tried": tried(("hermes", "hermes:summarize=false", f"hermes:{shares}")),
+        "shown": stories["hermes"][0],
+    }
+
+
+def tried(policies: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Ask about the same stories with other boundaries of the tiers."""
+    found = {}
+    with TemporaryDirectory() as folder:
+        wish = ["--seed", WORLD_SEED, "--streams", ATTENTION_STREAMS, "--seconds", WORLD_SECONDS]
+        hermes("world", *wish, "--out", folder, "--force")
+        for policy in policies:
+            words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--policy", policy]
+            found[policy] = hermes(*words, "--budget-tokens", WORLD_BUDGET_TOKENS, "--short-answers")
+    for document in found.values():
+        document.pop("annotations"), document.pop("videos")
+    return found
+
+
+def mean_layers(studies: list[list[dict[str, Any]]]) -> list[dict[str, float]]:
+    """Take the mean of each layer's numbers over stories."""
+    names = ("video_share", "recency_index", "periodicity")
+    return [
+        {name: round(mean(one[name] for one in own), 6) for name in names}
+        for own in zip(*studies, strict=True)
+    ]
+
+
+def decided(documents: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Compare attention to the moments that decide with what even attention gives, over all answers."""
+    answers = [one for document in documents for one in document["answers"] if one["decided_seconds"]]
+    groups = {
+        "right": [one for one in answers if one["answer"] == one["truth"]],
+        "wrong": [one for one in answers if one["answer"] != one["truth"]],
+    }
+    return {
+        name: {
+            "num_answers": len(own),
+            **{
+                key: round(mean(one[key] for one in own), 6)
+                for key in ("decided_share", "decided_token_share", "summary_share", "video_share")
+                if own
+            },
+        }
+        for name, own in groups.items()
+    }
+
+
+MEASUREMENTS = {
+    "world": world,
+    "places": places,
+    "length": length,
+    "training": training,
+    "training_qwen2_5_vl": lambda: training("qwen2_5_vl"),
+    "plain_qwen2_5_vl": plain_qwen2_5_vl,
+    "attention": attention,
+}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from tests.checkpoints import plain_inputs, plain_model, random_frames
 from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.attention import Probe, Segment, forward
 from hermes_stream.cache import StreamCache
+from hermes_stream.stream.placing import text_positions
 
 PROMPTS = ("what is on screen now?", "what came first? how many things came so far?")
 
@@ -27,7 +28,7 @@ def probes(model, cache: StreamCache, layers=frozenset(range(10))) -> list[Segme
             Segment(
                 cache=cache,
                 embeddings=model.embed(ids),
-                positions=model.text_positions(len(ids), cache.next_position),
+                positions=text_positions(1, len(ids), cache.next_position),
                 probe=Probe(mass=torch.zeros(10, cache.num_tokens[0]), layers=layers),
             )
         )
@@ -45,7 +46,7 @@ def test_guidance_attention_equals_eager_attention(model, checkpoint_folder):
         inputs = plain_inputs(model, frames, "x")
         held = cache.num_tokens[0]
         ids = torch.cat([inputs["input_ids"][0, :held], torch.tensor(model.chat.encode(text))])
-        visual = model.encode([frame.image for frame in frames]).flatten(0, 1)
+        visual = model.encode(frames, start_seconds=0.0, num_before=0).embeddings
         embeddings = model.embed(ids.tolist())
         embeddings[cache.num_prefix_tokens : held] = visual
         attentions = plain.model.language_model(
@@ -80,7 +81,7 @@ def test_streams_packed_in_one_forward_equal_streams_alone(model):
     for session, text in zip(sessions, texts, strict=True):
         cache = session.cache
         embeddings = model.embed(model.chat.encode(text))
-        positions = model.text_positions(len(embeddings), cache.next_position)
+        positions = text_positions(1, len(embeddings), cache.next_position)
         mark = cache.mark()
         cache.append(positions)
         segment = Segment(cache=cache, embeddings=embeddings, positions=positions)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hermes_stream.cache import CacheLayout, StreamCache, VisualOrigin
+from hermes_stream.cache import StreamCache, VisualOrigin
 from hermes_stream.errors import CapacityError
+from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import RotaryLayout, rotate
 from hermes_stream.memory.state import RetentionPlan
 
@@ -27,11 +28,14 @@ def layout(axes: int = 1) -> CacheLayout:
     )
 
 
-def fill(cache: StreamCache, count: int, *, visual: bool = True) -> None:
-    """Append random tokens to every layer, as an attention would."""
+def fill(cache: StreamCache, count: int, *, visual: bool = True, num_words: int = 0) -> None:
+    """Append random tokens to every layer, as an attention would; the first of them may be words."""
     axes = cache.layout.rotary.num_axes
     positions = torch.arange(cache.next_position, cache.next_position + count).expand(axes, -1)
-    origin = VisualOrigin(frame_numbers=positions[0] // 2, pts_seconds=positions[0] / 2) if visual else None
+    origin = None
+    if visual:
+        is_word = torch.arange(count) < num_words
+        origin = VisualOrigin(frame_numbers=positions[0] // 2, pts_seconds=positions[0] / 2, is_word=is_word)
     cache.append(positions, origin)
     cos, sin = cache.layout.rotary.cos_sin(positions)
     for layer in range(LAYERS):
@@ -84,6 +88,16 @@ def test_a_summary_is_the_mean_of_what_was_evicted():
     assert cache.next_position == 14
     fill(cache, 2)
     assert cache.state().token_ids[0].tolist() == [1, 3, 10, 11, 12]
+
+
+def test_words_never_join_a_summary():
+    cache = made(visual=0)
+    fill(cache, 10, num_words=3)
+    keys = cache.keys(1).clone()
+    cache.apply(plan([[1, 4]] * LAYERS, summarize=True))
+    gone = [PREFIX + i for i in (3, 5, 6, 7, 8, 9)]
+    torch.testing.assert_close(cache.keys(1)[:, -1], keys[:, gone].mean(dim=1))
+    assert cache.state().counts.tolist() == [[0, 1, 6]] * LAYERS
 
 
 def test_a_summary_behind_the_newest_token_moves_the_clock():

@@ -25,18 +25,19 @@ if TYPE_CHECKING:
         CapacityError,
         DeviceError,
         HermesError,
+        MissingPackageError,
         ModelError,
         UnknownFamilyError,
         VideoError,
     )
     from hermes_stream.models import VideoModel, load_model
     from hermes_stream.policies import POLICIES, FullPolicy, HermesPolicy, MemoryPolicy, WindowPolicy
-    from hermes_stream.stream import Answer, Session, SessionStats
+    from hermes_stream.stream import Answer, Evidence, Session, SessionStats
     from hermes_stream.video import FileSource, Frame, sample_frames, write_video
 
 _HOMES = {
     "models": ("load_model", "VideoModel"),
-    "stream": ("Session", "Answer", "SessionStats"),
+    "stream": ("Session", "Answer", "Evidence", "SessionStats"),
     "policies": ("HermesPolicy", "FullPolicy", "WindowPolicy", "MemoryPolicy", "POLICIES"),
     "video": ("Frame", "FileSource", "sample_frames", "write_video"),
     "errors": (
@@ -47,6 +48,7 @@ _HOMES = {
         "DeviceError",
         "CapacityError",
         "AnnotationError",
+        "MissingPackageError",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -56,6 +58,7 @@ __all__ = [
     "VideoModel",
     "Session",
     "Answer",
+    "Evidence",
     "SessionStats",
     "HermesPolicy",
     "FullPolicy",
@@ -73,6 +76,7 @@ __all__ = [
     "DeviceError",
     "CapacityError",
     "AnnotationError",
+    "MissingPackageError",
     "__version__",
 ]
 

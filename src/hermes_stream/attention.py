@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface
 
-from hermes_stream.cache import CacheLayout
+from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import rotate
 
 ATTENTION_NAME = "hermes"
@@ -77,6 +77,7 @@ class Segment:
         probe: given, the segment reads the memory and leaves nothing in it.
         observation: given, the segment is written as ever, and what its newest tokens attend to is read.
         recall: given, it is told each layer's raw queries before that layer is read.
+        deepstack: given, what is added to the tokens behind each of the first decoder layers.
     """
 
     cache: KeysAndValues
@@ -85,6 +86,7 @@ class Segment:
     probe: Probe | None = None
     observation: Observation | None = None
     recall: Callable[[int, Tensor], None] | None = None
+    deepstack: Float[Tensor, "levels tokens hidden"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,21 @@ def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tenso
         position_ids=torch.zeros_like(positions[:1]),
         use_cache=False,
         packed=packed,
+        **_deepstack(segments, layout.device),
     )
     return list(output.last_hidden_state[0].split(lengths))
+
+
+def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
+    """Return what the decoder adds behind its first layers, and to which tokens; mostly nothing."""
+    stacks = [segment.deepstack for segment in segments if segment.deepstack is not None]
+    if not stacks:
+        return {}
+    shown = [torch.full((len(s.embeddings),), s.deepstack is not None) for s in segments]
+    return {
+        "visual_pos_masks": torch.cat(shown)[None].to(device),
+        "deepstack_visual_embeds": list(torch.cat(stacks, dim=1)),
+    }
 
 
 def hermes_attention(
@@ -143,7 +158,8 @@ def hermes_attention(
     are dropped after use.
     """
     layer_idx: int = module.layer_idx  # type: ignore[assignment]
-    queries, rotated = rotate(query[0], packed.cos, packed.sin), rotate(key[0], packed.cos, packed.sin)
+    cos, sin = packed.cos.to(query.device), packed.sin.to(query.device)
+    queries, rotated = rotate(query[0], cos, sin), rotate(key[0], cos, sin)
     outputs: list[Tensor] = []
     start = 0
     for segment in packed.segments:
@@ -191,7 +207,8 @@ def _observe(
     for head, group in enumerate(queries.chunk(len(keys))):
         scores = (group @ keys[head].T * scaling).masked_fill(hidden, -torch.inf)
         weights = scores.softmax(dim=-1, dtype=torch.float32)
-        observation.mass[layer_idx, :held] += weights.sum(dim=(0, 1)) / (len(queries) * count)
+        weight = weights.sum(dim=(0, 1)) / (len(queries) * count)
+        observation.mass[layer_idx, :held] += weight.to(observation.mass.device)
 
 
 def _probe(
@@ -218,9 +235,8 @@ def _probe(
         )
         weights = (scores * scaling).softmax(dim=-1, dtype=torch.float32)
         if layer_idx in segment.probe.layers:
-            segment.probe.mass[layer_idx, :held] += weights[..., :held].sum(dim=(0, 1)) / (
-                len(queries) * count
-            )
+            weight = weights[..., :held].sum(dim=(0, 1)) / (len(queries) * count)
+            segment.probe.mass[layer_idx, :held] += weight.to(segment.probe.mass.device)
         weights = weights.to(values.dtype)
         outputs.append(weights[..., :held] @ values[head] + weights[..., held:] @ own_values[head])
     return torch.cat(outputs)

@@ -17,47 +17,28 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hermes_stream.errors import CapacityError
-from hermes_stream.memory.rope import RotaryLayout, next_position, reindex, right_alignment, rotate
+from hermes_stream.layout import CacheLayout
+from hermes_stream.memory.rope import next_position, reindex, right_alignment, rotate
 from hermes_stream.memory.selection import evicted_mask, take_tokens
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.memory.summary import merged, new_slots, summary_position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CacheLayout:
-    """The shape that a model gives to every stream's cache.
+class VisualOrigin:
+    """Where the tokens of a chunk come from: one entry per token.
 
     Attributes:
-        num_layers: decoder layers.
-        num_kv_heads: key and value heads of a layer.
-        head_dim: width of a head.
-        dtype: of keys and values.
-        device: where the buffers live.
-        rotary: how positions turn keys.
-        max_positions: positions that the model was made for.
+        frame_numbers: which frame of the stream.
+        pts_seconds: presentation time of that frame.
+        patch_numbers: place within the frame; None where nobody counted.
+        is_word: text that belongs to the frame, such as its time; None where there is none.
     """
-
-    num_layers: int
-    num_kv_heads: int
-    head_dim: int
-    dtype: torch.dtype
-    device: torch.device
-    rotary: RotaryLayout
-    max_positions: int
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes that one token takes over all layers: raw key, value, and the rotated copy of the key."""
-        return 3 * self.num_layers * self.num_kv_heads * self.head_dim * self.dtype.itemsize
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VisualOrigin:
-    """Where the visual tokens of a chunk come from: one entry per token."""
 
     frame_numbers: Int[Tensor, " tokens"]
     pts_seconds: Float[Tensor, " tokens"]
     patch_numbers: Int[Tensor, " tokens"] | None = None
+    is_word: Bool[Tensor, " tokens"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +90,15 @@ class StreamCache:
 
     def _allocate(self, capacities: Sequence[int]) -> None:
         layout = self.layout
-        shapes = [(layout.num_kv_heads, capacity, layout.head_dim) for capacity in capacities]
         self._raw_keys, self._rotated_keys, self._values = (
-            [torch.zeros(shape, dtype=layout.dtype, device=layout.device) for shape in shapes]
+            [
+                torch.zeros(
+                    (layout.num_kv_heads, capacity, layout.head_dim),
+                    dtype=layout.dtype,
+                    device=layout.device_of(layer),
+                )
+                for layer, capacity in enumerate(capacities)
+            ]
             for _ in ("raw keys", "rotated keys", "values")
         )
         slots, device = (layout.num_layers, max(capacities)), layout.device
@@ -225,7 +212,7 @@ class StreamCache:
         self._token_ids[rows, slots] = torch.arange(first, first + count, device=device)
         self._frame_numbers[rows, slots] = origin.frame_numbers.to(device)
         self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
-        self._counts[rows, slots] = 1
+        self._counts[rows, slots] = 1 if origin.is_word is None else (~origin.is_word).long().to(device)
         self._patch_numbers[rows, slots] = (
             -1 if (patches := origin.patch_numbers) is None else patches.to(device)
         )
@@ -244,6 +231,11 @@ class StreamCache:
         self._raw_keys[layer_idx][:, slots] = raw_keys
         self._rotated_keys[layer_idx][:, slots] = rotated_keys
         self._values[layer_idx][:, slots] = values
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether every token that came is still where it was put: nothing evicted, no position changed."""
+        return self._generation == 0
 
     def mark(self) -> Mark:
         """Remember this moment, to rewind to it."""
@@ -318,7 +310,7 @@ class StreamCache:
                 f"the plan is for {len(plan.keep)} layers, the cache has {self.layout.num_layers}"
             )
         state = self.state()
-        evicted = evicted_mask(plan.keep, state.present)
+        evicted = evicted_mask(plan.keep, state.present) & (state.counts > 0)
         evicts = evicted.any(dim=1)
         summarizes = plan.summarize & evicts
         num_new = summarizes.long() if plan.merge is None else plan.merge.num_slots
@@ -326,8 +318,10 @@ class StreamCache:
         for layer, keep in enumerate(plan.keep):
             if num_kept[layer] < self._num_visual[layer] or num_added[layer]:
                 visual = self._held(self._raw_keys)[layer], self._held(self._values)[layer]
-                added = merged(*visual, plan.merge, layer, evicted[layer]) if num_added[layer] else None
-                self._retain(layer, keep[: num_kept[layer]], added)
+                device = self.layout.device_of(layer)
+                leaves = evicted[layer].to(device)
+                added = merged(*visual, plan.merge, layer, leaves) if num_added[layer] else None
+                self._retain(layer, keep[: num_kept[layer]].to(device), added)
         self._retain_records(plan, state, evicted, summarizes)
         self._num_visual = [kept + added for kept, added in zip(num_kept, num_added, strict=True)]
         self._lengths = [self.num_prefix_tokens + count for count in self._num_visual]
@@ -390,4 +384,7 @@ class StreamCache:
         self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
         for layer, length in enumerate(self._lengths):
             cos, sin = self.layout.rotary.cos_sin(self._positions[layer, :, :length])
-            self._rotated_keys[layer][:, :length] = rotate(self._raw_keys[layer][:, :length], cos, sin)
+            raw_keys = self._raw_keys[layer][:, :length]
+            self._rotated_keys[layer][:, :length] = rotate(
+                raw_keys, cos.to(raw_keys.device), sin.to(raw_keys.device)
+            )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.memory.ragged import padded, present_of, unpadded
 
-from hermes_stream.memory.smoothing import Match, Missing, index_in_next_layer, smooth
+from hermes_stream.memory.smoothing import Match, Missing, index_in_next_layer, pool, smooth
 
 id_rows = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=7).map(sorted), min_size=1, max_size=4)
 
@@ -60,3 +60,21 @@ def test_inputs_stay_as_they_were() -> None:
     scores = torch.ones(2, 3)
     smooth(scores, torch.arange(3).expand(2, -1), torch.tensor([0.5, 0.5]), recursive=True)
     assert torch.equal(scores, torch.ones(2, 3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(ids=id_rows, seed=st.integers(0, 9), extra=st.integers(0, 2))
+def test_pooled_scores_are_means_over_all_layers(ids: list[list[int]], seed: int, extra: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = [torch.rand(len(row), generator=generator).tolist() for row in ids]
+    result = pool(padded(scores, 99.0, extra).float(), padded(ids, -1, extra).long())
+    present = present_of(scores, extra)
+    assert torch.all(result[~present] == 0)
+    for row, found in zip(ids, unpadded(result, present), strict=True):
+        for token, ours in zip(row, found, strict=True):
+            held = [
+                layer_scores[i.index(token)]
+                for i, layer_scores in zip(ids, scores, strict=True)
+                if token in i
+            ]
+            assert ours == pytest.approx(sum(held) / len(ids), abs=1e-6)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import oracles
 
-from hermes_stream.memory.summary import merge_evicted, summary_position
+from hermes_stream.memory.summary import merge_evicted, summary_in_place, summary_position
 
 
 def random_layers(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -64,3 +64,14 @@ def test_summary_position_is_past_the_furthest_axis() -> None:
     present = torch.tensor([[True, True, True, False], [True] * 4])
     assert summary_position(positions, present).tolist() == [8, 10]
     assert summary_position(positions[0], present[0]).item() == 8
+
+
+def test_a_former_summary_keeps_its_share_and_words_have_none() -> None:
+    counts = torch.tensor([[1, 0, 6, 1, 1, 1]])
+    evicted = torch.tensor([[True, True, True, False, True, False]])
+    merge = summary_in_place(evicted, counts, torch.tensor([True]))
+    assert merge.slot_of_token.tolist() == [[0, -1, 0, -1, 0, -1]]
+    torch.testing.assert_close(merge.weights, torch.tensor([[1, 0, 6, 0, 1, 0]]) / 8)
+    assert merge.place.tolist() == [[2]]
+    nothing = summary_in_place(torch.zeros_like(evicted), counts, torch.tensor([True]))
+    assert nothing.place.tolist() == [[-1]]

@@ -7,7 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from hermes_stream.models.preprocess import Preprocessing
+from hermes_stream.models.preprocess import (
+    Preprocessing,
+    fit_longest_side,
+    resize,
+    resize_by_weights,
+    to_pixels,
+)
 
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
@@ -46,3 +52,47 @@ def test_settings_are_followed():
 def test_an_unknown_resampling_is_refused():
     with pytest.raises(ValueError, match="got 5"):
         Preprocessing.from_settings({"resample": 5}, image_size=4)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(48, 48), (31, 97), (100, 60), (60, 200)])
+def test_other_devices_resize_as_the_cpu_does(mode, size):
+    image = np.random.default_rng(2).integers(0, 256, size=(60, 100, 3), dtype=np.uint8)
+    pixels = to_pixels(image, CPU["device"])
+    assert torch.equal(resize_by_weights(pixels, size, mode), resize(pixels, size, mode))
+
+
+@pytest.mark.parametrize("size", [(48, 48), (31, 97), (200, 150)])
+def test_lanczos_agrees_with_pillow_to_one_level(size):
+    # Of low contrast, so that nothing overshoots: torch cuts at 0 and 255 between its two passes.
+    image = np.random.default_rng(3).integers(80, 176, size=(60, 100, 3), dtype=np.uint8)
+    ours = resize_by_weights(to_pixels(image, CPU["device"]), size, "lanczos")[0].permute(1, 2, 0).numpy()
+    expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS))
+    assert np.abs(ours.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(240, 320, (384, 512)), (321, 240, (512, 382)), (1, 4000, (1, 512)), (100, 300, (170, 512))],
+)
+def test_the_longest_side_is_fitted_and_the_other_is_even(height, width, expected):
+    assert fit_longest_side(height, width, 512) == expected
+
+
+def test_frames_are_squared_after_their_longest_side_is_fitted():
+    settings = {"size": {"longest_edge": 9000}, "max_image_size": {"longest_edge": 16}, "resample": 1}
+    ours = Preprocessing.from_settings(settings, image_size=4)
+    assert (ours.longest_side, ours.height, ours.width, ours.mode) == (4096, 16, 16, "lanczos")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"do_center_crop": True}, "do_center_crop must be false"),
+        ({"max_image_size": {"longest_edge": 16}}, "longest_edge"),
+        ({"max_image_size": {"longest_edge": 16}, "size": {"height": 8, "width": 8}}, "longest_edge"),
+    ],
+)
+def test_settings_that_cannot_be_followed_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing.from_settings(settings, image_size=4)

@@ -22,6 +22,7 @@ policies = st.sampled_from(
         HermesPolicy.reference_code("qwen2_5_vl"),
         HermesPolicy(summarize=False, smoothing_missing="own"),
         HermesPolicy(tier_budget_weights=(0.7, 1.0, 1.3), protect_recent_frames=2, reindex="eager"),
+        HermesPolicy(same_tokens=True, summary_place="middle"),
     ]
 )
 
@@ -144,6 +145,33 @@ def test_reindex(reindex: str) -> None:
     assert HermesPolicy(reindex=reindex).plan(make_state([3] * 4)).reindex == (reindex == "eager")
 
 
+def test_layers_may_keep_the_same_tokens() -> None:
+    """Layers of one budget keep the same; a smaller budget keeps the best of them."""
+    policy = HermesPolicy(budget_tokens=6, same_tokens=True, summarize=False)
+    rows = kept_rows(policy.plan(make_state([14] * 10)))
+    assert all(row == rows[0] for row in rows)
+    assert rows != kept_rows(HermesPolicy(budget_tokens=6, summarize=False).plan(make_state([14] * 10)))
+    nested = kept_rows(replace(policy, tier_budget_weights=(0.5, 1.0, 1.0)).plan(make_state([14] * 10)))
+    assert set(nested[0]) < set(nested[-1])
+
+
+def test_a_summary_may_stand_in_the_middle_of_what_it_stands_for() -> None:
+    policy = HermesPolicy(budget_tokens=5, summary_place="middle")
+    state = make_state([12] * 10)
+    plan, end = policy.plan(state), HermesPolicy(budget_tokens=5).plan(state)
+    assert torch.equal(plan.keep, end.keep)
+    assert not plan.summarize.any()
+    for layer, kept in enumerate(kept_rows(plan)):
+        evicted = [token for token in range(12) if token not in kept]
+        place = plan.merge.place[layer].tolist()
+        if not end.summarize[layer]:
+            assert place == [-1]
+            continue
+        assert place == [evicted[(len(evicted) - 1) // 2]]
+        assert plan.merge.slot_of_token[layer].tolist() == [0 if i in evicted else -1 for i in range(12)]
+        assert plan.merge.weights[layer].sum() == pytest.approx(1)
+
+
 def test_plan_without_attention_is_refused() -> None:
     with pytest.raises(ValueError, match=r"state\.attention is None"):
         HermesPolicy.paper().plan(replace(make_state([3]), attention=None))
@@ -162,6 +190,7 @@ def test_plan_without_attention_is_refused() -> None:
         {"smoothing_match": "place"},
         {"smoothing_missing": "mean"},
         {"reindex": "never"},
+        {"summary_place": "start"},
         {"protect_recent_frames": -1},
     ],
 )
@@ -178,3 +207,9 @@ def test_unknown_back_end_is_refused() -> None:
 def test_paper_is_the_default_and_fields_are_the_serial_form() -> None:
     assert HermesPolicy.paper() == HermesPolicy() == HermesPolicy(**asdict(HermesPolicy.paper()))
     assert POLICIES["hermes"](budget_tokens=7) == HermesPolicy.paper(7)
+
+
+@pytest.mark.parametrize("prompts", [("one",), ("one", ""), "two", ("one", 2)])
+def test_prompts_are_two_texts(prompts):
+    with pytest.raises(ValueError, match="prompts must be two texts"):
+        HermesPolicy(prompts=prompts)

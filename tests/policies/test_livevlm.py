@@ -84,7 +84,7 @@ def test_the_newest_tokens_are_observed_as_they_are_prefilled(model, checkpoint_
     first = session.cache.num_prefix_tokens
     with torch.no_grad():
         embeddings = model.embed(ids[: first + 45].tolist())
-        embeddings[first:] = model.encode([frame.image for frame in frames]).flatten(0, 1)
+        embeddings[first:] = model.encode(frames, start_seconds=0.0, num_before=0).embeddings
         attentions = plain.model.language_model(
             inputs_embeds=embeddings[None], output_attentions=True
         ).attentions

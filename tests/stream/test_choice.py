@@ -63,7 +63,7 @@ def test_a_model_that_speaks_is_asked_the_bare_question(speaking):
     left = [[*chat.encode(option), min(chat.stop_token_ids)] for option in options]
     while len(left) > 1:
         mark = session.cache.mark()
-        after = torch.cat([speaking.video_end(), speaking.embed([*asked, *said])])
+        after = torch.cat([speaking.video_end, speaking.embed([*asked, *said])])
         scores = session._memory.extend(after)
         session.cache.rewind(mark)
         said.append(max({option[len(said)] for option in left}, key=lambda token: scores[token].item()))

@@ -129,7 +129,7 @@ def recomputed_logits(model, folder, session, question):
     for layer in range(cache.layout.num_layers):
         cos, sin = plain.model.language_model.rotary_emb(cache.values(layer)[None], cache.positions(layer))
         past.update(rotate(cache.keys(layer), cos[0], sin[0])[None], cache.values(layer)[None].clone(), layer)
-    embeddings = torch.cat([model.video_end(), model.embed(model.chat.question_ids(question))])[None]
+    embeddings = torch.cat([model.video_end, model.embed(model.chat.question_ids(question))])[None]
     positions = cache.next_position + torch.arange(embeddings.shape[1])[None]
     with torch.no_grad():
         hidden = plain.model.language_model(

@@ -155,7 +155,7 @@ def test_the_answer_is_that_of_a_plain_model_with_this_cache(model, checkpoint_f
     for layer, (keys, values) in enumerate(read):
         cos, sin = plain.model.language_model.rotary_emb(values[None], torch.arange(held)[None])
         past.update(rotate(keys, cos[0], sin[0])[None], values[None].clone(), layer)
-    asked = torch.cat([model.video_end(), model.embed(model.chat.question_ids(QUESTION))])[None]
+    asked = torch.cat([model.video_end, model.embed(model.chat.question_ids(QUESTION))])[None]
     with torch.no_grad():
         hidden = plain.model.language_model(
             inputs_embeds=asked,

@@ -19,17 +19,21 @@ from hermes_stream.tiny.lessons import (
     question_mask,
     take_notes,
 )
-from hermes_stream.tiny.train import Decoder, Recipe, Stage, lesson_positions, train
+from hermes_stream.tiny.llava_onevision import LlavaOnevisionFamily
+from hermes_stream.tiny.recipe import Recipe, Stage
+from hermes_stream.tiny.train import Decoder, train
 from hermes_stream.tiny.vision import draw_pictures, find_centres
 from hermes_stream.tiny.world import COLOURS, MOTIONS, SHAPES, Pace, generate_world
 from hermes_stream.video.frame import Frame
 
+LLAVA = LlavaOnevisionFamily()
 BUSY = Pace(stay_seconds=(2, 4), entry_seconds=(1, 2), quiet_share=0.0)
 
 
 def classroom(num_frames=8, **changes) -> Classroom:
     worlds = draw_worlds(6, num_frames, BUSY, seed=0)
     return Classroom(
+        family=LLAVA,
         chat=build_chat(),
         worlds=worlds,
         num_streams=2,
@@ -71,7 +75,7 @@ def test_pictures_that_went_through_the_codec_are_nearly_the_same():
     assert len(plain) == len(coded) == 6
     errors = [np.abs(a.astype(int) - b).mean() for a, b in zip(plain, coded, strict=True)]
     assert 0 < max(errors) < 6
-    pixels = draw_pictures((world, world), 6).pixels
+    pixels = draw_pictures(LLAVA, (world, world), 6).pixels
     assert pixels.shape == (2, 6, 3, 72, 72)
     assert not torch.equal(pixels[0], pixels[1])
 
@@ -121,18 +125,18 @@ def test_a_question_among_others_is_answered_as_if_it_were_alone():
     room, model = classroom(num_frames=4), build_model(0)
     model.model.language_model.config.use_cache = False
     prefix = room.chat.prefix_ids
-    decoder = Decoder(model, prefix)
+    decoder = Decoder(model, prefix, LLAVA.video_end(model))
     lesson = room.lesson(np.random.default_rng(1))
     video = torch.randn(2, 4, TOKENS_PER_FRAME, 128)
     shape = (len(prefix), 4, TOKENS_PER_FRAME, room.block_tokens)
-    mask = question_mask(lesson.asked_frames, shape)
-    logits, notes = decoder(video, lesson.token_ids, lesson_positions(lesson, len(prefix)), mask)
+    mask = question_mask(lesson.asked_glimpses, shape)
+    logits, notes = decoder(video, lesson.token_ids, LLAVA.positions(lesson, len(prefix)), mask)
     assert notes.shape == (2, 4 * TOKENS_PER_FRAME, sum(NOTES.values()))
     logits = logits.view(2, 10, room.block_tokens, -1)
     model.set_attn_implementation({"text_config": "sdpa"})
     words = model.model.language_model.embed_tokens
     for row, block in ((0, 0), (1, 7)):
-        seen = video[row, : lesson.asked_frames[row, block]].flatten(0, 1)
+        seen = video[row, : lesson.asked_glimpses[row, block]].flatten(0, 1)
         asked = [model.model.image_newline[None], words(lesson.token_ids[row, block, 1:])]
         alone = torch.cat([words(torch.tensor(prefix)), seen, *asked])[None]
         hidden = model.model.language_model(inputs_embeds=alone).last_hidden_state[0, -room.block_tokens :]
@@ -141,7 +145,7 @@ def test_a_question_among_others_is_answered_as_if_it_were_alone():
 
 def test_positions_leave_the_gaps_and_questions_follow_their_last_frame():
     lesson = classroom(max_gap=50).lesson(np.random.default_rng(3))
-    positions = lesson_positions(lesson, 2)
+    positions = LLAVA.positions(lesson, 2)
     assert lesson.gaps.max() > 0
     video = positions[:, 2 : 2 + 8 * TOKENS_PER_FRAME].view(2, 8, TOKENS_PER_FRAME)
     assert (video.diff(dim=-1) == 1).all()
@@ -150,7 +154,7 @@ def test_positions_leave_the_gaps_and_questions_follow_their_last_frame():
     asked = positions[:, 2 + 8 * TOKENS_PER_FRAME :].view(2, 10, -1)
     for row in range(2):
         for block in range(10):
-            last = video[row, lesson.asked_frames[row, block] - 1, -1]
+            last = video[row, lesson.asked_glimpses[row, block] - 1, -1]
             assert asked[row, block, 0] == last + 1
 
 

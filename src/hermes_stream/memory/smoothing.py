@@ -77,3 +77,21 @@ def smooth(
         deeper = torch.where(found[layer], source[layer + 1].gather(0, index[layer]), absent)
         smoothed[layer] = (1 - strength[layer]) * scores[layer] + strength[layer] * deeper
     return smoothed
+
+
+def pool(
+    scores: Float[Tensor, "layers tokens"], token_ids: Int[Tensor, "layers tokens"]
+) -> Float[Tensor, "layers tokens"]:
+    """Give each token the mean of its scores over all layers, in every layer that holds it.
+
+    A layer that does not hold the token counts as 0, so that what many layers hold comes first. Layers that
+    rank the same tokens by these scores keep the same ones.
+
+    Args:
+        scores: importance of each token; what padding holds does not matter.
+        token_ids: -1 on padding.
+    """
+    ids, token = torch.unique(token_ids, return_inverse=True)
+    pooled = scores.new_zeros(len(ids))
+    pooled.scatter_add_(0, token.flatten(), scores.masked_fill(token_ids < 0, 0).flatten())
+    return (pooled / len(scores))[token].masked_fill(token_ids < 0, 0)

@@ -30,7 +30,8 @@ class MemoryState:
             -1 is padding. A summary token has an id of its own.
         frame_numbers: which frame of the stream a token came from; -1 for summaries and padding.
         pts_seconds: presentation time of that frame in seconds; for a summary, of its newest token.
-        counts: how many tokens of the stream a token stands for: 1, or more for a summary; 0 is padding.
+        counts: how many visual tokens of the stream a token stands for: 1, or more for a summary; 0 for words
+            that belong to a frame, and for padding.
         protected: tokens that no policy may evict.
         attention: softmax weight that the layer's guidance prompt pays to each token (mean over heads and
             prompt tokens, not renormalised), 0 in layers that read none; None when no prompt was read.

@@ -58,9 +58,9 @@ def merged(
     if merge is None:
         key, value = merge_evicted(raw_keys, values, evicted[:num_tokens])
         return key[:, None], value[:, None]
-    slots = torch.arange(int(merge.num_slots[layer]), device=raw_keys.device)[:, None]
+    slots = torch.arange(int(merge.num_slots[layer]), device=merge.place.device)[:, None]
     joins = merge.slot_of_token[layer, :num_tokens] == slots
-    shares = joins * merge.weights[layer, :num_tokens].float()
+    shares = (joins * merge.weights[layer, :num_tokens].float()).to(raw_keys.device)
     return (shares @ raw_keys.float()).to(raw_keys.dtype), (shares @ values.float()).to(values.dtype)
 
 
@@ -106,3 +106,30 @@ def summary_position(
     Paper: app. F, alg. 1
     """
     return next_position(positions, present)
+
+
+def summary_in_place(
+    evicted: Bool[Tensor, "layers tokens"],
+    counts: Int[Tensor, "layers tokens"],
+    summarizes: Bool[Tensor, " layers"],
+) -> MergedSlots:
+    """Return the merge that puts a layer's summary in the middle of what it stands for.
+
+    Every stream token has the same share, so that a former summary keeps its own.
+
+    Args:
+        evicted: tokens that leave.
+        counts: tokens of the stream that each stands for.
+        summarizes: layers that make a summary; one that evicts nothing makes none.
+
+    Differs: the paper puts it behind the newest token, app. F, and weighs all evicted tokens alike.
+    """
+    weights = (evicted * counts * summarizes[:, None]).float()
+    total = weights.sum(dim=1, keepdim=True)
+    middle = (weights.cumsum(dim=1) * 2 < total).sum(dim=1, keepdim=True)
+    joins = evicted & summarizes[:, None] & (counts > 0)
+    return MergedSlots(
+        slot_of_token=torch.where(joins, 0, -1),
+        weights=weights / total.clamp(min=1),
+        place=middle.masked_fill(total == 0, -1),
+    )

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-import numpy as np
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from hermes_stream.cache import CacheLayout
+from hermes_stream.layout import CacheLayout
 from hermes_stream.models.chat import Chat
+from hermes_stream.models.visual import VisualTokens
 from hermes_stream.policies.base import GuidancePrompts
+from hermes_stream.video.frame import Frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +25,17 @@ class ModelCard:
     Attributes:
         name: what it was loaded by.
         family: transformers' ``model_type``.
-        tokens_per_frame: visual tokens of one frame.
-        default_fps: sampling rate that the family is used with.
+        tokens_per_frame: most tokens that one frame takes in the memory, its words included; a frame is what
+            the family encodes as one.
+        pictures_per_frame: pictures that the family encodes as one frame; 2 where it has temporal patches.
+        default_fps: sampling rate that the family is used with, in pictures per second.
         default_budget_tokens: memory budget when none is asked for.
         guidance_prompts: texts that guide the memory.
-        training_frames: longest stream it was trained on, where the checkpoint says so.
+        training_frames: longest stream it was trained on in pictures, where the checkpoint says so.
         multiple_choice: how it chooses among options: it names a "letter", or says an option's "text".
+        text_after_video: where a question stands while nothing was forgotten: at the "clock", after all
+            positions, or at the "picture", after the height and width of the picture alone, as transformers
+            from 5.3 on places it for families with a time axis. Afterwards it is always the clock.
     """
 
     name: str
@@ -38,45 +44,62 @@ class ModelCard:
     default_fps: float
     default_budget_tokens: int
     guidance_prompts: GuidancePrompts
+    pictures_per_frame: int = 1
     training_frames: int | None = None
     multiple_choice: Literal["letter", "text"] = "letter"
+    text_after_video: Literal["clock", "picture"] = "clock"
 
 
 class VideoModel(ABC):
     """One loaded checkpoint. Holds weights, never a stream's state, so that many sessions share it.
 
     Attributes:
+        family: transformers' ``model_type``.
+        has_dynamic_resolution: pictures keep their size and shape within ``min_pixels`` and ``max_pixels``.
         card: what the checkpoint says about itself.
         layout: the shape of a stream's cache.
         chat: tokenizer and chat template, split around the video.
         decoder: transformers' text model, set to the ``hermes`` attention.
+        head: from a last hidden state to logits.
+        video_end: embeddings, no words, that stand between the video and the question; they belong to the
+            question. Mostly none.
     """
+
+    family: ClassVar[str]
+    has_dynamic_resolution: ClassVar[bool] = False
 
     card: ModelCard
     layout: CacheLayout
     chat: Chat
     decoder: nn.Module
+    head: nn.Module
+    video_end: Float[Tensor, "tokens hidden"]
 
     @abstractmethod
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Float[Tensor, "frames tokens_per_frame hidden"]:
-        """Turn pictures, uint8 ``[height, width, 3]`` of any sizes, into visual tokens."""
+    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:
+        """Turn pictures into tokens of the decoder.
+
+        Args:
+            frames: at least one picture, all of one size; a last temporal patch that is not full is completed
+                by repeating its last picture.
+            start_seconds: time of the stream's first picture.
+            num_before: frames (temporal patches) of the stream before these.
+        """
 
     @abstractmethod
+    def num_tokens(self, height: int, width: int) -> int:
+        """Return how many tokens a frame of such pictures takes in the memory, at most, words included."""
+
     def embed(self, token_ids: Sequence[int]) -> Float[Tensor, "tokens hidden"]:
         """Look up text tokens."""
+        ids = torch.tensor(token_ids, dtype=torch.long, device=self.layout.device)
+        return self.decoder.embed_tokens(ids)  # type: ignore[operator]
 
-    @abstractmethod
-    def video_end(self) -> Float[Tensor, "tokens hidden"]:
-        """Return what the family puts between the video and the question; it belongs to the question."""
-
-    @abstractmethod
-    def visual_positions(self, num_frames: int, start: int) -> Int[Tensor, "axes tokens"]:
-        """Return positions of a chunk's visual tokens in host memory, from the stream's write clock on."""
-
-    @abstractmethod
-    def text_positions(self, num_tokens: int, start: int) -> Int[Tensor, "axes tokens"]:
-        """Return positions of text tokens in host memory, from the stream's write clock on."""
-
-    @abstractmethod
     def logits(self, hidden: Float[Tensor, " hidden"]) -> Float[Tensor, " vocabulary"]:
         """Return next-token logits in float32 of one last hidden state."""
+        return self.head(hidden).float()
+
+
+def seconds_of(frames: Sequence[Frame], pictures_per_frame: int = 1) -> Float[Tensor, " frames"]:
+    """Return the time of each frame: that of its first picture."""
+    return torch.tensor([frame.pts_seconds for frame in frames[::pictures_per_frame]], dtype=torch.float64)

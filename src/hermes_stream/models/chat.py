@@ -64,7 +64,14 @@ class Chat:
 
 
 def split_chat(
-    tokenizer: Any, *, placeholder: str, stop_token_ids: frozenset[int], template: str | None
+    tokenizer: Any,
+    *,
+    placeholder: str,
+    stop_token_ids: frozenset[int],
+    template: str | None,
+    before: str = "",
+    after: str = "",
+    system_prompt: str | None = None,
 ) -> Chat:
     """Render one question about one video with the template and split it at the video.
 
@@ -73,28 +80,32 @@ def split_chat(
         placeholder: the text that the template writes for a video.
         stop_token_ids: tokens that end an answer.
         template: the template; None takes the tokenizer's.
+        before: text right before the placeholder that belongs to the video and is cut with it, such as the
+            ``<|vision_start|>`` that Qwen3-VL repeats for every frame.
+        after: text right after the placeholder that belongs to the video and is cut with it.
+        system_prompt: replaces the template's own; None leaves that as it is.
 
     Raises:
-        ModelError: there is no template, or it does not write the placeholder once before the question.
+        ModelError: there is no template, or it does not write the video once before the question.
     """
     if template is None and not tokenizer.chat_template:
         raise ModelError(
             "the checkpoint has no chat template; add chat_template.jinja or chat_template.json to its folder"
         )
-    content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
+    messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": _QUESTION}]}]
+    if system_prompt is not None:
+        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system_prompt}]})
     rendered = str(
         tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            chat_template=template,
-            add_generation_prompt=True,
-            tokenize=False,
+            messages, chat_template=template, add_generation_prompt=True, tokenize=False
         )
     )
-    before_video, video, rest = rendered.partition(placeholder)
+    before_video, video, rest = rendered.partition(f"{before}{placeholder}{after}")
     before_question, question, after_question = rest.partition(_QUESTION)
-    if not video or not question or placeholder in rest:
+    if not video or not question or rendered.count(placeholder) != 1:
         raise ModelError(
-            f"the chat template must write {placeholder!r} once, before the question; it writes {rendered!r}"
+            f"the chat template must write {before + placeholder + after!r} once, before the question; "
+            f"it writes {rendered!r}"
         )
     return Chat(
         tokenizer=tokenizer,

@@ -6,18 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import final
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
-from torch import Tensor
-
-from hermes_stream.cache import CacheLayout
 from hermes_stream.memory.rope import RotaryLayout
-from hermes_stream.models.base import ModelCard, VideoModel
+from hermes_stream.models.base import VideoModel, seconds_of
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.preprocess import Preprocessing
+from hermes_stream.models.visual import VisualTokens, in_a_row
+from hermes_stream.video.frame import Frame
 
 
 @final
@@ -34,32 +30,14 @@ class LlavaOnevision(VideoModel):
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model, config = checkpoint.model, checkpoint.model.config
-        text = config.text_config
         self._model = model
-        self.decoder = model.model.language_model
-        inv_freq: Tensor = model.model.language_model.rotary_emb.inv_freq
+        self.decoder, self.head = model.model.language_model, model.lm_head
+        self.video_end = model.model.image_newline[None].to(model.dtype)
         vision = config.vision_config
         side = math.ceil(vision.image_size // vision.patch_size / 2)
-        self.card = ModelCard(
-            name=checkpoint.name,
-            family=self.family,
-            tokens_per_frame=side * side,
-            default_fps=getattr(config, "training_fps", 0.5),
-            default_budget_tokens=min(
-                getattr(config, "memory_budget_tokens", 4000), text.max_position_embeddings // 2
-            ),
-            guidance_prompts=checkpoint.guidance_prompts,
-            training_frames=getattr(config, "training_frames", None),
-            multiple_choice=checkpoint.multiple_choice,
-        )
-        self.layout = CacheLayout(
-            num_layers=text.num_hidden_layers,
-            num_kv_heads=text.num_key_value_heads,
-            head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
-            dtype=model.dtype,
-            device=model.device,
-            rotary=RotaryLayout.one_axis(inv_freq.float()),
-            max_positions=text.max_position_embeddings,
+        self.card = build_card(checkpoint, tokens_per_frame=side * side, default_fps=0.5)
+        self.layout = build_layout(
+            checkpoint, RotaryLayout.one_axis(model.model.language_model.rotary_emb.inv_freq)
         )
         self.chat = split_chat(
             checkpoint.tokenizer,
@@ -71,31 +49,17 @@ class LlavaOnevision(VideoModel):
             checkpoint.preprocessing, image_size=vision.image_size
         )
 
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Float[Tensor, "frames tokens_per_frame hidden"]:
-        """Encode frames one by one with the vision tower, project and pool them."""
+    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:  # noqa: ARG002
+        """Encode pictures one by one with the vision tower, project and pool them."""
         pixels = self._preprocessing.pixel_values(
-            images, device=self.layout.device, dtype=self._model.model.vision_tower.dtype
+            [frame.image for frame in frames],
+            device=self.layout.device,
+            dtype=self._model.model.vision_tower.dtype,
         )
         output = self._model.model.get_video_features(pixels[:, None], return_dict=True)
-        return output.pooler_output[:, : self.card.tokens_per_frame].to(self.layout.dtype)
+        tokens = output.pooler_output[:, : self.card.tokens_per_frame].to(self.layout.dtype)
+        return in_a_row(tokens, seconds_of(frames))
 
-    def embed(self, token_ids: Sequence[int]) -> Float[Tensor, "tokens hidden"]:
-        """Look up text tokens."""
-        ids = torch.tensor(token_ids, dtype=torch.long, device=self.layout.device)
-        return self._model.model.language_model.embed_tokens(ids)
-
-    def video_end(self) -> Float[Tensor, "tokens hidden"]:
-        """Return image_newline."""
-        return self._model.model.image_newline[None].to(self.layout.dtype)
-
-    def visual_positions(self, num_frames: int, start: int) -> Int[Tensor, "axes tokens"]:
-        """Count on from the write clock."""
-        return self.text_positions(num_frames * self.card.tokens_per_frame, start)
-
-    def text_positions(self, num_tokens: int, start: int) -> Int[Tensor, "axes tokens"]:
-        """Count on from the write clock."""
-        return torch.arange(start, start + num_tokens)[None]
-
-    def logits(self, hidden: Float[Tensor, " hidden"]) -> Float[Tensor, " vocabulary"]:
-        """Apply the language model's head to one position."""
-        return self._model.lm_head(hidden).float()
+    def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
+        """Return the number of tokens of any picture."""
+        return self.card.tokens_per_frame

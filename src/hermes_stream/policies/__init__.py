@@ -42,6 +42,7 @@ __all__ = [
 
 POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
     "hermes": HermesPolicy,
+    "hermes_best": HermesPolicy.best,
     "full": FullPolicy,
     "window": WindowPolicy,
     "streaming_vlm": StreamingVlmPolicy,

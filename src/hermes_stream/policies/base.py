@@ -79,11 +79,13 @@ class Guidance:
         prompt_of_layer: for each layer the index of its prompt, or None for a layer that reads none.
         observed_tokens: so many of the chunk's newest visual tokens are observed in all layers while they are
             prefilled, instead of prompts; 0 observes none.
+        advances: prompts take a true forward; else every layer reads their bare word embeddings.
     """
 
     prompts: tuple[str, ...] = ()
     prompt_of_layer: tuple[int | None, ...] = ()
     observed_tokens: int = 0
+    advances: bool = True
 
 
 class MemoryPolicy(ABC):

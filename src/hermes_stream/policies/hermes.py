@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hermes_stream.memory.novelty import novelty
 from hermes_stream.memory.scoring import importance
-from hermes_stream.memory.selection import layer_budgets, select
-from hermes_stream.memory.smoothing import Match, Missing, smooth
+from hermes_stream.memory.selection import evicted_mask, layer_budgets, select
+from hermes_stream.memory.smoothing import Match, Missing, pool, smooth
 from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.memory.summary import summary_in_place
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.policies.base import (
     Guidance,
@@ -25,6 +27,8 @@ from hermes_stream.policies.base import (
 
 Backend = Literal["llava_onevision", "qwen2_5_vl"]
 Reindex = Literal["lazy", "eager"]
+GuidanceForward = Literal["true", "embeddings"]
+SummaryPlace = Literal["end", "middle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +48,19 @@ class HermesPolicy(MemoryPolicy):
         smoothing_match: find a token in the next layer by identity (paper) or by index (released code).
         smoothing_recursive: blend with smoothed scores (released code) instead of raw ones (paper: eq. 5).
         smoothing_missing: what a token takes where the next layer no longer holds it. Ours.
+        same_tokens: layers keep the same tokens, the best by the mean of their smoothed scores. Ours.
+        novelty: scores are multiplied by a token's novelty to this power, so that of many like tokens at a
+            place few stay; 0 does not look. Ours.
         summarize: long-term layers merge what they evict into one token. Paper: app. F.
+        summary_place: where that token stands: "end", behind the newest (paper), or in the "middle" of what
+            it stands for. Ours.
         tier_budget_weights: relative budgets of sensory, working and long-term layers. Paper: tab. 5.
         reindex: "eager" gives dense positions at each compression, "lazy" leaves that to the cache, which
             does it when positions near the model's limit. Paper: sec. 3.3, lazy for streams.
         protect_recent_frames: newest frames that stay whole as long as the budget lasts. Ours.
+        prompts: local and global guidance prompt; None takes those of the checkpoint. Paper: app. B
+        guidance_forward: prompts take a "true" forward (paper), or every layer reads their "embeddings" as if
+            it were the first (released code, whose hidden states of prompts never advance).
         trigger_counts_prefix: compress when prefix and video exceed the budget (released code) instead of
             video alone (paper).
 
@@ -62,7 +74,7 @@ class HermesPolicy(MemoryPolicy):
         summary="the newest in shallow layers, what guidance attends to in deep ones, a mix between",
         paper="HERMES, arXiv 2601.14724",
         budget_rule="visual tokens each layer keeps, its summary included, mean over layers",
-        reads=("attention", "positions"),
+        reads=("attention", "positions", "keys"),
     )
 
     budget_tokens: int = 4000
@@ -75,15 +87,21 @@ class HermesPolicy(MemoryPolicy):
     smoothing_match: Match = "identity"
     smoothing_recursive: bool = False
     smoothing_missing: Missing = "zero"
+    same_tokens: bool = False
+    novelty: float = 0.0
     summarize: bool = True
+    summary_place: SummaryPlace = "end"
     tier_budget_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     reindex: Reindex = "lazy"
     protect_recent_frames: int = 0
+    prompts: tuple[str, str] | None = None
+    guidance_forward: GuidanceForward = "true"
     trigger_counts_prefix: bool = False
 
     def __post_init__(self) -> None:
         check_least("budget_tokens", self.budget_tokens, 1)
         check_least("protect_recent_frames", self.protect_recent_frames, 0)
+        check_least("novelty", self.novelty, 0)
         for decay in (self.sensory_decay, *self.working_decay):
             check_least("sensory_decay and working_decay", decay, 0)
         for share in self.working_recency_weight + self.smoothing:
@@ -94,12 +112,32 @@ class HermesPolicy(MemoryPolicy):
         check_choice("smoothing_match", self.smoothing_match, get_args(Match))
         check_choice("smoothing_missing", self.smoothing_missing, get_args(Missing))
         check_choice("reindex", self.reindex, get_args(Reindex))
+        check_choice("guidance_forward", self.guidance_forward, get_args(GuidanceForward))
+        if self.prompts is not None and not (
+            isinstance(self.prompts, tuple) and len(self.prompts) == 2 and all(map(_is_text, self.prompts))
+        ):
+            raise ValueError(f"prompts must be two texts, local and global, or None; got {self.prompts!r}")
+        check_choice("summary_place", self.summary_place, get_args(SummaryPlace))
         self.tiers(1)
 
     @classmethod
     def paper(cls, budget_tokens: int = 4000) -> HermesPolicy:
         """Return the method as the paper describes it; k, which it never prints, as in the Qwen back end."""
         return cls(budget_tokens=budget_tokens)
+
+    @classmethod
+    def best(cls, budget_tokens: int = 4000) -> HermesPolicy:
+        """Return the combination of our additions that measured best (docs/evidence.md).
+
+        The same tokens in all layers, scores times novelty, the newest two frames protected, no summary.
+        """
+        return cls(
+            budget_tokens=budget_tokens,
+            same_tokens=True,
+            novelty=1.0,
+            protect_recent_frames=2,
+            summarize=False,
+        )
 
     @classmethod
     def reference_code(cls, backend: Backend, budget_tokens: int = 4000) -> HermesPolicy:
@@ -146,11 +184,14 @@ class HermesPolicy(MemoryPolicy):
 
         Paper: app. B
         """
+        if self.prompts is not None:
+            prompts = replace(prompts, local_prompt=self.prompts[0], global_prompt=self.prompts[1])
         local_text, global_text = prompts.texts(last_conversation)
         prompt_of_tier = {Tier.SENSORY: None, Tier.WORKING: 0, Tier.LONG_TERM: 1}
         return Guidance(
             prompts=(f"{local_text}; {global_text}", global_text),
             prompt_of_layer=tuple(prompt_of_tier[tier] for tier in self.tiers(num_layers).tier_of_layer),
+            advances=self.guidance_forward == "true",
         )
 
     def plan(self, state: MemoryState) -> RetentionPlan:
@@ -168,7 +209,12 @@ class HermesPolicy(MemoryPolicy):
             protected=state.protected,
             preferred=self._recent(state),
         )
-        return RetentionPlan(keep=keep, summarize=summarize, reindex=self.reindex == "eager")
+        reindex = self.reindex == "eager"
+        if self.summary_place == "end":
+            return RetentionPlan(keep=keep, summarize=summarize, reindex=reindex)
+        merge = summary_in_place(evicted_mask(keep, state.present), state.counts, summarize)
+        nowhere = torch.zeros_like(summarize)
+        return RetentionPlan(keep=keep, summarize=nowhere, reindex=reindex, merge=merge)
 
     def scores(self, state: MemoryState) -> Float[Tensor, "layers tokens"]:
         """Return the smoothed importance of every token, 0 on padding.
@@ -193,7 +239,7 @@ class HermesPolicy(MemoryPolicy):
             decay=torch.tensor(decay, device=device),
             recency_weight=torch.tensor(weight, device=device),
         )
-        return smooth(
+        smoothed = smooth(
             raw,
             state.token_ids,
             torch.tensor(strength, device=device),
@@ -201,6 +247,9 @@ class HermesPolicy(MemoryPolicy):
             recursive=self.smoothing_recursive,
             missing=self.smoothing_missing,
         )
+        if self.novelty and state.raw_keys is not None and state.patch_numbers is not None:
+            smoothed = smoothed * novelty(state.raw_keys, state.patch_numbers) ** self.novelty
+        return pool(smoothed, state.token_ids) if self.same_tokens else smoothed
 
     def _summarizing_layers(
         self, state: MemoryState, budgets: Int[Tensor, " layers"]
@@ -216,3 +265,7 @@ class HermesPolicy(MemoryPolicy):
             return None
         oldest_recent = state.frame_numbers.max() - self.protect_recent_frames + 1
         return (state.frame_numbers >= oldest_recent) & (state.frame_numbers >= 0)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hermes_stream.cache import CacheLayout, StreamCache
+from hermes_stream.cache import StreamCache
+from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.groups import Groups
 from hermes_stream.memory.selection import evicted_mask
 from hermes_stream.memory.state import MemoryState, RetentionPlan
@@ -24,6 +25,7 @@ class Leaving:
     places: list[Tensor]
     groups: list[Groups]
     frames: Int[Tensor, " tokens"]
+    seconds: Float[Tensor, " tokens"]
 
 
 class Archive:
@@ -56,9 +58,10 @@ class Archive:
         self._values = [torch.zeros(shape, dtype=layout.dtype, pin_memory=pin) for _ in layers]
         self._places = [torch.zeros(self._rows, capacity, dtype=torch.int32) for _ in layers]
         self._frames = torch.zeros(capacity, dtype=torch.long)
+        self._seconds = torch.zeros(capacity, dtype=torch.float64)
 
     def _tensors(self) -> list[Tensor]:
-        return [*self._raw_keys, *self._values, *self._places, self._frames]
+        return [*self._raw_keys, *self._values, *self._places, self._frames, self._seconds]
 
     @property
     def num_bytes(self) -> int:
@@ -68,6 +71,16 @@ class Archive:
     def places(self, layer: int) -> Int[Tensor, "rows tokens"]:
         """Return which group each token of a layer belongs to (a view)."""
         return self._places[layer][:, : self.num_tokens]
+
+    @property
+    def frame_numbers(self) -> Int[Tensor, " tokens"]:
+        """Which frame each token came from (a view)."""
+        return self._frames[: self.num_tokens]
+
+    @property
+    def pts_seconds(self) -> Float[Tensor, " tokens"]:
+        """Time of that frame (a view)."""
+        return self._seconds[: self.num_tokens]
 
     def read(
         self, layer: int, index: Int[Tensor, " chosen"]
@@ -100,7 +113,14 @@ class Archive:
             groups.append(joined)
         if self.num_tokens + len(index) > len(self._frames):
             self._grow(self.num_tokens + len(index))
-        return Leaving(raw_keys=raw_keys, values=values, places=places, groups=groups, frames=frames.cpu())
+        return Leaving(
+            raw_keys=raw_keys,
+            values=values,
+            places=places,
+            groups=groups,
+            frames=frames.cpu(),
+            seconds=state.pts_seconds[0, index].cpu(),
+        )
 
     def _grow(self, needed: int) -> None:
         old = self._tensors()
@@ -113,6 +133,7 @@ class Archive:
         """Take in what left the cache, and forget what a bounded archive has no room for."""
         end = self.num_tokens + len(leaving.frames)
         self._frames[self.num_tokens : end] = leaving.frames
+        self._seconds[self.num_tokens : end] = leaving.seconds
         new = (leaving.raw_keys, leaving.values, leaving.places)
         for buffers, parts in zip((self._raw_keys, self._values, self._places), new, strict=True):
             for buffer, part in zip(buffers, parts, strict=True):
@@ -135,6 +156,7 @@ class Archive:
             for buffer in (self._raw_keys[layer], self._values[layer]):
                 buffer[:, : len(keep)] = buffer[:, keep]
         self._frames[: len(keep)] = self._frames[keep]
+        self._seconds[: len(keep)] = self._seconds[keep]
         self.num_tokens = len(keep)
 
     def _state(self) -> MemoryState:

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hermes_stream.cache import CacheLayout
 from hermes_stream.errors import CapacityError
+from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import rotate
 
 

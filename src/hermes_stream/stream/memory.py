@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from hermes_stream.attention import Observation, Probe, Segment, forward
+from hermes_stream.attention import Observation, Segment, forward
 from hermes_stream.cache import StreamCache, VisualOrigin
 from hermes_stream.errors import CapacityError
-from hermes_stream.filters.base import Past, TokenFilter
+from hermes_stream.filters.base import TokenFilter
+from hermes_stream.memory.state import MemoryState
 from hermes_stream.models.base import VideoModel
-from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
+from hermes_stream.models.visual import VisualTokens
+from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.policies.words import plan_with_words
+from hermes_stream.stream.album import Album, num_tokens, runs_of_one_size
 from hermes_stream.stream.desk import Desk
 from hermes_stream.stream.fitting import keep_everything, within
+from hermes_stream.stream.guiding import empty_mass, guidance_of, longest_prompt, read_guidance
+from hermes_stream.stream.placing import Place, origin_of, text_positions
 from hermes_stream.stream.retriever import Retriever
+from hermes_stream.stream.sieve import Sieve
 from hermes_stream.video.frame import Frame
 
 _CONVERSATION_TOKENS = 256
@@ -31,7 +36,7 @@ class StreamMemory:
     Args:
         model: a loaded model.
         policy: what is kept.
-        chunk_frames: most frames that are folded in at once.
+        chunk_frames: most pictures that are folded in at once.
         text_tokens: room for a question and its answer; None takes an eighth of the model's positions, at
             most 2,048.
         token_filter: what drops visual tokens before they are prefilled; None drops none.
@@ -39,10 +44,11 @@ class StreamMemory:
     Attributes:
         cache: keys, values and positions.
         policy: what is kept; its budget is lowered where the model's positions do not hold it.
-        chunk_frames: the same, lowered where a chunk would take more than half of the model's positions.
+        chunk_frames: the same, lowered where a chunk would take more than half of the model's positions, and
+            whole temporal patches where the model has them.
         text_tokens: room for a question and its answer.
-        num_frames: frames folded in so far.
-        num_dropped: visual tokens that the filter dropped so far.
+        num_frames: pictures folded in so far.
+        num_seen: tokens that they made so far.
         last_conversation: last question and answer, which steer later guidance.
 
     Raises:
@@ -65,42 +71,30 @@ class StreamMemory:
             raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
         self.model, self.policy = model, policy
         self.text_tokens = text_tokens or min(2048, model.layout.max_positions // 8)
-        self.num_frames = self.num_dropped = self._num_entered = 0
-        self._filter = token_filter
-        self._past: Past | None = None
+        self.num_frames = self.num_seen = self._num_encoded = self._num_entered = 0
+        self._sieve = Sieve(token_filter) if token_filter else None
+        self._has_words = False
+        self._start_seconds = 0.0
         self.last_conversation: str | None = None
-        self._text_positions = max(self.text_tokens, self._longest_guidance())
+        longest = longest_prompt(model, policy, self._conversation_tokens)
+        self._text_positions = max(self.text_tokens, longest)
         self._fit(policy, chunk_frames)
         self._budgets = self.policy.layer_budgets(model.layout.num_layers)
         self.cache = self._prefilled_cache()
-        self._pictures = self._room_for_pictures()
         self._beginning = self.cache.mark()
+        self._place = Place.after_prefix(self.cache.num_prefix_tokens)
+        rebuilds = self.policy.rebuilds_at_question and self.policy.budget_tokens is not None
+        self._album = Album(model, self.policy.budget_tokens or 0) if rebuilds else None
         self._retriever = self._made_retriever()
-
-    def _longest_guidance(self) -> int:
-        """Return the positions that the longest guidance prompt may take, two conversations included."""
-        guidance = self._guidance(".")
-        if guidance is None or not guidance.prompts:
-            return 0
-        longest = max(len(self.model.chat.encode(text)) for text in guidance.prompts)
-        return longest + 2 * self._conversation_tokens
 
     @property
     def _conversation_tokens(self) -> int:
         return min(_CONVERSATION_TOKENS, self.text_tokens // 2)
 
-    def _guidance(self, last_conversation: str | None) -> Guidance | None:
-        card, chat = self.model.card, self.model.chat
-        num_layers = self.model.layout.num_layers
-        guidance = self.policy.guidance(num_layers, card.guidance_prompts, last_conversation)
-        if guidance is None:
-            return None
-        prompts = tuple(text.replace(TURN_END, chat.after_question) for text in guidance.prompts)
-        return replace(guidance, prompts=prompts)
-
     def _fit(self, policy: MemoryPolicy, chunk_frames: int) -> None:
         """Lower chunk and budget where the model's positions do not hold prefix, both, and text together."""
-        layout, per_frame = self.model.layout, self.model.card.tokens_per_frame
+        layout, card = self.model.layout, self.model.card
+        per_frame, together = card.tokens_per_frame, card.pictures_per_frame
         fixed = len(self.model.chat.prefix_ids) + self._text_positions + 1
         room = layout.max_positions - fixed
         if room < 2 * per_frame:
@@ -108,12 +102,15 @@ class StreamMemory:
                 f"prefix and text take {fixed} of the model's {layout.max_positions} positions; that leaves "
                 f"no room for two frames of {per_frame} tokens; lower text_tokens"
             )
-        self.chunk_frames = min(chunk_frames, room // 2 // per_frame)
-        self.policy = within(policy, layout.num_layers, room - self.chunk_frames * per_frame)
+        num_frames = min(-(-chunk_frames // together), room // 2 // per_frame)
+        self.chunk_frames = num_frames * together
+        self.policy = within(policy, layout.num_layers, room - num_frames * per_frame)
 
     def _prefilled_cache(self) -> StreamCache:
         prefix_ids, layout = self.model.chat.prefix_ids, self.model.layout
-        room = len(prefix_ids) + self.chunk_frames * self.model.card.tokens_per_frame + self.text_tokens
+        card = self.model.card
+        chunk_tokens = self.chunk_frames // card.pictures_per_frame * card.tokens_per_frame
+        room = len(prefix_ids) + chunk_tokens + self.text_tokens
         budgets = self._budgets or (0,) * layout.num_layers
         cache = StreamCache(
             layout,
@@ -131,24 +128,53 @@ class StreamMemory:
         cache: StreamCache | Desk,
         embeddings: Float[Tensor, "tokens hidden"],
         recall: Callable[[int, Tensor], None] | None = None,
+        start: int | None = None,
+        observation: Observation | None = None,
     ) -> Float[Tensor, " hidden"]:
-        positions = self.model.text_positions(len(embeddings), cache.next_position)
+        start = cache.next_position if start is None else start
+        positions = text_positions(self.model.layout.rotary.num_axes, len(embeddings), start)
         cache.append(positions)
-        segment = Segment(cache=cache, embeddings=embeddings, positions=positions, recall=recall)
+        segment = Segment(
+            cache=cache, embeddings=embeddings, positions=positions, recall=recall, observation=observation
+        )
         return forward(self.model.decoder, [segment])[0][-1]
 
     @torch.inference_mode()
-    def extend(self, embeddings: Float[Tensor, "tokens hidden"]) -> Float[Tensor, " vocabulary"]:
+    def extend(
+        self, embeddings: Float[Tensor, "tokens hidden"], observation: Observation | None = None
+    ) -> Float[Tensor, " vocabulary"]:
         """Append question or answer tokens and return the logits of the next one; within ``asking``.
+
+        Args:
+            embeddings: of the tokens.
+            observation: given, it reads what the newest of them attend to.
 
         Raises:
             CapacityError: the room for text is used up.
         """
         if self._retriever is None:
-            return self.model.logits(self._run(self.cache, embeddings))
+            start = self._question_start()
+            return self.model.logits(self._run(self.cache, embeddings, start=start, observation=observation))
         desk = self._retriever.desk
         recall = self._retriever.recall if desk.next_position == desk.num_before else None
-        return self.model.logits(self._run(desk, embeddings, recall))
+        return self.model.logits(self._run(desk, embeddings, recall, observation=observation))
+
+    @property
+    def most_read_tokens(self) -> int:
+        """Most tokens that a layer shows to a question, the prefix included."""
+        return max(self.cache.num_tokens) if self._retriever is None else self._retriever.desk.num_before
+
+    def remembered(self) -> MemoryState:
+        """Return what questions read; where they retrieve, what the last one read."""
+        return self.cache.state() if self._retriever is None else self._retriever.state()
+
+    def _question_start(self) -> int | None:
+        """Return where a question's next tokens stand if that is not the write clock (see ``ModelCard``)."""
+        cache = self.cache
+        if not cache.is_untouched or self.model.card.text_after_video == "clock":
+            return None
+        asked = max(cache.num_tokens) - cache.num_prefix_tokens - max(cache.num_visual_tokens)
+        return self._place.behind_picture + asked
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -167,17 +193,33 @@ class StreamMemory:
         """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
-            frames: at least one, at most ``chunk_frames``.
+            frames: at least one picture, at most ``chunk_frames``, all of one size. A temporal patch that
+                they do not fill is completed by repeating the last, and is final.
 
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
         """
-        if self._pictures is None:
+        if not self.num_frames:
+            self._start_seconds = frames[0].pts_seconds
+        if self._album is None:
             self._num_entered += self._enter(frames, self._num_entered)
+            self._num_encoded += -(-len(frames) // self.model.card.pictures_per_frame)
         else:
-            self._pictures.extend(frames)
-            self.cache.rewind(self._beginning)
+            self._album.add(frames)
+            self._forget_video()
         self.num_frames += len(frames)
+        self.num_seen += num_tokens(self.model, frames)
+
+    def _forget_video(self) -> None:
+        if self.cache.is_untouched:
+            self.cache.rewind(self._beginning)
+        else:
+            self.cache = self._prefilled_cache()
+            self._beginning = self.cache.mark()
+        self._place = Place.after_prefix(self.cache.num_prefix_tokens)
+        self._num_encoded = 0
+        if self._sieve:
+            self._sieve.forget()
 
     @torch.inference_mode()
     def recall(self) -> None:
@@ -185,30 +227,39 @@ class StreamMemory:
 
         All or nothing; a second call before the next frame finds it done.
         """
-        if not self._pictures or max(self.cache.num_visual_tokens):
+        if not self._album or max(self.cache.num_visual_tokens):
             return
-        pictures = list(self._pictures)
-        first = self.num_frames - len(pictures)
-        self._past = None
+        pictures = list(self._album)
+        together = self.model.card.pictures_per_frame
+        number = (self.num_frames - len(pictures)) // together
+        self._start_seconds = pictures[0].pts_seconds
         try:
-            for start in range(0, len(pictures), self.chunk_frames):
-                first += self._enter(pictures[start : start + self.chunk_frames], first)
+            for run in runs_of_one_size(pictures):
+                for start in range(0, len(run), self.chunk_frames):
+                    chunk = run[start : start + self.chunk_frames]
+                    number += self._enter(chunk, number)
+                    self._num_encoded += -(-len(chunk) // together)
         except BaseException:
-            self.cache.rewind(self._beginning)
+            self._forget_video()
             raise
 
     @property
     def num_visual_tokens(self) -> tuple[int, ...]:
         """Visual tokens that each layer holds, or will hold when a question comes."""
-        if self._pictures is None:
+        if self._album is None:
             return self.cache.num_visual_tokens
-        return (len(self._pictures) * self.model.card.tokens_per_frame,) * self.model.layout.num_layers
+        return (self._album.num_tokens,) * self.model.layout.num_layers
+
+    @property
+    def num_dropped(self) -> int:
+        """Visual tokens that the filter dropped so far."""
+        return self._sieve.num_dropped if self._sieve else 0
 
     @property
     def host_bytes(self) -> int:
         """Bytes of host memory held for questions to come."""
         archived = self._retriever.host_bytes if self._retriever else 0
-        return archived + sum(frame.image.nbytes for frame in self._pictures or ())
+        return archived + (self._album.num_bytes if self._album is not None else 0)
 
     @property
     def num_archived_tokens(self) -> int:
@@ -232,87 +283,70 @@ class StreamMemory:
         most = self.model.layout.max_positions - self._text_positions
         return Retriever(self.cache, retrieval, most_positions=most, text_tokens=self.text_tokens)
 
-    def _room_for_pictures(self) -> deque[Frame] | None:
-        """Return what holds the newest pictures, where the policy wants that.
-
-        Raises:
-            CapacityError: the budget holds no frame.
-        """
-        budget, per_frame = self.policy.budget_tokens, self.model.card.tokens_per_frame
-        if not self.policy.rebuilds_at_question or budget is None:
-            return None
-        if budget < per_frame:
-            raise CapacityError(
-                f"a budget of {budget} tokens holds no whole frame of {per_frame}; raise budget_tokens"
-            )
-        return deque(maxlen=budget // per_frame)
-
     def _enter(self, frames: Sequence[Frame], first_number: int) -> int:
-        """Encode, filter and prefill frames, compress where the budget is exceeded; rewind if that fails.
+        """Encode, filter and prefill pictures, compress over budget; rewind if that fails.
 
         Returns:
             How many frames entered: those of which a filter left something; they are numbered one by one.
         """
-        tokens = self.model.encode([frame.image for frame in frames])
-        kept, past = None, self._past
-        if self._filter is not None:
-            sifted = self._filter.sift(tokens, past)
-            tokens, kept, past = sifted.tokens, sifted.kept.cpu(), sifted.past
-        self._make_room(tokens.shape[0] * tokens.shape[1])
+        visual = self.model.encode(frames, start_seconds=self._start_seconds, num_before=self._num_encoded)
+        self._has_words |= bool(visual.is_word.any())
+        kept, sifting = torch.ones(len(visual), dtype=torch.bool), None
+        if self._sieve:
+            visual, kept, sifting = self._sieve.sift(visual)
+        positions, place = self._placed(visual)
+        origin = origin_of(visual, kept, first_number)
         mark = self.cache.mark()
         try:
-            self._compress(self._prefill(tokens, frames, first_number, kept))
+            self._compress(self._prefill(visual.taken(kept), positions[:, kept], origin))
         except BaseException:
             self.cache.rewind(mark)
             raise
-        self._past = past
-        if kept is None:
-            return len(frames)
-        self.num_dropped += int((~kept).sum())
-        return int(kept.any(dim=1).sum())
+        is_moved = mark.generation != self.cache.mark().generation
+        self._place = place.moved(self.cache.next_position) if is_moved else place
+        if self._sieve and sifting:
+            self._sieve.commit(sifting)
+        return len(origin.frame_numbers.unique())
 
-    def _make_room(self, num_tokens: int) -> None:
-        """Close the gaps between positions before anything goes in that would not fit the model's limit.
+    def _placed(self, visual: VisualTokens) -> tuple[Int[Tensor, "axes tokens"], Place]:
+        """Return a chunk's positions and the place behind it; close gaps where they would pass the limit.
 
         Paper: sec. 3.3, lazy re-indexing
         Differs: the released code looks at the limit when the chunk is in already; here chunk, guidance,
             question and answer must fit before.
         """
-        limit = self.model.layout.max_positions
-        needed = num_tokens + self._text_positions
-        if self.cache.next_position + needed <= limit:
-            return
+        limit = self.model.layout.max_positions - self._text_positions
+        positions = self._place.positions(visual, self.cache.next_position)
+        if int(positions.max()) < limit:
+            return positions, self._place.after(visual)
         self.cache.apply(keep_everything(self.cache))
-        if self.cache.next_position + needed > limit:
+        self._place = self._place.moved(self.cache.next_position)
+        positions = self._place.positions(visual, self.cache.next_position)
+        if int(positions.max()) < limit:
+            return positions, self._place.after(visual)
+        positions, place = self._place.squeezed(visual, self.cache.next_position)
+        if int(positions.max()) >= limit:
             raise CapacityError(
-                f"the stream holds {max(self.cache.num_tokens)} tokens; {num_tokens} more and "
-                f"{self._text_positions} for text exceed the model's {limit} positions; use a policy with a "
-                f"budget, such as hermes, or a shorter stream"
+                f"the stream holds {max(self.cache.num_tokens)} tokens; {len(visual)} more and "
+                f"{self._text_positions} for text exceed the model's {self.model.layout.max_positions} "
+                f"positions; use a policy with a budget, such as hermes, or a shorter stream"
             )
+        return positions, place
 
     def _prefill(
-        self,
-        tokens: Float[Tensor, "frames per_frame hidden"],
-        frames: Sequence[Frame],
-        first_number: int,
-        kept: Bool[Tensor, "frames per_frame"] | None,
+        self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin
     ) -> Observation | None:
         """Let a chunk enter the cache; observe its newest tokens where the policy will want that."""
-        kept = torch.ones(tokens.shape[:2], dtype=torch.bool) if kept is None else kept
-        frame, patch = kept.nonzero(as_tuple=True)
-        if not len(frame):
+        if not len(visual):
             return None
-        numbers = first_number - 1 + kept.any(dim=1).cumsum(dim=0)
-        pts = torch.tensor([picture.pts_seconds for picture in frames], dtype=torch.float64)
-        origin = VisualOrigin(frame_numbers=numbers[frame], pts_seconds=pts[frame], patch_numbers=patch)
-        positions = self.model.visual_positions(len(frames), self.cache.next_position)[:, kept.flatten()]
         self.cache.append(positions, origin)
         observation = self._observation()
         segment = Segment(
             cache=self.cache,
-            embeddings=tokens[frame, patch],
+            embeddings=visual.embeddings,
             positions=positions,
             observation=observation,
+            deepstack=visual.deepstack,
         )
         forward(self.model.decoder, [segment])
         return observation
@@ -325,56 +359,31 @@ class StreamMemory:
         return any(self.policy.exceeds(count, budget, prefix) for count, budget in held)
 
     def _observation(self) -> Observation | None:
-        guidance = self._guidance(None) if self._is_over_budget() else None
+        guidance = guidance_of(self.model, self.policy, None) if self._is_over_budget() else None
         if guidance is None or not guidance.observed_tokens:
             return None
-        return Observation(mass=self._empty_mass(), num_tokens=guidance.observed_tokens)
+        return Observation(mass=empty_mass(self.cache), num_tokens=guidance.observed_tokens)
 
-    def _empty_mass(self) -> Float[Tensor, "layers slots"]:
-        layout = self.model.layout
-        return torch.zeros(layout.num_layers, max(self.cache.num_tokens), device=layout.device)
+    def _listened(self) -> Float[Tensor, "layers slots"] | None:
+        guidance = guidance_of(self.model, self.policy, self.last_conversation)
+        if guidance is None:
+            return None
+        return read_guidance(self.model, self.cache, guidance, self._text_positions)
 
     def _compress(self, observation: Observation | None) -> None:
         if not self._is_over_budget():
             return
-        mass = self._read_guidance() if observation is None else observation.mass
+        mass = observation.mass if observation else self._listened()
         if mass is not None:
             first = self.cache.num_prefix_tokens
             mass = mass[:, first : first + max(self.cache.num_visual_tokens)]
         reads = self.policy.facts.reads
         state = self.cache.state(mass, shows_keys="keys" in reads, shows_values="values" in reads)
-        plan = self.policy.plan(state)
+        plan = plan_with_words(self.policy, state) if self._has_words else self.policy.plan(state)
         leaving = self._retriever.receive(plan) if self._retriever else None
         self.cache.apply(plan)
         if self._retriever and leaving:
             self._retriever.commit(leaving)
-
-    def _read_guidance(self) -> Float[Tensor, "layers slots"] | None:
-        """Return the attention that each layer's guidance prompt pays to what it holds.
-
-        One forward for all prompts, through all layers; it leaves nothing behind.
-
-        Paper: sec. 3.1, pseudo query
-        Differs: in the released code the prompt's hidden states never advance, so that every layer scores
-            with queries made from word embeddings; here the prompt takes a true forward.
-        """
-        guidance = self._guidance(self.last_conversation)
-        if guidance is None:
-            return None
-        mass, segments = self._empty_mass(), []
-        for index, text in enumerate(guidance.prompts):
-            ids = self.model.chat.encode(text)[: self._text_positions]
-            listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
-            segments.append(
-                Segment(
-                    cache=self.cache,
-                    embeddings=self.model.embed(ids),
-                    positions=self.model.text_positions(len(ids), self.cache.next_position),
-                    probe=Probe(mass=mass, layers=listening),
-                )
-            )
-        forward(self.model.decoder, segments)
-        return mass
 
     def remember_conversation(self, question: str, answer: str) -> None:
         """Let the last question and answer steer later guidance, and only that.

@@ -7,9 +7,10 @@ import time
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hermes_stream.cache import StreamCache
-from hermes_stream.memory.state import RetentionPlan
+from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.retrieval import Retrieval
 from hermes_stream.stream.archive import Archive, Leaving
 from hermes_stream.stream.desk import Desk
@@ -37,6 +38,7 @@ class Retriever:
         num_before = min(cache.num_prefix_tokens + retrieval.read_tokens, most_positions)
         self._read_tokens = num_before - cache.num_prefix_tokens
         self.seconds = 0.0
+        self._read: list[tuple[Tensor, Tensor]] = []
         self.desk = Desk(cache.layout, num_before=num_before, text_tokens=text_tokens)
 
     @property
@@ -63,6 +65,7 @@ class Retriever:
         cache, num_prefix = self._cache, self._cache.num_prefix_tokens
         keys, values = cache.keys(layer_idx), cache.values(layer_idx)
         archived, held = self._choose(layer_idx, queries, keys[:, num_prefix:])
+        self._read[layer_idx:] = [(archived.cpu(), held.cpu())]
         index = torch.cat([torch.arange(num_prefix, device=keys.device), held + num_prefix])
         read_keys, read_values = self._archive.read(layer_idx, archived.cpu())
         own_keys, own_values = keys[:, index], values[:, index]
@@ -72,6 +75,27 @@ class Retriever:
             torch.cat([own_values[:, :num_prefix], read_values, own_values[:, num_prefix:]], dim=1),
         )
         self.seconds = time.perf_counter() - began + (self.seconds if layer_idx else 0.0)
+
+    def state(self) -> MemoryState:
+        """Return what the last question read, while archive and memory are as they were then."""
+        held, rows = self._cache.state(), []
+        for layer, (archived, own) in enumerate(self._read):
+            frames = torch.cat([self._archive.frame_numbers[archived], held.frame_numbers[layer].cpu()[own]])
+            seconds = torch.cat([self._archive.pts_seconds[archived], held.pts_seconds[layer].cpu()[own]])
+            rows.append((torch.arange(len(frames)), frames, seconds, torch.ones_like(frames)))
+        token_ids, frames, seconds, counts = (
+            pad_sequence(list(column), batch_first=True, padding_value=padding)
+            for column, padding in zip(zip(*rows, strict=True), (-1, -1, 0, 0), strict=True)
+        )
+        return MemoryState(
+            num_prefix_tokens=held.num_prefix_tokens,
+            token_ids=token_ids,
+            frame_numbers=frames,
+            pts_seconds=seconds,
+            counts=counts,
+            protected=torch.zeros_like(token_ids, dtype=torch.bool),
+            num_compressions=held.num_compressions,
+        )
 
     def _choose(
         self,

@@ -13,12 +13,15 @@ from torch import Tensor
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError, VideoError
 from hermes_stream.filters.base import TokenFilter
+from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
+from hermes_stream.stream.album import runs_of_one_size
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.choice import OPENING, Ballot, check_options, phrase
+from hermes_stream.stream.evidence import Evidence, evidence_of, read_attention
 from hermes_stream.stream.generation import Sampling, TextStream, choose_token
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
@@ -44,7 +47,8 @@ class Session:
 
     Attributes:
         policy: what the memory keeps in fact.
-        chunk_frames: frames that are prefilled together in fact.
+        chunk_frames: frames that are prefilled together in fact; whole temporal patches where the model has
+            them.
 
     Raises:
         CapacityError: two frames and text do not fit the model's positions.
@@ -110,9 +114,9 @@ class Session:
         self._fold()
 
     def _fold(self) -> None:
-        if self._pending:
-            self._memory.fold(self._pending)
-            self._pending.clear()
+        for run in runs_of_one_size(self._pending):
+            self._memory.fold(run)
+            del self._pending[: len(run)]
 
     def ask(
         self,
@@ -190,6 +194,55 @@ class Session:
         with self._memory.asking():
             return self._prefill_question(asked).cpu()
 
+    def read_attention(
+        self,
+        question: str,
+        options: Sequence[str] | None = None,
+        *,
+        answer_ids: Sequence[int] = (),
+        whole_question: bool = False,
+    ) -> MemoryState:
+        """Return what a question reads, with the attention that it pays to each token.
+
+        The question takes a forward of its own; the memory is the same before and after.
+
+        Args:
+            question: what is asked, not empty.
+            options: choices of a multiple-choice question.
+            answer_ids: tokens of an answer that was given; attention is the mean over the places that chose
+                them. Without, it is that of the place that chooses the first.
+            whole_question: take the mean over all tokens of the question instead.
+
+        Raises:
+            CapacityError: the question does not fit the room for text.
+            VideoError: no frame was observed yet.
+            ValueError: the question is empty, or an answer is given with ``whole_question``.
+        """
+        _check_question(question)
+        if answer_ids and whole_question:
+            raise ValueError("answer_ids and whole_question exclude each other; leave one of them out")
+        asked = self._question_ids(question, options)
+        self._check_room(len(asked), max(1, len(answer_ids)))
+        self._prepare()
+        parts = [
+            (torch.cat([self.model.video_end, self.model.embed(asked)]), len(asked) if whole_question else 1)
+        ]
+        if len(answer_ids) > 1:
+            parts.append((self.model.embed(answer_ids[:-1]), len(answer_ids) - 1))
+        return read_attention(self._memory, parts)
+
+    def evidence(
+        self, question: str, options: Sequence[str] | None = None, *, answer_ids: Sequence[int] = ()
+    ) -> Evidence:
+        """Return on which moments of the stream an answer's attention rests; see ``read_attention``.
+
+        Raises:
+            CapacityError: the question does not fit the room for text.
+            VideoError: no frame was observed yet, or nothing of any is remembered.
+            ValueError: the question is empty.
+        """
+        return evidence_of(self.read_attention(question, options, answer_ids=answer_ids))
+
     @property
     def stats(self) -> SessionStats:
         """What this session has done and holds."""
@@ -203,7 +256,7 @@ class Session:
         return SessionStats(
             num_frames=self._memory.num_frames + len(self._pending),
             num_pending_frames=len(self._pending),
-            num_visual_tokens_seen=self._memory.num_frames * self.model.card.tokens_per_frame,
+            num_visual_tokens_seen=self._memory.num_seen,
             num_visual_tokens_dropped=self._memory.num_dropped,
             num_visual_tokens_kept=max(kept),
             num_archived_tokens=self._memory.num_archived_tokens,
@@ -237,7 +290,7 @@ class Session:
     def _check_room(self, question_tokens: int, answer_tokens: int) -> int:
         """Return the room that a question leaves for its answer."""
         total = self._memory.text_tokens
-        question_tokens += len(self.model.video_end())
+        question_tokens += len(self.model.video_end)
         if question_tokens + answer_tokens > total:
             raise CapacityError(
                 f"the question takes {question_tokens} tokens and its answer up to {answer_tokens}, together "
@@ -269,7 +322,7 @@ class Session:
             )
 
     def _prefill_question(self, asked: list[int]) -> Float[Tensor, " vocabulary"]:
-        return self._memory.extend(torch.cat([self.model.video_end(), self.model.embed(asked)]))
+        return self._memory.extend(torch.cat([self.model.video_end, self.model.embed(asked)]))
 
     def _open_answer_pieces(self, answer: Answer, asked: list[int], sampling: Sampling) -> Generator[str]:
         """Yield an answer's text while its tokens are made; rewind however this ends."""

@@ -44,7 +44,7 @@ TRAINING_FPS = 1.0
 TOKENS_PER_FRAME = 9
 MEMORY_BUDGET_TOKENS = TRAINING_FRAMES // 3 * TOKENS_PER_FRAME
 IMAGE_SIZE = 72
-_WORD_STD = 0.1
+WORD_STD = 0.1
 
 GUIDANCE_PROMPTS = {
     "local_prompt": "what is on screen now?",
@@ -54,9 +54,11 @@ GUIDANCE_PROMPTS = {
 }
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(
+    special_tokens: tuple[str, ...] = SPECIAL_TOKENS, chat_template: str = CHAT_TEMPLATE
+) -> PreTrainedTokenizerFast:
     """Build the word-level tokenizer: lower case, punctuation apart, unknown words become ``<unk>``."""
-    vocabulary = {word: i for i, word in enumerate((*SPECIAL_TOKENS, *WORDS))}
+    vocabulary = {word: i for i, word in enumerate((*special_tokens, *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -70,8 +72,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         pad_token="<pad>",
         unk_token="<unk>",
         eos_token="<|im_end|>",
-        additional_special_tokens=["<|im_start|>", "<image>", "<video>"],
-        chat_template=CHAT_TEMPLATE,
+        additional_special_tokens=[
+            token for token in special_tokens if token not in ("<pad>", "<unk>", "<|im_end|>")
+        ],
+        chat_template=chat_template,
         clean_up_tokenization_spaces=False,
     )
 
@@ -134,7 +138,7 @@ def build_model(seed: int) -> LlavaOnevisionForConditionalGeneration:
     head_dim = text.hidden_size // text.num_attention_heads
     heads_per_group = text.num_attention_heads // text.num_key_value_heads
     with torch.no_grad():
-        model.model.language_model.embed_tokens.weight.normal_(std=_WORD_STD)
+        model.model.language_model.embed_tokens.weight.normal_(std=WORD_STD)
         for layer in model.model.language_model.layers:
             queries = layer.self_attn.q_proj.weight.view(text.num_attention_heads, head_dim, -1)
             keys = layer.self_attn.k_proj.weight.view(text.num_key_value_heads, head_dim, -1)

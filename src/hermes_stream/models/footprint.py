@@ -1,0 +1,134 @@
+"""Whether a model fits a device, told before its weights are read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hermes_stream.errors import DeviceError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_BUDGET_TOKENS = 4000
+_TIGHT = 0.9  # of what is free: activations and the libraries' own buffers want the rest
+_BUFFERS_PER_TOKEN = 3  # raw key, value, and the rotated copy of the key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """What a model and one stream take of a device.
+
+    Attributes:
+        weight_bytes: all weights, as loaded.
+        bytes_per_token: one token of a stream's cache, over all layers.
+        budget_tokens: visual tokens that each layer keeps when no other budget is asked for.
+    """
+
+    weight_bytes: int
+    bytes_per_token: int
+    budget_tokens: int
+
+    @property
+    def cache_bytes(self) -> int:
+        """Return what a full budget takes."""
+        return self.bytes_per_token * self.budget_tokens
+
+    @property
+    def total_bytes(self) -> int:
+        """Return weights and one stream."""
+        return self.weight_bytes + self.cache_bytes
+
+
+def measure_footprint(config: Any, *, weight_bytes: int, dtype: torch.dtype) -> Footprint:
+    """Return the footprint of a model that is not loaded yet.
+
+    Args:
+        config: transformers' config of the whole model.
+        weight_bytes: all weights, as loaded.
+        dtype: of keys and values.
+    """
+    budget_tokens = min(
+        getattr(config, "memory_budget_tokens", DEFAULT_BUDGET_TOKENS),
+        config.get_text_config().max_position_embeddings // 2,
+    )
+    return Footprint(
+        weight_bytes=weight_bytes,
+        bytes_per_token=_BUFFERS_PER_TOKEN * kv_values_per_token(config) * dtype.itemsize // 2,
+        budget_tokens=budget_tokens,
+    )
+
+
+def kv_values_per_token(config: Any) -> int:
+    """Return how many numbers the keys and values of one token are, over all layers."""
+    text = config.get_text_config()
+    num_kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * num_kv_heads * head_dim)
+
+
+def check_fits(footprint: Footprint, free_bytes: int | None, *, name: str, device: str) -> None:
+    """Refuse what cannot fit; warn of what fits barely.
+
+    Args:
+        footprint: what is needed.
+        free_bytes: what the device has; None where it cannot be told, and nothing is checked.
+        name: of the model, for the message.
+        device: its name, for the message.
+
+    Raises:
+        DeviceError: weights and one stream need more than is free.
+    """
+    if free_bytes is None or footprint.total_bytes <= _TIGHT * free_bytes:
+        return
+    needs = (
+        f"{_gigabytes(footprint.weight_bytes)} of weights and {_gigabytes(footprint.cache_bytes)} for one "
+        f"stream ({footprint.budget_tokens} tokens of {footprint.bytes_per_token:,} bytes)"
+    )
+    has = f"{device} has {_gigabytes(free_bytes)} free"
+    advice = "choose a smaller dtype or a quantised checkpoint, or spread it over GPUs with device_map"
+    if footprint.total_bytes > free_bytes:
+        raise DeviceError(f"model {name!r} does not fit: it needs {needs}, and {has}; {advice}")
+    logger.warning("model %r fits barely: it needs %s, and %s; %s", name, needs, has, advice)
+
+
+def free_bytes(device: torch.device | str) -> int | None:
+    """Return the memory that is free on a device now, None where it cannot be told."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return host_free_bytes()
+
+
+def host_free_bytes(root: Path = Path("/")) -> int | None:
+    """Return what Linux could give to a new program, within the limit of its container.
+
+    Args:
+        root: where ``proc`` and ``sys`` are; other systems do not say it in a file.
+    """
+    lines = _lines(root / "proc/meminfo")
+    kilobytes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    if not kilobytes:
+        return None
+    free = int(kilobytes[0]) * 1024
+    limit = _lines(root / "sys/fs/cgroup/memory.max")
+    if not limit or not limit[0].isdigit():
+        return free
+    taken = dict(line.split(maxsplit=1) for line in _lines(root / "sys/fs/cgroup/memory.stat"))
+    return min(free, int(limit[0]) - int(taken.get("anon", 0)))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.3g} GB"

@@ -1,0 +1,110 @@
+"""Where a model's weights go, and as what numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+
+import torch
+from torch import nn
+
+from hermes_stream.errors import DeviceError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+DeviceMap = str | Mapping[str, int | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where weights go.
+
+    Attributes:
+        device: the device, or the first one where a map spreads the layers.
+        device_map: transformers' map over several devices; None puts everything on ``device``.
+    """
+
+    device: torch.device
+    device_map: str | dict[str, int | str] | None = None
+
+
+def choose_placement(device: str, device_map: DeviceMap | None) -> Placement:
+    """Return where weights go, checked before anything is read.
+
+    Raises:
+        ValueError: a device and a device map are both given, or the map has no meaning.
+        DeviceError: there is no such device here, or accelerate is missing.
+    """
+    if device_map is None:
+        return Placement(device=choose_device(device))
+    if device != "auto":
+        raise ValueError(
+            f"device {device!r} and device_map {device_map!r} exclude each other; give one of them"
+        )
+    if isinstance(device_map, str) and device_map not in DEVICE_MAPS:
+        raise ValueError(
+            f"device_map {device_map!r} is none of {', '.join(DEVICE_MAPS)}, nor a dict from module to "
+            f"device; for a single device give device={device_map!r}"
+        )
+    if not is_installed("accelerate"):
+        raise DeviceError(
+            f"device_map {device_map!r} needs accelerate, which is not installed; "
+            f"pip install 'hermes-stream[multi-gpu]'"
+        )
+    return Placement(
+        device=choose_device("auto"),
+        device_map=device_map if isinstance(device_map, str) else dict(device_map),
+    )
+
+
+def devices_of_layers(decoder: nn.Module) -> tuple[torch.device, ...]:
+    """Return where each decoder layer runs; nothing where all run on one device."""
+    devices = []
+    for layer in decoder.layers:  # type: ignore[union-attr]
+        hook = getattr(layer, "_hf_hook", None)  # accelerate's, where it moves weights in for the run
+        runs_on = getattr(hook, "execution_device", None)
+        devices.append(next(layer.parameters()).device if runs_on is None else torch.device(runs_on))
+    return tuple(devices) if len(set(devices)) > 1 else ()
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device asked for; "auto" takes the fastest there is.
+
+    Raises:
+        DeviceError: there is no such device here.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    available += ["mps"] if torch.backends.mps.is_available() else []
+    named = "cuda:0" if device == "cuda" else device
+    if named not in available:
+        raise DeviceError(f"device {device!r} is not available; this machine has: {', '.join(available)}")
+    return torch.device(named)
+
+
+def choose_dtype(dtype: str, device: torch.device, stored: torch.dtype | str | None) -> torch.dtype:
+    """Return the dtype asked for; "auto" takes the checkpoint's, but on a CPU never float16.
+
+    Raises:
+        DeviceError: the dtype is unknown or cannot be used on the device.
+    """
+    if dtype == "auto":
+        own = stored if isinstance(stored, torch.dtype) else DTYPES.get(str(stored), torch.float32)
+        return torch.bfloat16 if own == torch.float16 and device.type == "cpu" else own
+    if dtype not in DTYPES:
+        raise DeviceError(f"dtype {dtype!r} is not supported; choose one of: auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package is installed, by the name that pip knows it by."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""Qwen2.5-VL: pictures of any shape, two to a frame; a part of the position counts seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from hermes_stream.memory.rope import RotaryLayout
+from hermes_stream.models.base import VideoModel, seconds_of
+from hermes_stream.models.chat import split_chat
+from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.describing import build_card, build_layout
+from hermes_stream.models.mrope import over_time
+from hermes_stream.models.qwen_vision import (
+    encode_patches,
+    max_visual_tokens,
+    read_inv_freq,
+    read_preprocessing,
+    read_sections,
+    read_text_after_video,
+)
+from hermes_stream.models.visual import VisualTokens
+from hermes_stream.video.frame import Frame
+
+_ROUNDING = 1e-3  # so that 0.3 s after 0.1 s, at 10 per second, are 2 and not 1.99...
+
+
+@final
+class Qwen25VL(VideoModel):
+    """Adapter of transformers' ``Qwen2_5_VLForConditionalGeneration``.
+
+    A frame is a temporal patch of two pictures. Time runs with their presentation times, at the checkpoint's
+    ``tokens_per_second``.
+
+    Args:
+        checkpoint: the loaded model with its tokenizer and files.
+    """
+
+    family = "qwen2_5_vl"
+    has_dynamic_resolution = True
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        model = checkpoint.model
+        self._model = model
+        self._preprocessing = read_preprocessing(checkpoint)
+        self.decoder, self.head = model.model.language_model, model.lm_head
+        self.card = build_card(
+            checkpoint,
+            tokens_per_frame=max_visual_tokens(self._preprocessing),
+            pictures_per_frame=model.config.vision_config.temporal_patch_size,
+            default_fps=1.0,
+            text_after_video=read_text_after_video(checkpoint),
+        )
+        self.layout = build_layout(
+            checkpoint, RotaryLayout.sectioned(read_inv_freq(checkpoint), read_sections(checkpoint))
+        )
+        self.video_end = self.embed([])
+        self.chat = split_chat(
+            checkpoint.tokenizer,
+            placeholder=str(checkpoint.tokenizer.convert_ids_to_tokens(model.config.video_token_id)),
+            stop_token_ids=checkpoint.stop_token_ids,
+            template=checkpoint.chat_template,
+        )
+
+    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:  # noqa: ARG002
+        """Encode temporal patches one by one with the vision tower."""
+        seconds = seconds_of(frames, self.card.pictures_per_frame)
+        rate = self._model.config.vision_config.tokens_per_second
+        features = encode_patches(self._model, self._preprocessing, frames)
+        return over_time(
+            features.tokens,
+            grid=features.grid,
+            seconds=seconds,
+            time=(seconds - start_seconds) * rate + _ROUNDING,
+        )
+
+    def num_tokens(self, height: int, width: int) -> int:
+        """Return the number of tokens of a temporal patch of such pictures."""
+        return self._preprocessing.tokens(height, width)

@@ -1,0 +1,76 @@
+"""Qwen2-VL: pictures of any shape, two to a frame; a part of the position counts frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+
+from hermes_stream.memory.rope import RotaryLayout
+from hermes_stream.models.base import VideoModel, seconds_of
+from hermes_stream.models.chat import split_chat
+from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.describing import build_card, build_layout
+from hermes_stream.models.mrope import over_time
+from hermes_stream.models.qwen_vision import (
+    encode_patches,
+    max_visual_tokens,
+    read_inv_freq,
+    read_preprocessing,
+    read_sections,
+    read_text_after_video,
+)
+from hermes_stream.models.visual import VisualTokens
+from hermes_stream.video.frame import Frame
+
+
+@final
+class Qwen2VL(VideoModel):
+    """Adapter of transformers' ``Qwen2VLForConditionalGeneration``.
+
+    A frame is a temporal patch of two pictures. Time is the number of the frame, whatever its rate.
+
+    Args:
+        checkpoint: the loaded model with its tokenizer and files.
+    """
+
+    family = "qwen2_vl"
+    has_dynamic_resolution = True
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        model = checkpoint.model
+        self._model = model
+        self._preprocessing = read_preprocessing(checkpoint)
+        self.decoder, self.head = model.model.language_model, model.lm_head
+        self.card = build_card(
+            checkpoint,
+            tokens_per_frame=max_visual_tokens(self._preprocessing),
+            pictures_per_frame=model.config.vision_config.temporal_patch_size,
+            default_fps=1.0,
+            text_after_video=read_text_after_video(checkpoint),
+        )
+        self.layout = build_layout(
+            checkpoint, RotaryLayout.sectioned(read_inv_freq(checkpoint), read_sections(checkpoint))
+        )
+        self.video_end = self.embed([])
+        self.chat = split_chat(
+            checkpoint.tokenizer,
+            placeholder=str(checkpoint.tokenizer.convert_ids_to_tokens(model.config.video_token_id)),
+            stop_token_ids=checkpoint.stop_token_ids,
+            template=checkpoint.chat_template,
+        )
+
+    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:  # noqa: ARG002
+        """Encode temporal patches one by one with the vision tower."""
+        features = encode_patches(self._model, self._preprocessing, frames)
+        return over_time(
+            features.tokens,
+            grid=features.grid,
+            seconds=seconds_of(frames, self.card.pictures_per_frame),
+            time=num_before + torch.arange(features.grid[0]),
+        )
+
+    def num_tokens(self, height: int, width: int) -> int:
+        """Return the number of tokens of a temporal patch of such pictures."""
+        return self._preprocessing.tokens(height, width)

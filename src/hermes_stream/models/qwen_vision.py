@@ -1,0 +1,138 @@
+"""What the Qwen-VL families share: their cards, their patches, and the call of their vision towers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.errors import ModelError
+from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.patches import Bounds, PatchPreprocessing
+from hermes_stream.video.frame import Frame
+
+MIN_VIDEO_TOKENS = 128
+MAX_VIDEO_TOKENS = 768
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Features:
+    """What a vision tower makes of a chunk, and the shape of it.
+
+    Attributes:
+        tokens: of all temporal patches, in order of time, row and column.
+        deepstack: likewise, for each of the first decoder layers; None where a family has none.
+        grid: temporal patches, and rows and columns of tokens in each.
+    """
+
+    tokens: Float[Tensor, "tokens hidden"]
+    deepstack: Float[Tensor, "levels tokens hidden"] | None
+    grid: tuple[int, int, int]
+
+
+def encode_patches(model: Any, preprocessing: PatchPreprocessing, frames: Sequence[Frame]) -> Features:
+    """Run pictures through the vision tower; each temporal patch is encoded on its own.
+
+    Args:
+        model: transformers' model.
+        preprocessing: from ``read_preprocessing``.
+        frames: at least one picture, all of one size.
+    """
+    visual = model.model.visual
+    pixels, (count, rows, columns) = preprocessing.patches(
+        [frame.image for frame in frames], device=visual.device, dtype=visual.dtype
+    )
+    grid = torch.tensor([[count, rows, columns]], device=visual.device)
+    output = model.model.get_video_features(pixels, video_grid_thw=grid, return_dict=True)
+    levels = getattr(output, "deepstack_features", None)
+    merge = preprocessing.merge_size
+    return Features(
+        tokens=torch.cat(output.pooler_output).to(model.dtype),
+        deepstack=torch.stack([torch.cat(level) for level in levels]).to(model.dtype) if levels else None,
+        grid=(count, rows // merge, columns // merge),
+    )
+
+
+def read_preprocessing(checkpoint: Checkpoint, *, bounds: Bounds = "frame") -> PatchPreprocessing:
+    """Read a checkpoint's preprocessing, with a bound that a stream can live with.
+
+    Two families bring the bounds of single images only, 16,384 tokens, and one bounds a whole clip, 24,576
+    tokens. Buffers are made for the largest frame, so that a checkpoint's bound counts up to the official one
+    of a video frame, 768 tokens. More can be asked for.
+
+    Args:
+        checkpoint: its ``min_pixels`` and ``max_pixels``, where asked for, are those of one picture.
+        bounds: what the bounds of the checkpoint's file count.
+    """
+    vision = checkpoint.model.config.vision_config
+    side = vision.patch_size * vision.spatial_merge_size
+    pictures = 1 if bounds == "frame" else vision.temporal_patch_size
+    largest = MAX_VIDEO_TOKENS * side**2 * pictures
+    own = PatchPreprocessing.from_settings(
+        checkpoint.preprocessing,
+        patch_size=vision.patch_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        merge_size=vision.spatial_merge_size,
+        default_min_pixels=1,
+        default_max_pixels=largest,
+        bounds=bounds,
+    )
+    asked = [getattr(checkpoint, name, None) for name in ("min_pixels", "max_pixels")]
+    smallest, most = (None if bound is None else bound * pictures for bound in asked)
+    most = most or max(min(own.max_pixels, largest), smallest or 0)
+    usual = own.min_pixels if own.min_pixels > 1 else MIN_VIDEO_TOKENS * side**2 * pictures
+    return replace(own, min_pixels=smallest or min(usual, most // 4), max_pixels=most)
+
+
+def max_visual_tokens(preprocessing: PatchPreprocessing) -> int:
+    """Return the visual tokens of the largest frame, of pictures up to 16 times as long as wide."""
+    pictures = 1 if preprocessing.bounds == "frame" else preprocessing.temporal_patch_size
+    area = pictures * (preprocessing.patch_size * preprocessing.merge_size) ** 2
+    return max(preprocessing.max_pixels // area, _most_enlarged(preprocessing.min_pixels / area))
+
+
+def _most_enlarged(fewest: float) -> int:
+    """Return the most tokens of a small picture: enlarged to the fewest, then whole along both sides."""
+    longest = 4 * math.sqrt(fewest)
+    columns = (min(fewest / max(rows - 1, 1e-9), longest) for rows in range(1, math.ceil(longest) + 1))
+    return max(rows * math.ceil(count) for rows, count in enumerate(columns, start=1))
+
+
+def read_text_after_video(checkpoint: Checkpoint) -> Literal["clock", "picture"]:
+    """Return where a question stands: as the config says, or at the picture, as transformers places it.
+
+    Raises:
+        ModelError: the config says something else.
+    """
+    own = getattr(checkpoint.model.config, "text_after_video", "picture")
+    if own == "clock":
+        return "clock"
+    if own == "picture":
+        return "picture"
+    raise ModelError(f"text_after_video in config.json is {own!r}; accepted: 'clock', 'picture'")
+
+
+def read_sections(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return how many rotary frequencies follow each of the axes t, h and w.
+
+    Raises:
+        ModelError: the config does not say.
+    """
+    parameters = checkpoint.model.config.text_config.rope_parameters or {}
+    if "mrope_section" not in parameters:
+        raise ModelError(
+            f"the config of model {checkpoint.name!r} must name mrope_section in its rope_parameters or "
+            f"rope_scaling, it names {sorted(parameters)}"
+        )
+    return tuple(parameters["mrope_section"])
+
+
+def read_inv_freq(checkpoint: Checkpoint) -> Float[Tensor, " frequencies"]:
+    """Return the rotary frequencies of the text model in float32."""
+    inv_freq: Tensor = checkpoint.model.model.language_model.rotary_emb.inv_freq
+    return inv_freq.float()

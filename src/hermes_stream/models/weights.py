@@ -1,0 +1,146 @@
+"""A checkpoint's safetensors files, known from their headers alone, before a byte of a weight is read.
+
+The module knows nothing about models: it says which files there are, whether they are whole, and how large.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermes_stream.errors import ModelError
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+_LENGTH_BYTES = 8
+_LONGEST_HEADER_BYTES = 100_000_000
+_FLOATING = {"F64", "F32", "F16", "BF16"}
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightFiles:
+    """The weights of a checkpoint folder.
+
+    Attributes:
+        paths: the files, in the order of their names.
+        stored_bytes: bytes of all tensors as they are stored.
+        num_floating: elements of tensors that a dtype may be chosen for.
+        other_bytes: bytes of the other tensors: integers, and numbers of 8 bits or fewer.
+    """
+
+    paths: tuple[Path, ...]
+    stored_bytes: int
+    num_floating: int
+    other_bytes: int
+
+    def loaded_bytes(self, itemsize: int | None) -> int:
+        """Return the bytes that the weights take once loaded.
+
+        Args:
+            itemsize: bytes of one number of the chosen dtype; None keeps every tensor as it is stored.
+        """
+        return self.stored_bytes if itemsize is None else self.num_floating * itemsize + self.other_bytes
+
+
+def read_weight_files(folder: Path) -> WeightFiles:
+    """Find the weights of a folder and check that every file is there and whole.
+
+    Raises:
+        ModelError: there are no safetensors weights, a file of the index is missing, or one is broken.
+    """
+    paths = _find(folder)
+    stored = floating = other = 0
+    for path in paths:
+        for tensor in read_header(path).values():
+            begin, end = tensor["data_offsets"]
+            stored += end - begin
+            if tensor["dtype"] in _FLOATING:
+                floating += math.prod(tensor["shape"])
+            else:
+                other += end - begin
+    return WeightFiles(paths=paths, stored_bytes=stored, num_floating=floating, other_bytes=other)
+
+
+def names_in_index(path: Path) -> tuple[str, ...]:
+    """Return the names of the files that an index lists.
+
+    Raises:
+        ModelError: the index cannot be read, or names a file outside its folder.
+    """
+    try:
+        names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path} is no index of safetensors files: it must hold a weight_map from tensor to file; "
+            f"download or copy the checkpoint again"
+        ) from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ModelError(f"{path} names {name!r}; its files must lie beside it")
+    return tuple(sorted(names))
+
+
+def read_header(path: Path) -> Mapping[str, Any]:
+    """Read which tensors a safetensors file holds, and check that the file is as long as they need.
+
+    Raises:
+        ModelError: the file is truncated, or no safetensors file.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    with file:
+        num_bytes = path.stat().st_size
+        header_bytes = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        if num_bytes < _LENGTH_BYTES or header_bytes > _LONGEST_HEADER_BYTES:
+            raise _broken(path, "it does not begin as one")
+        if num_bytes < _LENGTH_BYTES + header_bytes:
+            raise _broken(
+                path, f"its header alone takes {header_bytes:,} bytes and the file has {num_bytes:,}"
+            )
+        try:
+            header = json.loads(file.read(header_bytes))
+            header.pop("__metadata__", None)
+            needed = _LENGTH_BYTES + header_bytes
+            needed += max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise _broken(path, "its header cannot be read") from error
+    if num_bytes != needed:
+        kind = "truncated" if num_bytes < needed else "too long"
+        raise _broken(path, f"it is {kind}: {num_bytes:,} bytes, and its header tells of {needed:,}")
+    return header
+
+
+def _find(folder: Path) -> tuple[Path, ...]:
+    if (folder / WEIGHTS_FILE).is_file():
+        return (folder / WEIGHTS_FILE,)
+    index = folder / INDEX_FILE
+    if index.is_file():
+        paths = tuple(folder / name for name in names_in_index(index))
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing or not paths:
+            raise ModelError(
+                f"{len(missing)} of the {len(paths)} weight files that {index} names are missing, the first "
+                f"is {missing[0] if missing else 'none'}; download or copy the checkpoint again"
+            )
+        return paths
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
+    if pickled:
+        raise ModelError(
+            f"the weights in {folder} are pickled ({', '.join(pickled[:3])}), which could run any code and "
+            f"is not loaded; save them as safetensors ({WEIGHTS_FILE}), or take a revision that has them"
+        )
+    raise ModelError(
+        f"no weights in {folder}; give a folder with {WEIGHTS_FILE}, or with {INDEX_FILE} and the files it "
+        "names"
+    )
+
+
+def _broken(path: Path, why: str) -> ModelError:
+    return ModelError(f"{path} is no whole safetensors file: {why}; download or copy the weights again")

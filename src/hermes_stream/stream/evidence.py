@@ -1,0 +1,153 @@
+"""Evidence for an answer: on which moments of the stream its attention rested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.attention import Observation
+from hermes_stream.errors import VideoError
+from hermes_stream.memory.state import MemoryState
+from hermes_stream.stream.memory import StreamMemory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameShare:
+    """What one frame has of the attention that an answer pays to the video.
+
+    Attributes:
+        frame_number: which frame of the stream.
+        seconds: its presentation time.
+        share: part of the attention, in [0, 1]; words that belong to the frame are counted in.
+        token_share: part of the tokens that were read, which is what even attention would give.
+    """
+
+    frame_number: int
+    seconds: float
+    share: float
+    token_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Neighbouring frames on which attention rests.
+
+    Attributes:
+        seconds: time of the frame with the largest share.
+        from_seconds: time of the first frame.
+        until_seconds: time of the last frame.
+        share: what they have together, in [0, 1].
+    """
+
+    seconds: float
+    from_seconds: float
+    until_seconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """On which moments an answer's attention rested, all layers and heads added up.
+
+    Attention tells what was looked at, not what decided.
+
+    Attributes:
+        frames: what is remembered of the stream, oldest first; their shares and ``summary_share`` sum to 1.
+        summary_share: part of the attention to the video that rests on summaries, which are of no moment.
+        video_share: part of all attention that rests on the video; the rest is on text.
+    """
+
+    frames: tuple[FrameShare, ...]
+    summary_share: float
+    video_share: float
+
+    def moments(self, most: int | None = None) -> tuple[Moment, ...]:
+        """Return where attention rests, largest share first.
+
+        Frames that have more than the frames' mean are taken; those that follow one another are one moment.
+
+        Args:
+            most: how many to return at most; None returns all.
+        """
+        mean = sum(frame.share for frame in self.frames) / max(len(self.frames), 1)
+        runs: list[list[FrameShare]] = []
+        for frame in self.frames:
+            if frame.share < mean:
+                continue
+            if runs and runs[-1][-1].frame_number == frame.frame_number - 1:
+                runs[-1].append(frame)
+            else:
+                runs.append([frame])
+        return tuple(sorted(map(_moment, runs), key=lambda moment: -moment.share)[:most])
+
+
+def _moment(run: list[FrameShare]) -> Moment:
+    return Moment(
+        seconds=max(run, key=lambda frame: frame.share).seconds,
+        from_seconds=run[0].seconds,
+        until_seconds=run[-1].seconds,
+        share=sum(frame.share for frame in run),
+    )
+
+
+def evidence_of(state: MemoryState) -> Evidence:
+    """Add attention up over layers, frame by frame.
+
+    Args:
+        state: with attention.
+
+    Raises:
+        ValueError: the state carries no attention.
+        VideoError: nothing of the stream is remembered, or no attention at all rests on it.
+    """
+    if state.attention is None:
+        raise ValueError("state.attention is None; read it with Session.read_attention")
+    attention, present = state.attention.double().cpu(), state.present.cpu()
+    total = float(attention[present].sum())
+    if not total > 0:
+        raise VideoError("no attention rests on the video, so there is no evidence; observe frames first")
+    is_of_frame = present & (state.frame_numbers.cpu() >= 0)
+    numbers, index = state.frame_numbers.cpu()[is_of_frame].unique(return_inverse=True)
+    shares = (
+        torch.zeros(len(numbers), dtype=torch.double).index_add_(0, index, attention[is_of_frame]) / total
+    )
+    seconds = torch.zeros_like(shares).scatter_(0, index, state.pts_seconds.cpu()[is_of_frame].double())
+    tokens = torch.bincount(index, minlength=len(numbers)) / int(present.sum())
+    columns = (numbers.tolist(), seconds.tolist(), shares.tolist(), tokens.tolist())
+    return Evidence(
+        frames=tuple(
+            FrameShare(frame_number=number, seconds=at, share=share, token_share=even)
+            for number, at, share, even in zip(*columns, strict=True)
+        ),
+        summary_share=float(attention[present & ~is_of_frame].sum()) / total,
+        video_share=total / state.num_layers,
+    )
+
+
+def read_attention(
+    memory: StreamMemory, parts: Sequence[tuple[Float[Tensor, "tokens hidden"], int]]
+) -> MemoryState:
+    """Return what a question reads, with the attention of some of its tokens; the memory stays as it was.
+
+    Args:
+        memory: a stream's memory.
+        parts: embeddings that follow one another, the question first; of each, how many of the newest tokens
+            are observed.
+    """
+    width = memory.most_read_tokens + sum(len(embeddings) for embeddings, _ in parts)
+    layout = memory.cache.layout
+    mass = torch.zeros(layout.num_layers, width, device=layout.device)
+    with memory.asking():
+        for embeddings, count in parts:
+            own = torch.zeros_like(mass)
+            memory.extend(embeddings, Observation(mass=own, num_tokens=count))
+            mass += own * count
+        state = memory.remembered()
+    mass /= sum(count for _, count in parts)
+    first, width = state.num_prefix_tokens, state.token_ids.shape[1]
+    shown = mass[:, first : first + width].to(state.token_ids.device)
+    return replace(state, attention=shown.masked_fill(~state.present, 0))

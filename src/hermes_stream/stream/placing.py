@@ -1,0 +1,94 @@
+"""Which positions the next tokens of a stream take, and what is noted of where they come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from hermes_stream.cache import VisualOrigin
+from hermes_stream.memory.rope import dense_positions
+from hermes_stream.models.visual import VisualTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a stream stands: one video from its beginning on, so that chunks equal the whole.
+
+    Attributes:
+        base: position at which the video began, behind the prefix; h and w are counted from it.
+        time_shift: what turns time since the beginning into a position on axis t.
+        newest_time: time of the newest frame, rounded down, in positions.
+        extent: positions that the pictures take in height and width.
+    """
+
+    base: int
+    time_shift: int
+    newest_time: int = 0
+    extent: int = 0
+
+    @classmethod
+    def after_prefix(cls, num_prefix_tokens: int) -> Place:
+        """Return the beginning of a stream."""
+        return cls(base=num_prefix_tokens, time_shift=num_prefix_tokens)
+
+    def positions(self, visual: VisualTokens, clock: int) -> Int[Tensor, "axes tokens"]:
+        """Return the positions of a chunk in host memory.
+
+        Args:
+            visual: the chunk.
+            clock: the stream's write clock.
+        """
+        if visual.time is None:
+            return visual.offsets + clock
+        positions = visual.offsets + self.base
+        positions[0] = visual.time.floor().long()[visual.frame_index] + self.time_shift
+        return positions
+
+    def squeezed(self, visual: VisualTokens, clock: int) -> tuple[Int[Tensor, "axes tokens"], Place]:
+        """Return positions of a chunk whose frames follow the clock one by one, and the place behind it.
+
+        For pauses in the stream that are longer than the model's positions.
+        """
+        if visual.time is None:
+            return self.positions(visual, clock), self
+        ranks = dense_positions(visual.time.floor()[None], 0)[0].long()
+        positions = self.positions(visual, clock)
+        positions[0] = clock + ranks[visual.frame_index]
+        place = self.after(visual)
+        return positions, replace(place, time_shift=clock + int(ranks[-1]) - place.newest_time)
+
+    def after(self, visual: VisualTokens) -> Place:
+        """Return the place behind a chunk."""
+        if visual.time is None or not len(visual):
+            return self
+        extent = int(visual.offsets[1:].max()) + 1
+        return replace(self, newest_time=math.floor(float(visual.time[-1])), extent=max(self.extent, extent))
+
+    def moved(self, clock: int) -> Place:
+        """Return the place after positions changed or a summary took the clock's: time goes on from there."""
+        return replace(self, time_shift=clock - 1 - self.newest_time)
+
+    @property
+    def behind_picture(self) -> int:
+        """First position behind the pictures' height and width, whatever the time."""
+        return self.base + self.extent
+
+
+def text_positions(num_axes: int, num_tokens: int, start: int) -> Int[Tensor, "axes tokens"]:
+    """Return positions of text in host memory: counted on, the same on every axis."""
+    return torch.arange(start, start + num_tokens).expand(num_axes, -1)
+
+
+def origin_of(visual: VisualTokens, kept: Bool[Tensor, " tokens"], first_number: int) -> VisualOrigin:
+    """Number the frames of which something is kept one by one."""
+    frames = visual.frame_index[kept]
+    return VisualOrigin(
+        frame_numbers=first_number + frames.unique(return_inverse=True)[1],
+        pts_seconds=visual.seconds[frames],
+        patch_numbers=visual.patch_numbers[kept],
+        is_word=visual.is_word[kept],
+    )
