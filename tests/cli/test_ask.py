@@ -211,3 +211,35 @@ def test_a_damaged_file_is_watched_as_far_as_it_goes(hermes, media, tmp_path):
     assert run.document["damage"] in run.err
     assert run.err.startswith("hermes: warning: ")
     assert run.err.count("\n") == 1
+
+
+def test_evidence_of_answers(hermes, story):
+    run = hermes("ask", story, NOW, FIRST, "--at", "4", "--at", "7", "--evidence", "--json")
+    assert (run.code, run.err) == (0, "")
+    for answer in run.document["answers"]:
+        moments = answer["evidence"]
+        assert 0 < len(moments) <= 5
+        shares = [moment["share"] for moment in moments]
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) + answer["summary_share"] <= 1 + 1e-5
+        assert 0 < answer["video_share"] < 1
+        for moment in moments:
+            assert 0 <= moment["from_seconds"] <= moment["seconds"] <= moment["until_seconds"]
+            assert moment["until_seconds"] <= answer["at_seconds"]
+    plain = hermes("ask", story, NOW, FIRST, "--at", "4", "--at", "7", "--json").document["answers"]
+    assert [answer["answer"] for answer in plain] == [a["answer"] for a in run.document["answers"]]
+    assert all("evidence" not in answer for answer in plain)
+
+
+def test_evidence_in_words(hermes, story):
+    run = hermes("ask", story, NOW, "--evidence")
+    assert run.code == 0
+    assert "looked at 0:0" in run.out
+    assert "%)" in run.out
+
+
+def test_evidence_counts_from_the_first_picture(hermes, media):
+    clip = media / "test_non_zero_start.mp4"
+    run = hermes("ask", clip, NOW, "--fps", "10", "--evidence", "--json")
+    for moment in run.document["answers"][0]["evidence"]:
+        assert 0 <= moment["from_seconds"] <= moment["until_seconds"] <= 0.4

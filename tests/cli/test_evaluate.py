@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from string import ascii_uppercase
 
 import pytest
 
@@ -34,8 +35,8 @@ def evaluate(hermes, folder):
 
 
 def test_the_document(evaluate, folder, tmp_path):
-    lines = tmp_path / "predictions.jsonl"
-    run = evaluate("--json", "--predictions", lines, "--budget-tokens", 40, "--chunk-frames", 4)
+    out = tmp_path / "out"
+    run = evaluate("--json", "--out", out, "--budget-tokens", 40, "--chunk-frames", 4)
     assert (run.code, run.err) == (0, "")
     assert run.out.count("\n") == 1
     found = run.document
@@ -57,30 +58,30 @@ def test_the_document(evaluate, folder, tmp_path):
     assert by_delay.keys() == {"overall", "by_kind", "by_group"}
     assert all(one.keys() == SCORE | {"from_seconds", "until_seconds"} for one in by_delay["overall"])
 
-    given = [json.loads(line) for line in lines.read_text().splitlines()]
+    given = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert len(given) == 30
     assert sum(one["is_right"] for one in given) == pytest.approx(30 * found["accuracy"], abs=1e-3)
     assert sum(one["delay_seconds"] is not None for one in given) == sum(
         one["num_questions"] for one in by_delay["overall"]
     )
     for one in given:
-        assert one["options"][one["option_index"]] == one["answer"]
-        assert one["is_right"] == (one["answer"] == one["truth"])
+        assert ascii_uppercase[one["option_index"]] == one["response"]
+        assert one["is_right"] == (one["options"][one["option_index"]] == one["truth"])
         assert one["num_visual_tokens_seen"] == 9 * (one["at_seconds"] + 1)
         assert one["num_visual_tokens_kept"] <= 40
 
 
 def test_answers_are_those_of_a_session_that_watches_the_file(evaluate, folder, tmp_path):
-    lines = tmp_path / "predictions.jsonl"
-    assert evaluate("--limit", 1, "--short-answers", "--predictions", lines, "--json").code == 0
+    out = tmp_path / "out"
+    assert evaluate("--limit", 1, "--short-answers", "--out", out, "--json").code == 0
     episode = load_annotations(folder / "annotations.json")[0]
     session, expected, waiting = Session(load_model("tiny")), [], list(episode.questions)
     for frame in FileSource(folder / episode.video, fps=1):
         session.observe(frame)
         while waiting and waiting[0].asked_seconds == frame.pts_seconds:
             expected.append(session.ask(waiting.pop(0).text, max_new_tokens=16).text)
-    given = [json.loads(line) for line in lines.read_text().splitlines()]
-    assert [one["answer"] for one in given] == expected
+    given = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert [one["response"] for one in given] == expected
     assert {one["option_index"] for one in given} == {None}
 
 
@@ -133,9 +134,9 @@ def test_for_people(evaluate):
 def test_what_is_left_out_is_told(evaluate, folder, tmp_path):
     document = json.loads((folder / "annotations.json").read_text())
     (conversation,) = document[0]["conversations"][:1]
-    document[0]["conversations"].append(conversation | {"choices": ["one only"]})
+    document[0]["conversations"].append(conversation | {"choices": ["one", " "]})
     document[0]["conversations"].append(conversation | {"end_time": 99})
-    document.append({"video_path": "nowhere.mp4", "clip": [1, 2], "conversations": [conversation]})
+    document.append({"video_path": "nowhere.mp4", "conversations": [conversation | {"end_time": "later"}]})
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(document))
     run = evaluate("--limit", 1, "--json", annotations=path)
@@ -151,10 +152,11 @@ def test_what_is_left_out_is_told(evaluate, folder, tmp_path):
 
 def test_nothing_that_can_be_asked(evaluate, tmp_path):
     path = tmp_path / "forward.json"
-    path.write_text(json.dumps([{"id": 1, "task": "REC", "video": "v.mp4", "test_info": []}] * 2))
+    path.write_text(json.dumps([{"id": 1, "task": "REC", "video": "v.mp4", "test_info": 7}] * 2))
     run = evaluate(annotations=path)
     assert (run.code, run.out) == (1, "")
-    assert "2 x REC: forward tasks are not evaluated yet" in run.err
+    assert "2 x cannot be read" in run.err
+    assert "'test_info' is 7" in run.err
     path.write_text(json.dumps([{"video_path": "v.mp4", "conversations": []}]))
     assert "it holds no question" in evaluate(annotations=path).err
 
@@ -196,8 +198,17 @@ def test_a_video_that_cannot_be_opened_is_one_line(hermes, folder, tmp_path):
         (["--fps", "0"], 2, ["--fps"]),
         (["--fps", "nan"], 2, ["--fps"]),
         (["--seed", "x"], 2, ["--seed"]),
-        (["--predictions", "{folder}/missing/p.jsonl"], 2, ["--predictions", "missing/p.jsonl"]),
-        (["--predictions", "{folder}"], 2, ["--predictions"]),
+        (["--out", "{folder}/annotations.json"], 1, ["annotations.json cannot be written"]),
+        (["--shard", "4/4"], 2, ["--shard", "0/4"]),
+        (["--shard", "half"], 2, ["--shard", "0/4"]),
+        (["--workers", "2"], 2, ["--workers", "--out"]),
+        (["--budget-bytes", "7"], 2, ["--budget-bytes", "hold no visual token"]),
+        (["--budget-bytes", "70000", "--budget-tokens", "7"], 2, ["--budget-bytes"]),
+        (["--budget-bytes", "70000", "--policy", "full"], 2, ["--budget-bytes"]),
+        (["--filter", "nosuch"], 2, ["--filter", "dedup"]),
+        (["--scorer", "kind"], 2, ["--scorer", "strict, official"]),
+        (["--judge-url", "http://localhost:1/v1"], 2, ["--judge-model"]),
+        (["--judge-url", "file:///etc/passwd", "--judge-model", "m"], 1, ["no web address"]),
         (["--videos", "{folder}/missing"], 1, ["there is no folder"]),
         (["--videos", "{folder}/empty"], 1, ["world-000000.mp4", "looked for"]),
         (["--model", "nosuch"], 1, ["nosuch", "tiny"]),
@@ -226,13 +237,6 @@ def test_wrong_annotations(evaluate, tmp_path, text, words):
     assert all(word in run.err for word in (str(path), *words))
     assert run.err.count("\n") == 1
     assert evaluate(annotations=tmp_path / "missing.json").code == 1
-
-
-def test_a_wrong_model_leaves_earlier_predictions_as_they_were(evaluate, tmp_path):
-    lines = tmp_path / "predictions.jsonl"
-    lines.write_text("hours of work\n")
-    assert evaluate("--model", "nosuch", "--predictions", lines).code == 1
-    assert lines.read_text() == "hours of work\n"
 
 
 def test_annotations_and_videos_are_asked_for(hermes, folder):

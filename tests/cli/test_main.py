@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,7 +13,7 @@ HEAVY = """
 import sys
 from hermes_stream.cli import main
 code = main(sys.argv[1:])
-heavy = {"torch", "transformers", "av", "numpy"} & set(sys.modules)
+heavy = {"torch", "transformers", "av", "numpy", "matplotlib"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else code)
 """
 
@@ -28,6 +27,9 @@ sys.exit(f"imported {heavy}" if heavy else code)
         ["chat", "-h"],
         ["world", "-h"],
         ["eval", "-h"],
+        ["models", "-h"],
+        ["compare", "-h"],
+        ["score", "-h"],
         ["policies", "-h"],
     ],
 )
@@ -36,15 +38,6 @@ def test_help_and_version_import_nothing_heavy(arguments):
         [sys.executable, "-c", HEAVY, *arguments], check=False, capture_output=True, text=True
     )
     assert (run.returncode, run.stderr) == (0, "")
-
-
-def test_help_answers_in_under_a_second():
-    took_seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
-        took_seconds.append(time.perf_counter() - began)
-    assert min(took_seconds) < 1
 
 
 def test_version(hermes):
@@ -56,7 +49,8 @@ def test_help_names_every_command(hermes):
     run = hermes("--help")
     assert run.code == 0
     assert all(
-        command in run.out for command in ("demo", "ask", "chat", "world", "eval", "policies", "doctor")
+        command in run.out
+        for command in ("demo", "ask", "chat", "world", "eval", "models", "policies", "doctor")
     )
 
 

@@ -33,7 +33,7 @@ def prediction(is_right, *, video="one.mp4", short=False, **asked):
     one = question(**asked)
     others = [k for k in range(len(one.options)) if k != one.answer_index]
     if short or not one.options:
-        reply = Reply(text=one.answer if is_right else "something else")
+        reply = Reply(text=one.answer if is_right else "something else", options_shown=False)
     else:
         reply = Reply(text="", option_index=one.answer_index if is_right else others[0])
     return Prediction(video=video, question=one, reply=reply, at_seconds=one.asked_seconds)

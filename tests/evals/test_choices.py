@@ -40,7 +40,14 @@ def test_letters_come_and_go(num_options):
 
 @pytest.mark.parametrize(
     ("options", "usable"),
-    [(["a", "b"], True), (["a"], False), (["a", " "], False), (["a"] * 26, True), (["a"] * 27, False)],
+    [
+        (["a", "b"], True),
+        (["a"], True),
+        ([], False),
+        (["a", " "], False),
+        (["a"] * 26, True),
+        (["a"] * 27, False),
+    ],
 )
 def test_what_can_be_chosen_from(options, usable):
     assert are_usable(options) == usable

@@ -16,6 +16,11 @@ def folder(tmp_path):
         "three.srt",
         "three.avi",
         "four",
+        "movie/tt1.npy",
+        "tvqa/clip_7/00001.jpg",
+        "v1.5_take.mp4",
+        "b/twin.mp4",
+        "c/twin.mp4",
     ):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +45,12 @@ def folder(tmp_path):
         ("videos/../one.mp4", "one.mp4"),
         ("videos//a/./two.webm", "videos/a/two.webm"),
         ("/data/videos/one.npy", "videos/one.mp4"),
+        ("two.webm", "videos/a/two.webm"),
+        ("/elsewhere/two.mp4", "videos/a/two.webm"),
+        ("/data/tt1", "movie/tt1.npy"),
+        ("tvqa/clip_7", "tvqa/clip_7"),
+        ("/data/frames/clip_7", "tvqa/clip_7"),
+        ("v1.5_take", "v1.5_take.mp4"),
     ],
 )
 def test_found(folder, annotated, found):
@@ -53,7 +64,6 @@ def test_found(folder, annotated, found):
         "videos/../../outside.mp4",
         "ONE.mp4",
         "five.mp4",
-        "two.webm",
         "videos",
         "",
         "..",
@@ -75,3 +85,9 @@ def test_an_absolute_path_that_exists_elsewhere_is_not_taken(folder):
 def test_no_folder(tmp_path):
     with pytest.raises(AnnotationError, match="there is no folder"):
         find_video("one.mp4", tmp_path / "missing")
+
+
+def test_one_name_in_two_folders(folder):
+    assert find_video("c/twin.mp4", folder) == folder / "c/twin.mp4"
+    with pytest.raises(AnnotationError, match=r"could be .*b/twin\.mp4 or .*c/twin\.mp4; rename"):
+        find_video("twin.mp4", folder)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_stream.errors import AnnotationError
-from hermes_stream.evals import DIALECTS, load_annotations
+from hermes_stream.evals import DIALECTS, load_annotations, read_annotations
 
 DATA = Path(__file__).parents[1] / "data" / "annotations"
 
@@ -33,15 +32,21 @@ def test_streamingbench():
     assert third.answer_index == 6
     assert third.kind == "question"
     assert street.video == "./videos/sample_2_proactive.mp4"
-    assert street.questions == ()
-    assert street.left_out == ("Proactive Output: proactive questions are not evaluated yet",)
+    (proactive,) = street.questions
+    assert (proactive.form, proactive.answer) == ("proactive", "go")
+    assert (proactive.asked_seconds, proactive.due_seconds) == (20.0, 29.0)
+    assert street.left_out == ()
 
 
 def test_lists_within_the_list():
     document = json.loads((DATA / "streamingbench.json").read_text())
-    nested = DIALECTS["streamingbench"].read([document[:2], document[2:]])
-    assert [len(one.questions) for one in nested] == [3, 0]
-    assert nested[0].questions[0].question_id == "[0][1].questions[0]"
+    nested = DIALECTS["streamingbench"].episodes([document[:2], document[2:]])
+    assert [len(one.questions) for one in nested] == [3, 1]
+    first, second, third = nested[0].questions
+    assert first.question_id == "[0][1].questions[0]"
+    assert second.preamble == ""  # annotated first
+    assert first.preamble.endswith("At 65 s: How many eggs now?\nA. 2.\nB. 6.\nAnswer: B. 6.\n\n")
+    assert third.preamble == ""  # of the next sequence
 
 
 def test_ovo():
@@ -51,10 +56,15 @@ def test_ovo():
     assert [q.answer for q in one.questions] == ["a spoon", "on the shelf"]
     assert one.questions[0].question_id == "1"
     assert two.questions[0].options == ("yes", "no")
-    assert forward.questions == ()
-    assert forward.left_out == tuple(
-        f"{task}: forward tasks are not evaluated yet" for task in ("REC", "SSR", "CRR")
-    )
+    asked = [(q.kind, q.question_id, q.asked_seconds, q.form, q.answer) for q in forward.questions]
+    assert asked == [
+        ("SSR", "4_0", 3.0, "yes_no", "Yes"),
+        ("REC", "3_0", 17.0, "number", "1"),
+        ("CRR", "5_0", 21.0, "yes_no", "No"),
+    ]
+    assert "boil" in forward.questions[0].text
+    assert "jumping" in forward.questions[1].text
+    assert "What falls?" in forward.questions[2].text
 
 
 def test_the_index_says_what_is_right_where_two_options_read_alike(tmp_path):
@@ -63,8 +73,9 @@ def test_the_index_says_what_is_right_where_two_options_read_alike(tmp_path):
     path.write_text(json.dumps([entry | {"options": ["left", "right", "left"], "gt": 2}]))
     assert load_annotations(path)[0].questions[0].answer_index == 2
     path.write_text(json.dumps([entry | {"options": ["left", "right"], "gt": 2}]))
-    with pytest.raises(AnnotationError, match=r"'gt' is 2; it must be an index from 0 to 1"):
-        load_annotations(path)
+    read = read_annotations(path)
+    assert "'gt' is 2; it must be an index from 0 to 1" in read.oddities[0]
+    assert read.episodes[0].questions[0].answer_index == 0  # by its text
 
 
 def test_unified():
@@ -80,5 +91,6 @@ def test_unified():
     assert whole.questions[0].asked_seconds == math.inf
     assert whole.questions[0].kind == "findNeedle"
     assert whole.questions[0].question_id == "[2].conversations[0]"
-    assert clip.left_out == ("EPM: questions about a clip of a longer video are not evaluated yet",)
-    assert single.left_out == ("question: fewer than two options, or an empty one",)
+    assert (clip.clip, clip.questions[0].kind) == ((3.0, 9.0), "EPM")
+    assert clip.name == "/data/mvbench/videos/clip#t=3,9"
+    assert single.questions[0].options == ("A cat",)

@@ -19,13 +19,22 @@ def test_places_name_the_way_into_the_document():
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(3, 3.0), (3.25, 3.25), ("00:01:05", 65.0), ("1:02:03", 3723.0), ("02:03.5", 123.5), (" 0:00 ", 0.0)],
+    [
+        (3, 3.0),
+        (3.25, 3.25),
+        ("00:01:05", 65.0),
+        ("1:02:03", 3723.0),
+        ("02:03.5", 123.5),
+        ("215", 215.0),
+        ("7.5", 7.5),
+        (" 0:00 ", 0.0),
+    ],
 )
 def test_times(value, seconds):
     assert record(time=value).seconds("time") == seconds
 
 
-@pytest.mark.parametrize("value", [-1, "soon", True, float("nan"), float("inf"), [1], "1:2:3:4", ""])
+@pytest.mark.parametrize("value", [-1, "soon", True, float("nan"), float("inf"), [1], "1:2:3:4", "", 10**30])
 def test_wrong_times_name_place_key_value_and_what_is_accepted(value):
     with pytest.raises(AnnotationError) as caught:
         record(time=value).seconds("time")
@@ -57,7 +66,7 @@ def test_numbers_are_texts_too_but_nothing_else_is():
             record(answer=value).text("answer")
 
 
-@pytest.mark.parametrize("value", ["A. red", [["a"]], [None], {"a": 1}])
+@pytest.mark.parametrize("value", ["A. red", [["a"]], [None], {"a": None}, "[1, 2", "[[1]]", 7])
 def test_wrong_lists_of_texts(value):
     with pytest.raises(AnnotationError, match="list of texts"):
         record(options=value).texts("options")
@@ -70,7 +79,36 @@ def test_spans():
             record(windows=value).spans("windows")
 
 
-@pytest.mark.parametrize("value", [-1, 4, 1.0, "1", True])
+@pytest.mark.parametrize("value", [["a", "b"], {"A": "a", "B": "b"}, "['a', 'b']", ' ["a", "b"] '])
+def test_lists_of_texts_in_other_forms(value):
+    assert record(options=value).texts("options") == ("a", "b")
+
+
+@pytest.mark.parametrize("value", [2, 2.0, "2", " 2 "])
+def test_indices(value):
+    assert record(gt=value).index("gt", 4) == 2
+    assert record(gt=value).whole("gt") == 2
+
+
+@pytest.mark.parametrize("value", [-1, "two", 1.5, True, []])
+def test_wrong_whole_numbers(value):
+    with pytest.raises(AnnotationError, match="whole number of at least 0"):
+        record(count=value).whole("count")
+
+
+def test_parts_of_a_video():
+    assert record(clip=[3, 9.5]).span("clip") == (3.0, 9.5)
+    assert record(clip={"start": "00:00:03", "end": 9}).span("clip") == (3.0, 9.0)
+    assert record(start=1, end="4").span("start", "end") == (1.0, 4.0)
+    assert record().span("start", "end") is None
+    for wrong in ([9, 3], [1], "1-2", [None, 2], [1, float("inf")]):
+        with pytest.raises(AnnotationError, match="two times"):
+            record(clip=wrong).span("clip")
+    with pytest.raises(AnnotationError, match="two times"):
+        record(start=1).span("start", "end")
+
+
+@pytest.mark.parametrize("value", [-1, 4, 1.5, "b", True])
 def test_wrong_indices(value):
     with pytest.raises(AnnotationError, match="index from 0 to 3"):
         record(gt=value).index("gt", 4)

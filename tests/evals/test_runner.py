@@ -10,6 +10,7 @@ from tests.evals.asking import episode, prediction, question
 from tests.evals.watchers import Blind, Pictures, Recorder, grey, told
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
+from hermes_stream.errors import VideoError
 from hermes_stream.evals import Reply, SessionWatcher, run, score
 from hermes_stream.evals.runner import run_episode
 from hermes_stream.evals.world import as_episode, world_episode
@@ -166,3 +167,55 @@ def test_what_is_beyond_chance():
     assert is_beyond(1.0, 0.25, 8)
     assert not is_beyond(0.0, 0.0, 8)
     assert is_beyond(0.55, 0.25, 40)
+
+
+def proactive(due_seconds):
+    return replace(question(options=(), answer="go", at=1.0), form="proactive", due_seconds=due_seconds)
+
+
+@pytest.mark.parametrize(("notices_at", "answered_at"), [(0.0, 2.0), (4.0, 4.0), (8.0, 8.0), (99.0, 8.0)])
+def test_a_proactive_question_is_asked_every_second_until_the_answer_comes(notices_at, answered_at):
+    recorder = Recorder(notices_from_seconds=notices_at)
+    asked = episode(proactive(4.0), question(name="later", at=9.0))
+    one, later = run_episode(asked, Pictures([grey(t) for t in range(20)]), recorder)
+    assert one.at_seconds == answered_at
+    assert one.reply.text == ("" if notices_at == 99.0 else "?")
+    assert later.at_seconds == 9.0
+    assert recorder.times == list(range(10))
+
+
+def test_a_session_notices(tiny):
+    watcher = SessionWatcher(Session(tiny))
+    watcher.observe(next(iter(told(generate_world(1, 5)))))
+    assert watcher.notices(proactive(4.0)) in (True, False)
+
+
+def test_a_preamble_is_asked_too_and_a_single_option_is_taken(tiny):
+    asked = episode(
+        question("what is on screen now?", options=("nothing",), answer="nothing"),
+        replace(question("what is on screen now?", options=(), at=3.0), preamble="Before: nothing.\n"),
+    )
+    one, two = run_episode(asked, Pictures([grey(t) for t in range(4)]), SessionWatcher(Session(tiny)))
+    assert (one.reply.option_index, one.reply.text, one.is_right) == (0, "nothing", True)
+    assert two.reply.text
+
+
+def test_a_video_that_fails_is_told_and_the_others_go_on():
+    failed = []
+
+    def open_source(one):
+        if one.video == "bad":
+            raise VideoError("no video")
+        return Pictures([grey(t) for t in range(4)])
+
+    episodes = [episode(question(), video="bad"), episode(question(), video="good")]
+    given = run(
+        episodes,
+        open_source=open_source,
+        make_watcher=Recorder,
+        on_failure=lambda one, error: failed.append((one.video, str(error))),
+    )
+    assert [one.video for one in given] == ["good"]
+    assert failed == [("bad", "no video")]
+    with pytest.raises(VideoError):
+        list(run(episodes, open_source=open_source, make_watcher=Recorder))

@@ -49,6 +49,9 @@ class Gold:
     def answer(self, question: EvalQuestion) -> Reply:
         return Reply(text=question.answer, option_index=question.answer_index)
 
+    def notices(self, question: EvalQuestion) -> bool:
+        return True
+
 
 @dataclass
 class Blind:
@@ -62,6 +65,9 @@ class Blind:
     def answer(self, question: EvalQuestion) -> Reply:
         return self.watcher.answer(question)
 
+    def notices(self, question: EvalQuestion) -> bool:
+        return self.watcher.notices(question)
+
 
 @dataclass
 class Recorder:
@@ -69,6 +75,7 @@ class Recorder:
 
     times: list[float] = field(default_factory=list)
     seen_at: dict[str, list[float]] = field(default_factory=dict)
+    notices_from_seconds: float = 0.0
 
     def observe(self, frame: Frame) -> None:
         self.times.append(frame.pts_seconds)
@@ -76,3 +83,6 @@ class Recorder:
     def answer(self, question: EvalQuestion) -> Reply:
         self.seen_at[question.question_id] = list(self.times)
         return Reply(text="?")
+
+    def notices(self, question: EvalQuestion) -> bool:
+        return self.times[-1] >= self.notices_from_seconds

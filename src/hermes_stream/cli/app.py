@@ -15,13 +15,17 @@ from typing import Annotated
 import typer
 
 from hermes_stream._version import __version__
+from hermes_stream.cli.analyze import analyze
 from hermes_stream.cli.ask import ask
 from hermes_stream.cli.chat import chat
+from hermes_stream.cli.compare import compare
 from hermes_stream.cli.demo import demo
 from hermes_stream.cli.doctor import doctor
 from hermes_stream.cli.evaluate import evaluate
+from hermes_stream.cli.models import models
 from hermes_stream.cli.output import complain
 from hermes_stream.cli.policies import policies
+from hermes_stream.cli.score import score
 from hermes_stream.cli.world import world
 from hermes_stream.errors import HermesError
 
@@ -38,6 +42,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "chat": chat,
     "world": world,
     "eval": evaluate,
+    "compare": compare,
+    "score": score,
+    "analyze": analyze,
+    "models": models,
     "policies": policies,
     "doctor": doctor,
 }

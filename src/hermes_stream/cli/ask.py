@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hermes_stream.cli.describing import memory_of, settings_of
+from hermes_stream.cli.looking import Rested, in_words, rested_on
 from hermes_stream.cli.opening import SessionWish, open_stream
 from hermes_stream.cli.options import (
     BudgetOption,
     ChunkOption,
     DeviceOption,
     DtypeOption,
+    EvidenceOption,
     FilterOption,
     FpsOption,
     JsonOption,
@@ -59,6 +61,7 @@ def ask(  # noqa: PLR0913 - one parameter per option
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     video_stream: VideoStreamOption = None,
+    evidence: EvidenceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Ask about a video file.
@@ -78,14 +81,15 @@ def ask(  # noqa: PLR0913 - one parameter per option
     )
     session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
     sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    answers = _answers(session, source, questions, sampling)
+    answers, rested = _answers(session, source, questions, sampling, reads_evidence=evidence)
     if source.damage:
         complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
     if json:
+        entries = [_entry(given, rested.get(given.index)) for given in answers]
         about = {"video": video, **settings_of(session, wish), "seed": seed}
-        print_json(about | _watched(session, source) | {"answers": [_entry(given) for given in answers]})
+        print_json(about | _watched(session, source) | {"answers": entries})
     else:
-        _print(session, source, answers)
+        _print(session, source, answers, rested)
 
 
 def _timed(questions: list[str], at: list[float]) -> list[TimedQuestion]:
@@ -116,24 +120,32 @@ def _timed(questions: list[str], at: list[float]) -> list[TimedQuestion]:
 
 
 def _answers(
-    session: Session, source: FileSource, questions: list[TimedQuestion], sampling: dict[str, Any]
-) -> list[TimedAnswer]:
-    """Watch the video; return the answers in the order of the questions."""
+    session: Session,
+    source: FileSource,
+    questions: list[TimedQuestion],
+    sampling: dict[str, Any],
+    *,
+    reads_evidence: bool,
+) -> tuple[list[TimedAnswer], dict[int, Rested]]:
+    """Watch the video; return the answers in the order of the questions, and their evidence if asked for."""
     from hermes_stream.evals.playing import play
 
-    answers = []
+    answers, rested = [], {}
     with progress_bar("watching", source.duration_seconds) as move:
         for given in play(
             session, source, questions, ask=lambda text: session.ask(text, **sampling), on_frame=move
         ):
             answers.append(given)
+            if reads_evidence:
+                found = session.evidence(given.answer.question, answer_ids=given.answer.token_ids)
+                rested[given.index] = rested_on(found, source.start_seconds)
             if given.is_past_end:
                 complain(
                     f"{questions[given.index].at_seconds:g} s is after the end of the video; answered at its "
                     f"end, {given.at_seconds:.3f} s",
                     kind="warning",
                 )
-    return sorted(answers, key=lambda given: given.index)
+    return sorted(answers, key=lambda given: given.index), rested
 
 
 def _watched(session: Session, source: FileSource) -> dict[str, object]:
@@ -145,23 +157,28 @@ def _watched(session: Session, source: FileSource) -> dict[str, object]:
     }
 
 
-def _entry(given: TimedAnswer) -> dict[str, object]:
+def _entry(given: TimedAnswer, rested: Rested | None) -> dict[str, object]:
     return {
         "question": given.answer.question,
         "answer": given.text,
         "at_seconds": round(given.at_seconds, 6),
         "ttft_seconds": round(given.answer.ttft_seconds, 6),
         "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
+        **(rested or {}),
     }
 
 
-def _print(session: Session, source: FileSource, answers: list[TimedAnswer]) -> None:
+def _print(
+    session: Session, source: FileSource, answers: list[TimedAnswer], rested: dict[int, Rested]
+) -> None:
     moments = [clock(given.at_seconds) for given in answers]
     width = max(map(len, moments))
     for moment, given in zip(moments, answers, strict=True):
         answer = given.text.strip() or "(no answer)"
         typer.echo(f"{moment:>{width}}  {given.answer.question}")
         typer.echo(f"{'':{width}}  {answer}  ({milliseconds(given.answer.ttft_seconds)} to the first token)")
+        if given.index in rested:
+            typer.echo(f"{'':{width}}  looked at {in_words(rested[given.index])}")
     stats = session.stats
     typer.echo(
         f"{stats.num_frames} frames at {source.fps:g} fps; {stats.num_visual_tokens_kept} of "

@@ -6,7 +6,6 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from hermes_stream._version import __version__
 
@@ -63,13 +62,9 @@ def free_bytes(device: str) -> int | None:
     Args:
         device: as torch writes it, such as cpu or cuda:0.
     """
-    import torch
+    from hermes_stream.models.footprint import free_bytes as measure
 
-    if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device == "mps":
-        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    return _available_bytes()
+    return measure(device)
 
 
 def codecs() -> dict[str, dict[str, bool]]:
@@ -102,13 +97,3 @@ def _total_bytes() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def _available_bytes() -> int | None:
-    """Return what Linux could give to a new program; other systems do not say it in a file."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    kilobytes = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-    return next((int(count) * 1024 for count in kilobytes), None)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,6 +17,7 @@ from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
+    from hermes_stream.models.progress import LoadingProgress, OnProgress
     from hermes_stream.policies import MemoryPolicy
     from hermes_stream.stream import Session
     from hermes_stream.video import FileSource
@@ -63,8 +63,8 @@ class SessionWish:
             _quieten()
             from hermes_stream.models import load_model
 
-        with _loading(self.model):
-            return load_model(self.model, device=self.device, dtype=self.dtype)
+        with _loading(self.model) as on_progress:
+            return load_model(self.model, device=self.device, dtype=self.dtype, on_progress=on_progress)
 
     def make_policy(self, default_budget_tokens: int | None = None) -> MemoryPolicy:
         """Make the policy, with the default budget where none is asked for."""
@@ -145,16 +145,24 @@ def _quieten() -> None:
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Show that a model loads; one that may be downloaded shows the hub's own bars, on a terminal."""
+def _loading(name: str) -> Iterator[OnProgress | None]:
+    """Show that a model loads, and how far it is where that may take long; on a terminal alone."""
     from hermes_stream.models import EMBEDDED
 
-    if name in EMBEDDED or Path(name).exists() or not sys.stderr.isatty():
+    if name in EMBEDDED or not sys.stderr.isatty():
         with doing(f"loading {name}"):
-            yield
+            yield None
         return
-    from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
 
-    typer.echo(f"loading {name} ...", err=True)
-    enable_progress_bars()
-    yield
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"loading {escape(name)}", total=None)
+
+        def show(moment: LoadingProgress) -> None:
+            verb = "downloading" if moment.stage == "download" else "reading"
+            what = f"{verb} {escape(name)}"
+            progress.update(task, description=what, completed=moment.done, total=moment.total)
+
+        yield show

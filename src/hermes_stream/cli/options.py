@@ -112,6 +112,13 @@ VideoStreamOption = Annotated[
         show_default=False,
     ),
 ]
+EvidenceOption = Annotated[
+    bool,
+    typer.Option(
+        "--evidence",
+        help="Say on which moments of the video each answer's attention rested; reads each question twice.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="End standard output with one line: a JSON document.")
 ]

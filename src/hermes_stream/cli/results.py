@@ -11,11 +11,12 @@ from hermes_stream.cli.output import milliseconds
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hermes_stream.evals import Prediction, Report, Score
+    from hermes_stream.evals import Marked, Prediction, Report, Score
     from hermes_stream.evals.scoring import DelayScore
     from hermes_stream.stream import Session
 
 Row = tuple[str, "Score"]
+_NO_SCORE = {"accuracy": None, "low": None, "high": None, "chance": None, "num_questions": 0}
 
 
 def machine_of(session: Session) -> dict[str, object]:
@@ -27,19 +28,25 @@ def machine_of(session: Session) -> dict[str, object]:
     return {"versions": versions(), "machine": titles[0] if titles else device}
 
 
-def results(predictions: Sequence[Prediction], *, seed: int, took_seconds: float) -> dict[str, object]:
+def results(marked: Marked, *, seed: int) -> dict[str, Any]:
     """Return the scores as JSON takes them.
 
     Args:
-        predictions: all of a run.
+        marked: all answers of a run.
         seed: of the intervals.
-        took_seconds: how long it took to watch and answer.
     """
     from hermes_stream.evals import score
 
-    report = score(predictions, seed=seed)
-    return {
-        "num_videos": len({one.video for one in predictions}),
+    every = [*marked.predictions, *marked.unscored]
+    found: dict[str, Any] = {
+        "num_videos": len({one.video for one in every}),
+        "num_unscored": len(marked.unscored),
+        "averages": {name: round(value, 6) for name, value in marked.averages.items()},
+    }
+    if not marked.predictions:
+        return found | _NO_SCORE | {"accuracy_by_kind": {}, "accuracy_by_group": {}, "ttft_seconds": None}
+    report = score(marked.predictions, rights=marked.rights, seed=seed)
+    return found | {
         **_plain(report.overall),
         "accuracy_by_kind": {kind: _plain(own) for kind, own in report.by_kind.items()},
         "accuracy_by_group": {group: _plain(own) for group, own in report.by_group.items()},
@@ -48,65 +55,60 @@ def results(predictions: Sequence[Prediction], *, seed: int, took_seconds: float
             "by_kind": {kind: _delays(own) for kind, own in report.by_delay_of_kind.items()},
             "by_group": {group: _delays(own) for group, own in report.by_delay_of_group.items()},
         },
-        "ttft_seconds": round(median(one.reply.ttft_seconds for one in predictions), 6),
-        "took_seconds": round(took_seconds, 3),
+        "ttft_seconds": round(_ttft_seconds(every), 6),
     }
 
 
-def entry(one: Prediction) -> dict[str, object]:
-    """Return one prediction as JSON takes it."""
-    question, reply = one.question, one.reply
-    return {
-        "question_id": question.question_id,
-        "video": one.video,
-        "kind": question.kind,
-        "question": question.text,
-        "options": question.options,
-        "answer": reply.text,
-        "option_index": reply.option_index,
-        "truth": question.answer,
-        "is_right": one.is_right,
-        "at_seconds": round(one.at_seconds, 6),
-        "is_past_end": one.is_past_end,
-        "delay_seconds": question.delay_seconds,
-        "ttft_seconds": round(reply.ttft_seconds, 6),
-        "num_visual_tokens_seen": reply.num_visual_tokens_seen,
-        "num_visual_tokens_kept": reply.num_visual_tokens_kept,
-    }
-
-
-def print_report(
-    console: Console, predictions: Sequence[Prediction], *, seed: int, took_seconds: float
-) -> None:
-    """Print a table by kind, one against delay, and the total.
+def print_report(console: Console, marked: Marked, *, seed: int) -> None:
+    """Print a table by kind, one against delay, the averages and the total.
 
     Args:
         console: where they are printed.
-        predictions: all of a run.
+        marked: all answers of a run.
         seed: of the intervals.
-        took_seconds: how long it took to watch and answer.
     """
     from hermes_stream.evals import score
 
-    report = score(predictions, seed=seed)
+    if not marked.predictions:
+        console.print(f"none of {len(marked.unscored)} answers can be scored", style="bold")
+        return
+    report = score(marked.predictions, rights=marked.rights, seed=seed)
     _print_table(console, "kind", [list(report.by_kind.items()), list(report.by_group.items())])
     if report.by_delay:
         console.print()
         _print_table(console, "evidence left the screen", _delay_sections(report))
     overall = report.overall
-    num_right = sum(one.is_right for one in predictions)
+    console.print()
+    for name, value in marked.averages.items():
+        console.print(f"{value:8.2%}  {name}")
     console.print()
     console.print(
-        f"{num_right} of {overall.num_questions} answers right ({overall.accuracy:.1%}; 95 %: "
+        f"{sum(marked.rights)} of {overall.num_questions} answers right ({overall.accuracy:.1%}; 95 %: "
         f"{_interval(overall)}; chance {overall.chance:.1%})",
         style="bold",
     )
-    num_videos = len({one.video for one in predictions})
-    ttft_seconds = median(one.reply.ttft_seconds for one in predictions)
+    if marked.unscored:
+        console.print(f"{len(marked.unscored)} more answers cannot be scored")
+
+
+def print_time(console: Console, marked: Marked, *, took_seconds: float) -> None:
+    """Print how long it took to answer, and to watch.
+
+    Args:
+        console: where it is printed.
+        marked: all answers of a run.
+        took_seconds: how long it took to watch and answer.
+    """
+    every = [*marked.predictions, *marked.unscored]
+    num_videos = len({one.video for one in every})
     console.print(
-        f"{milliseconds(ttft_seconds)} to the first token (median); {num_videos} "
+        f"{milliseconds(_ttft_seconds(every))} to the first token (median); {num_videos} "
         f"{'videos' if num_videos > 1 else 'video'} in {took_seconds:.1f} s"
     )
+
+
+def _ttft_seconds(predictions: Sequence[Prediction]) -> float:
+    return median(one.reply.ttft_seconds for one in predictions)
 
 
 def _delay_sections(report: Report) -> list[list[Row]]:

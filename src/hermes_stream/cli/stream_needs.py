@@ -20,8 +20,9 @@ class StreamNeeds:
         dtype: of keys and values.
         num_layers_by_tier: decoder layers of each tier; an empty tier has 0.
         budget_tokens: visual tokens that each layer keeps; None is no bound.
-        tokens_per_frame: visual tokens of one frame.
-        fps: frames a second that the model is used with.
+        tokens_per_frame: most tokens of one frame.
+        pictures_per_frame: pictures that the model encodes as one frame.
+        fps: pictures a second that the model is used with.
         chunk_frames: frames that enter the memory together in fact.
         max_positions: positions that the model was made for.
         bytes_per_visual_token: over all layers.
@@ -37,6 +38,7 @@ class StreamNeeds:
     num_layers_by_tier: dict[str, int]
     budget_tokens: int | None
     tokens_per_frame: int
+    pictures_per_frame: int
     fps: float
     chunk_frames: int
     max_positions: int
@@ -56,8 +58,7 @@ class StreamNeeds:
             "model": f"{self.model} ({self.family}), {self.dtype} on {self.device}",
             "layers": self._layers(),
             "policy": f"{policy}: {self._budget()}",
-            "frames": f"{self.tokens_per_frame} visual tokens each; a token takes "
-            f"{size(self.bytes_per_visual_token)}",
+            "frames": self._frames(),
             "chunks": self._chunks(chunk_frames),
             "positions": f"{self.max_positions} at most",
             "buffers": size(self.stream_bytes)
@@ -69,6 +70,13 @@ class StreamNeeds:
     def _is_endless(self) -> bool:
         return self.budget_tokens is None
 
+    def _frames(self) -> str:
+        several = f"{self.pictures_per_frame} pictures each, " * (self.pictures_per_frame > 1)
+        return (
+            f"{several}{self.tokens_per_frame} visual tokens each; a token takes "
+            f"{size(self.bytes_per_visual_token)}"
+        )
+
     def _layers(self) -> str:
         counts = self.num_layers_by_tier
         named = ", ".join(f"{count} {tier.replace('_', '-')}" for tier, count in counts.items())
@@ -79,9 +87,10 @@ class StreamNeeds:
         if self.budget_tokens is None:
             return "no budget, everything is kept while positions last"
         num_frames = self.budget_tokens / self.tokens_per_frame
+        seconds = num_frames * self.pictures_per_frame / self.fps
         return (
             f"{self.budget_tokens} visual tokens per layer, as much as {num_frames:.4g} frames or "
-            f"{clock(round(num_frames / self.fps))} of video at {self.fps:g} fps"
+            f"{clock(round(seconds))} of video at {self.fps:g} fps"
         )
 
     def _chunks(self, asked: int) -> str:
@@ -116,6 +125,7 @@ def measure(session: Session, *, free_bytes: int | None) -> StreamNeeds:
         num_layers_by_tier={tier.name.lower(): tiers.count(tier) for tier in Tier},
         budget_tokens=session.policy.budget_tokens,
         tokens_per_frame=model.card.tokens_per_frame,
+        pictures_per_frame=model.card.pictures_per_frame,
         fps=model.card.default_fps,
         chunk_frames=session.chunk_frames,
         max_positions=model.layout.max_positions,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 Span = tuple[float, float]
+Form = Literal["words", "number", "yes_no", "proactive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,10 @@ class EvalQuestion:
         kind: what sort of question it is, as the annotations say.
         asked_seconds: the moment of asking, from the video's first frame; infinity is the end.
         evidence: when what decides the answer shows, (from, until) in seconds; empty where nobody says.
+        form: what an answer without options is; "proactive" must come by itself, at the right moment.
+        due_seconds: that moment, of a proactive question.
+        preamble: what is put before the question when it is asked, such as earlier questions.
+        group: what a benchmark reports together besides kinds, such as videos of a length; often empty.
     """
 
     question_id: str
@@ -34,6 +40,15 @@ class EvalQuestion:
     kind: str
     asked_seconds: float
     evidence: tuple[Span, ...] = ()
+    form: Form = "words"
+    due_seconds: float | None = None
+    preamble: str = ""
+    group: str = ""
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the annotations say what is right."""
+        return self.answer_index is not None or bool(self.answer)
 
     @property
     def delay_seconds(self) -> float | None:
@@ -55,9 +70,19 @@ class Episode:
         questions: what is asked, earliest first.
         duration_seconds: length of the video in seconds, where the annotations say so.
         left_out: why questions of the annotations are not here, one reason for each.
+        clip: the part of the video that is watched, (from, until) in seconds; None is all of it. Questions
+            count their moments from its start.
+        pictures_fps: how many pictures a second a video has that is no video file, but pictures alone.
     """
 
     video: str
     questions: tuple[EvalQuestion, ...]
     duration_seconds: float | None = None
     left_out: tuple[str, ...] = ()
+    clip: Span | None = None
+    pictures_fps: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells the episode from others: its video, and which part of it."""
+        return self.video if self.clip is None else f"{self.video}#t={self.clip[0]:g},{self.clip[1]:g}"

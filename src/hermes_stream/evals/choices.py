@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+LETTERS = ascii_uppercase
+
 _LETTERED = re.compile(r"\s*\(?([A-Z])[.):]\s*(.*)", re.DOTALL)
 _LETTER = re.compile(r"\s*\(?([A-Z])[.):]?\s*")
 
@@ -17,21 +19,21 @@ def normal(text: str) -> str:
 
 def add_letters(options: Sequence[str]) -> list[str]:
     """Write options as ``A. ...``, ``B. ...``."""
-    return [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+    return [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
 
 
 def drop_letters(options: Sequence[str]) -> tuple[str, ...]:
     """Take the letters off options that all have theirs, in order; leave others as they are."""
     found = [_LETTERED.fullmatch(option) for option in options]
     letters = "".join(match[1] for match in found if match)
-    if letters != ascii_uppercase[: len(options)]:
+    if letters != LETTERS[: len(options)]:
         return tuple(options)
     return tuple(match[2] for match in found if match)
 
 
 def are_usable(options: Sequence[str]) -> bool:
-    """Say whether there is something to choose from: 2 to 26 options, none of them empty."""
-    return 2 <= len(options) <= len(ascii_uppercase) and all(option.strip() for option in options)
+    """Say whether options can be named by letters: 1 to 26 of them, none empty."""
+    return 1 <= len(options) <= len(LETTERS) and all(option.strip() for option in options)
 
 
 def find_answer(answer: str, options: Sequence[str], *, is_letter: bool) -> int | None:
@@ -49,7 +51,7 @@ def find_answer(answer: str, options: Sequence[str], *, is_letter: bool) -> int 
 
 def _index_of_letter(answer: str, num_options: int) -> int | None:
     match = _LETTER.fullmatch(answer)
-    index = ascii_uppercase.index(match[1]) if match else num_options
+    index = LETTERS.index(match[1]) if match else num_options
     return index if index < num_options else None
 
 

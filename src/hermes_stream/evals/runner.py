@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, final
 
+from hermes_stream.errors import CapacityError, HermesError, VideoError
 from hermes_stream.evals.base import Episode, EvalQuestion
 from hermes_stream.evals.choices import normal
 from hermes_stream.evals.playing import Source, watch
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from hermes_stream.stream import Session
 
 ANSWER_TOKENS = 16
+PROACTIVE_PROMPT = "{question} Is it the right moment to do that now? Answer with Yes or No and nothing else."
+POLL_SECONDS = 1.0
+LATEST_SECONDS = 4.0
+"""Proactive questions are polled every second until this long after the right moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,7 @@ class Reply:
     Attributes:
         text: the answer.
         option_index: which option was chosen; None for an answer in words of its own.
+        options_shown: tells whether the options were shown, where the question has some.
         ttft_seconds: time to first token.
         num_visual_tokens_seen: visual tokens prefilled when asked.
         num_visual_tokens_kept: visual tokens in the fullest layer when asked.
@@ -36,6 +42,7 @@ class Reply:
 
     text: str
     option_index: int | None = None
+    options_shown: bool = True
     ttft_seconds: float = 0.0
     num_visual_tokens_seen: int = 0
     num_visual_tokens_kept: int = 0
@@ -49,6 +56,9 @@ class Watcher(Protocol):
 
     def answer(self, question: EvalQuestion) -> Reply:
         """Answer one question; must not look at its truth."""
+
+    def notices(self, question: EvalQuestion) -> bool:
+        """Say whether what a proactive question waits for shows now."""
 
 
 @final
@@ -69,17 +79,29 @@ class SessionWatcher:
         self._session.observe(frame)
 
     def answer(self, question: EvalQuestion) -> Reply:
-        """Ask the session; it chooses one of the options where there are any."""
+        """Ask the session; it chooses one of the options where there are any.
+
+        A single option is taken without asking.
+        """
         options = None if self._short_answers or not question.options else question.options
-        answer = self._session.ask(question.text, options, max_new_tokens=ANSWER_TOKENS)
+        if options and len(options) == 1:
+            return Reply(text=options[0], option_index=0)
+        answer = self._session.ask(question.preamble + question.text, options, max_new_tokens=ANSWER_TOKENS)
         text, stats = answer.text, self._session.stats
         return Reply(
             text=text,
             option_index=answer.option_index,
+            options_shown=options is not None,
             ttft_seconds=answer.ttft_seconds,
             num_visual_tokens_seen=stats.num_visual_tokens_seen,
             num_visual_tokens_kept=stats.num_visual_tokens_kept,
         )
+
+    def notices(self, question: EvalQuestion) -> bool:
+        """Ask the session whether the moment has come."""
+        asked = PROACTIVE_PROMPT.format(question=question.text)
+        answer = self._session.ask(asked, max_new_tokens=ANSWER_TOKENS)
+        return answer.text.strip().lower().startswith("yes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +124,13 @@ class Prediction:
 
     @property
     def is_choice(self) -> bool:
-        """Whether an option was chosen, rather than words found."""
-        return self.reply.option_index is not None
+        """Whether there were options to choose from, rather than words to find."""
+        return bool(self.question.options) and self.reply.options_shown
 
     @property
     def is_right(self) -> bool:
         """Whether the right option was chosen, or the words are the truth, case and a full stop aside."""
-        if self.is_choice:
+        if self.reply.option_index is not None:
             return self.reply.option_index == self.question.answer_index
         return normal(self.reply.text) == normal(self.question.answer)
 
@@ -130,17 +152,35 @@ def run_episode(
         watcher: has seen nothing yet.
         on_frame: is told the time of each frame, in seconds from the first.
     """
-    times = [question.asked_seconds for question in episode.questions]
-    with closing(watch(source, times, observe=watcher.observe, on_frame=on_frame)) as moments:
-        for due in islice(moments, len(times)):
-            question = episode.questions[due.index]
+    moments = [(k, at) for k, question in enumerate(episode.questions) for at in _moments(question)]
+    answered: set[int] = set()
+    times = [at for _, at in moments]
+    with closing(watch(source, times, observe=watcher.observe, on_frame=on_frame)) as dues:
+        for due in islice(dues, len(times)):
+            number, at_seconds = moments[due.index]
+            if number in answered:
+                continue
+            question = episode.questions[number]
+            is_waiting = question.form == "proactive" and not watcher.notices(question)
+            if is_waiting and at_seconds < _moments(question)[-1]:
+                continue
+            answered.add(number)
             yield Prediction(
                 video=episode.video,
                 question=question,
-                reply=watcher.answer(question),
+                reply=Reply(text="") if is_waiting else watcher.answer(question),
                 at_seconds=due.at_seconds,
                 is_past_end=due.is_past_end,
             )
+
+
+def _moments(question: EvalQuestion) -> list[float]:
+    """Return when a question is asked: once, or every second where the answer must come by itself."""
+    if question.form != "proactive" or question.due_seconds is None:
+        return [question.asked_seconds]
+    span_seconds = question.due_seconds + LATEST_SECONDS - question.asked_seconds
+    num_polls = max(int(span_seconds / POLL_SECONDS), 1)
+    return [question.asked_seconds + k * POLL_SECONDS for k in range(1, num_polls + 1)]
 
 
 def run(
@@ -149,6 +189,7 @@ def run(
     open_source: Callable[[Episode], Source],
     make_watcher: Callable[[], Watcher],
     on_progress: Callable[[float], None] = lambda _: None,
+    on_failure: Callable[[Episode, HermesError], None] | None = None,
 ) -> Iterator[Prediction]:
     """Run episode after episode, a fresh watcher for each, and yield their predictions.
 
@@ -157,15 +198,24 @@ def run(
         open_source: opens the video of an episode, right before it is streamed.
         make_watcher: makes what watches one video.
         on_progress: is told how many episodes are done, with the share of the present one.
+        on_failure: is told of a video that fails, and the run goes on; None stops there.
+
+    Raises:
+        VideoError: a video cannot be opened or decoded.
+        CapacityError: a video is too long for a memory without a bound.
     """
     for number, episode in enumerate(episodes):
         on_progress(number)
         if not episode.questions:
             continue
-        source = open_source(episode)
-        yield from run_episode(
-            episode, source, make_watcher(), on_frame=_share(number, source.duration_seconds, on_progress)
-        )
+        try:
+            source = open_source(episode)
+            told = _share(number, source.duration_seconds, on_progress)
+            yield from run_episode(episode, source, make_watcher(), on_frame=told)
+        except (VideoError, CapacityError) as error:
+            if on_failure is None:
+                raise
+            on_failure(episode, error)
 
 
 def _share(

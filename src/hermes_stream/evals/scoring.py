@@ -68,7 +68,7 @@ class Report:
     Attributes:
         overall: of all questions.
         by_kind: in alphabetical order.
-        by_group: of the synthetic world's groups of kinds.
+        by_group: of the synthetic world's groups of kinds, and of the groups that annotations name.
         by_delay: of all questions with evidence, bins without questions missing.
         by_delay_of_kind: the same of each kind.
         by_delay_of_group: the same of each group.
@@ -82,11 +82,18 @@ class Report:
     by_delay_of_group: dict[str, list[DelayScore]]
 
 
-def score(predictions: Sequence[Prediction], *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Report:
+def score(
+    predictions: Sequence[Prediction],
+    *,
+    rights: Sequence[bool] | None = None,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Report:
     """Score all predictions of a run.
 
     Args:
         predictions: in any order, at least one.
+        rights: which of them are right; None takes ``is_right``.
         seed: of the bootstrap.
         num_resamples: how often the bootstrap draws as many videos as there are.
 
@@ -95,10 +102,11 @@ def score(predictions: Sequence[Prediction], *, seed: int = 0, num_resamples: in
     """
     if not predictions:
         raise ValueError("there are no predictions to score; run at least one question")
-    tally = _Tally(predictions, seed=seed, num_resamples=num_resamples)
+    rights = [one.is_right for one in predictions] if rights is None else rights
+    tally = _Tally(predictions, rights, seed=seed, num_resamples=num_resamples)
     kinds = np.array([one.question.kind for one in predictions])
     of_kind = {str(kind): kinds == kind for kind in np.unique(kinds)}
-    of_group = {group: np.isin(kinds, own) for group, own in KIND_GROUPS.items() if np.isin(kinds, own).any()}
+    of_group = _groups(predictions, kinds)
     delays = np.array([_delay_seconds(one) for one in predictions])
     return Report(
         overall=tally.score(np.ones(len(predictions), dtype=bool)),
@@ -114,8 +122,10 @@ def score(predictions: Sequence[Prediction], *, seed: int = 0, num_resamples: in
 class _Tally:
     """The answers of a run, and how often each resample draws each video."""
 
-    def __init__(self, predictions: Sequence[Prediction], *, seed: int, num_resamples: int) -> None:
-        self._right = np.array([one.is_right for one in predictions])
+    def __init__(
+        self, predictions: Sequence[Prediction], rights: Sequence[bool], *, seed: int, num_resamples: int
+    ) -> None:
+        self._right = np.array(rights, dtype=bool)
         self._guesser = Guesser(predictions)
         videos, self._video = np.unique([one.video for one in predictions], return_inverse=True)
         self._num_videos = len(videos)
@@ -144,6 +154,13 @@ class _Tally:
             return None, None
         low, high = np.percentile(accuracies, _PERCENTILES)
         return float(low), float(high)
+
+
+def _groups(predictions: Sequence[Prediction], kinds: NDArray[np.str_]) -> dict[str, Booleans]:
+    found = {group: np.isin(kinds, own) for group, own in KIND_GROUPS.items()}
+    named = np.array([one.question.group for one in predictions])
+    found |= {str(group): named == group for group in np.unique(named) if group}
+    return {group: chosen for group, chosen in found.items() if chosen.any()}
 
 
 def delay_edges(longest_seconds: float) -> list[float]:

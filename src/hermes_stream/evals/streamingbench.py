@@ -1,21 +1,34 @@
-"""StreamingBench: a list of clips, each with ``questions`` at a ``time_stamp``, answers as letters.
+"""StreamingBench: a list of clips, each with ``questions`` at a ``time_stamp``, lettered answers; or a table.
 
-Its proactive questions, where the model itself must speak up at the right moment, are counted and left out.
+A list within the list is a sequence about one video: each question of a sequence is asked with the earlier
+ones and their right answers before it, as the benchmark asks them. Proactive questions say what to wait for
+and what to put out then.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from string import ascii_uppercase
 from typing import Any
 
 from hermes_stream.errors import AnnotationError
 from hermes_stream.evals.base import Episode, EvalQuestion
 from hermes_stream.evals.choices import add_letters
-from hermes_stream.evals.gathering import Found, gather, keys_of_episode, keys_of_question, read_question
+from hermes_stream.evals.gathering import (
+    UNREADABLE,
+    Found,
+    Keys,
+    find,
+    keys_of_episode,
+    keys_of_question,
+    read_question,
+)
 from hermes_stream.evals.records import Record, records_of
 
 KEYS = ("video_path", "questions")
+TABLE_KEYS = ("question_id", "task_type", "time_stamp")
 TASK_OF_KIND: dict[str, str] = {
     "now_what": "Object Recognition",
     "now_where": "Spatial Understanding",
@@ -30,40 +43,107 @@ TASK_OF_KIND: dict[str, str] = {
 }
 """The official task nearest in meaning to each kind of the synthetic world."""
 
+_READ = Keys(options="options", is_letter=True, kinds=("question_type", "task_type"))
+_SAMPLE = re.compile(r"(?:.*_)?(sample_\d+|\d+)_\d+")
+
 
 def reads(keys: set[str]) -> bool:
     """Say whether these are the keys of one of its entries."""
     return "questions" in keys
 
 
-def read(document: list[Any]) -> list[Episode]:
-    """Return the episodes of a document, one for each video.
+def reads_table(keys: set[str]) -> bool:
+    """Say whether these are the columns of its table."""
+    return keys.issuperset(TABLE_KEYS)
 
-    Raises:
-        AnnotationError: a key is missing or wrong; names its place.
-    """
-    return gather(found for clip in records_of(document) for found in _questions(clip))
+
+def read(document: list[Any]) -> Iterator[Found]:
+    """Yield the questions of a document."""
+    for k, entry in enumerate(document):
+        earlier: list[EvalQuestion] = []
+        for clip in records_of(entry, f"[{k}]") if isinstance(entry, list) else [Record(entry, f"[{k}]")]:
+            for found in _questions(clip):
+                yield _after(found, earlier) if isinstance(entry, list) else found
+
+
+def read_table(document: list[Any]) -> Iterator[Found]:
+    """Yield the questions of a table, one a row; a question's name tells its video."""
+    for record in records_of(document):
+
+        def read_row(odd: list[str], record: Record = record) -> Found:
+            return Found(video=_video_of(record), question=_question(record, odd))
+
+        yield find(read_row)
 
 
 def _questions(clip: Record) -> Iterator[Found]:
-    duration_seconds = clip.seconds_if_any("duration")
-    for record in clip.records("questions"):
-        yield Found(
-            video=clip.text("video_path"), question=_question(record), duration_seconds=duration_seconds
-        )
+    try:
+        records = clip.records("questions")
+    except AnnotationError as error:
+        yield Found(video="", question=UNREADABLE, oddities=(str(error),))
+        return
+    for record in records:
+
+        def read_one(odd: list[str], record: Record = record) -> Found:
+            return Found(
+                video=clip.text("video_path"),
+                question=_question(record, odd),
+                duration_seconds=clip.seconds_if_any("duration"),
+            )
+
+        yield find(read_one)
 
 
-def _question(record: Record) -> EvalQuestion | str:
-    kind = record.text_or("question", "task_type")
-    if record.has("ground_truth_output"):
-        return f"{kind}: proactive questions are not evaluated yet"
-    return read_question(
-        record,
+def _question(record: Record, odd: list[str]) -> EvalQuestion | str:
+    asked_seconds = record.seconds("time_stamp")
+    kind = record.text_or("question", *_READ.kinds)
+    if not record.has("ground_truth_output", "ground_truth_time_stamp"):
+        return read_question(record, odd, kind=kind, asked_seconds=asked_seconds, keys=_READ)
+    return EvalQuestion(
+        question_id=record.text_or(record.place, "question_id", "id"),
+        text=record.text("question"),
+        answer=record.text("ground_truth_output"),
         kind=kind,
-        asked_seconds=record.seconds("time_stamp"),
-        options_key="options",
-        is_letter=True,
+        asked_seconds=asked_seconds,
+        form="proactive",
+        due_seconds=record.seconds("ground_truth_time_stamp"),
     )
+
+
+def _after(found: Found, earlier: list[EvalQuestion]) -> Found:
+    """Put the earlier questions of a sequence, with their right answers, before a question of it."""
+    question = found.question
+    if isinstance(question, str):
+        return found
+    if not earlier:
+        preamble = ""
+    else:
+        told = [
+            f"At {one.asked_seconds:g} s: {one.text}\n{_lettered(one)}Answer: {_truth(one)}"
+            for one in earlier
+        ]
+        preamble = "\n".join(["Earlier questions about this video and their answers:", *told, "", ""])
+    earlier.append(question)
+    return replace(found, question=replace(question, preamble=preamble))
+
+
+def _lettered(question: EvalQuestion) -> str:
+    return "".join(f"{option}\n" for option in add_letters(question.options))
+
+
+def _truth(question: EvalQuestion) -> str:
+    index = question.answer_index
+    return question.answer if index is None else f"{ascii_uppercase[index]}. {question.answer}"
+
+
+def _video_of(record: Record) -> str:
+    """Return where the data set has a row's video, ``sample_N/video.mp4``, by the question's name."""
+    if record.has("video_path", "video"):
+        return record.text("video_path", "video")
+    match = _SAMPLE.fullmatch(record.text("question_id"))
+    if match is None:
+        raise record.wrong("question_id", "a name that ends in sample_N_K, N being the video's number")
+    return f"sample_{match[1].removeprefix('sample_')}/video.mp4"
 
 
 def write(episodes: Sequence[Episode]) -> list[Any]:

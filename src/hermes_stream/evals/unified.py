@@ -1,8 +1,8 @@
 """The unified form of ReKV and HERMES: a list of videos, each with its ``conversations``.
 
-Used for many benchmarks: StreamingBench, OVO-Bench, RVS, Video-MME, MLVU and others, open questions too. A
-question is asked at its ``end_time``, or at its ``time_stamp``, or at the end of the video. Questions about a
-``clip`` of a longer video are counted and left out.
+Used for many benchmarks: StreamingBench, OVO-Bench, RVS, Video-MME, MVBench, MLVU and others, open questions
+too. A question is asked at its ``end_time``, or at its ``time_stamp``, or at the end of the video. Where an
+entry has a ``clip``, that part of the video is watched, and times are those of the whole video.
 """
 
 from __future__ import annotations
@@ -12,11 +12,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from hermes_stream.evals.base import Episode, EvalQuestion
-from hermes_stream.evals.gathering import Found, gather, keys_of_episode, keys_of_question, read_question
+from hermes_stream.errors import AnnotationError
+from hermes_stream.evals.base import Episode, EvalQuestion, Span
+from hermes_stream.evals.gathering import (
+    UNREADABLE,
+    Found,
+    Keys,
+    find,
+    keys_of_episode,
+    keys_of_question,
+    read_question,
+)
 from hermes_stream.evals.records import Record, records_of
 
 KEYS = ("video_path", "conversations")
+_READ = Keys(options="choices", kinds=("question_type", "task", "task_type"))
 
 
 def reads(keys: set[str]) -> bool:
@@ -24,35 +34,47 @@ def reads(keys: set[str]) -> bool:
     return "conversations" in keys
 
 
-def read(document: list[Any]) -> list[Episode]:
-    """Return the episodes of a document, one for each video.
+def read(document: list[Any]) -> Iterator[Found]:
+    """Yield the questions of a document."""
+    for video in records_of(document):
+        try:
+            records = video.records("conversations")
+        except AnnotationError as error:
+            yield Found(video="", question=UNREADABLE, oddities=(str(error),))
+            continue
+        for record in records:
 
-    Raises:
-        AnnotationError: a key is missing or wrong; names its place.
-    """
-    return gather(found for video in records_of(document) for found in _questions(video))
+            def read_one(odd: list[str], record: Record = record, video: Record = video) -> Found:
+                return _found(record, video, odd)
+
+            yield find(read_one)
 
 
-def _questions(video: Record) -> Iterator[Found]:
+def _found(record: Record, video: Record, odd: list[str]) -> Found:
+    clip = video.span("clip")
+    question = read_question(
+        record,
+        odd,
+        kind=video.text_or("question", "task", "question_type"),
+        asked_seconds=_asked_seconds(record, clip),
+        keys=_READ,
+        group=video.text_or("", "duration_category"),
+    )
     duration_seconds = video.seconds_if_any("duration")
-    for record in video.records("conversations"):
-        yield Found(
-            video=video.text("video_path"),
-            question=_question(record, video),
-            duration_seconds=duration_seconds,
-        )
+    return Found(
+        video=video.text("video_path"),
+        question=question,
+        duration_seconds=duration_seconds,
+        clip=clip,
+        pictures_fps=video.rate_if_any("fps"),
+    )
 
 
-def _question(record: Record, video: Record) -> EvalQuestion | str:
-    kind = record.text_or(video.text_or("question", "task"), "task")
-    if video.has("clip"):
-        return f"{kind}: questions about a clip of a longer video are not evaluated yet"
-    return read_question(record, kind=kind, asked_seconds=_asked_seconds(record), options_key="choices")
-
-
-def _asked_seconds(record: Record) -> float:
+def _asked_seconds(record: Record, clip: Span | None) -> float:
+    """Return the moment of asking, from the start of what is watched; times before a clip count within it."""
     name = next((name for name in ("end_time", "time_stamp") if record.has(name)), None)
-    return record.seconds(name) if name else math.inf
+    seconds = record.seconds(name) if name else math.inf
+    return seconds if clip is None or seconds < clip[0] else seconds - clip[0]
 
 
 def write(episodes: Sequence[Episode]) -> list[Any]:

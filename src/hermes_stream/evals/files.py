@@ -1,0 +1,157 @@
+"""Annotation files as lists of objects: JSON, JSON lines, CSV, Parquet, or a folder of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hermes_stream.errors import AnnotationError
+
+_CSV_FIELD_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What one file holds.
+
+    Attributes:
+        path: the file.
+        entries: objects, or lists of them.
+        oddities: what else it holds, each with its place.
+    """
+
+    path: Path
+    entries: list[Any]
+    oddities: tuple[str, ...] = ()
+
+
+def read_documents(path: Path) -> list[Document]:
+    """Read a file, or the files of a folder in the order of their names.
+
+    Raises:
+        AnnotationError: a file cannot be read, or holds no list of objects.
+    """
+    if not path.is_dir():
+        return [_document(path)]
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _READERS and file.is_file()]
+    if not files:
+        raise AnnotationError(
+            f"{path} cannot be read: it is a folder without files {' '.join(_READERS)}; give a file of "
+            "annotations, or a folder of some"
+        )
+    return [_document(file) for file in files]
+
+
+def read_text(path: Path) -> str:
+    """Return what a text file holds.
+
+    Raises:
+        AnnotationError: it is missing, or no text in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise AnnotationError(f"{path} does not exist; check the path") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path} is no text in UTF-8; give a file of annotations") from error
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read: {error.strerror}; give a file") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        AnnotationError: it is missing, or no JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path} is not JSON: {error}; give a file of annotations as JSON") from error
+
+
+def _document(path: Path) -> Document:
+    read = _READERS.get(path.suffix.lower(), read_json)
+    held = read(path)
+    if isinstance(held, dict):
+        held = _opened(held)
+    if not isinstance(held, list):
+        raise AnnotationError(
+            f"{path}: holds {type(held).__name__}, not a list of entries; give annotations as a list"
+        )
+    odd: list[str] = []
+    entries = list(_objects(held, "", odd))
+    if held and not entries and odd:
+        raise AnnotationError(f"{path}: {odd[0]}")
+    return Document(path=path, entries=entries, oddities=tuple(odd))
+
+
+def _opened(held: dict[str, Any]) -> Any:
+    """Take the lists out of an object that holds little else, such as one of splits or of categories."""
+    lists = [value for value in held.values() if isinstance(value, list) and value]
+    if lists and all(isinstance(value, list | int | float | str | None) for value in held.values()):
+        is_entry = any(isinstance(value, str | int | float) for value in held.values()) and len(lists) > 1
+        return [held] if is_entry else [entry for value in lists for entry in value]
+    if held and all(isinstance(value, dict) for value in held.values()):
+        return list(held.values())
+    return held
+
+
+def _objects(held: list[Any], place: str, odd: list[str]) -> Iterator[Any]:
+    for k, value in enumerate(held):
+        here = f"{place}[{k}]"
+        if isinstance(value, list):
+            yield list(_objects(value, here, odd))
+        elif isinstance(value, dict):
+            yield value
+        else:
+            odd.append(f"{here} is {str(value)[:60]!r}; it must be an object with keys; correct it")
+
+
+def _read_lines(path: Path) -> list[Any]:
+    entries = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip():
+            try:
+                entries.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise AnnotationError(
+                    f"{path}: line {number} is not JSON: {error}; give one JSON document a line"
+                ) from error
+    return entries
+
+
+def _read_table(path: Path) -> list[Any]:
+    csv.field_size_limit(_CSV_FIELD_BYTES)
+    rows = csv.DictReader(read_text(path).splitlines(keepends=True))
+    try:
+        return [{name: value or None for name, value in row.items() if name} for row in rows]
+    except csv.Error as error:
+        raise AnnotationError(f"{path} is not CSV: {error}; give a table with a header") from error
+
+
+def _read_parquet(path: Path) -> list[Any]:
+    try:
+        parquet = import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise AnnotationError(
+            f"{path} is a Parquet file, which needs the package pyarrow; install it, or write the table as "
+            "JSON, JSONL or CSV"
+        ) from error
+    try:
+        return list(parquet.read_table(path).to_pylist())
+    except (OSError, ValueError) as error:
+        raise AnnotationError(f"{path} is no Parquet file: {error}; download it again") from error
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".json": read_json,
+    ".jsonl": _read_lines,
+    ".csv": _read_table,
+    ".parquet": _read_parquet,
+}
