@@ -1,0 +1,98 @@
+"""The memory map of a session: for each layer, which moments survive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hermes_stream.memory.state import MemoryState
+from hermes_stream.memory.tiers import Tier, Tiers
+from hermes_stream.policies import HermesPolicy
+from hermes_stream.stream import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerMemory:
+    """What one layer holds.
+
+    Attributes:
+        layer_idx: which layer, from 0.
+        tier: "sensory", "working" or "long_term"; None where the policy has no tiers.
+        num_tokens: visual tokens of each frame of the map, merged ones included, words not.
+        num_words: words of each frame.
+        num_summaries: tokens that stand for evicted ones, of no frame.
+        num_summarized_tokens: how many those stand for.
+    """
+
+    layer_idx: int
+    tier: str | None
+    num_tokens: tuple[int, ...]
+    num_words: tuple[int, ...]
+    num_summaries: int
+    num_summarized_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryMap:
+    """Which moments survive in which layer.
+
+    Attributes:
+        frame_numbers: frames of which any layer holds anything, oldest first.
+        seconds: presentation time of each.
+        layers: shallow to deep.
+    """
+
+    frame_numbers: tuple[int, ...]
+    seconds: tuple[float, ...]
+    layers: tuple[LayerMemory, ...]
+
+
+def memory_map(session: Session) -> MemoryMap:
+    """Return what a session's memory holds now; frames that wait for their chunk are not in it yet."""
+    return map_of(session.cache.state(), tiers=tiers_of(session))
+
+
+def tiers_of(session: Session) -> Tiers | None:
+    """Return which layers are which memory; None where the policy tells none apart."""
+    policy, num_layers = session.policy, session.model.layout.num_layers
+    return policy.tiers(num_layers) if isinstance(policy, HermesPolicy) else None
+
+
+def map_of(state: MemoryState, *, tiers: Tiers | None = None) -> MemoryMap:
+    """Count what each layer holds of each frame.
+
+    Args:
+        state: a memory.
+        tiers: of its layers.
+    """
+    frames, counts = state.frame_numbers.cpu(), state.counts.cpu()
+    is_of_frame = state.present.cpu() & (frames >= 0)
+    is_summary = state.present.cpu() & (frames < 0)
+    numbers, index = frames[is_of_frame].unique(return_inverse=True)
+    seconds = torch.zeros(len(numbers), dtype=torch.double)
+    seconds.scatter_(0, index, state.pts_seconds.cpu()[is_of_frame].double())
+    tier_of_layer: Sequence[Tier | None] = tiers.tier_of_layer if tiers else (None,) * state.num_layers
+    place = torch.zeros_like(frames)
+    place[is_of_frame] = index
+
+    def counted(layer: int, *, is_word: bool) -> tuple[int, ...]:
+        own = is_of_frame[layer] & ((counts[layer] == 0) == is_word)
+        return tuple(torch.bincount(place[layer, own], minlength=len(numbers)).tolist())
+
+    return MemoryMap(
+        frame_numbers=tuple(numbers.tolist()),
+        seconds=tuple(seconds.tolist()),
+        layers=tuple(
+            LayerMemory(
+                layer_idx=layer,
+                tier=None if tier is None else tier.name.lower(),
+                num_tokens=counted(layer, is_word=False),
+                num_words=counted(layer, is_word=True),
+                num_summaries=int(is_summary[layer].sum()),
+                num_summarized_tokens=int(counts[layer, is_summary[layer]].sum()),
+            )
+            for layer, tier in enumerate(tier_of_layer)
+        ),
+    )

@@ -1,0 +1,56 @@
+"""Small pictures of a stream, a bounded number however long it is."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hermes_stream.video import Frame
+
+
+@final
+class Thumbnails:
+    """Keeps every s-th picture in small, s doubling whenever there are too many.
+
+    Args:
+        most: pictures to hold at most, at least 2.
+        pixels: longest side of a picture, at most.
+    """
+
+    def __init__(self, most: int = 64, pixels: int = 72) -> None:
+        self._most, self._pixels = most, pixels
+        self._stride, self._num_seen = 1, 0
+        self._held: list[Frame] = []
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        return len(self._held)
+
+    def add(self, frame: Frame) -> None:
+        """Take the stream's next picture."""
+        if self._num_seen % self._stride == 0:
+            image = shrunk(frame.image, self._pixels)
+            self._held.append(Frame(pts_seconds=frame.pts_seconds, image=image))
+        self._num_seen += 1
+        if len(self._held) > self._most:
+            self._held, self._stride = self._held[::2], 2 * self._stride
+
+    def at(self, seconds: float) -> Frame | None:
+        """Return the picture nearest to a moment; None where there is none at all."""
+        return min(self._held, key=lambda frame: abs(frame.pts_seconds - seconds), default=None)
+
+
+def shrunk(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """Return a picture whose longest side is at most so many pixels: means over squares of whole pixels."""
+    height, width = image.shape[:2]
+    step = -(-max(height, width) // pixels)
+    if step == 1:
+        return image.copy()
+    height, width = max(height // step, 1), max(width // step, 1)
+    cut = image[: height * step, : width * step].astype(np.float32)
+    rows = np.add.reduceat(cut, np.arange(0, cut.shape[0], step), axis=0)
+    cells = np.add.reduceat(rows, np.arange(0, cut.shape[1], step), axis=1)
+    area = (cut.shape[0] / height) * (cut.shape[1] / width)
+    return np.rint(cells / area).clip(0, 255).astype(np.uint8)

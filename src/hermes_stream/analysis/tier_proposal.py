@@ -1,0 +1,82 @@
+"""Where the boundaries of a model's tiers would lie, by a simple rule on what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from hermes_stream.memory.tiers import Tiers
+
+RECENT_FROM = 0.75
+"""Recency index from which a layer looks at the newest: the mean age is at most a quarter of the stream."""
+
+PERIODIC_FROM = 0.2
+"""Periodicity from which a layer is taken to have anchor tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierProposal:
+    """Boundaries of the tiers.
+
+    Attributes:
+        num_sensory_layers: leading layers that look at the newest.
+        num_long_term_layers: closing layers that look back, and at anchor tokens.
+        sensory_share: the field of ``HermesPolicy`` that gives so many.
+        long_term_share: likewise.
+    """
+
+    num_sensory_layers: int
+    num_long_term_layers: int
+    sensory_share: float
+    long_term_share: float
+
+
+def propose_tiers(recency: Sequence[float], periodicity: Sequence[float | None]) -> TierProposal:
+    """Propose boundaries of the tiers.
+
+    Sensory are the first layers, as long as their recency index is at least 0.75. Long-term are the last
+    layers, counted from the deepest, as long as their recency index is below 0.75 and their periodicity at
+    least 0.2. The rest is working memory. Both numbers are ours; a proposal is to be tried, not believed.
+
+    Args:
+        recency: recency index of each layer, shallow to deep.
+        periodicity: of each layer; None is taken for no period.
+    """
+    num_layers = len(recency)
+    num_sensory = len(list(takewhile(lambda index: index >= RECENT_FROM, recency)))
+    looks_back = [
+        index < RECENT_FROM and (period or 0.0) >= PERIODIC_FROM
+        for index, period in zip(recency, periodicity, strict=True)
+    ]
+    num_long_term = len(list(takewhile(bool, reversed(looks_back))))
+    return TierProposal(
+        num_sensory_layers=num_sensory,
+        num_long_term_layers=num_long_term,
+        sensory_share=_share(
+            num_sensory,
+            num_layers,
+            lambda share: (
+                Tiers(num_layers=num_layers, sensory_share=share, long_term_share=0.0).first_working_layer
+            ),
+        ),
+        long_term_share=_share(
+            num_long_term,
+            num_layers,
+            lambda share: (
+                num_layers
+                - Tiers(num_layers=num_layers, sensory_share=0.0, long_term_share=share).first_long_term_layer
+            ),
+        ),
+    )
+
+
+def _share(count: int, num_layers: int, counted: Callable[[float], int]) -> float:
+    """Return the shortest decimal that gives this many layers."""
+    for digits in range(1, 7):
+        nearest = round(count / num_layers, digits)
+        for share in (nearest, nearest + 10**-digits, nearest - 10**-digits):
+            rounded = round(share, digits)
+            if 0 <= rounded <= 1 and counted(rounded) == count:
+                return rounded
+    raise AssertionError(f"no share gives {count} of {num_layers} layers")
