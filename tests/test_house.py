@@ -15,6 +15,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROWS = [
     {"errors", "_version"},
     {"memory", "video"},
+    {"layout"},
     {"cache", "policies", "filters"},
     {"attention"},
     {"models"},
@@ -25,7 +26,7 @@ ROWS = [
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 ONLY_IN = {
     "transformers": {"attention", "models", "tiny", "cli"},
-    "tokenizers": {"tiny"},
+    "tokenizers": {"models", "tiny"},
     "av": {"video", "cli"},
     "typer": {"cli"},
     "rich": {"cli"},
