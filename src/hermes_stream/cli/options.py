@@ -29,8 +29,8 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="What the memory keeps: hermes, full, window, streaming_vlm, recent_n, uniform, random, "
-        "stratified, infinipot_v, streammem, livevlm, rekv, rekv_bounded, resv, resv_bounded; "
+        help="What the memory keeps: hermes, hermes_best, full, window, streaming_vlm, recent_n, uniform, "
+        "random, stratified, infinipot_v, streammem, livevlm, rekv, rekv_bounded, resv, resv_bounded; "
         "fields as in hermes:summarize=false. 'hermes policies' tells more.",
     ),
 ]
