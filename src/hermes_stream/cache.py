@@ -40,6 +40,15 @@ class VisualOrigin:
     patch_numbers: Int[Tensor, " tokens"] | None = None
     is_word: Bool[Tensor, " tokens"] | None = None
 
+    def taken(self, slots: slice) -> VisualOrigin:
+        """Return the origin of some of the tokens."""
+        return VisualOrigin(
+            frame_numbers=self.frame_numbers[slots],
+            pts_seconds=self.pts_seconds[slots],
+            patch_numbers=None if self.patch_numbers is None else self.patch_numbers[slots],
+            is_word=None if self.is_word is None else self.is_word[slots],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:

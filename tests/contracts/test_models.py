@@ -15,6 +15,7 @@ from transformers import AttentionInterface, DynamicCache
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.attention import Probe, Segment, forward
 from hermes_stream.memory.rope import rotate, unrotate
+from hermes_stream.models.visual import joined_features, joined_pixels
 from hermes_stream.stream.placing import text_positions
 
 MEANS_SOMETHING = 500
@@ -319,16 +320,30 @@ def test_streams_far_past_the_position_limit_equal_a_recomputation(family, reind
     assert distance(ours, answered(plain, held, session, shift=5)) > MEANS_SOMETHING * family.tolerance
 
 
+def test_frames_of_several_streams_are_looked_at_together(family):
+    model = family.model
+    chunks = [model.prepare(pictures(count, seed=count)) for count in (2, 3, 4)]
+    counts = [chunk.grid[0] for chunk in chunks]
+    for own, chunk in zip(model.look(joined_pixels(chunks)).split(counts), chunks, strict=True):
+        alone = model.look(chunk)
+        assert own.grid == alone.grid
+        torch.testing.assert_close(own.tokens, alone.tokens, rtol=1e-4, atol=1e-5)
+        if alone.deepstack is not None:
+            torch.testing.assert_close(own.deepstack, alone.deepstack, rtol=1e-4, atol=1e-5)
+    again = joined_features([model.look(chunk) for chunk in chunks])
+    torch.testing.assert_close(again.tokens, model.look(joined_pixels(chunks)).tokens, rtol=1e-4, atol=1e-5)
+
+
 def test_features_behind_the_first_layers_land_on_their_tokens(family, monkeypatch):
     frames = pictures(6)
     right = plain_logits(family, frames)
-    encode = family.model.encode
-    stack = encode(frames, start_seconds=0.0, num_before=0).deepstack
+    lay_out = family.model.lay_out
+    stack = family.model.encode(frames, start_seconds=0.0, num_before=0).deepstack
     if stack is None:
         pytest.skip("this family adds features to the first layer alone")
     for shift in (0, 1, -1):
         monkeypatch.setattr(
-            family.model, "encode", lambda *a, shift=shift, **k: rolled(encode(*a, **k), shift)
+            family.model, "lay_out", lambda *a, shift=shift, **k: rolled(lay_out(*a, **k), shift)
         )
         apart = distance(logits_of(family.model, frames, chunk_frames=4), right)
         if shift:

@@ -89,18 +89,20 @@ def test_the_vision_tower_looks_once(tiny):
     looked = []
 
     class Eyes:
-        def encode(self, frames, **place):
-            looked.append(len(frames))
-            return tiny.encode(frames, **place)
+        def prepare(self, frames):
+            return tiny.prepare(frames)
+
+        def look(self, pixels):
+            looked.append(pixels.grid[0])
+            return tiny.look(pixels)
 
     eyes.unshared = Eyes()
     frames = list(generate_world(0, 6).frames(1))
-    first = eyes.encode(frames[:4], start_seconds=0.0, num_before=0)
-    assert eyes.encode(list(frames[:4]), start_seconds=0.0, num_before=0) is first
-    assert eyes.encode(frames[:4], start_seconds=0.0, num_before=4) is not first
-    assert eyes.encode(frames[:3], start_seconds=0.0, num_before=4) is not first
-    assert eyes.encode(frames[1:4], start_seconds=0.0, num_before=4) is not first
-    assert looked == [4, 4, 3, 3]
+    first = eyes.look(eyes.prepare(frames[:4]))
+    assert eyes.look(eyes.prepare(list(frames[:4]))) is first
+    assert eyes.look(eyes.prepare(frames[:3])) is not first
+    assert eyes.look(eyes.prepare(frames[1:4])) is not first
+    assert looked == [4, 3, 3]
     assert eyes.encode_seconds > 0
     assert (eyes.family, eyes.card, eyes.layout) == (tiny.family, tiny.card, tiny.layout)
 

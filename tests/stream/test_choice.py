@@ -10,6 +10,7 @@ from tests.checkpoints import random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.stream.choice import Ballot, check_options, phrase
+from hermes_stream.stream.work import run
 
 
 def logits(**likes: float) -> torch.Tensor:
@@ -64,7 +65,7 @@ def test_a_model_that_speaks_is_asked_the_bare_question(speaking):
     while len(left) > 1:
         mark = session.cache.mark()
         after = torch.cat([speaking.video_end, speaking.embed([*asked, *said])])
-        scores = session._memory.extend(after)
+        scores = run(session._executor, session._memory.extending(after))
         session.cache.rewind(mark)
         said.append(max({option[len(said)] for option in left}, key=lambda token: scores[token].item()))
         left = [option for option in left if option[: len(said)] == said]

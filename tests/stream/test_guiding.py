@@ -10,6 +10,7 @@ from tests.checkpoints import TOKENS_PER_FRAME, random_frames
 from hermes_stream import HermesPolicy, Session
 from hermes_stream.policies import Guidance
 from hermes_stream.stream.guiding import read_guidance
+from hermes_stream.stream.work import run
 
 GUIDANCE = Guidance(prompts=("what is on screen now?",), prompt_of_layer=(0,) * 10)
 
@@ -18,10 +19,10 @@ def test_embeddings_are_read_alike_by_every_layer_and_the_model_is_left_as_it_wa
     session = Session(model, HermesPolicy(budget_tokens=10 * TOKENS_PER_FRAME), text_tokens=64)
     session.observe(random_frames(6))
     session.flush()
-    with torch.inference_mode():
-        true = read_guidance(model, session.cache, GUIDANCE, 64)
-        bare = read_guidance(model, session.cache, replace(GUIDANCE, advances=False), 64)
-        again = read_guidance(model, session.cache, GUIDANCE, 64)
+    true, bare, again = (
+        run(session._executor, read_guidance(model, session.cache, guidance, 64))
+        for guidance in (GUIDANCE, replace(GUIDANCE, advances=False), GUIDANCE)
+    )
     assert torch.equal(true, again)
     assert torch.equal(true[0], bare[0])
     assert not torch.isclose(true[1:], bare[1:]).all(dim=1).any()

@@ -13,7 +13,9 @@ from hermes_stream import FullPolicy, Session
 from hermes_stream.memory.groups import hash_signs
 from hermes_stream.memory.rope import rotate, unrotate
 from hermes_stream.policies import RekvPolicy, ResvPolicy
+from hermes_stream.stream.answering import prefill_question
 from hermes_stream.stream.retriever import Retriever
+from hermes_stream.stream.work import run
 
 QUESTION = "what came first?"
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
@@ -37,7 +39,7 @@ def on_the_desk(session, monkeypatch):
     monkeypatch.setattr(Retriever, "recall", listening)
     memory, read = session._memory, []
     with memory.asking():
-        logits = session._prefill_question(session.model.chat.question_ids(QUESTION))
+        logits = run(session._executor, prefill_question(memory, session._asked(QUESTION, None)))
         desk = memory._retriever.desk
         for layer in range(10):
             start = desk._starts[layer]

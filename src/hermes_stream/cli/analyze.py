@@ -86,10 +86,7 @@ def analyze(  # noqa: PLR0913 - one parameter per option
     )
     wish.check()
     if out is not None:
-        with doing("starting"):
-            from hermes_stream.analysis.plots import check_matplotlib
-
-            check_matplotlib()
+        _check_plots()
     with _stream(video, seed=seed, seconds=seconds, fps=fps, wish=wish) as (loaded, source, own):
         asked = [Asked(text=text) for text in question] if question else own or _guidance_prompts(loaded)
         watched = _watch(wish, loaded, source)
@@ -105,6 +102,13 @@ def analyze(  # noqa: PLR0913 - one parameter per option
         print_json(document)
     else:
         print_report(watched, study, looked, written, out)
+
+
+def _check_plots() -> None:
+    with doing("starting"):
+        from hermes_stream.analysis.plots import check_matplotlib
+
+        check_matplotlib()
 
 
 @contextmanager

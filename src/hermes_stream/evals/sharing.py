@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.visual import VisualTokens
+from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
 
 
 @final
 class SharedEyes(VideoModel):
-    """A model that remembers how it encoded the newest chunk, for sessions that watch in lockstep.
+    """A model that remembers what it saw of the newest chunk, for sessions that watch in lockstep.
 
     Args:
         model: what it stands for.
@@ -33,19 +33,34 @@ class SharedEyes(VideoModel):
         vars(self).update(vars(model) | own)
         self.unshared = model
         self._frames: tuple[Frame, ...] = ()
-        self._place = (0.0, 0)
-        self._seen: VisualTokens | None = None
+        self._pixels: Pixels | None = None
+        self._features: Features | None = None
         self.encode_seconds = 0.0
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:
-        """Turn pictures into tokens of the decoder, the newest chunk without looking again."""
-        place = (start_seconds, num_before)
-        if self._seen is None or place != self._place or not self._are_newest(frames):
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Turn pictures into what the vision tower reads; the newest chunk is the same again."""
+        if self._pixels is None or not self._are_newest(frames):
             began = time.perf_counter()
-            self._seen = self.unshared.encode(frames, start_seconds=start_seconds, num_before=num_before)
-            self._frames, self._place = tuple(frames), place
+            self._pixels, self._features = self.unshared.prepare(frames), None
+            self._frames = tuple(frames)
             self.encode_seconds += time.perf_counter() - began
-        return self._seen
+        return self._pixels
+
+    def look(self, pixels: Pixels) -> Features:
+        """Run the vision tower, at the newest chunk but once."""
+        if pixels is not self._pixels:
+            return self.unshared.look(pixels)
+        if self._features is None:
+            began = time.perf_counter()
+            self._features = self.unshared.look(pixels)
+            self.encode_seconds += time.perf_counter() - began
+        return self._features
+
+    def lay_out(
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+    ) -> VisualTokens:
+        """Say where tokens stand in picture and time."""
+        return self.unshared.lay_out(features, frames, start_seconds=start_seconds, num_before=num_before)
 
     def _are_newest(self, frames: Sequence[Frame]) -> bool:
         return len(frames) == len(self._frames) and all(
@@ -60,6 +75,6 @@ class SharedEyes(VideoModel):
         """Look up text tokens."""
         return self.unshared.embed(token_ids)
 
-    def logits(self, hidden: Float[Tensor, " hidden"]) -> Float[Tensor, " vocabulary"]:
-        """Return next-token logits in float32 of one last hidden state."""
+    def logits(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch vocabulary"]:
+        """Return next-token logits in float32 of last hidden states."""
         return self.unshared.logits(hidden)

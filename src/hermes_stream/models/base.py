@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hermes_stream.layout import CacheLayout
 from hermes_stream.models.chat import Chat
-from hermes_stream.models.visual import VisualTokens
+from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.policies.base import GuidancePrompts
 from hermes_stream.video.frame import Frame
 
@@ -75,13 +75,39 @@ class VideoModel(ABC):
     head: nn.Module
     video_end: Float[Tensor, "tokens hidden"]
 
-    @abstractmethod
     def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:
-        """Turn pictures into tokens of the decoder.
+        """Turn pictures into tokens of the decoder: ``prepare``, ``look`` and ``lay_out`` in turn.
+
+        Args:
+            frames: at least one picture, all of one size.
+            start_seconds: time of the stream's first picture.
+            num_before: frames (temporal patches) of the stream before these.
+        """
+        features = self.look(self.prepare(frames))
+        return self.lay_out(features, frames, start_seconds=start_seconds, num_before=num_before)
+
+    @abstractmethod
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Turn pictures into what the vision tower reads, on the model's device.
 
         Args:
             frames: at least one picture, all of one size; a last temporal patch that is not full is completed
                 by repeating its last picture.
+        """
+
+    @abstractmethod
+    def look(self, pixels: Pixels) -> Features:
+        """Run the vision tower; each frame is encoded on its own, so they may be of several streams."""
+
+    @abstractmethod
+    def lay_out(
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+    ) -> VisualTokens:
+        """Say where tokens stand in picture and time, and put words before them where the family has some.
+
+        Args:
+            features: of the frames.
+            frames: the pictures that they were made of.
             start_seconds: time of the stream's first picture.
             num_before: frames (temporal patches) of the stream before these.
         """
@@ -95,8 +121,8 @@ class VideoModel(ABC):
         ids = torch.tensor(token_ids, dtype=torch.long, device=self.layout.device)
         return self.decoder.embed_tokens(ids)  # type: ignore[operator]
 
-    def logits(self, hidden: Float[Tensor, " hidden"]) -> Float[Tensor, " vocabulary"]:
-        """Return next-token logits in float32 of one last hidden state."""
+    def logits(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch vocabulary"]:
+        """Return next-token logits in float32 of last hidden states."""
         return self.head(hidden).float()
 
 

@@ -12,7 +12,7 @@ from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocessing
-from hermes_stream.models.visual import VisualTokens, in_a_row
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_pictures, in_a_row
 from hermes_stream.models.words import cut_cleanly, say_before_frames
 from hermes_stream.video.frame import Frame
 
@@ -62,16 +62,29 @@ class InternVL(VideoModel):
         )
         self.video_end = self.embed([])
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:  # noqa: ARG002
-        """Encode pictures one by one with the vision tower, pool and project them; number them."""
-        pixels = self._preprocessing.pixel_values(
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Resize and normalise pictures."""
+        values = self._preprocessing.pixel_values(
             [frame.image for frame in frames], device=self.layout.device, dtype=self._model.dtype
         )
-        features = self._model.model.get_image_features(pixels, return_dict=True).pooler_output
-        visual = in_a_row(features.to(self.layout.dtype), seconds_of(frames))
-        return say_before_frames(
-            self, visual, [self._words(number) for number in range(num_before, num_before + len(frames))]
-        )
+        return Pixels(values=values, grid=(len(frames), *values.shape[2:]))
+
+    def look(self, pixels: Pixels) -> Features:
+        """Encode pictures one by one with the vision tower, pool and project them."""
+        tokens = self._model.model.get_image_features(pixels.values, return_dict=True).pooler_output
+        return features_of_pictures(tokens.to(self.layout.dtype))
+
+    def lay_out(
+        self,
+        features: Features,
+        frames: Sequence[Frame],
+        *,
+        start_seconds: float,  # noqa: ARG002
+        num_before: int,
+    ) -> VisualTokens:
+        """Number the frames, and let them follow each other."""
+        words = [self._words(number) for number in range(num_before, num_before + len(frames))]
+        return say_before_frames(self, in_a_row(features, seconds_of(frames)), words)
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture and of the longest words."""

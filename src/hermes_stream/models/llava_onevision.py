@@ -12,7 +12,7 @@ from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.models.visual import VisualTokens, in_a_row
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_pictures, in_a_row
 from hermes_stream.video.frame import Frame
 
 
@@ -49,16 +49,31 @@ class LlavaOnevision(VideoModel):
             checkpoint.preprocessing, image_size=vision.image_size
         )
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:  # noqa: ARG002
-        """Encode pictures one by one with the vision tower, project and pool them."""
-        pixels = self._preprocessing.pixel_values(
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Resize and normalise pictures."""
+        values = self._preprocessing.pixel_values(
             [frame.image for frame in frames],
             device=self.layout.device,
             dtype=self._model.model.vision_tower.dtype,
         )
-        output = self._model.model.get_video_features(pixels[:, None], return_dict=True)
-        tokens = output.pooler_output[:, : self.card.tokens_per_frame].to(self.layout.dtype)
-        return in_a_row(tokens, seconds_of(frames))
+        return Pixels(values=values, grid=(len(frames), *values.shape[2:]))
+
+    def look(self, pixels: Pixels) -> Features:
+        """Encode pictures one by one with the vision tower, project and pool them."""
+        output = self._model.model.get_video_features(pixels.values[:, None], return_dict=True)
+        tokens = output.pooler_output[:, : self.card.tokens_per_frame]
+        return features_of_pictures(tokens.to(self.layout.dtype))
+
+    def lay_out(
+        self,
+        features: Features,
+        frames: Sequence[Frame],
+        *,
+        start_seconds: float,  # noqa: ARG002
+        num_before: int,  # noqa: ARG002
+    ) -> VisualTokens:
+        """Let frames follow each other on the one axis."""
+        return in_a_row(features, seconds_of(frames))
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture."""

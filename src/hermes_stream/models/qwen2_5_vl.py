@@ -12,14 +12,15 @@ from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.mrope import over_time
 from hermes_stream.models.qwen_vision import (
-    encode_patches,
+    look_at_patches,
     max_visual_tokens,
+    prepare_patches,
     read_inv_freq,
     read_preprocessing,
     read_sections,
     read_text_after_video,
 )
-from hermes_stream.models.visual import VisualTokens
+from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
 
 _ROUNDING = 1e-3  # so that 0.3 s after 0.1 s, at 10 per second, are 2 and not 1.99...
@@ -62,11 +63,25 @@ class Qwen25VL(VideoModel):
             template=checkpoint.chat_template,
         )
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:  # noqa: ARG002
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Resize and normalise pictures, and cut them into temporal patches."""
+        return prepare_patches(self._model, self._preprocessing, frames)
+
+    def look(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
+        return look_at_patches(self._model, pixels)
+
+    def lay_out(
+        self,
+        features: Features,
+        frames: Sequence[Frame],
+        *,
+        start_seconds: float,
+        num_before: int,  # noqa: ARG002
+    ) -> VisualTokens:
+        """Let axis t run with the presentation times."""
         seconds = seconds_of(frames, self.card.pictures_per_frame)
         rate = self._model.config.vision_config.tokens_per_second
-        features = encode_patches(self._model, self._preprocessing, frames)
         return over_time(
             features.tokens,
             grid=features.grid,

@@ -14,14 +14,15 @@ from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.mrope import over_time
 from hermes_stream.models.qwen_vision import (
-    encode_patches,
+    look_at_patches,
     max_visual_tokens,
+    prepare_patches,
     read_inv_freq,
     read_preprocessing,
     read_sections,
     read_text_after_video,
 )
-from hermes_stream.models.visual import VisualTokens
+from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
 
 
@@ -61,9 +62,23 @@ class Qwen2VL(VideoModel):
             template=checkpoint.chat_template,
         )
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:  # noqa: ARG002
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Resize and normalise pictures, and cut them into temporal patches."""
+        return prepare_patches(self._model, self._preprocessing, frames)
+
+    def look(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
-        features = encode_patches(self._model, self._preprocessing, frames)
+        return look_at_patches(self._model, pixels)
+
+    def lay_out(
+        self,
+        features: Features,
+        frames: Sequence[Frame],
+        *,
+        start_seconds: float,  # noqa: ARG002
+        num_before: int,
+    ) -> VisualTokens:
+        """Count frames on axis t."""
         return over_time(
             features.tokens,
             grid=features.grid,

@@ -15,13 +15,14 @@ from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.mrope import offsets_with_words
 from hermes_stream.models.qwen_vision import (
-    encode_patches,
+    look_at_patches,
     max_visual_tokens,
+    prepare_patches,
     read_inv_freq,
     read_preprocessing,
     read_sections,
 )
-from hermes_stream.models.visual import VisualTokens, with_words
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, with_words
 from hermes_stream.video.frame import Frame
 
 _LATEST_SECONDS = 9_999_999.9  # as long as a time may get: 115 days
@@ -78,9 +79,18 @@ class Qwen3VL(VideoModel):
         )
         self.video_end = self.embed([])
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:
-        """Encode temporal patches one by one with the vision tower; put their times before them."""
-        features = encode_patches(self._model, self._preprocessing, frames)
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Resize and normalise pictures, and cut them into temporal patches."""
+        return prepare_patches(self._model, self._preprocessing, frames)
+
+    def look(self, pixels: Pixels) -> Features:
+        """Encode temporal patches one by one with the vision tower."""
+        return look_at_patches(self._model, pixels)
+
+    def lay_out(
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+    ) -> VisualTokens:
+        """Put the times of temporal patches before them."""
         num_frames, rows, columns = features.grid
         pictures = self.card.pictures_per_frame
         firsts = seconds_of(frames, pictures)

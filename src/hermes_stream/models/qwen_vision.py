@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,29 +14,15 @@ from torch import Tensor
 from hermes_stream.errors import ModelError
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.patches import Bounds, PatchPreprocessing
+from hermes_stream.models.visual import Features, Pixels
 from hermes_stream.video.frame import Frame
 
 MIN_VIDEO_TOKENS = 128
 MAX_VIDEO_TOKENS = 768
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Features:
-    """What a vision tower makes of a chunk, and the shape of it.
-
-    Attributes:
-        tokens: of all temporal patches, in order of time, row and column.
-        deepstack: likewise, for each of the first decoder layers; None where a family has none.
-        grid: temporal patches, and rows and columns of tokens in each.
-    """
-
-    tokens: Float[Tensor, "tokens hidden"]
-    deepstack: Float[Tensor, "levels tokens hidden"] | None
-    grid: tuple[int, int, int]
-
-
-def encode_patches(model: Any, preprocessing: PatchPreprocessing, frames: Sequence[Frame]) -> Features:
-    """Run pictures through the vision tower; each temporal patch is encoded on its own.
+def prepare_patches(model: Any, preprocessing: PatchPreprocessing, frames: Sequence[Frame]) -> Pixels:
+    """Cut pictures into patches.
 
     Args:
         model: transformers' model.
@@ -44,13 +30,25 @@ def encode_patches(model: Any, preprocessing: PatchPreprocessing, frames: Sequen
         frames: at least one picture, all of one size.
     """
     visual = model.model.visual
-    pixels, (count, rows, columns) = preprocessing.patches(
+    values, grid = preprocessing.patches(
         [frame.image for frame in frames], device=visual.device, dtype=visual.dtype
     )
+    return Pixels(values=values, grid=grid)
+
+
+def look_at_patches(model: Any, pixels: Pixels) -> Features:
+    """Run patches through the vision tower; each temporal patch is encoded on its own.
+
+    Args:
+        model: transformers' model.
+        pixels: from ``prepare_patches``.
+    """
+    visual = model.model.visual
+    count, rows, columns = pixels.grid
     grid = torch.tensor([[count, rows, columns]], device=visual.device)
-    output = model.model.get_video_features(pixels, video_grid_thw=grid, return_dict=True)
+    output = model.model.get_video_features(pixels.values, video_grid_thw=grid, return_dict=True)
     levels = getattr(output, "deepstack_features", None)
-    merge = preprocessing.merge_size
+    merge = visual.spatial_merge_size
     return Features(
         tokens=torch.cat(output.pooler_output).to(model.dtype),
         deepstack=torch.stack([torch.cat(level) for level in levels]).to(model.dtype) if levels else None,

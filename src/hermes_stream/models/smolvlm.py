@@ -12,7 +12,7 @@ from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.models.visual import VisualTokens, in_a_row
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_pictures, in_a_row
 from hermes_stream.models.words import cut_cleanly, say_before_frames
 from hermes_stream.video.frame import Frame
 
@@ -73,18 +73,26 @@ class SmolVLM(VideoModel):
         )
         self.video_end = self.embed([])
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:
-        """Encode pictures one by one with the vision tower, pool and project them; say their times."""
-        pixels = self._preprocessing.pixel_values(
+    def prepare(self, frames: Sequence[Frame]) -> Pixels:
+        """Resize and normalise pictures."""
+        values = self._preprocessing.pixel_values(
             [frame.image for frame in frames], device=self.layout.device, dtype=self._vision.dtype
         )
+        return Pixels(values=values, grid=(len(frames), *values.shape[2:]))
+
+    def look(self, pixels: Pixels) -> Features:
+        """Encode pictures one by one with the vision tower, pool and project them."""
         # Not by get_image_features: it takes a picture of zeros, as black may be, for padding and drops it.
-        features = self._connector(self._vision(pixel_values=pixels, return_dict=True).last_hidden_state)
-        visual = in_a_row(features.to(self.layout.dtype), seconds_of(frames))
+        tokens = self._connector(self._vision(pixel_values=pixels.values, return_dict=True).last_hidden_state)
+        return features_of_pictures(tokens.to(self.layout.dtype))
+
+    def lay_out(
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+    ) -> VisualTokens:
+        """Say the times of the frames, and let them follow each other."""
         seconds = [frame.pts_seconds - start_seconds for frame in frames]
-        return say_before_frames(
-            self, visual, [self._words(number, at) for number, at in enumerate(seconds, start=num_before)]
-        )
+        words = [self._words(number, at) for number, at in enumerate(seconds, start=num_before)]
+        return say_before_frames(self, in_a_row(features, seconds_of(frames)), words)
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture and of the longest words."""

@@ -1,12 +1,101 @@
-"""What a vision tower makes of a chunk: tokens, and where they stand in picture and time."""
+"""What a vision tower reads of a chunk, what it makes of it, and where that stands in picture and time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Grid = tuple[int, int, int]
+"""Frames, and rows and columns of each; a frame of no known shape is one row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pixels:
+    """A chunk's pictures as the vision tower reads them, on the model's device.
+
+    Attributes:
+        values: frame by frame; all frames take equally many rows.
+        grid: frames, and rows and columns of patches in each.
+    """
+
+    values: Float[Tensor, "rows ..."]
+    grid: Grid
+
+    def frame(self, index: int) -> Float[Tensor, "rows ..."]:
+        """Return the values of one frame (a view)."""
+        rows = len(self.values) // self.grid[0]
+        return self.values[index * rows : (index + 1) * rows]
+
+    def taken(self, frames: Sequence[int]) -> Pixels:
+        """Return some of the frames, in the order given."""
+        return Pixels(
+            values=torch.cat([self.frame(index) for index in frames]), grid=(len(frames), *self.grid[1:])
+        )
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """What must be alike for frames of several streams to be looked at together."""
+        return (len(self.values) // self.grid[0], *self.values.shape[1:], *self.grid[1:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Features:
+    """What the vision tower makes of a chunk. No frame's depend on those of another.
+
+    Attributes:
+        tokens: of all frames, in order of time, row and column, in the dtype of the memory.
+        grid: frames, and rows and columns of tokens in each.
+        deepstack: likewise, for each of the first decoder layers; None where a family has none.
+    """
+
+    tokens: Float[Tensor, "tokens hidden"]
+    grid: Grid
+    deepstack: Float[Tensor, "levels tokens hidden"] | None = None
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Tokens of one frame."""
+        return len(self.tokens) // self.grid[0]
+
+    def split(self, counts: Sequence[int]) -> list[Features]:
+        """Divide the features into runs of so many frames each (views)."""
+        sizes = [count * self.tokens_per_frame for count in counts]
+        levels = [None] * len(sizes) if self.deepstack is None else self.deepstack.split(sizes, dim=1)
+        return [
+            Features(tokens=tokens, grid=(count, *self.grid[1:]), deepstack=level)
+            for count, tokens, level in zip(counts, self.tokens.split(sizes), levels, strict=True)
+        ]
+
+
+def joined_pixels(chunks: Sequence[Pixels]) -> Pixels:
+    """Join frames of one shape, of one or several streams, to be looked at together."""
+    if len(chunks) == 1:
+        return chunks[0]
+    num_frames = sum(chunk.grid[0] for chunk in chunks)
+    return Pixels(
+        values=torch.cat([chunk.values for chunk in chunks]), grid=(num_frames, *chunks[0].grid[1:])
+    )
+
+
+def joined_features(parts: Sequence[Features]) -> Features:
+    """Join the features of frames of one shape, in the order given."""
+    if len(parts) == 1:
+        return parts[0]
+    levels = [part.deepstack for part in parts if part.deepstack is not None]
+    return Features(
+        tokens=torch.cat([part.tokens for part in parts]),
+        grid=(sum(part.grid[0] for part in parts), *parts[0].grid[1:]),
+        deepstack=torch.cat(levels, dim=1) if levels else None,
+    )
+
+
+def features_of_pictures(tokens: Float[Tensor, "frames tokens hidden"]) -> Features:
+    """Return the features of pictures that take equally many tokens each."""
+    return Features(tokens=tokens.flatten(0, 1), grid=(len(tokens), 1, tokens.shape[1]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,17 +162,15 @@ class VisualTokens:
         )
 
 
-def in_a_row(
-    embeddings: Float[Tensor, "frames tokens hidden"], seconds: Float[Tensor, " frames"]
-) -> VisualTokens:
+def in_a_row(features: Features, seconds: Float[Tensor, " frames"]) -> VisualTokens:
     """Lay out frames of equally many tokens along one axis, without words."""
-    num_frames, per_frame = embeddings.shape[:2]
+    num_tokens = len(features.tokens)
     return VisualTokens(
-        embeddings=embeddings.flatten(0, 1),
-        frame_index=torch.arange(num_frames).repeat_interleave(per_frame),
-        offsets=torch.arange(num_frames * per_frame)[None],
+        embeddings=features.tokens,
+        frame_index=torch.arange(features.grid[0]).repeat_interleave(features.tokens_per_frame),
+        offsets=torch.arange(num_tokens)[None],
         seconds=seconds,
-        is_word=torch.zeros(num_frames * per_frame, dtype=torch.bool),
+        is_word=torch.zeros(num_tokens, dtype=torch.bool),
     )
 
 

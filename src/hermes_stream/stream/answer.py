@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-FinishReason = Literal["stop", "length", "abandoned"]
+FinishReason = Literal["stop", "length", "abandoned", "failed"]
 
 
 class Answer:
     """The answer to one question.
 
-    Its first token exists when ``Session.ask`` returns; the others are made while it is read. An answer that
-    is not read to its end is abandoned by the next call of its session; the memory is the same either way.
+    Its tokens are made while it is read. One that is not read to its end is abandoned by the next call of its
+    session; the memory is the same either way. In an engine every answer is made to its end, unless closed.
 
     Attributes:
         question: what was asked.
         options: the choices, empty for an open question.
         token_ids: tokens of the answer so far.
-        ttft_seconds: from the call of ``ask`` to the first token, less what waiting frames took.
-        ttft_with_pending_seconds: from the call of ``ask`` to the first token, waiting frames folded in.
+        ttft_seconds: from the question to the first token, less what waiting frames took; 0 before.
+        ttft_with_pending_seconds: from the question to the first token, waiting frames folded in.
         tokens_per_second: of the tokens after the first; None before there are two.
         option_index: which option was chosen; None for an open question.
-        finish_reason: "stop", "length", "abandoned"; None while the answer goes on.
+        finish_reason: "stop", "length", "abandoned", "failed"; None while the answer goes on.
+        failure: why it failed; None where it did not.
     """
 
     def __init__(self, question: str, options: Sequence[str] = ()) -> None:
@@ -34,14 +37,52 @@ class Answer:
         self.tokens_per_second: float | None = None
         self.option_index: int | None = None
         self.finish_reason: FinishReason | None = None
+        self.failure: BaseException | None = None
+        self._asked = time.perf_counter()
+        self._first: float | None = None
+        self._waiting: deque[str] = deque()
         self._given: list[str] = []
-        self._pieces: Generator[str] | None = None
-        self._first: str | None = None
+        self._advance: Callable[[], bool] = lambda: False
+        self._abandon: Callable[[], None] = lambda: None
 
-    def begin(self, pieces: Generator[str]) -> None:
-        """Make the first token; the session calls this once."""
-        self._pieces = pieces
-        self._first = next(pieces, None)
+    def attach(self, advance: Callable[[], bool], abandon: Callable[[], None]) -> None:
+        """Say who makes the answer: what goes one step on, False at the end, and what gives it up."""
+        self._advance, self._abandon = advance, abandon
+
+    def speak(self, pieces: Sequence[str] = (), *, pending_seconds: float = 0.0) -> None:
+        """Take in what was said, after a token was chosen; the first time, note when.
+
+        Args:
+            pieces: of text; may be empty, where a token is no whole character.
+            pending_seconds: what waiting frames took.
+        """
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = now
+            self.ttft_with_pending_seconds = now - self._asked
+            self.ttft_seconds = self.ttft_with_pending_seconds - pending_seconds
+        if len(self.token_ids) > 1:
+            self.tokens_per_second = (len(self.token_ids) - 1) / (now - self._first)
+        self._waiting.extend(piece for piece in pieces if piece)
+
+    def fail(self, error: BaseException) -> None:
+        """End the answer with an error, which whoever reads it gets."""
+        self.failure, self.finish_reason = error, "failed"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its first token exists."""
+        return self._first is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it exists, or no more will."""
+        return self.finish_reason is not None
+
+    def wait_for_first(self) -> None:
+        """Make the first token."""
+        while not self.has_begun and self._advance():
+            pass
 
     def __iter__(self) -> Iterator[str]:
         """Yield the text pieces that were not yet given."""
@@ -49,13 +90,13 @@ class Answer:
 
     def __next__(self) -> str:
         """Return the next piece of text."""
-        piece, self._first = self._first, None
-        while not piece:
-            if self._pieces is None:
+        while not self._waiting:
+            if self.failure is not None:
+                raise self.failure
+            if self.is_done or (not self._advance() and not self._waiting):
                 raise StopIteration
-            piece = next(self._pieces)
-        self._given.append(piece)
-        return piece
+        self._given.append(self._waiting.popleft())
+        return self._given[-1]
 
     @property
     def text(self) -> str:
@@ -66,11 +107,10 @@ class Answer:
 
     def close(self) -> None:
         """Abandon the rest of the answer."""
-        if self._pieces is not None:
-            self._pieces.close()
-        self._first = None
-        if self.finish_reason is None:
+        if not self.is_done:
             self.finish_reason = "abandoned"
+            self._abandon()
+        self._waiting.clear()
 
     def __repr__(self) -> str:
         given = "".join(self._given)

@@ -13,6 +13,7 @@ from hermes_stream.attention import Observation
 from hermes_stream.errors import VideoError
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ def evidence_of(state: MemoryState) -> Evidence:
 
 def read_attention(
     memory: StreamMemory, parts: Sequence[tuple[Float[Tensor, "tokens hidden"], int]]
-) -> MemoryState:
+) -> Work[MemoryState]:
     """Return what a question reads, with the attention of some of its tokens; the memory stays as it was.
 
     Args:
@@ -144,7 +145,7 @@ def read_attention(
     with memory.asking():
         for embeddings, count in parts:
             own = torch.zeros_like(mass)
-            memory.extend(embeddings, Observation(mass=own, num_tokens=count))
+            yield from memory.extending(embeddings, Observation(mass=own, num_tokens=count))
             mass += own * count
         state = memory.remembered()
     mass /= sum(count for _, count in parts)

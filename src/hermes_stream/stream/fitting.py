@@ -1,17 +1,88 @@
-"""What must happen for a stream to fit a model's positions: a lower budget, gaps closed."""
+"""What a stream takes of a model's positions and of memory, settled before it begins."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from hermes_stream.cache import StreamCache
+from hermes_stream.errors import CapacityError
 from hermes_stream.memory.state import RetentionPlan
+from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.stream.guiding import longest_prompt
 
 log = logging.getLogger(__name__)
+_CONVERSATION_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What a stream gets.
+
+    Attributes:
+        policy: what is kept; its budget lowered where the model's positions do not hold it.
+        chunk_frames: most pictures that are folded in at once, whole temporal patches; fewer than asked for
+            where they would take more than half of the model's positions.
+        text_tokens: room for a question and its answer.
+        conversation_tokens: most of a conversation that steers guidance.
+        text_positions: positions that a question with its answer, or a guidance prompt, may take.
+        capacities: slots of each layer: prefix, budget or at least a frame, and the larger of chunk and text,
+            which are never there together.
+    """
+
+    policy: MemoryPolicy
+    chunk_frames: int
+    text_tokens: int
+    conversation_tokens: int
+    text_positions: int
+    capacities: tuple[int, ...]
+
+
+def fit(model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_tokens: int | None) -> Fit:
+    """Lower chunk and budget where the model's positions do not hold prefix, both, and text together.
+
+    Args:
+        model: a loaded model.
+        policy: what is kept.
+        chunk_frames: most pictures that are folded in at once, at least 1.
+        text_tokens: room for a question and its answer; None takes an eighth of the model's positions, at
+            most 2,048.
+
+    Raises:
+        CapacityError: two frames and text do not fit the model's positions.
+        ValueError: an argument is below 1.
+    """
+    if chunk_frames < 1:
+        raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
+    if text_tokens is not None and text_tokens < 1:
+        raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
+    layout, card = model.layout, model.card
+    text_tokens = text_tokens or min(2048, layout.max_positions // 8)
+    conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2)
+    text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))
+    per_frame, together = card.tokens_per_frame, card.pictures_per_frame
+    num_prefix = len(model.chat.prefix_ids)
+    room = layout.max_positions - num_prefix - text_positions - 1
+    if room < 2 * per_frame:
+        raise CapacityError(
+            f"prefix and text take {layout.max_positions - room} of the model's {layout.max_positions} "
+            f"positions; that leaves no room for two frames of {per_frame} tokens; lower text_tokens"
+        )
+    num_frames = min(-(-chunk_frames // together), room // 2 // per_frame)
+    policy = within(policy, layout.num_layers, room - num_frames * per_frame)
+    beside = num_prefix + max(num_frames * per_frame, text_tokens)
+    budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
+    return Fit(
+        policy=policy,
+        chunk_frames=num_frames * together,
+        text_tokens=text_tokens,
+        conversation_tokens=conversation_tokens,
+        text_positions=text_positions,
+        capacities=tuple(max(budget, per_frame) + beside for budget in budgets),
+    )
 
 
 def within(policy: MemoryPolicy, num_layers: int, most_tokens: int) -> MemoryPolicy:

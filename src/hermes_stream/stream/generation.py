@@ -17,7 +17,7 @@ class Sampling:
     """How an answer is decoded. The default is greedy.
 
     Attributes:
-        max_new_tokens: most tokens of the answer, at least 1.
+        max_new_tokens: most tokens of the answer, at least 1; None takes what room there is, at most 256.
         temperature: 0 is greedy; above, logits are divided by it.
         top_p: sample from the smallest set of tokens with this share of probability, in (0, 1].
         repetition_penalty: at least 1; divides positive logits of tokens already in the answer and multiplies
@@ -29,7 +29,7 @@ class Sampling:
         ValueError: a value is out of its range.
     """
 
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
@@ -37,7 +37,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")

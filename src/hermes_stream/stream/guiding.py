@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from hermes_stream.attention import Probe, Segment, forward
+from hermes_stream.attention import Probe, Segment
 from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
 from hermes_stream.stream.placing import text_positions
+from hermes_stream.stream.work import Work, read
 
 
 def guidance_of(model: VideoModel, policy: MemoryPolicy, last_conversation: str | None) -> Guidance | None:
@@ -42,7 +40,7 @@ def empty_mass(cache: StreamCache) -> Float[Tensor, "layers slots"]:
 
 def read_guidance(
     model: VideoModel, cache: StreamCache, guidance: Guidance, most_tokens: int
-) -> Float[Tensor, "layers slots"]:
+) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that each layer's guidance prompt pays to what it holds.
 
     One forward for all prompts, through all layers; it leaves nothing behind.
@@ -70,24 +68,5 @@ def read_guidance(
                 probe=Probe(mass=mass, layers=listening),
             )
         )
-    with nullcontext() if guidance.advances else _standing_still(model.decoder):
-        forward(model.decoder, segments)
+    yield from read(segments, "compress", advances=guidance.advances)
     return mass
-
-
-@contextmanager
-def _standing_still(decoder: nn.Module) -> Iterator[None]:
-    """Let every layer of the next forward read what the first one reads."""
-    first: list[Tensor] = []
-
-    def read_first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        first.append(args[0])
-        return (first[0], *args[1:]), kwargs
-
-    layers: Iterable[nn.Module] = decoder.layers  # type: ignore[assignment]
-    hooks = [layer.register_forward_pre_hook(read_first, with_kwargs=True) for layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

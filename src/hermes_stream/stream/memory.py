@@ -1,84 +1,65 @@
-"""A stream's memory at work: chunks are folded in, compressed when over budget, and extended by questions."""
+"""A stream's memory at work: chunks are folded in, compressed when over budget, and extended by questions.
+
+What takes a forward is ``Work``: it asks for forwards and is sent their results.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hermes_stream.attention import Observation, Segment, forward
+from hermes_stream.attention import Observation, Segment
 from hermes_stream.cache import StreamCache, VisualOrigin
 from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState
-from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import VisualTokens
-from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.words import plan_with_words
 from hermes_stream.stream.album import Album, num_tokens, runs_of_one_size
 from hermes_stream.stream.desk import Desk
-from hermes_stream.stream.fitting import keep_everything, within
-from hermes_stream.stream.guiding import empty_mass, guidance_of, longest_prompt, read_guidance
+from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.fitting import Fit, keep_everything
+from hermes_stream.stream.guiding import empty_mass, guidance_of, read_guidance
 from hermes_stream.stream.placing import Place, origin_of, text_positions
 from hermes_stream.stream.retriever import Retriever
 from hermes_stream.stream.sieve import Sieve
+from hermes_stream.stream.work import Work, look, read, run, speak
 from hermes_stream.video.frame import Frame
 
-_CONVERSATION_TOKENS = 256
+_SLICE_TOKENS = 1024
 
 
 class StreamMemory:
     """Joins model, policy and cache for one stream. The prefix is prefilled when it is made.
 
     Args:
-        model: a loaded model.
-        policy: what is kept.
-        chunk_frames: most pictures that are folded in at once.
-        text_tokens: room for a question and its answer; None takes an eighth of the model's positions, at
-            most 2,048.
+        executor: runs the model for what is not work: the prefix.
+        fit: what the stream takes of positions and memory, its policy included.
         token_filter: what drops visual tokens before they are prefilled; None drops none.
 
     Attributes:
         cache: keys, values and positions.
-        policy: what is kept; its budget is lowered where the model's positions do not hold it.
-        chunk_frames: the same, lowered where a chunk would take more than half of the model's positions, and
-            whole temporal patches where the model has them.
+        policy: what is kept.
         text_tokens: room for a question and its answer.
         num_frames: pictures folded in so far.
         num_seen: tokens that they made so far.
         last_conversation: last question and answer, which steer later guidance.
-
-    Raises:
-        CapacityError: two frames and text do not fit the model's positions.
-        ValueError: an argument is below 1.
     """
 
-    def __init__(
-        self,
-        model: VideoModel,
-        policy: MemoryPolicy,
-        *,
-        chunk_frames: int,
-        text_tokens: int | None,
-        token_filter: TokenFilter | None = None,
-    ) -> None:
-        if chunk_frames < 1:
-            raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
-        if text_tokens is not None and text_tokens < 1:
-            raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
-        self.model, self.policy = model, policy
-        self.text_tokens = text_tokens or min(2048, model.layout.max_positions // 8)
+    def __init__(self, executor: Executor, fit: Fit, *, token_filter: TokenFilter | None = None) -> None:
+        model = executor.model
+        self._executor, self.model, self._fit, self.policy = executor, model, fit, fit.policy
+        self.text_tokens = fit.text_tokens
         self.num_frames = self.num_seen = self._num_encoded = self._num_entered = 0
         self._sieve = Sieve(token_filter) if token_filter else None
         self._has_words = False
         self._start_seconds = 0.0
         self.last_conversation: str | None = None
-        longest = longest_prompt(model, policy, self._conversation_tokens)
-        self._text_positions = max(self.text_tokens, longest)
-        self._fit(policy, chunk_frames)
         self._budgets = self.policy.layer_budgets(model.layout.num_layers)
         self.cache = self._prefilled_cache()
         self._beginning = self.cache.mark()
@@ -87,63 +68,40 @@ class StreamMemory:
         self._album = Album(model, self.policy.budget_tokens or 0) if rebuilds else None
         self._retriever = self._made_retriever()
 
-    @property
-    def _conversation_tokens(self) -> int:
-        return min(_CONVERSATION_TOKENS, self.text_tokens // 2)
-
-    def _fit(self, policy: MemoryPolicy, chunk_frames: int) -> None:
-        """Lower chunk and budget where the model's positions do not hold prefix, both, and text together."""
-        layout, card = self.model.layout, self.model.card
-        per_frame, together = card.tokens_per_frame, card.pictures_per_frame
-        fixed = len(self.model.chat.prefix_ids) + self._text_positions + 1
-        room = layout.max_positions - fixed
-        if room < 2 * per_frame:
-            raise CapacityError(
-                f"prefix and text take {fixed} of the model's {layout.max_positions} positions; that leaves "
-                f"no room for two frames of {per_frame} tokens; lower text_tokens"
-            )
-        num_frames = min(-(-chunk_frames // together), room // 2 // per_frame)
-        self.chunk_frames = num_frames * together
-        self.policy = within(policy, layout.num_layers, room - num_frames * per_frame)
-
     def _prefilled_cache(self) -> StreamCache:
-        prefix_ids, layout = self.model.chat.prefix_ids, self.model.layout
-        card = self.model.card
-        chunk_tokens = self.chunk_frames // card.pictures_per_frame * card.tokens_per_frame
-        room = len(prefix_ids) + chunk_tokens + self.text_tokens
-        budgets = self._budgets or (0,) * layout.num_layers
+        prefix_ids = self.model.chat.prefix_ids
         cache = StreamCache(
-            layout,
-            [budget + room for budget in budgets],
+            self.model.layout,
+            self._fit.capacities,
             num_prefix_tokens=len(prefix_ids),
             growable=self._budgets is None,
         )
         if prefix_ids:
-            with torch.inference_mode():
-                self._run(cache, self.model.embed(prefix_ids))
+            segment = self._text(cache, self.model.embed(prefix_ids))
+            run(self._executor, read([segment], "prefill"))
         return cache
 
-    def _run(
+    def _text(
         self,
         cache: StreamCache | Desk,
         embeddings: Float[Tensor, "tokens hidden"],
-        recall: Callable[[int, Tensor], None] | None = None,
+        *,
         start: int | None = None,
+        recall: Callable[[int, Tensor], None] | None = None,
         observation: Observation | None = None,
-    ) -> Float[Tensor, " hidden"]:
+    ) -> Segment:
+        """Reserve slots for text, and return it as a segment."""
         start = cache.next_position if start is None else start
         positions = text_positions(self.model.layout.rotary.num_axes, len(embeddings), start)
         cache.append(positions)
-        segment = Segment(
+        return Segment(
             cache=cache, embeddings=embeddings, positions=positions, recall=recall, observation=observation
         )
-        return forward(self.model.decoder, [segment])[0][-1]
 
-    @torch.inference_mode()
-    def extend(
+    def extending(
         self, embeddings: Float[Tensor, "tokens hidden"], observation: Observation | None = None
-    ) -> Float[Tensor, " vocabulary"]:
-        """Append question or answer tokens and return the logits of the next one; within ``asking``.
+    ) -> Work[Float[Tensor, " vocabulary"]]:
+        """Append question or answer tokens, and get the logits of the next one; within ``asking``.
 
         Args:
             embeddings: of the tokens.
@@ -154,10 +112,10 @@ class StreamMemory:
         """
         if self._retriever is None:
             start = self._question_start()
-            return self.model.logits(self._run(self.cache, embeddings, start=start, observation=observation))
+            return speak(self._text(self.cache, embeddings, start=start, observation=observation))
         desk = self._retriever.desk
         recall = self._retriever.recall if desk.next_position == desk.num_before else None
-        return self.model.logits(self._run(desk, embeddings, recall, observation=observation))
+        return speak(self._text(desk, embeddings, recall=recall, observation=observation))
 
     @property
     def most_read_tokens(self) -> int:
@@ -188,13 +146,12 @@ class StreamMemory:
             else:
                 self._retriever.desk.clear()
 
-    @torch.inference_mode()
-    def fold(self, frames: Sequence[Frame]) -> None:
+    def folding(self, frames: Sequence[Frame]) -> Work[None]:
         """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
-            frames: at least one picture, at most ``chunk_frames``, all of one size. A temporal patch that
-                they do not fill is completed by repeating the last, and is final.
+            frames: at least one picture, at most as many as fit a chunk, all of one size. A temporal patch
+                that they do not fill is completed by repeating the last, and is final.
 
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
@@ -202,7 +159,7 @@ class StreamMemory:
         if not self.num_frames:
             self._start_seconds = frames[0].pts_seconds
         if self._album is None:
-            self._num_entered += self._enter(frames, self._num_entered)
+            self._num_entered += yield from self._enter(frames, self._num_entered)
             self._num_encoded += -(-len(frames) // self.model.card.pictures_per_frame)
         else:
             self._album.add(frames)
@@ -221,8 +178,7 @@ class StreamMemory:
         if self._sieve:
             self._sieve.forget()
 
-    @torch.inference_mode()
-    def recall(self) -> None:
+    def recalling(self) -> Work[None]:
         """Do what the policy leaves for the moment of a question: nothing, or prefill the held pictures.
 
         All or nothing; a second call before the next frame finds it done.
@@ -234,10 +190,10 @@ class StreamMemory:
         number = (self.num_frames - len(pictures)) // together
         self._start_seconds = pictures[0].pts_seconds
         try:
-            for run in runs_of_one_size(pictures):
-                for start in range(0, len(run), self.chunk_frames):
-                    chunk = run[start : start + self.chunk_frames]
-                    number += self._enter(chunk, number)
+            for same in runs_of_one_size(pictures):
+                for start in range(0, len(same), self._fit.chunk_frames):
+                    chunk = same[start : start + self._fit.chunk_frames]
+                    number += yield from self._enter(chunk, number)
                     self._num_encoded += -(-len(chunk) // together)
         except BaseException:
             self._forget_video()
@@ -280,16 +236,21 @@ class StreamMemory:
         retrieval = self.policy.retrieval()
         if retrieval is None:
             return None
-        most = self.model.layout.max_positions - self._text_positions
+        most = self.model.layout.max_positions - self._fit.text_positions
         return Retriever(self.cache, retrieval, most_positions=most, text_tokens=self.text_tokens)
 
-    def _enter(self, frames: Sequence[Frame], first_number: int) -> int:
+    def _enter(self, frames: Sequence[Frame], first_number: int) -> Work[int]:
         """Encode, filter and prefill pictures, compress over budget; rewind if that fails.
 
         Returns:
             How many frames entered: those of which a filter left something; they are numbered one by one.
         """
-        visual = self.model.encode(frames, start_seconds=self._start_seconds, num_before=self._num_encoded)
+        with self._executor.timing("preprocess"):
+            pixels = self.model.prepare(frames)
+        features = yield from look(pixels)
+        visual = self.model.lay_out(
+            features, frames, start_seconds=self._start_seconds, num_before=self._num_encoded
+        )
         self._has_words |= bool(visual.is_word.any())
         kept, sifting = torch.ones(len(visual), dtype=torch.bool), None
         if self._sieve:
@@ -298,7 +259,8 @@ class StreamMemory:
         origin = origin_of(visual, kept, first_number)
         mark = self.cache.mark()
         try:
-            self._compress(self._prefill(visual.taken(kept), positions[:, kept], origin))
+            observation = yield from self._prefill(visual.taken(kept), positions[:, kept], origin)
+            yield from self._compress(observation)
         except BaseException:
             self.cache.rewind(mark)
             raise
@@ -315,7 +277,7 @@ class StreamMemory:
         Differs: the released code looks at the limit when the chunk is in already; here chunk, guidance,
             question and answer must fit before.
         """
-        limit = self.model.layout.max_positions - self._text_positions
+        limit = self.model.layout.max_positions - self._fit.text_positions
         positions = self._place.positions(visual, self.cache.next_position)
         if int(positions.max()) < limit:
             return positions, self._place.after(visual)
@@ -328,28 +290,37 @@ class StreamMemory:
         if int(positions.max()) >= limit:
             raise CapacityError(
                 f"the stream holds {max(self.cache.num_tokens)} tokens; {len(visual)} more and "
-                f"{self._text_positions} for text exceed the model's {self.model.layout.max_positions} "
+                f"{self._fit.text_positions} for text exceed the model's {self.model.layout.max_positions} "
                 f"positions; use a policy with a budget, such as hermes, or a shorter stream"
             )
         return positions, place
 
     def _prefill(
         self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin
-    ) -> Observation | None:
-        """Let a chunk enter the cache; observe its newest tokens where the policy will want that."""
-        if not len(visual):
-            return None
-        self.cache.append(positions, origin)
-        observation = self._observation()
-        segment = Segment(
-            cache=self.cache,
-            embeddings=visual.embeddings,
-            positions=positions,
-            observation=observation,
-            deepstack=visual.deepstack,
-        )
-        forward(self.model.decoder, [segment])
+    ) -> Work[Observation | None]:
+        """Let a chunk enter the cache in slices; observe its newest tokens where the policy wants that."""
+        observation = None
+        for slots in self._slices(len(visual)):
+            self.cache.append(positions[:, slots], origin.taken(slots))
+            if slots.stop == len(visual):
+                observation = self._observation()
+            segment = Segment(
+                cache=self.cache,
+                embeddings=visual.embeddings[slots],
+                positions=positions[:, slots],
+                observation=observation,
+                deepstack=None if visual.deepstack is None else visual.deepstack[:, slots],
+            )
+            yield from read([segment], "prefill")
         return observation
+
+    def _slices(self, num_tokens: int) -> list[slice]:
+        """Divide a chunk into forwards of about equal length; a policy that observes it sees it whole."""
+        count = -(-num_tokens // _SLICE_TOKENS)
+        if count > 1 and (guidance := guidance_of(self.model, self.policy, None)):
+            count = 1 if guidance.observed_tokens else count
+        ends = [num_tokens * k // count for k in range(count + 1)] if num_tokens else []
+        return [slice(first, end) for first, end in pairwise(ends)]
 
     def _is_over_budget(self) -> bool:
         if self._budgets is None:
@@ -364,21 +335,22 @@ class StreamMemory:
             return None
         return Observation(mass=empty_mass(self.cache), num_tokens=guidance.observed_tokens)
 
-    def _listened(self) -> Float[Tensor, "layers slots"] | None:
-        guidance = guidance_of(self.model, self.policy, self.last_conversation)
-        if guidance is None:
-            return None
-        return read_guidance(self.model, self.cache, guidance, self._text_positions)
-
-    def _compress(self, observation: Observation | None) -> None:
+    def _compress(self, observation: Observation | None) -> Work[None]:
         if not self._is_over_budget():
             return
-        mass = observation.mass if observation else self._listened()
+        mass = observation.mass if observation else None
+        if mass is None and (guidance := guidance_of(self.model, self.policy, self.last_conversation)):
+            mass = yield from read_guidance(self.model, self.cache, guidance, self._fit.text_positions)
         if mass is not None:
             first = self.cache.num_prefix_tokens
             mass = mass[:, first : first + max(self.cache.num_visual_tokens)]
+        with self._executor.timing("compress"):
+            self._retain(mass)
+
+    def _retain(self, attention: Float[Tensor, "layers tokens"] | None) -> None:
+        """Let the policy plan, the archive receive, the cache apply."""
         reads = self.policy.facts.reads
-        state = self.cache.state(mass, shows_keys="keys" in reads, shows_values="values" in reads)
+        state = self.cache.state(attention, shows_keys="keys" in reads, shows_values="values" in reads)
         plan = plan_with_words(self.policy, state) if self._has_words else self.policy.plan(state)
         leaving = self._retriever.receive(plan) if self._retriever else None
         self.cache.apply(plan)
@@ -391,5 +363,5 @@ class StreamMemory:
         Paper: app. B, last_conv
         """
         chat = self.model.chat
-        ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._conversation_tokens]
+        ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._fit.conversation_tokens]
         self.last_conversation = chat.decode(ids)

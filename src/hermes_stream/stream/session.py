@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
-from hermes_stream.errors import CapacityError, VideoError
+from hermes_stream.errors import VideoError
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.tiers import Tier, Tiers
@@ -20,13 +19,19 @@ from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
 from hermes_stream.stream.album import runs_of_one_size
 from hermes_stream.stream.answer import Answer
-from hermes_stream.stream.choice import OPENING, Ballot, check_options, phrase
+from hermes_stream.stream.answering import Asked, choose_option, prefill_question, speak_freely
 from hermes_stream.stream.evidence import Evidence, evidence_of, read_attention
-from hermes_stream.stream.generation import Sampling, TextStream, choose_token
+from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.fitting import fit
+from hermes_stream.stream.generation import Sampling
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.stages import StageClock, wait_for
 from hermes_stream.stream.stats import SessionStats
+from hermes_stream.stream.work import Driver, Work, run
 from hermes_stream.video.frame import Frame
+
+_MOST_TOKENS = 256
 
 
 class Session:
@@ -44,6 +49,7 @@ class Session:
         text_tokens: room for a question and its answer together, in tokens; None takes an eighth of the
             model's positions, at most 2,048.
         filter: what drops visual tokens before they are prefilled, with any policy; None drops none.
+        stages: is told what each stage takes; None measures nothing.
 
     Attributes:
         policy: what the memory keeps in fact.
@@ -64,16 +70,17 @@ class Session:
         chunk_frames: int = 16,
         text_tokens: int | None = None,
         filter: TokenFilter | None = None,
+        stages: StageClock | None = None,
     ) -> None:
         self.model = model
         policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
-        self._memory = StreamMemory(
-            model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens, token_filter=filter
-        )
-        self.policy = self._memory.policy
-        self.chunk_frames = self._memory.chunk_frames
+        fitted = fit(model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
+        self._executor = Executor(model, stages)
+        self._memory = StreamMemory(self._executor, fitted, token_filter=filter)
+        self.policy, self.chunk_frames = fitted.policy, fitted.chunk_frames
         self._intake = Intake(fps)
         self._pending: list[Frame] = []
+        self._num_accepted = 0
         self._answer: Answer | None = None
         self._num_questions = 0
         self._recall_seconds: float | None = None
@@ -98,11 +105,10 @@ class Session:
         self._close_open_answer()
         for frame in [frames] if isinstance(frames, Frame) else frames:
             if len(self._pending) >= self.chunk_frames:
-                self._fold()
-            if self._intake.accepts(frame):
-                self._pending.append(frame)
+                run(self._executor, self.folding())
+            self.accept(frame)
         if len(self._pending) >= self.chunk_frames:
-            self._fold()
+            run(self._executor, self.folding())
 
     def flush(self) -> None:
         """Fold the waiting frames into the memory now.
@@ -111,12 +117,40 @@ class Session:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
         self._close_open_answer()
-        self._fold()
+        while self._pending:
+            run(self._executor, self.folding())
 
-    def _fold(self) -> None:
-        for run in runs_of_one_size(self._pending):
-            self._memory.fold(run)
-            del self._pending[: len(run)]
+    @property
+    def num_pending_frames(self) -> int:
+        """Frames that wait for their chunk."""
+        return len(self._pending)
+
+    def accept(self, frame: Frame) -> bool:
+        """Check a frame, and let it wait for its chunk if it is due; whoever calls this does the folding.
+
+        Raises:
+            ValueError: the frame is malformed or not later than the one before.
+        """
+        is_due = self._intake.accepts(frame)
+        if is_due:
+            self._pending.append(frame)
+            self._num_accepted += 1
+        return is_due
+
+    def drop_oldest_pending(self) -> None:
+        """Forget the frame that waits longest."""
+        del self._pending[:1]
+
+    def folding(self, most_frames: int | None = None) -> Work[None]:
+        """Fold a chunk of the frames that wait, or all if they are fewer.
+
+        Args:
+            most_frames: fold no more than these; None folds up to a chunk.
+        """
+        chunk = self._pending[: min(self.chunk_frames, most_frames or self.chunk_frames)]
+        for same in runs_of_one_size(chunk):
+            yield from self._memory.folding(same)
+            del self._pending[: len(same)]
 
     def ask(
         self,
@@ -150,29 +184,63 @@ class Session:
             VideoError: no frame was observed yet.
             ValueError: an argument is out of its range.
         """
-        called = time.perf_counter()
-        _check_question(question)
         sampling = Sampling(
-            max_new_tokens=256 if max_new_tokens is None else max_new_tokens,
+            max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_p=top_p,
             repetition_penalty=repetition_penalty,
             stop=tuple(stop),
             seed=seed,
         )
-        asked, ballot = self._question_ids(question, options), self._ballot(options)
-        room = self._check_room(len(asked), ballot.longest_tokens if ballot else max_new_tokens or 1)
-        sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
-        pending_seconds = self._prepare()
-        answer = Answer(question, options or ())
-        if ballot:
-            answer.begin(self._choose_option(answer, asked, ballot))
-        else:
-            answer.begin(self._open_answer_pieces(answer, asked, sampling))
-        answer.ttft_with_pending_seconds = time.perf_counter() - called
-        answer.ttft_seconds = answer.ttft_with_pending_seconds - pending_seconds
-        self._answer = answer
+        answer, work = self.answering(question, options, sampling)
+        self._close_open_answer()
+        driver = Driver(self._executor, work)
+        answer.attach(driver.step, driver.close)
+        answer.wait_for_first()
         return answer
+
+    def answering(
+        self, question: str, options: Sequence[str] | None, sampling: Sampling
+    ) -> tuple[Answer, Work[None]]:
+        """Check a question; return its answer, still empty, and the work that makes it.
+
+        The work folds in the frames that wait by now, and no later ones.
+
+        Args:
+            question: what is asked, not empty.
+            options: choices of a multiple-choice question.
+            sampling: how an open answer is decoded.
+
+        Raises:
+            CapacityError: question and answer do not fit the room for text.
+            VideoError: no frame was observed yet.
+            ValueError: the question is empty, or the options are not 2 to 26 texts.
+        """
+        answer = Answer(question, options or ())
+        asked = self._asked(question, options, 1 if options else sampling.max_new_tokens or 1)
+        self._check_seen()
+        most = min(sampling.max_new_tokens or _MOST_TOKENS, asked.room)
+        sampling = replace(sampling, max_new_tokens=most)
+        return answer, self._answering(answer, asked, sampling, self._num_accepted)
+
+    def _answering(self, answer: Answer, asked: Asked, sampling: Sampling, until: int) -> Work[None]:
+        self._answer = answer
+        try:
+            pending_seconds = yield from self._preparing(until)
+            if asked.ballot:
+                said = yield from choose_option(self._memory, answer, asked, pending_seconds)
+            else:
+                said = yield from speak_freely(self._memory, answer, asked, sampling, pending_seconds)
+        except Exception as error:
+            answer.fail(error)
+            raise
+        self._num_questions += 1
+        self._memory.remember_conversation(answer.question, said)
+
+    def _asked(self, question: str, options: Sequence[str] | None, answer_tokens: int = 1) -> Asked:
+        return Asked.of(
+            self.model, question, options, text_tokens=self._memory.text_tokens, answer_tokens=answer_tokens
+        )
 
     def next_token_logits(
         self, question: str, options: Sequence[str] | None = None
@@ -187,12 +255,10 @@ class Session:
             CapacityError: the question does not fit the room for text.
             VideoError: no frame was observed yet.
         """
-        _check_question(question)
-        asked = self._question_ids(question, options)
-        self._check_room(len(asked), 1)
+        asked = self._asked(question, options)
         self._prepare()
         with self._memory.asking():
-            return self._prefill_question(asked).cpu()
+            return run(self._executor, prefill_question(self._memory, asked)).cpu()
 
     def read_attention(
         self,
@@ -218,18 +284,14 @@ class Session:
             VideoError: no frame was observed yet.
             ValueError: the question is empty, or an answer is given with ``whole_question``.
         """
-        _check_question(question)
         if answer_ids and whole_question:
             raise ValueError("answer_ids and whole_question exclude each other; leave one of them out")
-        asked = self._question_ids(question, options)
-        self._check_room(len(asked), max(1, len(answer_ids)))
+        asked = self._asked(question, options, max(1, len(answer_ids)))
         self._prepare()
-        parts = [
-            (torch.cat([self.model.video_end, self.model.embed(asked)]), len(asked) if whole_question else 1)
-        ]
+        parts = [(asked.embeddings(self.model), len(asked.token_ids) if whole_question else 1)]
         if len(answer_ids) > 1:
             parts.append((self.model.embed(answer_ids[:-1]), len(answer_ids) - 1))
-        return read_attention(self._memory, parts)
+        return run(self._executor, read_attention(self._memory, parts))
 
     def evidence(
         self, question: str, options: Sequence[str] | None = None, *, answer_ids: Sequence[int] = ()
@@ -271,109 +333,41 @@ class Session:
             tokens_per_second=answer.tokens_per_second if answer else None,
         )
 
-    def _question_ids(self, question: str, options: Sequence[str] | None) -> list[int]:
-        chat = self.model.chat
-        if options is None:
-            return chat.question_ids(question)
-        check_options(options)
-        if self.model.card.multiple_choice == "text":
-            return chat.question_ids(question)
-        return chat.question_ids(phrase(question, options), OPENING)
-
-    def _ballot(self, options: Sequence[str] | None) -> Ballot | None:
-        if options is None:
-            return None
-        if self.model.card.multiple_choice == "text":
-            return Ballot.of_texts(self.model.chat, options)
-        return Ballot.of_letters(self.model.chat, len(options))
-
-    def _check_room(self, question_tokens: int, answer_tokens: int) -> int:
-        """Return the room that a question leaves for its answer."""
-        total = self._memory.text_tokens
-        question_tokens += len(self.model.video_end)
-        if question_tokens + answer_tokens > total:
-            raise CapacityError(
-                f"the question takes {question_tokens} tokens and its answer up to {answer_tokens}, together "
-                f"more than the {total} that this session has for text; ask a shorter question, lower "
-                f"max_new_tokens, or make the session with more text_tokens"
-            )
-        return total - question_tokens
-
-    def _prepare(self) -> float:
-        """Fold in what waits, in the time returned; then recall what the policy leaves for a question.
+    def _prepare(self) -> None:
+        """Fold in what waits, and recall what the policy leaves for a question, alone.
 
         Raises:
             VideoError: no frame was observed yet.
         """
-        began = time.perf_counter()
-        self.flush()
+        self._close_open_answer()
         self._check_seen()
-        self._wait_for_device()
+        run(self._executor, self._preparing(self._num_accepted))
+
+    def _preparing(self, until: int) -> Work[float]:
+        """Fold in what waits of the first frames; recall what the policy leaves for a question.
+
+        Args:
+            until: how many frames of the stream the question is about.
+
+        Returns:
+            Seconds that the folding took.
+        """
+        began = time.perf_counter()
+        while (missing := until - self._num_accepted + len(self._pending)) > 0:
+            yield from self.folding(missing)
+        wait_for(self.model.layout.device)
         folded = time.perf_counter()
-        self._memory.recall()
-        self._wait_for_device()
+        yield from self._memory.recalling()
+        wait_for(self.model.layout.device)
         self._recall_seconds = time.perf_counter() - folded
         return folded - began
 
     def _check_seen(self) -> None:
-        if not self._memory.num_frames:
+        if not self._memory.num_frames and not self._pending:
             raise VideoError(
                 "no frame was observed yet, so there is nothing to ask about; observe frames first"
             )
 
-    def _prefill_question(self, asked: list[int]) -> Float[Tensor, " vocabulary"]:
-        return self._memory.extend(torch.cat([self.model.video_end, self.model.embed(asked)]))
-
-    def _open_answer_pieces(self, answer: Answer, asked: list[int], sampling: Sampling) -> Generator[str]:
-        """Yield an answer's text while its tokens are made; rewind however this ends."""
-        chat = self.model.chat
-        generator = torch.Generator(self.model.layout.device).manual_seed(sampling.seed)
-        text = TextStream(chat, sampling.stop)
-        with self._memory.asking():
-            logits = self._prefill_question(asked)
-            begun = None
-            while True:
-                token = choose_token(logits, answer.token_ids, sampling, generator)
-                begun = begun or time.perf_counter()
-                if token in chat.stop_token_ids:
-                    answer.finish_reason = "stop"
-                    break
-                answer.token_ids.append(token)
-                yield text.take(token)
-                if text.stopped or len(answer.token_ids) == sampling.max_new_tokens:
-                    answer.finish_reason = "stop" if text.stopped else "length"
-                    break
-                logits = self._memory.extend(self.model.embed([token]))
-            if len(answer.token_ids) > 1:
-                answer.tokens_per_second = (len(answer.token_ids) - 1) / (time.perf_counter() - begun)
-            yield text.finish()
-        self._remember(answer.question, text.text)
-
-    def _choose_option(self, answer: Answer, asked: list[int], ballot: Ballot) -> Generator[str]:
-        """Yield the chosen option; the model's own next tokens decide, among those that lead to one."""
-        with self._memory.asking():
-            token = ballot.choose(self._prefill_question(asked))
-            while not ballot.is_decided:
-                token = ballot.choose(self._memory.extend(self.model.embed([token])))
-        answer.option_index = ballot.open_indices[0]
-        answer.finish_reason = "stop"
-        chosen = answer.options[answer.option_index]
-        self._remember(answer.question, chosen)
-        yield chosen
-
-    def _remember(self, question: str, answer: str) -> None:
-        self._num_questions += 1
-        self._memory.remember_conversation(question, answer)
-
     def _close_open_answer(self) -> None:
         if self._answer is not None:
             self._answer.close()
-
-    def _wait_for_device(self) -> None:
-        if self.model.layout.device.type == "cuda":
-            torch.cuda.synchronize(self.model.layout.device)
-
-
-def _check_question(question: str) -> None:
-    if not isinstance(question, str) or not question.strip():
-        raise ValueError(f"a question must be a non-empty text, got {question!r}")
