@@ -24,8 +24,10 @@ from hermes_stream.cli.options import (
     PolicyOption,
     SeedOption,
     TemperatureOption,
+    ThreadsOption,
     VideoArgument,
     VideoStreamOption,
+    WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, size
 
@@ -60,6 +62,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     video_stream: VideoStreamOption = None,
     evidence: EvidenceOption = False,
     json: JsonOption = False,
@@ -77,6 +81,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        weights=weights,
+        threads=threads,
         filter=filter,
     )
     session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)

@@ -23,8 +23,10 @@ from hermes_stream.cli.options import (
     SeedOption,
     SpeedOption,
     TemperatureOption,
+    ThreadsOption,
     VideoArgument,
     VideoStreamOption,
+    WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, size
 from hermes_stream.errors import HermesError
@@ -50,6 +52,8 @@ def chat(  # noqa: PLR0913 - one parameter per option
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     video_stream: VideoStreamOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -66,6 +70,8 @@ def chat(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        weights=weights,
+        threads=threads,
         filter=filter,
     )
     session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)

@@ -18,6 +18,8 @@ from hermes_stream.cli.options import (
     FpsOption,
     JsonOption,
     ModelOption,
+    ThreadsOption,
+    WeightsOption,
 )
 from hermes_stream.cli.output import print_json, screen
 
@@ -82,6 +84,8 @@ def compare(  # noqa: PLR0913 - one parameter per option
     chunk_frames: ChunkOption = 16,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     seed: FirstSeedOption = 0,
     limit: LimitOption = None,
     short_answers: ShortAnswersOption = False,
@@ -114,6 +118,8 @@ def compare(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        weights=weights,
+        threads=threads,
     )
     wish.check()
     line_up(names, sizes or [1], num_seeds=1, first_seed=seed)

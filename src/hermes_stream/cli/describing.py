@@ -20,6 +20,7 @@ def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
         "chunk_frames": session.chunk_frames,
         "device": str(layout.device),
         "dtype": str(layout.dtype).removeprefix("torch."),
+        "weights": wish.weights,
     }
 
 

@@ -47,6 +47,8 @@ class EvalWish:
     chunk_frames: int
     device: str
     dtype: str
+    weights: str
+    threads: int | None
     seed: int
     limit: int | None
     short_answers: bool
@@ -69,6 +71,8 @@ class EvalWish:
             device=self.device,
             dtype=self.dtype,
             filter=self.filter,
+            weights=self.weights,
+            threads=self.threads,
         )
 
     @property

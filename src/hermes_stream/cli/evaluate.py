@@ -19,6 +19,8 @@ from hermes_stream.cli.options import (
     ModelOption,
     PolicyOption,
     SeedOption,
+    ThreadsOption,
+    WeightsOption,
 )
 
 AnnotationsArgument = Annotated[
@@ -83,6 +85,8 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     chunk_frames: ChunkOption = 16,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     seed: SeedOption = 0,
     limit: LimitOption = None,
     short_answers: ShortAnswersOption = False,
