@@ -105,9 +105,8 @@ def _processor() -> str:
     from hermes_stream.models.placement import computes_bfloat16
 
     how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
-    return (
-        f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads, bfloat16 {how}"
-    )
+    threads = torch.get_num_threads()
+    return f"{platform.machine()}, {os.cpu_count()} processors, {threads} threads, bfloat16 {how}"
 
 
 def _total_bytes() -> int | None:

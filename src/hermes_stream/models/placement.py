@@ -42,11 +42,11 @@ def choose_placement(device: str, device_map: DeviceMap | None, weights: str = "
     """Return where weights go, checked before anything is read.
 
     Raises:
-        ValueError: a device and a device map are both given, or the map or ``weights`` has no meaning.
-        DeviceError: there is no such device here, or accelerate or torchao is missing.
+        ValueError: a device and a device map are both given, or the map has no meaning.
+        DeviceError: there is no such device or kind of weights here, or accelerate or torchao is missing.
     """
     if weights not in WEIGHTS:
-        raise ValueError(f"weights {weights!r} is none of {', '.join(WEIGHTS)}")
+        raise DeviceError(f"weights {weights!r} are not supported; choose one of: {', '.join(WEIGHTS)}")
     if weights == "int8" and not is_installed("torchao"):
         raise DeviceError(
             "weights 'int8' need torchao, which is not installed; pip install 'hermes-stream[quantised]'"

@@ -73,8 +73,9 @@ def quantising(placement: Placement) -> TorchAoConfig | None:
     """Return how transformers is to quantise weights while it reads them; None where it is not to.
 
     Weights of all linear layers but the head take 8 bits, with one scale for each output. What a layer is
-    given is rounded to 8 bits too, with one scale for each token, so that neither chunks nor other streams
-    in a forward change a token. Embeddings, convolutions and norms stay as they are.
+    given is rounded to 8 bits too, with one scale for each token: chunks and other streams in a forward
+    change a token by no more than a number that rounds to the next step. Embeddings, convolutions and norms
+    stay as they are.
     """
     if placement.weights == "auto":
         return None
