@@ -23,8 +23,6 @@ from hermes_stream.cli.options import (
     ModelOption,
     PolicyOption,
     SeedOption,
-    ThreadsOption,
-    WeightsOption,
 )
 from hermes_stream.cli.output import complain, doing, print_json, progress_bar
 
@@ -69,8 +67,6 @@ def analyze(  # noqa: PLR0913 - one parameter per option
     chunk_frames: ChunkOption = 16,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    weights: WeightsOption = "auto",
-    threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
     """See how a model attends to a video, and what its memory keeps of it.
@@ -86,8 +82,6 @@ def analyze(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
-        weights=weights,
-        threads=threads,
         filter=filter,
     )
     wish.check()

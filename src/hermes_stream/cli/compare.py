@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -128,8 +129,15 @@ def compare(  # noqa: PLR0913 - one parameter per option
     contest = Contest(wish, episodes, files, settings)
     contest.watch(out, num_workers=workers)
     document = contest.document(annotations=annotations.name, videos=videos.resolve().name)
+    _conclude(contest, document, out, plots=plots, as_json=json)
+
+
+def _conclude(
+    contest: Contest, document: Mapping[str, Any], out: Path, *, plots: bool, as_json: bool
+) -> None:
+    """Write what was found, and print it."""
     num_figures = write(document, out, plots=plots)
-    if json:
+    if as_json:
         print_json(document)
         return
     contest.print(screen())

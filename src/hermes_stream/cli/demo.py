@@ -22,8 +22,6 @@ from hermes_stream.cli.options import (
     ModelOption,
     PolicyOption,
     SeedOption,
-    ThreadsOption,
-    WeightsOption,
 )
 from hermes_stream.cli.output import doing, print_json, progress_bar, screen
 from hermes_stream.cli.policy_choice import read_policy
@@ -60,8 +58,6 @@ def demo(  # noqa: PLR0913 - one parameter per option
     model: ModelOption = "tiny",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    weights: WeightsOption = "auto",
-    threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Play a generated stream, ask 40 questions at their times, and score the answers.
@@ -77,8 +73,6 @@ def demo(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
-        weights=weights,
-        threads=threads,
     )
     wish.check()
     rival = _rival(wish, against)
