@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -38,29 +39,33 @@ WAYS = {
     "int8, float32": ("float32", "int8"),
     "int8, bfloat16": ("bfloat16", "int8"),
 }
-ACCURACY_STREAMS = 20
+ACCURACY_STREAMS = 12
 ACCURACY_WAYS = ("float32", "bfloat16", "int8, float32")
 INSTRUCTIONS = ("all", "AVX512_CORE_VNNI", "AVX2")  # oneDNN's names; all that this processor has
 HELD_TOKENS = 2000
 STEPS = {"frame": 196, "question": 32, "token": 1}  # the token is one of the answer
 TURNS = {"frame": 3, "question": 5, "token": 11}
 COMPILED = ("bfloat16", "int8, float32")
+WORKERS = 4
 SEED = 0
 
 
 def accuracy() -> dict[str, Any]:
     """Ask the same stories in every way, in open words."""
-    runs = []
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
         wish = ["--seed", WORLD_SEED, "--streams", ACCURACY_STREAMS, "--seconds", WORLD_SECONDS]
         hermes("world", *wish, "--out", folder, "--force")
-        for model, policy, way in product(("tiny", "tiny-qwen"), ("full", "hermes"), ACCURACY_WAYS):
+
+        def ask(model: str, policy: str, way: str) -> dict[str, Any]:
             dtype, weights = WAYS[way]
             words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--model", model]
             words += ["--policy", policy, "--short-answers", "--threads", 1]
             words += ["--dtype", dtype, "--weights", weights]
             words += [] if policy == "full" else ["--budget-tokens", WORLD_BUDGET_TOKENS]
-            runs.append({"way": way, **scores(hermes(*words))})
+            return {"way": way, **scores(hermes(*words))}
+
+        choices = product(("tiny", "tiny-qwen"), ("full", "hermes"), ACCURACY_WAYS)
+        runs = list(workers.map(lambda choice: ask(*choice), choices))
     return {"seed": WORLD_SEED, "streams": ACCURACY_STREAMS, "seconds": WORLD_SECONDS, "runs": runs}
 
 

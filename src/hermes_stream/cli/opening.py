@@ -151,8 +151,6 @@ def _share_processors(threads: int | None) -> None:
 
 def _quieten() -> None:
     """Keep the libraries' own bars and warnings out of what a user reads."""
-    for name in ("torchao", "torch.utils._pytree"):  # told while transformers imports them
-        logging.getLogger(name).setLevel(logging.ERROR)
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
