@@ -210,7 +210,7 @@ def test_a_config_of_another_size_is_refused_before_anything_is_made_up(copy):
     assert time.perf_counter() - began < 10
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "torchao", "gptq", "compressed-tensors"])
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "compressed-tensors"])
 def test_quantised_weights_without_their_package_name_it(copy, method):
     edit(copy / "config.json", quantization_config={"quant_method": method, "load_in_4bit": True})
     with pytest.raises(ModelError, match=rf"quantised by '{method}', which needs .*pip install"):

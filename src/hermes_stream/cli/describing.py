@@ -22,6 +22,7 @@ def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
         "still_below": wish.still_below,
         "device": str(layout.device),
         "dtype": str(layout.dtype).removeprefix("torch."),
+        "weights": wish.weights,
     }
 
 

@@ -49,6 +49,8 @@ class EvalWish:
     still_below: float | None
     device: str
     dtype: str
+    weights: str
+    threads: int | None
     seed: int
     limit: int | None
     short_answers: bool
@@ -73,6 +75,8 @@ class EvalWish:
             filter=self.filter,
             kv_bits=self.kv_bits,
             still_below=self.still_below,
+            weights=self.weights,
+            threads=self.threads,
         )
 
     @property

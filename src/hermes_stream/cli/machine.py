@@ -86,10 +86,27 @@ def codecs() -> dict[str, dict[str, bool]]:
     return {"decoders": decoders, "encoders": {name: exists(name, "w") for name in _ENCODERS}}
 
 
+def processor() -> dict[str, int | bool | None]:
+    """Return how many threads compute, and whether bfloat16 is done in hardware, None where none can tell."""
+    import torch
+
+    from hermes_stream.models.placement import computes_bfloat16
+
+    return {
+        "num_processors": os.cpu_count(),
+        "num_threads": torch.get_num_threads(),
+        "computes_bfloat16": computes_bfloat16(),
+    }
+
+
 def _processor() -> str:
     import torch
 
-    return f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
+    from hermes_stream.models.placement import computes_bfloat16
+
+    how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
+    threads = torch.get_num_threads()
+    return f"{platform.machine()}, {os.cpu_count()} processors, {threads} threads, bfloat16 {how}"
 
 
 def _total_bytes() -> int | None:

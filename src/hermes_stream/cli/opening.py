@@ -36,15 +36,17 @@ class SessionWish:
     filter: str | None = None
     kv_bits: int | None = None
     still_below: float | None = None
+    weights: str = "auto"
+    threads: int | None = None
 
     def check(self) -> None:
-        """Refuse what no model could make good, before one is loaded.
+        """Refuse what no model could make good, before one is loaded; torch gets its threads.
 
         Raises:
             BadParameter: there is no such policy or filter, or the policy takes no budget.
         """
-        _share_processors()
         with doing("starting"):
+            _share_processors(self.threads)
             from hermes_stream.filters import FILTERS
 
         if self.filter is not None and self.filter not in FILTERS:
@@ -65,8 +67,14 @@ class SessionWish:
             _quieten()
             from hermes_stream.models import load_model
 
-        with _loading(self.model) as on_progress:
-            return load_model(self.model, device=self.device, dtype=self.dtype, on_progress=on_progress)
+        with _warnings_told(), _loading(self.model) as on_progress:
+            return load_model(
+                self.model,
+                device=self.device,
+                dtype=self.dtype,
+                weights=self.weights,
+                on_progress=on_progress,
+            )
 
     def make_policy(self, default_budget_tokens: int | None = None) -> MemoryPolicy:
         """Make the policy, with the default budget where none is asked for."""
@@ -130,12 +138,19 @@ def open_stream(
     return wish.open_session(model), source
 
 
-def _share_processors() -> None:
-    """Let torch's threads sleep while they wait, before torch is there to read it.
+def _share_processors(threads: int | None) -> None:
+    """Let torch's threads sleep while they wait, before torch is there to read it, and limit their number.
 
     Spinning threads made answers a hundred times slower where another program kept the processors busy.
+
+    Args:
+        threads: how many compute; None leaves it to torch.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _quieten() -> None:
@@ -146,6 +161,19 @@ def _quieten() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Tell what the library warns of while a model loads, such as weights that barely fit."""
+    teller = logging.Handler(logging.WARNING)
+    teller.emit = lambda record: complain(record.getMessage(), kind="warning")  # type: ignore[method-assign]
+    logger = logging.getLogger("hermes_stream.models")
+    logger.addHandler(teller)
+    try:
+        yield
+    finally:
+        logger.removeHandler(teller)
 
 
 @contextmanager

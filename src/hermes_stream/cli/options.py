@@ -108,6 +108,22 @@ DtypeOption = Annotated[
     str,
     typer.Option("--dtype", metavar="NAME", help="auto (the checkpoint's own), float32, bfloat16, float16."),
 ]
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        "--weights", metavar="NAME", help="auto (as stored), int8 (quantised while read; needs torchao)."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads that compute on the processor, over all programs of a run; default: torch's choice.",
+        show_default=False,
+    ),
+]
 TemperatureOption = Annotated[
     float,
     typer.Option(

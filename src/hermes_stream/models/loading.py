@@ -11,14 +11,21 @@ import torch
 
 from hermes_stream.errors import ModelError, UnknownFamilyError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.checkpoint import Checkpoint, check_size, read_checkpoint, read_config, read_family
+from hermes_stream.models.checkpoint import (
+    Checkpoint,
+    build_empty,
+    check_size,
+    read_checkpoint,
+    read_config,
+    read_family,
+)
 from hermes_stream.models.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.hub import HubModel, HubPlace, look_up
 from hermes_stream.models.internvl import InternVL
 from hermes_stream.models.llava_onevision import LlavaOnevision
-from hermes_stream.models.placement import DeviceMap, Placement, choose_dtype, choose_placement
+from hermes_stream.models.placement import DeviceMap, Placement, choose_dtype, choose_placement, warn_of_slow
 from hermes_stream.models.progress import OnProgress
-from hermes_stream.models.quantised import check_quantisation, quantisation
+from hermes_stream.models.quantised import check_quantisation, int8_bytes, quantisation
 from hermes_stream.models.qwen2_5_vl import Qwen25VL
 from hermes_stream.models.qwen2_vl import Qwen2VL
 from hermes_stream.models.qwen3_vl import Qwen3VL
@@ -38,7 +45,7 @@ MODELS: dict[str, Adapter] = {
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 - one parameter per choice
     name: str | Path,
     *,
     device: str = "auto",
@@ -49,6 +56,7 @@ def load_model(
     on_progress: OnProgress | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
+    weights: str = "auto",
 ) -> VideoModel:
     """Load a checkpoint and return its adapter.
 
@@ -63,6 +71,8 @@ def load_model(
         on_progress: is told how far the download and the reading are.
         min_pixels: least pixels of a picture, for families that keep its size; None is the checkpoint's.
         max_pixels: most pixels of a picture, for families that keep its size; None is the checkpoint's.
+        weights: "auto" (as the checkpoint stores them), or "int8" (quantised while they are read). Needs the
+            extra ``quantised``.
 
     Raises:
         UnknownFamilyError: no adapter for the checkpoint's architecture.
@@ -71,18 +81,19 @@ def load_model(
         ValueError: arguments contradict each other.
     """
     name = str(name)
-    placement = choose_placement(device, device_map)
+    placement = choose_placement(device, device_map, weights)
     hub, folder = _find(name, revision, HubPlace(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
     _check_pixels(adapter, min_pixels, max_pixels)
     config = read_config(folder, name)
-    check_quantisation(name, config)
+    check_quantisation(name, config, weights)
     number = choose_dtype(dtype, placement.device, _stored_dtype(config))
     if hub is not None:
         if (weight_bytes := hub.weight_bytes(folder)) is not None:
             _check_fits(name, config, weight_bytes, placement=placement, dtype=number)
         hub.fetch_weights(folder, on_progress)
     _check_weights(name, folder, config, placement=placement, dtype=number)
+    warn_of_slow(number, placement.device)
     checkpoint = read_checkpoint(
         folder,
         name=name,
@@ -167,6 +178,8 @@ def _check_fits(
     """Compare with what is free; a device map is left to accelerate, which knows all devices."""
     if placement.device_map is not None:
         return
+    if placement.weights == "int8":
+        weight_bytes = int8_bytes(build_empty(name, config), dtype)
     footprint = measure_footprint(config, weight_bytes=weight_bytes, dtype=dtype)
     check_fits(footprint, free_bytes(placement.device), name=name, device=str(placement.device))
 
