@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hermes_stream.cli.model_choice import read_model
 from hermes_stream.cli.output import complain, doing
 from hermes_stream.cli.policy_choice import read_policy
 
@@ -39,9 +40,11 @@ class SessionWish:
         """Refuse what no model could make good, before one is loaded.
 
         Raises:
-            BadParameter: there is no such policy or filter, or the policy takes no budget.
+            BadParameter: there is no such policy or filter, the policy takes no budget, or the model's words
+                cannot be read.
         """
         _share_processors()
+        read_model(self.model)
         with doing("starting"):
             from hermes_stream.filters import FILTERS
 
@@ -63,8 +66,9 @@ class SessionWish:
             _quieten()
             from hermes_stream.models import load_model
 
-        with _loading(self.model) as on_progress:
-            return load_model(self.model, device=self.device, dtype=self.dtype, on_progress=on_progress)
+        name, fields = read_model(self.model)
+        with _loading(name) as on_progress:
+            return load_model(name, device=self.device, dtype=self.dtype, on_progress=on_progress, **fields)
 
     def make_policy(self, default_budget_tokens: int | None = None) -> MemoryPolicy:
         """Make the policy, with the default budget where none is asked for."""

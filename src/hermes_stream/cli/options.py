@@ -22,7 +22,13 @@ def _check_not_negative(value: float) -> float:
 
 VideoArgument = Annotated[str, typer.Argument(help="A local video file.", show_default=False)]
 ModelOption = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="tiny (shipped), a checkpoint folder, or a hub name.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="tiny or tiny-qwen (shipped), a checkpoint folder, or a hub name; fields as in "
+        "NAME:max_pixels=151200: min_pixels, max_pixels, revision, device_map, offline.",
+    ),
 ]
 PolicyOption = Annotated[
     str,
