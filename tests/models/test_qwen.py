@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tests.families import BEGIN, END, FAMILIES, QUESTION, pictures, plain_model
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from hermes_stream import ModelError, load_model
 from hermes_stream.models.mrope import offsets_with_words
@@ -182,6 +183,17 @@ def test_a_frame_is_bounded_by_the_file_the_official_video_or_what_was_asked(
     assert preprocessing.tokens(3000, 4000) >= 0.55 * tokens
     for height, width in ((1, 1), (5, 80), (300, 301), (3000, 4000), (400, 6400)):
         assert preprocessing.tokens(height, width) <= tokens
+
+
+@pytest.mark.parametrize(("fewest", "most"), [(9, 9), (4, 10), (4, 400), (1, 6)])
+def test_both_bounds_of_the_file_hold(fewest, most):
+    side = 28
+    settings = {"min_pixels": fewest * side**2, "max_pixels": most * side**2}
+    preprocessing = read_preprocessing(checkpoint_like(settings, side // 2))
+    for height, width in ((20, 30), (56, 57), (90, 33), (400, 300), (700, 60)):
+        official = smart_resize(height, width, factor=side, **settings)
+        assert preprocessing.resized(height, width) == official
+        assert preprocessing.tokens(height, width) <= max_visual_tokens(preprocessing)
 
 
 def test_contradicting_bounds_are_refused():

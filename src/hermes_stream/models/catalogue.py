@@ -31,7 +31,7 @@ class CatalogueEntry:
         size: name of the published size, such as ``llava-onevision-7b``.
         model_type: the family, as transformers calls it.
         supported: whether the family has an adapter.
-        parameters: numbers of all weights.
+        num_parameters: numbers of all weights.
         kv_bytes_per_token: keys and values of one token over all layers, at 16 bits a number.
         max_positions: positions that it was made for.
         default_fps: sampling rate that it is used with.
@@ -47,7 +47,7 @@ class CatalogueEntry:
     model_type: str | None
     supported: bool
     size: str | None = None
-    parameters: int | None = None
+    num_parameters: int | None = None
     kv_bytes_per_token: int | None = None
     max_positions: int | None = None
     default_fps: float | None = None
@@ -77,7 +77,7 @@ def _embedded(name: str) -> CatalogueEntry:
         source="embedded",
         name=name,
         supported=True,
-        parameters=weights.num_floating,
+        num_parameters=weights.num_floating,
         stored_bytes=sum(path.stat().st_size for path in weights.paths),
         **_numbers(read_config(folder, name)),
     )
@@ -90,7 +90,7 @@ def _published(shape: ModelShape) -> CatalogueEntry:
         size=shape.name,
         model_type=shape.model_type,
         supported=True,
-        parameters=shape.num_parameters,
+        num_parameters=shape.num_parameters,
         kv_bytes_per_token=shape.kv_bytes_per_token,
         max_positions=shape.max_positions,
         default_fps=_default_fps(shape.model_type),

@@ -36,6 +36,10 @@ MODELS: dict[str, Adapter] = {
     SmolVLM.family: SmolVLM,
 }
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
+_NAMES = (
+    f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
+    "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
+)
 
 
 def load_model(
@@ -53,7 +57,7 @@ def load_model(
     """Load a checkpoint and return its adapter.
 
     Args:
-        name: ``"tiny"`` (shipped with the package), a checkpoint folder, or a hub name.
+        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, or a hub name.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16".
         revision: branch, tag or commit of a hub name.
@@ -71,6 +75,8 @@ def load_model(
         ValueError: arguments contradict each other.
     """
     name = str(name)
+    if not name.strip():
+        raise ModelError(f"the name of the model is empty; {_NAMES}")
     placement = choose_placement(device, device_map)
     hub, folder = _find(name, revision, HubPlace(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
@@ -103,18 +109,18 @@ def embedded_folder(name: str) -> Path:
 
 def _find(name: str, revision: str | None, place: HubPlace) -> tuple[HubModel | None, Path]:
     """Return the folder of a checkpoint; that of a hub name holds everything but the weights."""
-    if name in EMBEDDED:
-        return None, embedded_folder(name)
-    path = Path(name).expanduser()
+    path = embedded_folder(name) if name in EMBEDDED else Path(name).expanduser()
     if path.is_dir():
+        if revision is not None:
+            raise ModelError(
+                f"revision {revision!r} is for hub names, and {name!r} is a folder; leave it out, or give a "
+                "hub name"
+            )
         return None, path
     looks_like_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
     if looks_like_path or path.exists():
         kind = "is a file, not a folder" if path.exists() else "does not exist"
-        raise ModelError(
-            f"model {name!r} {kind}; give one of {', '.join(sorted(EMBEDDED))}, a checkpoint folder, or a "
-            f"hub name such as llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
-        )
+        raise ModelError(f"model {name!r} {kind}; {_NAMES}")
     hub = look_up(name, revision, place)
     return hub, hub.fetch_settings()
 
