@@ -93,7 +93,7 @@ def _published(shape: ModelShape) -> CatalogueEntry:
         num_parameters=shape.num_parameters,
         kv_bytes_per_token=shape.kv_bytes_per_token,
         max_positions=shape.max_positions,
-        default_fps=_default_fps(shape.model_type),
+        default_fps=MODELS[shape.model_type].default_fps,
         default_budget_tokens=min(DEFAULT_BUDGET_TOKENS, shape.max_positions // 2),
         tokens_per_frame=shape.tokens_per_frame,
     )
@@ -140,23 +140,7 @@ def _numbers(config: Any) -> dict[str, Any]:
         "model_type": config.model_type,
         "kv_bytes_per_token": kv_values_per_token(config) * _HALF_BYTES,
         "max_positions": max_positions,
-        "default_fps": getattr(config, "training_fps", None) or _default_fps(config.model_type),
+        "default_fps": getattr(config, "training_fps", MODELS[config.model_type].default_fps),
         "default_budget_tokens": min(own_budget, max_positions // 2),
         "tokens_per_frame": getattr(config, "tokens_per_frame", None),
     }
-
-
-def _default_fps(family: str) -> float | None:
-    """Return the rate that a family is used with; None where the table does not tell."""
-    return _DEFAULT_FPS.get(family)
-
-
-# As the adapters have it; a test compares the two.
-_DEFAULT_FPS = {
-    "llava_onevision": 0.5,
-    "qwen2_vl": 1.0,
-    "qwen2_5_vl": 1.0,
-    "qwen3_vl": 2.0,
-    "internvl": 1.0,
-    "smolvlm": 1.0,
-}

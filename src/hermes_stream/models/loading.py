@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from hermes_stream.errors import ModelError, UnknownFamilyError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.checkpoint import Checkpoint, check_size, read_checkpoint, read_config, read_family
+from hermes_stream.models.checkpoint import check_size, read_checkpoint, read_config, read_family
 from hermes_stream.models.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.hub import HubModel, HubPlace, look_up
 from hermes_stream.models.internvl import InternVL
@@ -25,9 +24,7 @@ from hermes_stream.models.qwen3_vl import Qwen3VL
 from hermes_stream.models.smolvlm import SmolVLM
 from hermes_stream.models.weights import read_weight_files
 
-Adapter = Callable[[Checkpoint], VideoModel]
-
-MODELS: dict[str, Adapter] = {
+MODELS: dict[str, type[VideoModel]] = {
     LlavaOnevision.family: LlavaOnevision,
     Qwen2VL.family: Qwen2VL,
     Qwen25VL.family: Qwen25VL,
@@ -125,7 +122,7 @@ def _find(name: str, revision: str | None, place: HubPlace) -> tuple[HubModel | 
     return hub, hub.fetch_settings()
 
 
-def _adapter(name: str, family: str) -> Adapter:
+def _adapter(name: str, family: str) -> type[VideoModel]:
     if family not in MODELS:
         raise UnknownFamilyError(
             f"model {name!r} is of family {family!r}, which has no adapter; supported: "
@@ -135,15 +132,15 @@ def _adapter(name: str, family: str) -> Adapter:
     return MODELS[family]
 
 
-def _check_pixels(adapter: Adapter, min_pixels: int | None, max_pixels: int | None) -> None:
+def _check_pixels(adapter: type[VideoModel], min_pixels: int | None, max_pixels: int | None) -> None:
     if min_pixels is None and max_pixels is None:
         return
-    if not _has_dynamic_resolution(adapter):
-        able = [family for family, other in MODELS.items() if _has_dynamic_resolution(other)]
+    if not adapter.has_dynamic_resolution:
+        able = [family for family, other in MODELS.items() if other.has_dynamic_resolution]
         raise ModelError(
             f"min_pixels {min_pixels} and max_pixels {max_pixels} mean nothing to a model that resizes every "
             f"picture to one size; leave them out (families that keep a picture's size: "
-            f"{', '.join(able) or 'none yet'})"
+            f"{', '.join(able)})"
         )
     least, most = min_pixels or 1, max_pixels or min_pixels or 1
     if least < 1 or most < least:
@@ -151,10 +148,6 @@ def _check_pixels(adapter: Adapter, min_pixels: int | None, max_pixels: int | No
             f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no picture; at least 1, and the "
             f"least no more than the most"
         )
-
-
-def _has_dynamic_resolution(adapter: Adapter) -> bool:
-    return bool(getattr(adapter, "has_dynamic_resolution", False))
 
 
 def _check_weights(name: str, folder: Path, config: Any, *, placement: Placement, dtype: torch.dtype) -> None:
