@@ -1,7 +1,7 @@
 """Make the JSON files in this folder: python results/measure.py NAME [--out FILE].
 
-``world`` asks both embedded models about many stories that training never saw, with several memories.
-``places`` asks the first of them the same with two more variants of HERMES.
+``world`` asks about many stories that training never saw, with every memory, in options and in open words.
+``places`` asks the same of two more variants of HERMES.
 ``length`` asks the same question after streams of growing length; policies take turns within one run, so that
 timings may be compared with each other, and with nothing else. ``attention`` analyzes stories, and draws the
 pictures of docs/. ``training`` gathers the curve and the recipe of the run in ``.training``,
@@ -64,9 +64,9 @@ def hermes(*words: object) -> dict[str, Any]:
 
 
 def world() -> dict[str, Any]:
-    """Ask the embedded models about stories that training never saw, from several memories."""
-    policies = ("full", "hermes", "hermes:summarize=false", "hermes_best", "window")
-    return ask_stories(policies, models=("tiny", "tiny-qwen"))
+    """Ask the embedded model about stories that training never saw, from every memory."""
+    policies = ("full", "hermes", "hermes:summarize=false", "window")
+    return ask_stories(policies, chosen_by=("full", "hermes"))
 
 
 def places() -> dict[str, Any]:
@@ -74,29 +74,31 @@ def places() -> dict[str, Any]:
     return ask_stories(("hermes:protect_recent_frames=2", "hermes:reindex=eager"))
 
 
-def ask_stories(policies: Sequence[str], models: Sequence[str] = ("tiny",)) -> dict[str, Any]:
-    """Write the stories; ask each model with each policy for answers in its own words."""
+def ask_stories(policies: Sequence[str], *, chosen_by: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the stories, ask each policy for short answers, and some to choose among options."""
     with TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
         wish = ["--seed", WORLD_SEED, "--streams", WORLD_STREAMS, "--seconds", WORLD_SECONDS]
         hermes("world", *wish, "--out", folder, "--force")
 
-        def ask(model: str, policy: str) -> Future[dict[str, Any]]:
+        def ask(policy: str, *style: str) -> Future[dict[str, Any]]:
             budget = () if policy == "full" else ("--budget-tokens", WORLD_BUDGET_TOKENS)
-            words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--short-answers"]
-            return workers.submit(hermes, *words, "--model", model, "--policy", policy, *budget)
+            words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--policy", policy]
+            return workers.submit(hermes, *words, *budget, *style)
 
-        asked = {model: {policy: ask(model, policy) for policy in policies} for model in models}
+        found = {policy: ask(policy, "--short-answers") for policy in policies}
+        chosen = {policy: ask(policy) for policy in chosen_by}
         documents = {
-            model: {policy: one.result() for policy, one in own.items()} for model, own in asked.items()
+            "short_answers": {policy: one.result() for policy, one in found.items()},
+            "choices": {policy: one.result() for policy, one in chosen.items()},
         }
-    for document in (one for own in documents.values() for one in own.values()):
+    for document in (one for style in documents.values() for one in style.values()):
         document.pop("annotations"), document.pop("videos")
     return {
         "seed": WORLD_SEED,
         "streams": WORLD_STREAMS,
         "seconds": WORLD_SECONDS,
         "tokens_of_full_cache": WORLD_FULL_TOKENS,
-        "short_answers": documents,
+        **documents,
     }
 
 

@@ -155,9 +155,10 @@ def test_words_take_one_and_a_picture_its_larger_side():
     ]
 
 
-def checkpoint_like(settings, patch_size, **asked):
+def checkpoint_like(settings, patch_size, max_positions=32_768, **asked):
+    text = SimpleNamespace(max_position_embeddings=max_positions)
     vision = SimpleNamespace(patch_size=patch_size, spatial_merge_size=2, temporal_patch_size=2)
-    model = SimpleNamespace(config=SimpleNamespace(vision_config=vision))
+    model = SimpleNamespace(config=SimpleNamespace(vision_config=vision, text_config=text))
     return SimpleNamespace(model=model, preprocessing=settings, **asked)
 
 
@@ -194,6 +195,13 @@ def test_both_bounds_of_the_file_hold(fewest, most):
         official = smart_resize(height, width, factor=side, **settings)
         assert preprocessing.resized(height, width) == official
         assert preprocessing.tokens(height, width) <= max_visual_tokens(preprocessing)
+
+
+def test_a_frame_takes_a_sixth_of_few_positions_at_most():
+    preprocessing = read_preprocessing(checkpoint_like(IMAGE_FILE, 14, max_positions=1024))
+    assert max_visual_tokens(preprocessing) == 170
+    few = {"max_pixels": 64 * 28 * 28}
+    assert max_visual_tokens(read_preprocessing(checkpoint_like(few, 14, max_positions=1024))) == 64
 
 
 def test_contradicting_bounds_are_refused():

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hermes_stream.stream import Session
     from hermes_stream.video import FileSource
 
+_WIDTH = 40  # of a model's name beside a bar
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionWish:
@@ -161,12 +163,12 @@ def _loading(name: str) -> Iterator[OnProgress | None]:
     from rich.markup import escape
     from rich.progress import Progress
 
+    shown = escape(name if len(name) <= _WIDTH else f"...{name[-_WIDTH:]}")
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"loading {escape(name)}", total=None)
+        task = progress.add_task(f"loading {shown}", total=None)
 
         def show(moment: LoadingProgress) -> None:
             verb = "downloading" if moment.stage == "download" else "reading"
-            what = f"{verb} {escape(name)}"
-            progress.update(task, description=what, completed=moment.done, total=moment.total)
+            progress.update(task, description=f"{verb} {shown}", completed=moment.done, total=moment.total)
 
         yield show

@@ -64,17 +64,17 @@ def read_preprocessing(checkpoint: Checkpoint, *, bounds: Bounds = "frame") -> P
 
     Two families bring the bounds of single images only, 16,384 tokens, and one bounds a whole clip, 24,576
     tokens. Buffers are made for the largest frame, so that a checkpoint's bound counts up to the official one
-    of a video frame, 768 tokens. More can be asked for. The official lower bound gives way to a low upper
-    one: it is a quarter of that at most.
+    of a video frame, 768 tokens, or a sixth of the model's positions. More can be asked for. The official
+    lower bound gives way to a low upper one: it is a quarter of that at most.
 
     Args:
         checkpoint: its ``min_pixels`` and ``max_pixels``, where asked for, are those of one picture.
         bounds: what the bounds of the checkpoint's file count.
     """
-    vision = checkpoint.model.config.vision_config
+    vision, text = checkpoint.model.config.vision_config, checkpoint.model.config.text_config
     side = vision.patch_size * vision.spatial_merge_size
     pictures = 1 if bounds == "frame" else vision.temporal_patch_size
-    largest = MAX_VIDEO_TOKENS * side**2 * pictures
+    largest = min(MAX_VIDEO_TOKENS, text.max_position_embeddings // 6) * side**2 * pictures
     own = PatchPreprocessing.from_settings(
         checkpoint.preprocessing,
         patch_size=vision.patch_size,
