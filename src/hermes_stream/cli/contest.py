@@ -104,7 +104,7 @@ class Contest:
         card = self._model.card
         self._budgets = list(settings.budgets) or [card.default_budget_tokens]
         self._shared: dict[str, Any] = {
-            "model": Path(card.name).name,
+            "model": Path(wish.model).name,
             "dtype": str(self._model.layout.dtype).removeprefix("torch."),
             "weights": wish.weights,
             "fps": settings.fps or card.default_fps,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hermes_stream.cli.model_choice import read_model
 from hermes_stream.cli.output import complain, doing
 from hermes_stream.cli.policy_choice import read_policy
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hermes_stream.policies import MemoryPolicy
     from hermes_stream.stream import Session
     from hermes_stream.video import FileSource
+
+_WIDTH = 40  # of a model's name beside a bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,10 @@ class SessionWish:
         """Refuse what no model could make good, before one is loaded; torch gets its threads.
 
         Raises:
-            BadParameter: there is no such policy or filter, or the policy takes no budget.
+            BadParameter: there is no such policy or filter, the policy takes no budget, or the model's words
+                cannot be read.
         """
+        read_model(self.model)
         with doing("starting"):
             _share_processors(self.threads)
             from hermes_stream.filters import FILTERS
@@ -67,13 +72,15 @@ class SessionWish:
             _quieten()
             from hermes_stream.models import load_model
 
-        with _warnings_told(), _loading(self.model) as on_progress:
+        name, fields = read_model(self.model)
+        with _warnings_told(), _loading(name) as on_progress:
             return load_model(
-                self.model,
+                name,
                 device=self.device,
                 dtype=self.dtype,
                 weights=self.weights,
                 on_progress=on_progress,
+                **fields,
             )
 
     def make_policy(self, default_budget_tokens: int | None = None) -> MemoryPolicy:
@@ -189,12 +196,12 @@ def _loading(name: str) -> Iterator[OnProgress | None]:
     from rich.markup import escape
     from rich.progress import Progress
 
+    shown = escape(name if len(name) <= _WIDTH else f"...{name[-_WIDTH:]}")
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"loading {escape(name)}", total=None)
+        task = progress.add_task(f"loading {shown}", total=None)
 
         def show(moment: LoadingProgress) -> None:
             verb = "downloading" if moment.stage == "download" else "reading"
-            what = f"{verb} {escape(name)}"
-            progress.update(task, description=what, completed=moment.done, total=moment.total)
+            progress.update(task, description=f"{verb} {shown}", completed=moment.done, total=moment.total)
 
         yield show

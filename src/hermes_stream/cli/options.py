@@ -28,7 +28,13 @@ def _check_kv_bits(value: int | None) -> int | None:
 
 VideoArgument = Annotated[str, typer.Argument(help="A local video file.", show_default=False)]
 ModelOption = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="tiny (shipped), a checkpoint folder, or a hub name.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="tiny or tiny-qwen (shipped), a checkpoint folder, or a hub name; fields as in "
+        "NAME:max_pixels=151200: min_pixels, max_pixels, revision, device_map, offline.",
+    ),
 ]
 PolicyOption = Annotated[
     str,

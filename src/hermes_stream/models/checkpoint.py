@@ -88,8 +88,8 @@ def read_config(folder: Path, name: str) -> Any:
         kinds = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
     except Exception as error:  # transformers raises many kinds here
         raise ModelError(
-            f"cannot read the config of model {name!r}: {_first_line(error)}; give 'tiny', a checkpoint "
-            f"folder, or a hub name"
+            f"cannot read the config of model {name!r}: {_first_line(error)}; take its config.json "
+            f"from the checkpoint again"
         ) from error
     if kinds:
         raise ModelError(
@@ -328,4 +328,4 @@ def _stop_token_ids(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0].rstrip(".: ") if lines else type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from hermes_stream.errors import ModelError, UnknownFamilyError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.checkpoint import (
-    Checkpoint,
     build_empty,
     check_size,
     read_checkpoint,
@@ -32,9 +30,7 @@ from hermes_stream.models.qwen3_vl import Qwen3VL
 from hermes_stream.models.smolvlm import SmolVLM
 from hermes_stream.models.weights import read_weight_files
 
-Adapter = Callable[[Checkpoint], VideoModel]
-
-MODELS: dict[str, Adapter] = {
+MODELS: dict[str, type[VideoModel]] = {
     LlavaOnevision.family: LlavaOnevision,
     Qwen2VL.family: Qwen2VL,
     Qwen25VL.family: Qwen25VL,
@@ -43,6 +39,10 @@ MODELS: dict[str, Adapter] = {
     SmolVLM.family: SmolVLM,
 }
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
+_NAMES = (
+    f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
+    "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
+)
 
 
 def load_model(  # noqa: PLR0913 - one parameter per choice
@@ -61,7 +61,7 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     """Load a checkpoint and return its adapter.
 
     Args:
-        name: ``"tiny"`` (shipped with the package), a checkpoint folder, or a hub name.
+        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, or a hub name.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16".
         revision: branch, tag or commit of a hub name.
@@ -81,6 +81,8 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
         ValueError: arguments contradict each other.
     """
     name = str(name)
+    if not name.strip():
+        raise ModelError(f"the name of the model is empty; {_NAMES}")
     placement = choose_placement(device, device_map, weights)
     hub, folder = _find(name, revision, HubPlace(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
@@ -114,23 +116,23 @@ def embedded_folder(name: str) -> Path:
 
 def _find(name: str, revision: str | None, place: HubPlace) -> tuple[HubModel | None, Path]:
     """Return the folder of a checkpoint; that of a hub name holds everything but the weights."""
-    if name in EMBEDDED:
-        return None, embedded_folder(name)
-    path = Path(name).expanduser()
+    path = embedded_folder(name) if name in EMBEDDED else Path(name).expanduser()
     if path.is_dir():
+        if revision is not None:
+            raise ModelError(
+                f"revision {revision!r} is for hub names, and {name!r} is a folder; leave it out, or give a "
+                "hub name"
+            )
         return None, path
     looks_like_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
     if looks_like_path or path.exists():
         kind = "is a file, not a folder" if path.exists() else "does not exist"
-        raise ModelError(
-            f"model {name!r} {kind}; give one of {', '.join(sorted(EMBEDDED))}, a checkpoint folder, or a "
-            f"hub name such as llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
-        )
+        raise ModelError(f"model {name!r} {kind}; {_NAMES}")
     hub = look_up(name, revision, place)
     return hub, hub.fetch_settings()
 
 
-def _adapter(name: str, family: str) -> Adapter:
+def _adapter(name: str, family: str) -> type[VideoModel]:
     if family not in MODELS:
         raise UnknownFamilyError(
             f"model {name!r} is of family {family!r}, which has no adapter; supported: "
@@ -140,15 +142,15 @@ def _adapter(name: str, family: str) -> Adapter:
     return MODELS[family]
 
 
-def _check_pixels(adapter: Adapter, min_pixels: int | None, max_pixels: int | None) -> None:
+def _check_pixels(adapter: type[VideoModel], min_pixels: int | None, max_pixels: int | None) -> None:
     if min_pixels is None and max_pixels is None:
         return
-    if not _has_dynamic_resolution(adapter):
-        able = [family for family, other in MODELS.items() if _has_dynamic_resolution(other)]
+    if not adapter.has_dynamic_resolution:
+        able = [family for family, other in MODELS.items() if other.has_dynamic_resolution]
         raise ModelError(
             f"min_pixels {min_pixels} and max_pixels {max_pixels} mean nothing to a model that resizes every "
             f"picture to one size; leave them out (families that keep a picture's size: "
-            f"{', '.join(able) or 'none yet'})"
+            f"{', '.join(able)})"
         )
     least, most = min_pixels or 1, max_pixels or min_pixels or 1
     if least < 1 or most < least:
@@ -156,10 +158,6 @@ def _check_pixels(adapter: Adapter, min_pixels: int | None, max_pixels: int | No
             f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no picture; at least 1, and the "
             f"least no more than the most"
         )
-
-
-def _has_dynamic_resolution(adapter: Adapter) -> bool:
-    return bool(getattr(adapter, "has_dynamic_resolution", False))
 
 
 def _check_weights(name: str, folder: Path, config: Any, *, placement: Placement, dtype: torch.dtype) -> None:
