@@ -6,6 +6,7 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from hermes_stream._version import __version__
 
@@ -84,6 +85,14 @@ def codecs() -> dict[str, dict[str, bool]]:
 
     decoders = {codec: any(exists(name, "r") for name in names) for codec, names in _DECODERS.items()}
     return {"decoders": decoders, "encoders": {name: exists(name, "w") for name in _ENCODERS}}
+
+
+def processor() -> str:
+    """Return the processor's name, where Linux tells it."""
+    lines = Path("/proc/cpuinfo")
+    names = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    found = (line.partition(":")[2].strip() for line in names if line.startswith("model name"))
+    return next(found, platform.processor() or platform.machine())
 
 
 def _processor() -> str:

@@ -1,0 +1,290 @@
+"""How fast answers come, how fast pictures go in, and what a stream takes: many memories in one run.
+
+All streams of a run are alive at the same time and are asked in turn, each round in another order, so that
+whatever else the machine does falls on all alike. Only ratios within one run mean anything on a machine that
+others use too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hermes_stream.errors import CapacityError
+from hermes_stream.evals.floors import DeviceSpeed, ModelCost
+from hermes_stream.evals.footage import Footage
+from hermes_stream.evals.lanes import Asking, Lane
+from hermes_stream.evals.latency_row import LatencyRow, row_of
+from hermes_stream.models.base import VideoModel
+from hermes_stream.models.footprint import free_bytes, host_free_bytes
+from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.policies.recent_n import RecentNPolicy
+from hermes_stream.policies.window import WindowPolicy
+from hermes_stream.stream import Session
+
+REPREFILL = "reprefill"
+_LEAST_REPEATS = 3
+_WARM_UP_CHUNKS = 2
+_TIGHT = 0.9
+_WORDS = ("what", "is", "on", "screen", "now", "and", "what", "came", "first")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What a run measures.
+
+    Attributes:
+        policies: memories by name; one without a budget gets room for the whole stream. None is
+            ``reprefill``: the plain model, which prefills all pictures when it is asked.
+        frame_counts: pictures that each stream watches before it is asked.
+        chunk_frames: pictures that enter a memory together.
+        question_tokens: of the question, with all that the chat template puts around it.
+        new_tokens: of each answer, at least 2.
+        repeats: how often each stream is asked, at least 3.
+        most_seconds: a stream that has been asked 3 times and for so long is asked no more; one whose work
+            takes longer by its floor is left out.
+    """
+
+    policies: Mapping[str, MemoryPolicy | None]
+    frame_counts: Sequence[int]
+    chunk_frames: int = 16
+    question_tokens: int = 32
+    new_tokens: int = 16
+    repeats: int = 21
+    most_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A stream that was not measured, and why."""
+
+    policy: str
+    num_frames: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """What a run found.
+
+    Attributes:
+        rows: one for each stream that was measured.
+        left_out: the others.
+        question_tokens: of the question in fact.
+    """
+
+    rows: list[LatencyRow]
+    left_out: list[LeftOut]
+    question_tokens: int
+
+
+def measure_latency(
+    model: VideoModel,
+    course: Course,
+    footage: Footage,
+    *,
+    cost: ModelCost,
+    speed: DeviceSpeed,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Latency:
+    """Let all streams watch, then ask them in turn.
+
+    Args:
+        model: answers every question; that it would stop is passed over, so that all answers are as long.
+        course: what is measured.
+        footage: what is watched.
+        cost: of the model's work.
+        speed: of its device.
+        on_progress: is told what is being done.
+
+    Raises:
+        CapacityError: question and answer do not fit the room for text.
+    """
+    model = _never_stopping(model)
+    asking = find_question(model, course)
+    starter = _Starter(model, course, footage, cost=cost, speed=speed, asking=asking)
+    lanes: list[Lane] = []
+    for num_frames in sorted(course.frame_counts):
+        group = starter.start(num_frames)
+        lanes += group
+        on_progress(f"streams of {num_frames} frames watch")
+        _in_turn(group, until=lambda lane: not lane.is_watching, act=Lane.watch)
+    # A memory's lengths stand next to each other in a round, so that they meet the same machine.
+    lanes.sort(key=lambda lane: list(course.policies).index(lane.policy))
+    on_progress(f"{len(lanes)} streams are asked in turn")
+    for lane in lanes:
+        lane.ask(counts=False)
+    _in_turn(lanes, until=lambda lane: _is_done(lane, len(lane.ttft), course), act=Lane.ask)
+    for lane in lanes:
+        lane.asked_seconds = 0.0
+    on_progress(f"{len(lanes)} streams are asked as a frame arrives")
+    _in_turn(
+        lanes, until=lambda lane: _is_done(lane, len(lane.from_arrival), course), act=Lane.ask_on_arrival
+    )
+    on_progress("memory is measured")
+    rows = [row_of(lane, lanes, cost=cost, speed=speed, asking=asking, footage=footage) for lane in lanes]
+    return Latency(rows=rows, left_out=starter.left_out, question_tokens=asking.num_tokens)
+
+
+def _in_turn(lanes: Sequence[Lane], *, until: Callable[[Lane], bool], act: Callable[[Lane], None]) -> None:
+    """Let each lane act once a round while it has to; rounds begin with another lane each time."""
+    first, left = 0, list(lanes)
+    while left := [lane for lane in left if not until(lane)]:
+        for lane in (*left[first % len(left) :], *left[: first % len(left)]):
+            act(lane)
+        first += 1
+
+
+def _is_done(lane: Lane, count: int, course: Course) -> bool:
+    is_slow = lane.asked_seconds > course.most_seconds
+    return count >= (_LEAST_REPEATS if is_slow else course.repeats)
+
+
+def find_question(model: VideoModel, course: Course) -> Asking:
+    """Return a question of so many tokens as are asked for, or as few as the chat template leaves.
+
+    Raises:
+        CapacityError: question and answer do not fit the room for text.
+    """
+    counts: list[int] = []
+    for count in range(1, course.question_tokens + 2):
+        words = [_WORDS[k % len(_WORDS)] for k in range(count)]
+        counts.append(len(model.chat.question_ids(" ".join(words))) + len(model.video_end))
+        if counts[-1] >= course.question_tokens:
+            break
+    total, room = counts[-1] + course.new_tokens, text_tokens_of(model)
+    if total > room:
+        raise CapacityError(
+            f"a question of {counts[-1]} tokens and an answer of {course.new_tokens} do not fit the {room} "
+            f"tokens that a stream of {model.card.name!r} has for text; lower question_tokens or new_tokens"
+        )
+    return Asking(question=" ".join(words), num_tokens=counts[-1], new_tokens=course.new_tokens)
+
+
+def text_tokens_of(model: VideoModel) -> int:
+    """Return the room for question and answer of a usual session."""
+    return min(2048, model.layout.max_positions // 8)
+
+
+def _never_stopping(model: VideoModel) -> VideoModel:
+    """Return the model with a chat that knows no end of an answer."""
+    model = copy.copy(model)
+    model.chat = replace(model.chat, stop_token_ids=frozenset())
+    return model
+
+
+class _Starter:
+    """Starts the streams that there is room and time for, and notes the others."""
+
+    def __init__(
+        self,
+        model: VideoModel,
+        course: Course,
+        footage: Footage,
+        *,
+        cost: ModelCost,
+        speed: DeviceSpeed,
+        asking: Asking,
+    ) -> None:
+        self._model, self._course, self._footage = model, course, footage
+        self._cost, self._speed, self._asking = cost, speed, asking
+        self._height, self._width = footage.images[0].shape[:2]
+        self.left_out: list[LeftOut] = []
+        self._is_warm = False
+
+    def start(self, num_frames: int) -> list[Lane]:
+        """Start a stream of each memory."""
+        if not self._is_warm:
+            self._warm_up()
+        found = []
+        for name, policy in self._course.policies.items():
+            reason = self._too_long(policy, num_frames) or self._too_large(policy, num_frames)
+            if reason is None:
+                try:
+                    found.append(self._lane(name, policy, num_frames))
+                    continue
+                except CapacityError as error:
+                    reason = str(error)
+            self.left_out.append(LeftOut(policy=name, num_frames=num_frames, reason=reason))
+        return found
+
+    def _warm_up(self) -> None:
+        """Let streams that nobody times meet every kernel once."""
+        self._is_warm = True
+        count = _WARM_UP_CHUNKS * self._course.chunk_frames
+        for name, policy in self._course.policies.items():
+            try:
+                lane = self._lane(name, policy, count)
+            except CapacityError:
+                continue
+            while lane.is_watching:
+                lane.watch()
+            lane.ask()
+
+    def _lane(self, name: str, policy: MemoryPolicy | None, num_frames: int) -> Lane:
+        session = self._session(policy, num_frames)
+        return Lane(
+            name,
+            num_frames,
+            session,
+            footage=self._footage,
+            asking=self._asking,
+            max_positions=self._model.layout.max_positions,
+        )
+
+    def _session(self, policy: MemoryPolicy | None, num_frames: int) -> Session:
+        """Make a session; one without a bound gets room for its whole stream, and positions for it.
+
+        Speed does not depend on whether positions are those that the model was made for.
+        """
+        model = self._model
+        if policy is None or policy.budget_tokens is None:
+            policy = self._unbounded(policy, num_frames)
+            model = copy.copy(model)
+            positions = 2 * (policy.budget_tokens or 0) + model.layout.max_positions
+            model.layout = replace(model.layout, max_positions=positions)
+        return Session(
+            model, policy, chunk_frames=self._course.chunk_frames, text_tokens=text_tokens_of(self._model)
+        )
+
+    def _unbounded(self, policy: MemoryPolicy | None, num_frames: int) -> MemoryPolicy:
+        """Return a policy with a budget that its stream never exceeds, so that its buffers never grow."""
+        if policy is None:
+            return RecentNPolicy(budget_tokens=self._tokens(num_frames))
+        return WindowPolicy(budget_tokens=self._tokens(self._all_frames(num_frames)))
+
+    def _all_frames(self, num_frames: int) -> int:
+        """Return the pictures that a stream sees in the end, with those that arrive while it is asked."""
+        return num_frames + self._course.repeats + self._course.chunk_frames
+
+    def _tokens(self, num_frames: int) -> int:
+        together = self._model.card.pictures_per_frame
+        return -(-num_frames // together) * self._model.num_tokens(self._height, self._width)
+
+    def _too_long(self, policy: MemoryPolicy | None, num_frames: int) -> str | None:
+        """Tell why a stream without a bound would take too long to measure."""
+        if policy is not None and policy.budget_tokens is not None:
+            return None
+        seconds = self._cost.watch(num_frames, 0).seconds(self._speed)
+        if seconds <= self._course.most_seconds:
+            return None
+        return (
+            f"{'each question' if policy is None else 'watching'} takes {seconds:.0f} s at least, more than "
+            f"the {self._course.most_seconds:g} s that are allowed"
+        )
+
+    def _too_large(self, policy: MemoryPolicy | None, num_frames: int) -> str | None:
+        """Tell why a stream does not fit beside those that are there already."""
+        layout = self._model.layout
+        bound = None if policy is None else policy.budget_tokens
+        held = bound or self._tokens(self._all_frames(num_frames))
+        archived = self._tokens(num_frames) if policy is not None and policy.retrieval() else 0
+        needs = {str(layout.device): held * layout.bytes_per_token}
+        # An archive doubles its buffers of keys and values, and holds the old ones meanwhile.
+        needs["cpu"] = needs.get("cpu", 0) + 2 * archived * self._cost.kv_bytes_per_token
+        for place, wanted in needs.items():
+            free = host_free_bytes() if place == "cpu" else free_bytes(layout.device)
+            if free is not None and wanted > _TIGHT * free:
+                return f"it needs {wanted / 1e9:.3g} GB, and {place} has {free / 1e9:.3g} GB free"
+        return None
