@@ -86,12 +86,10 @@ def _ingest(document: Mapping[str, Any]) -> Figure:
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for row, name in enumerate(names):
         run = longest[name]
-        axes.text(left[row], row, f"  {run['ingest_fps']:.3g} frames/s", va="center", fontsize=8)
+        axes.text(left[row], row, f"  {run['ingest_fps']:,.0f} frames/s", va="center", fontsize=8)
     axes.set_xlim(0, 1.25 * max(left))
     axes.set_xlabel("milliseconds per frame")
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=len(_STAGES), fontsize=8, frameon=False
-    )
+    figure.legend(loc="outside lower center", ncols=len(_STAGES), fontsize=8)
     counts = sorted({run["num_frames"] for run in longest.values()})
     axes.set_title(f"{_title(document)}, streams of {' or '.join(map(str, counts))} frames", fontsize=10)
     return figure

@@ -64,7 +64,7 @@ class ModelCost:
 
     Attributes:
         weight_bytes: of the decoder and the head, which every forward reads; embeddings are looked up.
-        decoder_parameters: of the decoder, embeddings aside.
+        decoder_parameters: of the decoder's matrices, embeddings aside.
         head_parameters: of the head.
         attention_operations: of one query token with one key, over all heads and layers.
         kv_bytes_per_token: key and value of one token, over all layers.
@@ -120,7 +120,7 @@ def measure_cost(model: VideoModel, footage: Footage) -> ModelCost:
         visual = model.encode(footage.frames(0, together), start_seconds=0.0, num_before=0)
     return ModelCost(
         weight_bytes=sum(weight.nbytes for weight in (*own, *head)),
-        decoder_parameters=sum(weight.numel() for weight in own),
+        decoder_parameters=sum(weight.numel() for weight in own if weight.dim() > 1),
         head_parameters=sum(weight.numel() for weight in head),
         attention_operations=4 * layout.num_layers * num_heads * layout.head_dim,
         kv_bytes_per_token=2

@@ -11,6 +11,7 @@ from hermes_stream.evals.floors import synchronize
 from hermes_stream.evals.footage import Footage
 from hermes_stream.evals.peak import measure_peak
 from hermes_stream.stream import Session
+from hermes_stream.stream.stages import Stage, StageClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +56,12 @@ class Lane:
         session: has seen nothing yet.
         footage: what it watches.
         asking: what it is asked.
+        clock: tells the session's stages apart.
         max_positions: positions that the model was made for.
 
     Attributes:
-        chunk_seconds: to take in each chunk.
+        chunk_seconds: pictures of each chunk, and the time to take them in.
+        stage_seconds: what all chunks took, by stage.
         ttft: from each question to the first token, everything folded in.
         from_arrival: from the arrival of a last frame, with the question right behind it, to the first token.
         per_token: of each answer, after its first token.
@@ -74,13 +77,16 @@ class Lane:
         *,
         footage: Footage,
         asking: Asking,
+        clock: StageClock,
         max_positions: int,
     ) -> None:
         self.policy, self.num_frames, self.session = policy, num_frames, session
-        self._footage, self._asking, self._max_positions = footage, asking, max_positions
+        self._footage, self._asking, self._clock = footage, asking, clock
+        self._before, self._max_positions = dict(clock.seconds), max_positions
         self._device = session.model.layout.device
         self._num_seen = 0
         self.chunk_seconds: list[tuple[int, float]] = []
+        self.stage_seconds: dict[Stage, float] = {}
         self.ttft: list[float] = []
         self.from_arrival: list[float] = []
         self.per_token: list[float] = []
@@ -100,6 +106,8 @@ class Lane:
         self.session.flush()
         synchronize(self._device)
         self.chunk_seconds.append((count, time.perf_counter() - began))
+        for stage, seconds in self._clock.seconds.items():
+            self.stage_seconds[stage] = seconds - self._before.get(stage, 0.0)
 
     def ask(self, *, counts: bool = True) -> None:
         """Ask with nothing waiting, and read the whole answer.

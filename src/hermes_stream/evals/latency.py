@@ -22,6 +22,7 @@ from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.stream import Session
+from hermes_stream.stream.stages import StageClock
 
 REPREFILL = "reprefill"
 _LEAST_REPEATS = 3
@@ -223,17 +224,18 @@ class _Starter:
             lane.ask()
 
     def _lane(self, name: str, policy: MemoryPolicy | None, num_frames: int) -> Lane:
-        session = self._session(policy, num_frames)
+        clock = StageClock(self._model.layout.device)
         return Lane(
             name,
             num_frames,
-            session,
+            self._session(policy, num_frames, clock),
             footage=self._footage,
             asking=self._asking,
+            clock=clock,
             max_positions=self._model.layout.max_positions,
         )
 
-    def _session(self, policy: MemoryPolicy | None, num_frames: int) -> Session:
+    def _session(self, policy: MemoryPolicy | None, num_frames: int, clock: StageClock) -> Session:
         """Make a session; one without a bound gets room for its whole stream, and positions for it.
 
         Speed does not depend on whether positions are those that the model was made for.
@@ -245,7 +247,11 @@ class _Starter:
             positions = 2 * (policy.budget_tokens or 0) + model.layout.max_positions
             model.layout = replace(model.layout, max_positions=positions)
         return Session(
-            model, policy, chunk_frames=self._course.chunk_frames, text_tokens=text_tokens_of(self._model)
+            model,
+            policy,
+            chunk_frames=self._course.chunk_frames,
+            text_tokens=text_tokens_of(self._model),
+            stages=clock,
         )
 
     def _unbounded(self, policy: MemoryPolicy | None, num_frames: int) -> MemoryPolicy:

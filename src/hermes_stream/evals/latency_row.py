@@ -9,6 +9,9 @@ from statistics import median
 from hermes_stream.evals.floors import DeviceSpeed, ModelCost, Work
 from hermes_stream.evals.footage import Footage
 from hermes_stream.evals.lanes import Asking, Lane, Spread
+from hermes_stream.stream.stages import Stage
+
+_STAGES: tuple[Stage, ...] = ("preprocess", "encode", "prefill", "compress")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,8 @@ class LatencyRow:
         ingest_fps: pictures per second from file to memory, one step after the other.
         ingest_low_fps: the same from the slow quartile of chunks.
         ingest_high_fps: the same from the fast quartile of chunks.
-        ingest_seconds_per_frame: where that time goes; None for what was not done.
+        ingest_seconds_per_frame: where that time goes: "decode" (None where nothing was decoded),
+            "preprocess", "encode", "prefill", "compress".
         cache_bytes: buffers of the stream.
         host_bytes: host memory held for questions to come.
         peak_bytes: buffers, and the most that a chunk and a question take beside them; on the device.
@@ -155,7 +159,8 @@ def row_of(
         ingest_fps=1 / (decode + seconds / frames),
         ingest_low_fps=1 / (decode + per_frame.high),
         ingest_high_fps=1 / (decode + per_frame.low),
-        ingest_seconds_per_frame={"decode": footage.decode_seconds},
+        ingest_seconds_per_frame={"decode": footage.decode_seconds}
+        | {stage: lane.stage_seconds.get(stage, 0.0) / frames for stage in _STAGES},
         cache_bytes=stats.cache_bytes,
         host_bytes=stats.host_bytes,
         peak_bytes=lane.measure_peak(),
