@@ -135,6 +135,13 @@ class StreamCache:
         """All tokens that each layer holds."""
         return tuple(self._lengths)
 
+    @staticmethod
+    def num_bytes_of(layout: CacheLayout, capacities: Sequence[int]) -> int:
+        """Return what the buffers of a cache with so many slots in each layer take."""
+        keys_and_values = sum(capacities) * layout.bytes_per_token // layout.num_layers
+        records = layout.rotary.num_axes + 5
+        return keys_and_values + layout.num_layers * max(capacities) * 8 * records
+
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""

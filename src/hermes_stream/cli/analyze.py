@@ -35,22 +35,26 @@ if TYPE_CHECKING:
 _STUDIED_SHARE = 0.75  # of the positions; the rest is for questions, and for gaps in time
 
 
+StoryOrVideoArgument = Annotated[
+    str | None,
+    typer.Argument(help="A local video file; without, a generated story is watched.", show_default=False),
+]
+QuestionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--question",
+        metavar="TEXT",
+        help="What to ask at the end, any number; default: of a story, a question of each kind; of a "
+        "video, the model's guidance prompts.",
+        show_default=False,
+    ),
+]
+
+
 def analyze(  # noqa: PLR0913 - one parameter per option
     *,
-    video: Annotated[
-        str | None,
-        typer.Argument(help="A local video file; without, a generated story is watched.", show_default=False),
-    ] = None,
-    question: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--question",
-            metavar="TEXT",
-            help="What to ask at the end, any number; default: of a story, a question of each kind; of a "
-            "video, the model's guidance prompts.",
-            show_default=False,
-        ),
-    ] = None,
+    video: StoryOrVideoArgument = None,
+    question: QuestionsOption = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -36,6 +36,11 @@ class Desk:
         )
         self._starts = [num_before] * layout.num_layers
 
+    @staticmethod
+    def num_bytes_of(layout: CacheLayout, num_slots: int) -> int:
+        """Return what the buffers of a desk with so many slots take."""
+        return num_slots * layout.bytes_per_token // 3 * 2  # keys are held turned, not raw
+
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""

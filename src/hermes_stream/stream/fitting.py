@@ -12,6 +12,7 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.memory.state import RetentionPlan
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.stream.desk import Desk
 from hermes_stream.stream.guiding import longest_prompt
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,19 @@ def fit(model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_toke
         text_positions=text_positions,
         capacities=tuple(max(budget, per_frame) + beside for budget in budgets),
     )
+
+
+def stream_bytes(model: VideoModel, fitted: Fit) -> int | None:
+    """Return what a stream's buffers will take on the model's device; None where they have no bound."""
+    layout, policy = model.layout, fitted.policy
+    if policy.layer_budgets(layout.num_layers) is None:
+        return None
+    num_bytes = StreamCache.num_bytes_of(layout, fitted.capacities)
+    if (retrieval := policy.retrieval()) is not None:
+        num_prefix = len(model.chat.prefix_ids)
+        num_before = min(num_prefix + retrieval.read_tokens, layout.max_positions - fitted.text_positions)
+        num_bytes += Desk.num_bytes_of(layout, num_before + fitted.text_tokens)
+    return num_bytes
 
 
 def within(policy: MemoryPolicy, num_layers: int, most_tokens: int) -> MemoryPolicy:

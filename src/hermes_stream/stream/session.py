@@ -121,6 +121,12 @@ class Session:
             run(self._executor, self.folding())
 
     @property
+    def chunk_tokens(self) -> int:
+        """Tokens of a chunk, at most."""
+        card = self.model.card
+        return -(-self.chunk_frames // card.pictures_per_frame) * card.tokens_per_frame
+
+    @property
     def num_pending_frames(self) -> int:
         """Frames that wait for their chunk."""
         return len(self._pending)
@@ -147,10 +153,14 @@ class Session:
         Args:
             most_frames: fold no more than these; None folds up to a chunk.
         """
-        chunk = self._pending[: min(self.chunk_frames, most_frames or self.chunk_frames)]
-        for same in runs_of_one_size(chunk):
-            yield from self._memory.folding(same)
-            del self._pending[: len(same)]
+        most = min(self.chunk_frames, most_frames or self.chunk_frames)
+        chunk, self._pending = self._pending[:most], self._pending[most:]
+        try:
+            for same in runs_of_one_size(chunk):
+                yield from self._memory.folding(same)
+                del chunk[: len(same)]
+        finally:
+            self._pending = chunk + self._pending
 
     def ask(
         self,

@@ -1,0 +1,188 @@
+"""One stream of an engine: its session, the questions that wait, and the work in hand."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+from hermes_stream.errors import CapacityError
+from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.generation import Sampling
+from hermes_stream.stream.requests import Look, Request
+from hermes_stream.stream.session import Session
+from hermes_stream.stream.work import Work
+from hermes_stream.video.frame import Frame
+
+Overflow = Literal["wait", "drop_oldest"]
+
+
+class Channel:
+    """A stream that an engine works on; made by ``Engine.add``.
+
+    A question sees the frames that were observed before it, and no later ones. Chunks and questions are done
+    one after the other, so that every answer is the one that the session would give alone.
+
+    Args:
+        session: the stream's session; nobody else may use it while the channel is open.
+        step: does the engine's next step.
+        leave: takes the channel out of the engine.
+        overflow: what happens to a frame when as many wait as may.
+        queue_frames: most frames that wait, at least two chunks.
+
+    Attributes:
+        session: for inspection: ``stats``, ``cache``, ``policy``.
+        num_dropped_frames: frames that were forgotten because too many waited.
+        served_in_step: when it was served last.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        step: Callable[[], bool],
+        leave: Callable[[Channel], None],
+        overflow: Overflow,
+        queue_frames: int,
+    ) -> None:
+        self.session = session
+        self.num_dropped_frames = 0
+        self.served_in_step = 0
+        self._step, self._leave = step, leave
+        self._overflow, self._queue_frames = overflow, queue_frames
+        self._questions: deque[tuple[Answer, Work[None]]] = deque()
+        self._work: Work[None] | None = None
+        self._answer: Answer | None = None
+        self._request: Request | None = None
+        self._failure: Exception | None = None
+        self._is_open = True
+
+    def observe(self, frames: Iterable[Frame] | Frame) -> None:
+        """Let frames wait for their chunks.
+
+        What went wrong with a chunk since the last call is raised here, or by ``ask``, once; its frames wait
+        and are tried again.
+
+        Raises:
+            ValueError: a frame is malformed or not later than the one before.
+            CapacityError: the channel is closed, or its policy has no bound and the positions are used up.
+        """
+        self._check()
+        for frame in [frames] if isinstance(frames, Frame) else frames:
+            while self.session.num_pending_frames >= self._queue_frames:
+                if self._overflow == "drop_oldest":
+                    self.session.drop_oldest_pending()
+                    self.num_dropped_frames += 1
+                else:
+                    self._step()
+                    self._check()
+            self.session.accept(frame)
+
+    def ask(self, question: str, options: Sequence[str] | None = None, **sampling: Any) -> Answer:
+        """Ask about the frames observed so far. The engine's steps make the answer; so does reading it.
+
+        Args:
+            question: what is asked, not empty.
+            options: choices of a multiple-choice question.
+            **sampling: fields of ``Sampling``: max_new_tokens, temperature, ...
+
+        Raises:
+            CapacityError: the channel is closed, or question and answer do not fit the room for text.
+            VideoError: no frame was observed yet.
+            ValueError: an argument is out of its range.
+        """
+        self._check()
+        answer, work = self.session.answering(question, options, Sampling(**sampling))
+        answer.attach(self._step, lambda: self._abandon(answer))
+        self._questions.append((answer, work))
+        return answer
+
+    def close(self) -> None:
+        """Give up all that waits, and leave the engine; safe to repeat."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for answer, _ in tuple(self._questions):
+            answer.close()
+        if self._answer is not None:
+            self._answer.close()
+        self._drop_work()
+        self._leave(self)
+
+    def _check(self) -> None:
+        """Raise what went wrong with a chunk, once."""
+        if not self._is_open:
+            raise CapacityError("this stream was closed; add another one to the engine")
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    @property
+    def has_question(self) -> bool:
+        """Whether a question is in hand or waits."""
+        return self._answer is not None or bool(self._questions)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to do: work in hand, a question, or a full chunk."""
+        if self._work is not None or self._questions:
+            return True
+        return self._failure is None and self.session.num_pending_frames >= self.session.chunk_frames
+
+    @property
+    def cost_tokens(self) -> int:
+        """Tokens that the next request takes, a look at pictures as many as they will make."""
+        if self._request is None:
+            return self.session.chunk_tokens
+        if isinstance(self._request, Look):
+            return self._request.pixels.grid[0] * self.session.model.card.tokens_per_frame
+        return self._request.num_tokens
+
+    def begin(self) -> bool:
+        """Take the next work in hand, if there is none; tell whether it asks for something."""
+        if self._work is not None:
+            return True
+        if self._questions:
+            self._answer, self._work = self._questions.popleft()
+        else:
+            self._work = self.session.folding()
+        self._go_on(next)
+        return self._work is not None
+
+    def requests(self) -> list[Request]:
+        """Return what the work asks for."""
+        return [] if self._request is None else [self._request]
+
+    def send(self, results: Sequence[Any]) -> None:
+        """Give the work what it asked for, and take down what it asks for next."""
+        (result,) = results
+        self._go_on(lambda work: work.send(result))
+
+    def throw(self, error: Exception) -> None:
+        """Tell the work that what it asked for failed."""
+        self._go_on(lambda work: work.throw(error))
+
+    def _go_on(self, resume: Callable[[Work[None]], Request]) -> None:
+        assert self._work is not None
+        try:
+            self._request = resume(self._work)
+        except StopIteration:
+            self._end()
+        except Exception as error:
+            if self._answer is None:
+                self._failure = error
+            self._end()
+
+    def _end(self) -> None:
+        self._work = self._answer = self._request = None
+
+    def _drop_work(self) -> None:
+        if self._work is not None:
+            self._work.close()
+        self._end()
+
+    def _abandon(self, answer: Answer) -> None:
+        if answer is self._answer:
+            self._drop_work()
+        else:
+            self._questions = deque(waiting for waiting in self._questions if waiting[0] is not answer)
