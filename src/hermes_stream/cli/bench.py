@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hermes_stream.cli.bench_report import REPORT, check_folder, print_report, write
-from hermes_stream.cli.bench_run import BenchRun, read_memories, silence_torch, split_counts
-from hermes_stream.cli.lineup import split_policies
-from hermes_stream.cli.opening import SessionWish
+from hermes_stream.cli.bench_report import check_folder, report
+from hermes_stream.cli.bench_run import BenchRun
 from hermes_stream.cli.options import (
     BudgetOption,
     ChunkOption,
@@ -21,12 +19,12 @@ from hermes_stream.cli.options import (
     ModelOption,
     SeedOption,
 )
-from hermes_stream.cli.output import print_json, screen
 
 _POLICIES = "hermes,full,recent_n,window,rekv,reprefill"
 _FRAMES = {False: "16,64,256,1024,4096", True: "16,64,256"}
 _NEW_TOKENS = {False: 16, True: 8}
 _REPEATS = {False: 21, True: 5}
+_SECONDS = {False: 20.0, True: 5.0}
 _MOST_SECONDS = {False: 60.0, True: 1.0}
 
 RandomOption = Annotated[
@@ -44,6 +42,15 @@ FramesOption = Annotated[
         "--frames",
         metavar="N,M",
         help=f"Pictures that streams watch before they are asked; default: {_FRAMES[False]}.",
+        show_default=False,
+    ),
+]
+StreamsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--streams",
+        metavar="N,M",
+        help="Streams at once, of the first policy; without --frames, nothing else is measured.",
         show_default=False,
     ),
 ]
@@ -86,6 +93,16 @@ MostSecondsOption = Annotated[
         show_default=False,
     ),
 ]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        min=1,
+        help="Of each load of --streams: as fast as it goes, then in real time; default: 20.",
+        show_default=False,
+    ),
+]
 SizeOption = Annotated[
     int, typer.Option("--size", metavar="PIXELS", min=28, help="Height and width of the pictures.")
 ]
@@ -116,6 +133,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
     model: ModelOption = "tiny",
     random: RandomOption = None,
     frames: FramesOption = None,
+    streams: StreamsOption = None,
     policies: PoliciesOption = [_POLICIES],  # noqa: B006 - typer reads it, nobody changes it
     budget_tokens: BudgetOption = None,
     chunk_frames: ChunkOption = 16,
@@ -123,6 +141,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
     new_tokens: NewTokensOption = None,
     repeats: RepeatsOption = None,
     most_seconds: MostSecondsOption = None,
+    seconds: SecondsOption = None,
     size: SizeOption = 392,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -139,45 +158,36 @@ def bench(  # noqa: PLR0913 - one parameter per option
     all alike: ratios within a run mean something, its milliseconds only on a machine of its own. Beside each
     figure stands its floor: bytes over measured memory bandwidth, or operations over matrix throughput.
     """
-    silence_torch()
     given = _given(context)
-    if random is not None and "model" in given:
-        raise typer.BadParameter("--model and --random exclude each other; give one of them")
-    wish = SessionWish(
+    check_folder(out, plots=plots)
+    run = BenchRun(
         model=model,
-        policy="hermes",
+        random=random,
+        frames=frames if frames or streams else _FRAMES[quick],
+        streams=streams,
+        policies=policies,
         budget_tokens=budget_tokens,
         chunk_frames=chunk_frames,
-        device=device,
-        dtype=dtype,
-    )
-    wish.check()
-    run = BenchRun(
-        wish=wish,
-        random=random,
-        memories=read_memories(split_policies(policies)),
-        frame_counts=split_counts(frames or _FRAMES[quick], option="--frames"),
         question_tokens=question_tokens,
         new_tokens=new_tokens or _NEW_TOKENS[quick],
         repeats=repeats or _REPEATS[quick],
         most_seconds=most_seconds or _MOST_SECONDS[quick],
+        seconds=seconds or _SECONDS[quick],
         size=size,
+        device=device,
+        dtype=dtype,
         threads=threads,
         seed=seed,
     )
-    check_folder(out, plots=plots)
-    document = run.document(shlex.join(["hermes", "bench", *given.values()]))
-    num_figures = write(document, out, plots=plots) if out else 0
-    if json:
-        print_json(document)
-        return
-    print_report(screen(), document)
-    if out:
-        typer.echo(f"\n{REPORT} and {num_figures} figures in {out}")
+    report(run.document(shlex.join(["hermes", "bench", *given.values()])), out, plots=plots, as_json=json)
 
 
 def _given(context: typer.Context) -> dict[str, str]:
-    """Return the options of the command line that bear on what is measured, as they may be given again."""
+    """Return the options of the command line that bear on what is measured, as they may be given again.
+
+    Raises:
+        BadParameter: two models.
+    """
     given = {}
     for option in context.command.params:
         source = context.get_parameter_source(option.name)
@@ -186,4 +196,6 @@ def _given(context: typer.Context) -> dict[str, str]:
         value = context.params[option.name]
         words = ";".join(value) if isinstance(value, list) else str(value)
         given[option.name] = option.opts[0] if value is True else f"{option.opts[0]}={words}"
+    if {"model", "random"} <= set(given):
+        raise typer.BadParameter("--model and --random exclude each other; give one of them")
     return given

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hermes_stream.cli.output import size
+from hermes_stream.cli.output import print_json, screen, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +54,17 @@ def write(document: Mapping[str, Any], out: Path, *, plots: bool) -> int:
     return len(plot(document, out))
 
 
+def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_json: bool) -> None:
+    """Write what was measured where it is wanted, and print it."""
+    num_figures = write(document, out, plots=plots) if out else 0
+    if as_json:
+        print_json(document)
+        return
+    print_report(screen(), document)
+    if out:
+        typer.echo(f"\n{REPORT} and {num_figures} figures in {out}")
+
+
 def print_report(console: Console, document: Mapping[str, Any]) -> None:
     """Print what was measured, the floor beside each figure."""
     from rich.text import Text
@@ -79,8 +90,19 @@ def print_report(console: Console, document: Mapping[str, Any]) -> None:
             "*: beyond the positions that the model was made for; as fast, but answers there would be poor",
             style="dim",
         )
+    if document["streams"]:
+        console.print()
+        console.print(_load_table(document))
+        console.print(
+            "\nframes/s: as fast as they are taken; the rest with one frame a second to each stream, and "
+            "questions at random moments",
+            style="dim",
+        )
     for one in document["left_out"]:
         text = f"{one['policy']} at {one['num_frames']} frames is left out: {one['reason']}"
+        console.print(Text(text, style="yellow"))
+    for one in document["refused"]:
+        text = f"{one['num_streams']} streams are not admitted: {one['reason']}"
         console.print(Text(text, style="yellow"))
 
 
@@ -108,6 +130,28 @@ def _latency_table(document: Mapping[str, Any]) -> Table:
             size(run["cache_bytes"]),
             size(run["host_bytes"]) if run["host_bytes"] else "",
             size(run["peak_bytes"]),
+        )
+    return table
+
+
+def _load_table(document: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    columns = ("streams", "frames/s", "each", "TTFT ms", "99 %", "idle", "keeps up", "bytes each", "peak")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in document["streams"]:
+        waits = (row["ttft_median_seconds"], row["ttft_p99_seconds"])
+        table.add_row(
+            str(row["num_streams"]),
+            f"{row['fps_total']:.1f}",
+            f"{row['fps_per_stream']:.2f}",
+            *("" if seconds is None else f"{seconds * 1000:.0f}" for seconds in waits),
+            f"{row['idle_share']:.0%}",
+            "yes" if row["keeps_up"] else "NO",
+            size(row["bytes_per_stream"]),
+            size(row["peak_bytes"]),
         )
     return table
 

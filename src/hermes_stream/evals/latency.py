@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 from hermes_stream.errors import CapacityError
 from hermes_stream.evals.floors import DeviceSpeed, ModelCost
@@ -72,17 +73,16 @@ class Latency:
     Attributes:
         rows: one for each stream that was measured.
         left_out: the others.
-        question_tokens: of the question in fact.
     """
 
     rows: list[LatencyRow]
     left_out: list[LeftOut]
-    question_tokens: int
 
 
 def measure_latency(
     model: VideoModel,
     course: Course,
+    asking: Asking,
     footage: Footage,
     *,
     cost: ModelCost,
@@ -92,18 +92,14 @@ def measure_latency(
     """Let all streams watch, then ask them in turn.
 
     Args:
-        model: answers every question; that it would stop is passed over, so that all answers are as long.
+        model: from ``never_stopping``, so that all answers are as long.
         course: what is measured.
+        asking: the question, from ``find_question``.
         footage: what is watched.
         cost: of the model's work.
         speed: of its device.
         on_progress: is told what is being done.
-
-    Raises:
-        CapacityError: question and answer do not fit the room for text.
     """
-    model = _never_stopping(model)
-    asking = find_question(model, course)
     starter = _Starter(model, course, footage, cost=cost, speed=speed, asking=asking)
     lanes: list[Lane] = []
     for num_frames in sorted(course.frame_counts):
@@ -125,7 +121,7 @@ def measure_latency(
     )
     on_progress("memory is measured")
     rows = [row_of(lane, lanes, cost=cost, speed=speed, asking=asking, footage=footage) for lane in lanes]
-    return Latency(rows=rows, left_out=starter.left_out, question_tokens=asking.num_tokens)
+    return Latency(rows=rows, left_out=starter.left_out)
 
 
 def _in_turn(lanes: Sequence[Lane], *, until: Callable[[Lane], bool], act: Callable[[Lane], None]) -> None:
@@ -148,19 +144,16 @@ def find_question(model: VideoModel, course: Course) -> Asking:
     Raises:
         CapacityError: question and answer do not fit the room for text.
     """
-    counts: list[int] = []
-    for count in range(1, course.question_tokens + 2):
-        words = [_WORDS[k % len(_WORDS)] for k in range(count)]
-        counts.append(len(model.chat.question_ids(" ".join(words))) + len(model.video_end))
-        if counts[-1] >= course.question_tokens:
-            break
-    total, room = counts[-1] + course.new_tokens, text_tokens_of(model)
-    if total > room:
+    wanted, room, words = course.question_tokens, text_tokens_of(model), cycle(_WORDS)
+    question = next(words)
+    while (count := len(model.chat.question_ids(question)) + len(model.video_end)) < min(wanted, room):
+        question += f" {next(words)}"
+    if max(count, wanted) + course.new_tokens > room:
         raise CapacityError(
-            f"a question of {counts[-1]} tokens and an answer of {course.new_tokens} do not fit the {room} "
-            f"tokens that a stream of {model.card.name!r} has for text; lower question_tokens or new_tokens"
+            f"a question of {max(count, wanted)} tokens and an answer of {course.new_tokens} do not fit the "
+            f"{room} that a stream of {model.card.name!r} has for text; lower question_tokens or new_tokens"
         )
-    return Asking(question=" ".join(words), num_tokens=counts[-1], new_tokens=course.new_tokens)
+    return Asking(question=question, num_tokens=count, new_tokens=course.new_tokens)
 
 
 def text_tokens_of(model: VideoModel) -> int:
@@ -168,7 +161,7 @@ def text_tokens_of(model: VideoModel) -> int:
     return min(2048, model.layout.max_positions // 8)
 
 
-def _never_stopping(model: VideoModel) -> VideoModel:
+def never_stopping(model: VideoModel) -> VideoModel:
     """Return the model with a chat that knows no end of an answer."""
     model = copy.copy(model)
     model.chat = replace(model.chat, stop_token_ids=frozenset())
