@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from hermes_stream import CapacityError, FullPolicy, HermesPolicy, WindowPolicy
+from hermes_stream import FullPolicy, HermesPolicy, WindowPolicy
+from hermes_stream.evals.asking import find_question, never_stopping
 from hermes_stream.evals.floors import DeviceSpeed, measure_cost
 from hermes_stream.evals.footage import make_footage
 from hermes_stream.evals.lanes import Spread
-from hermes_stream.evals.latency import Course, find_question, measure_latency, never_stopping
+from hermes_stream.evals.latency import Course, measure_latency
 from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.rekv import RekvPolicy
 
@@ -31,14 +32,12 @@ def course():
         },
         frame_counts=[8, 24],
         chunk_frames=4,
-        question_tokens=16,
-        new_tokens=3,
         repeats=3,
     )
 
 
 def measured(model, course, speed=SPEED):
-    asking = find_question(model, course)
+    asking = find_question(model, question_tokens=16, new_tokens=3)
     cost = measure_cost(model, FOOTAGE)
     return measure_latency(never_stopping(model), course, asking, FOOTAGE, cost=cost, speed=speed)
 
@@ -148,14 +147,6 @@ def test_what_does_not_fit_is_left_out(model, course, monkeypatch):
     found = measured(model, course)
     assert found.rows == []
     assert "GB free" in found.left_out[0].reason
-
-
-def test_the_question_has_the_tokens_asked_for(model, course):
-    asking = find_question(model, course)
-    ids = model.chat.question_ids(asking.question)
-    assert len(ids) + len(model.video_end) == asking.num_tokens == course.question_tokens
-    with pytest.raises(CapacityError, match="lower question_tokens or new_tokens"):
-        find_question(model, replace(course, question_tokens=5000))
 
 
 def test_spread():

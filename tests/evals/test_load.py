@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from hermes_stream import HermesPolicy
+from hermes_stream.evals.asking import Asking
 from hermes_stream.evals.footage import make_footage
-from hermes_stream.evals.lanes import Asking
 from hermes_stream.evals.load import Load, measure_load
 from hermes_stream.stream import engine
 

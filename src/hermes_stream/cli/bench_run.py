@@ -16,9 +16,9 @@ from hermes_stream.cli.output import doing
 from hermes_stream.cli.policy_choice import PolicyChoice, read_policy
 
 if TYPE_CHECKING:
+    from hermes_stream.evals.asking import Asking
     from hermes_stream.evals.floors import DeviceSpeed, ModelCost
     from hermes_stream.evals.footage import Footage
-    from hermes_stream.evals.lanes import Asking
     from hermes_stream.evals.latency import Course
     from hermes_stream.models import VideoModel
     from hermes_stream.policies import MemoryPolicy
@@ -67,9 +67,10 @@ class BenchRun:
             for words, option in ((self.frames, "--frames"), (self.streams, "--streams"))
         )
         model = self._load(wish)
+        from hermes_stream.evals.asking import find_question, never_stopping
         from hermes_stream.evals.floors import measure_cost, measure_speed
         from hermes_stream.evals.footage import make_footage
-        from hermes_stream.evals.latency import Course, find_question, never_stopping
+        from hermes_stream.evals.latency import Course
 
         budget = self.budget_tokens or model.card.default_budget_tokens
         course = Course(
@@ -78,12 +79,10 @@ class BenchRun:
             },
             frame_counts=frame_counts,
             chunk_frames=self.chunk_frames,
-            question_tokens=self.question_tokens,
-            new_tokens=self.new_tokens,
             repeats=self.repeats,
             most_seconds=self.most_seconds,
         )
-        asking = find_question(model, course)
+        asking = find_question(model, question_tokens=self.question_tokens, new_tokens=self.new_tokens)
         with doing("making pictures"):
             footage = make_footage(seed=self.seed, size=self.size, fps=model.card.default_fps)
         with doing("measuring the device"):

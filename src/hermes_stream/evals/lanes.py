@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import final
 
+from hermes_stream.evals.asking import Asking
 from hermes_stream.evals.floors import synchronize
 from hermes_stream.evals.footage import Footage
 from hermes_stream.evals.peak import measure_peak
@@ -29,21 +30,6 @@ class Spread:
             return cls(middle=seconds[0], low=seconds[0], high=seconds[0])
         low, middle, high = quantiles(seconds, n=4, method="inclusive")
         return cls(middle=middle, low=low, high=high)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """What every lane is asked.
-
-    Attributes:
-        question: its text.
-        num_tokens: of the question, with all that the chat template puts around it.
-        new_tokens: of each answer, at least 2.
-    """
-
-    question: str
-    num_tokens: int
-    new_tokens: int
 
 
 @final

@@ -10,12 +10,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
 
 from hermes_stream.errors import CapacityError
+from hermes_stream.evals.asking import Asking, text_tokens_of
 from hermes_stream.evals.floors import DeviceSpeed, ModelCost
 from hermes_stream.evals.footage import Footage
-from hermes_stream.evals.lanes import Asking, Lane
+from hermes_stream.evals.lanes import Lane
 from hermes_stream.evals.latency_row import LatencyRow, row_of
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.footprint import free_bytes, host_free_bytes
@@ -29,7 +29,6 @@ REPREFILL = "reprefill"
 _LEAST_REPEATS = 3
 _WARM_UP_CHUNKS = 2
 _TIGHT = 0.9
-_WORDS = ("what", "is", "on", "screen", "now", "and", "what", "came", "first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +40,6 @@ class Course:
             ``reprefill``: the plain model, which prefills all pictures when it is asked.
         frame_counts: pictures that each stream watches before it is asked.
         chunk_frames: pictures that enter a memory together.
-        question_tokens: of the question, with all that the chat template puts around it.
-        new_tokens: of each answer, at least 2.
         repeats: how often each stream is asked, at least 3.
         most_seconds: a stream that has been asked 3 times and for so long is asked no more; one whose work
             takes longer by its floor is left out.
@@ -51,8 +48,6 @@ class Course:
     policies: Mapping[str, MemoryPolicy | None]
     frame_counts: Sequence[int]
     chunk_frames: int = 16
-    question_tokens: int = 32
-    new_tokens: int = 16
     repeats: int = 21
     most_seconds: float = 60.0
 
@@ -136,36 +131,6 @@ def _in_turn(lanes: Sequence[Lane], *, until: Callable[[Lane], bool], act: Calla
 def _is_done(lane: Lane, count: int, course: Course) -> bool:
     is_slow = lane.asked_seconds > course.most_seconds
     return count >= (_LEAST_REPEATS if is_slow else course.repeats)
-
-
-def find_question(model: VideoModel, course: Course) -> Asking:
-    """Return a question of so many tokens as are asked for, or as few as the chat template leaves.
-
-    Raises:
-        CapacityError: question and answer do not fit the room for text.
-    """
-    wanted, room, words = course.question_tokens, text_tokens_of(model), cycle(_WORDS)
-    question = next(words)
-    while (count := len(model.chat.question_ids(question)) + len(model.video_end)) < min(wanted, room):
-        question += f" {next(words)}"
-    if max(count, wanted) + course.new_tokens > room:
-        raise CapacityError(
-            f"a question of {max(count, wanted)} tokens and an answer of {course.new_tokens} do not fit the "
-            f"{room} that a stream of {model.card.name!r} has for text; lower question_tokens or new_tokens"
-        )
-    return Asking(question=question, num_tokens=count, new_tokens=course.new_tokens)
-
-
-def text_tokens_of(model: VideoModel) -> int:
-    """Return the room for question and answer of a usual session."""
-    return min(2048, model.layout.max_positions // 8)
-
-
-def never_stopping(model: VideoModel) -> VideoModel:
-    """Return the model with a chat that knows no end of an answer."""
-    model = copy.copy(model)
-    model.chat = replace(model.chat, stop_token_ids=frozenset())
-    return model
 
 
 class _Starter:

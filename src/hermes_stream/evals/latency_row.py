@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from hermes_stream.evals.asking import Asking
 from hermes_stream.evals.floors import DeviceSpeed, ModelCost, Work
 from hermes_stream.evals.footage import Footage
-from hermes_stream.evals.lanes import Asking, Lane, Spread
+from hermes_stream.evals.lanes import Lane, Spread
 from hermes_stream.stream.stages import Stage
 
 _STAGES: tuple[Stage, ...] = ("preprocess", "encode", "prefill", "compress")

@@ -17,8 +17,8 @@ from typing import final
 import numpy as np
 
 from hermes_stream.errors import CapacityError
+from hermes_stream.evals.asking import Asking
 from hermes_stream.evals.footage import Footage
-from hermes_stream.evals.lanes import Asking
 from hermes_stream.evals.peak import measure_peak
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
