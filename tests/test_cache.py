@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hermes_stream.cache import StreamCache, VisualOrigin
+from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import RotaryLayout, rotate
-from hermes_stream.memory.state import RetentionPlan
+from hermes_stream.memory.state import RetentionPlan, VisualOrigin
 
 LAYERS, HEADS, DIM, PREFIX = 3, 2, 8, 4
 

@@ -16,6 +16,7 @@ ROWS = [
     {"errors", "_version"},
     {"memory", "video"},
     {"layout"},
+    {"buffers"},
     {"cache", "policies", "filters"},
     {"attention"},
     {"models"},

@@ -9,45 +9,20 @@ The module knows nothing about models and decides nothing: a policy plans, the c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hermes_stream.buffers import make_buffers
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
-from hermes_stream.memory.rope import next_position, reindex, right_alignment, rotate
-from hermes_stream.memory.selection import evicted_mask, take_tokens
-from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.memory.rope import next_position, reindex, right_alignment
+from hermes_stream.memory.selection import evicted_mask
+from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan, VisualOrigin
 from hermes_stream.memory.summary import merged, new_slots, summary_position
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VisualOrigin:
-    """Where the tokens of a chunk come from: one entry per token.
-
-    Attributes:
-        frame_numbers: which frame of the stream.
-        pts_seconds: presentation time of that frame.
-        patch_numbers: place within the frame; None where nobody counted.
-        is_word: text that belongs to the frame, such as its time; None where there is none.
-    """
-
-    frame_numbers: Int[Tensor, " tokens"]
-    pts_seconds: Float[Tensor, " tokens"]
-    patch_numbers: Int[Tensor, " tokens"] | None = None
-    is_word: Bool[Tensor, " tokens"] | None = None
-
-    def taken(self, slots: slice) -> VisualOrigin:
-        """Return the origin of some of the tokens."""
-        return VisualOrigin(
-            frame_numbers=self.frame_numbers[slots],
-            pts_seconds=self.pts_seconds[slots],
-            patch_numbers=None if self.patch_numbers is None else self.patch_numbers[slots],
-            is_word=None if self.is_word is None else self.is_word[slots],
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +74,7 @@ class StreamCache:
 
     def _allocate(self, capacities: Sequence[int]) -> None:
         layout = self.layout
-        self._raw_keys, self._rotated_keys, self._values = (
-            [
-                torch.zeros(
-                    (layout.num_kv_heads, capacity, layout.head_dim),
-                    dtype=layout.dtype,
-                    device=layout.device_of(layer),
-                )
-                for layer, capacity in enumerate(capacities)
-            ]
-            for _ in ("raw keys", "rotated keys", "values")
-        )
+        self._buffers = make_buffers(layout, capacities)
         slots, device = (layout.num_layers, max(capacities)), layout.device
         axes = layout.rotary.num_axes
         self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
@@ -123,7 +88,7 @@ class StreamCache:
     @property
     def capacities(self) -> tuple[int, ...]:
         """Slots of each layer."""
-        return tuple(keys.shape[1] for keys in self._raw_keys)
+        return self._buffers.capacities
 
     @property
     def num_visual_tokens(self) -> tuple[int, ...]:
@@ -145,10 +110,8 @@ class StreamCache:
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""
-        return sum(tensor.nbytes for tensor in self._tensors())
-
-    def _tensors(self) -> list[Tensor]:
-        return [*self._raw_keys, *self._rotated_keys, *self._values, self._positions, *self._records()]
+        tensors = (*self._buffers.tensors, self._positions, *self._records())
+        return sum(tensor.nbytes for tensor in tensors)
 
     def _records(self) -> tuple[Tensor, ...]:
         """Return what is noted of each token beside its position, as ``[layers, slots]``."""
@@ -156,16 +119,19 @@ class StreamCache:
         return (*identities, self._counts, self._pts_seconds)
 
     def keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the raw keys that a layer holds (a view)."""
-        return self._raw_keys[layer_idx][:, : self._lengths[layer_idx]]
+        """Return the raw keys that a layer holds."""
+        return self._buffers.keys(layer_idx, slice(self._lengths[layer_idx]))
 
     def values(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the values that a layer holds (a view)."""
-        return self._values[layer_idx][:, : self._lengths[layer_idx]]
+        """Return the values that a layer holds."""
+        return self._buffers.values(layer_idx, slice(self._lengths[layer_idx]))
 
     def rotated_keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the keys that a layer holds, turned to their positions (a view)."""
-        return self._rotated_keys[layer_idx][:, : self._lengths[layer_idx]]
+        """Return the keys that a layer holds, turned to their positions."""
+        return self._turned(layer_idx, slice(self._lengths[layer_idx]))
+
+    def _turned(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        return self._buffers.rotated_keys(layer_idx, slots, self._positions[layer_idx, :, slots])
 
     def frame_numbers(self, layer_idx: int) -> Int[Tensor, " tokens"]:
         """Return which frame each of a layer's prefix (-1) and visual tokens came from (a view)."""
@@ -193,7 +159,8 @@ class StreamCache:
         if origin is not None and self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
             raise ValueError("visual tokens cannot follow a question; rewind to the mark before it first")
         self._make_room(count)
-        if origin is not None or self._lengths[0] < self.num_prefix_tokens:
+        turns_later = self.layout.kv_bits is not None
+        if turns_later or origin is not None or self._lengths[0] < self.num_prefix_tokens:
             self._record(positions, origin)
         self._lengths = [length + count for length in self._lengths]
         self.next_position = max(self.next_position, int(positions.max()) + 1)
@@ -211,11 +178,11 @@ class StreamCache:
                 f"{max(self.capacities)} slots; ask a shorter question, or make the session with "
                 f"more text_tokens"
             )
-        old = self._tensors()
+        buffers, records = self._buffers, (self._positions, *self._records())
         self._allocate([max(2 * capacity, *needed) for capacity in self.capacities])
-        for tensor, grown in zip(old, self._tensors(), strict=True):
-            axis = 1 if tensor.dim() == 2 or tensor.dtype.is_floating_point else 2
-            grown.narrow(axis, 0, tensor.shape[axis]).copy_(tensor)
+        self._buffers.copy_from(buffers)
+        for record, grown in zip(records, (self._positions, *self._records()), strict=True):
+            grown[..., : record.shape[-1]] = record
 
     def _record(self, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin | None) -> None:
         count, device = positions.shape[1], self._positions.device
@@ -242,11 +209,8 @@ class StreamCache:
         values: Float[Tensor, "kv_heads tokens head_dim"],
     ) -> None:
         """Fill the slots that ``append`` reserved last, in one layer."""
-        end = self._lengths[layer_idx]
-        slots = slice(end - raw_keys.shape[1], end)
-        self._raw_keys[layer_idx][:, slots] = raw_keys
-        self._rotated_keys[layer_idx][:, slots] = rotated_keys
-        self._values[layer_idx][:, slots] = values
+        start = self._lengths[layer_idx] - raw_keys.shape[1]
+        self._buffers.write(layer_idx, start, raw_keys=raw_keys, rotated_keys=rotated_keys, values=values)
 
     @property
     def is_untouched(self) -> bool:
@@ -302,16 +266,14 @@ class StreamCache:
             attention=attention,
             num_compressions=self.num_compressions,
             patch_numbers=self._patch_numbers[:, visual].masked_fill(absent, -1),
-            raw_keys=self._held(self._raw_keys) if shows_keys else None,
-            rotated_keys=self._held(self._rotated_keys) if shows_keys else None,
-            values=self._held(self._values) if shows_values else None,
+            raw_keys=_Held(self, self._buffers.keys) if shows_keys else None,
+            rotated_keys=_Held(self, self._turned) if shows_keys else None,
+            values=_Held(self, self._buffers.values) if shows_values else None,
         )
 
-    def _held(self, buffers: list[Tensor]) -> tuple[Float[Tensor, "kv_heads held head_dim"], ...]:
-        """Return each layer's visual tokens (views)."""
-        first = self.num_prefix_tokens
-        pairs = zip(buffers, self._num_visual, strict=True)
-        return tuple(buffer[:, first : first + count] for buffer, count in pairs)
+    def visual_slots(self, layer_idx: int) -> slice:
+        """Return where a layer's visual tokens lie."""
+        return slice(self.num_prefix_tokens, self.num_prefix_tokens + self._num_visual[layer_idx])
 
     def apply(self, plan: RetentionPlan) -> None:
         """Keep what the plan keeps, summarize what it evicts, close the gaps where it says so.
@@ -333,11 +295,9 @@ class StreamCache:
         num_kept, num_added = (plan.keep >= 0).sum(dim=1).tolist(), num_new.tolist()
         for layer, keep in enumerate(plan.keep):
             if num_kept[layer] < self._num_visual[layer] or num_added[layer]:
-                visual = self._held(self._raw_keys)[layer], self._held(self._values)[layer]
                 device = self.layout.device_of(layer)
-                leaves = evicted[layer].to(device)
-                added = merged(*visual, plan.merge, layer, leaves) if num_added[layer] else None
-                self._retain(layer, keep[: num_kept[layer]].to(device), added)
+                leaves = evicted[layer].to(device) if num_added[layer] else None
+                self._retain(layer, keep[: num_kept[layer]].to(device), plan.merge, leaves)
         self._retain_records(plan, state, evicted, summarizes)
         self._num_visual = [kept + added for kept, added in zip(num_kept, num_added, strict=True)]
         self._lengths = [self.num_prefix_tokens + count for count in self._num_visual]
@@ -345,14 +305,23 @@ class StreamCache:
         self._generation += 1
         self.num_compressions += int(evicts.any())
 
-    def _retain(self, layer: int, keep: Int[Tensor, " kept"], added: tuple[Tensor, Tensor] | None) -> None:
-        """Move a layer's kept tokens to the front, and the new slots right behind them."""
-        first, end = self.num_prefix_tokens, self.num_prefix_tokens + len(keep)
-        for index, buffers in enumerate((self._raw_keys, self._values)):
-            buffer = buffers[layer]
-            buffer[:, first:end] = take_tokens(self._held(buffers)[layer], keep)
-            if added is not None:
-                buffer[:, end : end + added[index].shape[1]] = added[index]
+    def _retain(
+        self,
+        layer: int,
+        keep: Int[Tensor, " kept"],
+        merge: MergedSlots | None,
+        evicted: Bool[Tensor, " tokens"] | None,
+    ) -> None:
+        """Move a layer's kept tokens to the front, and new slots behind them; None evicted adds none."""
+        added = None
+        if evicted is not None:
+            slots = self.visual_slots(layer)
+            visual = self._buffers.keys(layer, slots), self._buffers.values(layer, slots)
+            added = merged(*visual, merge, layer, evicted)
+        self._buffers.take(layer, self.num_prefix_tokens, keep)
+        if added is not None:
+            end = self.num_prefix_tokens + len(keep)
+            self._buffers.write(layer, end, raw_keys=added[0], rotated_keys=added[0], values=added[1])
 
     def _retain_records(
         self,
@@ -399,8 +368,17 @@ class StreamCache:
             positions += right_alignment(ends)[:, None, None]
         self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
         for layer, length in enumerate(self._lengths):
-            cos, sin = self.layout.rotary.cos_sin(self._positions[layer, :, :length])
-            raw_keys = self._raw_keys[layer][:, :length]
-            self._rotated_keys[layer][:, :length] = rotate(
-                raw_keys, cos.to(raw_keys.device), sin.to(raw_keys.device)
-            )
+            self._buffers.turn(layer, self._positions[layer, :, :length])
+
+
+class _Held:
+    """What each layer holds of its visual tokens, fetched when it is asked for."""
+
+    def __init__(self, cache: StreamCache, fetch: Callable[[int, slice], Tensor]) -> None:
+        self._cache, self._fetch = cache, fetch
+
+    def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads held head_dim"]:
+        """Return those of one layer."""
+        if not 0 <= layer < self._cache.layout.num_layers:
+            raise IndexError(layer)
+        return self._fetch(layer, self._cache.visual_slots(layer))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from hermes_stream.memory.rope import RotaryLayout
+
+KEY_GROUP = 32
+"""Channels of a key that share a scale, where numbers take 8 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,7 @@ class CacheLayout:
         rotary: how positions turn keys.
         max_positions: positions that the model was made for.
         layer_devices: where each layer's keys and values live; empty where all are on ``device``.
+        kv_bits: bits that a number of a key or value takes in memory; None keeps ``dtype``.
     """
 
     num_layers: int
@@ -32,11 +37,23 @@ class CacheLayout:
     rotary: RotaryLayout
     max_positions: int
     layer_devices: tuple[torch.device, ...] = ()
+    kv_bits: Literal[8] | None = None
 
     @property
     def bytes_per_token(self) -> int:
-        """Bytes that one token takes over all layers: raw key, value, and the rotated copy of the key."""
-        return 3 * self.num_layers * self.num_kv_heads * self.head_dim * self.dtype.itemsize
+        """Bytes that one token takes over all layers.
+
+        Raw key, value, and the rotated copy of the key; in 8 bits raw key and value with their scales.
+        """
+        heads = self.num_layers * self.num_kv_heads
+        if self.kv_bits is None:
+            return 3 * heads * self.head_dim * self.dtype.itemsize
+        return heads * (2 * self.head_dim + 2 * (self.num_key_groups + 1))
+
+    @property
+    def num_key_groups(self) -> int:
+        """Scales of a head's key, where numbers take 8 bits."""
+        return -(-self.head_dim // KEY_GROUP)
 
     def device_of(self, layer_idx: int) -> torch.device:
         """Return where a layer's keys and values live."""

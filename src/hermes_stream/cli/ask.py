@@ -19,10 +19,12 @@ from hermes_stream.cli.options import (
     FilterOption,
     FpsOption,
     JsonOption,
+    KvBitsOption,
     MaxNewTokensOption,
     ModelOption,
     PolicyOption,
     SeedOption,
+    StillOption,
     TemperatureOption,
     VideoArgument,
     VideoStreamOption,
@@ -55,6 +57,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
     filter: FilterOption = None,
     fps: FpsOption = None,
     chunk_frames: ChunkOption = 16,
+    kv_bits: KvBitsOption = None,
+    still_below: StillOption = None,
     max_new_tokens: MaxNewTokensOption = None,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 0,
@@ -78,6 +82,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
         device=device,
         dtype=dtype,
         filter=filter,
+        kv_bits=kv_bits,
+        still_below=still_below,
     )
     session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
     sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}

@@ -18,6 +18,8 @@ def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
         "filter": wish.filter,
         "budget_tokens": session.policy.budget_tokens,
         "chunk_frames": session.chunk_frames,
+        "kv_bits": wish.kv_bits,
+        "still_below": wish.still_below,
         "device": str(layout.device),
         "dtype": str(layout.dtype).removeprefix("torch."),
     }
@@ -28,6 +30,7 @@ def memory_of(session: Session) -> dict[str, object]:
     stats = session.stats
     return {
         "num_frames": stats.num_frames,
+        "num_still_frames": stats.num_still_frames,
         "num_visual_tokens_seen": stats.num_visual_tokens_seen,
         "num_visual_tokens_dropped": stats.num_visual_tokens_dropped,
         "num_visual_tokens_kept": stats.num_visual_tokens_kept,

@@ -45,6 +45,8 @@ class EvalWish:
     budget_bytes: int | None
     fps: float | None
     chunk_frames: int
+    kv_bits: int | None
+    still_below: float | None
     device: str
     dtype: str
     seed: int
@@ -69,6 +71,8 @@ class EvalWish:
             device=self.device,
             dtype=self.dtype,
             filter=self.filter,
+            kv_bits=self.kv_bits,
+            still_below=self.still_below,
         )
 
     @property
@@ -211,11 +215,11 @@ def _watch_all(
     """Watch what is not watched yet; return the settings, and the answers that were given now."""
     session_wish, model = wish.session, wish.session.load_model()
     if wish.budget_bytes is not None:
-        session_wish = replace(session_wish, budget_tokens=_tokens(wish.budget_bytes, model))
+        session_wish = replace(session_wish, budget_tokens=_tokens(wish, model))
     session = session_wish.open_session(model)
     fps = wish.fps or model.card.default_fps
     settings = settings_of(session, session_wish) | {"fps": fps, "short_answers": wish.short_answers}
-    machine, begin = machine_of(session), _session_maker(session, session_wish.filter)
+    machine, begin = machine_of(session), _session_maker(session, session_wish)
     episodes = [one for one in task.episodes if one.video in task.files]
     with ExitStack() as stack:
         write: Callable[[Prediction], None] = lambda _: None  # noqa: E731
@@ -230,28 +234,37 @@ def _watch_all(
     return settings | machine, given
 
 
-def _tokens(budget_bytes: int, model: VideoModel) -> int:
+def _tokens(wish: EvalWish, model: VideoModel) -> int:
     """Return how many visual tokens a budget in bytes holds.
 
     Raises:
         BadParameter: not even one.
     """
-    each = model.layout.bytes_per_token
-    if budget_bytes < each:
+    layout, num_bytes = model.layout, wish.budget_bytes or 0
+    each = (layout if wish.kv_bits is None else replace(layout, kv_bits=8)).bytes_per_token
+    if num_bytes < each:
         raise typer.BadParameter(
-            f"{budget_bytes} bytes hold no visual token, which takes {each}; give more",
+            f"{num_bytes} bytes hold no visual token, which takes {each}; give more",
             param_hint="--budget-bytes",
         )
-    return budget_bytes // each
+    return num_bytes // each
 
 
-def _session_maker(session: Session, filter_name: str | None) -> Callable[[], Session]:
+def _session_maker(session: Session, wish: SessionWish) -> Callable[[], Session]:
     """Return what makes sessions like one, which it does not hold on to."""
     from hermes_stream.filters import FILTERS
     from hermes_stream.stream import Session
 
-    make = partial(Session, session.model, session.policy, chunk_frames=session.chunk_frames)
-    return make if filter_name is None else lambda: make(filter=FILTERS[filter_name]())
+    make = partial(
+        Session,
+        session.model,
+        session.policy,
+        chunk_frames=session.chunk_frames,
+        kv_bits=wish.kv_bits,
+        still_below=wish.still_below,
+    )
+    chosen = FILTERS[wish.filter] if wish.filter else None
+    return make if chosen is None else lambda: make(filter=chosen())
 
 
 def _watch(

@@ -16,9 +16,11 @@ from hermes_stream.cli.options import (
     FilterOption,
     FpsOption,
     JsonOption,
+    KvBitsOption,
     ModelOption,
     PolicyOption,
     SeedOption,
+    StillOption,
 )
 
 AnnotationsArgument = Annotated[
@@ -81,6 +83,8 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     budget_bytes: BudgetBytesOption = None,
     fps: FpsOption = None,
     chunk_frames: ChunkOption = 16,
+    kv_bits: KvBitsOption = None,
+    still_below: StillOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,

@@ -34,6 +34,8 @@ class SessionWish:
     device: str
     dtype: str
     filter: str | None = None
+    kv_bits: int | None = None
+    still_below: float | None = None
 
     def check(self) -> None:
         """Refuse what no model could make good, before one is loaded.
@@ -82,6 +84,8 @@ class SessionWish:
             self.make_policy(model.card.default_budget_tokens),
             chunk_frames=self.chunk_frames,
             filter=None if self.filter is None else FILTERS[self.filter](),
+            kv_bits=self.kv_bits,
+            still_below=self.still_below,
         )
         if self.budget_tokens != session.policy.budget_tokens and self.budget_tokens is not None:
             complain(

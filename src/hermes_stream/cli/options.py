@@ -20,6 +20,12 @@ def _check_not_negative(value: float) -> float:
     return value
 
 
+def _check_kv_bits(value: int | None) -> int | None:
+    if value not in (None, 8):
+        raise typer.BadParameter(f"{value} is not 8")
+    return value
+
+
 VideoArgument = Annotated[str, typer.Argument(help="A local video file.", show_default=False)]
 ModelOption = Annotated[
     str, typer.Option("--model", metavar="NAME", help="tiny (shipped), a checkpoint folder, or a hub name.")
@@ -50,6 +56,27 @@ BudgetOption = Annotated[
         metavar="N",
         min=1,
         help="Visual tokens that each layer keeps; default: what the model suggests.",
+        show_default=False,
+    ),
+]
+KvBitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--kv-bits",
+        metavar="8",
+        help="Keep keys and values in 8 bits, in less than half of the memory; default: as they are made.",
+        callback=_check_kv_bits,
+        show_default=False,
+    ),
+]
+StillOption = Annotated[
+    float | None,
+    typer.Option(
+        "--still-below",
+        metavar="LEVELS",
+        help="Do not look again at frames of which no block of 16 x 16 pixels changed by so many grey levels "
+        "of 255; default: look at all.",
+        callback=_check_rate,
         show_default=False,
     ),
 ]

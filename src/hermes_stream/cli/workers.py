@@ -99,6 +99,8 @@ def _arguments(wish: EvalWish, number: int, device: str) -> list[str]:
         "--budget-bytes": wish.budget_bytes,
         "--fps": wish.fps,
         "--chunk-frames": wish.chunk_frames,
+        "--kv-bits": wish.kv_bits,
+        "--still-below": wish.still_below,
         "--device": device,
         "--dtype": wish.dtype,
         "--seed": wish.seed,

@@ -18,6 +18,32 @@ class PerLayer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VisualOrigin:
+    """Where the tokens of a chunk come from: one entry per token.
+
+    Attributes:
+        frame_numbers: which frame of the stream.
+        pts_seconds: presentation time of that frame.
+        patch_numbers: place within the frame; None where nobody counted.
+        is_word: text that belongs to the frame, such as its time; None where there is none.
+    """
+
+    frame_numbers: Int[Tensor, " tokens"]
+    pts_seconds: Float[Tensor, " tokens"]
+    patch_numbers: Int[Tensor, " tokens"] | None = None
+    is_word: Bool[Tensor, " tokens"] | None = None
+
+    def taken(self, slots: slice) -> VisualOrigin:
+        """Return the origin of some of the tokens."""
+        return VisualOrigin(
+            frame_numbers=self.frame_numbers[slots],
+            pts_seconds=self.pts_seconds[slots],
+            patch_numbers=None if self.patch_numbers is None else self.patch_numbers[slots],
+            is_word=None if self.is_word is None else self.is_word[slots],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryState:
     """The visual tokens that every layer holds, in physical order, as a policy sees them.
 

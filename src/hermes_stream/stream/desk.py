@@ -39,7 +39,9 @@ class Desk:
     @staticmethod
     def num_bytes_of(layout: CacheLayout, num_slots: int) -> int:
         """Return what the buffers of a desk with so many slots take."""
-        return num_slots * layout.bytes_per_token // 3 * 2  # keys are held turned, not raw
+        return (
+            2 * num_slots * layout.num_layers * layout.num_kv_heads * layout.head_dim * layout.dtype.itemsize
+        )
 
     @property
     def num_bytes(self) -> int:

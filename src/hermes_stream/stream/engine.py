@@ -95,6 +95,7 @@ class Engine:
         overflow: Overflow = "wait",
         chunk_frames: int = 16,
         text_tokens: int | None = None,
+        kv_bits: int | None = None,
         **how: Any,
     ) -> Channel:
         """Open a stream, if there is room for it.
@@ -105,6 +106,7 @@ class Engine:
                 there is room; "drop_oldest" forgets the one that waits longest, for live streams.
             chunk_frames: frames that are prefilled together.
             text_tokens: room for a question and its answer.
+            kv_bits: 8 keeps keys and values in 8 bits.
             **how: further arguments of ``Session``: fps, filter.
 
         Raises:
@@ -115,8 +117,9 @@ class Engine:
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
         policy = policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens)
-        self._admit(policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
-        session = Session(self.model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens, **how)
+        wish: dict[str, Any] = {"chunk_frames": chunk_frames, "text_tokens": text_tokens, "kv_bits": kv_bits}
+        self._admit(policy, wish)
+        session = Session(self.model, policy, **wish, **how)
         most = max(self._queue_frames, 2 * session.chunk_frames)
         channel = Channel(
             session, step=self.step, leave=self._channels.remove, overflow=overflow, queue_frames=most
@@ -125,11 +128,10 @@ class Engine:
         self._channels.append(channel)
         return channel
 
-    def _admit(self, policy: MemoryPolicy, *, chunk_frames: int, text_tokens: int | None) -> None:
+    def _admit(self, policy: MemoryPolicy, wish: dict[str, Any]) -> None:
         if self.memory_bytes is None:
             return
-        fitted = fit(self.model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
-        needed, used = stream_bytes(self.model, fitted), self.used_bytes
+        needed, used = stream_bytes(self.model, fit(self.model, policy, **wish)), self.used_bytes
         if needed is None:
             raise CapacityError(
                 f"{type(policy).__name__} has no budget, so its memory has no bound, and the engine's is "

@@ -9,6 +9,7 @@ import torch
 
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
+from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.state import RetentionPlan
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
@@ -24,6 +25,7 @@ class Fit:
     """What a stream gets.
 
     Attributes:
+        layout: the shape of its cache.
         policy: what is kept; its budget lowered where the model's positions do not hold it.
         chunk_frames: most pictures that are folded in at once, whole temporal patches; fewer than asked for
             where they would take more than half of the model's positions.
@@ -34,6 +36,7 @@ class Fit:
             which are never there together.
     """
 
+    layout: CacheLayout
     policy: MemoryPolicy
     chunk_frames: int
     text_tokens: int
@@ -42,7 +45,14 @@ class Fit:
     capacities: tuple[int, ...]
 
 
-def fit(model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_tokens: int | None) -> Fit:
+def fit(
+    model: VideoModel,
+    policy: MemoryPolicy,
+    *,
+    chunk_frames: int,
+    text_tokens: int | None,
+    kv_bits: int | None = None,
+) -> Fit:
     """Lower chunk and budget where the model's positions do not hold prefix, both, and text together.
 
     Args:
@@ -51,16 +61,20 @@ def fit(model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_toke
         chunk_frames: most pictures that are folded in at once, at least 1.
         text_tokens: room for a question and its answer; None takes an eighth of the model's positions, at
             most 2,048.
+        kv_bits: 8 keeps keys and values in 8 bits; None as the model makes them.
 
     Raises:
         CapacityError: two frames and text do not fit the model's positions.
-        ValueError: an argument is below 1.
+        ValueError: an argument is out of its range.
     """
     if chunk_frames < 1:
         raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
     if text_tokens is not None and text_tokens < 1:
         raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
-    layout, card = model.layout, model.card
+    if kv_bits not in (None, 8):
+        raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
+    layout = model.layout if kv_bits is None else replace(model.layout, kv_bits=8)
+    card = model.card
     text_tokens = text_tokens or min(2048, layout.max_positions // 8)
     conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2)
     text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))
@@ -77,6 +91,7 @@ def fit(model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_toke
     beside = num_prefix + max(num_frames * per_frame, text_tokens)
     budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
     return Fit(
+        layout=layout,
         policy=policy,
         chunk_frames=num_frames * together,
         text_tokens=text_tokens,
@@ -88,7 +103,7 @@ def fit(model: VideoModel, policy: MemoryPolicy, *, chunk_frames: int, text_toke
 
 def stream_bytes(model: VideoModel, fitted: Fit) -> int | None:
     """Return what a stream's buffers will take on the model's device; None where they have no bound."""
-    layout, policy = model.layout, fitted.policy
+    layout, policy = fitted.layout, fitted.policy
     if policy.layer_budgets(layout.num_layers) is None:
         return None
     num_bytes = StreamCache.num_bytes_of(layout, fitted.capacities)

@@ -14,21 +14,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hermes_stream.attention import Observation, Segment
-from hermes_stream.cache import StreamCache, VisualOrigin
+from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
-from hermes_stream.memory.state import MemoryState
+from hermes_stream.memory.state import MemoryState, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
 from hermes_stream.policies.words import plan_with_words
 from hermes_stream.stream.album import Album, num_tokens, runs_of_one_size
 from hermes_stream.stream.desk import Desk
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.eyes import Eyes
 from hermes_stream.stream.fitting import Fit, keep_everything
 from hermes_stream.stream.guiding import empty_mass, guidance_of, read_guidance
 from hermes_stream.stream.placing import Place, origin_of, text_positions
 from hermes_stream.stream.retriever import Retriever
 from hermes_stream.stream.sieve import Sieve
-from hermes_stream.stream.work import Work, look, read, run, speak
+from hermes_stream.stream.work import Work, read, run, speak
 from hermes_stream.video.frame import Frame
 
 _SLICE_TOKENS = 1024
@@ -41,6 +42,7 @@ class StreamMemory:
         executor: runs the model for what is not work: the prefix.
         fit: what the stream takes of positions and memory, its policy included.
         token_filter: what drops visual tokens before they are prefilled; None drops none.
+        still_below: see ``Eyes``; None looks at every frame.
 
     Attributes:
         cache: keys, values and positions.
@@ -51,11 +53,19 @@ class StreamMemory:
         last_conversation: last question and answer, which steer later guidance.
     """
 
-    def __init__(self, executor: Executor, fit: Fit, *, token_filter: TokenFilter | None = None) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        fit: Fit,
+        *,
+        token_filter: TokenFilter | None = None,
+        still_below: float | None = None,
+    ) -> None:
         model = executor.model
         self._executor, self.model, self._fit, self.policy = executor, model, fit, fit.policy
         self.text_tokens = fit.text_tokens
         self.num_frames = self.num_seen = self._num_encoded = self._num_entered = 0
+        self._eyes = Eyes(executor, still_below)
         self._sieve = Sieve(token_filter) if token_filter else None
         self._has_words = False
         self._start_seconds = 0.0
@@ -71,7 +81,7 @@ class StreamMemory:
     def _prefilled_cache(self) -> StreamCache:
         prefix_ids = self.model.chat.prefix_ids
         cache = StreamCache(
-            self.model.layout,
+            self._fit.layout,
             self._fit.capacities,
             num_prefix_tokens=len(prefix_ids),
             growable=self._budgets is None,
@@ -112,10 +122,11 @@ class StreamMemory:
         """
         if self._retriever is None:
             start = self._question_start()
-            return speak(self._text(self.cache, embeddings, start=start, observation=observation))
+            segment = self._text(self.cache, embeddings, start=start, observation=observation)
+            return (yield from speak(segment))
         desk = self._retriever.desk
         recall = self._retriever.recall if desk.next_position == desk.num_before else None
-        return speak(self._text(desk, embeddings, recall=recall, observation=observation))
+        return (yield from speak(self._text(desk, embeddings, recall=recall, observation=observation)))
 
     @property
     def most_read_tokens(self) -> int:
@@ -207,6 +218,11 @@ class StreamMemory:
         return (self._album.num_tokens,) * self.model.layout.num_layers
 
     @property
+    def num_still_frames(self) -> int:
+        """Frames that were not looked at, because they had not changed."""
+        return self._eyes.num_still_frames
+
+    @property
     def num_dropped(self) -> int:
         """Visual tokens that the filter dropped so far."""
         return self._sieve.num_dropped if self._sieve else 0
@@ -245,9 +261,7 @@ class StreamMemory:
         Returns:
             How many frames entered: those of which a filter left something; they are numbered one by one.
         """
-        with self._executor.timing("preprocess"):
-            pixels = self.model.prepare(frames)
-        features = yield from look(pixels)
+        features, sight = yield from self._eyes.seeing(frames)
         visual = self.model.lay_out(
             features, frames, start_seconds=self._start_seconds, num_before=self._num_encoded
         )
@@ -266,6 +280,7 @@ class StreamMemory:
             raise
         is_moved = mark.generation != self.cache.mark().generation
         self._place = place.moved(self.cache.next_position) if is_moved else place
+        self._eyes.commit(sight)
         if self._sieve and sifting:
             self._sieve.commit(sifting)
         return len(origin.frame_numbers.unique())

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from hermes_stream.cache import VisualOrigin
 from hermes_stream.memory.rope import dense_positions
+from hermes_stream.memory.state import VisualOrigin
 from hermes_stream.models.visual import VisualTokens
 
 

@@ -49,6 +49,10 @@ class Session:
         text_tokens: room for a question and its answer together, in tokens; None takes an eighth of the
             model's positions, at most 2,048.
         filter: what drops visual tokens before they are prefilled, with any policy; None drops none.
+        still_below: frames that changed by fewer grey levels than this, in every block of 16 x 16 pixels,
+            take the features of the last that was looked at, without the vision tower; None looks at all.
+        kv_bits: 8 keeps keys and values in 8 bits, in less than half of the memory; None as the model makes
+            them.
         stages: is told what each stage takes; None measures nothing.
 
     Attributes:
@@ -70,13 +74,15 @@ class Session:
         chunk_frames: int = 16,
         text_tokens: int | None = None,
         filter: TokenFilter | None = None,
+        still_below: float | None = None,
+        kv_bits: int | None = None,
         stages: StageClock | None = None,
     ) -> None:
         self.model = model
         policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
-        fitted = fit(model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens)
+        fitted = fit(model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens, kv_bits=kv_bits)
         self._executor = Executor(model, stages)
-        self._memory = StreamMemory(self._executor, fitted, token_filter=filter)
+        self._memory = StreamMemory(self._executor, fitted, token_filter=filter, still_below=still_below)
         self.policy, self.chunk_frames = fitted.policy, fitted.chunk_frames
         self._intake = Intake(fps)
         self._pending: list[Frame] = []
@@ -328,6 +334,7 @@ class Session:
         return SessionStats(
             num_frames=self._memory.num_frames + len(self._pending),
             num_pending_frames=len(self._pending),
+            num_still_frames=self._memory.num_still_frames,
             num_visual_tokens_seen=self._memory.num_seen,
             num_visual_tokens_dropped=self._memory.num_dropped,
             num_visual_tokens_kept=max(kept),

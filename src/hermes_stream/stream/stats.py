@@ -12,6 +12,7 @@ class SessionStats:
     Attributes:
         num_frames: frames taken into the stream, waiting ones included.
         num_pending_frames: frames that wait for their chunk.
+        num_still_frames: frames that were not looked at again, because they had not changed.
         num_visual_tokens_seen: visual tokens that the frames made so far.
         num_visual_tokens_dropped: those of them that a filter dropped before they were prefilled.
         num_visual_tokens_kept: visual tokens in the fullest layer, summaries included.
@@ -31,6 +32,7 @@ class SessionStats:
 
     num_frames: int
     num_pending_frames: int
+    num_still_frames: int
     num_visual_tokens_seen: int
     num_visual_tokens_dropped: int
     num_visual_tokens_kept: int
