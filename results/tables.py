@@ -109,7 +109,7 @@ def where(document: Document) -> str:
     rate, throughput = floor["memory_bytes_per_second"] / 1e9, floor["operations_per_second"] / 1e12
     return (
         f"{place['processor']} ({place['device']}), load average {place['load_average']}, {versions}; "
-        f"measured {rate:.1f} GB/s, {throughput:.2f} TFLOP/s; seed {document['seed']}; `{document['command']}`"
+        f"measured {rate:.1f} GB/s, {throughput:.2f} TFLOP/s; `{document['command']}`"
     )
 
 

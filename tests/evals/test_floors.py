@@ -46,6 +46,13 @@ def test_operations_equal_those_that_run(model, cost):
     assert cost.forward(1, 0).operations - products == cost.attention_operations
 
 
+def test_eight_bits_are_less_to_read(model, cost):
+    small = measure_cost(model, make_footage(seed=0, size=56, fps=1.0), kv_bits=8)
+    assert small.kv_bytes_per_token < cost.kv_bytes_per_token / 2
+    assert small.buffer_bytes_per_token < cost.buffer_bytes_per_token / 2
+    assert small.weight_bytes == cost.weight_bytes
+
+
 def test_keys_and_values_are_read_and_written(cost):
     one, longer = cost.forward(1, 100), cost.forward(1, 101)
     assert longer.num_bytes - one.num_bytes == cost.kv_bytes_per_token

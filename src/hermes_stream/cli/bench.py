@@ -16,6 +16,7 @@ from hermes_stream.cli.options import (
     DeviceOption,
     DtypeOption,
     JsonOption,
+    KvBitsOption,
     ModelOption,
     SeedOption,
 )
@@ -143,6 +144,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
     most_seconds: MostSecondsOption = None,
     seconds: SecondsOption = None,
     size: SizeOption = 392,
+    kv_bits: KvBitsOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
@@ -174,6 +176,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
         most_seconds=most_seconds or _MOST_SECONDS[quick],
         seconds=seconds or _SECONDS[quick],
         size=size,
+        kv_bits=kv_bits,
         device=device,
         dtype=dtype,
         threads=threads,

@@ -43,6 +43,7 @@ class BenchRun:
     most_seconds: float
     seconds: float
     size: int
+    kv_bits: int | None
     device: str
     dtype: str
     threads: int | None
@@ -79,6 +80,7 @@ class BenchRun:
             },
             frame_counts=frame_counts,
             chunk_frames=self.chunk_frames,
+            kv_bits=self.kv_bits,
             repeats=self.repeats,
             most_seconds=self.most_seconds,
         )
@@ -86,7 +88,7 @@ class BenchRun:
         with doing("making pictures"):
             footage = make_footage(seed=self.seed, size=self.size, fps=model.card.default_fps)
         with doing("measuring the device"):
-            layout, cost = model.layout, measure_cost(model, footage)
+            layout, cost = model.layout, measure_cost(model, footage, kv_bits=self.kv_bits)
             speed = measure_speed(layout.device, layout.dtype, weight_bytes=cost.weight_bytes)
         model = never_stopping(model)
         return {
@@ -136,6 +138,7 @@ class BenchRun:
             "most_seconds": self.most_seconds,
             "seconds": self.seconds,
             "picture_size": self.size,
+            "kv_bits": self.kv_bits,
             "pictures": "made in memory: PyAV is not installed, so nothing was decoded"
             if footage.decode_seconds is None
             else "decoded from an H.264 file",
@@ -157,6 +160,7 @@ class BenchRun:
         load = Load(
             policy=policy,
             chunk_frames=self.chunk_frames,
+            kv_bits=self.kv_bits,
             asking=asking,
             seconds=self.seconds,
             seed=self.seed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -68,7 +68,8 @@ class ModelCost:
         decoder_parameters: of the decoder's matrices, embeddings aside.
         head_parameters: of the head.
         attention_operations: of one query token with one key, over all heads and layers.
-        kv_bytes_per_token: key and value of one token, over all layers.
+        kv_bytes_per_token: key and value of one token as attention reads them, over all layers.
+        buffer_bytes_per_token: that one token takes in a stream's buffers.
         encode_operations: of one picture in the vision tower and the projector, counted as they run.
         tokens_per_picture: that a picture takes in the memory; a temporal patch is shared by its pictures.
     """
@@ -78,6 +79,7 @@ class ModelCost:
     head_parameters: int
     attention_operations: int
     kv_bytes_per_token: int
+    buffer_bytes_per_token: int
     encode_operations: float
     tokens_per_picture: float
 
@@ -104,14 +106,17 @@ class ModelCost:
         )
 
 
-def measure_cost(model: VideoModel, footage: Footage) -> ModelCost:
+def measure_cost(model: VideoModel, footage: Footage, *, kv_bits: int | None = None) -> ModelCost:
     """Count a model's work; one frame is encoded for it.
 
     Args:
         model: loaded.
         footage: whose pictures are encoded.
+        kv_bits: 8 where keys and values are kept in 8 bits.
     """
     layout, together = model.layout, model.card.pictures_per_frame
+    buffered = replace(layout, kv_bits=8) if kv_bits else layout
+    numbers = 2 * layout.num_layers * layout.num_kv_heads * layout.head_dim
     embeddings: nn.Module = model.decoder.embed_tokens  # type: ignore[assignment]
     looked_up = {id(weight) for weight in embeddings.parameters()}
     own = [weight for weight in model.decoder.parameters() if id(weight) not in looked_up]
@@ -124,11 +129,8 @@ def measure_cost(model: VideoModel, footage: Footage) -> ModelCost:
         decoder_parameters=sum(weight.numel() for weight in own if weight.dim() > 1),
         head_parameters=sum(weight.numel() for weight in head),
         attention_operations=4 * layout.num_layers * num_heads * layout.head_dim,
-        kv_bytes_per_token=2
-        * layout.num_layers
-        * layout.num_kv_heads
-        * layout.head_dim
-        * layout.dtype.itemsize,
+        kv_bytes_per_token=buffered.bytes_per_token if kv_bits else numbers * layout.dtype.itemsize,
+        buffer_bytes_per_token=buffered.bytes_per_token,
         encode_operations=counted.get_total_flops() / together,
         tokens_per_picture=len(visual) / together,
     )

@@ -40,6 +40,7 @@ class Course:
             ``reprefill``: the plain model, which prefills all pictures when it is asked.
         frame_counts: pictures that each stream watches before it is asked.
         chunk_frames: pictures that enter a memory together.
+        kv_bits: 8 keeps keys and values in 8 bits.
         repeats: how often each stream is asked, at least 3.
         most_seconds: a stream that has been asked 3 times and for so long is asked no more; one whose work
             takes longer by its floor is left out.
@@ -48,6 +49,7 @@ class Course:
     policies: Mapping[str, MemoryPolicy | None]
     frame_counts: Sequence[int]
     chunk_frames: int = 16
+    kv_bits: int | None = None
     repeats: int = 21
     most_seconds: float = 60.0
 
@@ -210,6 +212,7 @@ class _Starter:
             chunk_frames=self._course.chunk_frames,
             text_tokens=text_tokens_of(self._model),
             stages=clock,
+            kv_bits=self._course.kv_bits,
         )
 
     def _unbounded(self, policy: MemoryPolicy | None, num_frames: int) -> MemoryPolicy:
@@ -244,9 +247,9 @@ class _Starter:
         bound = None if policy is None else policy.budget_tokens
         held = bound or self._tokens(self._all_frames(num_frames))
         archived = self._tokens(num_frames) if policy is not None and policy.retrieval() else 0
-        needs = {str(layout.device): held * layout.bytes_per_token}
+        needs = {str(layout.device): held * self._cost.buffer_bytes_per_token}
         # An archive doubles its buffers of keys and values, and holds the old ones meanwhile.
-        needs["cpu"] = needs.get("cpu", 0) + 2 * archived * self._cost.kv_bytes_per_token
+        needs["cpu"] = needs.get("cpu", 0) + 2 * archived * layout.bytes_per_token
         for place, wanted in needs.items():
             free = host_free_bytes() if place == "cpu" else free_bytes(layout.device)
             if free is not None and wanted > _TIGHT * free:

@@ -38,6 +38,7 @@ class Load:
     Attributes:
         policy: what each memory keeps.
         chunk_frames: pictures that enter a memory together.
+        kv_bits: 8 keeps keys and values in 8 bits.
         asking: every question.
         seconds: of each of the two phases, above 0.
         ask_every_seconds: between two questions to one stream, on average, half as much more or less; few
@@ -47,6 +48,7 @@ class Load:
 
     policy: MemoryPolicy
     chunk_frames: int
+    kv_bits: int | None = None
     asking: Asking
     seconds: float
     ask_every_seconds: float = 10.0
@@ -120,7 +122,12 @@ def measure_load(
         engine = Engine(model)
         try:
             channels = [
-                engine.add(load.policy, chunk_frames=load.chunk_frames, overflow="drop_oldest")
+                engine.add(
+                    load.policy,
+                    chunk_frames=load.chunk_frames,
+                    kv_bits=load.kv_bits,
+                    overflow="drop_oldest",
+                )
                 for _ in range(count)
             ]
         except CapacityError as error:
