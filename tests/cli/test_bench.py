@@ -80,6 +80,8 @@ def test_for_people(hermes):
         (("--out", "{file}"), 2, "give a folder"),
         (("--streams", "2,many"), 2, "--streams"),
         (("--streams", "2", "--seconds", "0"), 2, "--seconds"),
+        (("--streams", "2", "--policies", "reprefill,hermes"), 2, "name another policy first"),
+        (("--kv-bits", "4"), 2, "8"),
     ],
 )
 def test_bad_wishes_are_refused_in_one_line(hermes, tmp_path, words, code, said):
@@ -129,7 +131,7 @@ def test_random_weights_need_neither_pyav_nor_a_test_package():
     assert len(document["runs"]) == 4
 
 
-def test_streams_under_load(hermes):
+def test_streams_under_load(hermes, tmp_path):
     words = ("--streams", "1,2", "--seconds", 1, "--size", 72, "--new-tokens", 2)
     run = hermes("bench", *words, "--policies", "hermes", "--json")
     assert run.code == 0
@@ -144,5 +146,6 @@ def test_streams_under_load(hermes):
         "bytes_per_stream",
         "keeps_up",
     }
+    assert [path.name for path in plot(document, tmp_path)] == ["streams.png"]
     run = hermes("bench", *words, "--policies", "hermes")
     assert "keeps up" in run.out

@@ -1,4 +1,4 @@
-"""Figures of ``hermes bench``: time to first token, memory and ingest against the length of the stream.
+"""Figures of ``hermes bench``: time to first token, memory and ingest by length of stream; many streams.
 
 Made of the document that ``hermes bench`` writes and of nothing else: stored results can be drawn again.
 """
@@ -35,6 +35,8 @@ def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
     figures = {}
     if document["runs"]:
         figures = {"ttft": _ttft(document), "memory": _memory(document), "ingest": _ingest(document)}
+    if document["streams"]:
+        figures["streams"] = _streams(document)
     paths = []
     for name, figure in figures.items():
         FigureCanvasAgg(figure)
@@ -92,6 +94,40 @@ def _ingest(document: Mapping[str, Any]) -> Figure:
     figure.legend(loc="outside lower center", ncols=len(_STAGES), fontsize=8)
     counts = sorted({run["num_frames"] for run in longest.values()})
     axes.set_title(f"{_title(document)}, streams of {' or '.join(map(str, counts))} frames", fontsize=10)
+    return figure
+
+
+def _streams(document: Mapping[str, Any]) -> Figure:
+    """Draw what many streams take in, and how long their questions wait."""
+    rows = sorted(document["streams"], key=lambda row: row["num_streams"])
+    counts = [row["num_streams"] for row in rows]
+    figure = Figure(figsize=(9.8, 4.2), layout="constrained")
+    taken, waited = figure.subplots(1, 2)
+    taken.plot(counts, [row["fps_total"] for row in rows], color=_REFERENCE, marker="o", label="all streams")
+    taken.plot(counts, counts, color=_FLOOR, ls=":", label="one frame a second to each")
+    taken.set_ylabel("frames per second, as fast as they are taken")
+    asked = [row for row in rows if row["ttft_p99_seconds"] is not None]
+    for key, words in (("ttft_median_seconds", "median"), ("ttft_p99_seconds", "99th percentile")):
+        is_median = words == "median"
+        waited.plot(
+            [row["num_streams"] for row in asked],
+            [1000 * row[key] for row in asked],
+            color=_REFERENCE,
+            marker="o" if is_median else "^",
+            ls="-" if is_median else "--",
+            label=words,
+        )
+    waited.set_ylabel("milliseconds to the first token, in real time")
+    waited.set_ylim(bottom=0)
+    for axes in (taken, waited):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.set_xlabel("streams at once")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    taken.set_yscale("log")
+    taken.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    figure.suptitle(_title(document), fontsize=10)
     return figure
 
 

@@ -67,6 +67,11 @@ class BenchRun:
             split_counts(words, option=option)
             for words, option in ((self.frames, "--frames"), (self.streams, "--streams"))
         )
+        if stream_counts and next(iter(memories.values())) is None:
+            raise typer.BadParameter(
+                "reprefill holds no memory that streams could share a device with; name another policy first",
+                param_hint="--policies",
+            )
         model = self._load(wish)
         from hermes_stream.evals.asking import find_question, never_stopping
         from hermes_stream.evals.floors import measure_cost, measure_speed
@@ -155,7 +160,7 @@ class BenchRun:
         from hermes_stream.evals.load import Load, measure_load
 
         policy = next(iter(course.policies.values()))
-        if not counts or policy is None:
+        if policy is None or not counts:
             return {"streams": [], "refused": []}
         load = Load(
             policy=policy,
