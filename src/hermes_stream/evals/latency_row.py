@@ -30,7 +30,7 @@ class LatencyRow:
         num_repeats: questions behind ``ttft_seconds``.
         ttft_over_64_frames: time to first token over that of the same memory at 64 frames, the median over
             rounds, in which both were asked one right after the other; None without it.
-        ttft_over_hermes: likewise over that of ``hermes`` at the same length.
+        ttft_over_hermes: over that of ``hermes`` at the same length, the median over rounds.
         ttft_seconds: from the question to the first token, everything folded in; what a policy leaves for the
             question's moment is part of it.
         ttft_from_arrival_seconds: from the arrival of a last frame, with the question right behind it, to the
