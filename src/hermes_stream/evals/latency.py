@@ -11,6 +11,8 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from hermes_stream.errors import CapacityError
 from hermes_stream.evals.asking import Asking, text_tokens_of
 from hermes_stream.evals.floors import DeviceSpeed, ModelCost
@@ -28,7 +30,7 @@ from hermes_stream.stream.stages import StageClock
 REPREFILL = "reprefill"
 _LEAST_REPEATS = 3
 _WARM_UP_CHUNKS = 2
-_TIGHT = 0.9
+_TIGHT = 0.8  # of what is free: activations want the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +167,8 @@ class _Starter:
                 try:
                     found.append(self._lane(name, policy, num_frames))
                     continue
-                except CapacityError as error:
-                    reason = str(error)
+                except (CapacityError, torch.OutOfMemoryError) as error:
+                    reason = str(error).splitlines()[0]
             self.left_out.append(LeftOut(policy=name, num_frames=num_frames, reason=reason))
         return found
 
@@ -222,8 +224,12 @@ class _Starter:
         return WindowPolicy(budget_tokens=self._tokens(self._all_frames(num_frames)))
 
     def _all_frames(self, num_frames: int) -> int:
-        """Return the pictures that a stream sees in the end, with those that arrive while it is asked."""
-        return num_frames + self._course.repeats + self._course.chunk_frames
+        """Return the pictures for which a stream needs room in the end.
+
+        Those that arrive while it is asked are frames of their own, whatever the model encodes together.
+        """
+        together = self._model.card.pictures_per_frame
+        return num_frames + together * (self._course.repeats + 1) + self._course.chunk_frames
 
     def _tokens(self, num_frames: int) -> int:
         together = self._model.card.pictures_per_frame
