@@ -19,8 +19,8 @@ from speed import FOLDER, PICTURES, bench
 SIZES = ("llava-onevision-7b", "qwen2.5-vl-7b")
 SHARED = ("--dtype", "bfloat16", "--budget-tokens", "4000", "--question-tokens", "32", "--size", "392")
 GPU = {
-    "length": ("--frames", "64,256,4096", "--policies", "hermes,window", "--repeats", "51"),
-    "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1", "--repeats", "51"),
+    "length": ("--frames", "64,256,4096", "--policies", "hermes,window"),
+    "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1"),
     "rivals": ("--frames", "16,64,256,1024", "--most-seconds", "120"),
     "streams": ("--streams", "1,8,16,64", "--policies", "hermes", "--seconds", "60"),
 }
@@ -92,7 +92,8 @@ def streams_aims(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield aim("share of matrix throughput at ingest, 16 streams", share, 0.4, at_least=True)
     most = max(rows)
     yield aim(f"{most} streams at one frame a second keep up", rows[most]["keeps_up"], 1, at_least=True)
-    yield aim(f"TTFT, 99th percentile, {most} streams", rows[most]["ttft_p99_seconds"], 0.250)
+    if (waited := rows[most]["ttft_p99_seconds"]) is not None:
+        yield aim(f"TTFT, 99th percentile, {most} streams", waited, 0.250)
 
 
 def aim(name: str, measured: float, limit: float, *, at_least: bool = False) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from hermes_stream.cli.options import (
 _POLICIES = "hermes,full,recent_n,window,rekv,reprefill"
 _FRAMES = {False: "16,64,256,1024,4096", True: "16,64,256"}
 _NEW_TOKENS = {False: 16, True: 8}
-_REPEATS = {False: 21, True: 5}
+_REPEATS = {False: 101, True: 15}
 _SECONDS = {False: 20.0, True: 5.0}
 _MOST_SECONDS = {False: 60.0, True: 1.0}
 
@@ -74,13 +74,13 @@ QuestionOption = Annotated[
 NewTokensOption = Annotated[
     int | None,
     typer.Option(
-        "--new-tokens", metavar="N", min=2, help="Tokens of each answer; default: 16.", show_default=False
+        "--new-tokens", metavar="N", min=2, help="Tokens of an answer; default: 16.", show_default=False
     ),
 ]
 RepeatsOption = Annotated[
     int | None,
     typer.Option(
-        "--repeats", metavar="N", min=3, help="Questions to each stream; default: 21.", show_default=False
+        "--repeats", metavar="N", min=3, help="Questions to each stream; default: 101.", show_default=False
     ),
 ]
 MostSecondsOption = Annotated[

@@ -43,7 +43,7 @@ class Course:
         frame_counts: pictures that each stream watches before it is asked.
         chunk_frames: pictures that enter a memory together.
         kv_bits: 8 keeps keys and values in 8 bits.
-        repeats: how often each stream is asked, at least 3.
+        repeats: how often each stream is asked, at least 3; a fifth as often as a frame arrives.
         most_seconds: a stream that has been asked 3 times and for so long is asked no more; one whose work
             takes longer by its floor is left out.
     """
@@ -52,8 +52,18 @@ class Course:
     frame_counts: Sequence[int]
     chunk_frames: int = 16
     kv_bits: int | None = None
-    repeats: int = 21
+    repeats: int = 101
     most_seconds: float = 60.0
+
+    @property
+    def num_arrivals(self) -> int:
+        """How often a frame arrives and is asked about at once."""
+        return max(_LEAST_REPEATS, self.repeats // 5)
+
+    def has_enough(self, lane: Lane, times: Sequence[float], repeats: int) -> bool:
+        """Tell whether a stream was asked often enough, or for long enough."""
+        is_slow = lane.asked_seconds > self.most_seconds
+        return len(times) >= (_LEAST_REPEATS if is_slow else repeats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +121,14 @@ def measure_latency(
     on_progress(f"{len(lanes)} streams are asked in turn")
     for lane in lanes:
         lane.ask(counts=False)
-    _in_turn(lanes, until=lambda lane: _is_done(lane, len(lane.ttft), course), act=Lane.ask)
+    _in_turn(lanes, until=lambda lane: course.has_enough(lane, lane.ttft, course.repeats), act=Lane.ask)
     for lane in lanes:
         lane.asked_seconds = 0.0
     on_progress(f"{len(lanes)} streams are asked as a frame arrives")
     _in_turn(
-        lanes, until=lambda lane: _is_done(lane, len(lane.from_arrival), course), act=Lane.ask_on_arrival
+        lanes,
+        until=lambda lane: course.has_enough(lane, lane.from_arrival, course.num_arrivals),
+        act=Lane.ask_on_arrival,
     )
     on_progress("memory is measured")
     rows = [row_of(lane, lanes, cost=cost, speed=speed, asking=asking, footage=footage) for lane in lanes]
@@ -130,11 +142,6 @@ def _in_turn(lanes: Sequence[Lane], *, until: Callable[[Lane], bool], act: Calla
         for lane in (*left[first % len(left) :], *left[: first % len(left)]):
             act(lane)
         first += 1
-
-
-def _is_done(lane: Lane, count: int, course: Course) -> bool:
-    is_slow = lane.asked_seconds > course.most_seconds
-    return count >= (_LEAST_REPEATS if is_slow else course.repeats)
 
 
 class _Starter:
@@ -229,7 +236,7 @@ class _Starter:
         Those that arrive while it is asked are frames of their own, whatever the model encodes together.
         """
         together = self._model.card.pictures_per_frame
-        return num_frames + together * (self._course.repeats + 1) + self._course.chunk_frames
+        return num_frames + together * (self._course.num_arrivals + 1) + self._course.chunk_frames
 
     def _tokens(self, num_frames: int) -> int:
         together = self._model.card.pictures_per_frame
