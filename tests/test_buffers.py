@@ -98,7 +98,7 @@ def test_bytes_are_those_of_the_layout():
     whole, small = caches()
     for cache in (whole, small):
         assert cache.num_bytes == StreamCache.num_bytes_of(cache.layout, cache.capacities)
-        tokens = sum(tensor.nbytes for tensor in cache._buffers.tensors) / 40
+        tokens = sum(tensor.nbytes for tensor in cache.buffers.tensors) / 40
         assert tokens == cache.layout.bytes_per_token
     assert small.layout.bytes_per_token == LAYERS * HEADS * (2 * DIM + 2 * 2)
     assert small.num_bytes < whole.num_bytes / 2

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface
 
+from hermes_stream.buffers import WholeBuffers
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import rotate
 
@@ -98,6 +99,23 @@ class _Packed:
     sin: Float[Tensor, "tokens head_dim"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FixedText:
+    """Where the text tokens of a forward of fixed length go, said in tensors alone; the last may be padding.
+
+    Attributes:
+        buffers: of the stream. Text is never compressed, so that its raw keys are not kept.
+        cos: rotation of each token, ``[length, head_dim]``.
+        sin: likewise.
+        starts: slot of the first token in each layer.
+    """
+
+    buffers: WholeBuffers
+    cos: Float[Tensor, "length head_dim"]
+    sin: Float[Tensor, "length head_dim"]
+    starts: Int[Tensor, " layers"]
+
+
 def register() -> None:
     """Make the attention known to transformers under its name; safe to repeat."""
     AttentionInterface.register(ATTENTION_NAME, hermes_attention)
@@ -129,6 +147,25 @@ def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tenso
     return list(output.last_hidden_state[0].split(lengths))
 
 
+def forward_fixed(
+    decoder: nn.Module, embeddings: Float[Tensor, "length hidden"], text: FixedText
+) -> Float[Tensor, "length hidden"]:
+    """Run text tokens of one stream through the decoder, with nothing in Python that depends on the stream.
+
+    Args:
+        decoder: transformers' text model, set to the ``hermes`` attention.
+        embeddings: of the tokens; what padding holds does not matter.
+        text: where they go.
+
+    Returns:
+        The last hidden states.
+    """
+    position_ids = torch.zeros(1, len(embeddings), dtype=torch.long, device=embeddings.device)
+    output = decoder(inputs_embeds=embeddings[None], position_ids=position_ids, use_cache=False, packed=text)
+    hidden: Tensor = output.last_hidden_state[0]
+    return hidden
+
+
 def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
     """Return what the decoder adds behind its first layers, and to which tokens; mostly nothing."""
     stacks = [segment.deepstack for segment in segments if segment.deepstack is not None]
@@ -149,7 +186,7 @@ def hermes_attention(
     attention_mask: Tensor | None,  # noqa: ARG001
     *,
     scaling: float,
-    packed: _Packed,
+    packed: _Packed | FixedText,
     **_: Any,
 ) -> tuple[Float[Tensor, "one tokens heads head_dim"], None]:
     """Attend each segment to its own stream: what the stream remembers, then itself, causally.
@@ -160,6 +197,8 @@ def hermes_attention(
     layer_idx: int = module.layer_idx  # type: ignore[assignment]
     cos, sin = packed.cos.to(query.device), packed.sin.to(query.device)
     queries, rotated = rotate(query[0], cos, sin), rotate(key[0], cos, sin)
+    if isinstance(packed, FixedText):
+        return _attend_fixed(packed, layer_idx, queries, rotated, value[0], scaling=scaling), None
     outputs: list[Tensor] = []
     start = 0
     for segment in packed.segments:
@@ -178,6 +217,28 @@ def hermes_attention(
         if segment.observation is not None:
             _observe(segment.observation, segment.cache, layer_idx, queries[:, slots], scaling=scaling)
     return torch.cat(outputs, dim=1).transpose(0, 1)[None], None
+
+
+def _attend_fixed(
+    text: FixedText,
+    layer_idx: int,
+    queries: Float[Tensor, "heads length head_dim"],
+    rotated: Float[Tensor, "kv_heads length head_dim"],
+    values: Float[Tensor, "kv_heads length head_dim"],
+    *,
+    scaling: float,
+) -> Float[Tensor, "one length heads head_dim"]:
+    """Write text into its slots and attend to all slots up to each token's own."""
+    held_keys, held_values = text.buffers.whole(layer_idx)
+    device = held_keys.device
+    slots = text.starts[layer_idx].to(device) + torch.arange(queries.shape[1], device=device)
+    held_keys.index_copy_(1, slots, rotated)
+    held_values.index_copy_(1, slots, values)
+    seen = torch.arange(held_keys.shape[1], device=device) <= slots[:, None]
+    output = F.scaled_dot_product_attention(
+        queries[None], held_keys[None], held_values[None], attn_mask=seen, scale=scaling, enable_gqa=True
+    )
+    return output.transpose(1, 2)
 
 
 def _attend(

@@ -130,6 +130,10 @@ class WholeBuffers(Buffers):
         """Return keys of a layer, turned (a view)."""
         return self._rotated[layer][:, slots]
 
+    def whole(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Return all slots of a layer: keys as they are turned, and values."""
+        return self._rotated[layer], self._values[layer]
+
     def turn(self, layer: int, positions: Tensor) -> None:
         """Turn the copy of a layer's first keys to new positions."""
         raw = self._raw[layer][:, : positions.shape[1]]

@@ -49,6 +49,7 @@ class StreamCache:
         growable: double full buffers instead of refusing (for policies without a bound).
 
     Attributes:
+        buffers: where keys and values lie.
         next_position: the stream's one write clock, the first position that no layer uses.
         num_compressions: how often tokens were evicted.
     """
@@ -74,7 +75,7 @@ class StreamCache:
 
     def _allocate(self, capacities: Sequence[int]) -> None:
         layout = self.layout
-        self._buffers = make_buffers(layout, capacities)
+        self.buffers = make_buffers(layout, capacities)
         slots, device = (layout.num_layers, max(capacities)), layout.device
         axes = layout.rotary.num_axes
         self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
@@ -88,7 +89,7 @@ class StreamCache:
     @property
     def capacities(self) -> tuple[int, ...]:
         """Slots of each layer."""
-        return self._buffers.capacities
+        return self.buffers.capacities
 
     @property
     def num_visual_tokens(self) -> tuple[int, ...]:
@@ -110,7 +111,7 @@ class StreamCache:
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""
-        tensors = (*self._buffers.tensors, self._positions, *self._records())
+        tensors = (*self.buffers.tensors, self._positions, *self._records())
         return sum(tensor.nbytes for tensor in tensors)
 
     def _records(self) -> tuple[Tensor, ...]:
@@ -120,18 +121,18 @@ class StreamCache:
 
     def keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
         """Return the raw keys that a layer holds."""
-        return self._buffers.keys(layer_idx, slice(self._lengths[layer_idx]))
+        return self.buffers.keys(layer_idx, slice(self._lengths[layer_idx]))
 
     def values(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
         """Return the values that a layer holds."""
-        return self._buffers.values(layer_idx, slice(self._lengths[layer_idx]))
+        return self.buffers.values(layer_idx, slice(self._lengths[layer_idx]))
 
     def rotated_keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
         """Return the keys that a layer holds, turned to their positions."""
         return self._turned(layer_idx, slice(self._lengths[layer_idx]))
 
     def _turned(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        return self._buffers.rotated_keys(layer_idx, slots, self._positions[layer_idx, :, slots])
+        return self.buffers.rotated_keys(layer_idx, slots, self._positions[layer_idx, :, slots])
 
     def frame_numbers(self, layer_idx: int) -> Int[Tensor, " tokens"]:
         """Return which frame each of a layer's prefix (-1) and visual tokens came from (a view)."""
@@ -178,9 +179,9 @@ class StreamCache:
                 f"{max(self.capacities)} slots; ask a shorter question, or make the session with "
                 f"more text_tokens"
             )
-        buffers, records = self._buffers, (self._positions, *self._records())
+        buffers, records = self.buffers, (self._positions, *self._records())
         self._allocate([max(2 * capacity, *needed) for capacity in self.capacities])
-        self._buffers.copy_from(buffers)
+        self.buffers.copy_from(buffers)
         for record, grown in zip(records, (self._positions, *self._records()), strict=True):
             grown[..., : record.shape[-1]] = record
 
@@ -210,7 +211,7 @@ class StreamCache:
     ) -> None:
         """Fill the slots that ``append`` reserved last, in one layer."""
         start = self._lengths[layer_idx] - raw_keys.shape[1]
-        self._buffers.write(layer_idx, start, raw_keys=raw_keys, rotated_keys=rotated_keys, values=values)
+        self.buffers.write(layer_idx, start, raw_keys=raw_keys, rotated_keys=rotated_keys, values=values)
 
     @property
     def is_untouched(self) -> bool:
@@ -266,9 +267,9 @@ class StreamCache:
             attention=attention,
             num_compressions=self.num_compressions,
             patch_numbers=self._patch_numbers[:, visual].masked_fill(absent, -1),
-            raw_keys=_Held(self, self._buffers.keys) if shows_keys else None,
+            raw_keys=_Held(self, self.buffers.keys) if shows_keys else None,
             rotated_keys=_Held(self, self._turned) if shows_keys else None,
-            values=_Held(self, self._buffers.values) if shows_values else None,
+            values=_Held(self, self.buffers.values) if shows_values else None,
         )
 
     def visual_slots(self, layer_idx: int) -> slice:
@@ -316,12 +317,12 @@ class StreamCache:
         added = None
         if evicted is not None:
             slots = self.visual_slots(layer)
-            visual = self._buffers.keys(layer, slots), self._buffers.values(layer, slots)
+            visual = self.buffers.keys(layer, slots), self.buffers.values(layer, slots)
             added = merged(*visual, merge, layer, evicted)
-        self._buffers.take(layer, self.num_prefix_tokens, keep)
+        self.buffers.take(layer, self.num_prefix_tokens, keep)
         if added is not None:
             end = self.num_prefix_tokens + len(keep)
-            self._buffers.write(layer, end, raw_keys=added[0], rotated_keys=added[0], values=added[1])
+            self.buffers.write(layer, end, raw_keys=added[0], rotated_keys=added[0], values=added[1])
 
     def _retain_records(
         self,
@@ -368,7 +369,7 @@ class StreamCache:
             positions += right_alignment(ends)[:, None, None]
         self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
         for layer, length in enumerate(self._lengths):
-            self._buffers.turn(layer, self._positions[layer, :, :length])
+            self.buffers.turn(layer, self._positions[layer, :, :length])
 
 
 class _Held:

@@ -119,7 +119,7 @@ class Engine:
         policy = policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens)
         wish: dict[str, Any] = {"chunk_frames": chunk_frames, "text_tokens": text_tokens, "kv_bits": kv_bits}
         self._admit(policy, wish)
-        session = Session(self.model, policy, **wish, **how)
+        session = Session(self.model, policy, **wish, **how, executor=self._executor)
         most = max(self._queue_frames, 2 * session.chunk_frames)
         channel = Channel(
             session, step=self.step, leave=self._channels.remove, overflow=overflow, queue_frames=most

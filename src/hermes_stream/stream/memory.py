@@ -89,6 +89,7 @@ class StreamMemory:
         if prefix_ids:
             segment = self._text(cache, self.model.embed(prefix_ids))
             run(self._executor, read([segment], "prefill"))
+        self._executor.prepare(cache)
         return cache
 
     def _text(

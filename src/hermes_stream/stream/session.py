@@ -26,7 +26,7 @@ from hermes_stream.stream.fitting import fit
 from hermes_stream.stream.generation import Sampling
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
-from hermes_stream.stream.stages import StageClock, wait_for
+from hermes_stream.stream.stages import wait_for
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.work import Driver, Work, run
 from hermes_stream.video.frame import Frame
@@ -53,7 +53,7 @@ class Session:
             take the features of the last that was looked at, without the vision tower; None looks at all.
         kv_bits: 8 keeps keys and values in 8 bits, in less than half of the memory; None as the model makes
             them.
-        stages: is told what each stage takes; None measures nothing.
+        executor: runs the model; None makes one, which on a GPU captures the forwards of questions.
 
     Attributes:
         policy: what the memory keeps in fact.
@@ -76,12 +76,12 @@ class Session:
         filter: TokenFilter | None = None,
         still_below: float | None = None,
         kv_bits: int | None = None,
-        stages: StageClock | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.model = model
         policy = policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens)
         fitted = fit(model, policy, chunk_frames=chunk_frames, text_tokens=text_tokens, kv_bits=kv_bits)
-        self._executor = Executor(model, stages)
+        self._executor = executor or Executor.for_one_stream(model)
         self._memory = StreamMemory(self._executor, fitted, token_filter=filter, still_below=still_below)
         self.policy, self.chunk_frames = fitted.policy, fitted.chunk_frames
         self._intake = Intake(fps)

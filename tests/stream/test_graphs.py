@@ -1,0 +1,99 @@
+"""Forwards of fixed shape give the answers of ordinary ones, and leave the memory alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.checkpoints import random_frames
+
+from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream.policies import RekvPolicy
+from hermes_stream.stream import graphs
+from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.graphs import TextGraphs
+from hermes_stream.tiny.world import generate_world
+
+QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came first?")
+
+
+def session_of(model, policy, *, fixed: bool, **options) -> Session:
+    own = TextGraphs(model, captures=False) if fixed else None
+    return Session(model, policy, executor=Executor(model, graphs=own), **options)
+
+
+def counting(monkeypatch) -> list[int]:
+    """Note the length of every forward of fixed shape."""
+    lengths, forward = [], graphs.forward_fixed
+
+    def noting(decoder, embeddings, text):
+        lengths.append(len(embeddings))
+        return forward(decoder, embeddings, text)
+
+    monkeypatch.setattr(graphs, "forward_fixed", noting)
+    return lengths
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-qwen"])
+def test_answers_are_those_of_ordinary_forwards(name, monkeypatch):
+    model = load_model(name)
+    lengths = counting(monkeypatch)
+    plain, fixed = (session_of(model, HermesPolicy.paper(60), fixed=fixed) for fixed in (False, True))
+    frames = list(generate_world(5, 60).frames(model.card.default_fps))
+    for part in (frames[:9], frames[9:]):
+        for session in (plain, fixed):
+            session.observe(part)
+        for question in QUESTIONS:
+            expected = plain.next_token_logits(question)
+            torch.testing.assert_close(fixed.next_token_logits(question), expected, rtol=1e-4, atol=1e-4)
+            assert fixed.ask(question).text == plain.ask(question).text
+    assert {1, 32} == set(lengths)
+    options = ["red circle", "blue square", "green star"]
+    assert fixed.ask(QUESTIONS[2], options).text == plain.ask(QUESTIONS[2], options).text
+
+
+def test_the_memory_is_the_same_after_it(model):
+    session = session_of(model, HermesPolicy.paper(40), fixed=True, chunk_frames=4)
+    session.observe(random_frames(14))
+    session.flush()
+    cache = session.cache
+    held = [
+        (cache.keys(k).clone(), cache.rotated_keys(k).clone(), cache.values(k).clone()) for k in range(10)
+    ]
+    first = session.next_token_logits(QUESTIONS[0])
+    for _ in range(3):
+        assert session.ask(QUESTIONS[1], max_new_tokens=5).text is not None
+    for k, (keys, rotated, values) in enumerate(held):
+        assert torch.equal(cache.keys(k), keys)
+        assert torch.equal(cache.rotated_keys(k), rotated)
+        assert torch.equal(cache.values(k), values)
+    assert torch.equal(session.next_token_logits(QUESTIONS[0]), first)
+
+
+@pytest.mark.parametrize(
+    ("policy", "options"),
+    [
+        (FullPolicy(), {}),  # its buffers may move
+        (RekvPolicy(budget_tokens=60), {}),  # a question lays out what it reads
+        (WindowPolicy(budget_tokens=60), {"kv_bits": 8}),  # keys are turned when they are read
+        (WindowPolicy(budget_tokens=9), {"text_tokens": 20, "chunk_frames": 1}),  # no room for padding
+    ],
+)
+def test_what_has_no_fixed_shape_runs_as_ever(model, monkeypatch, policy, options):
+    lengths = counting(monkeypatch)
+    plain, fixed = (session_of(model, policy, fixed=fixed, **options) for fixed in (False, True))
+    for session in (plain, fixed):
+        session.observe(random_frames(8))
+    assert torch.equal(fixed.next_token_logits(QUESTIONS[0]), plain.next_token_logits(QUESTIONS[0]))
+    assert not lengths
+
+
+def test_streams_do_not_share_what_is_fixed(model):
+    executor = Executor(model, graphs=TextGraphs(model, captures=False))
+    sessions = [Session(model, WindowPolicy(budget_tokens=60), executor=executor) for _ in range(2)]
+    alone = [session_of(model, WindowPolicy(budget_tokens=60), fixed=False) for _ in range(2)]
+    for k, (session, own) in enumerate(zip(sessions, alone, strict=True)):
+        for watcher in (session, own):
+            watcher.observe(random_frames(8, seed=k))
+    for session, own in zip(sessions * 2, alone * 2, strict=True):
+        expected = own.next_token_logits(QUESTIONS[0])
+        torch.testing.assert_close(session.next_token_logits(QUESTIONS[0]), expected, rtol=1e-4, atol=1e-4)
