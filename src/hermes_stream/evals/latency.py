@@ -25,6 +25,7 @@ from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.stream import Session
+from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.stages import StageClock
 
 REPREFILL = "reprefill"
@@ -220,7 +221,7 @@ class _Starter:
             policy,
             chunk_frames=self._course.chunk_frames,
             text_tokens=text_tokens_of(self._model),
-            stages=clock,
+            executor=Executor.for_one_stream(model, stages=clock),
             kv_bits=self._course.kv_bits,
         )
 
