@@ -118,7 +118,7 @@ def _streams(document: Mapping[str, Any]) -> Figure:
             label=words,
         )
     waited.set_ylabel("milliseconds to the first token, in real time")
-    waited.set_ylim(bottom=0)
+    waited.set_ylim(0, 1.15 * max((1000 * row["ttft_p99_seconds"] for row in asked), default=1))
     for axes in (taken, waited):
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, [str(count) for count in counts])

@@ -184,24 +184,20 @@ class _Crowd:
             self._show(index, index * chunk_frames // len(self._channels))
 
     def _flood(self) -> float:
-        """Let every stream have a full chunk waiting all the time; return the pictures taken in a second."""
-        taken = [channel.session.stats.num_frames for channel in self._channels]
-        before = sum(taken) - self._num_waiting
-        began = time.perf_counter()
+        """Let every stream have a full chunk waiting for a time, and finish; return the pictures a second."""
+        before, began = self._num_folded, time.perf_counter()
         while time.perf_counter() < began + self._load.seconds:
             for index, channel in enumerate(self._channels):
                 missing = channel.session.chunk_frames - channel.session.num_pending_frames
                 self._show(index, max(missing, 0))
             self._engine.step()
-        seconds = time.perf_counter() - began
-        taken = [channel.session.stats.num_frames for channel in self._channels]
-        num_frames = sum(taken) - self._num_waiting - before
         self._engine.run()
-        return num_frames / seconds
+        return (self._num_folded - before) / (time.perf_counter() - began)
 
     @property
-    def _num_waiting(self) -> int:
-        return sum(channel.session.num_pending_frames for channel in self._channels)
+    def _num_folded(self) -> int:
+        every = [channel.session.stats for channel in self._channels]
+        return sum(stats.num_frames - stats.num_pending_frames for stats in every)
 
     def _live(self, seconds: float) -> float:
         """Let pictures and questions come in real time; return the share of it that was idle."""
