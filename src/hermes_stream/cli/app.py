@@ -18,6 +18,7 @@ import typer
 from hermes_stream._version import __version__
 from hermes_stream.cli.analyze import analyze
 from hermes_stream.cli.ask import ask
+from hermes_stream.cli.bench import bench
 from hermes_stream.cli.chat import chat
 from hermes_stream.cli.compare import compare
 from hermes_stream.cli.demo import demo
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "world": world,
     "eval": evaluate,
     "compare": compare,
+    "bench": bench,
     "score": score,
     "analyze": analyze,
     "models": models,

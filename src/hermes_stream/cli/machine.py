@@ -6,6 +6,7 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from hermes_stream._version import __version__
 
@@ -97,6 +98,14 @@ def processor() -> dict[str, int | bool | None]:
         "num_threads": torch.get_num_threads(),
         "computes_bfloat16": computes_bfloat16(),
     }
+
+
+def processor_name() -> str:
+    """Return the processor's name, where Linux tells it."""
+    lines = Path("/proc/cpuinfo")
+    names = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    found = (line.partition(":")[2].strip() for line in names if line.startswith("model name"))
+    return next(found, platform.processor() or platform.machine())
 
 
 def _processor() -> str:

@@ -37,11 +37,11 @@ class Executor:
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @classmethod
-    def for_one_stream(cls, model: VideoModel) -> Executor:
+    def for_one_stream(cls, model: VideoModel, *, stages: StageClock | None = None) -> Executor:
         """Return one that captures CUDA graphs where there is a GPU."""
         layout = model.layout
         captures = layout.device.type == "cuda" and not layout.layer_devices
-        return cls(model, graphs=TextGraphs(model, captures=True) if captures else None)
+        return cls(model, stages=stages, graphs=TextGraphs(model, captures=True) if captures else None)
 
     def prepare(self, cache: StreamCache) -> None:
         """Do what would otherwise be done at a new stream's first question."""

@@ -1,0 +1,60 @@
+"""Measure speed on this machine's processor: python results/speed.py NAME ...
+
+``tiny`` and ``tiny_qwen`` are the embedded models with all memories, ``true_shape`` is a published size with
+random weights, ``streams`` puts many streams of the first embedded model under load. Each is one run of
+``hermes bench``, whose document is stored as ``speed_NAME.json``; its figures go to docs/pictures.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+FOLDER = Path(__file__).parent
+PICTURES = FOLDER.parent / "docs" / "pictures"
+LENGTHS = ("--frames", "16,64,256,1024,4096")
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "tiny": ("--model", "tiny", *LENGTHS, "--most-seconds", "15"),
+    "tiny_qwen": ("--model", "tiny-qwen", *LENGTHS, "--most-seconds", "15"),
+    "true_shape": (
+        *("--random", "llava-onevision-0.5b", "--frames", "4,8", "--budget-tokens", "784"),
+        *("--chunk-frames", "4", "--repeats", "3", "--new-tokens", "8", "--most-seconds", "60"),
+        *("--policies", "hermes,full,window,reprefill"),
+    ),
+    "streams": ("--model", "tiny", "--streams", "1,4,8,16,32,64", "--seconds", "30"),
+}
+
+
+def bench(words: Sequence[str], path: Path, pictures: Path | None = None) -> None:
+    """Run the command, store its document, and keep its figures under the document's name.
+
+    Args:
+        words: options of ``hermes bench``.
+        path: where the document goes.
+        pictures: folder for the figures; None draws none.
+    """
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "hermes_stream", "bench", *words, "--out", folder]
+        subprocess.run([*command, "--plots" if pictures else "--no-plots"], check=True)
+        document = json.loads((Path(folder) / "bench.json").read_text(encoding="utf-8"))
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        for figure in Path(folder).glob("*.png"):
+            assert pictures is not None
+            shutil.copy(figure, pictures / f"{path.stem}_{figure.name}")
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", choices=list(RUNS))
+    for name in parser.parse_args().names:
+        bench(RUNS[name], FOLDER / f"speed_{name}.json", PICTURES)
+
+
+if __name__ == "__main__":
+    main()

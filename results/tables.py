@@ -1,0 +1,146 @@
+"""Write the tables of docs/performance.md from the stored documents: python results/tables.py.
+
+A table stands between ``<!-- NAME PART -->`` and ``<!-- end -->``: NAME is a document in this folder, PART
+says what of it is shown.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "docs" / "performance.md"
+_BLOCK = re.compile(r"<!-- (\w+) (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+
+Document = dict[str, Any]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def runs(document: Document) -> str:
+    """Show each stream, the floor beside each figure."""
+    head = ["policy", "frames", "TTFT ms", "over hermes", "on arrival ms", "ms a token", "frames a second"]
+    head += ["buffers MB", "peak MB", "host MB"]
+    rows = [
+        [
+            f"`{run['policy']}`",
+            f"{run['num_frames']:,}{' *' * run['beyond_positions']}",
+            _beside(run["ttft_seconds"], run["floor_ttft_seconds"]),
+            "" if run["ttft_over_hermes"] is None else f"{run['ttft_over_hermes']:.3g}",
+            _beside(run["ttft_from_arrival_seconds"], run["floor_ttft_from_arrival_seconds"]),
+            _beside(run["seconds_per_token"], run["floor_seconds_per_token"]),
+            f"{run['ingest_fps']:,.3g}"
+            + (f" / {run['ceiling_ingest_fps']:,.0f}" if run["ceiling_ingest_fps"] else ""),
+            *(f"{run[key] / 1e6:,.1f}" for key in ("cache_bytes", "peak_bytes", "host_bytes")),
+        ]
+        for run in document["runs"]
+    ]
+    left_out = [
+        f"`{one['policy']}` at {one['num_frames']:,} frames: {one['reason']}." for one in document["left_out"]
+    ]
+    return "\n\n".join([table(head, rows), *(["Left out: " + " ".join(left_out)] if left_out else [])])
+
+
+def flat(document: Document) -> str:
+    """Show time to first token and bytes against the length, over those at 64 frames."""
+    own = [run for run in document["runs"] if run["policy"] == "hermes"]
+    rows = [
+        ["TTFT, 64 frames = 1", *(f"{run['ttft_over_64_frames']:.3f}" for run in own)],
+        ["bytes of the buffers", *(f"{run['cache_bytes']:,}" for run in own)],
+        ["most bytes above the weights", *(f"{run['peak_bytes']:,}" for run in own)],
+    ]
+    return table(["frames", *(f"{run['num_frames']:,}" for run in own)], rows)
+
+
+def stages(document: Document) -> str:
+    """Show where the time of a frame goes, at the longest stream of each memory."""
+    longest = {run["policy"]: run for run in document["runs"] if run["ceiling_ingest_fps"]}
+    names = list(next(iter(longest.values()))["ingest_seconds_per_frame"])
+    rows = []
+    for policy, run in longest.items():
+        seconds = {name: own or 0.0 for name, own in run["ingest_seconds_per_frame"].items()}
+        total = 1 / run["ingest_fps"]
+        rows.append(
+            [f"`{policy}`", f"{run['num_frames']:,}", *(f"{seconds[name] / total:.0%}" for name in names)]
+        )
+    return table(["policy", "frames", *names], rows)
+
+
+def streams(document: Document) -> str:
+    """Show what many streams at once do."""
+    head = [
+        "streams",
+        "frames a second",
+        "each",
+        "TTFT ms",
+        "99 %",
+        "questions",
+        "idle",
+        "keeps up",
+        "MB each",
+    ]
+    rows = [
+        [
+            str(row["num_streams"]),
+            f"{row['fps_total']:.1f}",
+            f"{row['fps_per_stream']:.2f}",
+            f"{1000 * row['ttft_median_seconds']:.0f}",
+            f"{1000 * row['ttft_p99_seconds']:.0f}",
+            str(row["num_questions"]),
+            f"{row['idle_share']:.0%}",
+            "yes" if row["keeps_up"] else "no",
+            f"{row['bytes_per_stream'] / 1e6:.1f}",
+        ]
+        for row in document["streams"]
+    ]
+    return table(head, rows)
+
+
+def where(document: Document) -> str:
+    """Say where, with what, and how a document was made."""
+    versions = ", ".join(f"{name} {own}" for name, own in document["versions"].items() if own)
+    floor, place = document["floor"], document["machine"]
+    rate, throughput = floor["memory_bytes_per_second"] / 1e9, floor["operations_per_second"] / 1e12
+    return (
+        f"{place['processor']} ({place['device']}), load average {place['load_average']}, {versions}; "
+        f"measured {rate:.1f} GB/s, {throughput:.2f} TFLOP/s; `{document['command']}`"
+    )
+
+
+PARTS: dict[str, Callable[[Document], str]] = {
+    "runs": runs,
+    "flat": flat,
+    "stages": stages,
+    "streams": streams,
+    "where": where,
+}
+
+
+def _beside(seconds: float, floor: float) -> str:
+    return f"{1000 * seconds:.3g} / {1000 * floor:.2g}"
+
+
+def main() -> None:
+    """Rewrite the page."""
+
+    def fill(found: re.Match[str]) -> str:
+        name, part = found.groups()
+        path = FOLDER / f"{name}.json"
+        text = (
+            PARTS[part](json.loads(path.read_text(encoding="utf-8")))
+            if path.exists()
+            else "Not measured yet."
+        )
+        return f"<!-- {name} {part} -->\n{text}\n<!-- end -->"
+
+    PAGE.write_text(_BLOCK.sub(fill, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
