@@ -123,7 +123,7 @@ def computes_bfloat16() -> bool | None:
 
 
 def warn_of_slow(dtype: torch.dtype, placement: Placement) -> None:
-    """Log a warning where a processor has to imitate the dtype's matrix products; those of int8 it need not."""
+    """Log a warning where a processor has to imitate the dtype's matrix products; int8 it computes."""
     on_processor = placement.device.type == "cpu" and placement.weights == "auto"
     if on_processor and dtype == torch.bfloat16 and computes_bfloat16() is False:
         logger.warning(
