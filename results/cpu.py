@@ -119,6 +119,7 @@ def compiled() -> dict[str, Any]:
             decoders[part] = Decoder(*WAYS[way])
             decoders[part].compile(part)
         runs += [{"numbers": way, **run} for run in timed(decoders)]
+        decoders.clear()
         torch._dynamo.reset()
     return {
         "size": SIZE,

@@ -122,6 +122,9 @@ def test_imitated_numbers_are_warned_of(computes, dtype, monkeypatch, caplog):
         load_model("tiny", device="cpu", dtype=dtype)
     warned = caplog.text.count("imitates")
     assert warned == (computes is False and dtype == "bfloat16")
+    caplog.clear()
+    load_model("tiny", device="cpu", dtype=dtype, weights="int8")
+    assert "imitates" not in caplog.text
 
 
 def test_what_a_processor_computes_is_read_from_torch(monkeypatch):

@@ -95,7 +95,7 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
             _check_fits(name, config, weight_bytes, placement=placement, dtype=number)
         hub.fetch_weights(folder, on_progress)
     _check_weights(name, folder, config, placement=placement, dtype=number)
-    warn_of_slow(number, placement.device)
+    warn_of_slow(number, placement)
     checkpoint = read_checkpoint(
         folder,
         name=name,

@@ -122,12 +122,13 @@ def computes_bfloat16() -> bool | None:
     return None if look is None else any(look().get(name) for name in _MULTIPLIES_BFLOAT16)
 
 
-def warn_of_slow(dtype: torch.dtype, device: torch.device) -> None:
-    """Log a warning where a processor has to imitate the dtype's arithmetic."""
-    if device.type == "cpu" and dtype == torch.bfloat16 and computes_bfloat16() is False:
+def warn_of_slow(dtype: torch.dtype, placement: Placement) -> None:
+    """Log a warning where a processor has to imitate the dtype's matrix products; int8 it computes."""
+    on_processor = placement.device.type == "cpu" and placement.weights == "auto"
+    if on_processor and dtype == torch.bfloat16 and computes_bfloat16() is False:
         logger.warning(
             "this processor does not compute bfloat16, and imitates it several times slower than float32; "
-            "where memory allows take dtype float32, with weights int8 if need be"
+            "take dtype float32, or weights int8"
         )
 
 
