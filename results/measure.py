@@ -1,7 +1,7 @@
 """Make the JSON files in this folder: python results/measure.py NAME [--out FILE].
 
 ``world`` asks about many stories that training never saw, with every memory, in options and in open words.
-``places`` asks the same of two more variants of HERMES.
+``places`` asks the same of two more variants of HERMES. ``models`` asks both embedded models, in open words.
 ``length`` asks the same question after streams of growing length; policies take turns within one run, so that
 timings may be compared with each other, and with nothing else. ``attention`` analyzes stories, and draws the
 pictures of docs/. ``training`` gathers the curve and the recipe of the run in ``.training``,
@@ -30,6 +30,7 @@ WORLD_SECONDS = 48
 WORLD_FULL_TOKENS = 432
 WORLD_BUDGET_TOKENS = 138  # 32 % of them
 PLAIN_STREAMS = 40
+MODELS_STREAMS = 60
 WORKERS = 2
 ATTENTION_STREAMS = 12
 LENGTHS = (16, 64, 256, 1024, 4096)
@@ -74,16 +75,35 @@ def places() -> dict[str, Any]:
     return ask_stories(("hermes:protect_recent_frames=2", "hermes:reindex=eager"))
 
 
-def ask_stories(policies: Sequence[str], *, chosen_by: Sequence[str] = ()) -> dict[str, Any]:
+def models() -> dict[str, Any]:
+    """Ask both embedded models about the first of these stories, with the same memories."""
+    policies = ("full", "hermes", "hermes:summarize=false", "hermes_best", "window")
+    found = {
+        model: ask_stories(policies, model=model, num_streams=MODELS_STREAMS)
+        for model in ("tiny", "tiny-qwen")
+    }
+    shared = {
+        name: value for name, value in found["tiny"].items() if name not in ("short_answers", "choices")
+    }
+    return shared | {"models": {model: one["short_answers"] for model, one in found.items()}}
+
+
+def ask_stories(
+    policies: Sequence[str],
+    *,
+    chosen_by: Sequence[str] = (),
+    model: str = "tiny",
+    num_streams: int = WORLD_STREAMS,
+) -> dict[str, Any]:
     """Write the stories, ask each policy for short answers, and some to choose among options."""
     with TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
-        wish = ["--seed", WORLD_SEED, "--streams", WORLD_STREAMS, "--seconds", WORLD_SECONDS]
+        wish = ["--seed", WORLD_SEED, "--streams", num_streams, "--seconds", WORLD_SECONDS]
         hermes("world", *wish, "--out", folder, "--force")
 
         def ask(policy: str, *style: str) -> Future[dict[str, Any]]:
             budget = () if policy == "full" else ("--budget-tokens", WORLD_BUDGET_TOKENS)
-            words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--policy", policy]
-            return workers.submit(hermes, *words, *budget, *style)
+            words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--model", model]
+            return workers.submit(hermes, *words, "--policy", policy, *budget, *style)
 
         found = {policy: ask(policy, "--short-answers") for policy in policies}
         chosen = {policy: ask(policy) for policy in chosen_by}
@@ -95,7 +115,7 @@ def ask_stories(policies: Sequence[str], *, chosen_by: Sequence[str] = ()) -> di
         document.pop("annotations"), document.pop("videos")
     return {
         "seed": WORLD_SEED,
-        "streams": WORLD_STREAMS,
+        "streams": num_streams,
         "seconds": WORLD_SECONDS,
         "tokens_of_full_cache": WORLD_FULL_TOKENS,
         **documents,
@@ -234,6 +254,7 @@ def decided(documents: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 MEASUREMENTS = {
     "world": world,
     "places": places,
+    "models": models,
     "length": length,
     "training": training,
     "training_qwen2_5_vl": lambda: training("qwen2_5_vl"),

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "tests/data/media/h265_video.mp4"
-ARGUMENTS = {"ask_a_file": [str(CLIP), "what is on screen now?"], "watch_pictures": []}
+ARGUMENTS = {"ask_a_file": [str(CLIP), "what is on screen now?"], "watch_pictures": [], "watch_many": []}
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
@@ -20,6 +20,9 @@ def test_an_example_runs(example):
     lines = out.stdout.splitlines()
     if example.stem == "ask_a_file":
         assert "ms to the first token" in lines[-1]
+    elif example.stem == "watch_many":
+        assert [line.split(":")[0] for line in lines[:4]] == [f"stream {k}" for k in range(4)]
+        assert "one more takes" in lines[-1]
     else:
         seen = [line.split(": ")[1].split(",")[0] for line in lines]
         assert seen == ["red square", "nothing", "red square", "nothing"]

@@ -52,6 +52,19 @@ def test_every_clip_gets_an_answer(hermes, media, clip, duration_seconds, fps):
     assert 0 < answer["ttft_seconds"] <= answer["ttft_with_pending_seconds"]
 
 
+def test_pixel_bounds_of_a_model_reach_its_pictures(hermes, media):
+    """Four temporal patches of 16:9; a visual token is made of 24 x 24 pixels."""
+    clip = media / "testsrc2_vp9.webm"
+    for bounds, tokens in (("", 8), (":max_pixels=20736", 32), (":max_pixels=2304,min_pixels=600", 2)):
+        run = hermes("ask", clip, NOW, "--model", f"tiny-qwen{bounds}", "--fps", 8, "--json")
+        assert (run.code, run.err) == (0, "")
+        assert run.document["model"] == f"tiny-qwen{bounds}"
+        assert run.document["num_visual_tokens_seen"] == 4 * tokens
+    refused = hermes("ask", clip, NOW, "--model", "tiny:max_pixels=20736")
+    assert refused.code == 1
+    assert "mean nothing to a model that resizes every picture to one size" in refused.err
+
+
 def test_questions_see_the_video_up_to_their_times(hermes, story):
     times = [6.0, 0.0, 3.5]
     options = [option for seconds in times for option in ("--at", seconds)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from hermes_stream import Session, __version__, load_model
 from hermes_stream.cli.stream_needs import measure
@@ -16,6 +17,8 @@ def test_document(hermes):
     assert found["versions"]["hermes-stream"] == __version__
     assert set(found["versions"]) == {"python", "hermes-stream", "torch", "transformers", "av"}
     assert found["devices"][0]["name"] == "cpu"
+    assert found["processor"]["num_threads"] == torch.get_num_threads()
+    assert found["processor"]["computes_bfloat16"] in (True, False, None)
     assert found["codecs"]["decoders"] == {"h264": True, "hevc": True, "vp9": True, "av1": True}
     assert found["codecs"]["encoders"] == {"libx264": True}
     stream = found["stream"]

@@ -30,7 +30,7 @@ def test_families_are_those_that_have_an_adapter(hermes):
         shape = SHAPES[entry["size"]]
         assert entry["name"] == shape.hub_name
         assert entry["kv_bytes_per_token"] == shape.kv_bytes_per_token
-        assert entry["parameters"] == shape.num_parameters
+        assert entry["num_parameters"] == shape.num_parameters
 
 
 def test_for_people(hermes):

@@ -71,12 +71,19 @@ def test_a_checkpoint_says_how_it_chooses_among_options(copy):
         ("/no/such/folder", "does not exist"),
         ("tinny", "does not exist"),
         ("a/b/c", "does not exist"),
+        (" ", "is empty"),
         (__file__, "is a file"),
     ],
 )
 def test_a_wrong_name_says_what_is_accepted(name, reason):
     with pytest.raises(ModelError, match=f"{reason}.*; give one of tiny"):
         load_model(name)
+
+
+def test_a_revision_is_for_hub_names(copy):
+    for folder in ("tiny", copy):
+        with pytest.raises(ModelError, match="revision 'main' is for hub names"):
+            load_model(folder, revision="main")
 
 
 def test_a_hub_name_that_is_not_cached_is_an_error_offline():
@@ -210,7 +217,7 @@ def test_a_config_of_another_size_is_refused_before_anything_is_made_up(copy):
     assert time.perf_counter() - began < 10
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "torchao", "gptq", "compressed-tensors"])
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "compressed-tensors"])
 def test_quantised_weights_without_their_package_name_it(copy, method):
     edit(copy / "config.json", quantization_config={"quant_method": method, "load_in_4bit": True})
     with pytest.raises(ModelError, match=rf"quantised by '{method}', which needs .*pip install"):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tests.families import BEGIN, END, FAMILIES, QUESTION, pictures, plain_model
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from hermes_stream import ModelError, load_model
 from hermes_stream.models.mrope import offsets_with_words
@@ -154,9 +155,10 @@ def test_words_take_one_and_a_picture_its_larger_side():
     ]
 
 
-def checkpoint_like(settings, patch_size, **asked):
+def checkpoint_like(settings, patch_size, max_positions=32_768, **asked):
+    text = SimpleNamespace(max_position_embeddings=max_positions)
     vision = SimpleNamespace(patch_size=patch_size, spatial_merge_size=2, temporal_patch_size=2)
-    model = SimpleNamespace(config=SimpleNamespace(vision_config=vision))
+    model = SimpleNamespace(config=SimpleNamespace(vision_config=vision, text_config=text))
     return SimpleNamespace(model=model, preprocessing=settings, **asked)
 
 
@@ -182,6 +184,24 @@ def test_a_frame_is_bounded_by_the_file_the_official_video_or_what_was_asked(
     assert preprocessing.tokens(3000, 4000) >= 0.55 * tokens
     for height, width in ((1, 1), (5, 80), (300, 301), (3000, 4000), (400, 6400)):
         assert preprocessing.tokens(height, width) <= tokens
+
+
+@pytest.mark.parametrize(("fewest", "most"), [(9, 9), (4, 10), (4, 400), (1, 6)])
+def test_both_bounds_of_the_file_hold(fewest, most):
+    side = 28
+    settings = {"min_pixels": fewest * side**2, "max_pixels": most * side**2}
+    preprocessing = read_preprocessing(checkpoint_like(settings, side // 2))
+    for height, width in ((20, 30), (56, 57), (90, 33), (400, 300), (700, 60)):
+        official = smart_resize(height, width, factor=side, **settings)
+        assert preprocessing.resized(height, width) == official
+        assert preprocessing.tokens(height, width) <= max_visual_tokens(preprocessing)
+
+
+def test_a_frame_takes_a_sixth_of_few_positions_at_most():
+    preprocessing = read_preprocessing(checkpoint_like(IMAGE_FILE, 14, max_positions=1024))
+    assert max_visual_tokens(preprocessing) == 170
+    few = {"max_pixels": 64 * 28 * 28}
+    assert max_visual_tokens(read_preprocessing(checkpoint_like(few, 14, max_positions=1024))) == 64
 
 
 def test_contradicting_bounds_are_refused():

@@ -12,6 +12,7 @@ from hermes_stream import FullPolicy, HermesPolicy, Session, VideoError, WindowP
 from hermes_stream.errors import CapacityError
 from hermes_stream.policies import LiveVlmPolicy, RecentNPolicy, RekvPolicy
 from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.fitting import fit, stream_bytes
 
 QUESTIONS = ("what came first?", "what is on screen now?", "was there a circle?")
@@ -93,6 +94,25 @@ def test_streams_share_forwards(model, monkeypatch):
     assert forwards[0] == 5 * (len(model.chat.question_ids(QUESTIONS[0])) + len(model.video_end))
 
 
+def test_the_next_chunk_is_looked_at_while_one_is_prefilled(model, monkeypatch):
+    served, serve = [], Executor.serve
+
+    def noting(executor, requests):
+        served.append([type(one).__name__ for one in requests])
+        return serve(executor, requests)
+
+    monkeypatch.setattr(Executor, "serve", noting)
+    engine, session = Engine(model), Session(model, HermesPolicy.paper(40), chunk_frames=4)
+    channel = engine.add(HermesPolicy.paper(40), chunk_frames=4)
+    served.clear()
+    channel.observe(frames_of(0, 12))
+    engine.run()
+    assert served[:3] == [["Look"], ["Read", "Look"], ["Read", "Look"]]
+    assert sum(one.count("Look") for one in served) == 3
+    session.observe(frames_of(0, 12))
+    assert channel.ask(QUESTIONS[0]).text == session.ask(QUESTIONS[0]).text
+
+
 def test_a_question_does_not_wait_behind_a_long_ingest(model):
     engine = Engine(model, step_tokens=4 * TOKENS_PER_FRAME, tokens_beside_questions=1, queue_frames=1000)
     busy, asked = (engine.add(WindowPolicy(budget_tokens=90), chunk_frames=4) for _ in range(2))
@@ -103,7 +123,7 @@ def test_a_question_does_not_wait_behind_a_long_ingest(model):
     steps = engine.num_steps
     assert answer.text is not None
     assert engine.num_steps - steps <= 3
-    assert busy.session.num_pending_frames > 300
+    assert busy.session.stats.num_pending_frames > 300
 
 
 def test_ingest_does_not_starve_behind_questions(model):
@@ -113,7 +133,7 @@ def test_ingest_does_not_starve_behind_questions(model):
     busy.observe(frames_of(1, 12))
     for _ in range(30):
         assert asked.ask(QUESTIONS[0], max_new_tokens=2).text is not None
-    assert busy.session.num_pending_frames == 0
+    assert busy.session.stats.num_pending_frames == 0
 
 
 def test_streams_take_turns(model):
@@ -123,7 +143,7 @@ def test_streams_take_turns(model):
         channel.observe(frames_of(index, 80))
     for _ in range(30):
         engine.step()
-    done = [80 - channel.session.num_pending_frames for channel in channels]
+    done = [80 - channel.session.stats.num_pending_frames for channel in channels]
     assert max(done) - min(done) <= 4
 
 
@@ -192,7 +212,7 @@ def test_a_failure_is_told_and_loses_nothing(model, monkeypatch, part):
         patched.setattr(target, name, broken)
         channel.observe(frames_of(0, 8)[4:])
         engine.run()
-        assert channel.session.num_pending_frames == 4
+        assert channel.session.stats.num_pending_frames == 4
         with pytest.raises(RuntimeError, match="out of memory"):
             channel.observe([])
         failed = channel.ask(QUESTIONS[0])
@@ -210,9 +230,9 @@ def test_too_many_frames_wait_or_push_out_the_oldest(model):
     waits = engine.add(HermesPolicy.paper(40), chunk_frames=4)
     drops = engine.add(HermesPolicy.paper(40), chunk_frames=4, overflow="drop_oldest")
     drops.observe(frames_of(0, 20))
-    assert (drops.session.num_pending_frames, drops.num_dropped_frames, engine.num_steps) == (8, 12, 0)
+    assert (drops.session.stats.num_pending_frames, drops.num_dropped_frames, engine.num_steps) == (8, 12, 0)
     waits.observe(frames_of(1, 20))
-    assert waits.session.num_pending_frames <= 8
+    assert waits.session.stats.num_pending_frames <= 8
     engine.run()
     assert (waits.session.stats.num_frames, waits.num_dropped_frames) == (20, 0)
     assert drops.session.stats.num_frames == 8

@@ -62,12 +62,12 @@ def test_a_small_change_adds_up_until_it_is_seen(model, monkeypatch):
 def test_a_chunk_that_fails_changes_nothing(model, monkeypatch):
     session = Session(model, FullPolicy(), chunk_frames=2, still_below=1.0)
     session.observe(stills(0, 0))
-    sight = session._memory._eyes._newest
+    sight = session._memory.eyes._newest
     with monkeypatch.context() as patched:
         patched.setattr(type(model.decoder), "forward", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             session.observe([replace(frame, pts_seconds=frame.pts_seconds + 2) for frame in stills(1, 1)])
-    assert session._memory._eyes._newest is sight
+    assert session._memory.eyes._newest is sight
     assert session.stats.num_still_frames == 1
     session.flush()
     assert session.stats.num_still_frames == 2

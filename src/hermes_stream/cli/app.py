@@ -6,6 +6,7 @@ error; a traceback is a bug.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -83,6 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter shows another, and goes on
             stream.reconfigure(errors="replace")
+    for name in (
+        "torchao",
+        "torch.utils._pytree",
+    ):  # they warn of themselves where transformers finds torchao
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         code = app(args=arguments, prog_name="hermes", standalone_mode=False)
         sys.stdout.flush()

@@ -26,8 +26,10 @@ from hermes_stream.cli.options import (
     SeedOption,
     StillOption,
     TemperatureOption,
+    ThreadsOption,
     VideoArgument,
     VideoStreamOption,
+    WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, size
 
@@ -64,6 +66,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     video_stream: VideoStreamOption = None,
     evidence: EvidenceOption = False,
     json: JsonOption = False,
@@ -81,6 +85,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        weights=weights,
+        threads=threads,
         filter=filter,
         kv_bits=kv_bits,
         still_below=still_below,

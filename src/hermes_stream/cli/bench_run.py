@@ -230,14 +230,14 @@ def _latency(
 
 def _machine(model: VideoModel) -> dict[str, Any]:
     """Say where it ran, and how busy that was."""
-    from hermes_stream.cli.machine import devices, processor, versions
+    from hermes_stream.cli.machine import devices, processor_name, versions
 
     place = str(model.layout.device)
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
     return {
         "machine": {
             "device": next((one.title for one in devices() if one.name.startswith(place)), place),
-            "processor": processor(),
+            "processor": processor_name(),
             "load_average": load and round(load[0], 2),
         },
         "versions": versions(),

@@ -25,8 +25,10 @@ from hermes_stream.cli.options import (
     SpeedOption,
     StillOption,
     TemperatureOption,
+    ThreadsOption,
     VideoArgument,
     VideoStreamOption,
+    WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, size
 from hermes_stream.errors import HermesError
@@ -54,6 +56,8 @@ def chat(  # noqa: PLR0913 - one parameter per option
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     video_stream: VideoStreamOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -70,6 +74,8 @@ def chat(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        weights=weights,
+        threads=threads,
         filter=filter,
         kv_bits=kv_bits,
         still_below=still_below,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,8 @@ from hermes_stream.cli.options import (
     FpsOption,
     JsonOption,
     ModelOption,
+    ThreadsOption,
+    WeightsOption,
 )
 from hermes_stream.cli.output import print_json, screen
 
@@ -82,6 +85,8 @@ def compare(  # noqa: PLR0913 - one parameter per option
     chunk_frames: ChunkOption = 16,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     seed: FirstSeedOption = 0,
     limit: LimitOption = None,
     short_answers: ShortAnswersOption = False,
@@ -114,6 +119,8 @@ def compare(  # noqa: PLR0913 - one parameter per option
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        weights=weights,
+        threads=threads,
     )
     wish.check()
     line_up(names, sizes or [1], num_seeds=1, first_seed=seed)
@@ -122,8 +129,15 @@ def compare(  # noqa: PLR0913 - one parameter per option
     contest = Contest(wish, episodes, files, settings)
     contest.watch(out, num_workers=workers)
     document = contest.document(annotations=annotations.name, videos=videos.resolve().name)
+    _conclude(contest, document, out, plots=plots, as_json=json)
+
+
+def _conclude(
+    contest: Contest, document: Mapping[str, Any], out: Path, *, plots: bool, as_json: bool
+) -> None:
+    """Write what was found, and print it."""
     num_figures = write(document, out, plots=plots)
-    if json:
+    if as_json:
         print_json(document)
         return
     contest.print(screen())

@@ -104,8 +104,9 @@ class Contest:
         card = self._model.card
         self._budgets = list(settings.budgets) or [card.default_budget_tokens]
         self._shared: dict[str, Any] = {
-            "model": Path(card.name).name,
+            "model": Path(wish.model).name,
             "dtype": str(self._model.layout.dtype).removeprefix("torch."),
+            "weights": wish.weights,
             "fps": settings.fps or card.default_fps,
             "chunk_frames": wish.chunk_frames,
             "short_answers": settings.short_answers,
@@ -215,6 +216,7 @@ class Contest:
         words += ["--budgets", ",".join(map(str, self._budgets)), "--seeds", str(settings.num_seeds)]
         words += ["--seed", str(settings.seed), "--reference", settings.reference, "--model", shared["model"]]
         words += ["--fps", f"{shared['fps']:g}", "--chunk-frames", str(shared["chunk_frames"])]
+        words += ["--weights", shared["weights"]] if shared["weights"] != "auto" else []
         words += ["--short-answers"] if settings.short_answers else []
         return shlex.join([*words, "--out", "DIR"])
 

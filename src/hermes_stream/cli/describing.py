@@ -13,7 +13,7 @@ def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
     """Return what the session was made with, "auto" and defaults resolved."""
     layout = session.model.layout
     return {
-        "model": session.model.card.name,
+        "model": wish.model,
         "policy": wish.policy,
         "filter": wish.filter,
         "budget_tokens": session.policy.budget_tokens,
@@ -22,6 +22,7 @@ def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
         "still_below": wish.still_below,
         "device": str(layout.device),
         "dtype": str(layout.dtype).removeprefix("torch."),
+        "weights": wish.weights,
     }
 
 

@@ -17,6 +17,8 @@ from hermes_stream.cli.options import (
     JsonOption,
     ModelOption,
     PolicyOption,
+    ThreadsOption,
+    WeightsOption,
 )
 from hermes_stream.cli.output import print_json, size
 
@@ -33,6 +35,8 @@ def doctor(
     chunk_frames: ChunkOption = 16,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show versions, devices and codecs, then the tiers and the memory of a model with a budget."""
@@ -43,9 +47,11 @@ def doctor(
         chunk_frames=chunk_frames,
         device=device,
         dtype=dtype,
+        weights=weights,
+        threads=threads,
     )
     wish.check()
-    from hermes_stream.cli.machine import codecs, devices, versions
+    from hermes_stream.cli.machine import codecs, devices, processor, versions
 
     found, places, formats = versions(), devices(), codecs()
     if not json:
@@ -53,7 +59,7 @@ def doctor(
     needs = _stream(wish)
     if json:
         listed = [asdict(place) for place in places]
-        machine = {"versions": found, "devices": listed, "codecs": formats}
+        machine = {"versions": found, "processor": processor(), "devices": listed, "codecs": formats}
         print_json(machine | {"stream": {"policy": wish.policy, **asdict(needs)}})
     else:
         _print_section("stream", needs.lines(wish.policy, chunk_frames=wish.chunk_frames))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 VERDICTS = "verdicts.jsonl"
 _SHOWN = 20
+_SIZES = ("height", "width", "min_pixels", "max_pixels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class EvalWish:
     still_below: float | None
     device: str
     dtype: str
+    weights: str
+    threads: int | None
     seed: int
     limit: int | None
     short_answers: bool
@@ -73,6 +76,8 @@ class EvalWish:
             filter=self.filter,
             kv_bits=self.kv_bits,
             still_below=self.still_below,
+            weights=self.weights,
+            threads=self.threads,
         )
 
     @property
@@ -333,7 +338,7 @@ def _settings_held(
         "device": str(settings["device"]).partition(":")[0],
         "policy_fields": str(session.policy),
         "tokens_per_frame": session.model.card.tokens_per_frame,
-        "pixels": [getattr(preprocessing, name, None) for name in ("height", "width")],
+        "pixels": [getattr(preprocessing, name, None) for name in _SIZES],
         "prompt": phrase("{question}", ["{option}"]) + OPENING if by_letter else "{question}",
         "proactive_prompt": PROACTIVE_PROMPT,
         "max_new_tokens": ANSWER_TOKENS,

@@ -21,6 +21,8 @@ from hermes_stream.cli.options import (
     PolicyOption,
     SeedOption,
     StillOption,
+    ThreadsOption,
+    WeightsOption,
 )
 
 AnnotationsArgument = Annotated[
@@ -87,6 +89,8 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     still_below: StillOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    weights: WeightsOption = "auto",
+    threads: ThreadsOption = None,
     seed: SeedOption = 0,
     limit: LimitOption = None,
     short_answers: ShortAnswersOption = False,

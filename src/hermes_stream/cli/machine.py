@@ -87,7 +87,7 @@ def codecs() -> dict[str, dict[str, bool]]:
     return {"decoders": decoders, "encoders": {name: exists(name, "w") for name in _ENCODERS}}
 
 
-def processor() -> str:
+def processor_name() -> str:
     """Return the processor's name, where Linux tells it."""
     lines = Path("/proc/cpuinfo")
     names = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
@@ -95,10 +95,27 @@ def processor() -> str:
     return next(found, platform.processor() or platform.machine())
 
 
+def processor() -> dict[str, int | bool | None]:
+    """Return how many threads compute, and whether bfloat16 is done in hardware, None where none can tell."""
+    import torch
+
+    from hermes_stream.models.placement import computes_bfloat16
+
+    return {
+        "num_processors": os.cpu_count(),
+        "num_threads": torch.get_num_threads(),
+        "computes_bfloat16": computes_bfloat16(),
+    }
+
+
 def _processor() -> str:
     import torch
 
-    return f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
+    from hermes_stream.models.placement import computes_bfloat16
+
+    how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
+    threads = torch.get_num_threads()
+    return f"{platform.machine()}, {os.cpu_count()} processors, {threads} threads, bfloat16 {how}"
 
 
 def _total_bytes() -> int | None:

@@ -55,7 +55,9 @@ def _print_table(entries: Sequence[CatalogueEntry], *, is_cache: bool) -> None:
         table.add_column(column, justify="left" if column == "revision" else "right")
     for entry in entries:
         first = (
-            (entry.revision or "", size(entry.stored_bytes or 0)) if is_cache else (_count(entry.parameters),)
+            (entry.revision or "", size(entry.stored_bytes or 0))
+            if is_cache
+            else (_count(entry.num_parameters),)
         )
         family = f"{entry.model_type or 'unknown'}{'' if entry.supported else ' (not supported)'}"
         row = (entry.name, family, *first, *_numbers(entry))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hermes_stream.cli.model_choice import read_model
 from hermes_stream.cli.output import complain, doing
 from hermes_stream.cli.policy_choice import read_policy
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hermes_stream.policies import MemoryPolicy
     from hermes_stream.stream import Session
     from hermes_stream.video import FileSource
+
+_WIDTH = 40  # of a model's name beside a bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +39,19 @@ class SessionWish:
     filter: str | None = None
     kv_bits: int | None = None
     still_below: float | None = None
+    weights: str = "auto"
+    threads: int | None = None
 
     def check(self) -> None:
-        """Refuse what no model could make good, before one is loaded.
+        """Refuse what no model could make good, before one is loaded; torch gets its threads.
 
         Raises:
-            BadParameter: there is no such policy or filter, or the policy takes no budget.
+            BadParameter: there is no such policy or filter, the policy takes no budget, or the model's words
+                cannot be read.
         """
-        _share_processors()
+        read_model(self.model)
         with doing("starting"):
+            _share_processors(self.threads)
             from hermes_stream.filters import FILTERS
 
         if self.filter is not None and self.filter not in FILTERS:
@@ -65,8 +72,16 @@ class SessionWish:
             _quieten()
             from hermes_stream.models import load_model
 
-        with _loading(self.model) as on_progress:
-            return load_model(self.model, device=self.device, dtype=self.dtype, on_progress=on_progress)
+        name, fields = read_model(self.model)
+        with _warnings_told(), _loading(name) as on_progress:
+            return load_model(
+                name,
+                device=self.device,
+                dtype=self.dtype,
+                weights=self.weights,
+                on_progress=on_progress,
+                **fields,
+            )
 
     def make_policy(self, default_budget_tokens: int | None = None) -> MemoryPolicy:
         """Make the policy, with the default budget where none is asked for."""
@@ -130,12 +145,19 @@ def open_stream(
     return wish.open_session(model), source
 
 
-def _share_processors() -> None:
-    """Let torch's threads sleep while they wait, before torch is there to read it.
+def _share_processors(threads: int | None) -> None:
+    """Let torch's threads sleep while they wait, before torch is there to read it, and limit their number.
 
     Spinning threads made answers a hundred times slower where another program kept the processors busy.
+
+    Args:
+        threads: how many compute; None leaves it to torch.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _quieten() -> None:
@@ -146,6 +168,19 @@ def _quieten() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Tell what the library warns of while a model loads, such as weights that barely fit."""
+    teller = logging.Handler(logging.WARNING)
+    teller.emit = lambda record: complain(record.getMessage(), kind="warning")  # type: ignore[method-assign]
+    logger = logging.getLogger("hermes_stream.models")
+    logger.addHandler(teller)
+    try:
+        yield
+    finally:
+        logger.removeHandler(teller)
 
 
 @contextmanager
@@ -161,12 +196,12 @@ def _loading(name: str) -> Iterator[OnProgress | None]:
     from rich.markup import escape
     from rich.progress import Progress
 
+    shown = escape(name if len(name) <= _WIDTH else f"...{name[-_WIDTH:]}")
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"loading {escape(name)}", total=None)
+        task = progress.add_task(f"loading {shown}", total=None)
 
         def show(moment: LoadingProgress) -> None:
             verb = "downloading" if moment.stage == "download" else "reading"
-            what = f"{verb} {escape(name)}"
-            progress.update(task, description=what, completed=moment.done, total=moment.total)
+            progress.update(task, description=f"{verb} {shown}", completed=moment.done, total=moment.total)
 
         yield show

@@ -28,7 +28,13 @@ def _check_kv_bits(value: int | None) -> int | None:
 
 VideoArgument = Annotated[str, typer.Argument(help="A local video file.", show_default=False)]
 ModelOption = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="tiny (shipped), a checkpoint folder, or a hub name.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="tiny or tiny-qwen (shipped), a checkpoint folder, or a hub name; fields as in "
+        "NAME:max_pixels=151200: min_pixels, max_pixels, revision, device_map, offline.",
+    ),
 ]
 PolicyOption = Annotated[
     str,
@@ -107,6 +113,22 @@ DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="aut
 DtypeOption = Annotated[
     str,
     typer.Option("--dtype", metavar="NAME", help="auto (the checkpoint's own), float32, bfloat16, float16."),
+]
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        "--weights", metavar="NAME", help="auto (as stored), int8 (quantised while read; needs torchao)."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads that compute on the processor, over all programs of a run; default: torch's choice.",
+        show_default=False,
+    ),
 ]
 TemperatureOption = Annotated[
     float,

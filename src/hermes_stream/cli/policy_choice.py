@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from hermes_stream.cli.fields import read_field, split_fields
 
 if TYPE_CHECKING:
     from hermes_stream.policies import MemoryPolicy
@@ -46,7 +47,7 @@ def read_policy(words: str, *, option: str = "--policy") -> PolicyChoice:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(POLICIES)}", param_hint=option)
     made: Any = POLICIES[name]
     known = [field.name for field in fields(made()) if field.name != "budget_tokens"]
-    chosen = dict(_read_field(one, known, words, option) for one in _split(rest))
+    chosen = dict(read_field(one, known, words, option) for one in split_fields(rest))
 
     def make(**budget: int) -> MemoryPolicy:
         return made(**budget, **chosen)
@@ -56,29 +57,3 @@ def read_policy(words: str, *, option: str = "--policy") -> PolicyChoice:
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{words!r}: {error}", param_hint=option) from error
     return PolicyChoice(make=make, takes_budget=takes_budget)
-
-
-def _split(rest: str) -> list[str]:
-    """Split at commas outside brackets."""
-    parts, depth = [""], 0
-    for letter in rest:
-        depth += (letter in "[(") - (letter in "])")
-        if letter == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part for part in parts if part.strip()]
-
-
-def _read_field(one: str, known: list[str], words: str, option: str) -> tuple[str, Any]:
-    name, equals, value = (part.strip() for part in one.partition("="))
-    if not equals or name not in known:
-        raise typer.BadParameter(
-            f"{words!r}: {one.strip()!r} is not a field with its value; fields: {', '.join(known) or 'none'}",
-            param_hint=option,
-        )
-    try:
-        read = json.loads(value.replace("(", "[").replace(")", "]"))
-    except ValueError:
-        read = value
-    return name, tuple(read) if isinstance(read, list) else read

@@ -103,6 +103,8 @@ def _arguments(wish: EvalWish, number: int, device: str) -> list[str]:
         "--still-below": wish.still_below,
         "--device": device,
         "--dtype": wish.dtype,
+        "--weights": wish.weights,
+        "--threads": wish.threads and max(1, wish.threads // wish.workers),
         "--seed": wish.seed,
         "--limit": wish.limit,
         "--out": wish.out,

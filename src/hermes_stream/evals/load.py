@@ -155,7 +155,7 @@ class _Crowd:
         fps_total = self._flood()
         num_before = sum(self._num_shown)
         idle_share = self._live(self._load.seconds)
-        most_waiting = max(channel.session.num_pending_frames for channel in self._channels)
+        most_waiting = max(len(channel.session.intake.waiting) for channel in self._channels)
         num_frames, waited = sum(self._num_shown) - num_before, sorted(self._waited)
         count, chunk_frames = len(self._channels), self._channels[0].session.chunk_frames
         used_bytes = self._engine.used_bytes
@@ -188,7 +188,7 @@ class _Crowd:
         before, began = self._num_folded, time.perf_counter()
         while time.perf_counter() < began + self._load.seconds:
             for index, channel in enumerate(self._channels):
-                missing = channel.session.chunk_frames - channel.session.num_pending_frames
+                missing = channel.session.chunk_frames - len(channel.session.intake.waiting)
                 self._show(index, max(missing, 0))
             self._engine.step()
         self._engine.run()

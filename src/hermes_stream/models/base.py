@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hermes_stream.layout import CacheLayout
 from hermes_stream.models.chat import Chat
+from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.policies.base import GuidancePrompts
 from hermes_stream.video.frame import Frame
@@ -28,7 +29,7 @@ class ModelCard:
         tokens_per_frame: most tokens that one frame takes in the memory, its words included; a frame is what
             the family encodes as one.
         pictures_per_frame: pictures that the family encodes as one frame; 2 where it has temporal patches.
-        default_fps: sampling rate that the family is used with, in pictures per second.
+        default_fps: sampling rate that it is used with, in pictures per second; the family's or its own.
         default_budget_tokens: memory budget when none is asked for.
         guidance_prompts: texts that guide the memory.
         training_frames: longest stream it was trained on in pictures, where the checkpoint says so.
@@ -55,6 +56,7 @@ class VideoModel(ABC):
 
     Attributes:
         family: transformers' ``model_type``.
+        default_fps: sampling rate that the family is used with, in pictures per second.
         has_dynamic_resolution: pictures keep their size and shape within ``min_pixels`` and ``max_pixels``.
         card: what the checkpoint says about itself.
         layout: the shape of a stream's cache.
@@ -63,9 +65,13 @@ class VideoModel(ABC):
         head: from a last hidden state to logits.
         video_end: embeddings, no words, that stand between the video and the question; they belong to the
             question. Mostly none.
+
+    Args:
+        checkpoint: the loaded model with its tokenizer and files.
     """
 
     family: ClassVar[str]
+    default_fps: ClassVar[float]
     has_dynamic_resolution: ClassVar[bool] = False
 
     card: ModelCard
@@ -74,6 +80,9 @@ class VideoModel(ABC):
     decoder: nn.Module
     head: nn.Module
     video_end: Float[Tensor, "tokens hidden"]
+
+    @abstractmethod
+    def __init__(self, checkpoint: Checkpoint) -> None: ...
 
     def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:
         """Turn pictures into tokens of the decoder: ``prepare``, ``look`` and ``lay_out`` in turn.

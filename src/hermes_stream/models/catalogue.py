@@ -31,7 +31,7 @@ class CatalogueEntry:
         size: name of the published size, such as ``llava-onevision-7b``.
         model_type: the family, as transformers calls it.
         supported: whether the family has an adapter.
-        parameters: numbers of all weights.
+        num_parameters: numbers of all weights.
         kv_bytes_per_token: keys and values of one token over all layers, at 16 bits a number.
         max_positions: positions that it was made for.
         default_fps: sampling rate that it is used with.
@@ -47,7 +47,7 @@ class CatalogueEntry:
     model_type: str | None
     supported: bool
     size: str | None = None
-    parameters: int | None = None
+    num_parameters: int | None = None
     kv_bytes_per_token: int | None = None
     max_positions: int | None = None
     default_fps: float | None = None
@@ -77,7 +77,7 @@ def _embedded(name: str) -> CatalogueEntry:
         source="embedded",
         name=name,
         supported=True,
-        parameters=weights.num_floating,
+        num_parameters=weights.num_floating,
         stored_bytes=sum(path.stat().st_size for path in weights.paths),
         **_numbers(read_config(folder, name)),
     )
@@ -90,10 +90,10 @@ def _published(shape: ModelShape) -> CatalogueEntry:
         size=shape.name,
         model_type=shape.model_type,
         supported=True,
-        parameters=shape.num_parameters,
+        num_parameters=shape.num_parameters,
         kv_bytes_per_token=shape.kv_bytes_per_token,
         max_positions=shape.max_positions,
-        default_fps=_default_fps(shape.model_type),
+        default_fps=MODELS[shape.model_type].default_fps,
         default_budget_tokens=min(DEFAULT_BUDGET_TOKENS, shape.max_positions // 2),
         tokens_per_frame=shape.tokens_per_frame,
     )
@@ -140,23 +140,7 @@ def _numbers(config: Any) -> dict[str, Any]:
         "model_type": config.model_type,
         "kv_bytes_per_token": kv_values_per_token(config) * _HALF_BYTES,
         "max_positions": max_positions,
-        "default_fps": getattr(config, "training_fps", None) or _default_fps(config.model_type),
+        "default_fps": getattr(config, "training_fps", MODELS[config.model_type].default_fps),
         "default_budget_tokens": min(own_budget, max_positions // 2),
         "tokens_per_frame": getattr(config, "tokens_per_frame", None),
     }
-
-
-def _default_fps(family: str) -> float | None:
-    """Return the rate that a family is used with; None where the table does not tell."""
-    return _DEFAULT_FPS.get(family)
-
-
-# As the adapters have it; a test compares the two.
-_DEFAULT_FPS = {
-    "llava_onevision": 0.5,
-    "qwen2_vl": 1.0,
-    "qwen2_5_vl": 1.0,
-    "qwen3_vl": 2.0,
-    "internvl": 1.0,
-    "smolvlm": 1.0,
-}

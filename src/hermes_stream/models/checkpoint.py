@@ -15,7 +15,7 @@ from hermes_stream.attention import ATTENTION_NAME, register
 from hermes_stream.errors import DeviceError, ModelError
 from hermes_stream.models.placement import Placement
 from hermes_stream.models.progress import OnProgress, reading_told_to
-from hermes_stream.models.quantised import quantisation
+from hermes_stream.models.quantised import quantisation, quantising
 from hermes_stream.policies.base import GuidancePrompts
 
 _TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
@@ -88,8 +88,8 @@ def read_config(folder: Path, name: str) -> Any:
         kinds = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
     except Exception as error:  # transformers raises many kinds here
         raise ModelError(
-            f"cannot read the config of model {name!r}: {_first_line(error)}; give 'tiny', a checkpoint "
-            f"folder, or a hub name"
+            f"cannot read the config of model {name!r}: {_first_line(error)}; take its config.json "
+            f"from the checkpoint again"
         ) from error
     if kinds:
         raise ModelError(
@@ -157,7 +157,8 @@ def _read_tokenizer(folder: Path, name: str) -> Any:
 
 def _read_weights(folder: Path, name: str, config: Any, placement: Placement, dtype: torch.dtype) -> Any:
     """Read weights onto their devices; quantised ones are placed while they are read."""
-    quantised = quantisation(config) is not None
+    quantiser = quantising(placement)
+    quantised = quantiser is not None or quantisation(config) is not None
     device_map: Any = placement.device_map
     if quantised and device_map is None and placement.device.type != "cpu":
         device_map = {"": placement.device}
@@ -167,6 +168,7 @@ def _read_weights(folder: Path, name: str, config: Any, placement: Placement, dt
             config=config,
             dtype=dtype,
             device_map=device_map,
+            quantization_config=quantiser,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -211,20 +213,28 @@ def check_size(name: str, config: Any, num_stored: int) -> None:
     Raises:
         ModelError: the architecture has many more, or cannot be built.
     """
-    try:
-        with torch.device("meta"):
-            architecture = AutoModelForImageTextToText.from_config(config)
-    except Exception as error:  # transformers raises many kinds here
-        raise ModelError(
-            f"cannot build model {name!r} as its config.json tells: {_first_line(error)}; take the file from "
-            f"the checkpoint again"
-        ) from error
-    num_wanted = sum(weight.numel() for weight in architecture.parameters())
+    num_wanted = sum(weight.numel() for weight in build_empty(name, config).parameters())
     if num_wanted > _MOST_MADE_UP * num_stored:
         raise ModelError(
             f"the weights of model {name!r} do not fit its config.json, which tells of {num_wanted:,} "
             f"parameters: its files hold {num_stored:,}; take both from the same checkpoint"
         )
+
+
+def build_empty(name: str, config: Any) -> Any:
+    """Return the architecture of a model without its numbers.
+
+    Raises:
+        ModelError: it cannot be built.
+    """
+    try:
+        with torch.device("meta"):
+            return AutoModelForImageTextToText.from_config(config)
+    except Exception as error:  # transformers raises many kinds here
+        raise ModelError(
+            f"cannot build model {name!r} as its config.json tells: {_first_line(error)}; take the file from "
+            f"the checkpoint again"
+        ) from error
 
 
 def _check_offload(name: str, device_map: Mapping[str, Any]) -> None:
@@ -318,4 +328,4 @@ def _stop_token_ids(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0].rstrip(".: ") if lines else type(error).__name__

@@ -31,6 +31,7 @@ class InternVL(VideoModel):
     """
 
     family = "internvl"
+    default_fps = 1.0
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model, config = checkpoint.model, checkpoint.model.config
@@ -56,7 +57,9 @@ class InternVL(VideoModel):
         self._before_first = first.removesuffix(self._opening(0))
         num_words = max(len(self._words(number)) for number in (0, 1)) + _SPARE_DIGITS
         side = self._preprocessing.height // vision.patch_size[0] * config.downsample_ratio
-        self.card = build_card(checkpoint, tokens_per_frame=num_words + int(side) ** 2, default_fps=1.0)
+        self.card = build_card(
+            checkpoint, tokens_per_frame=num_words + int(side) ** 2, default_fps=self.default_fps
+        )
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.language_model.rotary_emb.inv_freq)
         )

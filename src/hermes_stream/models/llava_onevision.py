@@ -27,6 +27,7 @@ class LlavaOnevision(VideoModel):
     """
 
     family = "llava_onevision"
+    default_fps = 0.5
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model, config = checkpoint.model, checkpoint.model.config
@@ -35,7 +36,7 @@ class LlavaOnevision(VideoModel):
         self.video_end = model.model.image_newline[None].to(model.dtype)
         vision = config.vision_config
         side = math.ceil(vision.image_size // vision.patch_size / 2)
-        self.card = build_card(checkpoint, tokens_per_frame=side * side, default_fps=0.5)
+        self.card = build_card(checkpoint, tokens_per_frame=side * side, default_fps=self.default_fps)
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.language_model.rotary_emb.inv_freq)
         )

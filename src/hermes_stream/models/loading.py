@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,27 @@ import torch
 
 from hermes_stream.errors import ModelError, UnknownFamilyError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.checkpoint import Checkpoint, check_size, read_checkpoint, read_config, read_family
+from hermes_stream.models.checkpoint import (
+    build_empty,
+    check_size,
+    read_checkpoint,
+    read_config,
+    read_family,
+)
 from hermes_stream.models.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.hub import HubModel, HubPlace, look_up
 from hermes_stream.models.internvl import InternVL
 from hermes_stream.models.llava_onevision import LlavaOnevision
-from hermes_stream.models.placement import DeviceMap, Placement, choose_dtype, choose_placement
+from hermes_stream.models.placement import DeviceMap, Placement, choose_dtype, choose_placement, warn_of_slow
 from hermes_stream.models.progress import OnProgress
-from hermes_stream.models.quantised import check_quantisation, quantisation
+from hermes_stream.models.quantised import check_quantisation, int8_bytes, quantisation
 from hermes_stream.models.qwen2_5_vl import Qwen25VL
 from hermes_stream.models.qwen2_vl import Qwen2VL
 from hermes_stream.models.qwen3_vl import Qwen3VL
 from hermes_stream.models.smolvlm import SmolVLM
 from hermes_stream.models.weights import read_weight_files
 
-Adapter = Callable[[Checkpoint], VideoModel]
-
-MODELS: dict[str, Adapter] = {
+MODELS: dict[str, type[VideoModel]] = {
     LlavaOnevision.family: LlavaOnevision,
     Qwen2VL.family: Qwen2VL,
     Qwen25VL.family: Qwen25VL,
@@ -36,9 +39,13 @@ MODELS: dict[str, Adapter] = {
     SmolVLM.family: SmolVLM,
 }
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
+_NAMES = (
+    f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
+    "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
+)
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 - one parameter per choice
     name: str | Path,
     *,
     device: str = "auto",
@@ -49,11 +56,12 @@ def load_model(
     on_progress: OnProgress | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
+    weights: str = "auto",
 ) -> VideoModel:
     """Load a checkpoint and return its adapter.
 
     Args:
-        name: ``"tiny"`` (shipped with the package), a checkpoint folder, or a hub name.
+        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, or a hub name.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16".
         revision: branch, tag or commit of a hub name.
@@ -63,6 +71,8 @@ def load_model(
         on_progress: is told how far the download and the reading are.
         min_pixels: least pixels of a picture, for families that keep its size; None is the checkpoint's.
         max_pixels: most pixels of a picture, for families that keep its size; None is the checkpoint's.
+        weights: "auto" (as the checkpoint stores them), or "int8" (quantised while they are read). Needs the
+            extra ``quantised``.
 
     Raises:
         UnknownFamilyError: no adapter for the checkpoint's architecture.
@@ -71,18 +81,21 @@ def load_model(
         ValueError: arguments contradict each other.
     """
     name = str(name)
-    placement = choose_placement(device, device_map)
+    if not name.strip():
+        raise ModelError(f"the name of the model is empty; {_NAMES}")
+    placement = choose_placement(device, device_map, weights)
     hub, folder = _find(name, revision, HubPlace(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
     _check_pixels(adapter, min_pixels, max_pixels)
     config = read_config(folder, name)
-    check_quantisation(name, config)
+    check_quantisation(name, config, weights)
     number = choose_dtype(dtype, placement.device, _stored_dtype(config))
     if hub is not None:
         if (weight_bytes := hub.weight_bytes(folder)) is not None:
             _check_fits(name, config, weight_bytes, placement=placement, dtype=number)
         hub.fetch_weights(folder, on_progress)
     _check_weights(name, folder, config, placement=placement, dtype=number)
+    warn_of_slow(number, placement.device)
     checkpoint = read_checkpoint(
         folder,
         name=name,
@@ -103,23 +116,23 @@ def embedded_folder(name: str) -> Path:
 
 def _find(name: str, revision: str | None, place: HubPlace) -> tuple[HubModel | None, Path]:
     """Return the folder of a checkpoint; that of a hub name holds everything but the weights."""
-    if name in EMBEDDED:
-        return None, embedded_folder(name)
-    path = Path(name).expanduser()
+    path = embedded_folder(name) if name in EMBEDDED else Path(name).expanduser()
     if path.is_dir():
+        if revision is not None:
+            raise ModelError(
+                f"revision {revision!r} is for hub names, and {name!r} is a folder; leave it out, or give a "
+                "hub name"
+            )
         return None, path
     looks_like_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
     if looks_like_path or path.exists():
         kind = "is a file, not a folder" if path.exists() else "does not exist"
-        raise ModelError(
-            f"model {name!r} {kind}; give one of {', '.join(sorted(EMBEDDED))}, a checkpoint folder, or a "
-            f"hub name such as llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
-        )
+        raise ModelError(f"model {name!r} {kind}; {_NAMES}")
     hub = look_up(name, revision, place)
     return hub, hub.fetch_settings()
 
 
-def _adapter(name: str, family: str) -> Adapter:
+def _adapter(name: str, family: str) -> type[VideoModel]:
     if family not in MODELS:
         raise UnknownFamilyError(
             f"model {name!r} is of family {family!r}, which has no adapter; supported: "
@@ -129,15 +142,15 @@ def _adapter(name: str, family: str) -> Adapter:
     return MODELS[family]
 
 
-def _check_pixels(adapter: Adapter, min_pixels: int | None, max_pixels: int | None) -> None:
+def _check_pixels(adapter: type[VideoModel], min_pixels: int | None, max_pixels: int | None) -> None:
     if min_pixels is None and max_pixels is None:
         return
-    if not _has_dynamic_resolution(adapter):
-        able = [family for family, other in MODELS.items() if _has_dynamic_resolution(other)]
+    if not adapter.has_dynamic_resolution:
+        able = [family for family, other in MODELS.items() if other.has_dynamic_resolution]
         raise ModelError(
             f"min_pixels {min_pixels} and max_pixels {max_pixels} mean nothing to a model that resizes every "
             f"picture to one size; leave them out (families that keep a picture's size: "
-            f"{', '.join(able) or 'none yet'})"
+            f"{', '.join(able)})"
         )
     least, most = min_pixels or 1, max_pixels or min_pixels or 1
     if least < 1 or most < least:
@@ -145,10 +158,6 @@ def _check_pixels(adapter: Adapter, min_pixels: int | None, max_pixels: int | No
             f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no picture; at least 1, and the "
             f"least no more than the most"
         )
-
-
-def _has_dynamic_resolution(adapter: Adapter) -> bool:
-    return bool(getattr(adapter, "has_dynamic_resolution", False))
 
 
 def _check_weights(name: str, folder: Path, config: Any, *, placement: Placement, dtype: torch.dtype) -> None:
@@ -167,6 +176,8 @@ def _check_fits(
     """Compare with what is free; a device map is left to accelerate, which knows all devices."""
     if placement.device_map is not None:
         return
+    if placement.weights == "int8":
+        weight_bytes = int8_bytes(build_empty(name, config), dtype)
     footprint = measure_footprint(config, weight_bytes=weight_bytes, dtype=dtype)
     check_fits(footprint, free_bytes(placement.device), name=name, device=str(placement.device))
 

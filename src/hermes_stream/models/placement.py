@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -11,8 +12,13 @@ from torch import nn
 
 from hermes_stream.errors import DeviceError
 
+logger = logging.getLogger(__name__)
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WEIGHTS = ("auto", "int8")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+_MULTIPLIES_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # x86, then ARM
 
 DeviceMap = str | Mapping[str, int | str]
 
@@ -24,21 +30,29 @@ class Placement:
     Attributes:
         device: the device, or the first one where a map spreads the layers.
         device_map: transformers' map over several devices; None puts everything on ``device``.
+        weights: "auto" keeps them as the checkpoint stores them, "int8" quantises them while they are read.
     """
 
     device: torch.device
     device_map: str | dict[str, int | str] | None = None
+    weights: str = "auto"
 
 
-def choose_placement(device: str, device_map: DeviceMap | None) -> Placement:
+def choose_placement(device: str, device_map: DeviceMap | None, weights: str = "auto") -> Placement:
     """Return where weights go, checked before anything is read.
 
     Raises:
         ValueError: a device and a device map are both given, or the map has no meaning.
-        DeviceError: there is no such device here, or accelerate is missing.
+        DeviceError: there is no such device or kind of weights here, or accelerate or torchao is missing.
     """
+    if weights not in WEIGHTS:
+        raise DeviceError(f"weights {weights!r} are not supported; choose one of: {', '.join(WEIGHTS)}")
+    if weights == "int8" and not is_installed("torchao"):
+        raise DeviceError(
+            "weights 'int8' need torchao, which is not installed; pip install 'hermes-stream[quantised]'"
+        )
     if device_map is None:
-        return Placement(device=choose_device(device))
+        return Placement(device=choose_device(device), weights=weights)
     if device != "auto":
         raise ValueError(
             f"device {device!r} and device_map {device_map!r} exclude each other; give one of them"
@@ -56,6 +70,7 @@ def choose_placement(device: str, device_map: DeviceMap | None) -> Placement:
     return Placement(
         device=choose_device("auto"),
         device_map=device_map if isinstance(device_map, str) else dict(device_map),
+        weights=weights,
     )
 
 
@@ -99,6 +114,21 @@ def choose_dtype(dtype: str, device: torch.device, stored: torch.dtype | str | N
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; choose one of: auto, {', '.join(DTYPES)}")
     return DTYPES[dtype]
+
+
+def computes_bfloat16() -> bool | None:
+    """Tell whether the processor multiplies bfloat16 in hardware; None where this torch cannot tell."""
+    look = getattr(torch.cpu, "get_capabilities", None)
+    return None if look is None else any(look().get(name) for name in _MULTIPLIES_BFLOAT16)
+
+
+def warn_of_slow(dtype: torch.dtype, device: torch.device) -> None:
+    """Log a warning where a processor has to imitate the dtype's arithmetic."""
+    if device.type == "cpu" and dtype == torch.bfloat16 and computes_bfloat16() is False:
+        logger.warning(
+            "this processor does not compute bfloat16, and imitates it several times slower than float32; "
+            "where memory allows take dtype float32, with weights int8 if need be"
+        )
 
 
 def is_installed(package: str) -> bool:

@@ -138,7 +138,10 @@ def to_pixels(image: NDArray[np.uint8], device: torch.device) -> UInt8[Tensor, "
         image: uint8 ``[height, width, 3]``.
         device: where the work is done.
     """
-    return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.ascontiguousarray(image))
+    if device.type == "cuda":  # from pinned memory the host need not wait for the copy
+        pixels = pixels.pin_memory()
+    return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None]
 
 
 def normalise(

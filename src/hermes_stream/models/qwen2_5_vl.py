@@ -38,6 +38,7 @@ class Qwen25VL(VideoModel):
     """
 
     family = "qwen2_5_vl"
+    default_fps = 1.0
     has_dynamic_resolution = True
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -49,7 +50,7 @@ class Qwen25VL(VideoModel):
             checkpoint,
             tokens_per_frame=max_visual_tokens(self._preprocessing),
             pictures_per_frame=model.config.vision_config.temporal_patch_size,
-            default_fps=1.0,
+            default_fps=self.default_fps,
             text_after_video=read_text_after_video(checkpoint),
         )
         self.layout = build_layout(

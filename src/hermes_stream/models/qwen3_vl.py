@@ -44,6 +44,7 @@ class Qwen3VL(VideoModel):
     """
 
     family = "qwen3_vl"
+    default_fps = 2.0
     has_dynamic_resolution = True
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -71,7 +72,7 @@ class Qwen3VL(VideoModel):
             checkpoint,
             tokens_per_frame=max_visual_tokens(self._preprocessing) + self._most_words,
             pictures_per_frame=model.config.vision_config.temporal_patch_size,
-            default_fps=2.0,
+            default_fps=self.default_fps,
             text_after_video="clock",
         )
         self.layout = build_layout(

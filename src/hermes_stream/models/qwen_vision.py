@@ -19,6 +19,7 @@ from hermes_stream.video.frame import Frame
 
 MIN_VIDEO_TOKENS = 128
 MAX_VIDEO_TOKENS = 768
+_LONGEST = 4  # a side of a picture 16 times as long as wide, where that of a square is 1
 
 
 def prepare_patches(model: Any, preprocessing: PatchPreprocessing, frames: Sequence[Frame]) -> Pixels:
@@ -61,16 +62,17 @@ def read_preprocessing(checkpoint: Checkpoint, *, bounds: Bounds = "frame") -> P
 
     Two families bring the bounds of single images only, 16,384 tokens, and one bounds a whole clip, 24,576
     tokens. Buffers are made for the largest frame, so that a checkpoint's bound counts up to the official one
-    of a video frame, 768 tokens. More can be asked for.
+    of a video frame, 768 tokens, or a sixth of the model's positions. More can be asked for. The official
+    lower bound gives way to a low upper one: it is a quarter of that at most.
 
     Args:
         checkpoint: its ``min_pixels`` and ``max_pixels``, where asked for, are those of one picture.
         bounds: what the bounds of the checkpoint's file count.
     """
-    vision = checkpoint.model.config.vision_config
+    vision, text = checkpoint.model.config.vision_config, checkpoint.model.config.text_config
     side = vision.patch_size * vision.spatial_merge_size
     pictures = 1 if bounds == "frame" else vision.temporal_patch_size
-    largest = MAX_VIDEO_TOKENS * side**2 * pictures
+    largest = min(MAX_VIDEO_TOKENS, text.max_position_embeddings // 6) * side**2 * pictures
     own = PatchPreprocessing.from_settings(
         checkpoint.preprocessing,
         patch_size=vision.patch_size,
@@ -83,20 +85,23 @@ def read_preprocessing(checkpoint: Checkpoint, *, bounds: Bounds = "frame") -> P
     asked = [getattr(checkpoint, name, None) for name in ("min_pixels", "max_pixels")]
     smallest, most = (None if bound is None else bound * pictures for bound in asked)
     most = most or max(min(own.max_pixels, largest), smallest or 0)
-    usual = own.min_pixels if own.min_pixels > 1 else MIN_VIDEO_TOKENS * side**2 * pictures
-    return replace(own, min_pixels=smallest or min(usual, most // 4), max_pixels=most)
+    is_named = own.min_pixels > 1 and own.min_pixels <= most
+    usual = own.min_pixels if is_named else min(MIN_VIDEO_TOKENS * side**2 * pictures, most // 4)
+    return replace(own, min_pixels=smallest or usual, max_pixels=most)
 
 
 def max_visual_tokens(preprocessing: PatchPreprocessing) -> int:
     """Return the visual tokens of the largest frame, of pictures up to 16 times as long as wide."""
     pictures = 1 if preprocessing.bounds == "frame" else preprocessing.temporal_patch_size
     area = pictures * (preprocessing.patch_size * preprocessing.merge_size) ** 2
-    return max(preprocessing.max_pixels // area, _most_enlarged(preprocessing.min_pixels / area))
+    most = preprocessing.max_pixels // area
+    in_a_row = math.floor(_LONGEST * math.sqrt(most))  # of a picture that shrinks to less than one row
+    return max(most, in_a_row, _most_enlarged(preprocessing.min_pixels / area))
 
 
 def _most_enlarged(fewest: float) -> int:
     """Return the most tokens of a small picture: enlarged to the fewest, then whole along both sides."""
-    longest = 4 * math.sqrt(fewest)
+    longest = _LONGEST * math.sqrt(fewest)
     columns = (min(fewest / max(rows - 1, 1e-9), longest) for rows in range(1, math.ceil(longest) + 1))
     return max(rows * math.ceil(count) for rows, count in enumerate(columns, start=1))
 

@@ -43,6 +43,7 @@ class SmolVLM(VideoModel):
     """
 
     family = "smolvlm"
+    default_fps = 1.0
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model, config, tokenizer = checkpoint.model, checkpoint.model.config, checkpoint.tokenizer
@@ -67,7 +68,9 @@ class SmolVLM(VideoModel):
         )
         num_words = max(len(self._words(number, 0.0)) for number in (0, 1)) + _SPARE_DIGITS
         side = self._preprocessing.height // vision.patch_size // config.scale_factor
-        self.card = build_card(checkpoint, tokens_per_frame=num_words + side * side, default_fps=1.0)
+        self.card = build_card(
+            checkpoint, tokens_per_frame=num_words + side * side, default_fps=self.default_fps
+        )
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.text_model.rotary_emb.inv_freq)
         )

@@ -1,8 +1,10 @@
-"""A stream's life: sessions, answers, and the memory at work."""
+"""A stream's life: sessions, answers, the memory at work, and an engine for many streams."""
 
 from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.channel import Channel
+from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.evidence import Evidence, FrameShare, Moment
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.stats import SessionStats
 
-__all__ = ["Session", "Answer", "Evidence", "FrameShare", "Moment", "SessionStats"]
+__all__ = ["Session", "Engine", "Channel", "Answer", "Evidence", "FrameShare", "Moment", "SessionStats"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from hermes_stream.errors import CapacityError
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.generation import Sampling
-from hermes_stream.stream.requests import Look, Request
+from hermes_stream.stream.requests import Look, Read, Request
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.work import Work
 from hermes_stream.video.frame import Frame
@@ -69,14 +69,14 @@ class Channel:
         """
         self._check()
         for frame in [frames] if isinstance(frames, Frame) else frames:
-            while self.session.num_pending_frames >= self._queue_frames:
+            while len(self.session.intake.waiting) >= self._queue_frames:
                 if self._overflow == "drop_oldest":
-                    self.session.drop_oldest_pending()
+                    del self.session.intake.waiting[0]
                     self.num_dropped_frames += 1
                 else:
                     self._step()
                     self._check()
-            self.session.accept(frame)
+            self.session.intake.accept(frame)
 
     def ask(self, question: str, options: Sequence[str] | None = None, **sampling: Any) -> Answer:
         """Ask about the frames observed so far. The engine's steps make the answer; so does reading it.
@@ -127,7 +127,7 @@ class Channel:
         """Whether there is something to do: work in hand, a question, or a full chunk."""
         if self._work is not None or self._questions:
             return True
-        return self._failure is None and self.session.num_pending_frames >= self.session.chunk_frames
+        return self._failure is None and len(self.session.intake.waiting) >= self.session.chunk_frames
 
     @property
     def cost_tokens(self) -> int:
@@ -150,13 +150,18 @@ class Channel:
         return self._work is not None
 
     def requests(self) -> list[Request]:
-        """Return what the work asks for."""
-        return [] if self._request is None else [self._request]
+        """Return what the work asks for; while a chunk is prefilled, also a look at the next."""
+        assert self._request is not None
+        ahead = None
+        if isinstance(self._request, Read) and not self.has_question and self._overflow == "wait":
+            ahead = self.session.look_ahead()
+        return [self._request] if ahead is None else [self._request, ahead]
 
     def send(self, results: Sequence[Any]) -> None:
         """Give the work what it asked for, and take down what it asks for next."""
-        (result,) = results
-        self._go_on(lambda work: work.send(result))
+        if len(results) > 1:
+            self.session.foresee(results[1])
+        self._go_on(lambda work: work.send(results[0]))
 
     def throw(self, error: Exception) -> None:
         """Tell the work that what it asked for failed."""

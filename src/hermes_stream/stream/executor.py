@@ -33,6 +33,8 @@ class Executor:
     ) -> None:
         self.model = model
         self._stages, self._graphs = stages, graphs
+        device = model.layout.device
+        self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @classmethod
     def for_one_stream(cls, model: VideoModel, *, stages: StageClock | None = None) -> Executor:
@@ -51,31 +53,48 @@ class Executor:
         return self._stages.timing(stage) if self._stages else nullcontext()
 
     def serve(self, requests: Sequence[Request]) -> list[Features | Tensor | None]:
-        """Return the result of each request, in the order given.
+        """Return the result of each request, in the order given. A GPU looks and reads at the same time.
 
         Args:
             requests: at least one, no two of which append to the same stream.
         """
         results: list[Features | Tensor | None] = [None] * len(requests)
-        looks: dict[tuple[int, ...], list[tuple[int, Look]]] = defaultdict(list)
-        for index, request in enumerate(requests):
-            if isinstance(request, Look):
-                looks[request.pixels.frame_shape].append((index, request))
-        for alike in looks.values():
-            for (index, _), features in zip(alike, self._look([one for _, one in alike]), strict=True):
-                results[index] = features
-        for advances in (True, False):
-            reads = [
-                (index, one)
-                for index, one in enumerate(requests)
-                if isinstance(one, Read) and one.advances == advances
-            ]
-            if reads:
-                with nullcontext() if advances else _standing_still(self.model.decoder):
-                    logits = self._read([one for _, one in reads])
-                for (index, _), own in zip(reads, logits, strict=True):
-                    results[index] = own
+        alike: dict[object, list[int]] = defaultdict(list)
+        for index, one in enumerate(requests):
+            alike[one.pixels.frame_shape if isinstance(one, Look) else one.advances].append(index)
+        with self._aside(beside_reads=any(isinstance(one, Read) for one in requests)):
+            for indices in alike.values():
+                looks = [one for index in indices if isinstance(one := requests[index], Look)]
+                for index, features in zip(indices, self._look(looks) if looks else (), strict=False):
+                    results[index] = features
+        for indices in alike.values():
+            reads = [one for index in indices if isinstance(one := requests[index], Read)]
+            for index, logits in zip(indices, self._read(reads) if reads else (), strict=False):
+                results[index] = logits
+        self._rejoin(results)
         return results
+
+    @contextmanager
+    def _aside(self, *, beside_reads: bool) -> Iterator[None]:
+        """Let a GPU do what is asked of it here beside what is asked of it next."""
+        if self._side is None or not beside_reads:
+            yield
+            return
+        self._side.wait_stream(torch.cuda.current_stream(self.model.layout.device))
+        with torch.cuda.stream(self._side):
+            yield
+
+    def _rejoin(self, results: Sequence[Features | Tensor | None]) -> None:
+        """Let what comes next wait for what was done aside."""
+        if self._side is None:
+            return
+        current = torch.cuda.current_stream(self.model.layout.device)
+        current.wait_stream(self._side)
+        for features in results:
+            if isinstance(features, Features):
+                features.tokens.record_stream(current)
+                if features.deepstack is not None:
+                    features.deepstack.record_stream(current)
 
     def _look(self, looks: Sequence[Look]) -> list[Features]:
         with self.timing("encode"):
@@ -83,7 +102,8 @@ class Executor:
             return features.split([look.pixels.grid[0] for look in looks])
 
     def _read(self, reads: Sequence[Read]) -> list[Tensor | None]:
-        with self.timing(reads[0].stage):
+        still = nullcontext() if reads[0].advances else _standing_still(self.model.decoder)
+        with self.timing(reads[0].stage), still:
             if self._graphs and len(reads) == len(reads[0].segments) == 1 and reads[0].speaks:
                 fixed = self._graphs.logits(reads[0].segments[0])
                 if fixed is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hermes_stream.models.visual import Features, joined_features
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.requests import Look
 from hermes_stream.stream.work import Work, look
 from hermes_stream.video.frame import Frame
 
@@ -36,6 +37,7 @@ class Eyes:
             raise ValueError(f"still_below must be grey levels above 0, or None; got {still_below}")
         self._executor, self._still_below = executor, still_below
         self._newest: Sight | None = None
+        self._foreseen: Sight | None = None
         self.num_still_frames = 0
 
     def seeing(self, frames: Sequence[Frame]) -> Work[tuple[Features, Sight | None]]:
@@ -58,6 +60,22 @@ class Eyes:
         newest.num_reused = len(groups) - len(changed)
         return joined_features([sight.features for sight in sources if sight.features]), newest
 
+    def ahead(self, frames: Sequence[Frame]) -> Look | None:
+        """Ask for a look at frames that will be seen next, for whoever has the time; ``foresee`` its result.
+
+        Returns:
+            None where they were looked at already, or may turn out to be still.
+        """
+        if self._still_below is not None or (self._foreseen and _same(self._foreseen.frames, frames)):
+            return None
+        self._foreseen = Sight(tuple(frames))
+        return Look(pixels=self._executor.model.prepare(frames))
+
+    def foresee(self, features: Features) -> None:
+        """Take the result of ``ahead``."""
+        if self._foreseen is not None:
+            self._foreseen.features = features
+
     def commit(self, sight: Sight | None) -> None:
         """Remember what was seen, once it is in the memory."""
         if sight is not None:
@@ -65,6 +83,9 @@ class Eyes:
             self.num_still_frames += sight.num_reused
 
     def _look(self, frames: Sequence[Frame]) -> Work[Features]:
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen and foreseen.features and _same(foreseen.frames, frames):
+            return foreseen.features
         with self._executor.timing("preprocess"):
             pixels = self._executor.model.prepare(frames)
         return (yield from look(pixels))
@@ -82,6 +103,10 @@ class Sight:
         self.frames = frames
         self.features: Features | None = None
         self.num_reused = 0
+
+
+def _same(some: Sequence[Frame], others: Sequence[Frame]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def largest_change(old: NDArray[np.uint8], new: NDArray[np.uint8]) -> float:

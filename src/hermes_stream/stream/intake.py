@@ -1,4 +1,4 @@
-"""The rim of a session: frames are checked once, and sampled by time where a rate is asked for."""
+"""The rim of a session: frames are checked once, sampled by time where a rate is asked for, and wait here."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ _EARLY = 0.1
 
 
 class Intake:
-    """Checks frames and takes the first one of every interval of 1 / fps seconds.
+    """Checks frames, takes the first one of every interval of 1 / fps seconds, and holds it for its chunk.
 
     Unlike ``video.sample_frames`` it never waits for a later frame, so that a live picture is seen at once. A
     frame up to a tenth of an interval early counts as due: cameras jitter.
 
     Args:
         fps: frames to take per second; None takes all.
+
+    Attributes:
+        waiting: frames that wait, oldest first.
+        num_taken: frames taken so far.
 
     Raises:
         ValueError: the rate is not a positive number.
@@ -33,6 +37,23 @@ class Intake:
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf
         self._due = 0
+        self.waiting: list[Frame] = []
+        self.num_taken = 0
+
+    @property
+    def num_gone(self) -> int:
+        """Frames taken that no longer wait."""
+        return self.num_taken - len(self.waiting)
+
+    def accept(self, frame: Frame) -> None:
+        """Check a frame, and let it wait if it is due.
+
+        Raises:
+            ValueError: it is malformed, or not later than the one before.
+        """
+        if self.accepts(frame):
+            self.waiting.append(frame)
+            self.num_taken += 1
 
     def accepts(self, frame: Frame) -> bool:
         """Check a frame and tell whether it is taken.

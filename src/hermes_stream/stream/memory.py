@@ -50,6 +50,7 @@ class StreamMemory:
         text_tokens: room for a question and its answer.
         num_frames: pictures folded in so far.
         num_seen: tokens that they made so far.
+        eyes: what looks at the frames.
         last_conversation: last question and answer, which steer later guidance.
     """
 
@@ -65,7 +66,7 @@ class StreamMemory:
         self._executor, self.model, self._fit, self.policy = executor, model, fit, fit.policy
         self.text_tokens = fit.text_tokens
         self.num_frames = self.num_seen = self._num_encoded = self._num_entered = 0
-        self._eyes = Eyes(executor, still_below)
+        self.eyes = Eyes(executor, still_below)
         self._sieve = Sieve(token_filter) if token_filter else None
         self._has_words = False
         self._start_seconds = 0.0
@@ -221,7 +222,7 @@ class StreamMemory:
     @property
     def num_still_frames(self) -> int:
         """Frames that were not looked at, because they had not changed."""
-        return self._eyes.num_still_frames
+        return self.eyes.num_still_frames
 
     @property
     def num_dropped(self) -> int:
@@ -262,7 +263,7 @@ class StreamMemory:
         Returns:
             How many frames entered: those of which a filter left something; they are numbered one by one.
         """
-        features, sight = yield from self._eyes.seeing(frames)
+        features, sight = yield from self.eyes.seeing(frames)
         visual = self.model.lay_out(
             features, frames, start_seconds=self._start_seconds, num_before=self._num_encoded
         )
@@ -281,7 +282,7 @@ class StreamMemory:
             raise
         is_moved = mark.generation != self.cache.mark().generation
         self._place = place.moved(self.cache.next_position) if is_moved else place
-        self._eyes.commit(sight)
+        self.eyes.commit(sight)
         if self._sieve and sifting:
             self._sieve.commit(sifting)
         return len(origin.frame_numbers.unique())

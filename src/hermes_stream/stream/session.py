@@ -15,6 +15,7 @@ from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.base import VideoModel
+from hermes_stream.models.visual import Features
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
 from hermes_stream.stream.album import runs_of_one_size
@@ -26,6 +27,7 @@ from hermes_stream.stream.fitting import fit
 from hermes_stream.stream.generation import Sampling
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.requests import Look
 from hermes_stream.stream.stages import wait_for
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.work import Driver, Work, run
@@ -56,6 +58,7 @@ class Session:
         executor: runs the model; None makes one, which on a GPU captures the forwards of questions.
 
     Attributes:
+        intake: checks and samples frames; those that wait for their chunk.
         policy: what the memory keeps in fact.
         chunk_frames: frames that are prefilled together in fact; whole temporal patches where the model has
             them.
@@ -84,9 +87,7 @@ class Session:
         self._executor = executor or Executor.for_one_stream(model)
         self._memory = StreamMemory(self._executor, fitted, token_filter=filter, still_below=still_below)
         self.policy, self.chunk_frames = fitted.policy, fitted.chunk_frames
-        self._intake = Intake(fps)
-        self._pending: list[Frame] = []
-        self._num_accepted = 0
+        self.intake = Intake(fps)
         self._answer: Answer | None = None
         self._num_questions = 0
         self._recall_seconds: float | None = None
@@ -110,10 +111,10 @@ class Session:
         """
         self._close_open_answer()
         for frame in [frames] if isinstance(frames, Frame) else frames:
-            if len(self._pending) >= self.chunk_frames:
+            if len(self.intake.waiting) >= self.chunk_frames:
                 run(self._executor, self.folding())
-            self.accept(frame)
-        if len(self._pending) >= self.chunk_frames:
+            self.intake.accept(frame)
+        if len(self.intake.waiting) >= self.chunk_frames:
             run(self._executor, self.folding())
 
     def flush(self) -> None:
@@ -123,7 +124,7 @@ class Session:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
         self._close_open_answer()
-        while self._pending:
+        while self.intake.waiting:
             run(self._executor, self.folding())
 
     @property
@@ -132,26 +133,16 @@ class Session:
         card = self.model.card
         return -(-self.chunk_frames // card.pictures_per_frame) * card.tokens_per_frame
 
-    @property
-    def num_pending_frames(self) -> int:
-        """Frames that wait for their chunk."""
-        return len(self._pending)
+    def look_ahead(self) -> Look | None:
+        """Ask for a look at the next chunk, if all of it waits; ``foresee`` its result."""
+        chunk = self.intake.waiting[: self.chunk_frames]
+        if len(chunk) < self.chunk_frames or len(runs_of_one_size(chunk)) > 1:
+            return None
+        return self._memory.eyes.ahead(chunk)
 
-    def accept(self, frame: Frame) -> bool:
-        """Check a frame, and let it wait for its chunk if it is due; whoever calls this does the folding.
-
-        Raises:
-            ValueError: the frame is malformed or not later than the one before.
-        """
-        is_due = self._intake.accepts(frame)
-        if is_due:
-            self._pending.append(frame)
-            self._num_accepted += 1
-        return is_due
-
-    def drop_oldest_pending(self) -> None:
-        """Forget the frame that waits longest."""
-        del self._pending[:1]
+    def foresee(self, features: Features) -> None:
+        """Take what was seen of the next chunk."""
+        self._memory.eyes.foresee(features)
 
     def folding(self, most_frames: int | None = None) -> Work[None]:
         """Fold a chunk of the frames that wait, or all if they are fewer.
@@ -160,13 +151,14 @@ class Session:
             most_frames: fold no more than these; None folds up to a chunk.
         """
         most = min(self.chunk_frames, most_frames or self.chunk_frames)
-        chunk, self._pending = self._pending[:most], self._pending[most:]
+        intake = self.intake
+        chunk, intake.waiting = intake.waiting[:most], intake.waiting[most:]
         try:
             for same in runs_of_one_size(chunk):
                 yield from self._memory.folding(same)
                 del chunk[: len(same)]
         finally:
-            self._pending = chunk + self._pending
+            intake.waiting = chunk + intake.waiting
 
     def ask(
         self,
@@ -237,7 +229,7 @@ class Session:
         self._check_seen()
         most = min(sampling.max_new_tokens or _MOST_TOKENS, asked.room)
         sampling = replace(sampling, max_new_tokens=most)
-        return answer, self._answering(answer, asked, sampling, self._num_accepted)
+        return answer, self._answering(answer, asked, sampling, self.intake.num_taken)
 
     def _answering(self, answer: Answer, asked: Asked, sampling: Sampling, until: int) -> Work[None]:
         self._answer = answer
@@ -332,8 +324,8 @@ class Session:
         }
         answer, recall = self._answer, self._recall_seconds
         return SessionStats(
-            num_frames=self._memory.num_frames + len(self._pending),
-            num_pending_frames=len(self._pending),
+            num_frames=self._memory.num_frames + len(self.intake.waiting),
+            num_pending_frames=len(self.intake.waiting),
             num_still_frames=self._memory.num_still_frames,
             num_visual_tokens_seen=self._memory.num_seen,
             num_visual_tokens_dropped=self._memory.num_dropped,
@@ -358,7 +350,7 @@ class Session:
         """
         self._close_open_answer()
         self._check_seen()
-        run(self._executor, self._preparing(self._num_accepted))
+        run(self._executor, self._preparing(self.intake.num_taken))
 
     def _preparing(self, until: int) -> Work[float]:
         """Fold in what waits of the first frames; recall what the policy leaves for a question.
@@ -370,7 +362,7 @@ class Session:
             Seconds that the folding took.
         """
         began = time.perf_counter()
-        while (missing := until - self._num_accepted + len(self._pending)) > 0:
+        while (missing := until - self.intake.num_gone) > 0:
             yield from self.folding(missing)
         wait_for(self.model.layout.device)
         folded = time.perf_counter()
@@ -380,7 +372,7 @@ class Session:
         return folded - began
 
     def _check_seen(self) -> None:
-        if not self._memory.num_frames and not self._pending:
+        if not self._memory.num_frames and not self.intake.waiting:
             raise VideoError(
                 "no frame was observed yet, so there is nothing to ask about; observe frames first"
             )

@@ -1,0 +1,57 @@
+"""Threads, 8 bit weights, and numbers that a processor has to imitate, on the command line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hermes_stream.models import placement
+
+
+@pytest.fixture
+def threads_put_back():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads_put_back")
+def test_threads_are_limited(hermes, story):
+    torch.set_num_threads(2)
+    hermes("ask", story, "what is on screen now?")
+    assert torch.get_num_threads() == 2
+    assert hermes("ask", story, "what is on screen now?", "--threads", 1).code == 0
+    assert torch.get_num_threads() == 1
+    assert hermes("doctor", "--threads", 1, "--json").document["processor"]["num_threads"] == 1
+    assert hermes("ask", story, "what is on screen now?", "--threads", 0).code == 2
+
+
+def test_int8_is_named_with_the_settings(hermes, story):
+    run = hermes("ask", story, "what is on screen now?", "--weights", "int8", "--json")
+    assert (run.code, run.err) == (0, "")
+    assert (run.document["weights"], run.document["dtype"]) == ("int8", "float32")
+
+
+def test_other_weights_are_refused(hermes, story):
+    run = hermes("ask", story, "what is on screen now?", "--weights", "int4")
+    assert run.code == 1
+    assert "choose one of: auto, int8" in run.err
+
+
+def test_programs_of_a_run_share_threads_and_settings(hermes, story, tmp_path):
+    assert hermes("world", "--streams", 2, "--seconds", 20, "--out", tmp_path / "stories").code == 0
+    words = ["eval", tmp_path / "stories" / "annotations.json", "--videos", tmp_path / "stories"]
+    words += ["--workers", 2, "--threads", 2, "--weights", "int8", "--out", tmp_path / "run", "--json"]
+    run = hermes(*words)
+    assert run.code == 0, run.err
+    assert run.document["weights"] == "int8"
+    assert "1 threads" in run.document["machine"]
+
+
+def test_what_a_processor_imitates_is_told_once(hermes, monkeypatch):
+    monkeypatch.setattr(placement, "computes_bfloat16", lambda: False)
+    run = hermes("doctor", "--dtype", "bfloat16")
+    assert run.code == 0
+    assert run.err.count("imitates") == 1
+    assert "bfloat16 imitated and slow" in run.out
+    assert "imitates" not in hermes("doctor").err
