@@ -21,10 +21,10 @@ FOLDER = Path(__file__).parent / "comparison"
 SHARE = 0.32
 TIMES_AS_LONG = 10
 STORIES = {
-    "long": {"seed": 9000, "streams": 8, "questions": 80},
-    "short": {"seed": 9500, "streams": 40, "questions": 40},
+    "long": {"seed": 9000, "streams": 24, "questions": 60, "fps": 2},
+    "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2},
 }
-NUM_SEEDS = 1
+NUM_SEEDS = 3
 OURS = ("hermes", "hermes_best")
 RIVALS = (
     "window",

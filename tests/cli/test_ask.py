@@ -102,8 +102,10 @@ def test_a_time_after_the_end_is_the_end_and_said_so(hermes, story):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy(hermes, story, policy):
-    budget = [] if policy == "full" else ["--budget-tokens", "40"]
-    found = hermes("ask", story, NOW, "--policy", policy, *budget, "--chunk-frames", "2", "--json").document
+    options = ["--policy", policy, "--budget-tokens", "40", "--chunk-frames", "2", "--json"]
+    run = hermes("ask", story, NOW, *options)
+    found = run.document
+    assert ("the budget is not used" in run.err) == (policy == "full")
     assert found["policy"] == policy
     assert found["num_visual_tokens_seen"] == 72
     if policy == "full":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import typer
 
@@ -31,6 +33,11 @@ def test_fields_are_read_as_what_they_are():
         budget_tokens=7, summarize=False, protect_recent_frames=2, smoothing=(0, 0.5, 1), reindex="eager"
     )
     assert read_policy("hermes:smoothing=(0,0,0)").make() == HermesPolicy(smoothing=(0, 0, 0))
+
+
+def test_fields_of_a_preset_may_differ_too():
+    made = read_policy("hermes_best:novelty=0").make(budget_tokens=7)
+    assert made == replace(HermesPolicy.best(7), novelty=0)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,8 @@ import typer
 
 from hermes_stream.cli.describing import settings_of
 from hermes_stream.cli.judge import ScoringWish
-from hermes_stream.cli.opening import SessionWish, mute_log
+from hermes_stream.cli.opening import SessionWish, mute_log, tell_unused_budget
 from hermes_stream.cli.output import complain, print_json, progress_bar, screen
-from hermes_stream.cli.policy_choice import read_policy
 from hermes_stream.cli.results import machine_of, print_report, print_time, results
 from hermes_stream.errors import AnnotationError, HermesError
 
@@ -102,11 +101,7 @@ class EvalWish:
         if self.budget_bytes is not None:
             if self.budget_tokens is not None:
                 raise typer.BadParameter("give a budget in tokens or in bytes", param_hint="--budget-bytes")
-            if not read_policy(self.policy).takes_budget:
-                raise typer.BadParameter(
-                    f"policy {self.policy!r} keeps everything; leave the budget out",
-                    param_hint="--budget-bytes",
-                )
+            tell_unused_budget(self.policy)
         if self.workers > 1 and (self.out is None or self.shard is not None):
             raise typer.BadParameter(
                 "programs that share a run need --out, and no --shard", param_hint="--workers"

@@ -87,14 +87,6 @@ def codecs() -> dict[str, dict[str, bool]]:
     return {"decoders": decoders, "encoders": {name: exists(name, "w") for name in _ENCODERS}}
 
 
-def processor_name() -> str:
-    """Return the processor's name, where Linux tells it."""
-    lines = Path("/proc/cpuinfo")
-    names = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
-    found = (line.partition(":")[2].strip() for line in names if line.startswith("model name"))
-    return next(found, platform.processor() or platform.machine())
-
-
 def processor() -> dict[str, int | bool | None]:
     """Return how many threads compute, and whether bfloat16 is done in hardware, None where none can tell."""
     import torch
@@ -106,6 +98,14 @@ def processor() -> dict[str, int | bool | None]:
         "num_threads": torch.get_num_threads(),
         "computes_bfloat16": computes_bfloat16(),
     }
+
+
+def processor_name() -> str:
+    """Return the processor's name, where Linux tells it."""
+    lines = Path("/proc/cpuinfo")
+    names = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    found = (line.partition(":")[2].strip() for line in names if line.startswith("model name"))
+    return next(found, platform.processor() or platform.machine())
 
 
 def _processor() -> str:

@@ -46,8 +46,7 @@ class SessionWish:
         """Refuse what no model could make good, before one is loaded; torch gets its threads.
 
         Raises:
-            BadParameter: there is no such policy or filter, the policy takes no budget, or the model's words
-                cannot be read.
+            BadParameter: there is no such policy or filter, or the model's words cannot be read.
         """
         read_model(self.model)
         with doing("starting"):
@@ -58,12 +57,8 @@ class SessionWish:
             raise typer.BadParameter(
                 f"{self.filter!r} is none of {', '.join(FILTERS)}", param_hint="--filter"
             )
-        if self.budget_tokens is not None and not read_policy(self.policy).takes_budget:
-            raise typer.BadParameter(
-                f"policy {self.policy!r} keeps everything, so a budget of {self.budget_tokens} tokens means "
-                "nothing to it; leave one of the two out",
-                param_hint="--budget-tokens",
-            )
+        if self.budget_tokens is not None:
+            tell_unused_budget(self.policy)
         self.make_policy()
 
     def load_model(self) -> VideoModel:
@@ -102,13 +97,20 @@ class SessionWish:
             kv_bits=self.kv_bits,
             still_below=self.still_below,
         )
-        if self.budget_tokens != session.policy.budget_tokens and self.budget_tokens is not None:
+        fitting = session.policy.budget_tokens
+        if self.budget_tokens is not None and fitting not in (self.budget_tokens, None):
             complain(
                 f"a budget of {self.budget_tokens} tokens does not fit the {model.layout.max_positions} "
-                f"positions of {self.model}; {session.policy.budget_tokens} are kept",
+                f"positions of {self.model}; {fitting} are kept",
                 kind="warning",
             )
         return session
+
+
+def tell_unused_budget(policy: str) -> None:
+    """Warn that a policy without a bound makes nothing of a budget; all others can be asked alike."""
+    if not read_policy(policy).takes_budget:
+        complain(f"policy {policy!r} keeps everything; the budget is not used", kind="warning")
 
 
 def open_video(path: str, *, fps: float | None, video_stream: int | None) -> FileSource:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -50,7 +50,9 @@ def read_policy(words: str, *, option: str = "--policy") -> PolicyChoice:
     chosen = dict(read_field(one, known, words, option) for one in split_fields(rest))
 
     def make(**budget: int) -> MemoryPolicy:
-        return made(**budget, **chosen)
+        if isinstance(made, type):
+            return made(**budget, **chosen)
+        return replace(made(**budget), **chosen)  # a preset takes its budget alone
 
     try:
         takes_budget = make().budget_tokens is not None
