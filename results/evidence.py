@@ -1,0 +1,176 @@
+"""Fill the tables of docs/evidence.md from the folder comparison: python results/evidence.py [--check].
+
+A table stands between ``<!-- NAME MODEL -->`` and ``<!-- end -->``; what is between them is written anew.
+With ``--check`` nothing is written, and the exit code says whether anything would change.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "comparison"
+PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
+GROUPS = ("now", "backward", "counting")
+_PLACE = re.compile(r"(<!-- (\w+) ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def comparison(model: str, part: str) -> dict[str, Any]:
+    """Read a stored comparison."""
+    return json.loads((FOLDER / model / part / "comparison.json").read_text(encoding="utf-8"))
+
+
+def percent(estimate: dict[str, Any]) -> str:
+    """Write an accuracy with its interval."""
+    low, high = estimate["low"], estimate["high"]
+    return f"{100 * estimate['value']:.1f} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def points(estimate: dict[str, Any] | None) -> str:
+    """Write a difference with its interval; it is bold where the interval leaves out zero."""
+    if estimate is None:
+        return ""
+    low, high = estimate["low"], estimate["high"]
+    text = f"{100 * estimate['value']:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _rows(model: str, part: str, *, variants: bool) -> list[dict[str, Any]]:
+    standings = comparison(model, part)["standings"]
+    return [row for row in standings if (":" in row["policy"]) == variants]
+
+
+def rivals(model: str, part: str = "long") -> str:
+    """Write what each memory scores, best on the past first."""
+    rows = _rows(model, part, variants=False)
+    rows.sort(key=lambda row: -row["by_group"]["backward"]["accuracy"]["value"])
+    groups = [*GROUPS, "all"]
+    lines = []
+    for row in rows:
+        by_group = row["by_group"] | {"all": row["overall"]}
+        kept = str(row["num_visual_tokens_kept"])
+        lines.append([f"`{row['policy']}`", kept, *(percent(by_group[name]["accuracy"]) for name in groups)])
+    chance = rows[0]["by_group"] | {"all": rows[0]["overall"]}
+    lines.append(["*a guesser*", "", *(f"{100 * chance[name]['chance']:.1f}" for name in groups)])
+    return table(["memory", "tokens", *groups], lines)
+
+
+def short(model: str) -> str:
+    """Write what memories score within the training length."""
+    return rivals(model, "short")
+
+
+def ablations(model: str) -> str:
+    """Write by how much variants differ from what they vary, question by question."""
+    rows = _rows(model, "long", variants=True)
+    rows.sort(
+        key=lambda row: (row["policy"].split(":")[0], -row["by_group"]["backward"]["difference"]["value"])
+    )
+    ours = [row for row in _rows(model, "long", variants=False) if row["policy"] == "hermes_best"]
+    lines = [
+        [f"`{row['policy']}`", *(points(row["by_group"][name]["difference"]) for name in GROUPS)]
+        for row in ours + rows
+    ]
+    return table(["minus `hermes`, in points", *GROUPS], lines)
+
+
+def delay(model: str) -> str:
+    """Write recall of the past against the time since the evidence left the screen."""
+    rows = _rows(model, "long", variants=False)
+    bins = rows[0]["by_delay"]["backward"]
+    head = [f"{one['from_seconds']:.0f} to {one['until_seconds']:.0f} s" for one in bins]
+    lines = [
+        [
+            f"`{row['policy']}`",
+            *(f"{100 * one['part']['accuracy']['value']:.0f}" for one in row["by_delay"]["backward"]),
+        ]
+        for row in sorted(rows, key=lambda row: -row["by_group"]["backward"]["accuracy"]["value"])
+    ]
+    lines.append(["*questions*", *(str(one["part"]["num_questions"]) for one in bins)])
+    return table(["right, %", *head], lines)
+
+
+def budgets(model: str) -> str:
+    """Write what memories score with half and with twice the budget."""
+    rows = comparison(model, "budgets")["standings"]
+    rows.sort(key=lambda row: (row["policy"], row["budget_tokens"]))
+    lines = [
+        [
+            f"`{row['policy']}`",
+            str(row["budget_tokens"]),
+            *(percent(row["by_group"][name]["accuracy"]) for name in GROUPS),
+        ]
+        for row in rows
+    ]
+    return table(["memory", "tokens", *GROUPS], lines)
+
+
+def costs(model: str) -> str:
+    """Write what memories take."""
+    lines = [
+        [
+            f"`{row['policy']}`",
+            f"{row['cache_bytes'] / 1e6:.1f} MB",
+            f"{row['host_bytes'] / 1e6:.1f} MB",
+            f"{1000 * row['ttft_seconds']:.0f} ms",
+        ]
+        for row in _rows(model, "long", variants=False)
+    ]
+    return table(["memory", "buffers", "on the host", "time to first token, beside other work"], lines)
+
+
+def aims(model: str) -> str:
+    """Write what came of the aims."""
+    lines = []
+    for found in json.loads((FOLDER / model / "aims.json").read_text(encoding="utf-8")):
+        for name, one in found.items():
+            if not isinstance(one, dict):
+                continue
+            if "difference" in one:
+                what = f"{points(one['difference'])} points"
+            else:
+                others = one[f"others_minus_{found['policy']}"]
+                rival, nearest = max(others.items(), key=lambda item: item[1]["value"])
+                what = f"{percent(one['accuracy'])}; best of the others `{rival}`, {points(nearest)} points"
+            lines.append([f"`{found['policy']}`", name.replace("_", " "), what, one["verdict"]])
+    return table(["memory", "aim", "measured", "verdict"], lines)
+
+
+TABLES: dict[str, Callable[[str], str]] = {
+    "rivals": rivals,
+    "short": short,
+    "ablations": ablations,
+    "delay": delay,
+    "budgets": budgets,
+    "costs": costs,
+    "aims": aims,
+}
+
+
+def filled(page: str) -> str:
+    """Return the page with all its tables written anew."""
+    return _PLACE.sub(lambda found: found[1] + "\n" + TABLES[found[2]](found[3]) + "\n" + found[5], page)
+
+
+def main() -> None:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    page = PAGE.read_text(encoding="utf-8")
+    if arguments.check:
+        sys.exit(filled(page) != page)
+    PAGE.write_text(filled(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
