@@ -22,9 +22,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "tiny": ("--model", "tiny", *LENGTHS, "--most-seconds", "15"),
     "tiny_qwen": ("--model", "tiny-qwen", *LENGTHS, "--most-seconds", "15"),
     "true_shape": (
-        *("--random", "llava-onevision-0.5b", "--frames", "4,8", "--budget-tokens", "784"),
-        *("--chunk-frames", "4", "--repeats", "3", "--new-tokens", "8", "--most-seconds", "60"),
-        *("--policies", "hermes,full,window,reprefill"),
+        *("--random", "llava-onevision-0.5b", "--frames", "2,4", "--chunk-frames", "2"),
+        *("--budget-tokens", "392", "--policies", "hermes,reprefill", "--repeats", "3", "--new-tokens", "2"),
     ),
     "streams": ("--model", "tiny", "--streams", "1,4,8,16,32,64", "--seconds", "30"),
 }

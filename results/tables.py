@@ -36,7 +36,7 @@ def runs(document: Document) -> str:
             _beside(run["ttft_from_arrival_seconds"], run["floor_ttft_from_arrival_seconds"]),
             _beside(run["seconds_per_token"], run["floor_seconds_per_token"]),
             f"{run['ingest_fps']:,.3g}"
-            + (f" / {run['ceiling_ingest_fps']:,.0f}" if run["ceiling_ingest_fps"] else ""),
+            + (f" / {run['ceiling_ingest_fps']:,.3g}" if run["ceiling_ingest_fps"] else ""),
             *(f"{run[key] / 1e6:,.1f}" for key in ("cache_bytes", "peak_bytes", "host_bytes")),
         ]
         for run in document["runs"]

@@ -19,6 +19,7 @@ from hermes_stream.cli.options import (
     KvBitsOption,
     ModelOption,
     SeedOption,
+    ThreadsOption,
 )
 
 _POLICIES = "hermes,full,recent_n,window,rekv,reprefill"
@@ -106,12 +107,6 @@ SecondsOption = Annotated[
 ]
 SizeOption = Annotated[
     int, typer.Option("--size", metavar="PIXELS", min=28, help="Height and width of the pictures.")
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--threads", metavar="N", min=1, help="Of torch on the CPU; default: its own.", show_default=False
-    ),
 ]
 QuickOption = Annotated[
     bool,

@@ -125,8 +125,8 @@ def _latency_table(document: Mapping[str, Any]) -> Table:
             "" if run["ttft_over_hermes"] is None else f"{run['ttft_over_hermes']:.3g}",
             _beside(run["ttft_from_arrival_seconds"], run["floor_ttft_from_arrival_seconds"]),
             _beside(run["seconds_per_token"], run["floor_seconds_per_token"]),
-            f"{run['ingest_fps']:.0f}"
-            + (f" / {run['ceiling_ingest_fps']:.0f}" if run["ceiling_ingest_fps"] else ""),
+            f"{run['ingest_fps']:.3g}"
+            + (f" / {run['ceiling_ingest_fps']:.3g}" if run["ceiling_ingest_fps"] else ""),
             size(run["cache_bytes"]),
             size(run["host_bytes"]) if run["host_bytes"] else "",
             size(run["peak_bytes"]),

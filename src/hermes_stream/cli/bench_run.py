@@ -114,14 +114,11 @@ class BenchRun:
             chunk_frames=self.chunk_frames,
             device=self.device,
             dtype=self.dtype,
+            threads=self.threads,
         )
 
     def _load(self, wish: SessionWish) -> VideoModel:
         mute_log()
-        import torch
-
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         if self.random is None:
             return wish.load_model()
         with doing(f"making random weights of {self.random}"):
