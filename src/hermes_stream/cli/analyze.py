@@ -79,15 +79,7 @@ def analyze(  # noqa: PLR0913 - one parameter per option
     layer and age, and with the policy, whose memory is mapped and whose answers are traced to their moments.
     Both read everything at the end.
     """
-    wish = SessionWish(
-        model=model,
-        policy=policy,
-        budget_tokens=budget_tokens,
-        chunk_frames=chunk_frames,
-        device=device,
-        dtype=dtype,
-        filter=filter,
-    )
+    wish = SessionWish.among(locals())
     wish.check()
     if out is not None:
         _check_plots()

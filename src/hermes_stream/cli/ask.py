@@ -77,20 +77,8 @@ def ask(  # noqa: PLR0913 - one parameter per option
     The whole video is streamed once, and each question is answered at its time, from what the memory then
     holds. A time after the end means the end. The numbers about the memory are those at the end of the video.
     """
+    wish = SessionWish.among(locals())
     questions = _timed(question, at or [])
-    wish = SessionWish(
-        model=model,
-        policy=policy,
-        budget_tokens=budget_tokens,
-        chunk_frames=chunk_frames,
-        device=device,
-        dtype=dtype,
-        weights=weights,
-        threads=threads,
-        filter=filter,
-        kv_bits=kv_bits,
-        still_below=still_below,
-    )
     session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
     sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     answers, rested = _answers(session, source, questions, sampling, reads_evidence=evidence)

@@ -138,7 +138,17 @@ def _load_table(document: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    columns = ("streams", "frames/s", "each", "TTFT ms", "99 %", "idle", "keeps up", "bytes each", "peak")
+    columns = (
+        "streams",
+        "frames/s",
+        "each",
+        "compressing",
+        "TTFT ms",
+        "99 %",
+        "idle",
+        "keeps up",
+        "bytes each",
+    )
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in document["streams"]:
@@ -147,11 +157,11 @@ def _load_table(document: Mapping[str, Any]) -> Table:
             str(row["num_streams"]),
             f"{row['fps_total']:.1f}",
             f"{row['fps_per_stream']:.2f}",
+            f"{row['compress_share']:.0%}",
             *("" if seconds is None else f"{seconds * 1000:.0f}" for seconds in waits),
             f"{row['idle_share']:.0%}",
             "yes" if row["keeps_up"] else "NO",
             size(row["bytes_per_stream"]),
-            size(row["peak_bytes"]),
         )
     return table
 

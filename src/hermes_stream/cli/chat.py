@@ -67,19 +67,7 @@ def chat(  # noqa: PLR0913 - one parameter per option
     until 'quit' or the end of standard input. Where standard input is a file or a pipe and it ends first, the
     rest of the video is watched as fast as possible.
     """
-    wish = SessionWish(
-        model=model,
-        policy=policy,
-        budget_tokens=budget_tokens,
-        chunk_frames=chunk_frames,
-        device=device,
-        dtype=dtype,
-        weights=weights,
-        threads=threads,
-        filter=filter,
-        kv_bits=kv_bits,
-        still_below=still_below,
-    )
+    wish = SessionWish.among(locals())
     session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
     sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     turns = Turns(session, sampling, on_standard_error=json)

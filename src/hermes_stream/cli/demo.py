@@ -66,14 +66,7 @@ def demo(  # noqa: PLR0913 - one parameter per option
     H.264 file and watched from there, as any other video is. A rival answers the same questions from as many
     tokens: by default one that keeps the newest frames.
     """
-    wish = SessionWish(
-        model=model,
-        policy=policy,
-        budget_tokens=budget_tokens,
-        chunk_frames=chunk_frames,
-        device=device,
-        dtype=dtype,
-    )
+    wish = SessionWish.among(locals())
     wish.check()
     rival = _rival(wish, against)
     loaded = wish.load_model()

@@ -40,16 +40,7 @@ def doctor(
     json: JsonOption = False,
 ) -> None:
     """Show versions, devices and codecs, then the tiers and the memory of a model with a budget."""
-    wish = SessionWish(
-        model=model,
-        policy=policy,
-        budget_tokens=budget_tokens,
-        chunk_frames=chunk_frames,
-        device=device,
-        dtype=dtype,
-        weights=weights,
-        threads=threads,
-    )
+    wish = SessionWish.among(locals())
     wish.check()
     from hermes_stream.cli.machine import codecs, devices, processor, versions
 

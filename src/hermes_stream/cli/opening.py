@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -41,6 +41,11 @@ class SessionWish:
     still_below: float | None = None
     weights: str = "auto"
     threads: int | None = None
+
+    @classmethod
+    def among(cls, options: Mapping[str, Any]) -> SessionWish:
+        """Take what a session needs from the options of a command."""
+        return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
 
     def check(self) -> None:
         """Refuse what no model could make good, before one is loaded; torch gets its threads.

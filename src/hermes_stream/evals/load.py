@@ -25,10 +25,12 @@ from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.stream import Answer
 from hermes_stream.stream.channel import Channel
 from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.stages import StageClock
 
 _ARRIVAL_FPS = 1.0
 _IDLE_SHARE = 0.02
 _WARM_UP_CHUNKS = 2
+_TIMED_CHUNKS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ class LoadRow:
         ttft_median_seconds: from the moment at which a question came to its first token, frames that waited
             folded in, with all streams running; None without a question.
         ttft_p99_seconds: 99th percentile of the same, the longest where there are fewer than a hundred.
+        compress_share: of the time in which chunks are taken in, what choosing and moving takes, guidance
+            prompts included; measured apart, since a device is then waited for at every stage.
         idle_share: of that time in which there was nothing to do.
         most_waiting_frames: of one stream at the end; less than a chunk where every chunk is taken in.
         keeps_up: there was idle time, and no stream was behind by a whole chunk at the end.
@@ -85,6 +89,7 @@ class LoadRow:
     num_questions: int
     ttft_median_seconds: float | None
     ttft_p99_seconds: float | None
+    compress_share: float
     idle_share: float
     most_waiting_frames: int
     keeps_up: bool
@@ -152,7 +157,7 @@ class _Crowd:
     def measure(self) -> LoadRow:
         """Run both phases."""
         self._warm_up()
-        fps_total = self._flood()
+        fps_total, compress_share = self._flood(), self._compress_share()
         num_before = sum(self._num_shown)
         idle_share = self._live(self._load.seconds)
         most_waiting = max(len(channel.session.intake.waiting) for channel in self._channels)
@@ -168,6 +173,7 @@ class _Crowd:
             num_questions=len(waited),
             ttft_median_seconds=waited[len(waited) // 2] if waited else None,
             ttft_p99_seconds=_percentile(waited, 99),
+            compress_share=compress_share,
             idle_share=idle_share,
             most_waiting_frames=most_waiting,
             keeps_up=idle_share > _IDLE_SHARE and most_waiting < 2 * chunk_frames,
@@ -193,6 +199,17 @@ class _Crowd:
             self._engine.step()
         self._engine.run()
         return (self._num_folded - before) / (time.perf_counter() - began)
+
+    def _compress_share(self) -> float:
+        """Give every stream a few chunks; return the share of compression."""
+        clock = StageClock(self._engine.model.layout.device)
+        self._engine.executor.stages = clock
+        for _ in range(_TIMED_CHUNKS):
+            for index, channel in enumerate(self._channels):
+                self._show(index, channel.session.chunk_frames)
+            self._engine.run()
+        self._engine.executor.stages = None
+        return clock.seconds.get("compress", 0.0) / sum(clock.seconds.values())
 
     @property
     def _num_folded(self) -> int:

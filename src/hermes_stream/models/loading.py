@@ -90,23 +90,17 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     config = read_config(folder, name)
     check_quantisation(name, config, weights)
     number = choose_dtype(dtype, placement.device, _stored_dtype(config))
+    how: dict[str, Any] = {"placement": placement, "dtype": number}
     if hub is not None:
         if (weight_bytes := hub.weight_bytes(folder)) is not None:
-            _check_fits(name, config, weight_bytes, placement=placement, dtype=number)
+            _check_fits(name, config, weight_bytes, **how)
         hub.fetch_weights(folder, on_progress)
-    _check_weights(name, folder, config, placement=placement, dtype=number)
+    _check_weights(name, folder, config, **how)
     warn_of_slow(number, placement)
-    checkpoint = read_checkpoint(
-        folder,
-        name=name,
-        config=config,
-        placement=placement,
-        dtype=number,
-        on_progress=on_progress,
-        min_pixels=min_pixels,
-        max_pixels=max_pixels,
+    pixels: dict[str, Any] = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    return adapter(
+        read_checkpoint(folder, name=name, config=config, on_progress=on_progress, **how, **pixels)
     )
-    return adapter(checkpoint)
 
 
 def embedded_folder(name: str) -> Path:

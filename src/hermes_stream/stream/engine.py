@@ -41,6 +41,7 @@ class Engine:
 
     Attributes:
         model: the model.
+        executor: serves the requests of all streams.
         memory_bytes: what the buffers of all streams may take together.
         num_steps: steps so far.
 
@@ -75,7 +76,7 @@ class Engine:
         self.num_steps = 0
         self._step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
         self._patience_steps, self._queue_frames = patience_steps, queue_frames
-        self._executor = Executor(model)
+        self.executor = Executor(model)
         self._channels: list[Channel] = []
 
     @property
@@ -119,7 +120,7 @@ class Engine:
         policy = policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens)
         wish: dict[str, Any] = {"chunk_frames": chunk_frames, "text_tokens": text_tokens, "kv_bits": kv_bits}
         self._admit(policy, wish)
-        session = Session(self.model, policy, **wish, **how, executor=self._executor)
+        session = Session(self.model, policy, **wish, **how, executor=self.executor)
         most = max(self._queue_frames, 2 * session.chunk_frames)
         channel = Channel(
             session, step=self.step, leave=self._channels.remove, overflow=overflow, queue_frames=most
@@ -157,7 +158,7 @@ class Engine:
         self.num_steps += 1
         requests = [channel.requests() for channel in chosen]
         try:
-            results = iter(self._executor.serve([one for own in requests for one in own]))
+            results = iter(self.executor.serve([one for own in requests for one in own]))
         except Exception as error:
             for channel in chosen:
                 channel.throw(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -26,13 +26,17 @@ class Executor:
         model: a loaded model.
         stages: is told what each stage takes; None measures nothing.
         graphs: forwards of fixed shape for text that comes alone; None has none.
+
+    Attributes:
+        model: the model.
+        stages: is told what each stage takes; may be changed at any time.
     """
 
     def __init__(
         self, model: VideoModel, *, stages: StageClock | None = None, graphs: TextGraphs | None = None
     ) -> None:
         self.model = model
-        self._stages, self._graphs = stages, graphs
+        self.stages, self._graphs = stages, graphs
         device = model.layout.device
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -50,7 +54,7 @@ class Executor:
 
     def timing(self, stage: Stage) -> AbstractContextManager[None]:
         """Count what happens inside, if anybody wants to know."""
-        return self._stages.timing(stage) if self._stages else nullcontext()
+        return self.stages.timing({stage: 1}) if self.stages else nullcontext()
 
     def serve(self, requests: Sequence[Request]) -> list[Features | Tensor | None]:
         """Return the result of each request, in the order given. A GPU looks and reads at the same time.
@@ -102,8 +106,12 @@ class Executor:
             return features.split([look.pixels.grid[0] for look in looks])
 
     def _read(self, reads: Sequence[Read]) -> list[Tensor | None]:
+        tokens: Counter[Stage] = Counter()
+        for read in reads:
+            tokens[read.stage] += read.num_tokens
+        timing = self.stages.timing(tokens) if self.stages else nullcontext()
         still = nullcontext() if reads[0].advances else _standing_still(self.model.decoder)
-        with self.timing(reads[0].stage), still:
+        with timing, still:
             if self._graphs and len(reads) == len(reads[0].segments) == 1 and reads[0].speaks:
                 fixed = self._graphs.logits(reads[0].segments[0])
                 if fixed is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -28,15 +28,21 @@ class StageClock:
         self.seconds: dict[Stage, float] = {}
 
     @contextmanager
-    def timing(self, stage: Stage) -> Iterator[None]:
-        """Count what happens inside."""
+    def timing(self, weights: Mapping[Stage, float]) -> Iterator[None]:
+        """Count what happens inside.
+
+        Args:
+            weights: of the stages that it belongs to; each gets its share.
+        """
         wait_for(self._device)
         began = time.perf_counter()
         try:
             yield
         finally:
             wait_for(self._device)
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+            each = (time.perf_counter() - began) / sum(weights.values())
+            for stage, weight in weights.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + weight * each
 
 
 def wait_for(device: torch.device | None) -> None:
