@@ -8,9 +8,11 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tables import table
 
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
@@ -36,12 +38,6 @@ def points(estimate: dict[str, Any] | None) -> str:
     low, high = estimate["low"], estimate["high"]
     text = f"{100 * estimate['value']:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
     return f"**{text}**" if low > 0 or high < 0 else text
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _rows(model: str, part: str, *, variants: bool) -> list[dict[str, Any]]:
@@ -145,6 +141,18 @@ def aims(model: str) -> str:
     return table(["memory", "aim", "measured", "verdict"], lines)
 
 
+def layers(model: str) -> str:  # noqa: ARG001
+    """Write how layers attend; measured on one model."""
+    found = json.loads((FOLDER.parent / "attention.json").read_text(encoding="utf-8"))["layers"]
+    names = {
+        "recency index": "recency_index",
+        "periodicity": "periodicity",
+        "share of the video": "video_share",
+    }
+    lines = [[name, *(f"{one[key]:.2f}" for one in found)] for name, key in names.items()]
+    return table(["layer", *map(str, range(len(found)))], lines)
+
+
 TABLES: dict[str, Callable[[str], str]] = {
     "rivals": rivals,
     "short": short,
@@ -153,12 +161,13 @@ TABLES: dict[str, Callable[[str], str]] = {
     "budgets": budgets,
     "costs": costs,
     "aims": aims,
+    "layers": layers,
 }
 
 
 def filled(page: str) -> str:
     """Return the page with all its tables written anew."""
-    return _PLACE.sub(lambda found: found[1] + "\n" + TABLES[found[2]](found[3]) + "\n" + found[5], page)
+    return _PLACE.sub(lambda found: found[1] + TABLES[found[2]](found[3]) + "\n" + found[5], page)
 
 
 def main() -> None:

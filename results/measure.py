@@ -184,7 +184,7 @@ def plain_qwen2_5_vl() -> dict[str, Any]:
 
 
 def attention() -> dict[str, Any]:
-    """Analyze stories that training never saw; draw the first for docs/seeing-the-memory.md."""
+    """Analyze stories that training never saw; draw the first for docs/evidence.md."""
     stories: dict[str, list[dict[str, Any]]] = {"full": [], "hermes": []}
     for seed in range(WORLD_SEED, WORLD_SEED + ATTENTION_STREAMS):
         for policy, found in stories.items():
