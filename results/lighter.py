@@ -22,7 +22,7 @@ WAYS: dict[str, tuple[object, ...]] = {
     "still below 4": ("--still-below", 4),
     "still below 24": ("--still-below", 24),
 }
-KEPT = ("accuracy", "num_questions", "accuracy_by_group", "num_videos")
+KEPT = ("accuracy", "low", "high", "num_questions", "accuracy_by_group", "num_videos")
 
 
 def ask(folder: Path, model: str, policy: str, way: str) -> dict[str, Any]:

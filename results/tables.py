@@ -1,11 +1,14 @@
-"""Write the tables of docs/performance.md from the stored documents: python results/tables.py.
+"""Write the tables of docs/performance.md from the stored documents: python results/tables.py [--check].
 
 A table stands between ``<!-- NAME PART -->`` and ``<!-- end -->``: NAME is a document in this folder, PART
-says what of it is shown.
+says what of it is shown. With ``--check`` nothing is written, and the exit code says whether anything would
+change.
 """
 
+import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,6 +107,33 @@ def streams(document: Document) -> str:
     return table(head, rows)
 
 
+def lighter(document: Document) -> str:
+    """Show what each way of keeping or looking less scores, and what it saves."""
+    rows = []
+    for run in document["runs"]:
+        groups = run["accuracy_by_group"]
+        scores = [groups[name]["accuracy"] for name in ("now", "backward", "counting")]
+        still = f"{run['num_still_frames'] / run['num_frames']:.0%}"
+        low, high = run["low"], run["high"]
+        right = f"{100 * run['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+        names = [run["model"], f"`{run['policy']}`", run["way"]]
+        rows.append(
+            [*names, right, *(f"{100 * one:.1f}" for one in scores), f"{run['cache_bytes'] / 1e6:.2f}", still]
+        )
+    head = [
+        "checkpoint",
+        "policy",
+        "way",
+        "right, %",
+        "now",
+        "backward",
+        "counting",
+        "buffers MB",
+        "not looked at",
+    ]
+    return table(head, rows)
+
+
 def where(document: Document) -> str:
     """Say where, with what, and how a document was made."""
     versions = ", ".join(f"{name} {own}" for name, own in document["versions"].items() if own)
@@ -121,6 +151,7 @@ PARTS: dict[str, Callable[[Document], str]] = {
     "stages": stages,
     "streams": streams,
     "where": where,
+    "lighter": lighter,
 }
 
 
@@ -128,8 +159,8 @@ def _beside(seconds: float, floor: float) -> str:
     return f"{1000 * seconds:.3g} / {1000 * floor:.2g}"
 
 
-def main() -> None:
-    """Rewrite the page."""
+def filled(page: str) -> str:
+    """Return the page with all its tables written anew."""
 
     def fill(found: re.Match[str]) -> str:
         name, part = found.groups()
@@ -141,7 +172,18 @@ def main() -> None:
         )
         return f"<!-- {name} {part} -->\n{text}\n<!-- end -->"
 
-    PAGE.write_text(_BLOCK.sub(fill, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    return _BLOCK.sub(fill, page)
+
+
+def main() -> None:
+    """Rewrite the page, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    page = PAGE.read_text(encoding="utf-8")
+    if arguments.check:
+        sys.exit(filled(page) != page)
+    PAGE.write_text(filled(page), encoding="utf-8")
 
 
 if __name__ == "__main__":
