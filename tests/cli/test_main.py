@@ -77,7 +77,6 @@ def test_no_command_is_wrong_usage_and_shows_help(hermes):
         (["demo", "--seconds", "1"], ["--seconds", "20"]),
         (["demo", "--budget-tokens", "0"], ["--budget-tokens"]),
         (["doctor", "--policy", "nosuch"], ["nosuch", *POLICIES]),
-        (["doctor", "--policy", "full", "--budget-tokens", "99"], ["full", "99"]),
         (["chat", "clip.mp4", "--speed", "nan"], ["--speed", "nan"]),
         (["ask", "clip.mp4", "what?", "--fps", "0"], ["--fps"]),
     ],
