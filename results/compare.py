@@ -20,9 +20,11 @@ from typing import Any
 FOLDER = Path(__file__).parent / "comparison"
 SHARE = 0.32
 TIMES_AS_LONG = 10
+PICTURE_SIZE = 240
 STORIES = {
-    "long": {"seed": 9100, "streams": 16, "questions": 60, "fps": 2},  # ours was chosen on those from 9000 on
-    "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2},
+    # Ours was chosen on those from 9000 on.
+    "long": {"seed": 9100, "streams": 16, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
+    "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
 }
 NUM_SEEDS = 3
 OURS = ("hermes", "hermes_best")
@@ -91,17 +93,21 @@ def compare(part: str, model: str, work: Path, *, seconds: int, budgets: list[in
 
 
 def rights(videos: Path, out: Path, policy: str, group: str) -> tuple[list[float], list[str]]:
-    """Return which answers of a policy to one group of questions are right, and the video of each."""
+    """Return how often each question of a group is answered right, mean over seeds, and the video of each."""
     from hermes_stream.evals import load_annotations
     from hermes_stream.evals.tasks import group_of
 
+    budgets = json.loads((out / "comparison.json").read_text(encoding="utf-8"))["manifest"]["budgets"]
     lines = (out / "runs.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    runs = {run["video"]: run["given"] for run in map(json.loads, lines) if run["policy"] == policy}
+    runs: dict[str, list[Any]] = {}
+    for run in map(json.loads, lines):
+        if run["policy"] == policy and run["budget_tokens"] in (*budgets, None):
+            runs.setdefault(run["video"], []).append(run["given"])
     found, video_of = [], []
     for episode in load_annotations(videos / "annotations.json"):
-        for question, given in zip(episode.questions, runs[episode.name], strict=True):
+        for question, *given in zip(episode.questions, *runs[episode.name], strict=True):
             if group_of(question.kind) == group:
-                found.append(float(given["is_right"]))
+                found.append(sum(one["is_right"] for one in given) / len(given))
                 video_of.append(episode.name)
     return found, video_of
 
@@ -150,9 +156,11 @@ def main() -> None:
     arguments = parser.parse_args()
     from hermes_stream import load_model
 
-    card = load_model(arguments.model, device="cpu").card
+    model = load_model(arguments.model, device="cpu")
+    card = model.card
     seconds = round(card.training_frames / card.default_fps)
-    budget = round(SHARE * card.training_frames / card.pictures_per_frame * card.tokens_per_frame)
+    per_frame = model.num_tokens(PICTURE_SIZE, PICTURE_SIZE)
+    budget = round(SHARE * card.training_frames / card.pictures_per_frame * per_frame)
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     made = {}
