@@ -74,14 +74,17 @@ def hermes(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "hermes_stream", *map(str, words)], check=True)
 
 
-def compare(part: str, model: str, work: Path, *, seconds: int, budgets: list[int], workers: int) -> Path:
+def compare(
+    part: str, model: str, work: Path, *, seconds: int, budgets: list[int], workers: int, stories: int | None
+) -> Path:
     """Write the stories of one part where they are missing, and compare memories on them."""
     story = "short" if part == "short" else "long"
     videos, out = work / story, work / f"{part}-{model}"
     if not (videos / "annotations.json").exists():
         wish = [word for name, value in STORIES[story].items() for word in (f"--{name}", value)]
         hermes("world", "--out", videos, "--seconds", seconds, *wish, "--force")
-    limit = ["--limit", BUDGETS_STREAMS] if part == "budgets" else []
+    most = {"budgets": BUDGETS_STREAMS, "long": stories}.get(part)
+    limit = ["--limit", most] if most else []
     how = [*limit, "--model", model, "--budgets", ",".join(map(str, budgets)), "--seeds", NUM_SEEDS]
     asked = [videos / "annotations.json", "--videos", videos, "--policies", ";".join(POLICIES[part])]
     hermes("compare", *asked, *how, "--workers", workers, "--out", out)
@@ -152,6 +155,7 @@ def main() -> None:
     parser.add_argument("model", choices=["tiny", "tiny-qwen"])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parts", nargs="+", choices=list(POLICIES), default=list(POLICIES))
+    parser.add_argument("--stories", type=int, help="the first N of the long stories only")
     parser.add_argument("--work", type=Path, default=Path(".comparison"))
     arguments = parser.parse_args()
     from hermes_stream import load_model
@@ -172,6 +176,7 @@ def main() -> None:
             seconds=seconds * (1 if part == "short" else TIMES_AS_LONG),
             budgets=[round(budget * k) for k in (TIMES_THE_BUDGET if part == "budgets" else (1,))],
             workers=arguments.workers,
+            stories=arguments.stories,
         )
     if {"short", "long"} <= set(made):
         found = [
