@@ -107,7 +107,8 @@ def rights(videos: Path, out: Path, policy: str, group: str) -> tuple[list[float
         if run["policy"] == policy and run["budget_tokens"] in (*budgets, None):
             runs.setdefault(run["video"], []).append(run["given"])
     found, video_of = [], []
-    for episode in load_annotations(videos / "annotations.json"):
+    watched = [one for one in load_annotations(videos / "annotations.json") if one.name in runs]
+    for episode in watched:
         for question, *given in zip(episode.questions, *runs[episode.name], strict=True):
             if group_of(question.kind) == group:
                 found.append(sum(one["is_right"] for one in given) / len(given))
