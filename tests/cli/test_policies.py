@@ -19,6 +19,14 @@ def test_every_policy_is_listed_with_its_facts(hermes):
         assert entry["defaults"].keys() == asdict(policy).keys()
 
 
+def test_a_preset_says_in_what_it_differs(hermes):
+    listed = {entry["name"]: entry["preset"] for entry in hermes("policies", "--json").document["policies"]}
+    assert listed["hermes"] == listed["window"] == {}
+    best = {"same_tokens": True, "novelty": 1.0, "protect_recent_frames": 2, "summarize": False}
+    assert listed["hermes_best"] == best
+    assert "same_tokens=True" in hermes("policies").out
+
+
 def test_every_filter_is_listed(hermes):
     listed = hermes("policies", "--json").document["filters"]
     assert [entry["name"] for entry in listed] == list(FILTERS)
