@@ -4,15 +4,13 @@ A table stands between ``<!-- NAME MODEL -->`` and ``<!-- end -->``; what is bet
 With ``--check`` nothing is written, and the exit code says whether anything would change.
 """
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tables import table
+from tables import table, write_page
 
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
@@ -170,16 +168,5 @@ def filled(page: str) -> str:
     return _PLACE.sub(lambda found: found[1] + TABLES[found[2]](found[3]) + "\n" + found[5], page)
 
 
-def main() -> None:
-    """Write the page, or check it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    if arguments.check:
-        sys.exit(filled(page) != page)
-    PAGE.write_text(filled(page), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    write_page(PAGE, filled, __doc__)

@@ -175,16 +175,16 @@ def filled(page: str) -> str:
     return _BLOCK.sub(fill, page)
 
 
-def main() -> None:
-    """Rewrite the page, or check it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def write_page(path: Path, fill: Callable[[str], str], about: str) -> None:
+    """Rewrite a page, or check it; what a script does that is run from the command line."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
     if arguments.check:
-        sys.exit(filled(page) != page)
-    PAGE.write_text(filled(page), encoding="utf-8")
+        sys.exit(fill(page) != page)
+    path.write_text(fill(page), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write_page(PAGE, filled, __doc__)

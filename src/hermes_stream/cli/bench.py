@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from hermes_stream.cli.bench_report import check_folder, report
+from hermes_stream.cli.bench_report import report
 from hermes_stream.cli.bench_run import BenchRun
+from hermes_stream.cli.folder import make_folder
 from hermes_stream.cli.options import (
     BudgetOption,
     ChunkOption,
@@ -156,7 +157,8 @@ def bench(  # noqa: PLR0913 - one parameter per option
     figure stands its floor: bytes over measured memory bandwidth, or operations over matrix throughput.
     """
     given = _given(context)
-    check_folder(out, plots=plots)
+    if out is not None:
+        make_folder(out, plots=plots)
     run = BenchRun(
         model=model,
         random=random,

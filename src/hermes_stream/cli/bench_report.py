@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hermes_stream.cli.folder import write_document
 from hermes_stream.cli.output import print_json, screen, size
 
 if TYPE_CHECKING:
@@ -18,45 +18,10 @@ if TYPE_CHECKING:
 REPORT = "bench.json"
 
 
-def check_folder(out: Path | None, *, plots: bool) -> None:
-    """Make the folder of a report, and refuse what would fail only minutes later.
-
-    Raises:
-        BadParameter: it cannot be made, or figures are wanted that nothing can draw.
-    """
-    from importlib.util import find_spec
-
-    if out is None:
-        return
-    if plots and find_spec("matplotlib") is None:
-        raise typer.BadParameter(
-            "figures need matplotlib, which is not installed; pip install 'hermes-stream[plot]', or give "
-            "--no-plots",
-            param_hint="--plots",
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{out} cannot be written: {error.strerror}; give a folder", param_hint="--out"
-        ) from error
-
-
-def write(document: Mapping[str, Any], out: Path, *, plots: bool) -> int:
-    """Write the document, whole or not at all, and draw its figures; return how many."""
-    path = out / f"{REPORT}.part"
-    path.write_text(dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    path.replace(out / REPORT)
-    if not plots:
-        return 0
-    from hermes_stream.analysis.latency import plot
-
-    return len(plot(document, out))
-
-
 def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_json: bool) -> None:
     """Write what was measured where it is wanted, and print it."""
-    num_figures = write(document, out, plots=plots) if out else 0
+    figures = "latency" if plots else None
+    num_figures = write_document(document, out / REPORT, figures=figures) if out else 0
     if as_json:
         print_json(document)
         return

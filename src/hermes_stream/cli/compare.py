@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hermes_stream.cli.contest import COMPARISON, Contest, Settings, make_folder, read_episodes, write
+from hermes_stream.cli.contest import COMPARISON, RUNS, Contest, Settings, read_episodes
 from hermes_stream.cli.evaluate import AnnotationsArgument, LimitOption, ShortAnswersOption
+from hermes_stream.cli.folder import make_folder, write_document
 from hermes_stream.cli.lineup import line_up, reference_among, split_budgets, split_policies
 from hermes_stream.cli.opening import SessionWish
 from hermes_stream.cli.options import (
@@ -125,7 +126,7 @@ def compare(  # noqa: PLR0913 - one parameter per option
     wish.check()
     line_up(names, sizes or [1], num_seeds=1, first_seed=seed)
     episodes, files = read_episodes(annotations, videos, limit)
-    make_folder(out, plots=plots)
+    make_folder(out, plots=plots, file=RUNS)
     contest = Contest(wish, episodes, files, settings)
     contest.watch(out, num_workers=workers)
     document = contest.document(annotations=annotations.name, videos=videos.resolve().name)
@@ -136,7 +137,7 @@ def _conclude(
     contest: Contest, document: Mapping[str, Any], out: Path, *, plots: bool, as_json: bool
 ) -> None:
     """Write what was found, and print it."""
-    num_figures = write(document, out, plots=plots)
+    num_figures = write_document(document, out / COMPARISON, figures="comparison" if plots else None)
     if as_json:
         print_json(document)
         return

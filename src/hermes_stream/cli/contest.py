@@ -5,11 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
-
-import typer
 
 from hermes_stream.cli.lineup import line_up
 from hermes_stream.cli.machine import devices, versions
@@ -250,41 +247,6 @@ def read_episodes(
 
 def _can_be_compared(question: EvalQuestion) -> bool:
     return question.has_truth and question.form != "proactive"
-
-
-def make_folder(out: Path, *, plots: bool) -> None:
-    """Make the folder of a comparison, and refuse what would fail only hours later.
-
-    Raises:
-        BadParameter: it cannot be made, or figures are wanted that nothing can draw.
-    """
-    from importlib.util import find_spec
-
-    if plots and find_spec("matplotlib") is None:
-        raise typer.BadParameter(
-            "figures need matplotlib, which is not installed; pip install 'hermes-stream[plot]', or give "
-            "--no-plots",
-            param_hint="--plots",
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / RUNS).open("ab").close()
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{out} cannot be written: {error.strerror}; give a folder", param_hint="--out"
-        ) from error
-
-
-def write(document: Mapping[str, Any], out: Path, *, plots: bool) -> int:
-    """Write the document, whole or not at all, and draw its figures; return how many."""
-    path = out / f"{COMPARISON}.part"
-    path.write_text(dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    path.replace(out / COMPARISON)
-    if not plots:
-        return 0
-    from hermes_stream.analysis.comparison import plot
-
-    return len(plot(document, out))
 
 
 def _streams(episodes: Sequence[Episode], runs: Sequence[Run]) -> dict[str, Any]:

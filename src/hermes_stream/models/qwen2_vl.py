@@ -7,20 +7,16 @@ from typing import final
 
 import torch
 
-from hermes_stream.memory.rope import RotaryLayout
 from hermes_stream.models.base import VideoModel, seconds_of
-from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
-from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.mrope import over_time
 from hermes_stream.models.qwen_vision import (
     look_at_patches,
-    max_visual_tokens,
     prepare_patches,
-    read_inv_freq,
+    read_card,
+    read_chat,
     read_preprocessing,
-    read_sections,
-    read_text_after_video,
+    read_sectioned_layout,
 )
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
@@ -45,23 +41,10 @@ class Qwen2VL(VideoModel):
         self._model = model
         self._preprocessing = read_preprocessing(checkpoint)
         self.decoder, self.head = model.model.language_model, model.lm_head
-        self.card = build_card(
-            checkpoint,
-            tokens_per_frame=max_visual_tokens(self._preprocessing),
-            pictures_per_frame=model.config.vision_config.temporal_patch_size,
-            default_fps=self.default_fps,
-            text_after_video=read_text_after_video(checkpoint),
-        )
-        self.layout = build_layout(
-            checkpoint, RotaryLayout.sectioned(read_inv_freq(checkpoint), read_sections(checkpoint))
-        )
+        self.card = read_card(checkpoint, self._preprocessing, default_fps=self.default_fps)
+        self.layout = read_sectioned_layout(checkpoint)
         self.video_end = self.embed([])
-        self.chat = split_chat(
-            checkpoint.tokenizer,
-            placeholder=str(checkpoint.tokenizer.convert_ids_to_tokens(model.config.video_token_id)),
-            stop_token_ids=checkpoint.stop_token_ids,
-            template=checkpoint.chat_template,
-        )
+        self.chat = read_chat(checkpoint)
 
     def prepare(self, frames: Sequence[Frame]) -> Pixels:
         """Resize and normalise pictures, and cut them into temporal patches."""

@@ -12,7 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.errors import ModelError
+from hermes_stream.layout import CacheLayout
+from hermes_stream.memory.rope import RotaryLayout
+from hermes_stream.models.base import ModelCard
+from hermes_stream.models.chat import Chat, split_chat
 from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.describing import build_card, build_layout
 from hermes_stream.models.patches import Bounds, PatchPreprocessing
 from hermes_stream.models.visual import Features, Pixels
 from hermes_stream.video.frame import Frame
@@ -20,6 +25,34 @@ from hermes_stream.video.frame import Frame
 MIN_VIDEO_TOKENS = 128
 MAX_VIDEO_TOKENS = 768
 _LONGEST = 4  # a side of a picture 16 times as long as wide, where that of a square is 1
+
+
+def read_card(checkpoint: Checkpoint, preprocessing: PatchPreprocessing, *, default_fps: float) -> ModelCard:
+    """Return the card of a checkpoint whose frames are temporal patches and have no words."""
+    return build_card(
+        checkpoint,
+        tokens_per_frame=max_visual_tokens(preprocessing),
+        pictures_per_frame=checkpoint.model.config.vision_config.temporal_patch_size,
+        default_fps=default_fps,
+        text_after_video=read_text_after_video(checkpoint),
+    )
+
+
+def read_sectioned_layout(checkpoint: Checkpoint) -> CacheLayout:
+    """Return the layout of a checkpoint with sectioned M-RoPE."""
+    rotary = RotaryLayout.sectioned(read_inv_freq(checkpoint), read_sections(checkpoint))
+    return build_layout(checkpoint, rotary)
+
+
+def read_chat(checkpoint: Checkpoint) -> Chat:
+    """Return the chat template, split at the placeholder of a video."""
+    placeholder = checkpoint.tokenizer.convert_ids_to_tokens(checkpoint.model.config.video_token_id)
+    return split_chat(
+        checkpoint.tokenizer,
+        placeholder=str(placeholder),
+        stop_token_ids=checkpoint.stop_token_ids,
+        template=checkpoint.chat_template,
+    )
 
 
 def prepare_patches(model: Any, preprocessing: PatchPreprocessing, frames: Sequence[Frame]) -> Pixels:
