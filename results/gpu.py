@@ -86,6 +86,9 @@ def aims(documents: Documents) -> Iterator[dict[str, Any]]:
 def streams_aims(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Compare the runs with many streams."""
     floor, rows = document["floor"], {row["num_streams"]: row for row in document["streams"]}
+    if 8 in rows:
+        share = rows[8]["compress_share"]
+        yield aim("share of ingest that compression takes, 8 streams", share, 0.03)
     if 16 in rows:
         per_frame = 2 * floor["decoder_parameters"] * floor["tokens_per_picture"] + floor["encode_operations"]
         share = rows[16]["fps_total"] * per_frame / floor["operations_per_second"]
