@@ -113,16 +113,7 @@ def compare(  # noqa: PLR0913 - one parameter per option
         short_answers=short_answers,
         reference=reference_among(names, reference),
     )
-    wish = SessionWish(
-        model=model,
-        policy="hermes",
-        budget_tokens=None,
-        chunk_frames=chunk_frames,
-        device=device,
-        dtype=dtype,
-        weights=weights,
-        threads=threads,
-    )
+    wish = SessionWish.among(locals() | {"policy": "hermes", "budget_tokens": None})
     wish.check()
     line_up(names, sizes or [1], num_seeds=1, first_seed=seed)
     episodes, files = read_episodes(annotations, videos, limit)

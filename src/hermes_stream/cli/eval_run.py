@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,19 +65,7 @@ class EvalWish:
     @property
     def session(self) -> SessionWish:
         """What sessions are asked for."""
-        return SessionWish(
-            model=self.model,
-            policy=self.policy,
-            budget_tokens=self.budget_tokens,
-            chunk_frames=self.chunk_frames,
-            device=self.device,
-            dtype=self.dtype,
-            filter=self.filter,
-            kv_bits=self.kv_bits,
-            still_below=self.still_below,
-            weights=self.weights,
-            threads=self.threads,
-        )
+        return SessionWish.among(asdict(self))
 
     @property
     def scoring(self) -> ScoringWish:

@@ -20,7 +20,7 @@ from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
 from hermes_stream.stream.channel import Channel, Overflow
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.fitting import fit, stream_bytes
+from hermes_stream.stream.fitting import Fit, fit, stream_bytes
 from hermes_stream.stream.session import Session
 
 _SHARE_OF_FREE = 0.8
@@ -119,8 +119,9 @@ class Engine:
             raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
         policy = policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens)
         wish: dict[str, Any] = {"chunk_frames": chunk_frames, "text_tokens": text_tokens, "kv_bits": kv_bits}
-        self._admit(policy, wish)
-        session = Session(self.model, policy, **wish, **how, executor=self.executor)
+        fitted = fit(self.model, policy, **wish)
+        self._admit(fitted)
+        session = Session(self.model, fitted.policy, **wish, **how, executor=self.executor)
         most = max(self._queue_frames, 2 * session.chunk_frames)
         channel = Channel(
             session, step=self.step, leave=self._channels.remove, overflow=overflow, queue_frames=most
@@ -129,14 +130,14 @@ class Engine:
         self._channels.append(channel)
         return channel
 
-    def _admit(self, policy: MemoryPolicy, wish: dict[str, Any]) -> None:
+    def _admit(self, fitted: Fit) -> None:
         if self.memory_bytes is None:
             return
-        needed, used = stream_bytes(self.model, fit(self.model, policy, **wish)), self.used_bytes
+        needed, used = stream_bytes(self.model, fitted), self.used_bytes
         if needed is None:
             raise CapacityError(
-                f"{type(policy).__name__} has no budget, so its memory has no bound, and the engine's is "
-                f"{self.memory_bytes} bytes; use a policy with a budget, such as hermes"
+                f"{type(fitted.policy).__name__} has no budget, so its memory has no bound, and the engine's "
+                f"is {self.memory_bytes} bytes; use a policy with a budget, such as hermes"
             )
         if used + needed > self.memory_bytes:
             raise CapacityError(

@@ -51,16 +51,11 @@ class Intake:
         Raises:
             ValueError: it is malformed, or not later than the one before.
         """
-        if self.accepts(frame):
+        if self._is_due(frame):
             self.waiting.append(frame)
             self.num_taken += 1
 
-    def accepts(self, frame: Frame) -> bool:
-        """Check a frame and tell whether it is taken.
-
-        Raises:
-            ValueError: it is malformed, or not later than the one before.
-        """
+    def _is_due(self, frame: Frame) -> bool:
         check_frame(frame)
         if frame.pts_seconds <= self._newest_seconds:
             raise ValueError(

@@ -15,11 +15,6 @@ class Look:
 
     pixels: Pixels
 
-    @property
-    def stage(self) -> Stage:
-        """What it is part of."""
-        return "encode"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
