@@ -4,7 +4,7 @@ Their frames and questions share forwards; each answer is the one that its strea
 """
 
 from hermes_stream import CapacityError, Engine, load_model
-from hermes_stream.tiny.world import generate_world
+from hermes_stream.synthetic.world import generate_world
 
 SECONDS = 40
 

@@ -97,8 +97,8 @@ def compare(
 
 def rights(videos: Path, out: Path, policy: str, group: str) -> tuple[list[float], list[str]]:
     """Return how often each question of a group is answered right, mean over seeds, and the video of each."""
-    from hermes_stream.evals import load_annotations
-    from hermes_stream.evals.tasks import group_of
+    from hermes_lab.datasets import load_annotations
+    from hermes_lab.datasets.task_groups import group_of
 
     budgets = json.loads((out / "comparison.json").read_text(encoding="utf-8"))["manifest"]["budgets"]
     lines = (out / "runs.jsonl").read_text(encoding="utf-8").splitlines()[1:]
@@ -118,7 +118,7 @@ def rights(videos: Path, out: Path, policy: str, group: str) -> tuple[list[float
 
 def aims(model: str, policy: str, work: Path, *, long: Path, short: Path) -> dict[str, Any]:
     """Say what came of the aims for one of ours; open is what the intervals do not decide."""
-    from hermes_stream.evals.bootstrap import Bootstrap, unpaired_difference
+    from hermes_lab.evaluation.bootstrap import Bootstrap, unpaired_difference
 
     videos = work / "long"
     full = rights(work / "short", short, "full", "now")

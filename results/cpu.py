@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from measure import FOLDER, WORLD_BUDGET_TOKENS, WORLD_SECONDS, WORLD_SEED, hermes, machine
 
-from hermes_stream.models.placement import DTYPES
+from hermes_stream.models.loading.placement import DTYPES
 
 SIZE = "llava-onevision-0.5b"
 WAYS = {
@@ -187,7 +187,7 @@ class Decoder:
 @cache
 def random_decoder() -> tuple[torch.nn.Module, Any]:
     """Build the decoder in float32, once for all ways, and the layout of its memory."""
-    from hermes_stream.models.random_weights import random_model
+    from hermes_stream.models.loading.random_weights import random_model
 
     model = random_model(SIZE, dtype="float32", device="cpu", seed=SEED)
     return model.decoder, model.layout
@@ -223,8 +223,8 @@ def quantise(decoder: torch.nn.Module) -> None:
     """Quantise as transformers does for ``load_model``."""
     from torchao.quantization import quantize_
 
-    from hermes_stream.models.placement import Placement
-    from hermes_stream.models.quantised import quantising
+    from hermes_stream.models.loading.placement import Placement
+    from hermes_stream.models.loading.quantised import quantising
 
     quantize_(decoder, quantising(Placement(device=torch.device("cpu"), weights="int8")).quant_type)
 

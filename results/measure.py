@@ -125,7 +125,7 @@ def ask_stories(
 def stream(num_frames: int) -> Iterator[Any]:
     """Play the world's pictures over and over."""
     from hermes_stream import Frame
-    from hermes_stream.tiny.world import generate_world
+    from hermes_stream.synthetic.world import generate_world
 
     pictures = [frame.image for frame in generate_world(0, 64).frames(1)]
     for k in range(num_frames):

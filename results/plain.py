@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from hermes_stream.evals.world import world_episode
+from hermes_lab.datasets.world import world_episode
+from hermes_lab.training.qwen2_5_vl import to_patches
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.tiny.questions import QUESTION_KINDS
-from hermes_stream.tiny.qwen2_5_vl import to_patches
-from hermes_stream.tiny.world import generate_world
+from hermes_stream.synthetic.questions import QUESTION_KINDS
+from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video import FileSource, write_video
 
 FPS = 2

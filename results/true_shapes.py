@@ -20,11 +20,11 @@ from measure import FOLDER, machine
 
 from hermes_stream import FullPolicy, HermesPolicy, ModelError, Session
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.footprint import free_bytes
-from hermes_stream.models.placement import choose_device
-from hermes_stream.models.random_weights import random_model
-from hermes_stream.models.shapes import SHAPES
-from hermes_stream.stream.placing import Place, text_positions
+from hermes_stream.models.loading.footprint import free_bytes
+from hermes_stream.models.loading.placement import choose_device
+from hermes_stream.models.loading.random_weights import random_model
+from hermes_stream.models.loading.shapes import SHAPES
+from hermes_stream.stream.positions import Place, text_positions
 from hermes_stream.video.frame import Frame
 
 SIZES = (

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from transformers import LlavaOnevisionForConditionalGeneration
 
+from hermes_lab.training.checkpoint import build_config, save_checkpoint
 from hermes_stream.models import VideoModel
-from hermes_stream.tiny.checkpoint import build_config, save_checkpoint
 from hermes_stream.video.frame import Frame
 
 IMAGE_SIZE = 24

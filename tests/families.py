@@ -26,7 +26,7 @@ from transformers import (
     Qwen3VLConfig,
 )
 
-from hermes_stream.tiny.checkpoint import WORDS
+from hermes_lab.training.checkpoint import WORDS
 from hermes_stream.video.frame import Frame
 
 QUESTION = "what came before the red circle?"

@@ -8,7 +8,7 @@ from tests.checkpoints import plain_inputs, plain_model, random_frames
 from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.attention import Probe, Segment, forward
 from hermes_stream.cache import StreamCache
-from hermes_stream.stream.placing import text_positions
+from hermes_stream.stream.positions import text_positions
 
 PROMPTS = ("what is on screen now?", "what came first? how many things came so far?")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermes_stream.cli import main
-from hermes_stream.tiny.world import generate_world
+from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video import write_video
 
 

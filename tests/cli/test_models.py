@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hermes_stream import load_model
 from hermes_stream.models import EMBEDDED, MODELS
-from hermes_stream.models.shapes import SHAPES
+from hermes_stream.models.loading.shapes import SHAPES
 
 
 def listed(run, source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hermes_stream.models import placement
+from hermes_stream.models.loading import placement
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.attention import Probe, Segment, forward
 from hermes_stream.memory.rope import rotate, unrotate
 from hermes_stream.models.visual import joined_features, joined_pixels
-from hermes_stream.stream.placing import text_positions
+from hermes_stream.stream.positions import text_positions
 
 MEANS_SOMETHING = 500
 PROMPTS = ("what is on screen now?", "what came first? how many things came so far?")

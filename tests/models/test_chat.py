@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hermes_lab.training.checkpoint import build_tokenizer
 from hermes_stream import ModelError
 from hermes_stream.models.chat import split_chat
-from hermes_stream.tiny.checkpoint import build_tokenizer
 
 # The public template of the llava-hf LLaVA-OneVision checkpoints, and one with a system prompt.
 LLAVA_ONEVISION = (

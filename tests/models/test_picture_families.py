@@ -13,7 +13,7 @@ from tests.image_checkpoints import save_internvl, save_smolvlm
 
 from hermes_stream import load_model
 from hermes_stream.models.smolvlm import SmolVLM
-from hermes_stream.models.words import cut_cleanly
+from hermes_stream.models.text_tokens import cut_cleanly
 from hermes_stream.video.frame import Frame
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}

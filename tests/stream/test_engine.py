@@ -11,9 +11,9 @@ from tests.checkpoints import TOKENS_PER_FRAME, random_frames
 from hermes_stream import FullPolicy, HermesPolicy, Session, VideoError, WindowPolicy
 from hermes_stream.errors import CapacityError
 from hermes_stream.policies import LiveVlmPolicy, RecentNPolicy, RekvPolicy
+from hermes_stream.stream.capacity import fit, stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.fitting import fit, stream_bytes
 
 QUESTIONS = ("what came first?", "what is on screen now?", "was there a circle?")
 POLICIES = (

@@ -11,7 +11,7 @@ from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 from hermes_stream.stream import Evidence, FrameShare
 from hermes_stream.stream.evidence import evidence_of
-from hermes_stream.tiny.world import generate_world
+from hermes_stream.synthetic.world import generate_world
 
 QUESTION = "what is on screen now?"
 BOUNDED = [name for name in POLICIES if name != "full"]

@@ -11,7 +11,7 @@ from hermes_stream.policies import RekvPolicy
 from hermes_stream.stream import graphs
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.graphs import TextGraphs
-from hermes_stream.tiny.world import generate_world
+from hermes_stream.synthetic.world import generate_world
 
 QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came first?")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from hermes_lab.datasets.world import as_episode, world_episode
+from hermes_lab.evaluation import SessionWatcher, score
+from hermes_lab.evaluation.runner import run_episode
 from hermes_stream import FileSource, FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
-from hermes_stream.evals import SessionWatcher, score
-from hermes_stream.evals.runner import run_episode
-from hermes_stream.evals.world import as_episode, world_episode
 from hermes_stream.models import EMBEDDED
-from hermes_stream.tiny.questions import QUESTION_KINDS
-from hermes_stream.tiny.world import generate_world
+from hermes_stream.synthetic.questions import QUESTION_KINDS
+from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video import write_video
 
 SEEDS, SECONDS, NUM_QUESTIONS = range(500, 506), 48, 40

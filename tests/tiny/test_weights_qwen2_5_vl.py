@@ -16,18 +16,18 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from hermes_stream.tiny.lessons import IGNORED, Classroom, draw_worlds, question_mask
-from hermes_stream.tiny.questions import QUESTION_KINDS
-from hermes_stream.tiny.qwen2_5_vl import (
+from hermes_lab.training.lessons import IGNORED, Classroom, draw_worlds, question_mask
+from hermes_lab.training.qwen2_5_vl import (
     Qwen25VLFamily,
     build_config,
     glimpse_attention_of,
     preprocessing_settings,
     to_patches,
 )
-from hermes_stream.tiny.train import Decoder
-from hermes_stream.tiny.vision import draw_pictures, encode_pictures, to_pixels
-from hermes_stream.tiny.world import Pace
+from hermes_lab.training.train import Decoder
+from hermes_lab.training.vision import draw_pictures, encode_pictures, to_pixels
+from hermes_stream.synthetic.questions import QUESTION_KINDS
+from hermes_stream.synthetic.world import Pace
 
 FOLDER = Path(str(files("hermes_stream").joinpath("tiny/weights_qwen2_5_vl")))
 QWEN = Qwen25VLFamily()

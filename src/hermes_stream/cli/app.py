@@ -10,25 +10,20 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from hermes_stream._version import __version__
-from hermes_stream.cli.analyze import analyze
 from hermes_stream.cli.ask import ask
-from hermes_stream.cli.bench import bench
 from hermes_stream.cli.chat import chat
-from hermes_stream.cli.compare import compare
 from hermes_stream.cli.demo import demo
 from hermes_stream.cli.doctor import doctor
-from hermes_stream.cli.evaluate import evaluate
 from hermes_stream.cli.models import models
 from hermes_stream.cli.output import complain
 from hermes_stream.cli.policies import policies
-from hermes_stream.cli.score import score
-from hermes_stream.cli.world import world
 from hermes_stream.errors import HermesError
 
 app = typer.Typer(
@@ -42,16 +37,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "ask": ask,
     "chat": chat,
-    "world": world,
-    "eval": evaluate,
-    "compare": compare,
-    "bench": bench,
-    "score": score,
-    "analyze": analyze,
     "models": models,
     "policies": policies,
     "doctor": doctor,
 }
+for point in entry_points(group="hermes_stream.commands"):
+    COMMANDS[point.name] = point.load()
 for name, command in COMMANDS.items():
     paragraphs = (command.__doc__ or "").split("\n\n")
     app.command(name, help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)

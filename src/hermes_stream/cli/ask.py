@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_stream.cli.describing import memory_of, settings_of
-from hermes_stream.cli.looking import Rested, in_words, rested_on
+from hermes_stream.cli.evidence import Rested, in_words, rested_on
 from hermes_stream.cli.opening import SessionWish, open_stream
 from hermes_stream.cli.options import (
     BudgetOption,
@@ -32,10 +31,11 @@ from hermes_stream.cli.options import (
     WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, size
+from hermes_stream.cli.settings import memory_of, settings_of
 
 if TYPE_CHECKING:
-    from hermes_stream.evals.playing import TimedAnswer, TimedQuestion
     from hermes_stream.stream import Session
+    from hermes_stream.stream.playback import TimedAnswer, TimedQuestion
     from hermes_stream.video import FileSource
 
 
@@ -98,7 +98,7 @@ def _timed(questions: list[str], at: list[float]) -> list[TimedQuestion]:
     Raises:
         BadParameter: a question is empty, a time is no time, or their numbers do not match.
     """
-    from hermes_stream.evals.playing import TimedQuestion
+    from hermes_stream.stream.playback import TimedQuestion
 
     if not all(text.strip() for text in questions):
         raise typer.BadParameter("a question must not be empty", param_hint="QUESTION")
@@ -128,7 +128,7 @@ def _answers(
     reads_evidence: bool,
 ) -> tuple[list[TimedAnswer], dict[int, Rested]]:
     """Watch the video; return the answers in the order of the questions, and their evidence if asked for."""
-    from hermes_stream.evals.playing import play
+    from hermes_stream.stream.playback import play
 
     answers, rested = [], {}
     with progress_bar("watching", source.duration_seconds) as move:

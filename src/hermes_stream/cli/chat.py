@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, final
 
 import typer
 
-from hermes_stream.cli.describing import memory_of, settings_of
 from hermes_stream.cli.opening import SessionWish, open_stream
 from hermes_stream.cli.options import (
     BudgetOption,
@@ -31,6 +30,7 @@ from hermes_stream.cli.options import (
     WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, size
+from hermes_stream.cli.settings import memory_of, settings_of
 from hermes_stream.errors import HermesError
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hermes_stream.cli.describing import memory_of, settings_of
 from hermes_stream.cli.opening import SessionWish
 from hermes_stream.cli.options import (
     BudgetOption,
@@ -25,13 +24,14 @@ from hermes_stream.cli.options import (
 )
 from hermes_stream.cli.output import doing, print_json, progress_bar, screen
 from hermes_stream.cli.policy_choice import read_policy
+from hermes_stream.cli.settings import memory_of, settings_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hermes_lab.evaluation import Prediction
+    from hermes_stream.cli.demo_story import Story
     from hermes_stream.cli.scoreboard import Scoreboard
-    from hermes_stream.cli.story import Story
-    from hermes_stream.evals import Prediction
     from hermes_stream.models import VideoModel
     from hermes_stream.stream import Session
 
@@ -70,7 +70,7 @@ def demo(  # noqa: PLR0913 - one parameter per option
     wish.check()
     rival = _rival(wish, against)
     loaded = wish.load_model()
-    from hermes_stream.cli.story import written_story
+    from hermes_stream.cli.demo_story import written_story
 
     with written_story(seed, duration_seconds=seconds, num_questions=_NUM_QUESTIONS, save=save) as story:
         other = _play_rival(rival, loaded, story)
@@ -160,7 +160,7 @@ def _rival_of(name: str, other: list[Prediction]) -> dict[str, object]:
 
 
 def _shares(asked: list[Prediction]) -> dict[str, object]:
-    from hermes_stream.evals import score
+    from hermes_lab.evaluation import score
 
     report = score(asked, num_resamples=1)
     return {

@@ -52,5 +52,5 @@ def write_document(document: Mapping[str, Any], path: Path, *, figures: str | No
     part.replace(path)
     if figures is None:
         return 0
-    plot = import_module(f"hermes_stream.analysis.{figures}").plot
+    plot = import_module(f"hermes_lab.analysis.{figures}").plot
     return len(plot(document, path.parent))

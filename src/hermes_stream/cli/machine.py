@@ -63,7 +63,7 @@ def free_bytes(device: str) -> int | None:
     Args:
         device: as torch writes it, such as cpu or cuda:0.
     """
-    from hermes_stream.models.footprint import free_bytes as measure
+    from hermes_stream.models.loading.footprint import free_bytes as measure
 
     return measure(device)
 
@@ -91,7 +91,7 @@ def processor() -> dict[str, int | bool | None]:
     """Return how many threads compute, and whether bfloat16 is done in hardware, None where none can tell."""
     import torch
 
-    from hermes_stream.models.placement import computes_bfloat16
+    from hermes_stream.models.loading.placement import computes_bfloat16
 
     return {
         "num_processors": os.cpu_count(),
@@ -111,7 +111,7 @@ def processor_name() -> str:
 def _processor() -> str:
     import torch
 
-    from hermes_stream.models.placement import computes_bfloat16
+    from hermes_stream.models.loading.placement import computes_bfloat16
 
     how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
     threads = torch.get_num_threads()

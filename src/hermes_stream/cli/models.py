@@ -12,7 +12,7 @@ from hermes_stream.cli.options import JsonOption
 from hermes_stream.cli.output import doing, print_json, screen, size
 
 if TYPE_CHECKING:
-    from hermes_stream.models.catalogue import CatalogueEntry
+    from hermes_stream.models.loading.catalogue import CatalogueEntry
 
 _TITLES = {
     "embedded": "shipped with the package",
@@ -28,7 +28,7 @@ def models(*, json: JsonOption = False) -> None:
     again.
     """
     with doing("starting"):
-        from hermes_stream.models.catalogue import list_models
+        from hermes_stream.models.loading.catalogue import list_models
 
         entries = list_models()
     if json:

@@ -18,7 +18,7 @@ from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
-    from hermes_stream.models.progress import LoadingProgress, OnProgress
+    from hermes_stream.models.loading.progress import LoadingProgress, OnProgress
     from hermes_stream.policies import MemoryPolicy
     from hermes_stream.stream import Session
     from hermes_stream.video import FileSource

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hermes_stream.cli.output import clock, milliseconds, size
-from hermes_stream.tiny.questions import KIND_GROUPS
+from hermes_stream.synthetic.questions import KIND_GROUPS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hermes_stream.evals import Prediction
+    from hermes_lab.evaluation import Prediction
     from hermes_stream.stream import SessionStats
 
 _WIDE = 110

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hermes_stream.layout import CacheLayout
 from hermes_stream.models.chat import Chat
-from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.policies.base import GuidancePrompts
 from hermes_stream.video.frame import Frame

@@ -8,9 +8,9 @@ from typing import final
 
 from hermes_stream.memory.rope import RotaryLayout
 from hermes_stream.models.base import VideoModel, seconds_of
+from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
-from hermes_stream.models.checkpoint import Checkpoint
-from hermes_stream.models.describing import build_card, build_layout
+from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import Preprocessing
 from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_pictures, in_a_row
 from hermes_stream.video.frame import Frame

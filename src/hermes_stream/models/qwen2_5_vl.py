@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import final
 
 from hermes_stream.models.base import VideoModel, seconds_of
-from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.mrope import over_time
 from hermes_stream.models.qwen_vision import (
     look_at_patches,

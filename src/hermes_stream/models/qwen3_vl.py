@@ -10,9 +10,9 @@ import torch
 from hermes_stream.errors import ModelError
 from hermes_stream.memory.rope import RotaryLayout
 from hermes_stream.models.base import VideoModel, seconds_of
+from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
-from hermes_stream.models.checkpoint import Checkpoint
-from hermes_stream.models.describing import build_card, build_layout
+from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.mrope import offsets_with_words
 from hermes_stream.models.qwen_vision import (
     look_at_patches,

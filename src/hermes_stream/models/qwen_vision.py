@@ -15,9 +15,9 @@ from hermes_stream.errors import ModelError
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import RotaryLayout
 from hermes_stream.models.base import ModelCard
+from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import Chat, split_chat
-from hermes_stream.models.checkpoint import Checkpoint
-from hermes_stream.models.describing import build_card, build_layout
+from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.patches import Bounds, PatchPreprocessing
 from hermes_stream.models.visual import Features, Pixels
 from hermes_stream.video.frame import Frame

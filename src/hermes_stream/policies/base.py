@@ -14,7 +14,7 @@ from hermes_stream.memory.selection import indices_of, select
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 
 if TYPE_CHECKING:
-    from hermes_stream.policies.retrieval import Retrieval
+    from hermes_stream.retrieval.rules import Retrieval
 
 TURN_END = "{turn_end}"
 """Stands in a guidance prompt for what a model's own template puts between a question and its answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from hermes_stream.memory.chance import random_keys
+from hermes_stream.memory.random_keys import random_keys
 from hermes_stream.memory.selection import whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import (

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least
-from hermes_stream.policies.retrieval import ArchiveKeeps, FrameRetrieval
 from hermes_stream.policies.window import WindowPolicy
+from hermes_stream.retrieval.rules import ArchiveKeeps, FrameRetrieval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

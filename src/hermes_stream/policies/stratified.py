@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from hermes_stream.memory.chance import random_keys
+from hermes_stream.memory.random_keys import random_keys
 from hermes_stream.memory.selection import rank_within
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least, keeping_best

@@ -1,9 +1,9 @@
 """A stream's life: sessions, answers, the memory at work, and an engine for many streams."""
 
 from hermes_stream.stream.answer import Answer
-from hermes_stream.stream.channel import Channel
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.evidence import Evidence, FrameShare, Moment
+from hermes_stream.stream.handle import Channel
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.stats import SessionStats
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from hermes_stream.errors import CapacityError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.stream.answer import Answer
-from hermes_stream.stream.choice import OPENING, Ballot, check_options, phrase
 from hermes_stream.stream.generation import Sampling, TextStream, choose_token
 from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.multiple_choice import OPENING, Ballot, check_options, phrase
 from hermes_stream.stream.work import Work
 
 

@@ -15,12 +15,12 @@ import torch
 
 from hermes_stream.errors import CapacityError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.footprint import free_bytes
+from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
-from hermes_stream.stream.channel import Channel, Overflow
+from hermes_stream.stream.capacity import Fit, fit, stream_bytes
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.fitting import Fit, fit, stream_bytes
+from hermes_stream.stream.handle import Channel, Overflow
 from hermes_stream.stream.session import Session
 
 _SHARE_OF_FREE = 0.8

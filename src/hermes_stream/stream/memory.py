@@ -19,16 +19,16 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
-from hermes_stream.policies.words import plan_with_words
-from hermes_stream.stream.album import Album, num_tokens, runs_of_one_size
-from hermes_stream.stream.desk import Desk
+from hermes_stream.policies.text_tokens import plan_with_words
+from hermes_stream.retrieval.retriever import Retriever
+from hermes_stream.retrieval.workspace import Desk
+from hermes_stream.stream.capacity import Fit, keep_everything
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.eyes import Eyes
-from hermes_stream.stream.fitting import Fit, keep_everything
-from hermes_stream.stream.guiding import empty_mass, guidance_of, read_guidance
-from hermes_stream.stream.placing import Place, origin_of, text_positions
-from hermes_stream.stream.retriever import Retriever
-from hermes_stream.stream.sieve import Sieve
+from hermes_stream.stream.frame_buffer import Album, num_tokens, runs_of_one_size
+from hermes_stream.stream.frame_encoder import Eyes
+from hermes_stream.stream.guidance import empty_mass, guidance_of, read_guidance
+from hermes_stream.stream.positions import Place, origin_of, text_positions
+from hermes_stream.stream.token_filtering import Sieve
 from hermes_stream.stream.work import Work, read, run, speak
 from hermes_stream.video.frame import Frame
 

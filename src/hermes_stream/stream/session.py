@@ -18,12 +18,12 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
-from hermes_stream.stream.album import runs_of_one_size
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.answering import Asked, choose_option, prefill_question, speak_freely
+from hermes_stream.stream.capacity import fit
 from hermes_stream.stream.evidence import Evidence, evidence_of, read_attention
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.fitting import fit
+from hermes_stream.stream.frame_buffer import runs_of_one_size
 from hermes_stream.stream.generation import Sampling
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory

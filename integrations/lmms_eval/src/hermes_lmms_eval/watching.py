@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from hermes_lab.datasets.pictures import open_source
 from hermes_stream import Frame, Session
-from hermes_stream.evals.pictures import open_source
 from hermes_stream.models import VideoModel
 from hermes_stream.policies import POLICIES, MemoryPolicy
 

@@ -1,0 +1,1 @@
+"""The laboratory: what measures and proves the product, and trains its embedded models."""

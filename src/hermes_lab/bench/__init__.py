@@ -1,0 +1,1 @@
+"""Speed and memory, measured beside rivals and beside what the device allows."""

@@ -1,0 +1,1 @@
+"""The laboratory's commands, which join ``hermes`` by entry points."""

@@ -1,0 +1,63 @@
+"""What a file of annotations holds, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hermes_stream.cli.output import print_json
+
+
+def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> None:
+    """Read annotations, and print what is in them and what is odd.
+
+    Args:
+        annotations: a file, or a folder of files.
+        videos: where videos are looked for; None looks for none.
+        as_json: print one JSON document.
+    """
+    from hermes_lab.datasets import read_annotations
+
+    read = read_annotations(annotations)
+    missing = _missing([one.video for one in read.episodes if one.video], videos)
+    found: dict[str, object] = {
+        "annotations": str(annotations),
+        "dialect": read.dialect,
+        "num_videos": read.num_videos,
+        "num_items": read.num_items,
+        "num_questions": read.num_questions,
+        "tasks": read.tasks,
+        "oddities": list(read.oddities),
+        "missing_videos": missing,
+    }
+    if as_json:
+        print_json(found)
+        return
+    for name in ("dialect", "num_videos", "num_items", "num_questions"):
+        typer.echo(f"{name} {found[name]}")
+    typer.echo("tasks")
+    for task, count in read.tasks.items():
+        typer.echo(f"  {count:6} {task}")
+    typer.echo(f"oddities {len(read.oddities)}")
+    for odd in read.oddities:
+        typer.echo(f"  {odd}")
+    if missing is not None:
+        typer.echo(f"missing_videos {len(missing)}")
+        for video in missing:
+            typer.echo(f"  {video}")
+
+
+def _missing(annotated: list[str], folder: Path | None) -> list[str] | None:
+    from hermes_lab.datasets import VideoFinder
+    from hermes_stream.errors import AnnotationError
+
+    if folder is None:
+        return None
+    finder, missing = VideoFinder(folder), []
+    for video in dict.fromkeys(annotated):
+        try:
+            finder.find(video)
+        except AnnotationError:
+            missing.append(video)
+    return missing

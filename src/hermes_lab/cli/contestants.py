@@ -1,0 +1,134 @@
+"""From words on the command line to the contestants of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hermes_stream.cli.policy_choice import read_policy
+
+if TYPE_CHECKING:
+    from hermes_lab.evaluation.comparison import Contestant
+
+_OPTION = "--policies"
+
+
+def split_policies(words: Sequence[str]) -> list[str]:
+    """Split what was given into policies.
+
+    A semicolon always separates policies. So does a comma outside brackets, unless a field with its value
+    follows: ``hermes,random`` are two, ``hermes:summarize=false,reindex=eager,window`` are two as well.
+
+    Args:
+        words: as given, any number of times.
+
+    Raises:
+        BadParameter: a policy is empty or named twice, or there is none.
+    """
+    found: list[str] = []
+    for part in (part for given in words for part in given.split(";")):
+        own: list[str] = []
+        for piece in _at_commas(part):
+            if own and "=" in piece and ":" not in piece.partition("=")[0]:
+                own[-1] += f",{piece}"
+            else:
+                own.append(piece)
+        found += own
+    if not found or not all(found):
+        raise typer.BadParameter(
+            f"{'; '.join(words)!r} names no policy, or an empty one; give some, such as hermes,window",
+            param_hint=_OPTION,
+        )
+    twice = [name for k, name in enumerate(found) if name in found[:k]]
+    if twice:
+        raise typer.BadParameter(f"{twice[0]!r} is there twice; name each policy once", param_hint=_OPTION)
+    return found
+
+
+def _at_commas(text: str) -> list[str]:
+    """Split at commas outside brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def split_budgets(words: str | None) -> list[int]:
+    """Read budgets in tokens, separated by commas; none where nothing was given.
+
+    Raises:
+        BadParameter: one is no whole number above 0, or is there twice.
+    """
+    budgets = []
+    for piece in words.split(",") if words is not None else ():
+        if not piece.strip().isascii() or not piece.strip().isdigit() or int(piece) < 1:
+            raise typer.BadParameter(
+                f"{piece!r} is no whole number above 0; give tokens, such as 138,276", param_hint="--budgets"
+            )
+        budgets.append(int(piece))
+    if len(set(budgets)) < len(budgets):
+        raise typer.BadParameter(f"{words!r} has a budget twice; give each once", param_hint="--budgets")
+    return budgets
+
+
+def reference_among(names: Sequence[str], wanted: str | None) -> str:
+    """Return the policy that others are compared with: the one wanted, hermes, or the first.
+
+    Raises:
+        BadParameter: the one wanted does not take part.
+    """
+    if wanted is not None and wanted not in names:
+        raise typer.BadParameter(
+            f"{wanted!r} does not take part; give one of {', '.join(names)}", param_hint="--reference"
+        )
+    return wanted or ("hermes" if "hermes" in names else names[0])
+
+
+def line_up(
+    names: Sequence[str], budgets: Sequence[int], *, num_seeds: int, first_seed: int
+) -> list[Contestant]:
+    """Return every policy with every budget; those that draw with every seed, unless a seed was named.
+
+    A policy without a bound is there once.
+
+    Args:
+        names: policies as words.
+        budgets: in tokens, at least one.
+        num_seeds: how often to draw, at least 1.
+        first_seed: the first of the seeds, the others follow it.
+
+    Raises:
+        BadParameter: there is no such policy or field, or the policy refuses a value.
+    """
+    return [one for name in names for one in _contestants(name, budgets, range(num_seeds), first_seed)]
+
+
+def _contestants(name: str, budgets: Sequence[int], draws: range, first_seed: int) -> list[Contestant]:
+    from hermes_lab.evaluation.comparison import Contestant
+
+    choice = read_policy(name, option=_OPTION)
+    made: list[Contestant] = []
+    for budget in budgets if choice.takes_budget else (None,):
+        try:
+            policy: Any = choice.make() if budget is None else choice.make(budget_tokens=budget)
+        except ValueError as error:
+            raise typer.BadParameter(f"{name!r}: {error}", param_hint=_OPTION) from error
+        if not _draws(name, policy):
+            made.append(Contestant(name=name, policy=policy))
+            continue
+        seeds = [first_seed + k for k in draws]
+        made += [Contestant(name=name, policy=replace(policy, seed=seed), seed=seed) for seed in seeds]
+    return made
+
+
+def _draws(name: str, policy: Any) -> bool:
+    """Tell whether a policy draws from a seed that the words do not name."""
+    named = {piece.partition("=")[0].strip() for piece in _at_commas(name.partition(":")[2])}
+    return "seed" in {field.name for field in fields(policy)} - named

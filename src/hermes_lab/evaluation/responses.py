@@ -1,0 +1,150 @@
+"""Stored responses: one JSON document a line, from which scores are computed again without any model.
+
+A line needs ``question_id`` and ``response``; the other keys of ``line_of`` are read where they are there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermes_lab.datasets.choices import LETTERS
+from hermes_lab.datasets.episode import Episode, EvalQuestion
+from hermes_lab.datasets.files import read_text
+from hermes_lab.evaluation.runner import Prediction, Reply
+from hermes_lab.evaluation.scorers import strict
+from hermes_stream.errors import AnnotationError
+
+_ENDLESS = 1e15
+
+
+def line_of(one: Prediction) -> dict[str, Any]:
+    """Return a prediction as a line stores it; of a choice, the response is the letter."""
+    question, reply = one.question, one.reply
+    chosen = reply.option_index
+    return {
+        "question_id": question.question_id,
+        "video": one.video,
+        "kind": question.kind,
+        "question": question.text,
+        "options": list(question.options),
+        "response": reply.text if chosen is None else LETTERS[chosen],
+        "option_index": chosen,
+        "options_shown": reply.options_shown,
+        "truth": question.answer,
+        "is_right": strict(one),
+        "at_seconds": round(one.at_seconds, 6),
+        "is_past_end": one.is_past_end,
+        "delay_seconds": question.delay_seconds,
+        "ttft_seconds": round(reply.ttft_seconds, 6),
+        "num_visual_tokens_seen": reply.num_visual_tokens_seen,
+        "num_visual_tokens_kept": reply.num_visual_tokens_kept,
+    }
+
+
+def written(one: Prediction) -> str:
+    """Return a prediction as one line of a file, its end included."""
+    return json.dumps(line_of(one), allow_nan=False) + "\n"
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file; a last line that was cut while it was written is dropped.
+
+    Raises:
+        AnnotationError: the file cannot be read, or a whole line is no response to a question.
+    """
+    text = read_text(path)
+    *whole, rest = text.split("\n")
+    lines = [_line(path, number, line) for number, line in enumerate(whole, 1) if line.strip()]
+    try:
+        return [*lines, _line(path, len(whole) + 1, rest)] if rest.strip() else lines
+    except AnnotationError:
+        return lines
+
+
+def _line(path: Path, number: int, text: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(
+            f"{path}: line {number} is not JSON: {error}; give one JSON document a line"
+        ) from error
+    if not isinstance(line, dict) or not isinstance(line.get("question_id"), str | int):
+        raise AnnotationError(
+            f"{path}: line {number} names no question; a line must be an object with question_id and response"
+        )
+    response = line.get("response")
+    if response is not None and not isinstance(response, str | int | float):
+        raise AnnotationError(
+            f"{path}: line {number}: the response is {str(response)[:60]!r}; it must be a text, or null "
+            "where there was none"
+        )
+    return line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Responses with the questions that they answer.
+
+    Attributes:
+        predictions: in the order of the annotations.
+        unanswered: questions without a response.
+        unknown: names among the responses that no question has.
+        num_repeated: responses to questions that a later line answers again; the last one counts.
+    """
+
+    predictions: list[Prediction]
+    unanswered: list[str]
+    unknown: list[str]
+    num_repeated: int
+
+
+def join(episodes: Iterable[Episode], lines: Sequence[dict[str, Any]]) -> Joined:
+    """Find the question of every response by its name.
+
+    Args:
+        episodes: what was asked.
+        lines: of one run, or of all its parts.
+    """
+    by_name = {str(line["question_id"]): line for line in lines}
+    pairs = [(one, question) for one in episodes for question in one.questions]
+    known = {question.question_id for _, question in pairs}
+    return Joined(
+        predictions=[
+            _prediction(episode, question, by_name[question.question_id])
+            for episode, question in pairs
+            if question.question_id in by_name
+        ],
+        unanswered=[q.question_id for _, q in pairs if q.question_id not in by_name],
+        unknown=[name for name in by_name if name not in known],
+        num_repeated=len(lines) - len(by_name),
+    )
+
+
+def _prediction(episode: Episode, question: EvalQuestion, line: dict[str, Any]) -> Prediction:
+    response, index = line.get("response"), line.get("option_index")
+    is_index = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(question.options)
+    reply = Reply(
+        text="" if response is None else str(response),
+        option_index=index if is_index else None,
+        options_shown=line.get("options_shown") is not False,
+        ttft_seconds=_number(line, "ttft_seconds", 0.0),
+        num_visual_tokens_seen=int(_number(line, "num_visual_tokens_seen", 0)),
+        num_visual_tokens_kept=int(_number(line, "num_visual_tokens_kept", 0)),
+    )
+    return Prediction(
+        video=episode.video,
+        question=question,
+        reply=reply,
+        at_seconds=_number(line, "at_seconds", question.asked_seconds),
+        is_past_end=line.get("is_past_end") is True,
+    )
+
+
+def _number(line: dict[str, Any], name: str, default: float) -> float:
+    value = line.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _ENDLESS
+    return value if is_number and value is not None else default

@@ -1,0 +1,149 @@
+"""Which responses are right: strictly, or as a benchmark's own code has it.
+
+A scorer says True or False, or None where it cannot tell: without a truth, and for answers in words of their
+own where the benchmark lets a judge decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+from hermes_lab.datasets.choices import LETTERS, normal
+from hermes_lab.evaluation.runner import Prediction
+
+Scorer = Callable[[Prediction], bool | None]
+ScorerName = Literal["strict", "official"]
+SCORERS: tuple[ScorerName, ...] = ("strict", "official")
+
+PROACTIVE_SECONDS = 2.0
+"""How far from the right moment a proactive answer may come."""
+
+_LETTER = re.compile(r"\s*\(?([A-Z])(?![A-Za-z0-9'])")
+_NUMBER = re.compile(r"\s*(\d+)\s*\.?\s*")
+_YES_NO = re.compile(r"\W*(yes|no|y|n)\b", re.IGNORECASE)
+_LEADS = (
+    "The best answer is",
+    "The correct answer is",
+    "The answer is",
+    "The answer",
+    "The best option is",
+    "The correct option is",
+    "Best answer:",
+    "Best option:",
+)
+
+
+def scorer(name: str, *, dialect: str) -> Scorer:
+    """Return a scorer.
+
+    Args:
+        name: one of ``SCORERS``.
+        dialect: of the annotations; the official scorer is that of its benchmark.
+
+    Raises:
+        ValueError: there is no such scorer.
+    """
+    if name not in SCORERS:
+        raise ValueError(f"there is no scorer {name!r}; choose one of {', '.join(SCORERS)}")
+    if name == "strict":
+        return strict
+    return partial(_official, chooses=_CHOOSES.get(dialect, _before_bracket))
+
+
+def strict(one: Prediction) -> bool | None:
+    """Say whether the response begins with the right letter, or is the truth itself."""
+    question, text = one.question, one.reply.text
+    if not question.has_truth:
+        return None
+    if question.form == "proactive":
+        return _is_in_time(one)
+    if one.is_choice:
+        return _chosen(one) == _right_letter(one)
+    if question.form == "number":
+        match = _NUMBER.fullmatch(text)
+        return bool(match and int(match[1]) == int(question.answer))
+    if question.form == "yes_no":
+        match = _YES_NO.match(text)
+        return bool(match and match[1][0].lower() == question.answer[0].lower())
+    return normal(text) == normal(question.answer)
+
+
+def _official(one: Prediction, *, chooses: Callable[[str, str, Prediction], bool]) -> bool | None:
+    question, text = one.question, one.reply.text
+    if not question.has_truth:
+        return None
+    if question.form == "proactive":
+        return _is_in_time(one)
+    if one.is_choice:
+        index = one.reply.option_index
+        return chooses(text if index is None else LETTERS[index], _right_letter(one), one)
+    if question.form == "number":
+        return "".join(re.findall(r"\d+", text)) == question.answer
+    if question.form == "yes_no":
+        return text == question.answer[0] or question.answer in text
+    return None if not question.options else normal(text) == normal(question.answer)
+
+
+def _chosen(one: Prediction) -> str | None:
+    """Return the letter that a response names; one that is an option's very text names that option."""
+    if one.reply.option_index is not None:
+        return LETTERS[one.reply.option_index]
+    texts = [normal(option) for option in one.question.options]
+    if texts.count(normal(one.reply.text)) == 1:
+        return LETTERS[texts.index(normal(one.reply.text))]
+    match = _LETTER.match(one.reply.text)
+    return match[1] if match else None
+
+
+def _right_letter(one: Prediction) -> str:
+    index = one.question.answer_index
+    return one.question.answer.strip() if index is None else LETTERS[index]
+
+
+def _is_in_time(one: Prediction) -> bool:
+    if one.question.due_seconds is None or one.question.answer not in one.reply.text:
+        return False
+    return abs(one.at_seconds - one.question.due_seconds) <= PROACTIVE_SECONDS
+
+
+def _contains(text: str, letter: str, _: Prediction) -> bool:
+    """OVO-Bench: the letter is anywhere in the response."""
+    return letter in text
+
+
+def _begins(text: str, letter: str, _: Prediction) -> bool:
+    """StreamingBench: the letter is the first character."""
+    return text[:1] == letter
+
+
+def _before_bracket(text: str, letter: str, _: Prediction) -> bool:
+    """ReKV and HERMES: the letter is before the first bracket, else the first character."""
+    text = text.strip()
+    end = text.find(")")
+    return (text[end - 1 : end] if end > 0 else text[:1]) == letter
+
+
+def _mentions_first(text: str, letter: str, _: Prediction) -> bool:
+    """Video-MME: the letter is the first capital A to D after phrases that lead to an answer."""
+    for lead in _LEADS:
+        text = text.replace(lead, "")
+    match = re.search("[ABCD]", text)
+    return bool(match and match[0] == letter)
+
+
+def _names_or_quotes(text: str, letter: str, one: Prediction) -> bool:
+    """MVBench: the first word is the letter, or the option's text is in the response."""
+    first = re.sub(r"[^a-z]", "", (text.lower().split() or [""])[0])
+    return first == letter.lower() or normal(one.question.answer) in text.lower()
+
+
+_CHOOSES: dict[str, Callable[[str, str, Prediction], bool]] = {
+    "ovo": _contains,
+    "streamingbench": _begins,
+    "streamingbench_table": _begins,
+    "videomme": _mentions_first,
+    "candidates": _names_or_quotes,
+}

@@ -1,0 +1,1 @@
+"""Training of the embedded checkpoints on the synthetic world."""

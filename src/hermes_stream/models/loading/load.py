@@ -1,0 +1,186 @@
+"""From a name to a loaded model."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hermes_stream.errors import ModelError, UnknownFamilyError
+from hermes_stream.models.base import VideoModel
+from hermes_stream.models.internvl import InternVL
+from hermes_stream.models.llava_onevision import LlavaOnevision
+from hermes_stream.models.loading.checkpoint import (
+    build_empty,
+    check_size,
+    read_checkpoint,
+    read_config,
+    read_family,
+)
+from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
+from hermes_stream.models.loading.hub import HubModel, HubPlace, look_up
+from hermes_stream.models.loading.placement import (
+    DeviceMap,
+    Placement,
+    choose_dtype,
+    choose_placement,
+    warn_of_slow,
+)
+from hermes_stream.models.loading.progress import OnProgress
+from hermes_stream.models.loading.quantised import check_quantisation, int8_bytes, quantisation
+from hermes_stream.models.loading.weight_files import read_weight_files
+from hermes_stream.models.qwen2_5_vl import Qwen25VL
+from hermes_stream.models.qwen2_vl import Qwen2VL
+from hermes_stream.models.qwen3_vl import Qwen3VL
+from hermes_stream.models.smolvlm import SmolVLM
+
+MODELS: dict[str, type[VideoModel]] = {
+    LlavaOnevision.family: LlavaOnevision,
+    Qwen2VL.family: Qwen2VL,
+    Qwen25VL.family: Qwen25VL,
+    Qwen3VL.family: Qwen3VL,
+    InternVL.family: InternVL,
+    SmolVLM.family: SmolVLM,
+}
+EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
+_NAMES = (
+    f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
+    "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
+)
+
+
+def load_model(  # noqa: PLR0913 - one parameter per choice
+    name: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    device_map: DeviceMap | None = None,
+    offline: bool = False,
+    on_progress: OnProgress | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    weights: str = "auto",
+) -> VideoModel:
+    """Load a checkpoint and return its adapter.
+
+    Args:
+        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, or a hub name.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16".
+        revision: branch, tag or commit of a hub name.
+        device_map: spreads the layers over several GPUs, "auto" or a dict from module to device,
+            as transformers has it. Needs the extra ``multi-gpu``.
+        offline: take hub names from the local cache, and ask no hub.
+        on_progress: is told how far the download and the reading are.
+        min_pixels: least pixels of a picture, for families that keep its size; None is the checkpoint's.
+        max_pixels: most pixels of a picture, for families that keep its size; None is the checkpoint's.
+        weights: "auto" (as the checkpoint stores them), or "int8" (quantised while they are read). Needs the
+            extra ``quantised``.
+
+    Raises:
+        UnknownFamilyError: no adapter for the checkpoint's architecture.
+        ModelError: a file is missing or broken, or the hub cannot give it.
+        DeviceError: the device or dtype is not available here, or the model does not fit it.
+        ValueError: arguments contradict each other.
+    """
+    name = str(name)
+    if not name.strip():
+        raise ModelError(f"the name of the model is empty; {_NAMES}")
+    placement = choose_placement(device, device_map, weights)
+    hub, folder = _find(name, revision, HubPlace(offline=offline))
+    adapter = _adapter(name, read_family(folder, name))
+    _check_pixels(adapter, min_pixels, max_pixels)
+    config = read_config(folder, name)
+    check_quantisation(name, config, weights)
+    number = choose_dtype(dtype, placement.device, _stored_dtype(config))
+    how: dict[str, Any] = {"placement": placement, "dtype": number}
+    if hub is not None:
+        if (weight_bytes := hub.weight_bytes(folder)) is not None:
+            _check_fits(name, config, weight_bytes, **how)
+        hub.fetch_weights(folder, on_progress)
+    _check_weights(name, folder, config, **how)
+    warn_of_slow(number, placement)
+    pixels: dict[str, Any] = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    return adapter(
+        read_checkpoint(folder, name=name, config=config, on_progress=on_progress, **how, **pixels)
+    )
+
+
+def embedded_folder(name: str) -> Path:
+    """Return the folder of a checkpoint that is shipped with the package."""
+    return Path(str(files("hermes_stream").joinpath(EMBEDDED[name])))
+
+
+def _find(name: str, revision: str | None, place: HubPlace) -> tuple[HubModel | None, Path]:
+    """Return the folder of a checkpoint; that of a hub name holds everything but the weights."""
+    path = embedded_folder(name) if name in EMBEDDED else Path(name).expanduser()
+    if path.is_dir():
+        if revision is not None:
+            raise ModelError(
+                f"revision {revision!r} is for hub names, and {name!r} is a folder; leave it out, or give a "
+                "hub name"
+            )
+        return None, path
+    looks_like_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
+    if looks_like_path or path.exists():
+        kind = "is a file, not a folder" if path.exists() else "does not exist"
+        raise ModelError(f"model {name!r} {kind}; {_NAMES}")
+    hub = look_up(name, revision, place)
+    return hub, hub.fetch_settings()
+
+
+def _adapter(name: str, family: str) -> type[VideoModel]:
+    if family not in MODELS:
+        raise UnknownFamilyError(
+            f"model {name!r} is of family {family!r}, which has no adapter; supported: "
+            f"{', '.join(sorted(MODELS))}. A family is added with one file in hermes_stream/models/ and one "
+            f"line in MODELS: see docs/adding-a-model.md"
+        )
+    return MODELS[family]
+
+
+def _check_pixels(adapter: type[VideoModel], min_pixels: int | None, max_pixels: int | None) -> None:
+    if min_pixels is None and max_pixels is None:
+        return
+    if not adapter.has_dynamic_resolution:
+        able = [family for family, other in MODELS.items() if other.has_dynamic_resolution]
+        raise ModelError(
+            f"min_pixels {min_pixels} and max_pixels {max_pixels} mean nothing to a model that resizes every "
+            f"picture to one size; leave them out (families that keep a picture's size: "
+            f"{', '.join(able)})"
+        )
+    least, most = min_pixels or 1, max_pixels or min_pixels or 1
+    if least < 1 or most < least:
+        raise ValueError(
+            f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no picture; at least 1, and the "
+            f"least no more than the most"
+        )
+
+
+def _check_weights(name: str, folder: Path, config: Any, *, placement: Placement, dtype: torch.dtype) -> None:
+    """Check from their headers that the weights are whole, are those of the config, and fit."""
+    weights = read_weight_files(folder)
+    itemsize = None
+    if quantisation(config) is None:
+        itemsize = dtype.itemsize
+        check_size(name, config, weights.num_floating)
+    _check_fits(name, config, weights.loaded_bytes(itemsize), placement=placement, dtype=dtype)
+
+
+def _check_fits(
+    name: str, config: Any, weight_bytes: int, *, placement: Placement, dtype: torch.dtype
+) -> None:
+    """Compare with what is free; a device map is left to accelerate, which knows all devices."""
+    if placement.device_map is not None:
+        return
+    if placement.weights == "int8":
+        weight_bytes = int8_bytes(build_empty(name, config), dtype)
+    footprint = measure_footprint(config, weight_bytes=weight_bytes, dtype=dtype)
+    check_fits(footprint, free_bytes(placement.device), name=name, device=str(placement.device))
+
+
+def _stored_dtype(config: Any) -> torch.dtype | str | None:
+    return getattr(config, "dtype", None) or config.get_text_config().dtype

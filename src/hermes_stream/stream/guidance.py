@@ -1,0 +1,72 @@
+"""Guidance prompts at work: what each layer's prompt pays to what it holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.attention import Probe, Segment
+from hermes_stream.cache import StreamCache
+from hermes_stream.models.base import VideoModel
+from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
+from hermes_stream.stream.positions import text_positions
+from hermes_stream.stream.work import Work, read
+
+
+def guidance_of(model: VideoModel, policy: MemoryPolicy, last_conversation: str | None) -> Guidance | None:
+    """Return the prompts that a policy asks for, in the model's own words; None reads nothing."""
+    guidance = policy.guidance(model.layout.num_layers, model.card.guidance_prompts, last_conversation)
+    if guidance is None:
+        return None
+    prompts = tuple(text.replace(TURN_END, model.chat.after_question) for text in guidance.prompts)
+    return replace(guidance, prompts=prompts)
+
+
+def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens: int) -> int:
+    """Return the tokens that the longest prompt may take, two conversations included."""
+    guidance = guidance_of(model, policy, ".")
+    if guidance is None or not guidance.prompts:
+        return 0
+    return max(len(model.chat.encode(text)) for text in guidance.prompts) + 2 * conversation_tokens
+
+
+def empty_mass(cache: StreamCache) -> Float[Tensor, "layers slots"]:
+    """Return room to add up attention in."""
+    return torch.zeros(cache.layout.num_layers, max(cache.num_tokens), device=cache.layout.device)
+
+
+def read_guidance(
+    model: VideoModel, cache: StreamCache, guidance: Guidance, most_tokens: int
+) -> Work[Float[Tensor, "layers slots"]]:
+    """Return the attention that each layer's guidance prompt pays to what it holds.
+
+    One forward for all prompts, through all layers; it leaves nothing behind.
+
+    Args:
+        model: reads the prompts.
+        cache: a stream's memory.
+        guidance: which layer listens to which prompt.
+        most_tokens: of a prompt; what is longer is cut.
+
+    Paper: sec. 3.1, pseudo query
+    Differs: in the released code the prompt's hidden states never advance, so that every layer scores
+        with queries made from word embeddings; here the prompt takes a true forward, unless the guidance
+        says that it does not advance. That holds for one thread: nothing else may use the model meanwhile.
+    """
+    mass, segments = empty_mass(cache), []
+    for index, text in enumerate(guidance.prompts):
+        ids = model.chat.encode(text)[:most_tokens]
+        listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
+        segments.append(
+            Segment(
+                cache=cache,
+                embeddings=model.embed(ids),
+                positions=text_positions(cache.layout.rotary.num_axes, len(ids), cache.next_position),
+                probe=Probe(mass=mass, layers=listening),
+            )
+        )
+    yield from read(segments, "compress", advances=guidance.advances)
+    return mass

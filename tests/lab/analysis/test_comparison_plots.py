@@ -1,0 +1,90 @@
+"""Figures: which are drawn, and that they are pictures of some size with labels."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.figure import Figure
+
+from hermes_lab.analysis import comparison_plots as comparison
+
+GROUPS = ("now", "backward", "counting")
+
+
+def part(value, reach=0.1, chance=0.25):
+    interval = (
+        {"value": value, "low": value - reach, "high": value + reach}
+        if reach
+        else {"value": value, "low": None, "high": None}
+    )
+    return {"accuracy": interval, "difference": None, "chance": chance, "num_questions": 9}
+
+
+def standing(policy, budget_tokens, value, *, reach=0.1, delays=3):
+    bins = [
+        {"from_seconds": 5.0 * 2**k, "until_seconds": 10.0 * 2**k, "part": part(value, reach)}
+        for k in range(delays)
+    ]
+    return {
+        "policy": policy,
+        "budget_tokens": budget_tokens,
+        "overall": part(value, reach),
+        "by_group": {group: part(value, reach) for group in GROUPS},
+        "by_delay": {"overall": bins, "backward": bins},
+        "ttft_seconds": 0.01,
+        "ttft_low_seconds": 0.008,
+        "ttft_high_seconds": 0.02,
+    }
+
+
+def document(*standings):
+    return {"reference": "hermes", "standings": list(standings)}
+
+
+@pytest.mark.parametrize("budgets", [(138,), (70, 138, 276)])
+@pytest.mark.parametrize("reach", [0.1, None])
+def test_figures_are_written(tmp_path, budgets, reach):
+    every = [
+        standing(policy, budget, value, reach=reach)
+        for policy, value in (("hermes", 0.8), ("hermes:summarize=false,reindex=eager", 0.7), ("window", 0.5))
+        for budget in budgets
+    ]
+    paths = comparison.plot(document(*every, standing("full", None, 0.9)), tmp_path)
+    assert [path.name for path in paths] == ["budget.png", "ttft.png", "delay.png"]
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_axes_are_labelled_and_bars_drawn():
+    every = [standing("hermes", 138, 0.8), standing("window", 138, 0.5)]
+    figures: list[Figure] = [
+        comparison._against_budget(every, "hermes"),
+        comparison._against_delay(every, "hermes"),
+        comparison._against_ttft(every, "hermes"),
+    ]
+    for figure in figures:
+        shown = [axes for axes in figure.axes if axes.get_visible()]
+        assert shown
+        assert all(axes.containers for axes in shown)
+        labels = [axes.get_xlabel() for axes in shown] + [str(figure.get_supxlabel())]
+        assert any(labels)
+    first = figures[0].axes[0]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["window", "hermes"]
+
+
+def test_without_backward_questions_there_is_no_delay(tmp_path):
+    one = standing("a", 9, 0.5)
+    one["by_delay"] = {"overall": []}
+    one["by_group"] = {}
+    assert [path.name for path in comparison.plot(document(one), tmp_path)] == ["budget.png", "ttft.png"]
+    assert comparison.plot(document(), tmp_path) == []
+
+
+def test_long_names_are_broken_after_commas():
+    name = "hermes:smoothing_match=index,smoothing_recursive=true,trigger_counts_prefix=true"
+    lines = comparison._wrapped(name).splitlines()
+    assert "".join(lines) == name
+    assert all(line.endswith(",") for line in lines[:-1])
+    assert comparison._wrapped("window") == "window"

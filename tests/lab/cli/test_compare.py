@@ -1,0 +1,159 @@
+"""``hermes compare``: from annotations and videos to tables, a document and figures."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from hermes_lab.cli.progress import Lines
+
+POLICIES = "hermes;hermes:summarize=false;random"
+TIMINGS = {"ttft_seconds", "ttft_low_seconds", "ttft_high_seconds", "took_seconds"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two short stories."""
+    from hermes_stream.cli import main
+
+    out = tmp_path_factory.mktemp("compare") / "stories"
+    size = ["--seconds", "8", "--size", "96", "--questions", "10"]
+    assert main(["world", "--out", str(out), "--streams", "2", *size]) == 0
+    return out
+
+
+@pytest.fixture
+def compare(hermes, folder):
+    def run(out, *arguments, policies=POLICIES, videos=folder):
+        words = ["compare", folder / "annotations.json", "--videos", videos, "--out", out]
+        return hermes(*words, "--policies", policies, "--budgets", 30, "--chunk-frames", 4, *arguments)
+
+    return run
+
+
+def untimed(document):
+    if isinstance(document, dict):
+        return {name: untimed(own) for name, own in document.items() if name not in TIMINGS}
+    return [untimed(own) for own in document] if isinstance(document, list) else document
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept") / "out"
+
+
+def test_the_document(compare, folder, kept):
+    run = compare(kept, "--seeds", 2, "--json")
+    assert run.code == 0
+    assert run.err.splitlines()[-1] == "hermes: 2 of 2 videos"
+    document = run.document
+    assert json.loads((kept / "comparison.json").read_text()) == document
+    manifest = document["manifest"]
+    assert (manifest["model"], manifest["fps"], manifest["seed"], manifest["num_seeds"]) == ("tiny", 1, 0, 2)
+    assert (manifest["num_videos"], manifest["num_questions"], manifest["budgets"]) == (2, 20, [30])
+    assert manifest["versions"].keys() >= {"hermes-stream", "torch"}
+    assert manifest["machine"]
+    assert str(folder.parent) not in json.dumps(document)
+    assert manifest["command"].startswith("hermes compare annotations.json --videos stories --policies ")
+    assert document["reference"] == "hermes"
+    assert (document["skipped"], document["left_out"]) == ([], {})
+    first, second, third = document["standings"]
+    assert [one["policy"] for one in (first, second, third)] == POLICIES.split(";")
+    assert first["overall"]["difference"] is None
+    assert second["overall"]["difference"].keys() == {"value", "low", "high"}
+    assert (second["num_seeds"], third["num_seeds"]) == (1, 2)
+    assert first["by_group"].keys() == {"now", "backward", "counting"}
+    assert first["cache_bytes"] == second["cache_bytes"] == third["cache_bytes"] > first["host_bytes"] == 0
+    assert {file.name for file in kept.iterdir()} >= {"budget.png", "delay.png", "ttft.png", "runs.jsonl"}
+    assert len((kept / "runs.jsonl").read_text().splitlines()) == 1 + 2 * 4
+
+
+def test_it_goes_on_where_a_kill_left_it(compare, kept, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(kept, out)
+    lines = (kept / "runs.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "runs.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:200])
+    (out / "comparison.json").unlink()
+    run = compare(out, "--seeds", 2, "--json", "--no-plots")
+    assert (run.code, run.err) == (0, "hermes: 1 of 1 videos\n")
+    assert (out / "runs.jsonl").read_bytes().startswith(b"".join(lines[:5]))
+    assert untimed(run.document) == untimed(json.loads((kept / "comparison.json").read_text()))
+
+
+def test_nothing_is_left_to_do_and_tables_are_printed(compare, kept, tmp_path):
+    run = compare(kept, "--seeds", 2, "--reference", "random")
+    assert (run.code, run.err) == (0, "")
+    assert run.out.count("hermes:summarize=false") == 4
+    for words in ("now", "backward", "counting", "TTFT", "minus random", "a guesser", "0-5 s"):
+        assert words in run.out
+    assert re.search(r"20 questions \(\d now, \d+ backward, \d counting\) about 2 videos", run.out)
+    assert run.out.splitlines()[-1].startswith("comparison.json and 3 figures in ")
+
+
+def test_what_cannot_watch_is_told(compare, kept):
+    run = compare(kept, "--no-plots", policies="hermes,window:budget_tokens=3")
+    assert (run.code, run.out) == (2, "")
+    run = compare(kept, "--no-plots", "--budgets", "30,5000", policies="hermes")
+    assert run.code == 0
+    assert "hermes with 5000 tokens is not compared (2 videos)" in run.out
+
+
+def test_other_settings_need_another_folder(compare, kept):
+    before = (kept / "runs.jsonl").read_bytes()
+    run = compare(kept, "--fps", 2)
+    assert (run.code, run.out) == (1, "")
+    assert "begun with fps 1.0, now it is 2.0" in run.err
+    assert (kept / "runs.jsonl").read_bytes() == before
+
+
+def test_a_broken_video_is_left_out_for_all(compare, folder, tmp_path):
+    videos = tmp_path / "videos"
+    shutil.copytree(folder / "videos", videos)
+    (videos / "world-000000.mp4").write_bytes(b"no video")
+    run = compare(tmp_path / "out", "--json", "--no-plots", policies="window", videos=videos)
+    assert run.code == 0
+    assert "world-000000.mp4 is left out, for all memories" in run.err
+    assert run.document["manifest"]["num_videos"] == 1
+    assert list(run.document["left_out"]) == ["videos/world-000000.mp4"]
+    (videos / "world-000001.mp4").write_bytes(b"no video")
+    run = compare(tmp_path / "none", "--no-plots", policies="window", videos=videos)
+    assert (run.code, run.out) == (1, "")
+    assert "no video can be watched" in run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--policies", "nosuch"], 2, ["nosuch"]),
+        (["--policies", "window,,hermes:summarize=true"], 2, ["an empty one"]),
+        (["--policies", "hermes"], 2, ["twice"]),
+        (["--budgets", "many"], 2, ["--budgets", "many"]),
+        (["--reference", "full"], 2, ["--reference", "full"]),
+        (["--seeds", "0"], 2, ["--seeds"]),
+        (["--workers", "0"], 2, ["--workers"]),
+        (["--videos", "{out}/missing"], 1, ["there is no folder"]),
+        (["--model", "nosuch"], 1, ["nosuch"]),
+        (["--out", "{out}/file"], 2, ["--out", "file"]),
+    ],
+)
+def test_failures_are_one_line(compare, tmp_path, arguments, code, words):
+    (tmp_path / "file").write_text("a file")
+    run = compare(tmp_path / "out", *(argument.format(out=tmp_path) for argument in arguments))
+    assert (run.code, run.out) == (code, "")
+    assert run.err.startswith("hermes: error: ")
+    assert run.err.count("\n") == 1
+    assert all(word in run.err for word in words)
+
+
+def test_time_left(capsys):
+    now = iter([0.0, 30.0, 60.0])
+    lines = Lines(3, now=lambda: next(now))
+    for done in (0.2, 1, 1.5, 3):
+        lines(done)
+    assert capsys.readouterr().err.splitlines() == [
+        "hermes: 1 of 3 videos, about 1:00 left",
+        "hermes: 3 of 3 videos",
+    ]

@@ -1,0 +1,221 @@
+"""The runner shows a question the past and nothing else; gold scores 1, a blind model scores chance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from tests.lab.episodes import episode, prediction, question
+from tests.lab.watchers import Blind, Pictures, Recorder, grey, told
+
+from hermes_lab.datasets.world import as_episode, world_episode
+from hermes_lab.evaluation import Reply, SessionWatcher, run, score
+from hermes_lab.evaluation.runner import run_episode
+from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
+from hermes_stream.errors import VideoError
+from hermes_stream.synthetic.world import generate_world
+
+
+@pytest.mark.parametrize("fps", [0.5, 1, 4])
+@pytest.mark.parametrize("start_seconds", [0.0, 12.5])
+def test_a_question_sees_exactly_the_frames_up_to_its_moment(fps, start_seconds):
+    frames = [grey(start_seconds + k / fps, 1 / fps) for k in range(int(10 * fps))]
+    times = [0.0, 0.3, 2.0, 2.0, 5.75, 9.0, 30.0, math.inf]
+    asked = episode(*(question(at=at, name=str(k)) for k, at in enumerate(times)))
+    recorder = Recorder()
+    given = list(run_episode(asked, Pictures(frames), recorder))
+    assert [one.question for one in given] == list(asked.questions)
+    for k, at in enumerate(times):
+        expected = [f.pts_seconds for f in frames if f.pts_seconds - start_seconds <= at]
+        assert recorder.seen_at[str(k)] == expected
+
+
+def test_the_stream_ends_with_the_last_question():
+    recorder = Recorder()
+    list(run_episode(episode(question(at=2.0)), Pictures([grey(t) for t in range(50)]), recorder))
+    assert recorder.times == [0, 1, 2]
+
+
+def test_every_video_is_streamed_once_with_a_watcher_of_its_own():
+    opened, watchers, progress = [], [], []
+
+    def open_source(one):
+        opened.append(one.video)
+        return Pictures([grey(t) for t in range(4)])
+
+    def make_watcher():
+        watchers.append(Recorder())
+        return watchers[-1]
+
+    episodes = [
+        episode(question(name="a"), question(name="b"), video="one"),
+        episode(video="nothing asked", left_out=("forward",)),
+        episode(question(name="c"), video="two"),
+    ]
+    given = list(
+        run(episodes, open_source=open_source, make_watcher=make_watcher, on_progress=progress.append)
+    )
+    assert [one.question.question_id for one in given] == ["a", "b", "c"]
+    assert [one.video for one in given] == ["one", "one", "two"]
+    assert opened == ["one", "two"]
+    assert [sorted(own.seen_at) for own in watchers] == [["a", "b"], ["c"]]
+    assert all(own.times == [0, 1, 2] for own in watchers)
+    assert progress == sorted(progress)
+    assert progress[0] == 0
+    assert 2 < progress[-1] < 3
+
+
+def test_questions_after_the_end_are_marked():
+    asked = episode(question(at=3.0), question(at=4.0), question(at=9.0), question(at=math.inf))
+    given = list(run_episode(asked, Pictures([grey(t) for t in range(4)]), Recorder()))
+    assert [one.at_seconds for one in given] == [3, 4, 4, 4]
+    assert [one.is_past_end for one in given] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "truth", "is_right"),
+    [
+        ("red cross", "red cross", True),
+        (" Red Cross. ", "red cross", True),
+        ("red cross", "Red cross.", True),
+        ("red", "red cross", False),
+        ("a red cross", "red cross", False),
+        ("", "red cross", False),
+    ],
+)
+def test_words_are_right_where_they_are_the_truth(words, truth, is_right):
+    one = prediction(True, options=(), answer=truth)
+    assert replace(one, reply=Reply(text=words)).is_right == is_right
+
+
+def test_the_option_decides_whatever_the_words():
+    assert prediction(True).is_right
+    assert not prediction(False).is_right
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_model("tiny", device="cpu")
+
+
+def test_later_frames_change_no_answer(tiny):
+    world = generate_world(21, 12)
+    asked = as_episode(world, world_episode(world, num_questions=10, seed=0), video="v")
+    early = episode(*(one for one in asked.questions if one.asked_seconds <= 6))
+
+    def answers(of, frames):
+        session = Session(tiny, FullPolicy(), chunk_frames=4)
+        given = run_episode(of, Pictures(frames), SessionWatcher(session, short_answers=True))
+        return {one.question.question_id: one.reply.text for one in given}
+
+    frames = told(world).frames
+    dark = [*frames[:7], *(grey(t) for t in range(7, 12))]
+    assert answers(early, dark) == answers(early, frames[:7])
+    assert answers(asked, frames).items() >= answers(early, dark).items()
+
+
+def test_a_session_chooses_or_finds_words(tiny):
+    asked = episode(question("what is on screen now?"), question("what came first?", options=(), at=3.0))
+    frames = Pictures([grey(t) for t in range(4)])
+
+    def replies(*, short_answers):
+        watcher = SessionWatcher(Session(tiny), short_answers=short_answers)
+        return [one.reply for one in run_episode(asked, frames, watcher)]
+
+    chosen, opened = replies(short_answers=False)
+    assert chosen.text == asked.questions[0].options[chosen.option_index]
+    assert opened.option_index is None
+    assert [reply.option_index for reply in replies(short_answers=True)] == [None, None]
+    assert chosen.ttft_seconds > 0
+    assert (chosen.num_visual_tokens_seen, chosen.num_visual_tokens_kept) == (27, 27)
+
+
+@pytest.mark.parametrize("short_answers", [False, True])
+def test_a_blind_model_scores_no_more_than_chance(tiny, short_answers):
+    """Holds for any weights: whoever sees black knows what a guesser knows, and how long it was black."""
+    worlds = [generate_world(seed, 20) for seed in range(900, 906)]
+    episodes = [
+        as_episode(world, world_episode(world, num_questions=20, seed=0), video=str(world.seed))
+        for world in worlds
+    ]
+    stories = {str(world.seed): told(world) for world in worlds}
+    policy = HermesPolicy.paper(budget_tokens=tiny.card.default_budget_tokens)
+    given = list(
+        run(
+            episodes,
+            open_source=lambda one: stories[one.video],
+            make_watcher=lambda: Blind(SessionWatcher(Session(tiny, policy), short_answers=short_answers)),
+        )
+    )
+    for kind, own in score(given).by_kind.items():
+        assert not is_beyond(own.accuracy, own.chance, own.num_questions), f"{kind}: {own}"
+
+
+def is_beyond(accuracy, chance, num_questions):
+    """Say whether a guesser would be right as often less than once in a thousand times."""
+    num_right = round(accuracy * num_questions)
+    tail = sum(
+        math.comb(num_questions, k) * chance**k * (1 - chance) ** (num_questions - k)
+        for k in range(num_right, num_questions + 1)
+    )
+    return tail < 0.001
+
+
+def test_what_is_beyond_chance():
+    assert not is_beyond(0.5, 0.25, 8)
+    assert is_beyond(1.0, 0.25, 8)
+    assert not is_beyond(0.0, 0.0, 8)
+    assert is_beyond(0.55, 0.25, 40)
+
+
+def proactive(due_seconds):
+    return replace(question(options=(), answer="go", at=1.0), form="proactive", due_seconds=due_seconds)
+
+
+@pytest.mark.parametrize(("notices_at", "answered_at"), [(0.0, 2.0), (4.0, 4.0), (8.0, 8.0), (99.0, 8.0)])
+def test_a_proactive_question_is_asked_every_second_until_the_answer_comes(notices_at, answered_at):
+    recorder = Recorder(notices_from_seconds=notices_at)
+    asked = episode(proactive(4.0), question(name="later", at=9.0))
+    one, later = run_episode(asked, Pictures([grey(t) for t in range(20)]), recorder)
+    assert one.at_seconds == answered_at
+    assert one.reply.text == ("" if notices_at == 99.0 else "?")
+    assert later.at_seconds == 9.0
+    assert recorder.times == list(range(10))
+
+
+def test_a_session_notices(tiny):
+    watcher = SessionWatcher(Session(tiny))
+    watcher.observe(next(iter(told(generate_world(1, 5)))))
+    assert watcher.notices(proactive(4.0)) in (True, False)
+
+
+def test_a_preamble_is_asked_too_and_a_single_option_is_taken(tiny):
+    asked = episode(
+        question("what is on screen now?", options=("nothing",), answer="nothing"),
+        replace(question("what is on screen now?", options=(), at=3.0), preamble="Before: nothing.\n"),
+    )
+    one, two = run_episode(asked, Pictures([grey(t) for t in range(4)]), SessionWatcher(Session(tiny)))
+    assert (one.reply.option_index, one.reply.text, one.is_right) == (0, "nothing", True)
+    assert two.reply.text
+
+
+def test_a_video_that_fails_is_told_and_the_others_go_on():
+    failed = []
+
+    def open_source(one):
+        if one.video == "bad":
+            raise VideoError("no video")
+        return Pictures([grey(t) for t in range(4)])
+
+    episodes = [episode(question(), video="bad"), episode(question(), video="good")]
+    given = run(
+        episodes,
+        open_source=open_source,
+        make_watcher=Recorder,
+        on_failure=lambda one, error: failed.append((one.video, str(error))),
+    )
+    assert [one.video for one in given] == ["good"]
+    assert failed == [("bad", "no video")]
+    with pytest.raises(VideoError):
+        list(run(episodes, open_source=open_source, make_watcher=Recorder))

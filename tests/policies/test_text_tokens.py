@@ -1,0 +1,70 @@
+"""Words of frames: in the budget, with their frame, never in a summary, unseen by policies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.policies.states import make_state
+
+from hermes_stream import WindowPolicy
+from hermes_stream.memory.state import MemoryState
+from hermes_stream.policies import POLICIES
+from hermes_stream.policies.text_tokens import plan_with_words
+
+WORDS, PICTURE = 2, 4
+FRAME = WORDS + PICTURE
+
+
+def stream(num_frames: int, num_layers: int = 10) -> MemoryState:
+    """Return frames of two words and four visual tokens each."""
+    state = make_state([num_frames * FRAME] * num_layers, tokens_per_frame=FRAME)
+    is_word = torch.arange(num_frames * FRAME) % FRAME < WORDS
+    shape = state.token_ids.shape
+    return replace(
+        state,
+        counts=(~is_word).long().expand(shape).clone(),
+        patch_numbers=torch.where(is_word, -1, state.patch_numbers - WORDS),
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "full"])
+def test_words_stay_with_their_frame_within_the_budget(name):
+    policy, state = POLICIES[name](budget_tokens=24), stream(12)
+    state = replace(state, attention=torch.rand(state.token_ids.shape, generator=torch.Generator()))
+    plan = plan_with_words(policy, state)
+    limits = policy.layer_budgets(state.num_layers)
+    for layer, row in enumerate(plan.keep.tolist()):
+        kept = [index for index in row if index >= 0]
+        assert kept == sorted(set(kept))
+        assert len(kept) + int(plan.summarize[layer]) <= limits[layer]
+        frames_seen = {index // FRAME for index in kept if index % FRAME >= WORDS}
+        words = [index for index in kept if index % FRAME < WORDS]
+        assert words == [f * FRAME + w for f in sorted(frames_seen) for w in range(WORDS)]
+        assert frames_seen
+
+
+def test_a_budget_below_one_frame_with_its_words_keeps_what_fits():
+    policy = WindowPolicy(budget_tokens=3)
+    plan = plan_with_words(policy, stream(5, num_layers=2))
+    for row in plan.keep.tolist():
+        kept = [index for index in row if index >= 0]
+        assert len(kept) <= 3
+        assert {index // FRAME for index in kept if index % FRAME < WORDS} == {i // FRAME for i in kept}
+
+
+def test_keys_are_shown_without_words():
+    state = stream(3, num_layers=2)
+    keys = tuple(torch.arange(18.0).expand(1, 18)[..., None] for _ in range(2))
+    seen = {}
+
+    class Spy(WindowPolicy):
+        def plan(self, state):
+            seen["keys"] = state.raw_keys[0][0, :, 0].tolist()
+            seen["counts"] = state.counts.tolist()
+            return super().plan(state)
+
+    plan_with_words(Spy(budget_tokens=9), replace(state, raw_keys=keys, rotated_keys=keys))
+    assert seen["keys"] == [i for i in range(18) if i % FRAME >= WORDS]
+    assert seen["counts"] == [[1] * 12] * 2

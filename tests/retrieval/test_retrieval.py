@@ -1,0 +1,210 @@
+"""Archives: what is forgotten can be found again, as it was; a question reads what its queries choose."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests.checkpoints import TOKENS_PER_FRAME, plain_model, random_frames
+from transformers import DynamicCache
+
+from hermes_stream import FullPolicy, Session
+from hermes_stream.memory.rope import rotate, unrotate
+from hermes_stream.policies import RekvPolicy, ResvPolicy
+from hermes_stream.retrieval.groups import hash_signs
+from hermes_stream.retrieval.retriever import Retriever
+from hermes_stream.stream.answering import prefill_question
+from hermes_stream.stream.work import run
+
+QUESTION = "what came first?"
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def watched(model, policy, num_frames=14, **options) -> Session:
+    session = Session(model, policy, chunk_frames=4, text_tokens=64, **options)
+    session.observe(random_frames(num_frames))
+    session.flush()
+    return session
+
+
+def on_the_desk(session, monkeypatch):
+    """Ask; return logits, each layer's raw queries, and raw keys and values that it read."""
+    queries, recall = {}, Retriever.recall
+
+    def listening(retriever, layer, asked):
+        queries[layer] = asked.clone()
+        recall(retriever, layer, asked)
+
+    monkeypatch.setattr(Retriever, "recall", listening)
+    memory, read = session._memory, []
+    with memory.asking():
+        logits = run(session._executor, prefill_question(memory, session._asked(QUESTION, None)))
+        desk = memory._retriever.desk
+        for layer in range(10):
+            start = desk._starts[layer]
+            cos, sin = desk.layout.rotary.cos_sin(torch.arange(start, desk.num_before)[None])
+            keys = desk._keys[layer][:, start : desk.num_before]
+            read.append((unrotate(keys, cos, sin), desk._values[layer][:, start : desk.num_before].clone()))
+    monkeypatch.undo()
+    return logits, queries, read
+
+
+def stored(session, layer):
+    """Raw keys and values of archive and memory, in the order of the stream."""
+    cache, archive = session.cache, session._memory._retriever._archive
+    first, count = cache.num_prefix_tokens, archive.num_tokens
+    return (
+        torch.cat([archive._raw_keys[layer][:, :count], cache.keys(layer)[:, first:]], dim=1),
+        torch.cat([archive._values[layer][:, :count], cache.values(layer)[:, first:]], dim=1),
+    )
+
+
+@pytest.mark.parametrize("policy", [RekvPolicy(budget_tokens=200), ResvPolicy(budget_tokens=400)])
+def test_where_all_is_read_answers_are_those_of_the_full_cache(model, policy):
+    full, session = watched(model, FullPolicy()), watched(model, policy)
+    torch.testing.assert_close(
+        session.next_token_logits(QUESTION), full.next_token_logits(QUESTION), **TOLERANCE
+    )
+    assert session.ask(QUESTION, max_new_tokens=6).text == full.ask(QUESTION, max_new_tokens=6).text
+
+
+@pytest.mark.parametrize("policy", [RekvPolicy(budget_tokens=45), ResvPolicy(budget_tokens=72)])
+def test_what_leaves_the_window_is_in_the_archive_bit_for_bit(model, policy):
+    window, session = 5 if isinstance(policy, RekvPolicy) else 4, watched(model, policy, 8)
+    seen = watched(model, policy, 4)
+    archive = session._memory._retriever._archive
+    assert archive.num_tokens == (8 - window) * TOKENS_PER_FRAME
+    assert archive._frames[: archive.num_tokens].unique().tolist() == list(range(8 - window))
+    for layer in range(10):
+        keys, values = stored(session, layer)
+        first = seen.cache.num_prefix_tokens
+        assert torch.equal(keys[:, :36], seen.cache.keys(layer)[:, first:])
+        assert torch.equal(values[:, :36], seen.cache.values(layer)[:, first:])
+
+
+def test_rekv_reads_the_frames_that_answer_best(model, monkeypatch):
+    session = watched(model, RekvPolicy(budget_tokens=45, read_frames=3))
+    prefix = session.cache.num_prefix_tokens
+    _, queries, read = on_the_desk(session, monkeypatch)
+    seen = set()
+    for layer in range(10):
+        keys, values = stored(session, layer)
+        query = queries[layer].mean(dim=1)
+        per_kv_head = len(query) // len(keys)
+        scores = []
+        for frame in range(14):
+            mean = keys[:, frame * 9 : frame * 9 + 9].mean(dim=1)
+            scores.append(sum(float(query[h] @ mean[h // per_kv_head]) for h in range(len(query))))
+        best = sorted(sorted(range(14), key=lambda frame: -scores[frame])[:3])
+        tokens = [token for frame in best for token in range(frame * 9, frame * 9 + 9)]
+        torch.testing.assert_close(read[layer][0][:, prefix:], keys[:, tokens], rtol=1e-4, atol=1e-4)
+        assert torch.equal(read[layer][1][:, prefix:], values[:, tokens])
+        assert torch.equal(read[layer][1][:, :prefix], session.cache.values(layer)[:, :prefix])
+        seen.add(tuple(best))
+    assert len(seen) > 1  # each layer chooses for itself
+    assert any(frame < 9 for best in seen for frame in best)  # from the archive too
+
+
+def test_resv_reads_heavy_clusters_and_the_window(model, monkeypatch):
+    policy = ResvPolicy(budget_tokens=10_000, share=0.3, hash_bits=8, most_bits=1)
+    monkeypatch.setattr(ResvPolicy, "window_tokens", 36)
+    session = watched(model, policy, 12)
+    prefix, archive = session.cache.num_prefix_tokens, session._memory._retriever._archive
+    _, queries, read = on_the_desk(session, monkeypatch)
+    count, numbers = archive.num_tokens, set()
+    assert count == 72
+    for layer in range(10):
+        keys, values = stored(session, layer)
+        signs = hash_signs(keys[:, :count], 8, 0).tolist()
+        chosen: set[int] = set()
+        for head in range(len(keys)):
+            founders, members = [], []
+            for token, own in enumerate(signs[head]):
+                distances = [sum(a != b for a, b in zip(own, other, strict=True)) for other in founders]
+                if not distances or min(distances) > 1:
+                    founders.append(own)
+                    members.append([token])
+                else:
+                    members[distances.index(min(distances))].append(token)
+            per_kv_head = len(queries[layer]) // len(keys)
+            asked = queries[layer][head * per_kv_head : (head + 1) * per_kv_head].flatten(0, 1)
+            weight = [0.0] * len(members)
+            for query in asked:
+                means = [keys[head, tokens].mean(dim=0) for tokens in members]
+                heavy = [
+                    len(tokens) * math.exp(float(query @ mean) / math.sqrt(len(query)))
+                    for tokens, mean in zip(members, means, strict=True)
+                ]
+                weight = [w + h / sum(heavy) / len(asked) for w, h in zip(weight, heavy, strict=True)]
+            held = 0.0
+            for cluster in sorted(range(len(members)), key=lambda i: -weight[i]):
+                if held < 0.3:
+                    chosen.update(members[cluster])
+                held += weight[cluster]
+        tokens = [*sorted(chosen), *range(count, count + 36)]
+        torch.testing.assert_close(read[layer][0][:, prefix:], keys[:, tokens], rtol=1e-4, atol=1e-4)
+        assert torch.equal(read[layer][1][:, prefix:], values[:, tokens])
+        numbers.add(len(tokens))
+    assert len(numbers) > 1
+
+
+def test_the_answer_is_that_of_a_plain_model_with_this_cache(model, checkpoint_folder, monkeypatch):
+    session = watched(model, RekvPolicy(budget_tokens=45, read_frames=3))
+    logits, _, read = on_the_desk(session, monkeypatch)
+    plain, held = plain_model(checkpoint_folder), read[0][0].shape[1]
+    past = DynamicCache(config=plain.config.text_config)
+    for layer, (keys, values) in enumerate(read):
+        cos, sin = plain.model.language_model.rotary_emb(values[None], torch.arange(held)[None])
+        past.update(rotate(keys, cos[0], sin[0])[None], values[None].clone(), layer)
+    asked = torch.cat([model.video_end, model.embed(model.chat.question_ids(QUESTION))])[None]
+    with torch.no_grad():
+        hidden = plain.model.language_model(
+            inputs_embeds=asked,
+            position_ids=held + torch.arange(asked.shape[1])[None],
+            past_key_values=past,
+            use_cache=True,
+        ).last_hidden_state
+        torch.testing.assert_close(logits, plain.lm_head(hidden[0, -1]), **TOLERANCE)
+    assert torch.equal(logits, session.next_token_logits(QUESTION))
+
+
+@pytest.mark.parametrize("make", [RekvPolicy, ResvPolicy])
+@pytest.mark.parametrize("archive_keeps", ["newest", "uniform"])
+def test_a_bounded_archive_stays_within_the_budget(model, make, archive_keeps):
+    policy = make(budget_tokens=90, is_bounded=True, archive_keeps=archive_keeps)
+    session = watched(model, policy, 60)
+    archive = session._memory._retriever._archive
+    early = session.stats
+    held = archive.num_tokens + max(session.cache.num_visual_tokens)
+    assert 60 < held <= 90
+    session.observe(random_frames(200, start=60, seed=2))
+    session.flush()
+    assert archive.num_tokens + max(session.cache.num_visual_tokens) <= 90
+    late = session.stats
+    assert (late.host_bytes, late.cache_bytes) == (early.host_bytes, early.cache_bytes)
+    assert max(groups.counts.shape[1] for groups in archive.groups) <= archive.num_tokens
+    frames = archive._frames[: archive.num_tokens].unique()
+    assert (frames.min() == 0) == (archive_keeps == "uniform")
+    for layer in range(10):
+        keys = session.policy.retrieval().rows(archive._raw_keys[layer][:, : archive.num_tokens])
+        groups, places = archive.groups[layer], archive.places(layer).long()
+        assert int(groups.counts.sum()) == places.numel()
+        for token in range(0, archive.num_tokens, 7):
+            members = places[0] == places[0, token]
+            mean = keys[0, members].mean(dim=0)
+            torch.testing.assert_close(groups.means[0, places[0, token]], mean, rtol=1e-3, atol=1e-4)
+    assert session.next_token_logits(QUESTION).isfinite().all()
+
+
+def test_costs_are_reported(model):
+    session = watched(model, RekvPolicy(budget_tokens=45), 30)
+    early = session.stats
+    assert early.recall_seconds is None
+    session.ask(QUESTION, max_new_tokens=3).close()
+    stats = session.stats
+    assert 0 < stats.recall_seconds < stats.ttft_seconds
+    assert stats.cache_bytes > session.cache.num_bytes
+    session.observe(random_frames(60, start=30))
+    assert session.stats.host_bytes > early.host_bytes > 0
+    assert session.stats.cache_bytes == stats.cache_bytes
