@@ -52,10 +52,10 @@ VARIANTS = (
     "hermes:guidance_forward=embeddings",
     "hermes:same_tokens=true",
     "hermes:novelty=1",
-    "hermes:protect_recent_frames=2",
+    "hermes:protect_recent_patches=2",
     "hermes_best:novelty=0",
     "hermes_best:same_tokens=false",
-    "hermes_best:protect_recent_frames=0",
+    "hermes_best:protect_recent_patches=0",
     "hermes_best:summarize=true,summary_place=middle",
     "hermes_best:guidance_forward=embeddings",
 )
@@ -165,7 +165,7 @@ def main() -> None:
     card = model.card
     seconds = round(card.training_frames / card.default_fps)
     per_frame = model.num_tokens(PICTURE_SIZE, PICTURE_SIZE)
-    budget = round(SHARE * card.training_frames / card.pictures_per_frame * per_frame)
+    budget = round(SHARE * card.training_frames / card.frames_per_temporal_patch * per_frame)
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     made = {}

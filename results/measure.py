@@ -72,7 +72,7 @@ def world() -> dict[str, Any]:
 
 def places() -> dict[str, Any]:
     """Ask the same from variants of HERMES that might keep its sense of place with the summary token."""
-    return ask_stories(("hermes:protect_recent_frames=2", "hermes:reindex=eager"))
+    return ask_stories(("hermes:protect_recent_patches=2", "hermes:reindex=eager"))
 
 
 def models() -> dict[str, Any]:

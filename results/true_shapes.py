@@ -24,7 +24,7 @@ from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.models.loading.placement import choose_device
 from hermes_stream.models.loading.random_weights import random_model
 from hermes_stream.models.loading.shapes import SHAPES
-from hermes_stream.stream.positions import Place, text_positions
+from hermes_stream.stream.positions import StreamPositions, text_positions
 from hermes_stream.video.frame import Frame
 
 SIZES = (
@@ -58,10 +58,10 @@ def identity(model: VideoModel) -> dict[str, float]:
     session = Session(model, FullPolicy(), chunk_frames=2)
     session.observe(shown)
     ours = session.next_token_logits(QUESTION)
-    visual = model.encode(shown, start_seconds=0.0, num_before=0)
+    visual = model.lay_out(model.encode(model.prepare(shown)), shown, start_seconds=0.0, num_patches_before=0)
     prefix, axes = model.chat.prefix_ids, model.layout.rotary.num_axes
     asked = torch.cat([model.video_end, model.embed(model.chat.question_ids(QUESTION))])
-    place = Place.after_prefix(len(prefix))
+    place = StreamPositions.after_prefix(len(prefix))
     video = place.positions(visual, len(prefix))
     start = int(video.max()) + 1
     if model.card.text_after_video == "picture":

@@ -14,7 +14,7 @@ from hermes_stream.models import VideoModel
 from hermes_stream.video.frame import Frame
 
 IMAGE_SIZE = 24
-TOKENS_PER_FRAME = 9
+TOKENS_PER_TEMPORAL_PATCH = 9
 
 
 def save_random_checkpoint(folder: Path, *, seed: int = 0, max_positions: int = 4096) -> Path:
@@ -47,7 +47,7 @@ def random_frames(count: int, *, seed: int = 0, fps: float = 1.0, start: float =
 def plain_inputs(model: VideoModel, frames: list[Frame], question: str) -> dict[str, Any]:
     """Return what plain transformers needs for the same video and question."""
     chat = model.chat
-    num_visual = len(frames) * model.card.tokens_per_frame + 1
+    num_visual = len(frames) * model.card.tokens_per_temporal_patch + 1
     text = chat.before_video + "<video>" * num_visual + chat.before_question + question + chat.after_question
     pixels = np.stack([frame.image for frame in frames]).astype(np.float32) / 127.5 - 1
     return {
@@ -60,3 +60,9 @@ def plain_model(folder: Path, implementation: str = "sdpa") -> LlavaOnevisionFor
     """Load the same checkpoint as transformers alone does."""
     model = LlavaOnevisionForConditionalGeneration.from_pretrained(folder, attn_implementation=implementation)
     return model.eval()
+
+
+def visual_tokens(model, frames, *, start_seconds, num_patches_before):
+    """Return what frames become in the decoder: prepare, encode and lay out in turn."""
+    features = model.encode(model.prepare(frames))
+    return model.lay_out(features, frames, start_seconds=start_seconds, num_patches_before=num_patches_before)

@@ -56,7 +56,7 @@ class Family:
         size: height and width of the pictures that tests show it.
         sizes: others that it must read; one where it resizes to a fixed size.
         rates: pictures per second that reach its positions or its words.
-        pictures_per_frame: pictures that it encodes as one.
+        frames_per_temporal_patch: pictures that it encodes as one.
         tolerance: of logits in float32, absolute; differences up to 2.2e-6 were measured.
         half_tolerances: likewise; up to 0.021 in bfloat16 and 0.003 in float16 were measured, as far as plain
             transformers itself is from float32.
@@ -67,7 +67,7 @@ class Family:
     size: tuple[int, int] = (24, 24)
     sizes: tuple[tuple[int, int], ...] = ((24, 24), (16, 40), (48, 8))
     rates: bool = True
-    pictures_per_frame: int = PICTURES
+    frames_per_temporal_patch: int = PICTURES
     tolerance: float = 2e-5
     half_tolerances: Mapping[str, float] = field(default_factory=lambda: {"bfloat16": 0.06, "float16": 0.01})
 
@@ -289,13 +289,19 @@ FAMILIES = {
         inputs=llava_inputs,
         sizes=((24, 24),),
         rates=False,
-        pictures_per_frame=1,
+        frames_per_temporal_patch=1,
     ),
     "qwen2_vl": Family(save=save_qwen2, inputs=qwen_inputs, rates=False),
     "qwen2_5_vl": Family(save=save_qwen2_5, inputs=qwen_inputs_with_rate),
     "qwen3_vl": Family(save=save_qwen3, inputs=qwen3_inputs),
     "internvl": Family(
-        save=save_internvl, inputs=internvl_inputs, sizes=((24, 24),), rates=False, pictures_per_frame=1
+        save=save_internvl,
+        inputs=internvl_inputs,
+        sizes=((24, 24),),
+        rates=False,
+        frames_per_temporal_patch=1,
     ),
-    "smolvlm": Family(save=save_smolvlm, inputs=smolvlm_inputs, sizes=((24, 24),), pictures_per_frame=1),
+    "smolvlm": Family(
+        save=save_smolvlm, inputs=smolvlm_inputs, sizes=((24, 24),), frames_per_temporal_patch=1
+    ),
 }

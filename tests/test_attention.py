@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from tests.checkpoints import plain_inputs, plain_model, random_frames
+from tests.checkpoints import plain_inputs, plain_model, random_frames, visual_tokens
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.attention import Probe, Segment, forward
@@ -46,7 +46,7 @@ def test_guidance_attention_equals_eager_attention(model, checkpoint_folder):
         inputs = plain_inputs(model, frames, "x")
         held = cache.num_tokens[0]
         ids = torch.cat([inputs["input_ids"][0, :held], torch.tensor(model.chat.encode(text))])
-        visual = model.encode(frames, start_seconds=0.0, num_before=0).embeddings
+        visual = visual_tokens(model, frames, start_seconds=0.0, num_patches_before=0).embeddings
         embeddings = model.embed(ids.tolist())
         embeddings[cache.num_prefix_tokens : held] = visual
         attentions = plain.model.language_model(

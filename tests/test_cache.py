@@ -35,7 +35,9 @@ def fill(cache: StreamCache, count: int, *, visual: bool = True, num_words: int 
     origin = None
     if visual:
         is_word = torch.arange(count) < num_words
-        origin = VisualOrigin(frame_numbers=positions[0] // 2, pts_seconds=positions[0] / 2, is_word=is_word)
+        origin = VisualOrigin(
+            temporal_patch_ids=positions[0] // 2, pts_seconds=positions[0] / 2, is_word=is_word
+        )
     cache.append(positions, origin)
     cos, sin = cache.layout.rotary.cos_sin(positions)
     for layer in range(LAYERS):
@@ -68,7 +70,7 @@ def test_keeps_what_the_plan_keeps_in_every_layer():
     assert torch.equal(cache.values(1), values[:, kept])
     state = cache.state()
     assert state.token_ids.tolist() == [[0, 1, 2], [2, 5, 9], [9, -1, -1]]
-    assert state.frame_numbers[1].tolist() == [3, 4, 6]
+    assert state.temporal_patch_ids[1].tolist() == [3, 4, 6]
     assert cache.positions(1).tolist() == [[0, 1, 2, 3, 6, 9, 13]]
 
 
@@ -82,7 +84,7 @@ def test_a_summary_is_the_mean_of_what_was_evicted():
     state = cache.state()
     assert state.token_ids.tolist() == [[1, 3, 10]] * LAYERS
     assert state.counts.tolist() == [[1, 1, 8]] * LAYERS
-    assert state.frame_numbers[0, -1] == -1
+    assert state.temporal_patch_ids[0, -1] == -1
     assert state.pts_seconds[0, -1] == 6.5
     assert cache.positions(0)[0].tolist() == [0, 1, 2, 3, 5, 7, 8]
     assert cache.next_position == 14

@@ -92,7 +92,7 @@ def scoring_state(
     return MemoryState(
         num_prefix_tokens=parameters["prefix"],
         token_ids=index,
-        frame_numbers=index,
+        temporal_patch_ids=index,
         pts_seconds=index.float(),
         counts=torch.ones_like(index),
         protected=torch.zeros_like(index, dtype=torch.bool),

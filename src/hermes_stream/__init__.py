@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     )
     from hermes_stream.models import VideoModel, load_model
     from hermes_stream.policies import POLICIES, FullPolicy, HermesPolicy, MemoryPolicy, WindowPolicy
-    from hermes_stream.stream import Answer, Channel, Engine, Evidence, Session, SessionStats
+    from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, StreamHandle
     from hermes_stream.video import FileSource, Frame, sample_frames, write_video
 
 _HOMES = {
     "models": ("load_model", "VideoModel"),
-    "stream": ("Session", "Engine", "Channel", "Answer", "Evidence", "SessionStats"),
+    "stream": ("Session", "Engine", "StreamHandle", "Answer", "Evidence", "SessionStats"),
     "policies": ("HermesPolicy", "FullPolicy", "WindowPolicy", "MemoryPolicy", "POLICIES"),
     "video": ("Frame", "FileSource", "sample_frames", "write_video"),
     "errors": (
@@ -58,7 +58,7 @@ __all__ = [
     "VideoModel",
     "Session",
     "Engine",
-    "Channel",
+    "StreamHandle",
     "Answer",
     "Evidence",
     "SessionStats",

@@ -80,8 +80,8 @@ class StreamCache:
         axes = layout.rotary.num_axes
         self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
         self._token_ids = torch.full(slots, -1, dtype=torch.long, device=device)
-        self._frame_numbers = torch.full(slots, -1, dtype=torch.long, device=device)
-        self._patch_numbers = torch.full(slots, -1, dtype=torch.long, device=device)
+        self._temporal_patch_ids = torch.full(slots, -1, dtype=torch.long, device=device)
+        self._grid_indices = torch.full(slots, -1, dtype=torch.long, device=device)
         self._counts = torch.zeros(slots, dtype=torch.long, device=device)
         seconds = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         self._pts_seconds = torch.zeros(slots, dtype=seconds, device=device)
@@ -116,7 +116,7 @@ class StreamCache:
 
     def _records(self) -> tuple[Tensor, ...]:
         """Return what is noted of each token beside its position, as ``[layers, slots]``."""
-        identities = (self._token_ids, self._frame_numbers, self._patch_numbers)
+        identities = (self._token_ids, self._temporal_patch_ids, self._grid_indices)
         return (*identities, self._counts, self._pts_seconds)
 
     def keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
@@ -134,9 +134,9 @@ class StreamCache:
     def _turned(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
         return self.buffers.rotated_keys(layer_idx, slots, self._positions[layer_idx, :, slots])
 
-    def frame_numbers(self, layer_idx: int) -> Int[Tensor, " tokens"]:
+    def temporal_patch_ids(self, layer_idx: int) -> Int[Tensor, " tokens"]:
         """Return which frame each of a layer's prefix (-1) and visual tokens came from (a view)."""
-        return self._frame_numbers[layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]]
+        return self._temporal_patch_ids[layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]]
 
     def positions(self, layer_idx: int) -> Int[Tensor, "axes tokens"]:
         """Return the positions of a layer's prefix and visual tokens (a view)."""
@@ -194,11 +194,11 @@ class StreamCache:
             return
         first = self._next_token_id
         self._token_ids[rows, slots] = torch.arange(first, first + count, device=device)
-        self._frame_numbers[rows, slots] = origin.frame_numbers.to(device)
+        self._temporal_patch_ids[rows, slots] = origin.temporal_patch_ids.to(device)
         self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
         self._counts[rows, slots] = 1 if origin.is_word is None else (~origin.is_word).long().to(device)
-        self._patch_numbers[rows, slots] = (
-            -1 if (patches := origin.patch_numbers) is None else patches.to(device)
+        self._grid_indices[rows, slots] = (
+            -1 if (patches := origin.grid_indices) is None else patches.to(device)
         )
 
     def store(
@@ -260,13 +260,13 @@ class StreamCache:
         return MemoryState(
             num_prefix_tokens=self.num_prefix_tokens,
             token_ids=self._token_ids[:, visual].masked_fill(absent, -1),
-            frame_numbers=self._frame_numbers[:, visual].masked_fill(absent, -1),
+            temporal_patch_ids=self._temporal_patch_ids[:, visual].masked_fill(absent, -1),
             pts_seconds=self._pts_seconds[:, visual].masked_fill(absent, 0),
             counts=self._counts[:, visual].masked_fill(absent, 0),
             protected=torch.zeros_like(absent),
             attention=attention,
             num_compressions=self.num_compressions,
-            patch_numbers=self._patch_numbers[:, visual].masked_fill(absent, -1),
+            grid_indices=self._grid_indices[:, visual].masked_fill(absent, -1),
             raw_keys=_Held(self, self.buffers.keys) if shows_keys else None,
             rotated_keys=_Held(self, self._turned) if shows_keys else None,
             values=_Held(self, self.buffers.values) if shows_values else None,
@@ -344,7 +344,7 @@ class StreamCache:
         self._token_ids[rows, slots] = self._next_token_id + columns
         self._counts[rows, slots] = counts[rows, columns]
         of_no_frame = rows[summarizes[rows]], slots[summarizes[rows]]
-        self._frame_numbers[of_no_frame] = self._patch_numbers[of_no_frame] = -1
+        self._temporal_patch_ids[of_no_frame] = self._grid_indices[of_no_frame] = -1
         self._next_token_id += place.shape[1]
 
     def _place(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:

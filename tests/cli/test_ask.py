@@ -124,7 +124,7 @@ def test_policies_keep_different_tokens(hermes, story):
     }
     assert documents["rekv"]["num_archived_tokens"] == 36
     kept = {
-        name: found["num_kept_by_frame"]
+        name: found["num_kept_by_temporal_patch"]
         for name, found in documents.items()
         if name not in ("full", "streaming_vlm", "recent_n") and "rekv" not in name and "resv" not in name
     }

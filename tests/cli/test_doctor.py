@@ -24,7 +24,7 @@ def test_document(hermes):
     stream = found["stream"]
     assert (stream["policy"], stream["budget_tokens"], stream["chunk_frames"]) == ("hermes", 100, 16)
     assert stream["num_layers_by_tier"] == {"sensory": 1, "working": 6, "long_term": 3}
-    assert stream["tokens_per_frame"] == 9
+    assert stream["tokens_per_temporal_patch"] == 9
     assert stream["fits"] in (True, None)
 
 

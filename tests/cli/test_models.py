@@ -18,7 +18,7 @@ def test_embedded_checkpoints_are_listed_with_what_they_say_of_themselves(hermes
     assert tiny["model_type"] == card.family
     assert tiny["default_fps"] == card.default_fps
     assert tiny["default_budget_tokens"] == card.default_budget_tokens
-    assert tiny["tokens_per_frame"] == card.tokens_per_frame
+    assert tiny["tokens_per_temporal_patch"] == card.tokens_per_temporal_patch
     assert tiny["max_positions"] == layout.max_positions
     assert tiny["kv_bytes_per_token"] * 3 / 2 == layout.bytes_per_token * 2 / layout.dtype.itemsize
 

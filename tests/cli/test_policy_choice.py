@@ -27,10 +27,10 @@ def test_every_name_is_read(name):
 
 def test_fields_are_read_as_what_they_are():
     made = read_policy(
-        "hermes:summarize=false, protect_recent_frames=2,smoothing=[0,0.5,1],reindex=eager"
+        "hermes:summarize=false, protect_recent_patches=2,smoothing=[0,0.5,1],reindex=eager"
     ).make(budget_tokens=7)
     assert made == HermesPolicy(
-        budget_tokens=7, summarize=False, protect_recent_frames=2, smoothing=(0, 0.5, 1), reindex="eager"
+        budget_tokens=7, summarize=False, protect_recent_patches=2, smoothing=(0, 0.5, 1), reindex="eager"
     )
     assert read_policy("hermes:smoothing=(0,0,0)").make() == HermesPolicy(smoothing=(0, 0, 0))
 
@@ -47,7 +47,7 @@ def test_fields_of_a_preset_may_differ_too():
         ("hermes:sumarize=false", "'sumarize=false' is not a field with its value; fields: sensory_share"),
         ("hermes:summarize", "'summarize' is not a field"),
         ("hermes:budget_tokens=4", "'budget_tokens=4' is not a field"),
-        ("hermes:protect_recent_frames=-1", "protect_recent_frames"),
+        ("hermes:protect_recent_patches=-1", "protect_recent_patches"),
         ("hermes:reindex=never", "reindex"),
         ("full:x=1", "fields: none"),
     ],

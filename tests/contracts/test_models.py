@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.checkpoints import visual_tokens
 from tests.families import FAMILIES, QUESTION, pictures, plain_model
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache
@@ -159,7 +160,7 @@ def test_chunks_packed_in_one_forward_equal_chunks_alone(family):
     together = [Session(model, FullPolicy()) for _ in alone]
     segments = []
     for session, count in zip(together, (4, 3), strict=True):
-        visual = model.encode(pictures(count, seed=count), start_seconds=0.0, num_before=0)
+        visual = visual_tokens(model, pictures(count, seed=count), start_seconds=0.0, num_patches_before=0)
         cache = session.cache
         positions = session._memory._place.positions(visual, cache.next_position)
         cache.append(positions)
@@ -324,21 +325,21 @@ def test_frames_of_several_streams_are_looked_at_together(family):
     model = family.model
     chunks = [model.prepare(pictures(count, seed=count)) for count in (2, 3, 4)]
     counts = [chunk.grid[0] for chunk in chunks]
-    for own, chunk in zip(model.look(joined_pixels(chunks)).split(counts), chunks, strict=True):
-        alone = model.look(chunk)
+    for own, chunk in zip(model.encode(joined_pixels(chunks)).split(counts), chunks, strict=True):
+        alone = model.encode(chunk)
         assert own.grid == alone.grid
         torch.testing.assert_close(own.tokens, alone.tokens, rtol=1e-4, atol=1e-5)
         if alone.deepstack is not None:
             torch.testing.assert_close(own.deepstack, alone.deepstack, rtol=1e-4, atol=1e-5)
-    again = joined_features([model.look(chunk) for chunk in chunks])
-    torch.testing.assert_close(again.tokens, model.look(joined_pixels(chunks)).tokens, rtol=1e-4, atol=1e-5)
+    again = joined_features([model.encode(chunk) for chunk in chunks])
+    torch.testing.assert_close(again.tokens, model.encode(joined_pixels(chunks)).tokens, rtol=1e-4, atol=1e-5)
 
 
 def test_features_behind_the_first_layers_land_on_their_tokens(family, monkeypatch):
     frames = pictures(6)
     right = plain_logits(family, frames)
     lay_out = family.model.lay_out
-    stack = family.model.encode(frames, start_seconds=0.0, num_before=0).deepstack
+    stack = visual_tokens(family.model, frames, start_seconds=0.0, num_patches_before=0).deepstack
     if stack is None:
         pytest.skip("this family adds features to the first layer alone")
     for shift in (0, 1, -1):

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 import pytest
 import torch
-from tests.checkpoints import TOKENS_PER_FRAME, random_frames
+from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 
 from hermes_stream import POLICIES, Session
 from hermes_stream.policies import MemoryPolicy
 
 QUESTION = "what is on screen now?"
-BUDGET = 5 * TOKENS_PER_FRAME
+BUDGET = 5 * TOKENS_PER_TEMPORAL_PATCH
 names = pytest.mark.parametrize("name", POLICIES)
 
 
@@ -33,7 +33,7 @@ def everything(session: Session) -> list[torch.Tensor]:
         for layer in range(cache.layout.num_layers)
         for part in (cache.keys, cache.values, cache.rotated_keys, cache.positions)
     ]
-    return [*parts, state.token_ids, state.frame_numbers, state.pts_seconds, state.counts]
+    return [*parts, state.token_ids, state.temporal_patch_ids, state.pts_seconds, state.counts]
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:

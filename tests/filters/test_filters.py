@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.checkpoints import TOKENS_PER_FRAME, random_frames
+from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 
 from hermes_stream import POLICIES, Frame, FullPolicy, HermesPolicy, Session
 from hermes_stream.filters import FILTERS, DifferentialTokenDrop, FluxMem, FrameDedup
@@ -175,11 +175,11 @@ def test_filters_combine_with_every_policy(model, name, policy):
     session.flush()
     stats = session.stats
     assert max(session.cache.num_visual_tokens) <= 45
-    assert stats.num_visual_tokens_seen == 14 * TOKENS_PER_FRAME
+    assert stats.num_visual_tokens_seen == 14 * TOKENS_PER_TEMPORAL_PATCH
     assert session.next_token_logits(QUESTION).isfinite().all()
     assert session.stats.num_visual_tokens_dropped > 0
     state = session.cache.state()
-    assert int(state.frame_numbers.max()) < 14
+    assert int(state.temporal_patch_ids.max()) < 14
 
 
 def test_dropping_nothing_changes_nothing_and_dropping_repeats_is_not_seeing_them(model):
@@ -197,7 +197,7 @@ def test_dropping_nothing_changes_nothing_and_dropping_repeats_is_not_seeing_the
     sieved.flush()
     assert sieved.stats.num_visual_tokens_dropped == 54
     state = sieved.cache.state()
-    assert state.frame_numbers[0].unique().tolist() == list(range(6))
+    assert state.temporal_patch_ids[0].unique().tolist() == list(range(6))
     assert state.pts_seconds[0].unique().tolist() == [0, 2, 4, 6, 8, 10]
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.checkpoints import random_frames
+from tests.checkpoints import random_frames, visual_tokens
 from tests.families import FAMILIES, QUESTION, plain_model
 from tests.image_checkpoints import save_internvl, save_smolvlm
 
@@ -36,7 +36,7 @@ def family(request, tmp_path_factory):
 def encode(model, frames, chunk_frames):
     start = frames[0].pts_seconds
     return [
-        model.encode(frames[k : k + chunk_frames], start_seconds=start, num_before=k)
+        visual_tokens(model, frames[k : k + chunk_frames], start_seconds=start, num_patches_before=k)
         for k in range(0, len(frames), chunk_frames)
     ]
 
@@ -65,7 +65,7 @@ def test_prefix_frames_and_question_are_the_official_sequence(family, chunk_fram
     other = [*frames[:3], *random_frames(9, seed=1, fps=1.7, start=frames[3].pts_seconds)]
     drawn = logits_of(model, plain, encode(model, other, chunk_frames), QUESTION)
     assert (drawn[-1] - expected[-1]).abs().max() > 100 * TOLERANCE["atol"]
-    late = [model.encode(frames, start_seconds=-600.0, num_before=7)]
+    late = [visual_tokens(model, frames, start_seconds=-600.0, num_patches_before=7)]
     said = logits_of(model, plain, late, QUESTION)
     assert (said[-1] - expected[-1]).abs().max() > 100 * TOLERANCE["atol"]
 
@@ -82,17 +82,17 @@ def test_no_token_spans_prefix_and_first_frame(family):
 def test_words_come_before_the_pictures_of_their_frame_and_positions_count(family):
     model, _ = family
     frames = random_frames(14, start=50.0)
-    visual = model.encode(frames, start_seconds=0.0, num_before=0)
-    assert visual.num_frames == 14
+    visual = visual_tokens(model, frames, start_seconds=0.0, num_patches_before=0)
+    assert visual.num_temporal_patches == 14
     assert visual.time is visual.deepstack is None
     assert visual.seconds.tolist() == [frame.pts_seconds for frame in frames]
     assert torch.equal(visual.offsets, torch.arange(len(visual))[None])
-    counts = torch.bincount(visual.frame_index)
+    counts = torch.bincount(visual.temporal_patch_index)
     most = model.num_tokens(24, 24)
-    assert most == model.card.tokens_per_frame
+    assert most == model.card.tokens_per_temporal_patch
     assert counts.max() <= most < counts.max() + 10
     for frame in range(14):
-        own = visual.is_word[visual.frame_index == frame]
+        own = visual.is_word[visual.temporal_patch_index == frame]
         assert own.tolist() == sorted(own.tolist(), reverse=True)
         assert (~own).sum() == 9
 
@@ -100,15 +100,17 @@ def test_words_come_before_the_pictures_of_their_frame_and_positions_count(famil
 def test_words_never_take_more_tokens_than_the_card_says(family):
     model, _ = family
     frame = Frame(pts_seconds=3e8 + 59.0, image=random_frames(1)[0].image)
-    visual = model.encode([frame], start_seconds=0.0, num_before=123_456_788)
-    assert len(visual) <= model.card.tokens_per_frame
+    visual = visual_tokens(model, [frame], start_seconds=0.0, num_patches_before=123_456_788)
+    assert len(visual) <= model.card.tokens_per_temporal_patch
 
 
 @pytest.mark.parametrize("size", [(24, 24), (36, 20), (20, 36), (7, 90)])
 def test_pictures_of_any_size_take_equally_many_tokens(family, size):
     model, _ = family
     image = np.random.default_rng(0).integers(0, 256, size=(*size, 3), dtype=np.uint8)
-    visual = model.encode([Frame(pts_seconds=0.0, image=image)], start_seconds=0.0, num_before=0)
+    visual = visual_tokens(
+        model, [Frame(pts_seconds=0.0, image=image)], start_seconds=0.0, num_patches_before=0
+    )
     assert (~visual.is_word).sum() == 9
     assert len(visual) <= model.num_tokens(*size)
 
@@ -122,7 +124,7 @@ def test_a_black_picture_is_no_padding(tmp_path, save):
     model = load_model(folder, device="cpu")
     frames = random_frames(3)
     frames[1] = Frame(pts_seconds=1.0, image=np.zeros((24, 24, 3), dtype=np.uint8))
-    visual = model.encode(frames, start_seconds=0.0, num_before=0)
+    visual = visual_tokens(model, frames, start_seconds=0.0, num_patches_before=0)
     assert (~visual.is_word).sum() == 27
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.checkpoints import visual_tokens
 from tests.families import BEGIN, END, FAMILIES, QUESTION, pictures, plain_model
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
@@ -35,10 +36,15 @@ def family(request, tmp_path_factory):
 
 @torch.no_grad()
 def encode_in_chunks(model, frames, chunk, start_seconds=0.0):
-    parts, num_before = [], 0
+    parts, num_patches_before = [], 0
     for first in range(0, len(frames), chunk):
-        part = model.encode(frames[first : first + chunk], start_seconds=start_seconds, num_before=num_before)
-        num_before += part.num_frames
+        part = visual_tokens(
+            model,
+            frames[first : first + chunk],
+            start_seconds=start_seconds,
+            num_patches_before=num_patches_before,
+        )
+        num_patches_before += part.num_temporal_patches
         parts.append(part)
     return parts
 
@@ -50,7 +56,7 @@ def placed(parts, start):
         positions = part.offsets + clock
         if part.time is not None:
             positions = part.offsets + start
-            positions[0] = start + part.time.floor().long()[part.frame_index]
+            positions[0] = start + part.time.floor().long()[part.temporal_patch_index]
         clock = int(positions.max()) + 1
         placed.append(positions)
     return torch.cat(placed, dim=1)
@@ -81,9 +87,13 @@ def test_chunks_equal_what_transformers_makes_of_the_clip(family, chunk, size):
     assert torch.equal(placed(parts, prefix), positions[:, prefix:after])
     assert torch.equal(embeddings[words], family.model.embed(ids[0, prefix:after][words].tolist()))
     for part in parts:
-        assert part.num_frames == len(part.seconds) == int(part.frame_index.max()) + 1
+        assert part.num_temporal_patches == len(part.seconds) == int(part.temporal_patch_index.max()) + 1
         most = family.model.num_tokens(*size)
-        assert torch.bincount(part.frame_index).max() <= most <= family.model.card.tokens_per_frame
+        assert (
+            torch.bincount(part.temporal_patch_index).max()
+            <= most
+            <= family.model.card.tokens_per_temporal_patch
+        )
 
 
 @pytest.mark.parametrize("fps", [0.1, 0.3, 0.5, 1, 1.5, 2, 3, 5, 7, 10, 12, 24, 25, 29.97, 30])
@@ -99,7 +109,8 @@ def test_seconds_become_the_times_of_transformers(tmp_path, fps, start, tokens_p
 @torch.no_grad()
 def test_time_runs_with_seconds_in_qwen2_5_alone(family):
     slow, fast = (
-        family.model.encode(pictures(6, fps=fps), start_seconds=0.0, num_before=0) for fps in (0.5, 2)
+        visual_tokens(family.model, pictures(6, fps=fps), start_seconds=0.0, num_patches_before=0)
+        for fps in (0.5, 2)
     )
     if family.name == "qwen2_5_vl":
         assert slow.time.floor().tolist() == [0, 8, 16]
@@ -114,7 +125,9 @@ def test_time_runs_with_seconds_in_qwen2_5_alone(family):
 @torch.no_grad()
 def test_a_later_start_changes_nothing(family):
     early, late = (
-        family.model.encode(pictures(6, fps=2, start=start), start_seconds=start, num_before=0)
+        visual_tokens(
+            family.model, pictures(6, fps=2, start=start), start_seconds=start, num_patches_before=0
+        )
         for start in (0.0, 1_700_000_000.1)
     )
     assert torch.equal(early.embeddings, late.embeddings)
@@ -129,16 +142,16 @@ def test_a_frame_of_qwen3_says_its_time_between_marks(tmp_path):
     assert not model.chat.before_video.endswith(BEGIN)
     assert model.chat.before_question.startswith(END)
     first, later = (
-        model.encode(pictures(3, fps=2, start=start), start_seconds=10.0, num_before=before)
+        visual_tokens(model, pictures(3, fps=2, start=start), start_seconds=10.0, num_patches_before=before)
         for start, before in ((10.0, 0), (25.0, 15))
     )
     said = [f"<0.2 seconds>{BEGIN}", f"{END}<1.0 seconds>{BEGIN}"]
     said += [f"{END}<15.2 seconds>{BEGIN}", f"{END}<16.0 seconds>{BEGIN}"]
     for visual, texts in ((first, said[:2]), (later, said[2:])):
         for index, text in enumerate(texts):
-            own = (visual.frame_index == index) & visual.is_word
+            own = (visual.temporal_patch_index == index) & visual.is_word
             assert torch.equal(visual.embeddings[own], model.embed(model.chat.encode(text)))
-            assert visual.patch_numbers[(visual.frame_index == index) & ~visual.is_word].tolist() == [
+            assert visual.grid_indices[(visual.temporal_patch_index == index) & ~visual.is_word].tolist() == [
                 *range(9)
             ]
     assert first.deepstack.shape == (2, len(first), 64)
@@ -213,7 +226,7 @@ def test_contradicting_bounds_are_refused():
 def test_the_card_says_what_a_frame_is(family):
     card = family.model.card
     assert card.family == family.name
-    assert card.pictures_per_frame == 2
+    assert card.frames_per_temporal_patch == 2
     assert family.model.has_dynamic_resolution
     assert card.default_fps == (2.0 if family.name == "qwen3_vl" else 1.0)
     assert card.text_after_video == ("clock" if family.name == "qwen3_vl" else "picture")
@@ -264,4 +277,4 @@ def test_sections_must_be_named(family, tmp_path):
 def test_pictures_of_different_sizes_are_refused(family):
     frames = [*pictures(1), replace(pictures(1)[0], image=pictures(1, size=(16, 40))[0].image)]
     with pytest.raises(ValueError, match="one size"):
-        family.model.encode(frames, start_seconds=0.0, num_before=0)
+        visual_tokens(family.model, frames, start_seconds=0.0, num_patches_before=0)

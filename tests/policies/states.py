@@ -11,7 +11,7 @@ from hermes_stream.memory.state import MemoryState, RetentionPlan
 def make_state(
     lengths: list[int],
     *,
-    tokens_per_frame: int = 3,
+    tokens_per_temporal_patch: int = 3,
     seed: int = 0,
     protected_share: float = 0.0,
     padding: int = 0,
@@ -23,17 +23,17 @@ def make_state(
     index = torch.arange(width).expand(num_layers, -1)
     present = index < length
     ids = torch.where(present, index + max(lengths) - length, -1)
-    frames = torch.where(present, ids // tokens_per_frame, -1)
+    frames = torch.where(present, ids // tokens_per_temporal_patch, -1)
     random = torch.rand(num_layers, width, generator=generator)
     return MemoryState(
         num_prefix_tokens=2,
         token_ids=ids,
-        frame_numbers=frames,
+        temporal_patch_ids=frames,
         pts_seconds=frames.clamp(min=0).double(),
         counts=present.long(),
         protected=present & (torch.rand(num_layers, width, generator=generator) < protected_share),
         attention=torch.where(present, random, 0.0),
-        patch_numbers=torch.where(present, ids % tokens_per_frame, -1),
+        grid_indices=torch.where(present, ids % tokens_per_temporal_patch, -1),
         raw_keys=tuple(torch.randn(2, count, 4, generator=generator) for count in lengths),
         rotated_keys=tuple(torch.randn(2, count, 4, generator=generator) for count in lengths),
         values=tuple(torch.randn(2, count, 4, generator=generator) for count in lengths),
@@ -43,7 +43,7 @@ def make_state(
 states = st.builds(
     make_state,
     st.lists(st.integers(0, 14), min_size=1, max_size=12),
-    tokens_per_frame=st.integers(1, 5),
+    tokens_per_temporal_patch=st.integers(1, 5),
     seed=st.integers(0, 99),
     protected_share=st.sampled_from([0.0, 0.2, 1.0]),
     padding=st.integers(0, 2),

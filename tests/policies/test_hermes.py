@@ -21,7 +21,7 @@ policies = st.sampled_from(
         HermesPolicy.reference_code("llava_onevision"),
         HermesPolicy.reference_code("qwen2_5_vl"),
         HermesPolicy(summarize=False, smoothing_missing="own"),
-        HermesPolicy(tier_budget_weights=(0.7, 1.0, 1.3), protect_recent_frames=2, reindex="eager"),
+        HermesPolicy(tier_budget_weights=(0.7, 1.0, 1.3), protect_recent_patches=2, reindex="eager"),
         HermesPolicy(same_tokens=True, summary_place="middle"),
     ]
 )
@@ -93,15 +93,15 @@ def test_a_layer_under_its_budget_keeps_all() -> None:
 
 
 def test_budget_smaller_than_a_frame() -> None:
-    policy = HermesPolicy(budget_tokens=2, protect_recent_frames=1)
-    state = make_state([20] * 10, tokens_per_frame=10)
+    policy = HermesPolicy(budget_tokens=2, protect_recent_patches=1)
+    state = make_state([20] * 10, tokens_per_temporal_patch=10)
     plan = policy.plan(state)
     check_contract(plan, state, policy.layer_budgets(10))
     assert all(min(kept) >= 10 for kept in kept_rows(plan))
 
 
 def test_recent_frames_stay_whole() -> None:
-    plan = HermesPolicy(budget_tokens=8, protect_recent_frames=2).plan(make_state([21] * 10))
+    plan = HermesPolicy(budget_tokens=8, protect_recent_patches=2).plan(make_state([21] * 10))
     assert all(set(range(15, 21)) <= set(kept) for kept in kept_rows(plan))
 
 
@@ -191,7 +191,7 @@ def test_plan_without_attention_is_refused() -> None:
         {"smoothing_missing": "mean"},
         {"reindex": "never"},
         {"summary_place": "start"},
-        {"protect_recent_frames": -1},
+        {"protect_recent_patches": -1},
     ],
 )
 def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:

@@ -22,7 +22,7 @@ def cosine(one: list[float], other: list[float]) -> float:
 def oracle(policy: InfinipotVPolicy, state: MemoryState, layer: int) -> list[int]:
     n, budget = int(state.lengths[layer]), policy.budget_tokens
     frames, patches, protected = (
-        part[layer, :n].tolist() for part in (state.frame_numbers, state.patch_numbers, state.protected)
+        part[layer, :n].tolist() for part in (state.temporal_patch_ids, state.grid_indices, state.protected)
     )
     keys = (state.raw_keys if policy.keys == "raw" else state.rotated_keys)[layer].tolist()
     values = state.values[layer].tolist()
@@ -67,7 +67,7 @@ def test_plan_follows_the_equations(state, budget_tokens, keys, temporal_share, 
 
 
 def test_a_token_that_newer_frames_repeat_goes_first():
-    state = make_state([12], tokens_per_frame=3)
+    state = make_state([12], tokens_per_temporal_patch=3)
     keys = state.raw_keys[0]
     keys[:, 0] = keys[:, 9] * 2  # frame 0 repeats frame 3 at place 0
     keys[:, 3] = -keys[:, 9]  # frame 1 is the opposite of it there

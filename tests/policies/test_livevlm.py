@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.checkpoints import plain_inputs, plain_model, random_frames
+from tests.checkpoints import plain_inputs, plain_model, random_frames, visual_tokens
 from tests.policies.states import kept_rows, make_state, states
 
 from hermes_stream import Session
@@ -18,7 +18,7 @@ from hermes_stream.policies.livevlm import LiveVlmPolicy
 def oracle(policy: LiveVlmPolicy, state: MemoryState, layer: int) -> list[int]:
     n = int(state.lengths[layer])
     attention, frames, protected = (
-        part[layer, :n].tolist() for part in (state.attention, state.frame_numbers, state.protected)
+        part[layer, :n].tolist() for part in (state.attention, state.temporal_patch_ids, state.protected)
     )
     recent: list[int] = []
     for frame in sorted({f for f in frames if f > max(frames) - policy.recent_frames}, reverse=True):
@@ -63,7 +63,7 @@ def test_plan_fills_the_buckets(state, budget_tokens, recent_frames, sink_share,
 
 
 def test_every_stretch_of_the_past_keeps_its_best():
-    state = make_state([40], tokens_per_frame=1)
+    state = make_state([40], tokens_per_temporal_patch=1)
     attention = torch.linspace(1, 0.1, 40)[None]  # all of the mass lies at the beginning
     policy = LiveVlmPolicy(budget_tokens=8, recent_frames=0, sink_share=0.0)
     plan = policy.plan(replace(state, attention=attention))
@@ -84,7 +84,7 @@ def test_the_newest_tokens_are_observed_as_they_are_prefilled(model, checkpoint_
     first = session.cache.num_prefix_tokens
     with torch.no_grad():
         embeddings = model.embed(ids[: first + 45].tolist())
-        embeddings[first:] = model.encode(frames, start_seconds=0.0, num_before=0).embeddings
+        embeddings[first:] = visual_tokens(model, frames, start_seconds=0.0, num_patches_before=0).embeddings
         attentions = plain.model.language_model(
             inputs_embeds=embeddings[None], output_attentions=True
         ).attentions

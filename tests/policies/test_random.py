@@ -16,7 +16,7 @@ from hermes_stream.policies.stratified import StratifiedPolicy
 
 
 def rows_of(state: MemoryState, layer: int) -> tuple[list[int], list[int], list[bool]]:
-    parts = (state.token_ids, state.frame_numbers, state.protected)
+    parts = (state.token_ids, state.temporal_patch_ids, state.protected)
     return tuple(part[layer, : int(state.lengths[layer])].tolist() for part in parts)
 
 
@@ -82,11 +82,11 @@ def test_many_small_compressions_equal_one(make):
                 name: getattr(whole, name)[:, held]
                 for name in (
                     "token_ids",
-                    "frame_numbers",
+                    "temporal_patch_ids",
                     "pts_seconds",
                     "counts",
                     "protected",
-                    "patch_numbers",
+                    "grid_indices",
                 )
             },
             attention=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.checkpoints import TOKENS_PER_FRAME, plain_inputs, plain_model, random_frames
+from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, plain_inputs, plain_model, random_frames
 
 from hermes_stream import CapacityError, Session
 from hermes_stream.policies.recent_n import RecentNPolicy
@@ -13,7 +13,9 @@ QUESTION = "what is on screen now?"
 
 
 def watched(model, num_frames: int, budget_frames: int = 5, **options) -> Session:
-    session = Session(model, RecentNPolicy(budget_tokens=budget_frames * TOKENS_PER_FRAME + 3), **options)
+    session = Session(
+        model, RecentNPolicy(budget_tokens=budget_frames * TOKENS_PER_TEMPORAL_PATCH + 3), **options
+    )
     session.observe(random_frames(num_frames))
     return session
 
@@ -29,7 +31,7 @@ def test_it_sees_what_a_plain_model_sees_of_the_newest_frames(
         plain = plain_model(checkpoint_folder)(**plain_inputs(model, newest, QUESTION)).logits[0, -1]
     torch.testing.assert_close(session.next_token_logits(QUESTION), plain, rtol=1e-4, atol=1e-4)
     state = session.cache.state()
-    assert state.frame_numbers[0].unique().tolist() == list(range(num_frames))[-5:]
+    assert state.temporal_patch_ids[0].unique().tolist() == list(range(num_frames))[-5:]
     assert state.pts_seconds[0].max() == num_frames - 1
 
 

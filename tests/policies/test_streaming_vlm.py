@@ -25,7 +25,7 @@ def oracle(seconds: list[float], protected: list[bool], budget_tokens: int, wind
 @settings(max_examples=80, deadline=None)
 @given(states, st.integers(1, 16), st.integers(1, 5), st.sampled_from([0.4, 0.5, 1.0, 1.7]))
 def test_whole_seconds_leave(state, budget_tokens, window_seconds, seconds_per_frame):
-    state = replace(state, pts_seconds=state.frame_numbers.clamp(min=0) * seconds_per_frame + 0.25)
+    state = replace(state, pts_seconds=state.temporal_patch_ids.clamp(min=0) * seconds_per_frame + 0.25)
     plan = StreamingVlmPolicy(budget_tokens=budget_tokens, window_seconds=window_seconds).plan(state)
     assert plan.reindex
     for layer, kept in enumerate(kept_rows(plan)):
@@ -38,4 +38,4 @@ def test_time_passes_under_budget_too():
     policy = StreamingVlmPolicy(budget_tokens=1000)
     assert policy.exceeds(1, 1000, 0)
     assert not policy.exceeds(0, 1000, 0)
-    assert kept_rows(policy.plan(make_state([20], tokens_per_frame=1))) == [list(range(4, 20))]
+    assert kept_rows(policy.plan(make_state([20], tokens_per_temporal_patch=1))) == [list(range(4, 20))]

@@ -22,7 +22,7 @@ def test_plan_follows_the_rules(state, budget_tokens):
     for layer, kept in enumerate(kept_rows(plan)):
         n = int(state.lengths[layer])
         attention, frames, protected = (
-            part[layer, :n].tolist() for part in (state.attention, state.frame_numbers, state.protected)
+            part[layer, :n].tolist() for part in (state.attention, state.temporal_patch_ids, state.protected)
         )
         room = max(min(budget_tokens // 2, budget_tokens - sum(protected)), 0)
         new = sorted(set(frames))[max(len(set(frames)) - room, 0) :]
@@ -37,7 +37,7 @@ def test_plan_follows_the_rules(state, budget_tokens):
 
 
 def test_only_frames_after_the_newest_prototype_get_one():
-    state = make_state([12], tokens_per_frame=3)
+    state = make_state([12], tokens_per_temporal_patch=3)
     counts = state.counts.clone()
     counts[0, 5] = 3  # a prototype of frame 1
     plan = StreamMemPolicy(budget_tokens=8).plan(replace(state, counts=counts))
@@ -81,6 +81,6 @@ def test_prototypes_in_a_stream_are_weighted_means(model, monkeypatch):
         new = cache.state()
         at = first + slot - cache.num_prefix_tokens
         assert new.counts[6, at] == joins.sum() == 9
-        assert new.frame_numbers[6, at] == state.frame_numbers[6, place] >= 4
+        assert new.temporal_patch_ids[6, at] == state.temporal_patch_ids[6, place] >= 4
         assert new.token_ids[6, at] == state.token_ids.max() + 1 + slot
     assert set(cache.num_visual_tokens) == {20}

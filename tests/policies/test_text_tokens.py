@@ -19,13 +19,13 @@ FRAME = WORDS + PICTURE
 
 def stream(num_frames: int, num_layers: int = 10) -> MemoryState:
     """Return frames of two words and four visual tokens each."""
-    state = make_state([num_frames * FRAME] * num_layers, tokens_per_frame=FRAME)
+    state = make_state([num_frames * FRAME] * num_layers, tokens_per_temporal_patch=FRAME)
     is_word = torch.arange(num_frames * FRAME) % FRAME < WORDS
     shape = state.token_ids.shape
     return replace(
         state,
         counts=(~is_word).long().expand(shape).clone(),
-        patch_numbers=torch.where(is_word, -1, state.patch_numbers - WORDS),
+        grid_indices=torch.where(is_word, -1, state.grid_indices - WORDS),
     )
 
 

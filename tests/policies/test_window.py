@@ -41,7 +41,7 @@ def test_contract(state: MemoryState, budget_tokens: int, sink_tokens: int) -> N
     check_contract(plan, state, policy.layer_budgets(state.num_layers))
     for layer, kept in enumerate(kept_rows(plan)):
         length = int(state.lengths[layer])
-        frames = state.frame_numbers[layer, :length].tolist()
+        frames = state.temporal_patch_ids[layer, :length].tolist()
         protected = state.protected[layer, :length].tolist()
         assert kept == oracle(frames, protected, budget_tokens, sink_tokens)
 

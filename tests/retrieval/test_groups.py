@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hermes_stream.retrieval.groups import (
     Groups,
     best_groups,
-    frame_groups,
     hash_groups,
     hash_signs,
     heaviest_groups,
+    patch_groups,
 )
 
 BITS = 6
@@ -70,8 +70,8 @@ def test_like_keys_agree_in_most_bits():
 
 
 def test_frames_are_groups():
-    assert frame_groups(torch.tensor([4, 4, 5, 7, 7]), 3).tolist() == [[3, 3, 4, 5, 5]]
-    assert frame_groups(torch.tensor([], dtype=torch.long), 3).shape == (1, 0)
+    assert patch_groups(torch.tensor([4, 4, 5, 7, 7]), 3).tolist() == [[3, 3, 4, 5, 5]]
+    assert patch_groups(torch.tensor([], dtype=torch.long), 3).shape == (1, 0)
 
 
 @examples

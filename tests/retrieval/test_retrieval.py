@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from tests.checkpoints import TOKENS_PER_FRAME, plain_model, random_frames
+from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, plain_model, random_frames
 from transformers import DynamicCache
 
 from hermes_stream import FullPolicy, Session
@@ -74,7 +74,7 @@ def test_what_leaves_the_window_is_in_the_archive_bit_for_bit(model, policy):
     window, session = 5 if isinstance(policy, RekvPolicy) else 4, watched(model, policy, 8)
     seen = watched(model, policy, 4)
     archive = session._memory._retriever._archive
-    assert archive.num_tokens == (8 - window) * TOKENS_PER_FRAME
+    assert archive.num_tokens == (8 - window) * TOKENS_PER_TEMPORAL_PATCH
     assert archive._frames[: archive.num_tokens].unique().tolist() == list(range(8 - window))
     for layer in range(10):
         keys, values = stored(session, layer)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.checkpoints import TOKENS_PER_FRAME, random_frames
+from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, VideoError, WindowPolicy
 from hermes_stream.errors import CapacityError
@@ -86,7 +86,7 @@ def test_streams_share_forwards(model, monkeypatch):
     for index, channel in enumerate(channels):
         channel.observe(frames_of(index, 4))
     engine.run()
-    assert forwards == [5 * 4 * TOKENS_PER_FRAME]
+    assert forwards == [5 * 4 * TOKENS_PER_TEMPORAL_PATCH]
     forwards.clear()
     answers = [channel.ask(QUESTIONS[0], max_new_tokens=3) for channel in channels]
     engine.run()
@@ -114,7 +114,9 @@ def test_the_next_chunk_is_looked_at_while_one_is_prefilled(model, monkeypatch):
 
 
 def test_a_question_does_not_wait_behind_a_long_ingest(model):
-    engine = Engine(model, step_tokens=4 * TOKENS_PER_FRAME, tokens_beside_questions=1, queue_frames=1000)
+    engine = Engine(
+        model, step_tokens=4 * TOKENS_PER_TEMPORAL_PATCH, tokens_beside_questions=1, queue_frames=1000
+    )
     busy, asked = (engine.add(WindowPolicy(budget_tokens=90), chunk_frames=4) for _ in range(2))
     asked.observe(frames_of(0, 3))
     busy.observe(frames_of(1, 400))
@@ -137,7 +139,7 @@ def test_ingest_does_not_starve_behind_questions(model):
 
 
 def test_streams_take_turns(model):
-    engine = Engine(model, step_tokens=4 * TOKENS_PER_FRAME, queue_frames=1000)
+    engine = Engine(model, step_tokens=4 * TOKENS_PER_TEMPORAL_PATCH, queue_frames=1000)
     channels = [engine.add(WindowPolicy(budget_tokens=90), chunk_frames=4) for _ in range(3)]
     for index, channel in enumerate(channels):
         channel.observe(frames_of(index, 80))

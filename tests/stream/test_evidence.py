@@ -9,7 +9,7 @@ from tests.checkpoints import plain_inputs, plain_model, random_frames
 from hermes_stream import FullPolicy, HermesPolicy, Session, VideoError, load_model
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
-from hermes_stream.stream import Evidence, FrameShare
+from hermes_stream.stream import Evidence, PatchShare
 from hermes_stream.stream.evidence import evidence_of
 from hermes_stream.synthetic.world import generate_world
 
@@ -31,7 +31,7 @@ def planted(attention, frames, counts=None) -> MemoryState:
     return MemoryState(
         num_prefix_tokens=3,
         token_ids=ids.masked_fill(frames < -1, -1),
-        frame_numbers=frames.clamp(min=-1),
+        temporal_patch_ids=frames.clamp(min=-1),
         pts_seconds=10.0 + 2.0 * frames.clamp(min=0),
         counts=torch.ones_like(frames) if counts is None else torch.tensor(counts),
         protected=torch.zeros_like(frames, dtype=torch.bool),
@@ -53,7 +53,7 @@ def test_words_go_with_their_frame_and_summaries_stand_apart():
     found = evidence_of(
         planted([[0.1, 0.2, 0.5], [0.1, 0.1, 0.9]], [[4, 4, -1], [4, 5, -2]], [[0, 1, 7], [0, 1, 0]])
     )
-    assert [(frame.frame_number, frame.seconds) for frame in found.frames] == [(4, 18), (5, 20)]
+    assert [(frame.temporal_patch_id, frame.seconds) for frame in found.frames] == [(4, 18), (5, 20)]
     assert [frame.share for frame in found.frames] == pytest.approx([0.4, 0.1])
     assert [frame.token_share for frame in found.frames] == pytest.approx([0.6, 0.2])
     assert found.summary_share == pytest.approx(0.5)
@@ -63,7 +63,7 @@ def test_neighbouring_frames_are_one_moment():
     shares = {0: 0.05, 1: 0.2, 2: 0.3, 3: 0.0, 4: 0.15, 7: 0.3}
     found = Evidence(
         frames=tuple(
-            FrameShare(frame_number=n, seconds=n / 2, share=share, token_share=0.1)
+            PatchShare(temporal_patch_id=n, seconds=n / 2, share=share, token_share=0.1)
             for n, share in shares.items()
         ),
         summary_share=0.0,
@@ -125,17 +125,17 @@ def held(session):
     layers = range(cache.layout.num_layers)
     parts = [part(layer) for layer in layers for part in (cache.keys, cache.rotated_keys, cache.values)]
     state = cache.state()
-    return [*parts, state.token_ids, state.frame_numbers, state.pts_seconds, state.counts]
+    return [*parts, state.token_ids, state.temporal_patch_ids, state.pts_seconds, state.counts]
 
 
 @pytest.mark.parametrize("name", ["rekv", "resv", "rekv_bounded"])
 def test_retrieved_frames_have_their_own_times(model, name):
     session = watched(model, POLICIES[name](budget_tokens=40))
     found = session.evidence(QUESTION)
-    assert all(frame.seconds == frame.frame_number for frame in found.frames)
-    in_memory = session.cache.state().frame_numbers
+    assert all(frame.seconds == frame.temporal_patch_id for frame in found.frames)
+    in_memory = session.cache.state().temporal_patch_ids
     if name != "rekv_bounded":
-        assert {frame.frame_number for frame in found.frames} - set(in_memory.flatten().tolist())
+        assert {frame.temporal_patch_id for frame in found.frames} - set(in_memory.flatten().tolist())
 
 
 def test_the_embedded_model_looks_where_the_answer_is():

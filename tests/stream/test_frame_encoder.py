@@ -36,7 +36,7 @@ def stills(*numbers: int):
 @pytest.mark.parametrize("name", ["tiny", "tiny-qwen"])
 def test_still_frames_are_seen_without_looking(name, monkeypatch):
     model = load_model(name)
-    together = model.card.pictures_per_frame
+    together = model.card.frames_per_temporal_patch
     shown = [n for n in (0, 0, 0, 1, 1, 2, 2, 2, 0, 0) for _ in range(together)]
     plain = Session(model, FullPolicy(), chunk_frames=4 * together)
     plain.observe(stills(*shown))

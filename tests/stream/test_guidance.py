@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from tests.checkpoints import TOKENS_PER_FRAME, random_frames
+from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 
 from hermes_stream import HermesPolicy, Session
 from hermes_stream.policies import Guidance
@@ -16,7 +16,7 @@ GUIDANCE = Guidance(prompts=("what is on screen now?",), prompt_of_layer=(0,) * 
 
 
 def test_embeddings_are_read_alike_by_every_layer_and_the_model_is_left_as_it_was(model):
-    session = Session(model, HermesPolicy(budget_tokens=10 * TOKENS_PER_FRAME), text_tokens=64)
+    session = Session(model, HermesPolicy(budget_tokens=10 * TOKENS_PER_TEMPORAL_PATCH), text_tokens=64)
     session.observe(random_frames(6))
     session.flush()
     true, bare, again = (

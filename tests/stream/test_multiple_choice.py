@@ -9,7 +9,7 @@ import torch
 from tests.checkpoints import random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
-from hermes_stream.stream.multiple_choice import Ballot, check_options, phrase
+from hermes_stream.stream.multiple_choice import OptionScores, check_options, phrase
 from hermes_stream.stream.work import run
 
 
@@ -22,7 +22,7 @@ def logits(**likes: float) -> torch.Tensor:
 
 
 def test_only_tokens_that_lead_to_an_option_are_said():
-    ballot = Ballot([(1, 2, 9), (1, 3, 9), (4, 2, 9)])
+    ballot = OptionScores([(1, 2, 9), (1, 3, 9), (4, 2, 9)])
     assert ballot.longest_tokens == 3
     assert ballot.choose(logits(t7=5.0, t1=2.0, t4=1.0)) == 1
     assert ballot.open_indices == [0, 1]
@@ -34,7 +34,7 @@ def test_only_tokens_that_lead_to_an_option_are_said():
 
 def test_an_option_that_begins_another_is_told_by_its_end():
     for stops, chosen in ((True, 0), (False, 1)):
-        ballot = Ballot([(1, 9), (1, 2, 9)])
+        ballot = OptionScores([(1, 9), (1, 2, 9)])
         ballot.choose(logits(t1=1.0))
         assert not ballot.is_decided
         ballot.choose(logits(t9=1.0 if stops else -2.0))
@@ -42,7 +42,7 @@ def test_an_option_that_begins_another_is_told_by_its_end():
 
 
 def test_equal_options_are_one():
-    ballot = Ballot([(1, 9), (1, 9)])
+    ballot = OptionScores([(1, 9), (1, 9)])
     ballot.choose(logits())
     assert (ballot.is_decided, ballot.open_indices) == (True, [0, 1])
 

@@ -68,7 +68,7 @@ class AttentionStudy:
     Attributes:
         questions: what was asked, at the end of the stream.
         num_frames: frames of the stream.
-        tokens_per_frame: visual tokens of a frame, the most frequent number.
+        tokens_per_temporal_patch: visual tokens of a frame, the most frequent number.
         buckets: ages, newest first.
         layers: shallow to deep.
         proposal: where the boundaries of the tiers would lie by these numbers.
@@ -76,7 +76,7 @@ class AttentionStudy:
 
     questions: tuple[str, ...]
     num_frames: int
-    tokens_per_frame: int
+    tokens_per_temporal_patch: int
     buckets: tuple[AgeBucket, ...]
     layers: tuple[LayerAttention, ...]
     proposal: TierProposal
@@ -122,7 +122,7 @@ def study_of(
     visual = torch.stack([_attention(state)[:, is_visual] for state in states])
     video_shares = visual.sum(dim=2).mean(dim=0)
     profile = (visual / visual.sum(dim=2, keepdim=True).clamp(min=1e-30)).mean(dim=0)
-    frames, seconds = first.frame_numbers[0].cpu()[is_visual], first.pts_seconds[0].cpu()[is_visual]
+    frames, seconds = first.temporal_patch_ids[0].cpu()[is_visual], first.pts_seconds[0].cpu()[is_visual]
     numbers, index, counts = frames.unique(return_inverse=True, return_counts=True)
     per_frame = int(counts.mode().values)
     bucket = _buckets(index, len(numbers), num_buckets)
@@ -144,7 +144,7 @@ def study_of(
     return AttentionStudy(
         questions=tuple(questions),
         num_frames=len(numbers),
-        tokens_per_frame=per_frame,
+        tokens_per_temporal_patch=per_frame,
         buckets=_described(bucket, seconds),
         layers=layers,
         proposal=propose_tiers(
@@ -171,11 +171,11 @@ def recency_index(profile: Float[Tensor, "layers tokens"]) -> Float[Tensor, " la
 
 
 def _buckets(
-    frame_index: Int[Tensor, " tokens"], num_frames: int, num_buckets: int
+    temporal_patch_index: Int[Tensor, " tokens"], num_frames: int, num_buckets: int
 ) -> Int[Tensor, " tokens"]:
     """Put frames into buckets of equally many, the newest first; only the oldest bucket may have fewer."""
     each = -(-num_frames // num_buckets)
-    return (num_frames - 1 - frame_index) // each
+    return (num_frames - 1 - temporal_patch_index) // each
 
 
 def _described(bucket: Int[Tensor, " tokens"], seconds: Float[Tensor, " tokens"]) -> tuple[AgeBucket, ...]:
@@ -194,11 +194,11 @@ def _described(bucket: Int[Tensor, " tokens"], seconds: Float[Tensor, " tokens"]
 
 
 def _autocorrelation(
-    profile: Float[Tensor, "layers tokens"], tokens_per_frame: int
+    profile: Float[Tensor, "layers tokens"], tokens_per_temporal_patch: int
 ) -> Float[Tensor, "layers lags"]:
     """Return each layer's autocorrelation at lags up to three and a half frames; none for a short stream."""
-    num_tokens, lags = profile.shape[1], _PERIODS * tokens_per_frame + tokens_per_frame // 2
-    if num_tokens < _LEAST_FRAMES * tokens_per_frame:
+    num_tokens, lags = profile.shape[1], _PERIODS * tokens_per_temporal_patch + tokens_per_temporal_patch // 2
+    if num_tokens < _LEAST_FRAMES * tokens_per_temporal_patch:
         return profile.new_zeros(len(profile), 0)
     centred = profile - profile.mean(dim=1, keepdim=True)
     power = centred.square().sum(dim=1).clamp(min=1e-30)
@@ -206,7 +206,7 @@ def _autocorrelation(
     return torch.stack(rows, dim=1)
 
 
-def periodicity(autocorrelation: Sequence[float], tokens_per_frame: int) -> float | None:
+def periodicity(autocorrelation: Sequence[float], tokens_per_temporal_patch: int) -> float | None:
     """Return how far the autocorrelation at whole frames stands above its surroundings.
 
     At one, two and three frames, the median over distances up to half a frame around is taken away; the
@@ -215,17 +215,17 @@ def periodicity(autocorrelation: Sequence[float], tokens_per_frame: int) -> floa
 
     Args:
         autocorrelation: at distances of 1, 2, ... tokens; empty is unknown.
-        tokens_per_frame: visual tokens of a frame.
+        tokens_per_temporal_patch: visual tokens of a frame.
 
     Returns:
         The difference, at most 2; None where it cannot be told.
     """
-    half = tokens_per_frame // 2
+    half = tokens_per_temporal_patch // 2
     if not half or not autocorrelation:
         return None
     peaks = []
     for frames in range(1, _PERIODS + 1):
-        lag = frames * tokens_per_frame
+        lag = frames * tokens_per_temporal_patch
         around = [autocorrelation[k - 1] for k in range(lag - half, lag + half + 1) if k != lag]
         peaks.append(autocorrelation[lag - 1] - median(around))
     return min(peaks)

@@ -39,12 +39,12 @@ class MemoryMap:
     """Which moments survive in which layer.
 
     Attributes:
-        frame_numbers: frames of which any layer holds anything, oldest first.
+        temporal_patch_ids: frames of which any layer holds anything, oldest first.
         seconds: presentation time of each.
         layers: shallow to deep.
     """
 
-    frame_numbers: tuple[int, ...]
+    temporal_patch_ids: tuple[int, ...]
     seconds: tuple[float, ...]
     layers: tuple[LayerMemory, ...]
 
@@ -67,7 +67,7 @@ def map_of(state: MemoryState, *, tiers: Tiers | None = None) -> MemoryMap:
         state: a memory.
         tiers: of its layers.
     """
-    frames, counts = state.frame_numbers.cpu(), state.counts.cpu()
+    frames, counts = state.temporal_patch_ids.cpu(), state.counts.cpu()
     is_of_frame = state.present.cpu() & (frames >= 0)
     is_summary = state.present.cpu() & (frames < 0)
     numbers, index = frames[is_of_frame].unique(return_inverse=True)
@@ -82,7 +82,7 @@ def map_of(state: MemoryState, *, tiers: Tiers | None = None) -> MemoryMap:
         return tuple(torch.bincount(place[layer, own], minlength=len(numbers)).tolist())
 
     return MemoryMap(
-        frame_numbers=tuple(numbers.tolist()),
+        temporal_patch_ids=tuple(numbers.tolist()),
         seconds=tuple(seconds.tolist()),
         layers=tuple(
             LayerMemory(

@@ -134,7 +134,7 @@ def draw_tiers(study: AttentionStudy) -> Figure:
 
 def draw_periodicity(study: AttentionStudy) -> Figure:
     """Draw the autocorrelation of each layer's attention over tokens, frames marked."""
-    num_layers, per_frame = len(study.layers), study.tokens_per_frame
+    num_layers, per_frame = len(study.layers), study.tokens_per_temporal_patch
     figure = _figure(0.8 + _layers_height(num_layers))
     axes = figure.subplots()
     axes.set_title(f"Does attention repeat with the frames? ({per_frame} tokens a frame)")
@@ -168,7 +168,7 @@ def draw_map(found: MemoryMap, thumbnails: Thumbnails, *, span: tuple[float, flo
     figure = _figure(1.9 + _layers_height(num_layers))
     heights = [0.62, _layers_height(num_layers)]
     above, axes = figure.subplots(2, sharex=True, height_ratios=heights)
-    period = frame_period(found.frame_numbers, found.seconds)
+    period = frame_period(found.temporal_patch_ids, found.seconds)
     values = np.array([layer.num_tokens for layer in found.layers], dtype=float).reshape(num_layers, -1)
     most = int(values.max()) if values.size else 1
     cmap = _shades(most)
@@ -220,9 +220,9 @@ def draw_evidence(
     return figure
 
 
-def frame_period(frame_numbers: Sequence[int], seconds: Sequence[float]) -> float:
+def frame_period(temporal_patch_ids: Sequence[int], seconds: Sequence[float]) -> float:
     """Return the time from one frame to the next, the median over frames that are known; 1 if none are."""
-    steps = np.diff(np.array(seconds)) / np.diff(np.array(frame_numbers))
+    steps = np.diff(np.array(seconds)) / np.diff(np.array(temporal_patch_ids))
     return float(np.median(steps)) if len(steps) else 1.0
 
 

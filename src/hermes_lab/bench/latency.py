@@ -236,11 +236,11 @@ class _Starter:
 
         Those that arrive while it is asked are frames of their own, whatever the model encodes together.
         """
-        together = self._model.card.pictures_per_frame
+        together = self._model.card.frames_per_temporal_patch
         return num_frames + together * (self._course.num_arrivals + 1) + self._course.chunk_frames
 
     def _tokens(self, num_frames: int) -> int:
-        together = self._model.card.pictures_per_frame
+        together = self._model.card.frames_per_temporal_patch
         return -(-num_frames // together) * self._model.num_tokens(self._height, self._width)
 
     def _too_long(self, policy: MemoryPolicy | None, num_frames: int) -> str | None:

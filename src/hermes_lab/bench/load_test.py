@@ -24,7 +24,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.stream import Answer
 from hermes_stream.stream.engine import Engine
-from hermes_stream.stream.handle import Channel
+from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.stages import StageClock
 
 _ARRIVAL_FPS = 1.0
@@ -148,7 +148,9 @@ def measure_load(
 class _Crowd:
     """The streams of an engine, and what comes to them."""
 
-    def __init__(self, engine: Engine, channels: Sequence[Channel], load: Load, footage: Footage) -> None:
+    def __init__(
+        self, engine: Engine, channels: Sequence[StreamHandle], load: Load, footage: Footage
+    ) -> None:
         self._engine, self._channels, self._load, self._footage = engine, channels, load, footage
         self._num_shown = [0] * len(channels)
         self._due: list[tuple[float, Answer]] = []
@@ -158,10 +160,10 @@ class _Crowd:
         """Run both phases."""
         self._warm_up()
         fps_total, compress_share = self._flood(), self._compress_share()
-        num_before = sum(self._num_shown)
+        shown_before = sum(self._num_shown)
         idle_share = self._live(self._load.seconds)
         most_waiting = max(len(channel.session.intake.waiting) for channel in self._channels)
-        num_frames, waited = sum(self._num_shown) - num_before, sorted(self._waited)
+        num_frames, waited = sum(self._num_shown) - shown_before, sorted(self._waited)
         count, chunk_frames = len(self._channels), self._channels[0].session.chunk_frames
         used_bytes = self._engine.used_bytes
         return LoadRow(

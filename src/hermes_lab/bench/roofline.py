@@ -114,7 +114,7 @@ def measure_cost(model: VideoModel, footage: Footage, *, kv_bits: int | None = N
         footage: whose pictures are encoded.
         kv_bits: 8 where keys and values are kept in 8 bits.
     """
-    layout, together = model.layout, model.card.pictures_per_frame
+    layout, together = model.layout, model.card.frames_per_temporal_patch
     buffered = replace(layout, kv_bits=8) if kv_bits else layout
     numbers = 2 * layout.num_layers * layout.num_kv_heads * layout.head_dim
     embeddings: nn.Module = model.decoder.embed_tokens  # type: ignore[assignment]
@@ -123,7 +123,9 @@ def measure_cost(model: VideoModel, footage: Footage, *, kv_bits: int | None = N
     head = list(model.head.parameters())
     num_heads: int = model.decoder.config.num_attention_heads  # type: ignore[union-attr, assignment]
     with torch.inference_mode(), FlopCounterMode(display=False) as counted:
-        visual = model.encode(footage.frames(0, together), start_seconds=0.0, num_before=0)
+        frames = footage.frames(0, together)
+        features = model.encode(model.prepare(frames))
+        visual = model.lay_out(features, frames, start_seconds=0.0, num_patches_before=0)
     return ModelCost(
         weight_bytes=sum(weight.nbytes for weight in (*own, *head)),
         decoder_parameters=sum(weight.numel() for weight in own if weight.dim() > 1),

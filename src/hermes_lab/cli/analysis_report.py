@@ -124,7 +124,7 @@ def write_report(
     from hermes_lab.analysis import plots
 
     mapped = watched.map
-    period = plots.frame_period(mapped.frame_numbers, mapped.seconds)
+    period = plots.frame_period(mapped.temporal_patch_ids, mapped.seconds)
     span = (0.0, watched.last_seconds - watched.start_seconds)
     rows = [_row(one, watched.start_seconds) for one in looked]
     thumbnails = watched.thumbnails
@@ -166,8 +166,8 @@ def print_report(
     """Tell what was found in a few lines."""
     proposal, num_layers = study.proposal, len(study.layers)
     typer.echo(
-        f"{len(study.questions)} questions over {study.num_frames} frames of {study.tokens_per_frame} "
-        "tokens, all remembered"
+        f"{len(study.questions)} questions over {study.num_frames} frames of "
+        f"{study.tokens_per_temporal_patch} tokens, all remembered"
     )
     typer.echo("layer  recency index  periodicity  on the video")
     for layer in study.layers:
@@ -188,7 +188,7 @@ def print_report(
     stats = watched.session.stats
     typer.echo(
         f"\n{stats.num_visual_tokens_kept} of {stats.num_visual_tokens_seen} visual tokens kept, of "
-        f"{len(watched.map.frame_numbers)} of {stats.num_frames} frames"
+        f"{len(watched.map.temporal_patch_ids)} of {stats.num_frames} frames"
     )
     if out is not None:
         typer.echo(f"{out}: {', '.join(written)}")

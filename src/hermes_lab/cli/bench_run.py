@@ -145,8 +145,8 @@ class BenchRun:
             if footage.decode_seconds is None
             else "decoded from an H.264 file",
             "max_positions": model.layout.max_positions,
-            "tokens_per_frame": model.card.tokens_per_frame,
-            "pictures_per_frame": model.card.pictures_per_frame,
+            "tokens_per_temporal_patch": model.card.tokens_per_temporal_patch,
+            "frames_per_temporal_patch": model.card.frames_per_temporal_patch,
             "seed": self.seed,
         }
 

@@ -183,7 +183,7 @@ class Contest:
             **self._shared,
             "device": str(layout.device),
             "max_positions": layout.max_positions,
-            "tokens_per_frame": self._model.card.tokens_per_frame,
+            "tokens_per_temporal_patch": self._model.card.tokens_per_temporal_patch,
             "training_frames": self._model.card.training_frames,
             "budgets": self._budgets,
             "num_seeds": settings.num_seeds,

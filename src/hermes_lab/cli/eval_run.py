@@ -321,7 +321,7 @@ def _settings_held(
         **settings,
         "device": str(settings["device"]).partition(":")[0],
         "policy_fields": str(session.policy),
-        "tokens_per_frame": session.model.card.tokens_per_frame,
+        "tokens_per_temporal_patch": session.model.card.tokens_per_temporal_patch,
         "pixels": [getattr(preprocessing, name, None) for name in _SIZES],
         "prompt": phrase("{question}", ["{option}"]) + OPENING if by_letter else "{question}",
         "proactive_prompt": PROACTIVE_PROMPT,

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hermes_lab.datasets.annotated_entries import Found, gather
-from hermes_lab.datasets.episode import Episode
-from hermes_lab.datasets.files import Document, read_documents, read_json
-from hermes_lab.datasets.records import records_of
-from hermes_lab.evaluation import (
+from hermes_lab.datasets import (
     candidates,
     egoschema,
     oasis,
@@ -24,6 +20,10 @@ from hermes_lab.evaluation import (
     videomme,
     vstream,
 )
+from hermes_lab.datasets.annotated_entries import Found, gather
+from hermes_lab.datasets.episode import Episode
+from hermes_lab.datasets.files import Document, read_documents, read_json
+from hermes_lab.datasets.records import records_of
 from hermes_stream.errors import AnnotationError
 
 Write = Callable[[Sequence[Episode]], list[Any]]

@@ -46,21 +46,23 @@ class SharedEyes(VideoModel):
             self.encode_seconds += time.perf_counter() - began
         return self._pixels
 
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Run the vision tower, at the newest chunk but once."""
         if pixels is not self._pixels:
-            return self.unshared.look(pixels)
+            return self.unshared.encode(pixels)
         if self._features is None:
             began = time.perf_counter()
-            self._features = self.unshared.look(pixels)
+            self._features = self.unshared.encode(pixels)
             self.encode_seconds += time.perf_counter() - began
         return self._features
 
     def lay_out(
-        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_patches_before: int
     ) -> VisualTokens:
         """Say where tokens stand in picture and time."""
-        return self.unshared.lay_out(features, frames, start_seconds=start_seconds, num_before=num_before)
+        return self.unshared.lay_out(
+            features, frames, start_seconds=start_seconds, num_patches_before=num_patches_before
+        )
 
     def _are_newest(self, frames: Sequence[Frame]) -> bool:
         return len(frames) == len(self._frames) and all(

@@ -41,8 +41,8 @@ CHAT_TEMPLATE = (
 
 TRAINING_FRAMES = 48
 TRAINING_FPS = 1.0
-TOKENS_PER_FRAME = 9
-MEMORY_BUDGET_TOKENS = TRAINING_FRAMES // 3 * TOKENS_PER_FRAME
+TOKENS_PER_TEMPORAL_PATCH = 9
+MEMORY_BUDGET_TOKENS = TRAINING_FRAMES // 3 * TOKENS_PER_TEMPORAL_PATCH
 IMAGE_SIZE = 72
 WORD_STD = 0.1
 
@@ -119,7 +119,7 @@ def build_config() -> LlavaOnevisionConfig:
         tie_word_embeddings=True,
         training_frames=TRAINING_FRAMES,
         training_fps=TRAINING_FPS,
-        tokens_per_frame=TOKENS_PER_FRAME,
+        tokens_per_temporal_patch=TOKENS_PER_TEMPORAL_PATCH,
         memory_budget_tokens=MEMORY_BUDGET_TOKENS,
         guidance_prompts=GUIDANCE_PROMPTS,
         multiple_choice="text",

@@ -49,7 +49,7 @@ class Family(ABC):
 
     @abstractmethod
     def visual_tokens(self, model: Any, pixels: Tensor) -> Tensor:
-        """Encode glimpses ``[n, pictures, 3, side, side]``: ``[n, tokens_per_frame, hidden]``."""
+        """Encode glimpses ``[n, pictures, 3, side, side]``: ``[n, tokens_per_temporal_patch, hidden]``."""
 
     @abstractmethod
     def glimpses(self, num_seconds: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hermes_lab.training.checkpoint import (
-    TOKENS_PER_FRAME,
+    TOKENS_PER_TEMPORAL_PATCH,
     build_chat,
     build_model,
     build_tokenizer,
@@ -55,7 +55,7 @@ class LlavaOnevisionFamily(Family):
     def visual_tokens(self, model: Any, pixels: Tensor) -> Tensor:
         """Encode single pictures ``[n, 1, 3, side, side]``."""
         output = model.model.get_video_features(pixels, return_dict=True)
-        return output.pooler_output[:, :TOKENS_PER_FRAME]
+        return output.pooler_output[:, :TOKENS_PER_TEMPORAL_PATCH]
 
     def glimpses(self, num_seconds: int) -> Tensor:
         """Show every picture by itself."""
@@ -76,10 +76,10 @@ class LlavaOnevisionFamily(Family):
     def positions(self, lesson: Lesson, num_prefix_tokens: int) -> Tensor:
         """Return position ids ``[streams, tokens]``: every question starts where its last frame ended."""
         streams, frames = lesson.gaps.shape
-        within = torch.arange(TOKENS_PER_FRAME)
-        starts = num_prefix_tokens + torch.arange(frames) * TOKENS_PER_FRAME + lesson.gaps.cumsum(1)
+        within = torch.arange(TOKENS_PER_TEMPORAL_PATCH)
+        starts = num_prefix_tokens + torch.arange(frames) * TOKENS_PER_TEMPORAL_PATCH + lesson.gaps.cumsum(1)
         video = (starts[..., None] + within).flatten(1)
-        ends = starts.gather(1, lesson.asked_glimpses - 1) + TOKENS_PER_FRAME
+        ends = starts.gather(1, lesson.asked_glimpses - 1) + TOKENS_PER_TEMPORAL_PATCH
         asked = (ends[..., None] + torch.arange(lesson.token_ids.shape[2])).flatten(1)
         return torch.cat([torch.arange(num_prefix_tokens).expand(streams, -1), video, asked], dim=1)
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, LlavaOnevisionForConditionalGeneration
 
-from hermes_lab.training.checkpoint import TOKENS_PER_FRAME
+from hermes_lab.training.checkpoint import TOKENS_PER_TEMPORAL_PATCH
 from hermes_lab.training.family import Family
 from hermes_lab.training.lessons import (
     IGNORED,
@@ -172,7 +172,7 @@ class Trainer:
         self, lesson: Lesson, video: Tensor, notes: Tensor, right: dict[str, list[bool]]
     ) -> tuple[float, list[float]]:
         prefix = len(self.chat.prefix_ids)
-        shape = (prefix, video.shape[1], TOKENS_PER_FRAME, lesson.token_ids.shape[2])
+        shape = (prefix, video.shape[1], TOKENS_PER_TEMPORAL_PATCH, lesson.token_ids.shape[2])
         logits, noted = self.compiled(
             video,
             lesson.token_ids,

@@ -191,7 +191,7 @@ def _unlikeness(tokens: Tensor, taught: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encode_pictures(family: Family, model: Any, pictures: Pictures, *, noise: float, seed: int) -> Tensor:
-    """Encode every glimpse once: ``[stories, glimpses, tokens_per_frame, hidden]``."""
+    """Encode every glimpse once: ``[stories, glimpses, tokens_per_temporal_patch, hidden]``."""
     generator = torch.Generator().manual_seed(seed)
     encoded = []
     shape = (len(pictures.pixels), len(pictures.shows))

@@ -73,7 +73,7 @@ def _numbers(entry: CatalogueEntry) -> tuple[str, ...]:
         f"{entry.max_positions}",
         "" if entry.default_fps is None else f"{entry.default_fps:g}",
         f"{entry.default_budget_tokens}",
-        "by its size" if entry.tokens_per_frame is None else f"{entry.tokens_per_frame}",
+        "by its size" if entry.tokens_per_temporal_patch is None else f"{entry.tokens_per_temporal_patch}",
     )
 
 

@@ -1,6 +1,6 @@
 """A policy as a word on the command line: its name, and fields that differ from its defaults.
 
-``hermes``, or ``hermes:summarize=false,protect_recent_frames=2``.
+``hermes``, or ``hermes:summarize=false,protect_recent_patches=2``.
 """
 
 from __future__ import annotations

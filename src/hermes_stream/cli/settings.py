@@ -36,7 +36,7 @@ def memory_of(session: Session) -> dict[str, object]:
         "num_visual_tokens_dropped": stats.num_visual_tokens_dropped,
         "num_visual_tokens_kept": stats.num_visual_tokens_kept,
         "num_archived_tokens": stats.num_archived_tokens,
-        "num_kept_by_frame": _kept_by_frame(session),
+        "num_kept_by_temporal_patch": _kept_by_frame(session),
         "num_compressions": stats.num_compressions,
         "cache_bytes": stats.cache_bytes,
         "host_bytes": stats.host_bytes,
@@ -47,6 +47,6 @@ def memory_of(session: Session) -> dict[str, object]:
 def _kept_by_frame(session: Session) -> dict[str, float]:
     """Count what is left of each frame that is not forgotten, mean over layers; summaries are of no frame."""
     state = session.cache.state()
-    frames = state.frame_numbers[state.frame_numbers >= 0]
+    frames = state.temporal_patch_ids[state.temporal_patch_ids >= 0]
     counts = zip(*(part.tolist() for part in frames.unique(return_counts=True)), strict=True)
     return {str(frame): round(count / state.num_layers, 3) for frame, count in counts}

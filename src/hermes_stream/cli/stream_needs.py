@@ -20,8 +20,8 @@ class StreamNeeds:
         dtype: of keys and values.
         num_layers_by_tier: decoder layers of each tier; an empty tier has 0.
         budget_tokens: visual tokens that each layer keeps; None is no bound.
-        tokens_per_frame: most tokens of one frame.
-        pictures_per_frame: pictures that the model encodes as one frame.
+        tokens_per_temporal_patch: most tokens of one frame.
+        frames_per_temporal_patch: pictures that the model encodes as one frame.
         fps: pictures a second that the model is used with.
         chunk_frames: frames that enter the memory together in fact.
         max_positions: positions that the model was made for.
@@ -37,8 +37,8 @@ class StreamNeeds:
     dtype: str
     num_layers_by_tier: dict[str, int]
     budget_tokens: int | None
-    tokens_per_frame: int
-    pictures_per_frame: int
+    tokens_per_temporal_patch: int
+    frames_per_temporal_patch: int
     fps: float
     chunk_frames: int
     max_positions: int
@@ -71,9 +71,9 @@ class StreamNeeds:
         return self.budget_tokens is None
 
     def _frames(self) -> str:
-        several = f"{self.pictures_per_frame} pictures each, " * (self.pictures_per_frame > 1)
+        several = f"{self.frames_per_temporal_patch} pictures each, " * (self.frames_per_temporal_patch > 1)
         return (
-            f"{several}{self.tokens_per_frame} visual tokens each; a token takes "
+            f"{several}{self.tokens_per_temporal_patch} visual tokens each; a token takes "
             f"{size(self.bytes_per_visual_token)}"
         )
 
@@ -86,8 +86,8 @@ class StreamNeeds:
     def _budget(self) -> str:
         if self.budget_tokens is None:
             return "no budget, everything is kept while positions last"
-        num_frames = self.budget_tokens / self.tokens_per_frame
-        seconds = num_frames * self.pictures_per_frame / self.fps
+        num_frames = self.budget_tokens / self.tokens_per_temporal_patch
+        seconds = num_frames * self.frames_per_temporal_patch / self.fps
         return (
             f"{self.budget_tokens} visual tokens per layer, as much as {num_frames:.4g} frames or "
             f"{clock(round(seconds))} of video at {self.fps:g} fps"
@@ -124,8 +124,8 @@ def measure(session: Session, *, free_bytes: int | None) -> StreamNeeds:
         dtype=str(model.layout.dtype).removeprefix("torch."),
         num_layers_by_tier={tier.name.lower(): tiers.count(tier) for tier in Tier},
         budget_tokens=session.policy.budget_tokens,
-        tokens_per_frame=model.card.tokens_per_frame,
-        pictures_per_frame=model.card.pictures_per_frame,
+        tokens_per_temporal_patch=model.card.tokens_per_temporal_patch,
+        frames_per_temporal_patch=model.card.frames_per_temporal_patch,
         fps=model.card.default_fps,
         chunk_frames=session.chunk_frames,
         max_positions=model.layout.max_positions,

@@ -10,22 +10,20 @@ from torch.nn import functional as F
 from hermes_stream.memory.state import PerLayer
 
 
-def previous_at_place(patch_numbers: Int[Tensor, "layers tokens"]) -> Int[Tensor, "layers tokens"]:
+def previous_at_place(grid_indices: Int[Tensor, "layers tokens"]) -> Int[Tensor, "layers tokens"]:
     """Find for each token the last one before it at the same place of its picture; -1 where there is none.
 
     Args:
-        patch_numbers: place within the frame, -1 for tokens of no place and for padding.
+        grid_indices: place within the frame, -1 for tokens of no place and for padding.
     """
-    place, order = patch_numbers.sort(dim=1, stable=True)
+    place, order = grid_indices.sort(dim=1, stable=True)
     follows = torch.zeros_like(place, dtype=torch.bool)
     follows[:, 1:] = (place[:, 1:] == place[:, :-1]) & (place[:, 1:] >= 0)
     before = torch.where(follows, order.roll(1, dims=1), -1)
     return torch.empty_like(before).scatter(1, order, before)
 
 
-def novelty(
-    raw_keys: PerLayer, patch_numbers: Int[Tensor, "layers tokens"]
-) -> Float[Tensor, "layers tokens"]:
+def novelty(raw_keys: PerLayer, grid_indices: Int[Tensor, "layers tokens"]) -> Float[Tensor, "layers tokens"]:
     """Return 1 minus the cosine of a token's key to that of the last held token at its place, 0 to 1.
 
     What is first at its place, and what has none, is wholly new. Keys are raw, so that time alone makes no
@@ -33,9 +31,9 @@ def novelty(
 
     Args:
         raw_keys: of each layer ``[kv_heads, held, head_dim]``.
-        patch_numbers: place within the frame, -1 for tokens of no place and for padding.
+        grid_indices: place within the frame, -1 for tokens of no place and for padding.
     """
-    previous = previous_at_place(patch_numbers)
+    previous = previous_at_place(grid_indices)
     found = torch.ones(previous.shape, device=previous.device)
     for layer, padded in enumerate(previous):
         keys = raw_keys[layer].transpose(0, 1).flatten(1).float()

@@ -22,23 +22,23 @@ class VisualOrigin:
     """Where the tokens of a chunk come from: one entry per token.
 
     Attributes:
-        frame_numbers: which frame of the stream.
+        temporal_patch_ids: which frame of the stream.
         pts_seconds: presentation time of that frame.
-        patch_numbers: place within the frame; None where nobody counted.
+        grid_indices: place within the frame; None where nobody counted.
         is_word: text that belongs to the frame, such as its time; None where there is none.
     """
 
-    frame_numbers: Int[Tensor, " tokens"]
+    temporal_patch_ids: Int[Tensor, " tokens"]
     pts_seconds: Float[Tensor, " tokens"]
-    patch_numbers: Int[Tensor, " tokens"] | None = None
+    grid_indices: Int[Tensor, " tokens"] | None = None
     is_word: Bool[Tensor, " tokens"] | None = None
 
     def taken(self, slots: slice) -> VisualOrigin:
         """Return the origin of some of the tokens."""
         return VisualOrigin(
-            frame_numbers=self.frame_numbers[slots],
+            temporal_patch_ids=self.temporal_patch_ids[slots],
             pts_seconds=self.pts_seconds[slots],
-            patch_numbers=None if self.patch_numbers is None else self.patch_numbers[slots],
+            grid_indices=None if self.grid_indices is None else self.grid_indices[slots],
             is_word=None if self.is_word is None else self.is_word[slots],
         )
 
@@ -54,7 +54,7 @@ class MemoryState:
         num_prefix_tokens: text tokens before the video, held by every layer.
         token_ids: identity of each token in the stream, the same in all layers, ascending within a layer;
             -1 is padding. A summary token has an id of its own.
-        frame_numbers: which frame of the stream a token came from; -1 for summaries and padding.
+        temporal_patch_ids: which frame of the stream a token came from; -1 for summaries and padding.
         pts_seconds: presentation time of that frame in seconds; for a summary, of its newest token.
         counts: how many visual tokens of the stream a token stands for: 1, or more for a summary; 0 for words
             that belong to a frame, and for padding.
@@ -62,7 +62,7 @@ class MemoryState:
         attention: softmax weight that the layer's guidance prompt pays to each token (mean over heads and
             prompt tokens, not renormalised), 0 in layers that read none; None when no prompt was read.
         num_compressions: how often this stream was compressed before; seeds what is random.
-        patch_numbers: place of each token within its frame, from 0; None where nobody counted.
+        grid_indices: place of each token within its frame, from 0; None where nobody counted.
         raw_keys: of each layer, keys before rotation, ``[kv_heads, held, head_dim]`` without padding; views.
             None unless the policy's facts name "keys".
         rotated_keys: the same keys, turned to their positions.
@@ -71,13 +71,13 @@ class MemoryState:
 
     num_prefix_tokens: int
     token_ids: Int[Tensor, "layers tokens"]
-    frame_numbers: Int[Tensor, "layers tokens"]
+    temporal_patch_ids: Int[Tensor, "layers tokens"]
     pts_seconds: Float[Tensor, "layers tokens"]
     counts: Int[Tensor, "layers tokens"]
     protected: Bool[Tensor, "layers tokens"]
     attention: Float[Tensor, "layers tokens"] | None = None
     num_compressions: int = 0
-    patch_numbers: Int[Tensor, "layers tokens"] | None = None
+    grid_indices: Int[Tensor, "layers tokens"] | None = None
     raw_keys: PerLayer | None = None
     rotated_keys: PerLayer | None = None
     values: PerLayer | None = None

@@ -26,9 +26,8 @@ class ModelCard:
     Attributes:
         name: what it was loaded by.
         family: transformers' ``model_type``.
-        tokens_per_frame: most tokens that one frame takes in the memory, its words included; a frame is what
-            the family encodes as one.
-        pictures_per_frame: pictures that the family encodes as one frame; 2 where it has temporal patches.
+        tokens_per_temporal_patch: most tokens that a temporal patch takes in the memory, its text included.
+        frames_per_temporal_patch: frames that the family encodes as one: 1, or 2 with Qwen-VL.
         default_fps: sampling rate that it is used with, in pictures per second; the family's or its own.
         default_budget_tokens: memory budget when none is asked for.
         guidance_prompts: texts that guide the memory.
@@ -41,11 +40,11 @@ class ModelCard:
 
     name: str
     family: str
-    tokens_per_frame: int
+    tokens_per_temporal_patch: int
     default_fps: float
     default_budget_tokens: int
     guidance_prompts: GuidancePrompts
-    pictures_per_frame: int = 1
+    frames_per_temporal_patch: int = 1
     training_frames: int | None = None
     multiple_choice: Literal["letter", "text"] = "letter"
     text_after_video: Literal["clock", "picture"] = "clock"
@@ -84,17 +83,6 @@ class VideoModel(ABC):
     @abstractmethod
     def __init__(self, checkpoint: Checkpoint) -> None: ...
 
-    def encode(self, frames: Sequence[Frame], *, start_seconds: float, num_before: int) -> VisualTokens:
-        """Turn pictures into tokens of the decoder: ``prepare``, ``look`` and ``lay_out`` in turn.
-
-        Args:
-            frames: at least one picture, all of one size.
-            start_seconds: time of the stream's first picture.
-            num_before: frames (temporal patches) of the stream before these.
-        """
-        features = self.look(self.prepare(frames))
-        return self.lay_out(features, frames, start_seconds=start_seconds, num_before=num_before)
-
     @abstractmethod
     def prepare(self, frames: Sequence[Frame]) -> Pixels:
         """Turn pictures into what the vision tower reads, on the model's device.
@@ -105,12 +93,12 @@ class VideoModel(ABC):
         """
 
     @abstractmethod
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Run the vision tower; each frame is encoded on its own, so they may be of several streams."""
 
     @abstractmethod
     def lay_out(
-        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_patches_before: int
     ) -> VisualTokens:
         """Say where tokens stand in picture and time, and put words before them where the family has some.
 
@@ -118,7 +106,7 @@ class VideoModel(ABC):
             features: of the frames.
             frames: the pictures that they were made of.
             start_seconds: time of the stream's first picture.
-            num_before: frames (temporal patches) of the stream before these.
+            num_patches_before: frames (temporal patches) of the stream before these.
         """
 
     @abstractmethod
@@ -135,6 +123,8 @@ class VideoModel(ABC):
         return self.head(hidden).float()
 
 
-def seconds_of(frames: Sequence[Frame], pictures_per_frame: int = 1) -> Float[Tensor, " frames"]:
+def seconds_of(frames: Sequence[Frame], frames_per_temporal_patch: int = 1) -> Float[Tensor, " frames"]:
     """Return the time of each frame: that of its first picture."""
-    return torch.tensor([frame.pts_seconds for frame in frames[::pictures_per_frame]], dtype=torch.float64)
+    return torch.tensor(
+        [frame.pts_seconds for frame in frames[::frames_per_temporal_patch]], dtype=torch.float64
+    )

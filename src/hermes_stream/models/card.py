@@ -14,26 +14,26 @@ from hermes_stream.models.loading.placement import devices_of_layers
 def build_card(
     checkpoint: Checkpoint,
     *,
-    tokens_per_frame: int,
+    tokens_per_temporal_patch: int,
     default_fps: float,
-    pictures_per_frame: int = 1,
+    frames_per_temporal_patch: int = 1,
     text_after_video: Literal["clock", "picture"] = "clock",
 ) -> ModelCard:
     """Describe a checkpoint as its config does.
 
     Args:
         checkpoint: the loaded model with its tokenizer and files.
-        tokens_per_frame: most tokens that one frame takes, words included.
+        tokens_per_temporal_patch: most tokens that one frame takes, words included.
         default_fps: taken where the config has no ``training_fps``.
-        pictures_per_frame: pictures that the family encodes as one frame.
+        frames_per_temporal_patch: pictures that the family encodes as one frame.
         text_after_video: where a question stands while nothing was forgotten.
     """
     config = checkpoint.model.config
     return ModelCard(
         name=checkpoint.name,
         family=config.model_type,
-        tokens_per_frame=tokens_per_frame,
-        pictures_per_frame=pictures_per_frame,
+        tokens_per_temporal_patch=tokens_per_temporal_patch,
+        frames_per_temporal_patch=frames_per_temporal_patch,
         default_fps=getattr(config, "training_fps", default_fps),
         default_budget_tokens=min(
             getattr(config, "memory_budget_tokens", 4000), config.text_config.max_position_embeddings // 2

@@ -13,7 +13,7 @@ from hermes_stream.models.chat import split_chat
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocessing
 from hermes_stream.models.text_tokens import cut_cleanly, say_before_frames
-from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_pictures, in_a_row
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_frames, in_a_row
 from hermes_stream.video.frame import Frame
 
 _SPARE_DIGITS = 8  # numbers up to 999,999,999: thirty years at a frame a second
@@ -58,7 +58,7 @@ class InternVL(VideoModel):
         num_words = max(len(self._words(number)) for number in (0, 1)) + _SPARE_DIGITS
         side = self._preprocessing.height // vision.patch_size[0] * config.downsample_ratio
         self.card = build_card(
-            checkpoint, tokens_per_frame=num_words + int(side) ** 2, default_fps=self.default_fps
+            checkpoint, tokens_per_temporal_patch=num_words + int(side) ** 2, default_fps=self.default_fps
         )
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.language_model.rotary_emb.inv_freq)
@@ -72,10 +72,10 @@ class InternVL(VideoModel):
         )
         return Pixels(values=values, grid=(len(frames), *values.shape[2:]))
 
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Encode pictures one by one with the vision tower, pool and project them."""
         tokens = self._model.model.get_image_features(pixels.values, return_dict=True).pooler_output
-        return features_of_pictures(tokens.to(self.layout.dtype))
+        return features_of_frames(tokens.to(self.layout.dtype))
 
     def lay_out(
         self,
@@ -83,15 +83,17 @@ class InternVL(VideoModel):
         frames: Sequence[Frame],
         *,
         start_seconds: float,  # noqa: ARG002
-        num_before: int,
+        num_patches_before: int,
     ) -> VisualTokens:
         """Number the frames, and let them follow each other."""
-        words = [self._words(number) for number in range(num_before, num_before + len(frames))]
+        words = [
+            self._words(number) for number in range(num_patches_before, num_patches_before + len(frames))
+        ]
         return say_before_frames(self, in_a_row(features, seconds_of(frames)), words)
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture and of the longest words."""
-        return self.card.tokens_per_frame
+        return self.card.tokens_per_temporal_patch
 
     def _words(self, number: int) -> list[int]:
         """Return the words of a frame, counted from 0."""

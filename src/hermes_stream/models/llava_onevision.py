@@ -12,7 +12,7 @@ from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_pictures, in_a_row
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_frames, in_a_row
 from hermes_stream.video.frame import Frame
 
 
@@ -36,7 +36,9 @@ class LlavaOnevision(VideoModel):
         self.video_end = model.model.image_newline[None].to(model.dtype)
         vision = config.vision_config
         side = math.ceil(vision.image_size // vision.patch_size / 2)
-        self.card = build_card(checkpoint, tokens_per_frame=side * side, default_fps=self.default_fps)
+        self.card = build_card(
+            checkpoint, tokens_per_temporal_patch=side * side, default_fps=self.default_fps
+        )
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.language_model.rotary_emb.inv_freq)
         )
@@ -59,11 +61,11 @@ class LlavaOnevision(VideoModel):
         )
         return Pixels(values=values, grid=(len(frames), *values.shape[2:]))
 
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Encode pictures one by one with the vision tower, project and pool them."""
         output = self._model.model.get_video_features(pixels.values[:, None], return_dict=True)
-        tokens = output.pooler_output[:, : self.card.tokens_per_frame]
-        return features_of_pictures(tokens.to(self.layout.dtype))
+        tokens = output.pooler_output[:, : self.card.tokens_per_temporal_patch]
+        return features_of_frames(tokens.to(self.layout.dtype))
 
     def lay_out(
         self,
@@ -71,11 +73,11 @@ class LlavaOnevision(VideoModel):
         frames: Sequence[Frame],
         *,
         start_seconds: float,  # noqa: ARG002
-        num_before: int,  # noqa: ARG002
+        num_patches_before: int,  # noqa: ARG002
     ) -> VisualTokens:
         """Let frames follow each other on the one axis."""
         return in_a_row(features, seconds_of(frames))
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture."""
-        return self.card.tokens_per_frame
+        return self.card.tokens_per_temporal_patch

@@ -29,11 +29,11 @@ def over_time(
         time: position of each frame on axis t, since the beginning of the stream.
     """
     num_frames, rows, columns = grid
-    offsets = frame_offsets(rows, columns)
+    offsets = patch_offsets(rows, columns)
     offsets[0] = 0
     return VisualTokens(
         embeddings=embeddings,
-        frame_index=torch.arange(num_frames).repeat_interleave(rows * columns),
+        temporal_patch_index=torch.arange(num_frames).repeat_interleave(rows * columns),
         offsets=offsets.repeat(1, num_frames),
         seconds=seconds,
         is_word=torch.zeros(len(embeddings), dtype=torch.bool),
@@ -41,7 +41,7 @@ def over_time(
     )
 
 
-def frame_offsets(rows: int, columns: int) -> Int[Tensor, "3 tokens"]:
+def patch_offsets(rows: int, columns: int) -> Int[Tensor, "3 tokens"]:
     """Return the positions of one frame's tokens: the same time, and its row and column."""
     return torch.stack(
         [
@@ -63,7 +63,7 @@ def offsets_with_words(num_words: Sequence[int], rows: int, columns: int) -> Int
         rows: of each frame.
         columns: of each frame.
     """
-    picture = frame_offsets(rows, columns)
+    picture = patch_offsets(rows, columns)
     parts, clock = [], 0
     for count in num_words:
         parts += [torch.arange(clock, clock + count).expand(AXES, -1), picture + clock + count]

@@ -9,7 +9,7 @@ from hermes_stream.models.base import VideoModel, seconds_of
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.mrope import over_time
 from hermes_stream.models.qwen_vision import (
-    look_at_patches,
+    encode_patches,
     prepare_patches,
     read_card,
     read_chat,
@@ -51,9 +51,9 @@ class Qwen25VL(VideoModel):
         """Resize and normalise pictures, and cut them into temporal patches."""
         return prepare_patches(self._model, self._preprocessing, frames)
 
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
-        return look_at_patches(self._model, pixels)
+        return encode_patches(self._model, pixels)
 
     def lay_out(
         self,
@@ -61,10 +61,10 @@ class Qwen25VL(VideoModel):
         frames: Sequence[Frame],
         *,
         start_seconds: float,
-        num_before: int,  # noqa: ARG002
+        num_patches_before: int,  # noqa: ARG002
     ) -> VisualTokens:
         """Let axis t run with the presentation times."""
-        seconds = seconds_of(frames, self.card.pictures_per_frame)
+        seconds = seconds_of(frames, self.card.frames_per_temporal_patch)
         rate = self._model.config.vision_config.tokens_per_second
         return over_time(
             features.tokens,

@@ -11,7 +11,7 @@ from hermes_stream.models.base import VideoModel, seconds_of
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.mrope import over_time
 from hermes_stream.models.qwen_vision import (
-    look_at_patches,
+    encode_patches,
     prepare_patches,
     read_card,
     read_chat,
@@ -50,9 +50,9 @@ class Qwen2VL(VideoModel):
         """Resize and normalise pictures, and cut them into temporal patches."""
         return prepare_patches(self._model, self._preprocessing, frames)
 
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
-        return look_at_patches(self._model, pixels)
+        return encode_patches(self._model, pixels)
 
     def lay_out(
         self,
@@ -60,14 +60,14 @@ class Qwen2VL(VideoModel):
         frames: Sequence[Frame],
         *,
         start_seconds: float,  # noqa: ARG002
-        num_before: int,
+        num_patches_before: int,
     ) -> VisualTokens:
         """Count frames on axis t."""
         return over_time(
             features.tokens,
             grid=features.grid,
-            seconds=seconds_of(frames, self.card.pictures_per_frame),
-            time=num_before + torch.arange(features.grid[0]),
+            seconds=seconds_of(frames, self.card.frames_per_temporal_patch),
+            time=num_patches_before + torch.arange(features.grid[0]),
         )
 
     def num_tokens(self, height: int, width: int) -> int:

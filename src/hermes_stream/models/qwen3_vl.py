@@ -15,7 +15,7 @@ from hermes_stream.models.chat import split_chat
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.mrope import offsets_with_words
 from hermes_stream.models.qwen_vision import (
-    look_at_patches,
+    encode_patches,
     max_visual_tokens,
     prepare_patches,
     read_inv_freq,
@@ -70,8 +70,8 @@ class Qwen3VL(VideoModel):
         self._most_words = len(self._words(_LATEST_SECONDS, is_first=False))
         self.card = build_card(
             checkpoint,
-            tokens_per_frame=max_visual_tokens(self._preprocessing) + self._most_words,
-            pictures_per_frame=model.config.vision_config.temporal_patch_size,
+            tokens_per_temporal_patch=max_visual_tokens(self._preprocessing) + self._most_words,
+            frames_per_temporal_patch=model.config.vision_config.temporal_patch_size,
             default_fps=self.default_fps,
             text_after_video="clock",
         )
@@ -84,25 +84,25 @@ class Qwen3VL(VideoModel):
         """Resize and normalise pictures, and cut them into temporal patches."""
         return prepare_patches(self._model, self._preprocessing, frames)
 
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
-        return look_at_patches(self._model, pixels)
+        return encode_patches(self._model, pixels)
 
     def lay_out(
-        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_patches_before: int
     ) -> VisualTokens:
         """Put the times of temporal patches before them."""
         num_frames, rows, columns = features.grid
-        pictures = self.card.pictures_per_frame
+        pictures = self.card.frames_per_temporal_patch
         firsts = seconds_of(frames, pictures)
         lasts = seconds_of([*frames[pictures - 1 :: pictures], frames[-1]])[:num_frames]
         words = [
-            self.embed(self._words(float(middle), is_first=num_before + index == 0))
+            self.embed(self._words(float(middle), is_first=num_patches_before + index == 0))
             for index, middle in enumerate((firsts + lasts) / 2 - start_seconds)
         ]
         visual = VisualTokens(
             embeddings=features.tokens,
-            frame_index=torch.arange(num_frames).repeat_interleave(rows * columns),
+            temporal_patch_index=torch.arange(num_frames).repeat_interleave(rows * columns),
             offsets=torch.zeros(3, len(features.tokens), dtype=torch.long),
             seconds=firsts,
             is_word=torch.zeros(len(features.tokens), dtype=torch.bool),

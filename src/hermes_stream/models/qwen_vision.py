@@ -31,8 +31,8 @@ def read_card(checkpoint: Checkpoint, preprocessing: PatchPreprocessing, *, defa
     """Return the card of a checkpoint whose frames are temporal patches and have no words."""
     return build_card(
         checkpoint,
-        tokens_per_frame=max_visual_tokens(preprocessing),
-        pictures_per_frame=checkpoint.model.config.vision_config.temporal_patch_size,
+        tokens_per_temporal_patch=max_visual_tokens(preprocessing),
+        frames_per_temporal_patch=checkpoint.model.config.vision_config.temporal_patch_size,
         default_fps=default_fps,
         text_after_video=read_text_after_video(checkpoint),
     )
@@ -70,7 +70,7 @@ def prepare_patches(model: Any, preprocessing: PatchPreprocessing, frames: Seque
     return Pixels(values=values, grid=grid)
 
 
-def look_at_patches(model: Any, pixels: Pixels) -> Features:
+def encode_patches(model: Any, pixels: Pixels) -> Features:
     """Run patches through the vision tower; each temporal patch is encoded on its own.
 
     Args:

@@ -13,7 +13,7 @@ from hermes_stream.models.chat import split_chat
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import Preprocessing
 from hermes_stream.models.text_tokens import cut_cleanly, say_before_frames
-from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_pictures, in_a_row
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_frames, in_a_row
 from hermes_stream.video.frame import Frame
 
 _INTRODUCTION = "You are provided the following series of frames from a video.\n"
@@ -69,7 +69,7 @@ class SmolVLM(VideoModel):
         num_words = max(len(self._words(number, 0.0)) for number in (0, 1)) + _SPARE_DIGITS
         side = self._preprocessing.height // vision.patch_size // config.scale_factor
         self.card = build_card(
-            checkpoint, tokens_per_frame=num_words + side * side, default_fps=self.default_fps
+            checkpoint, tokens_per_temporal_patch=num_words + side * side, default_fps=self.default_fps
         )
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.text_model.rotary_emb.inv_freq)
@@ -83,23 +83,23 @@ class SmolVLM(VideoModel):
         )
         return Pixels(values=values, grid=(len(frames), *values.shape[2:]))
 
-    def look(self, pixels: Pixels) -> Features:
+    def encode(self, pixels: Pixels) -> Features:
         """Encode pictures one by one with the vision tower, pool and project them."""
         # Not by get_image_features: it takes a picture of zeros, as black may be, for padding and drops it.
         tokens = self._connector(self._vision(pixel_values=pixels.values, return_dict=True).last_hidden_state)
-        return features_of_pictures(tokens.to(self.layout.dtype))
+        return features_of_frames(tokens.to(self.layout.dtype))
 
     def lay_out(
-        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_before: int
+        self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_patches_before: int
     ) -> VisualTokens:
         """Say the times of the frames, and let them follow each other."""
         seconds = [frame.pts_seconds - start_seconds for frame in frames]
-        words = [self._words(number, at) for number, at in enumerate(seconds, start=num_before)]
+        words = [self._words(number, at) for number, at in enumerate(seconds, start=num_patches_before)]
         return say_before_frames(self, in_a_row(features, seconds_of(frames)), words)
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture and of the longest words."""
-        return self.card.tokens_per_frame
+        return self.card.tokens_per_temporal_patch
 
     def _words(self, number: int, seconds: float) -> list[int]:
         """Return the words of a frame, counted from 0, at a time of the stream."""

@@ -37,7 +37,7 @@ class Pixels:
         )
 
     @property
-    def frame_shape(self) -> tuple[int, ...]:
+    def patch_shape(self) -> tuple[int, ...]:
         """What must be alike for frames of several streams to be looked at together."""
         return (len(self.values) // self.grid[0], *self.values.shape[1:], *self.grid[1:])
 
@@ -57,13 +57,13 @@ class Features:
     deepstack: Float[Tensor, "levels tokens hidden"] | None = None
 
     @property
-    def tokens_per_frame(self) -> int:
+    def tokens_per_temporal_patch(self) -> int:
         """Tokens of one frame."""
         return len(self.tokens) // self.grid[0]
 
     def split(self, counts: Sequence[int]) -> list[Features]:
         """Divide the features into runs of so many frames each (views)."""
-        sizes = [count * self.tokens_per_frame for count in counts]
+        sizes = [count * self.tokens_per_temporal_patch for count in counts]
         levels = [None] * len(sizes) if self.deepstack is None else self.deepstack.split(sizes, dim=1)
         return [
             Features(tokens=tokens, grid=(count, *self.grid[1:]), deepstack=level)
@@ -93,7 +93,7 @@ def joined_features(parts: Sequence[Features]) -> Features:
     )
 
 
-def features_of_pictures(tokens: Float[Tensor, "frames tokens hidden"]) -> Features:
+def features_of_frames(tokens: Float[Tensor, "frames tokens hidden"]) -> Features:
     """Return the features of pictures that take equally many tokens each."""
     return Features(tokens=tokens.flatten(0, 1), grid=(len(tokens), 1, tokens.shape[1]))
 
@@ -107,7 +107,7 @@ class VisualTokens:
 
     Attributes:
         embeddings: on the model's device.
-        frame_index: which of the chunk's frames a token belongs to, ascending from 0.
+        temporal_patch_index: which of the chunk's frames a token belongs to, ascending from 0.
         offsets: position of each token, counted from the stream's write clock; where ``time`` is given, h and
             w are counted from the beginning of the video instead, and t is not read.
         seconds: presentation time of each frame, of its first picture where it has several.
@@ -119,7 +119,7 @@ class VisualTokens:
     """
 
     embeddings: Float[Tensor, "tokens hidden"]
-    frame_index: Int[Tensor, " tokens"]
+    temporal_patch_index: Int[Tensor, " tokens"]
     offsets: Int[Tensor, "axes tokens"]
     seconds: Float[Tensor, " frames"]
     is_word: Bool[Tensor, " tokens"]
@@ -128,20 +128,22 @@ class VisualTokens:
 
     def __len__(self) -> int:
         """Return the number of tokens, words included."""
-        return len(self.frame_index)
+        return len(self.temporal_patch_index)
 
     @property
-    def num_frames(self) -> int:
-        """Number of frames."""
+    def num_temporal_patches(self) -> int:
+        """Number of temporal patches."""
         return len(self.seconds)
 
     @property
-    def patch_numbers(self) -> Int[Tensor, " tokens"]:
+    def grid_indices(self) -> Int[Tensor, " tokens"]:
         """Place of each visual token within its frame, from 0; -1 for words."""
         counts = (~self.is_word).long().cumsum(dim=0)
-        before = torch.zeros(self.num_frames + 1, dtype=torch.long)
-        before[1:].scatter_reduce_(0, self.frame_index, counts, "amax")
-        return (counts - 1 - before.cummax(dim=0).values[self.frame_index]).masked_fill(self.is_word, -1)
+        before = torch.zeros(self.num_temporal_patches + 1, dtype=torch.long)
+        before[1:].scatter_reduce_(0, self.temporal_patch_index, counts, "amax")
+        return (counts - 1 - before.cummax(dim=0).values[self.temporal_patch_index]).masked_fill(
+            self.is_word, -1
+        )
 
     def with_embeddings(self, embeddings: Float[Tensor, "tokens hidden"]) -> VisualTokens:
         """Return the same tokens with other embeddings."""
@@ -155,7 +157,7 @@ class VisualTokens:
         return replace(
             self,
             embeddings=self.embeddings[index],
-            frame_index=self.frame_index[kept],
+            temporal_patch_index=self.temporal_patch_index[kept],
             offsets=self.offsets[:, kept],
             is_word=self.is_word[kept],
             deepstack=None if self.deepstack is None else self.deepstack[:, index],
@@ -167,7 +169,9 @@ def in_a_row(features: Features, seconds: Float[Tensor, " frames"]) -> VisualTok
     num_tokens = len(features.tokens)
     return VisualTokens(
         embeddings=features.tokens,
-        frame_index=torch.arange(features.grid[0]).repeat_interleave(features.tokens_per_frame),
+        temporal_patch_index=torch.arange(features.grid[0]).repeat_interleave(
+            features.tokens_per_temporal_patch
+        ),
         offsets=torch.arange(num_tokens)[None],
         seconds=seconds,
         is_word=torch.zeros(num_tokens, dtype=torch.bool),
@@ -186,7 +190,7 @@ def with_words(
         words: embeddings of each frame's words.
         offsets: positions of all tokens, words included.
     """
-    per_frame = torch.bincount(visual.frame_index, minlength=visual.num_frames).tolist()
+    per_frame = torch.bincount(visual.temporal_patch_index, minlength=visual.num_temporal_patches).tolist()
     parts, levels = [], []
     pictures = visual.embeddings.split(per_frame)
     deepstack = visual.deepstack.split(per_frame, dim=1) if visual.deepstack is not None else None
@@ -197,10 +201,12 @@ def with_words(
     lengths = torch.tensor([len(part) for part in parts])
     return VisualTokens(
         embeddings=torch.cat(parts),
-        frame_index=torch.arange(visual.num_frames).repeat_interleave(2).repeat_interleave(lengths),
+        temporal_patch_index=torch.arange(visual.num_temporal_patches)
+        .repeat_interleave(2)
+        .repeat_interleave(lengths),
         offsets=offsets,
         seconds=visual.seconds,
-        is_word=torch.tensor([True, False]).repeat(visual.num_frames).repeat_interleave(lengths),
+        is_word=torch.tensor([True, False]).repeat(visual.num_temporal_patches).repeat_interleave(lengths),
         time=visual.time,
         deepstack=torch.cat(levels, dim=1) if levels else None,
     )

@@ -57,7 +57,7 @@ class HermesPolicy(MemoryPolicy):
         tier_budget_weights: relative budgets of sensory, working and long-term layers. Paper: tab. 5.
         reindex: "eager" gives dense positions at each compression, "lazy" leaves that to the cache, which
             does it when positions near the model's limit. Paper: sec. 3.3, lazy for streams.
-        protect_recent_frames: newest frames that stay whole as long as the budget lasts. Ours.
+        protect_recent_patches: newest frames that stay whole as long as the budget lasts. Ours.
         prompts: local and global guidance prompt; None takes those of the checkpoint. Paper: app. B
         guidance_forward: prompts take a "true" forward (paper), or every layer reads their "embeddings" as if
             it were the first (released code, whose hidden states of prompts never advance).
@@ -93,14 +93,14 @@ class HermesPolicy(MemoryPolicy):
     summary_place: SummaryPlace = "end"
     tier_budget_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     reindex: Reindex = "lazy"
-    protect_recent_frames: int = 0
+    protect_recent_patches: int = 0
     prompts: tuple[str, str] | None = None
     guidance_forward: GuidanceForward = "true"
     trigger_counts_prefix: bool = False
 
     def __post_init__(self) -> None:
         check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("protect_recent_frames", self.protect_recent_frames, 0)
+        check_least("protect_recent_patches", self.protect_recent_patches, 0)
         check_least("novelty", self.novelty, 0)
         for decay in (self.sensory_decay, *self.working_decay):
             check_least("sensory_decay and working_decay", decay, 0)
@@ -135,7 +135,7 @@ class HermesPolicy(MemoryPolicy):
             budget_tokens=budget_tokens,
             same_tokens=True,
             novelty=1.0,
-            protect_recent_frames=2,
+            protect_recent_patches=2,
             summarize=False,
         )
 
@@ -247,8 +247,8 @@ class HermesPolicy(MemoryPolicy):
             recursive=self.smoothing_recursive,
             missing=self.smoothing_missing,
         )
-        if self.novelty and state.raw_keys is not None and state.patch_numbers is not None:
-            smoothed = smoothed * novelty(state.raw_keys, state.patch_numbers) ** self.novelty
+        if self.novelty and state.raw_keys is not None and state.grid_indices is not None:
+            smoothed = smoothed * novelty(state.raw_keys, state.grid_indices) ** self.novelty
         return pool(smoothed, state.token_ids) if self.same_tokens else smoothed
 
     def _summarizing_layers(
@@ -261,10 +261,10 @@ class HermesPolicy(MemoryPolicy):
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"] | None:
         """Mark the tokens of the newest frames."""
-        if self.protect_recent_frames == 0 or state.frame_numbers.numel() == 0:
+        if self.protect_recent_patches == 0 or state.temporal_patch_ids.numel() == 0:
             return None
-        oldest_recent = state.frame_numbers.max() - self.protect_recent_frames + 1
-        return (state.frame_numbers >= oldest_recent) & (state.frame_numbers >= 0)
+        oldest_recent = state.temporal_patch_ids.max() - self.protect_recent_patches + 1
+        return (state.temporal_patch_ids >= oldest_recent) & (state.temporal_patch_ids >= 0)
 
 
 def _is_text(value: object) -> bool:

@@ -71,14 +71,14 @@ class InfinipotVPolicy(MemoryPolicy):
             ValueError: the state shows no keys, values or places.
         """
         keys = state.rotated_keys if self.keys == "rotated" else state.raw_keys
-        if keys is None or state.values is None or state.patch_numbers is None:
-            raise ValueError("InfinipotVPolicy needs a state that shows keys, values and patch_numbers")
+        if keys is None or state.values is None or state.grid_indices is None:
+            raise ValueError("InfinipotVPolicy needs a state that shows keys, values and grid_indices")
         temporal = torch.full_like(state.lengths, int(self.temporal_share * self.budget_tokens))
         recent = self._recent(state, temporal)
         unlike, norms = (torch.zeros(recent.shape, device=recent.device) for _ in ("keys", "values"))
         for layer, count in enumerate(state.lengths.tolist()):
             held = layer, slice(0, count)
-            unlike[held] = -_redundancy(keys[layer].float(), state.patch_numbers[held], recent[held])
+            unlike[held] = -_redundancy(keys[layer].float(), state.grid_indices[held], recent[held])
             size = self.pooling[4 * layer // state.num_layers]
             norms[held] = _pooled(state.values[layer].float().norm(dim=-1).mean(dim=0), size)
         forced = select(unlike, state.present, temporal, protected=recent)
@@ -96,12 +96,12 @@ class InfinipotVPolicy(MemoryPolicy):
         recent = torch.zeros_like(state.present)
         for layer, count in enumerate(state.lengths.tolist()):
             if count:
-                _, rank, sizes = state.frame_numbers[layer, :count].unique(
+                _, rank, sizes = state.temporal_patch_ids[layer, :count].unique(
                     return_inverse=True, return_counts=True
                 )
                 num_frames = (self.recent_share * count / sizes.max()).long()
                 recent[layer, :count] = rank >= len(sizes) - num_frames
-        return whole_groups(recent, -state.frame_numbers, temporal[:, None])
+        return whole_groups(recent, -state.temporal_patch_ids, temporal[:, None])
 
 
 def _redundancy(

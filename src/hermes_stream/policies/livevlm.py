@@ -99,7 +99,7 @@ class LiveVlmPolicy(MemoryPolicy):
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"]:
         """Mark the newest frames that are not protected anyway, within half of the budget."""
-        frames = state.frame_numbers
+        frames = state.temporal_patch_ids
         if not frames.numel() or not self.recent_frames:
             return torch.zeros_like(state.present)
         newest = frames.amax(dim=1, keepdim=True)

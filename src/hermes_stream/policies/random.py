@@ -58,6 +58,6 @@ class RandomPolicy(MemoryPolicy):
             keys = random_keys(state.token_ids, self.seed, dtype, per_layer=self.per_layer)
             return keeping_best(-keys, state, self.budget_tokens)
         protected, free = state.present & state.protected, state.present & ~state.protected
-        keys = random_keys(state.frame_numbers, self.seed, dtype, per_layer=self.per_layer)
+        keys = random_keys(state.temporal_patch_ids, self.seed, dtype, per_layer=self.per_layer)
         room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
         return keeping(protected | whole_groups(free, keys, room))

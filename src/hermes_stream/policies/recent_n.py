@@ -44,4 +44,4 @@ class RecentNPolicy(MemoryPolicy):
         """Keep the newest whole frames."""
         protected, free = state.present & state.protected, state.present & ~state.protected
         room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        return keeping(protected | whole_groups(free, -state.frame_numbers, room), reindex=True)
+        return keeping(protected | whole_groups(free, -state.temporal_patch_ids, room), reindex=True)

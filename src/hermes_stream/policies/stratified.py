@@ -45,5 +45,5 @@ class StratifiedPolicy(MemoryPolicy):
         """Fill the quotas round by round within what protected tokens leave."""
         keys = random_keys(state.token_ids, self.seed, state.pts_seconds.dtype, per_layer=self.per_layer)
         is_free = state.present & ~state.protected
-        frames = torch.where(is_free, state.frame_numbers, -2)
+        frames = torch.where(is_free, state.temporal_patch_ids, -2)
         return keeping_best(-rank_within(frames, keys) - keys, state, self.budget_tokens)

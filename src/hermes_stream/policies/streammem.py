@@ -84,7 +84,7 @@ class StreamMemPolicy(MemoryPolicy):
         num_fixed = (state.protected & state.present).sum(dim=1).tolist()
         for layer, count in enumerate(state.lengths.tolist()):
             room = min(self.budget_tokens // 2, self.budget_tokens - num_fixed[layer])
-            frames, counts = state.frame_numbers[layer, :count], state.counts[layer, :count]
+            frames, counts = state.temporal_patch_ids[layer, :count], state.counts[layer, :count]
             newest_prototype = frames.masked_fill(counts < 2, -1).max() if count else frames.new_tensor(-1)
             new_frames = frames[(frames > newest_prototype) & (counts == 1)].unique()
             new_frames = new_frames[max(len(new_frames) - max(room, 0), 0) :]

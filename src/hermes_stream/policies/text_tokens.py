@@ -53,7 +53,7 @@ def plan_with_words(policy: MemoryPolicy, state: MemoryState) -> RetentionPlan:
 def _gathered(state: MemoryState, index: Int[Tensor, "layers visual"]) -> MemoryState:
     """Show the state of some tokens."""
     there, source = index >= 0, index.clamp(min=0)
-    padding = {"token_ids": -1, "frame_numbers": -1, "patch_numbers": -1}
+    padding = {"token_ids": -1, "temporal_patch_ids": -1, "grid_indices": -1}
     shown: dict[str, Any] = {}
     for field in fields(state):
         value = getattr(state, field.name)
@@ -86,11 +86,11 @@ def _restored(plan: RetentionPlan, visual: Int[Tensor, "layers visual"], state: 
 
 def _words_of(kept: Bool[Tensor, "layers tokens"], state: MemoryState) -> Bool[Tensor, "layers tokens"]:
     """Mark the words of frames of which a layer keeps a visual token."""
-    numbers, frame = torch.unique(state.frame_numbers, return_inverse=True)
+    numbers, frame = torch.unique(state.temporal_patch_ids, return_inverse=True)
     is_kept = torch.zeros(state.num_layers, len(numbers), dtype=torch.long, device=kept.device)
     is_kept.scatter_add_(1, frame, kept.long())
     is_word = state.present & (state.counts == 0)
-    return is_word & (is_kept.gather(1, frame) > 0) & (state.frame_numbers >= 0)
+    return is_word & (is_kept.gather(1, frame) > 0) & (state.temporal_patch_ids >= 0)
 
 
 def _slots(plan: RetentionPlan) -> Int[Tensor, " layers"]:
@@ -126,7 +126,7 @@ def _cut(plan: RetentionPlan, state: MemoryState, limits: Int[Tensor, " layers"]
     """Keep the newest tokens with their words, for budgets of which no part fits; merge nothing."""
     kept = torch.zeros_like(state.present)
     for layer, row in enumerate(plan.keep.tolist()):
-        numbers, counts = state.frame_numbers[layer].tolist(), state.counts[layer].tolist()
+        numbers, counts = state.temporal_patch_ids[layer].tolist(), state.counts[layer].tolist()
         words: dict[int, list[int]] = {}
         for index in row:
             if index >= 0 and not counts[index]:

@@ -50,7 +50,7 @@ class UniformPolicy(MemoryPolicy):
         room = (self.budget_tokens - protected.sum(dim=1, keepdim=True)).clamp(min=0)
         if self.spacing == "tokens" or not free.shape[1]:
             return keeping(protected | evenly_spaced(free, room))
-        return keeping(protected | _on_stride(state.frame_numbers, free, room))
+        return keeping(protected | _on_stride(state.temporal_patch_ids, free, room))
 
 
 def _on_stride(

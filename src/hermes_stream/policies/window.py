@@ -51,5 +51,5 @@ class WindowPolicy(MemoryPolicy):
         room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
         sinks = free & (index < self.sink_tokens) & (free.cumsum(dim=1) <= room)
         room = room - sinks.sum(dim=1, keepdim=True)
-        window = whole_groups(free & ~sinks, -state.frame_numbers, room)
+        window = whole_groups(free & ~sinks, -state.temporal_patch_ids, room)
         return keeping(protected | sinks | window, reindex=True)

@@ -17,7 +17,7 @@ from hermes_stream.retrieval.rules import Retrieval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaving:
+class EvictedTokens:
     """Tokens on their way from cache to archive, copied to the host already, and the groups with them."""
 
     raw_keys: list[Tensor]
@@ -73,7 +73,7 @@ class Archive:
         return self._places[layer][:, : self.num_tokens]
 
     @property
-    def frame_numbers(self) -> Int[Tensor, " tokens"]:
+    def temporal_patch_ids(self) -> Int[Tensor, " tokens"]:
         """Which frame each token came from (a view)."""
         return self._frames[: self.num_tokens]
 
@@ -89,7 +89,7 @@ class Archive:
         device = self._layout.device
         return self._raw_keys[layer][:, index].to(device), self._values[layer][:, index].to(device)
 
-    def receive(self, cache: StreamCache, plan: RetentionPlan) -> Leaving:
+    def receive(self, cache: StreamCache, plan: RetentionPlan) -> EvictedTokens:
         """Copy what a plan evicts, before it is applied; nothing changes until ``commit``.
 
         Raises:
@@ -100,7 +100,7 @@ class Archive:
         if not (evicted == evicted[:1]).all():
             raise ValueError("a policy with an archive must evict the same tokens in all layers")
         index = evicted[0].nonzero()[:, 0]
-        frames = state.frame_numbers[0, index]
+        frames = state.temporal_patch_ids[0, index]
         raw_keys, values, places, groups = [], [], [], []
         assert state.raw_keys is not None
         assert state.values is not None
@@ -113,7 +113,7 @@ class Archive:
             groups.append(joined)
         if self.num_tokens + len(index) > len(self._frames):
             self._grow(self.num_tokens + len(index))
-        return Leaving(
+        return EvictedTokens(
             raw_keys=raw_keys,
             values=values,
             places=places,
@@ -129,7 +129,7 @@ class Archive:
             axis = 0 if tensor.dim() == 1 else 1
             grown.narrow(axis, 0, tensor.shape[axis]).copy_(tensor)
 
-    def commit(self, leaving: Leaving) -> None:
+    def commit(self, leaving: EvictedTokens) -> None:
         """Take in what left the cache, and forget what a bounded archive has no room for."""
         end = self.num_tokens + len(leaving.frames)
         self._frames[self.num_tokens : end] = leaving.frames
@@ -165,7 +165,7 @@ class Archive:
         return MemoryState(
             num_prefix_tokens=0,
             token_ids=torch.arange(self.num_tokens)[None],
-            frame_numbers=frames,
+            temporal_patch_ids=frames,
             pts_seconds=frames.double(),
             counts=torch.ones_like(frames),
             protected=torch.zeros_like(frames, dtype=torch.bool),

@@ -93,7 +93,7 @@ def _added(
     return sums.scatter_add(1, groups[..., None].expand_as(keys), keys)
 
 
-def frame_groups(frames: Int[Tensor, " tokens"], num_groups: int) -> Int[Tensor, "one tokens"]:
+def patch_groups(frames: Int[Tensor, " tokens"], num_groups: int) -> Int[Tensor, "one tokens"]:
     """Number tokens by their frame, each frame a new group.
 
     Args:

@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hermes_stream.cache import StreamCache
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.retrieval.archive import Archive, Leaving
+from hermes_stream.retrieval.archive import Archive, EvictedTokens
 from hermes_stream.retrieval.rules import Retrieval
-from hermes_stream.retrieval.workspace import Desk
+from hermes_stream.retrieval.workspace import Workspace
 
 
 class Retriever:
@@ -35,11 +35,11 @@ class Retriever:
     ) -> None:
         self._cache, self._retrieval = cache, retrieval
         self._archive = Archive(cache.layout, retrieval)
-        num_before = min(cache.num_prefix_tokens + retrieval.read_tokens, most_positions)
-        self._read_tokens = num_before - cache.num_prefix_tokens
+        num_context_tokens = min(cache.num_prefix_tokens + retrieval.read_tokens, most_positions)
+        self._read_tokens = num_context_tokens - cache.num_prefix_tokens
         self.seconds = 0.0
         self._read: list[tuple[Tensor, Tensor]] = []
-        self.desk = Desk(cache.layout, num_before=num_before, text_tokens=text_tokens)
+        self.desk = Workspace(cache.layout, num_context_tokens=num_context_tokens, text_tokens=text_tokens)
 
     @property
     def num_archived_tokens(self) -> int:
@@ -51,11 +51,11 @@ class Retriever:
         """Bytes of the archive."""
         return self._archive.num_bytes
 
-    def receive(self, plan: RetentionPlan) -> Leaving:
+    def receive(self, plan: RetentionPlan) -> EvictedTokens:
         """Copy what a plan evicts, before it is applied."""
         return self._archive.receive(self._cache, plan)
 
-    def commit(self, leaving: Leaving) -> None:
+    def commit(self, leaving: EvictedTokens) -> None:
         """Archive it, after the plan was applied."""
         self._archive.commit(leaving)
 
@@ -80,7 +80,9 @@ class Retriever:
         """Return what the last question read, while archive and memory are as they were then."""
         held, rows = self._cache.state(), []
         for layer, (archived, own) in enumerate(self._read):
-            frames = torch.cat([self._archive.frame_numbers[archived], held.frame_numbers[layer].cpu()[own]])
+            frames = torch.cat(
+                [self._archive.temporal_patch_ids[archived], held.temporal_patch_ids[layer].cpu()[own]]
+            )
             seconds = torch.cat([self._archive.pts_seconds[archived], held.pts_seconds[layer].cpu()[own]])
             rows.append((torch.arange(len(frames)), frames, seconds, torch.ones_like(frames)))
         token_ids, frames, seconds, counts = (
@@ -90,7 +92,7 @@ class Retriever:
         return MemoryState(
             num_prefix_tokens=held.num_prefix_tokens,
             token_ids=token_ids,
-            frame_numbers=frames,
+            temporal_patch_ids=frames,
             pts_seconds=seconds,
             counts=counts,
             protected=torch.zeros_like(token_ids, dtype=torch.bool),
@@ -111,7 +113,7 @@ class Retriever:
             room -= num_held
         else:
             first = self._cache.num_prefix_tokens
-            frames = self._cache.frame_numbers(layer_idx)[first:]
+            frames = self._cache.temporal_patch_ids(layer_idx)[first:]
             own, groups = retrieval.join(retrieval.rows(held_keys), frames, groups)
             places = torch.cat([places, own], dim=1)
         wanted = places.new_zeros(0).float()

@@ -16,10 +16,10 @@ from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.retrieval.groups import (
     Groups,
     best_groups,
-    frame_groups,
     hash_groups,
     hash_signs,
     heaviest_groups,
+    patch_groups,
 )
 
 ArchiveKeeps = Literal["newest", "uniform"]
@@ -91,7 +91,7 @@ class FrameRetrieval(Retrieval):
         self, rows: Float[Tensor, "one tokens width"], frames: Int[Tensor, " tokens"], groups: Groups
     ) -> tuple[Int[Tensor, "one tokens"], Groups]:
         """Open a group for each frame; tokens come frame by frame, a frame's tokens all at once."""
-        chosen = frame_groups(frames, groups.counts.shape[1])
+        chosen = patch_groups(frames, groups.counts.shape[1])
         return chosen, groups.joined_by(rows, chosen)
 
     def choose(

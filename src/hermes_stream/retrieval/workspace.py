@@ -11,7 +11,7 @@ from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import rotate
 
 
-class Desk:
+class Workspace:
     """Holds prefix, retrieved tokens, question and answer of every layer, in buffers allocated once.
 
     What lies before the question ends at the same slot in all layers, however much it is, and a token's
@@ -19,22 +19,22 @@ class Desk:
 
     Args:
         layout: the model's shape.
-        num_before: slots before the question: prefix and what may be retrieved.
+        num_context_tokens: slots before the question: prefix and what may be retrieved.
         text_tokens: slots of question and answer.
 
     Attributes:
         next_position: position and slot of the next token.
     """
 
-    def __init__(self, layout: CacheLayout, *, num_before: int, text_tokens: int) -> None:
+    def __init__(self, layout: CacheLayout, *, num_context_tokens: int, text_tokens: int) -> None:
         self.layout = layout
-        self.num_before = self.next_position = num_before
-        shape = (layout.num_kv_heads, num_before + text_tokens, layout.head_dim)
+        self.num_context_tokens = self.next_position = num_context_tokens
+        shape = (layout.num_kv_heads, num_context_tokens + text_tokens, layout.head_dim)
         self._keys, self._values = (
             [torch.zeros(shape, dtype=layout.dtype, device=layout.device) for _ in range(layout.num_layers)]
             for _ in ("keys", "values")
         )
-        self._starts = [num_before] * layout.num_layers
+        self._starts = [num_context_tokens] * layout.num_layers
 
     @staticmethod
     def num_bytes_of(layout: CacheLayout, num_slots: int) -> int:
@@ -60,11 +60,11 @@ class Desk:
         values: Float[Tensor, "kv_heads tokens head_dim"],
     ) -> None:
         """Put tokens right before the question, at contiguous positions."""
-        start = self.num_before - raw_keys.shape[1]
-        positions = torch.arange(start, self.num_before, device=self.layout.device)
+        start = self.num_context_tokens - raw_keys.shape[1]
+        positions = torch.arange(start, self.num_context_tokens, device=self.layout.device)
         cos, sin = self.layout.rotary.cos_sin(positions.expand(self.layout.rotary.num_axes, -1))
-        self._keys[layer_idx][:, start : self.num_before] = rotate(raw_keys, cos, sin)
-        self._values[layer_idx][:, start : self.num_before] = values
+        self._keys[layer_idx][:, start : self.num_context_tokens] = rotate(raw_keys, cos, sin)
+        self._values[layer_idx][:, start : self.num_context_tokens] = values
         self._starts[layer_idx] = start
 
     def append(self, positions: Int[Tensor, "axes tokens"]) -> None:
@@ -76,9 +76,9 @@ class Desk:
         count, capacity = positions.shape[-1], self._keys[0].shape[1]
         if self.next_position + count > capacity:
             raise CapacityError(
-                f"{count} more tokens do not fit: {self.next_position - self.num_before} of the "
-                f"{capacity - self.num_before} for question and answer are used; ask a shorter question, or "
-                "make the session with more text_tokens"
+                f"{count} more tokens do not fit: {self.next_position - self.num_context_tokens} of the "
+                f"{capacity - self.num_context_tokens} for question and answer are used; ask a "
+                "shorter question, or make the session with more text_tokens"
             )
         self.next_position += count
 
@@ -105,5 +105,5 @@ class Desk:
 
     def clear(self) -> None:
         """Take question and answer, and all that lies before them, off the desk."""
-        self.next_position = self.num_before
-        self._starts = [self.num_before] * self.layout.num_layers
+        self.next_position = self.num_context_tokens
+        self._starts = [self.num_context_tokens] * self.layout.num_layers

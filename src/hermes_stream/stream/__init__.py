@@ -2,9 +2,9 @@
 
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.engine import Engine
-from hermes_stream.stream.evidence import Evidence, FrameShare, Moment
-from hermes_stream.stream.handle import Channel
+from hermes_stream.stream.evidence import Evidence, Moment, PatchShare
+from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.stats import SessionStats
 
-__all__ = ["Session", "Engine", "Channel", "Answer", "Evidence", "FrameShare", "Moment", "SessionStats"]
+__all__ = ["Session", "Engine", "StreamHandle", "Answer", "Evidence", "PatchShare", "Moment", "SessionStats"]

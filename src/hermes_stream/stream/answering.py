@@ -14,7 +14,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.generation import Sampling, TextStream, choose_token
 from hermes_stream.stream.memory import StreamMemory
-from hermes_stream.stream.multiple_choice import OPENING, Ballot, check_options, phrase
+from hermes_stream.stream.multiple_choice import OPENING, OptionScores, check_options, phrase
 from hermes_stream.stream.work import Work
 
 
@@ -30,7 +30,7 @@ class Asked:
 
     token_ids: tuple[int, ...]
     room: int
-    ballot: Ballot | None
+    ballot: OptionScores | None
 
     @classmethod
     def of(
@@ -61,9 +61,9 @@ class Asked:
         if options is not None:
             check_options(options)
             if model.card.multiple_choice == "text":
-                ballot = Ballot.of_texts(chat, options)
+                ballot = OptionScores.of_texts(chat, options)
             else:
-                ballot = Ballot.of_letters(chat, len(options))
+                ballot = OptionScores.of_letters(chat, len(options))
                 question, opening = phrase(question, options), OPENING
             answer_tokens = max(answer_tokens, ballot.longest_tokens)
         token_ids = tuple(chat.question_ids(question, opening))

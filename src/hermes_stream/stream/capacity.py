@@ -13,7 +13,7 @@ from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.state import RetentionPlan
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.retrieval.workspace import Desk
+from hermes_stream.retrieval.workspace import Workspace
 from hermes_stream.stream.guidance import longest_prompt
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _CONVERSATION_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class Capacity:
     """What a stream gets.
 
     Attributes:
@@ -52,7 +52,7 @@ def fit(
     chunk_frames: int,
     text_tokens: int | None,
     kv_bits: int | None = None,
-) -> Fit:
+) -> Capacity:
     """Lower chunk and budget where the model's positions do not hold prefix, both, and text together.
 
     Args:
@@ -78,7 +78,7 @@ def fit(
     text_tokens = text_tokens or min(2048, layout.max_positions // 8)
     conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2)
     text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))
-    per_frame, together = card.tokens_per_frame, card.pictures_per_frame
+    per_frame, together = card.tokens_per_temporal_patch, card.frames_per_temporal_patch
     num_prefix = len(model.chat.prefix_ids)
     room = layout.max_positions - num_prefix - text_positions - 1
     if room < 2 * per_frame:
@@ -90,7 +90,7 @@ def fit(
     policy = within(policy, layout.num_layers, room - num_frames * per_frame)
     beside = num_prefix + max(num_frames * per_frame, text_tokens)
     budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
-    return Fit(
+    return Capacity(
         layout=layout,
         policy=policy,
         chunk_frames=num_frames * together,
@@ -101,7 +101,7 @@ def fit(
     )
 
 
-def stream_bytes(model: VideoModel, fitted: Fit) -> int | None:
+def stream_bytes(model: VideoModel, fitted: Capacity) -> int | None:
     """Return what a stream's buffers will take on the model's device; None where they have no bound."""
     layout, policy = fitted.layout, fitted.policy
     if policy.layer_budgets(layout.num_layers) is None:
@@ -109,8 +109,10 @@ def stream_bytes(model: VideoModel, fitted: Fit) -> int | None:
     num_bytes = StreamCache.num_bytes_of(layout, fitted.capacities)
     if (retrieval := policy.retrieval()) is not None:
         num_prefix = len(model.chat.prefix_ids)
-        num_before = min(num_prefix + retrieval.read_tokens, layout.max_positions - fitted.text_positions)
-        num_bytes += Desk.num_bytes_of(layout, num_before + fitted.text_tokens)
+        num_context_tokens = min(
+            num_prefix + retrieval.read_tokens, layout.max_positions - fitted.text_positions
+        )
+        num_bytes += Workspace.num_bytes_of(layout, num_context_tokens + fitted.text_tokens)
     return num_bytes
 
 

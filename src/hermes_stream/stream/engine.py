@@ -18,9 +18,9 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
-from hermes_stream.stream.capacity import Fit, fit, stream_bytes
+from hermes_stream.stream.capacity import Capacity, fit, stream_bytes
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.handle import Channel, Overflow
+from hermes_stream.stream.handle import Overflow, StreamHandle
 from hermes_stream.stream.session import Session
 
 _SHARE_OF_FREE = 0.8
@@ -77,10 +77,10 @@ class Engine:
         self._step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
         self._patience_steps, self._queue_frames = patience_steps, queue_frames
         self.executor = Executor(model)
-        self._channels: list[Channel] = []
+        self._channels: list[StreamHandle] = []
 
     @property
-    def channels(self) -> tuple[Channel, ...]:
+    def channels(self) -> tuple[StreamHandle, ...]:
         """The streams that are open, in the order in which they came."""
         return tuple(self._channels)
 
@@ -98,7 +98,7 @@ class Engine:
         text_tokens: int | None = None,
         kv_bits: int | None = None,
         **how: Any,
-    ) -> Channel:
+    ) -> StreamHandle:
         """Open a stream, if there is room for it.
 
         Args:
@@ -123,14 +123,14 @@ class Engine:
         self._admit(fitted)
         session = Session(self.model, fitted.policy, **wish, **how, executor=self.executor)
         most = max(self._queue_frames, 2 * session.chunk_frames)
-        channel = Channel(
+        channel = StreamHandle(
             session, step=self.step, leave=self._channels.remove, overflow=overflow, queue_frames=most
         )
         channel.served_in_step = self.num_steps
         self._channels.append(channel)
         return channel
 
-    def _admit(self, fitted: Fit) -> None:
+    def _admit(self, fitted: Capacity) -> None:
         if self.memory_bytes is None:
             return
         needed, used = stream_bytes(self.model, fitted), self.used_bytes
@@ -174,7 +174,7 @@ class Engine:
         while self.step():
             pass
 
-    def _choose(self) -> list[Channel]:
+    def _choose(self) -> list[StreamHandle]:
         """Take all streams with a question, then others while they fit, the longest not served first.
 
         The first of these fits always where there is no question, and where it lost patience.

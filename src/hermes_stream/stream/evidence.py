@@ -17,17 +17,17 @@ from hermes_stream.stream.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameShare:
+class PatchShare:
     """What one frame has of the attention that an answer pays to the video.
 
     Attributes:
-        frame_number: which frame of the stream.
+        temporal_patch_id: which frame of the stream.
         seconds: its presentation time.
         share: part of the attention, in [0, 1]; words that belong to the frame are counted in.
         token_share: part of the tokens that were read, which is what even attention would give.
     """
 
-    frame_number: int
+    temporal_patch_id: int
     seconds: float
     share: float
     token_share: float
@@ -62,7 +62,7 @@ class Evidence:
         video_share: part of all attention that rests on the video; the rest is on text.
     """
 
-    frames: tuple[FrameShare, ...]
+    frames: tuple[PatchShare, ...]
     summary_share: float
     video_share: float
 
@@ -75,18 +75,18 @@ class Evidence:
             most: how many to return at most; None returns all.
         """
         mean = sum(frame.share for frame in self.frames) / max(len(self.frames), 1)
-        runs: list[list[FrameShare]] = []
+        runs: list[list[PatchShare]] = []
         for frame in self.frames:
             if frame.share < mean:
                 continue
-            if runs and runs[-1][-1].frame_number == frame.frame_number - 1:
+            if runs and runs[-1][-1].temporal_patch_id == frame.temporal_patch_id - 1:
                 runs[-1].append(frame)
             else:
                 runs.append([frame])
         return tuple(sorted(map(_moment, runs), key=lambda moment: -moment.share)[:most])
 
 
-def _moment(run: list[FrameShare]) -> Moment:
+def _moment(run: list[PatchShare]) -> Moment:
     return Moment(
         seconds=max(run, key=lambda frame: frame.share).seconds,
         from_seconds=run[0].seconds,
@@ -111,8 +111,8 @@ def evidence_of(state: MemoryState) -> Evidence:
     total = float(attention[present].sum())
     if not total > 0:
         raise VideoError("no attention rests on the video, so there is no evidence; observe frames first")
-    is_of_frame = present & (state.frame_numbers.cpu() >= 0)
-    numbers, index = state.frame_numbers.cpu()[is_of_frame].unique(return_inverse=True)
+    is_of_frame = present & (state.temporal_patch_ids.cpu() >= 0)
+    numbers, index = state.temporal_patch_ids.cpu()[is_of_frame].unique(return_inverse=True)
     shares = (
         torch.zeros(len(numbers), dtype=torch.double).index_add_(0, index, attention[is_of_frame]) / total
     )
@@ -121,7 +121,7 @@ def evidence_of(state: MemoryState) -> Evidence:
     columns = (numbers.tolist(), seconds.tolist(), shares.tolist(), tokens.tolist())
     return Evidence(
         frames=tuple(
-            FrameShare(frame_number=number, seconds=at, share=share, token_share=even)
+            PatchShare(temporal_patch_id=number, seconds=at, share=share, token_share=even)
             for number, at, share, even in zip(*columns, strict=True)
         ),
         summary_share=float(attention[present & ~is_of_frame].sum()) / total,

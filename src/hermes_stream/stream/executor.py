@@ -15,7 +15,7 @@ from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, joined_pixels
 from hermes_stream.stream.graphs import TextGraphs
-from hermes_stream.stream.requests import Look, Read, Request
+from hermes_stream.stream.requests import EncodeRequest, ForwardRequest, Request
 from hermes_stream.stream.stages import Stage, StageClock
 
 
@@ -65,14 +65,14 @@ class Executor:
         results: list[Features | Tensor | None] = [None] * len(requests)
         alike: dict[object, list[int]] = defaultdict(list)
         for index, one in enumerate(requests):
-            alike[one.pixels.frame_shape if isinstance(one, Look) else one.advances].append(index)
-        with self._aside(beside_reads=any(isinstance(one, Read) for one in requests)):
+            alike[one.pixels.patch_shape if isinstance(one, EncodeRequest) else one.advances].append(index)
+        with self._aside(beside_reads=any(isinstance(one, ForwardRequest) for one in requests)):
             for indices in alike.values():
-                looks = [one for index in indices if isinstance(one := requests[index], Look)]
+                looks = [one for index in indices if isinstance(one := requests[index], EncodeRequest)]
                 for index, features in zip(indices, self._look(looks) if looks else (), strict=False):
                     results[index] = features
         for indices in alike.values():
-            reads = [one for index in indices if isinstance(one := requests[index], Read)]
+            reads = [one for index in indices if isinstance(one := requests[index], ForwardRequest)]
             for index, logits in zip(indices, self._read(reads) if reads else (), strict=False):
                 results[index] = logits
         self._rejoin(results)
@@ -100,12 +100,12 @@ class Executor:
                 if features.deepstack is not None:
                     features.deepstack.record_stream(current)
 
-    def _look(self, looks: Sequence[Look]) -> list[Features]:
+    def _look(self, looks: Sequence[EncodeRequest]) -> list[Features]:
         with self.timing("encode"):
-            features = self.model.look(joined_pixels([look.pixels for look in looks]))
+            features = self.model.encode(joined_pixels([look.pixels for look in looks]))
             return features.split([look.pixels.grid[0] for look in looks])
 
-    def _read(self, reads: Sequence[Read]) -> list[Tensor | None]:
+    def _read(self, reads: Sequence[ForwardRequest]) -> list[Tensor | None]:
         tokens: Counter[Stage] = Counter()
         for read in reads:
             tokens[read.stage] += read.num_tokens

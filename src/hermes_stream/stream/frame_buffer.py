@@ -11,7 +11,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.video.frame import Frame
 
 
-class Album:
+class FrameBuffer:
     """Holds as many of the newest pictures as their tokens have room in a budget.
 
     Args:
@@ -23,7 +23,7 @@ class Album:
     """
 
     def __init__(self, model: VideoModel, budget_tokens: int) -> None:
-        per_frame = model.card.tokens_per_frame
+        per_frame = model.card.tokens_per_temporal_patch
         if budget_tokens < per_frame and not model.has_dynamic_resolution:
             raise CapacityError(
                 f"a budget of {budget_tokens} tokens holds no whole frame of {per_frame}; raise budget_tokens"
@@ -42,7 +42,7 @@ class Album:
     def add(self, pictures: Sequence[Frame]) -> None:
         """Take pictures in, and forget the oldest for which there is no room; the newest frame stays."""
         self._pictures.extend(pictures)
-        together = self._model.card.pictures_per_frame
+        together = self._model.card.frames_per_temporal_patch
         while len(self._pictures) > together and self.num_tokens > self._budget:
             self._pictures.popleft()
 
@@ -57,15 +57,15 @@ class Album:
         return sum(frame.image.nbytes for frame in self._pictures)
 
 
-def runs_of_one_size(pictures: Sequence[Frame] | deque[Frame]) -> list[list[Frame]]:
+def group_by_size(pictures: Sequence[Frame] | deque[Frame]) -> list[list[Frame]]:
     """Divide pictures where their size changes: a frame is made of pictures of one size."""
     return [list(run) for _, run in groupby(pictures, key=lambda frame: frame.image.shape)]
 
 
 def num_tokens(model: VideoModel, pictures: Sequence[Frame] | deque[Frame]) -> int:
     """Return how many tokens pictures take in the memory, half-filled frames at their ends included."""
-    together = model.card.pictures_per_frame
+    together = model.card.frames_per_temporal_patch
     return sum(
         -(-len(run) // together) * model.num_tokens(*run[0].image.shape[:2])
-        for run in runs_of_one_size(pictures)
+        for run in group_by_size(pictures)
     )

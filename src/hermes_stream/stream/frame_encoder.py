@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from hermes_stream.models.visual import Features, joined_features
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.requests import Look
+from hermes_stream.stream.requests import EncodeRequest
 from hermes_stream.stream.work import Work, look
 from hermes_stream.video.frame import Frame
 
 _BLOCK = 16
 
 
-class Eyes:
+class FrameEncoder:
     """Looks at a stream's frames through the vision tower.
 
     Args:
@@ -36,20 +36,20 @@ class Eyes:
         if still_below is not None and not (math.isfinite(still_below) and still_below > 0):
             raise ValueError(f"still_below must be grey levels above 0, or None; got {still_below}")
         self._executor, self._still_below = executor, still_below
-        self._newest: Sight | None = None
-        self._foreseen: Sight | None = None
+        self._newest: EncodedFrames | None = None
+        self._foreseen: EncodedFrames | None = None
         self.num_still_frames = 0
 
-    def seeing(self, frames: Sequence[Frame]) -> Work[tuple[Features, Sight | None]]:
+    def seeing(self, frames: Sequence[Frame]) -> Work[tuple[Features, EncodedFrames | None]]:
         """Return the features of pictures of one size, and the sight to ``commit`` when they are in."""
-        together = self._executor.model.card.pictures_per_frame
+        together = self._executor.model.card.frames_per_temporal_patch
         groups = [frames[k : k + together] for k in range(0, len(frames), together)]
         if self._still_below is None:
             return (yield from self._look(frames)), None
         sources, changed, newest = [], [], self._newest
         for group in groups:
             if newest is None or self._has_changed(newest.frames, group):
-                newest = Sight(group)
+                newest = EncodedFrames(group)
                 changed.append(newest)
             sources.append(newest)
         if changed:
@@ -60,7 +60,7 @@ class Eyes:
         newest.num_reused = len(groups) - len(changed)
         return joined_features([sight.features for sight in sources if sight.features]), newest
 
-    def ahead(self, frames: Sequence[Frame]) -> Look | None:
+    def ahead(self, frames: Sequence[Frame]) -> EncodeRequest | None:
         """Ask for a look at frames that will be seen next, for whoever has the time; ``foresee`` its result.
 
         Returns:
@@ -68,15 +68,15 @@ class Eyes:
         """
         if self._still_below is not None or (self._foreseen and _same(self._foreseen.frames, frames)):
             return None
-        self._foreseen = Sight(tuple(frames))
-        return Look(pixels=self._executor.model.prepare(frames))
+        self._foreseen = EncodedFrames(tuple(frames))
+        return EncodeRequest(pixels=self._executor.model.prepare(frames))
 
     def foresee(self, features: Features) -> None:
         """Take the result of ``ahead``."""
         if self._foreseen is not None:
             self._foreseen.features = features
 
-    def commit(self, sight: Sight | None) -> None:
+    def commit(self, sight: EncodedFrames | None) -> None:
         """Remember what was seen, once it is in the memory."""
         if sight is not None:
             self._newest = sight
@@ -96,7 +96,7 @@ class Eyes:
         return any(largest_change(old, new) >= self._still_below for old, new in pairs)
 
 
-class Sight:
+class EncodedFrames:
     """A frame that was looked at, and what was seen of it."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from hermes_stream.errors import CapacityError
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.generation import Sampling
-from hermes_stream.stream.requests import Look, Read, Request
+from hermes_stream.stream.requests import EncodeRequest, ForwardRequest, Request
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.work import Work
 from hermes_stream.video.frame import Frame
@@ -17,7 +17,7 @@ from hermes_stream.video.frame import Frame
 Overflow = Literal["wait", "drop_oldest"]
 
 
-class Channel:
+class StreamHandle:
     """A stream that an engine works on; made by ``Engine.add``.
 
     A question sees the frames that were observed before it, and no later ones. Chunks and questions are done
@@ -41,7 +41,7 @@ class Channel:
         session: Session,
         *,
         step: Callable[[], bool],
-        leave: Callable[[Channel], None],
+        leave: Callable[[StreamHandle], None],
         overflow: Overflow,
         queue_frames: int,
     ) -> None:
@@ -134,8 +134,8 @@ class Channel:
         """Tokens that the next request takes, a look at pictures as many as they will make."""
         if self._request is None:
             return self.session.chunk_tokens
-        if isinstance(self._request, Look):
-            return self._request.pixels.grid[0] * self.session.model.card.tokens_per_frame
+        if isinstance(self._request, EncodeRequest):
+            return self._request.pixels.grid[0] * self.session.model.card.tokens_per_temporal_patch
         return self._request.num_tokens
 
     def begin(self) -> bool:
@@ -153,7 +153,7 @@ class Channel:
         """Return what the work asks for; while a chunk is prefilled, also a look at the next."""
         assert self._request is not None
         ahead = None
-        if isinstance(self._request, Read) and not self.has_question and self._overflow == "wait":
+        if isinstance(self._request, ForwardRequest) and not self.has_question and self._overflow == "wait":
             ahead = self.session.look_ahead()
         return [self._request] if ahead is None else [self._request, ahead]
 

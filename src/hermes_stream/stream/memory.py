@@ -21,14 +21,14 @@ from hermes_stream.memory.state import MemoryState, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
 from hermes_stream.policies.text_tokens import plan_with_words
 from hermes_stream.retrieval.retriever import Retriever
-from hermes_stream.retrieval.workspace import Desk
-from hermes_stream.stream.capacity import Fit, keep_everything
+from hermes_stream.retrieval.workspace import Workspace
+from hermes_stream.stream.capacity import Capacity, keep_everything
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.frame_buffer import Album, num_tokens, runs_of_one_size
-from hermes_stream.stream.frame_encoder import Eyes
+from hermes_stream.stream.frame_buffer import FrameBuffer, group_by_size, num_tokens
+from hermes_stream.stream.frame_encoder import FrameEncoder
 from hermes_stream.stream.guidance import empty_mass, guidance_of, read_guidance
-from hermes_stream.stream.positions import Place, origin_of, text_positions
-from hermes_stream.stream.token_filtering import Sieve
+from hermes_stream.stream.positions import StreamPositions, origin_of, text_positions
+from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, read, run, speak
 from hermes_stream.video.frame import Frame
 
@@ -42,7 +42,7 @@ class StreamMemory:
         executor: runs the model for what is not work: the prefix.
         fit: what the stream takes of positions and memory, its policy included.
         token_filter: what drops visual tokens before they are prefilled; None drops none.
-        still_below: see ``Eyes``; None looks at every frame.
+        still_below: see ``FrameEncoder``; None looks at every frame.
 
     Attributes:
         cache: keys, values and positions.
@@ -57,7 +57,7 @@ class StreamMemory:
     def __init__(
         self,
         executor: Executor,
-        fit: Fit,
+        fit: Capacity,
         *,
         token_filter: TokenFilter | None = None,
         still_below: float | None = None,
@@ -66,17 +66,17 @@ class StreamMemory:
         self._executor, self.model, self._fit, self.policy = executor, model, fit, fit.policy
         self.text_tokens = fit.text_tokens
         self.num_frames = self.num_seen = self._num_encoded = self._num_entered = 0
-        self.eyes = Eyes(executor, still_below)
-        self._sieve = Sieve(token_filter) if token_filter else None
+        self.eyes = FrameEncoder(executor, still_below)
+        self._sieve = TokenFiltering(token_filter) if token_filter else None
         self._has_words = False
         self._start_seconds = 0.0
         self.last_conversation: str | None = None
         self._budgets = self.policy.layer_budgets(model.layout.num_layers)
         self.cache = self._prefilled_cache()
         self._beginning = self.cache.mark()
-        self._place = Place.after_prefix(self.cache.num_prefix_tokens)
+        self._place = StreamPositions.after_prefix(self.cache.num_prefix_tokens)
         rebuilds = self.policy.rebuilds_at_question and self.policy.budget_tokens is not None
-        self._album = Album(model, self.policy.budget_tokens or 0) if rebuilds else None
+        self._album = FrameBuffer(model, self.policy.budget_tokens or 0) if rebuilds else None
         self._retriever = self._made_retriever()
 
     def _prefilled_cache(self) -> StreamCache:
@@ -95,7 +95,7 @@ class StreamMemory:
 
     def _text(
         self,
-        cache: StreamCache | Desk,
+        cache: StreamCache | Workspace,
         embeddings: Float[Tensor, "tokens hidden"],
         *,
         start: int | None = None,
@@ -127,13 +127,15 @@ class StreamMemory:
             segment = self._text(self.cache, embeddings, start=start, observation=observation)
             return (yield from speak(segment))
         desk = self._retriever.desk
-        recall = self._retriever.recall if desk.next_position == desk.num_before else None
+        recall = self._retriever.recall if desk.next_position == desk.num_context_tokens else None
         return (yield from speak(self._text(desk, embeddings, recall=recall, observation=observation)))
 
     @property
     def most_read_tokens(self) -> int:
         """Most tokens that a layer shows to a question, the prefix included."""
-        return max(self.cache.num_tokens) if self._retriever is None else self._retriever.desk.num_before
+        return (
+            max(self.cache.num_tokens) if self._retriever is None else self._retriever.desk.num_context_tokens
+        )
 
     def remembered(self) -> MemoryState:
         """Return what questions read; where they retrieve, what the last one read."""
@@ -173,7 +175,7 @@ class StreamMemory:
             self._start_seconds = frames[0].pts_seconds
         if self._album is None:
             self._num_entered += yield from self._enter(frames, self._num_entered)
-            self._num_encoded += -(-len(frames) // self.model.card.pictures_per_frame)
+            self._num_encoded += -(-len(frames) // self.model.card.frames_per_temporal_patch)
         else:
             self._album.add(frames)
             self._forget_video()
@@ -186,7 +188,7 @@ class StreamMemory:
         else:
             self.cache = self._prefilled_cache()
             self._beginning = self.cache.mark()
-        self._place = Place.after_prefix(self.cache.num_prefix_tokens)
+        self._place = StreamPositions.after_prefix(self.cache.num_prefix_tokens)
         self._num_encoded = 0
         if self._sieve:
             self._sieve.forget()
@@ -199,11 +201,11 @@ class StreamMemory:
         if not self._album or max(self.cache.num_visual_tokens):
             return
         pictures = list(self._album)
-        together = self.model.card.pictures_per_frame
+        together = self.model.card.frames_per_temporal_patch
         number = (self.num_frames - len(pictures)) // together
         self._start_seconds = pictures[0].pts_seconds
         try:
-            for same in runs_of_one_size(pictures):
+            for same in group_by_size(pictures):
                 for start in range(0, len(same), self._fit.chunk_frames):
                     chunk = same[start : start + self._fit.chunk_frames]
                     number += yield from self._enter(chunk, number)
@@ -265,7 +267,7 @@ class StreamMemory:
         """
         features, sight = yield from self.eyes.seeing(frames)
         visual = self.model.lay_out(
-            features, frames, start_seconds=self._start_seconds, num_before=self._num_encoded
+            features, frames, start_seconds=self._start_seconds, num_patches_before=self._num_encoded
         )
         self._has_words |= bool(visual.is_word.any())
         kept, sifting = torch.ones(len(visual), dtype=torch.bool), None
@@ -285,9 +287,9 @@ class StreamMemory:
         self.eyes.commit(sight)
         if self._sieve and sifting:
             self._sieve.commit(sifting)
-        return len(origin.frame_numbers.unique())
+        return len(origin.temporal_patch_ids.unique())
 
-    def _placed(self, visual: VisualTokens) -> tuple[Int[Tensor, "axes tokens"], Place]:
+    def _placed(self, visual: VisualTokens) -> tuple[Int[Tensor, "axes tokens"], StreamPositions]:
         """Return a chunk's positions and the place behind it; close gaps where they would pass the limit.
 
         Paper: sec. 3.3, lazy re-indexing

@@ -37,7 +37,7 @@ def phrase(question: str, options: Sequence[str]) -> str:
     return "\n".join([f"Question: {question}", "Options:", *lines, "Only give the best option."])
 
 
-class Ballot:
+class OptionScores:
     """Narrows options down, token by token, to the one that a model says.
 
     Attributes:
@@ -49,12 +49,12 @@ class Ballot:
         self._said: tuple[int, ...] = ()
 
     @classmethod
-    def of_letters(cls, chat: Chat, num_options: int) -> Ballot:
+    def of_letters(cls, chat: Chat, num_options: int) -> OptionScores:
         """Options named by their letters, one token each."""
         return cls([chat.encode(letter)[:1] for letter in ascii_uppercase[:num_options]])
 
     @classmethod
-    def of_texts(cls, chat: Chat, options: Sequence[str]) -> Ballot:
+    def of_texts(cls, chat: Chat, options: Sequence[str]) -> OptionScores:
         """Options said in full."""
         stop = min(chat.stop_token_ids)
         return cls([[*chat.encode(option), stop] for option in options])

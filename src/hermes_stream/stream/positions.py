@@ -15,7 +15,7 @@ from hermes_stream.models.visual import VisualTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class StreamPositions:
     """Where a stream stands: one video from its beginning on, so that chunks equal the whole.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place:
     extent: int = 0
 
     @classmethod
-    def after_prefix(cls, num_prefix_tokens: int) -> Place:
+    def after_prefix(cls, num_prefix_tokens: int) -> StreamPositions:
         """Return the beginning of a stream."""
         return cls(base=num_prefix_tokens, time_shift=num_prefix_tokens)
 
@@ -45,10 +45,12 @@ class Place:
         if visual.time is None:
             return visual.offsets + clock
         positions = visual.offsets + self.base
-        positions[0] = visual.time.floor().long()[visual.frame_index] + self.time_shift
+        positions[0] = visual.time.floor().long()[visual.temporal_patch_index] + self.time_shift
         return positions
 
-    def squeezed(self, visual: VisualTokens, clock: int) -> tuple[Int[Tensor, "axes tokens"], Place]:
+    def squeezed(
+        self, visual: VisualTokens, clock: int
+    ) -> tuple[Int[Tensor, "axes tokens"], StreamPositions]:
         """Return positions of a chunk whose frames follow the clock one by one, and the place behind it.
 
         For pauses in the stream that are longer than the model's positions.
@@ -57,18 +59,18 @@ class Place:
             return self.positions(visual, clock), self
         ranks = dense_positions(visual.time.floor()[None], 0)[0].long()
         positions = self.positions(visual, clock)
-        positions[0] = clock + ranks[visual.frame_index]
+        positions[0] = clock + ranks[visual.temporal_patch_index]
         place = self.after(visual)
         return positions, replace(place, time_shift=clock + int(ranks[-1]) - place.newest_time)
 
-    def after(self, visual: VisualTokens) -> Place:
+    def after(self, visual: VisualTokens) -> StreamPositions:
         """Return the place behind a chunk."""
         if visual.time is None or not len(visual):
             return self
         extent = int(visual.offsets[1:].max()) + 1
         return replace(self, newest_time=math.floor(float(visual.time[-1])), extent=max(self.extent, extent))
 
-    def moved(self, clock: int) -> Place:
+    def moved(self, clock: int) -> StreamPositions:
         """Return the place after positions changed or a summary took the clock's: time goes on from there."""
         return replace(self, time_shift=clock - 1 - self.newest_time)
 
@@ -85,10 +87,10 @@ def text_positions(num_axes: int, num_tokens: int, start: int) -> Int[Tensor, "a
 
 def origin_of(visual: VisualTokens, kept: Bool[Tensor, " tokens"], first_number: int) -> VisualOrigin:
     """Number the frames of which something is kept one by one."""
-    frames = visual.frame_index[kept]
+    frames = visual.temporal_patch_index[kept]
     return VisualOrigin(
-        frame_numbers=first_number + frames.unique(return_inverse=True)[1],
+        temporal_patch_ids=first_number + frames.unique(return_inverse=True)[1],
         pts_seconds=visual.seconds[frames],
-        patch_numbers=visual.patch_numbers[kept],
+        grid_indices=visual.grid_indices[kept],
         is_word=visual.is_word[kept],
     )

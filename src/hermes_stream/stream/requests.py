@@ -10,14 +10,14 @@ from hermes_stream.stream.stages import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class EncodeRequest:
     """The vision tower shall look at pictures; the result is ``Features``."""
 
     pixels: Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class ForwardRequest:
     """The decoder shall read segments of one stream, in one forward.
 
     Attributes:
@@ -38,4 +38,4 @@ class Read:
         return sum(len(segment.embeddings) for segment in self.segments)
 
 
-Request = Look | Read
+Request = EncodeRequest | ForwardRequest

@@ -23,11 +23,11 @@ from hermes_stream.stream.answering import Asked, choose_option, prefill_questio
 from hermes_stream.stream.capacity import fit
 from hermes_stream.stream.evidence import Evidence, evidence_of, read_attention
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.frame_buffer import runs_of_one_size
+from hermes_stream.stream.frame_buffer import group_by_size
 from hermes_stream.stream.generation import Sampling
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
-from hermes_stream.stream.requests import Look
+from hermes_stream.stream.requests import EncodeRequest
 from hermes_stream.stream.stages import wait_for
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.work import Driver, Work, run
@@ -131,12 +131,12 @@ class Session:
     def chunk_tokens(self) -> int:
         """Tokens of a chunk, at most."""
         card = self.model.card
-        return -(-self.chunk_frames // card.pictures_per_frame) * card.tokens_per_frame
+        return -(-self.chunk_frames // card.frames_per_temporal_patch) * card.tokens_per_temporal_patch
 
-    def look_ahead(self) -> Look | None:
+    def look_ahead(self) -> EncodeRequest | None:
         """Ask for a look at the next chunk, if all of it waits; ``foresee`` its result."""
         chunk = self.intake.waiting[: self.chunk_frames]
-        if len(chunk) < self.chunk_frames or len(runs_of_one_size(chunk)) > 1:
+        if len(chunk) < self.chunk_frames or len(group_by_size(chunk)) > 1:
             return None
         return self._memory.eyes.ahead(chunk)
 
@@ -154,7 +154,7 @@ class Session:
         intake = self.intake
         chunk, intake.waiting = intake.waiting[:most], intake.waiting[most:]
         try:
-            for same in runs_of_one_size(chunk):
+            for same in group_by_size(chunk):
                 yield from self._memory.folding(same)
                 del chunk[: len(same)]
         finally:

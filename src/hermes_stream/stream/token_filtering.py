@@ -10,7 +10,7 @@ from hermes_stream.filters.base import Past, TokenFilter
 from hermes_stream.models.visual import VisualTokens
 
 
-class Sieve:
+class TokenFiltering:
     """Sifts chunk after chunk; words follow their frame.
 
     Args:
@@ -36,16 +36,16 @@ class Sieve:
         """
         is_visual = ~visual.is_word
         pictures = visual.embeddings[is_visual.to(visual.embeddings.device)].unflatten(
-            0, (visual.num_frames, -1)
+            0, (visual.num_temporal_patches, -1)
         )
         per_frame = pictures.shape[1]
         past = self._past[1] if self._past and self._past[0] == per_frame else None
         sifted = self._filter.sift(pictures, past)
         kept = torch.zeros(len(visual), dtype=torch.bool)
         kept[is_visual] = sifted.kept.flatten().cpu()
-        alive = torch.zeros(visual.num_frames, dtype=torch.bool)
-        alive[visual.frame_index[kept]] = True
-        kept[visual.is_word] = alive[visual.frame_index[visual.is_word]]
+        alive = torch.zeros(visual.num_temporal_patches, dtype=torch.bool)
+        alive[visual.temporal_patch_index[kept]] = True
+        kept[visual.is_word] = alive[visual.temporal_patch_index[visual.is_word]]
         embeddings = visual.embeddings.clone()
         embeddings[is_visual.to(embeddings.device)] = sifted.tokens.flatten(0, 1)
         dropped = int((~sifted.kept).sum())

@@ -17,7 +17,7 @@ from torch import Tensor
 from hermes_stream.attention import Segment
 from hermes_stream.models.visual import Features, Pixels
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.requests import Look, Read, Request
+from hermes_stream.stream.requests import EncodeRequest, ForwardRequest, Request
 from hermes_stream.stream.stages import Stage
 
 Result = TypeVar("Result")
@@ -26,18 +26,18 @@ Work = Generator[Request, Any, Result]
 
 def look(pixels: Pixels) -> Work[Features]:
     """Have the vision tower look at pictures."""
-    features: Features = yield Look(pixels=pixels)
+    features: Features = yield EncodeRequest(pixels=pixels)
     return features
 
 
 def read(segments: Sequence[Segment], stage: Stage, *, advances: bool = True) -> Work[None]:
-    """Have the decoder read segments of one stream, all in one forward; see ``Read``."""
-    yield Read(segments=tuple(segments), stage=stage, advances=advances)
+    """Have the decoder read segments of one stream, all in one forward; see ``ForwardRequest``."""
+    yield ForwardRequest(segments=tuple(segments), stage=stage, advances=advances)
 
 
 def speak(segment: Segment) -> Work[Float[Tensor, " vocabulary"]]:
     """Have the decoder read a segment, and get the logits of the token that follows it, in float32."""
-    logits: Tensor = yield Read(segments=(segment,), stage="question", speaks=True)
+    logits: Tensor = yield ForwardRequest(segments=(segment,), stage="question", speaks=True)
     return logits
 
 

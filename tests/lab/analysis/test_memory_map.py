@@ -21,13 +21,13 @@ def test_the_map_equals_a_plain_loop(model, name):
     session.observe(random_frames(14, fps=2.0, start=3.0))
     session.flush()
     found, state = memory_map(session), session.cache.state()
-    frames = sorted({n for row in state.frame_numbers.tolist() for n in row if n >= 0})
-    assert list(found.frame_numbers) == frames
+    frames = sorted({n for row in state.temporal_patch_ids.tolist() for n in row if n >= 0})
+    assert list(found.temporal_patch_ids) == frames
     assert found.seconds == tuple(3.0 + n / 2 for n in frames)
     for layer, held in enumerate(found.layers):
         expected, summaries, summarized = dict.fromkeys(frames, 0), 0, 0
         for token, frame, count in zip(
-            *(part[layer].tolist() for part in (state.token_ids, state.frame_numbers, state.counts)),
+            *(part[layer].tolist() for part in (state.token_ids, state.temporal_patch_ids, state.counts)),
             strict=True,
         ):
             if token >= 0 and frame >= 0:
@@ -47,20 +47,20 @@ def test_words_are_counted_apart():
     state = MemoryState(
         num_prefix_tokens=0,
         token_ids=torch.tensor([[0, 1, 2, 3, 9], [0, 3, 4, -1, -1]]),
-        frame_numbers=frames,
+        temporal_patch_ids=frames,
         pts_seconds=frames.double(),
         counts=torch.tensor([[0, 1, 1, 3, 8], [0, 1, 1, 0, 0]]),
         protected=torch.zeros_like(frames, dtype=torch.bool),
     )
     found = map_of(state)
-    assert (found.frame_numbers, found.seconds) == ((2, 5), (2.0, 5.0))
+    assert (found.temporal_patch_ids, found.seconds) == ((2, 5), (2.0, 5.0))
     assert [(one.num_tokens, one.num_words) for one in found.layers] == [((2, 1), (1, 0)), ((0, 2), (1, 0))]
     assert [(one.num_summaries, one.num_summarized_tokens) for one in found.layers] == [(1, 8), (0, 0)]
 
 
 def test_an_empty_memory_is_an_empty_map(model):
     found = memory_map(Session(model))
-    assert found.frame_numbers == ()
+    assert found.temporal_patch_ids == ()
     assert all(held.num_tokens == () and held.num_summaries == 0 for held in found.layers)
 
 

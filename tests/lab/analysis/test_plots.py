@@ -29,7 +29,7 @@ def held(layer, num_tokens, tier=None, summaries=0) -> LayerMemory:
 
 
 MAP = MemoryMap(
-    frame_numbers=(0, 1, 5),
+    temporal_patch_ids=(0, 1, 5),
     seconds=(0.0, 2.0, 10.0),
     layers=(held(0, (0, 1, 4), "working"), held(1, (3, 0, 2), "long_term", summaries=2)),
 )
@@ -48,7 +48,7 @@ def meshes(figure):
 
 def study(num_frames=8):
     rows = [[0.0, 0, 0.5] * num_frames, [0.1] * 3 * (num_frames - 1) + [0.9] * 3]
-    return study_of([planted(rows, tokens_per_frame=3)], questions=["?"])
+    return study_of([planted(rows, tokens_per_temporal_patch=3)], questions=["?"])
 
 
 def test_the_map_shows_every_number_at_its_time():
@@ -75,7 +75,7 @@ def test_attention_is_drawn_on_a_log_scale_around_even():
 def test_every_picture_can_be_written(tmp_path, num_frames):
     measured = study(num_frames)
     row = plots.EvidenceRow(title="what? " * 40, seconds=(0.0, 2.0), shares=(0.2, 0.7), spans=((0.0, 2.0),))
-    empty = replace(MAP, frame_numbers=(), seconds=(), layers=(held(0, ()), held(1, ())))
+    empty = replace(MAP, temporal_patch_ids=(), seconds=(), layers=(held(0, ()), held(1, ())))
     figures = [
         plots.draw_attention(measured),
         plots.draw_tiers(measured),

@@ -80,7 +80,7 @@ def test_a_bounded_memory_takes_the_same_at_every_length(rows):
 
 
 def test_memories_without_a_bound_hold_all(rows, model):
-    per_frame = model.card.tokens_per_frame
+    per_frame = model.card.tokens_per_temporal_patch
     assert rows["reprefill", 24].num_visual_tokens_kept == 24 * per_frame
     assert rows["full", 24].num_visual_tokens_kept >= 24 * per_frame
     assert rows["hermes", 24].num_visual_tokens_kept <= BUDGET
@@ -117,7 +117,7 @@ def test_questions_beyond_the_models_positions_are_marked(model, course):
     course = replace(
         course,
         policies={"hermes": HermesPolicy.paper(BUDGET), "full": FullPolicy(), "reprefill": None},
-        frame_counts=[positions // model.card.tokens_per_frame],
+        frame_counts=[positions // model.card.tokens_per_temporal_patch],
     )
     rows = measured(model, course).rows
     assert [(row.policy, row.beyond_positions) for row in rows] == [

@@ -60,7 +60,7 @@ def test_keys_and_values_are_read_and_written(cost):
 
 
 def test_watching_is_encoding_and_prefilling(model, cost):
-    assert cost.tokens_per_picture == model.card.tokens_per_frame
+    assert cost.tokens_per_picture == model.card.tokens_per_temporal_patch
     assert cost.encode_operations > 0
     watched = cost.watch(3, 10).operations - 3 * cost.encode_operations
     assert watched == cost.forward(3 * cost.tokens_per_picture, 10, reads_logits=False).operations

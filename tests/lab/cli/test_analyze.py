@@ -23,7 +23,7 @@ def test_a_video(hermes, story, tmp_path):
         40,
     )
     study = found["attention"]
-    assert (study["num_frames"], study["tokens_per_frame"], study["questions"]) == (8, 9, [NOW])
+    assert (study["num_frames"], study["tokens_per_temporal_patch"], study["questions"]) == (8, 9, [NOW])
     assert len(study["layers"]) == len(found["memory_map"]["layers"]) == 10
     (answer,) = found["answers"]
     assert sum(f["share"] for f in answer["frames"]) + answer["summary_share"] == pytest.approx(1, abs=1e-5)

@@ -61,7 +61,7 @@ def test_the_manifest_says_what_changes_a_score(undisturbed):
     assert settings["prompt"] == "{question}"
     assert len(settings["annotations_sha256"]) == 64
     assert settings["pixels"] != [None, None]
-    assert settings["tokens_per_frame"] == 9
+    assert settings["tokens_per_temporal_patch"] == 9
     assert manifest["circumstances"]["versions"]["torch"]
     assert manifest["scoring"].keys() == {"scorer", "averaging", "judge", "seed"}
 

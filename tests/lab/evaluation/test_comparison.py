@@ -88,20 +88,20 @@ def test_the_vision_tower_looks_once(tiny):
     eyes = SharedEyes(tiny)
     looked = []
 
-    class Eyes:
+    class FrameEncoder:
         def prepare(self, frames):
             return tiny.prepare(frames)
 
         def look(self, pixels):
             looked.append(pixels.grid[0])
-            return tiny.look(pixels)
+            return tiny.encode(pixels)
 
-    eyes.unshared = Eyes()
+    eyes.unshared = FrameEncoder()
     frames = list(generate_world(0, 6).frames(1))
-    first = eyes.look(eyes.prepare(frames[:4]))
-    assert eyes.look(eyes.prepare(list(frames[:4]))) is first
-    assert eyes.look(eyes.prepare(frames[:3])) is not first
-    assert eyes.look(eyes.prepare(frames[1:4])) is not first
+    first = eyes.encode(eyes.prepare(frames[:4]))
+    assert eyes.encode(eyes.prepare(list(frames[:4]))) is first
+    assert eyes.encode(eyes.prepare(frames[:3])) is not first
+    assert eyes.encode(eyes.prepare(frames[1:4])) is not first
     assert looked == [4, 3, 3]
     assert eyes.encode_seconds > 0
     assert (eyes.family, eyes.card, eyes.layout) == (tiny.family, tiny.card, tiny.layout)

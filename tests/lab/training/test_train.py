@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hermes_lab.training.checkpoint import TOKENS_PER_FRAME, build_chat, build_model
+from hermes_lab.training.checkpoint import TOKENS_PER_TEMPORAL_PATCH, build_chat, build_model
 from hermes_lab.training.lessons import (
     IGNORED,
     NOTES,
@@ -127,11 +127,11 @@ def test_a_question_among_others_is_answered_as_if_it_were_alone():
     prefix = room.chat.prefix_ids
     decoder = Decoder(model, prefix, LLAVA.video_end(model))
     lesson = room.lesson(np.random.default_rng(1))
-    video = torch.randn(2, 4, TOKENS_PER_FRAME, 128)
-    shape = (len(prefix), 4, TOKENS_PER_FRAME, room.block_tokens)
+    video = torch.randn(2, 4, TOKENS_PER_TEMPORAL_PATCH, 128)
+    shape = (len(prefix), 4, TOKENS_PER_TEMPORAL_PATCH, room.block_tokens)
     mask = question_mask(lesson.asked_glimpses, shape)
     logits, notes = decoder(video, lesson.token_ids, LLAVA.positions(lesson, len(prefix)), mask)
-    assert notes.shape == (2, 4 * TOKENS_PER_FRAME, sum(NOTES.values()))
+    assert notes.shape == (2, 4 * TOKENS_PER_TEMPORAL_PATCH, sum(NOTES.values()))
     logits = logits.view(2, 10, room.block_tokens, -1)
     model.set_attn_implementation({"text_config": "sdpa"})
     words = model.model.language_model.embed_tokens
@@ -147,11 +147,11 @@ def test_positions_leave_the_gaps_and_questions_follow_their_last_frame():
     lesson = classroom(max_gap=50).lesson(np.random.default_rng(3))
     positions = LLAVA.positions(lesson, 2)
     assert lesson.gaps.max() > 0
-    video = positions[:, 2 : 2 + 8 * TOKENS_PER_FRAME].view(2, 8, TOKENS_PER_FRAME)
+    video = positions[:, 2 : 2 + 8 * TOKENS_PER_TEMPORAL_PATCH].view(2, 8, TOKENS_PER_TEMPORAL_PATCH)
     assert (video.diff(dim=-1) == 1).all()
     jumps = video[:, 1:, 0] - video[:, :-1, -1] - 1
     assert torch.equal(jumps, lesson.gaps[:, 1:])
-    asked = positions[:, 2 + 8 * TOKENS_PER_FRAME :].view(2, 10, -1)
+    asked = positions[:, 2 + 8 * TOKENS_PER_TEMPORAL_PATCH :].view(2, 10, -1)
     for row in range(2):
         for block in range(10):
             last = video[row, lesson.asked_glimpses[row, block] - 1, -1]

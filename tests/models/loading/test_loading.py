@@ -320,7 +320,9 @@ def test_preprocessing_may_stand_in_the_processors_file(copy, model, part):
 
 
 def encoded(model, picture):
-    return model.encode([Frame(pts_seconds=0, image=picture)], start_seconds=0, num_before=0).embeddings
+    return visual_tokens(
+        model, [Frame(pts_seconds=0, image=picture)], start_seconds=0, num_patches_before=0
+    ).embeddings
 
 
 def test_a_checkpoint_without_preprocessor_file_takes_the_size_of_its_vision_tower(copy, model):

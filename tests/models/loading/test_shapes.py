@@ -49,7 +49,9 @@ def test_the_readme_has_a_row_for_every_family(family):
     entries = [entry for entry in list_models() if (entry.source, entry.model_type) == ("family", family)]
     sizes = ", ".join((entry.size or "").rpartition("-")[2] for entry in entries)
     kibibytes = ", ".join(f"{(entry.kv_bytes_per_token or 0) / 1024:g}" for entry in entries)
-    tokens = ", ".join(dict.fromkeys(str(entry.tokens_per_frame or "by its size") for entry in entries))
+    tokens = ", ".join(
+        dict.fromkeys(str(entry.tokens_per_temporal_patch or "by its size") for entry in entries)
+    )
     rate = "" if entries[0].default_fps is None else f"{entries[0].default_fps:g}"
     (positions,) = {entry.max_positions for entry in entries}
     row = f"| `{family}` | {sizes} | {kibibytes} KiB | {tokens} | {rate} | {positions:,} |"

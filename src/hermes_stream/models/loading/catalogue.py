@@ -36,8 +36,8 @@ class CatalogueEntry:
         max_positions: positions that it was made for.
         default_fps: sampling rate that it is used with.
         default_budget_tokens: visual tokens that each layer keeps when no other budget is asked for.
-        tokens_per_frame: visual tokens of a frame, words that a family says before it not counted; None where
-            they follow from the picture's size.
+        tokens_per_temporal_patch: visual tokens of a temporal patch, without the text that a family puts
+            before it; None where they follow from the frame's size.
         revision: commits in the cache, and the branches that they are known by.
         stored_bytes: on disk.
     """
@@ -52,7 +52,7 @@ class CatalogueEntry:
     max_positions: int | None = None
     default_fps: float | None = None
     default_budget_tokens: int | None = None
-    tokens_per_frame: int | None = None
+    tokens_per_temporal_patch: int | None = None
     revision: str | None = None
     stored_bytes: int | None = None
 
@@ -95,7 +95,7 @@ def _published(shape: ModelShape) -> CatalogueEntry:
         max_positions=shape.max_positions,
         default_fps=MODELS[shape.model_type].default_fps,
         default_budget_tokens=min(DEFAULT_BUDGET_TOKENS, shape.max_positions // 2),
-        tokens_per_frame=shape.tokens_per_frame,
+        tokens_per_temporal_patch=shape.tokens_per_temporal_patch,
     )
 
 
@@ -142,5 +142,5 @@ def _numbers(config: Any) -> dict[str, Any]:
         "max_positions": max_positions,
         "default_fps": getattr(config, "training_fps", MODELS[config.model_type].default_fps),
         "default_budget_tokens": min(own_budget, max_positions // 2),
-        "tokens_per_frame": getattr(config, "tokens_per_frame", None),
+        "tokens_per_temporal_patch": getattr(config, "tokens_per_temporal_patch", None),
     }

@@ -37,9 +37,9 @@ class ModelShape:
     vision: str = ""
 
     @property
-    def tokens_per_frame(self) -> int | None:
+    def tokens_per_temporal_patch(self) -> int | None:
         """Return the visual tokens of one frame; None where they follow from the picture's size."""
-        return _TOKENS_PER_FRAME.get(self.vision or self.model_type)
+        return _TOKENS_PER_TEMPORAL_PATCH.get(self.vision or self.model_type)
 
     @property
     def num_layers(self) -> int:
@@ -89,7 +89,7 @@ def _row(
 
 
 # By vision tower, or by family where all sizes share one: 14 x 14, 16 x 16, 8 x 8, 9 x 9 once pooled.
-_TOKENS_PER_FRAME = {"llava_onevision": 196, "internvl": 256, "base": 64, "so400m": 81}
+_TOKENS_PER_TEMPORAL_PATCH = {"llava_onevision": 196, "internvl": 256, "base": 64, "so400m": 81}
 _OV, _Q2, _Q25, _Q3 = "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"
 _OV_HUB, _SMOL_HUB = "llava-hf/llava-onevision-qwen2-", "HuggingFaceTB/SmolVLM2-"
 # fmt: off
