@@ -213,7 +213,7 @@ def timed(decoders: dict[str, Decoder]) -> list[dict[str, Any]]:
             one.cache.rewind(one.held)
             rows[name][step] = {
                 "median_processor_seconds": round(median(seconds[name]), 6),
-                "least_processor_seconds": round(min(seconds[name]), 6),
+                "min_processor_seconds": round(min(seconds[name]), 6),
                 "first_wall_seconds": round(first[name], 3),
             }
     return list(rows.values())

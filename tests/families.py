@@ -215,7 +215,7 @@ def text_settings(sections: list[int], max_positions: int) -> dict[str, Any]:
     }
 
 
-def save_qwen(folder: Path, config: Any, *, seed: int, most_pixels: int = MOST_TOKENS * SIDE**2) -> Path:
+def save_qwen(folder: Path, config: Any, *, seed: int, max_pixels: int = MOST_TOKENS * SIDE**2) -> Path:
     """Write a random checkpoint of a config, its weights larger than usual, so that everything matters."""
     for name in ("image_pad", "video_pad", "vision_start", "vision_end"):
         field = name.replace("pad", "token") + ("_id" if "pad" in name else "_token_id")
@@ -230,7 +230,7 @@ def save_qwen(folder: Path, config: Any, *, seed: int, most_pixels: int = MOST_T
     model.save_pretrained(folder)
     qwen_tokenizer().save_pretrained(folder)
     settings = {
-        "size": {"shortest_edge": SIDE**2, "longest_edge": most_pixels},
+        "size": {"shortest_edge": SIDE**2, "longest_edge": max_pixels},
         "patch_size": PATCH,
         "temporal_patch_size": PICTURES,
         "merge_size": MERGE,
@@ -280,7 +280,7 @@ def save_qwen3(folder: Path, *, seed: int = 0, max_positions: int = 4096) -> Pat
     )
     text = text_settings([4, 2, 2], max_positions) | {"head_dim": 16}
     config = Qwen3VLConfig(text_config=text, vision_config=vision)
-    return save_qwen(folder, config, seed=seed, most_pixels=PICTURES * MOST_TOKENS * SIDE**2)
+    return save_qwen(folder, config, seed=seed, max_pixels=PICTURES * MOST_TOKENS * SIDE**2)
 
 
 FAMILIES = {

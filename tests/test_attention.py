@@ -29,7 +29,7 @@ def probes(model, cache: StreamCache, layers=frozenset(range(10))) -> list[Segme
                 cache=cache,
                 embeddings=model.embed(ids),
                 positions=text_positions(1, len(ids), cache.next_position),
-                probe=Probe(mass=torch.zeros(10, cache.num_tokens[0]), layers=layers),
+                probe=Probe(weights=torch.zeros(10, cache.num_tokens[0]), layers=layers),
             )
         )
     return segments
@@ -53,7 +53,7 @@ def test_guidance_attention_equals_eager_attention(model, checkpoint_folder):
             inputs_embeds=embeddings[None], output_attentions=True
         ).attentions
         eager = torch.stack([layer[0, :, held:, :held].mean(dim=(0, 1)) for layer in attentions])
-        torch.testing.assert_close(segment.probe.mass, eager, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(segment.probe.weights, eager, rtol=1e-4, atol=1e-6)
         assert 0 < float(eager.sum(dim=1).min()) < float(eager.sum(dim=1).max()) < 1
 
 
@@ -66,7 +66,7 @@ def test_a_probe_leaves_nothing_behind_and_reads_the_layers_it_was_told(model):
     forward(model.decoder, segments)
     assert cache.mark() == mark
     assert all(torch.equal(cache.keys(i), old) for i, old in enumerate(before))
-    read = segments[0].probe.mass.sum(dim=1) > 0
+    read = segments[0].probe.weights.sum(dim=1) > 0
     assert read.nonzero()[:, 0].tolist() == [3, 7]
 
 
@@ -93,4 +93,4 @@ def test_streams_packed_in_one_forward_equal_streams_alone(model):
     packed = forward(model.decoder, [segments[0], segments[1], segments[2]])
     for one, other in zip(alone, packed, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-    assert probe.probe.mass.sum() == 0
+    assert probe.probe.weights.sum() == 0

@@ -28,15 +28,15 @@ def layout(axes: int = 1) -> CacheLayout:
     )
 
 
-def fill(cache: StreamCache, count: int, *, visual: bool = True, num_words: int = 0) -> None:
+def fill(cache: StreamCache, count: int, *, visual: bool = True, num_text_tokens: int = 0) -> None:
     """Append random tokens to every layer, as an attention would; the first of them may be words."""
     axes = cache.layout.rotary.num_axes
     positions = torch.arange(cache.next_position, cache.next_position + count).expand(axes, -1)
     origin = None
     if visual:
-        is_word = torch.arange(count) < num_words
+        is_text = torch.arange(count) < num_text_tokens
         origin = VisualOrigin(
-            temporal_patch_ids=positions[0] // 2, pts_seconds=positions[0] / 2, is_word=is_word
+            temporal_patch_ids=positions[0] // 2, pts_seconds=positions[0] / 2, is_text=is_text
         )
     cache.append(positions, origin)
     cos, sin = cache.layout.rotary.cos_sin(positions)
@@ -94,7 +94,7 @@ def test_a_summary_is_the_mean_of_what_was_evicted():
 
 def test_words_never_join_a_summary():
     cache = made(visual=0)
-    fill(cache, 10, num_words=3)
+    fill(cache, 10, num_text_tokens=3)
     keys = cache.keys(1).clone()
     cache.apply(plan([[1, 4]] * LAYERS, summarize=True))
     gone = [PREFIX + i for i in (3, 5, 6, 7, 8, 9)]

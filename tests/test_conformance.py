@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hermes_stream.memory.rope import RotaryLayout, reindex, rotate, unrotate
-from hermes_stream.memory.selection import evicted_mask, take_tokens
+from hermes_stream.memory.selection import evicted_mask, select_tokens
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.summary import merge_evicted, summary_position
 from hermes_stream.policies.base import GuidancePrompts
@@ -126,14 +126,14 @@ def compact(parameters: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Ten
     summary_key, summary_value = merge_evicted(raw, values, evicted)
 
     present = keep >= 0
-    kept_positions = take_tokens(positions[..., None], keep)[..., 0]
+    kept_positions = select_tokens(positions[..., None], keep)[..., 0]
     if parameters["reindexed"]:
         kept_positions = reindex(kept_positions, parameters["prefix"], present)
     at_end = summary_position(kept_positions, present)
 
     width = keep.shape[1] + 1
-    kept_keys = pad_tokens(take_tokens(raw, keep), width, dim=2)
-    kept_values = pad_tokens(take_tokens(values, keep), width, dim=2)
+    kept_keys = pad_tokens(select_tokens(raw, keep), width, dim=2)
+    kept_values = pad_tokens(select_tokens(values, keep), width, dim=2)
     kept_positions = pad_tokens(kept_positions, width, dim=2)
     present = pad_tokens(present, width, dim=1)
     for layer in range(parameters["first_long_term_layer"], parameters["num_layers"]):

@@ -46,11 +46,11 @@ class Probe:
     """Collects the attention that a guidance prompt pays to what its stream remembers.
 
     Attributes:
-        mass: softmax weight on each slot of each layer, mean over heads and prompt tokens; a forward adds it.
+        weights: softmax weight on each slot of each layer, mean over heads and prompt tokens; summed up.
         layers: the layers that are read; the others only take part in the forward.
     """
 
-    mass: Float[Tensor, "layers slots"]
+    weights: Float[Tensor, "layers slots"]
     layers: frozenset[int]
 
 
@@ -59,11 +59,11 @@ class Observation:
     """Collects the attention that a segment's own newest tokens pay, while the segment is written.
 
     Attributes:
-        mass: softmax weight on each slot of each layer, mean over heads and tokens; a forward adds it.
+        weights: softmax weight on each slot of each layer, mean over heads and tokens; a forward adds it.
         num_tokens: how many of the segment's newest tokens are observed.
     """
 
-    mass: Float[Tensor, "layers slots"]
+    weights: Float[Tensor, "layers slots"]
     num_tokens: int
 
 
@@ -269,7 +269,7 @@ def _observe(
         scores = (group @ keys[head].T * scaling).masked_fill(hidden, -torch.inf)
         weights = scores.softmax(dim=-1, dtype=torch.float32)
         weight = weights.sum(dim=(0, 1)) / (len(queries) * count)
-        observation.mass[layer_idx, :held] += weight.to(observation.mass.device)
+        observation.weights[layer_idx, :held] += weight.to(observation.weights.device)
 
 
 def _probe(
@@ -297,7 +297,7 @@ def _probe(
         weights = (scores * scaling).softmax(dim=-1, dtype=torch.float32)
         if layer_idx in segment.probe.layers:
             weight = weights[..., :held].sum(dim=(0, 1)) / (len(queries) * count)
-            segment.probe.mass[layer_idx, :held] += weight.to(segment.probe.mass.device)
+            segment.probe.weights[layer_idx, :held] += weight.to(segment.probe.weights.device)
         weights = weights.to(values.dtype)
         outputs.append(weights[..., :held] @ values[head] + weights[..., held:] @ own_values[head])
     return torch.cat(outputs)

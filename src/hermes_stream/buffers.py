@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hermes_stream.layout import KEY_GROUP, CacheLayout
 from hermes_stream.memory.rope import rotate
-from hermes_stream.memory.selection import take_tokens
+from hermes_stream.memory.selection import select_tokens
 
 
 def make_buffers(layout: CacheLayout, capacities: Sequence[int]) -> Buffers:
@@ -203,7 +203,7 @@ class EightBitBuffers(Buffers):
 
 
 def _take(buffer: Tensor, first: int, keep: Int[Tensor, " kept"]) -> None:
-    buffer[:, first : first + len(keep)] = take_tokens(buffer[:, first:], keep)
+    buffer[:, first : first + len(keep)] = select_tokens(buffer[:, first:], keep)
 
 
 def turned(

@@ -196,7 +196,7 @@ class StreamCache:
         self._token_ids[rows, slots] = torch.arange(first, first + count, device=device)
         self._temporal_patch_ids[rows, slots] = origin.temporal_patch_ids.to(device)
         self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
-        self._counts[rows, slots] = 1 if origin.is_word is None else (~origin.is_word).long().to(device)
+        self._counts[rows, slots] = 1 if origin.is_text is None else (~origin.is_text).long().to(device)
         self._grid_indices[rows, slots] = (
             -1 if (patches := origin.grid_indices) is None else patches.to(device)
         )

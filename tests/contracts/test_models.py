@@ -187,7 +187,9 @@ def test_guidance_attention_equals_eager_attention(family):
     session = watched(family.model, frames)
     cache, held = session.cache, session.cache.num_tokens[0]
     probes = [
-        Probe(mass=torch.zeros(len(cache.num_tokens), held), layers=frozenset(range(len(cache.num_tokens))))
+        Probe(
+            weights=torch.zeros(len(cache.num_tokens), held), layers=frozenset(range(len(cache.num_tokens)))
+        )
         for _ in PROMPTS
     ]
     segments = [text_segment(session, text, probe) for text, probe in zip(PROMPTS, probes, strict=True)]
@@ -202,9 +204,9 @@ def test_guidance_attention_equals_eager_attention(family):
             input_ids=ids, position_ids=axes, past_key_values=past, output_attentions=True
         ).attentions
         eager = torch.stack([layer[0, :, :, :held].mean(dim=(0, 1)) for layer in attentions])
-        torch.testing.assert_close(segment.probe.mass, eager, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(segment.probe.weights, eager, rtol=1e-3, atol=1e-6)
         assert 0 < float(eager.sum(dim=1).min()) < float(eager.sum(dim=1).max()) < 1
-    assert distance(probes[0].mass, probes[1].mass) > 1e-4
+    assert distance(probes[0].weights, probes[1].weights) > 1e-4
 
 
 def held_by(cache) -> list[torch.Tensor]:

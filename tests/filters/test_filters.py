@@ -36,9 +36,9 @@ def cosine(one: list[float], other: list[float]) -> float:
 
 @examples
 @given(st.integers(1, 9), st.integers(0, 99), st.sampled_from([0.0, 0.5, 0.9]), st.integers(1, 9))
-def test_dtd_compares_with_what_was_kept_last(num_frames, seed, most_cosine, cut):
+def test_dtd_compares_with_what_was_kept_last(num_frames, seed, max_cosine, cut):
     tokens = video(num_frames, seed)
-    policy = DifferentialTokenDrop(most_cosine=most_cosine)
+    policy = DifferentialTokenDrop(max_cosine=max_cosine)
     first = policy.sift(tokens[:cut], None)
     kept = first.kept.tolist()
     if cut < num_frames:
@@ -46,20 +46,20 @@ def test_dtd_compares_with_what_was_kept_last(num_frames, seed, most_cosine, cut
     rows, last = tokens.tolist(), tokens[0].tolist()
     for frame in range(num_frames):
         for place in range(9):
-            new = frame == 0 or cosine(rows[frame][place], last[place]) <= most_cosine
+            new = frame == 0 or cosine(rows[frame][place], last[place]) <= max_cosine
             assert kept[frame][place] == new
             last[place] = rows[frame][place] if new else last[place]
 
 
 @examples
 @given(st.integers(1, 9), st.integers(0, 99), st.sampled_from([0.0, 0.7, 0.95]))
-def test_dedup_keeps_a_running_average(num_frames, seed, most_cosine):
+def test_dedup_keeps_a_running_average(num_frames, seed, max_cosine):
     tokens = video(num_frames, seed, change=0.1)
-    sifted = FrameDedup(most_cosine=most_cosine).sift(tokens, None)
+    sifted = FrameDedup(max_cosine=max_cosine).sift(tokens, None)
     groups: list[list[int]] = []
     for frame in range(num_frames):
         mean = tokens[frame].mean(dim=0).tolist()
-        if groups and cosine(tokens[groups[-1]].mean(dim=(0, 1)).tolist(), mean) > most_cosine:
+        if groups and cosine(tokens[groups[-1]].mean(dim=(0, 1)).tolist(), mean) > max_cosine:
             groups[-1].append(frame)
         else:
             groups.append([frame])
@@ -67,7 +67,7 @@ def test_dedup_keeps_a_running_average(num_frames, seed, most_cosine):
     assert torch.equal(sifted.kept.any(dim=1), sifted.kept.all(dim=1))
     for group in groups:
         torch.testing.assert_close(sifted.tokens[group[0]], tokens[group].mean(dim=0), rtol=1e-4, atol=1e-5)
-    again = FrameDedup(most_cosine=most_cosine).sift(tokens[-1:], sifted.past)
+    again = FrameDedup(max_cosine=max_cosine).sift(tokens[-1:], sifted.past)
     assert torch.equal(again.tokens, tokens[-1:])
 
 
@@ -155,8 +155,8 @@ def test_it_is_a_frozen_value_with_facts(name):
     assert sieve.__dataclass_params__.frozen
     assert sieve.facts.summary
     assert sieve.facts.paper
-    with pytest.raises(ValueError, match=r"most_cosine must be in \[-1, 1\]; got 2"):
-        FILTERS[name](most_cosine=2)
+    with pytest.raises(ValueError, match=r"max_cosine must be in \[-1, 1\]; got 2"):
+        FILTERS[name](max_cosine=2)
 
 
 def still(count: int) -> list[Frame]:
@@ -168,7 +168,7 @@ def still(count: int) -> list[Frame]:
 @names
 @pytest.mark.parametrize("policy", [name for name in POLICIES if name != "full"])
 def test_filters_combine_with_every_policy(model, name, policy):
-    sieve = FILTERS[name](most_cosine=0.9)
+    sieve = FILTERS[name](max_cosine=0.9)
     bounded = POLICIES[policy](budget_tokens=45)
     session = Session(model, bounded, chunk_frames=4, text_tokens=64, filter=sieve)
     session.observe(still(14))
@@ -185,13 +185,13 @@ def test_filters_combine_with_every_policy(model, name, policy):
 def test_dropping_nothing_changes_nothing_and_dropping_repeats_is_not_seeing_them(model):
     frames = still(12)
     plain = Session(model, HermesPolicy.paper(40), chunk_frames=4)
-    kept = Session(model, HermesPolicy.paper(40), chunk_frames=4, filter=FrameDedup(most_cosine=1.0))
+    kept = Session(model, HermesPolicy.paper(40), chunk_frames=4, filter=FrameDedup(max_cosine=1.0))
     for session in (plain, kept):
         session.observe(random_frames(12))
         session.flush()
     assert torch.equal(plain.next_token_logits(QUESTION), kept.next_token_logits(QUESTION))
     once = Session(model, FullPolicy(), chunk_frames=12)
-    sieved = Session(model, FullPolicy(), chunk_frames=12, filter=DifferentialTokenDrop(most_cosine=0.99999))
+    sieved = Session(model, FullPolicy(), chunk_frames=12, filter=DifferentialTokenDrop(max_cosine=0.99999))
     once.observe(frames[::2])
     sieved.observe(frames)
     sieved.flush()
@@ -203,7 +203,7 @@ def test_dropping_nothing_changes_nothing_and_dropping_repeats_is_not_seeing_the
 
 def test_a_chunk_that_fails_leaves_the_filter_where_it_was(model, monkeypatch):
     one, other = (
-        Session(model, FullPolicy(), chunk_frames=4, filter=DifferentialTokenDrop(most_cosine=0.9))
+        Session(model, FullPolicy(), chunk_frames=4, filter=DifferentialTokenDrop(max_cosine=0.9))
         for _ in range(2)
     )
     one.observe(still(12))

@@ -15,7 +15,7 @@ from hermes_stream.memory.selection import (
     layer_budgets,
     rank_within,
     select,
-    take_tokens,
+    select_tokens,
     whole_groups,
 )
 
@@ -119,10 +119,10 @@ def test_evicted_mask_of_one_layer() -> None:
 
 def test_take_tokens_gathers_per_layer() -> None:
     keys = torch.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)
-    taken = take_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
+    taken = select_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
     assert torch.equal(taken[0], keys[0][:, [0, 3]])
     assert torch.equal(taken[1, :, 0], keys[1, :, 2])
-    assert torch.equal(take_tokens(keys[0], torch.tensor([1])), keys[0][:, [1]])
+    assert torch.equal(select_tokens(keys[0], torch.tensor([1])), keys[0][:, [1]])
 
 
 @pytest.mark.parametrize("budget", [0, 1, 3])

@@ -92,7 +92,7 @@ def test_words_come_before_the_pictures_of_their_frame_and_positions_count(famil
     assert most == model.card.tokens_per_temporal_patch
     assert counts.max() <= most < counts.max() + 10
     for frame in range(14):
-        own = visual.is_word[visual.temporal_patch_index == frame]
+        own = visual.is_text[visual.temporal_patch_index == frame]
         assert own.tolist() == sorted(own.tolist(), reverse=True)
         assert (~own).sum() == 9
 
@@ -111,7 +111,7 @@ def test_pictures_of_any_size_take_equally_many_tokens(family, size):
     visual = visual_tokens(
         model, [Frame(pts_seconds=0.0, image=image)], start_seconds=0.0, num_patches_before=0
     )
-    assert (~visual.is_word).sum() == 9
+    assert (~visual.is_text).sum() == 9
     assert len(visual) <= model.num_tokens(*size)
 
 
@@ -125,7 +125,7 @@ def test_a_black_picture_is_no_padding(tmp_path, save):
     frames = random_frames(3)
     frames[1] = Frame(pts_seconds=1.0, image=np.zeros((24, 24, 3), dtype=np.uint8))
     visual = visual_tokens(model, frames, start_seconds=0.0, num_patches_before=0)
-    assert (~visual.is_word).sum() == 27
+    assert (~visual.is_text).sum() == 27
 
 
 def test_the_vision_tower_has_its_own_attention(family):

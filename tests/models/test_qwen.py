@@ -14,7 +14,7 @@ from tests.families import BEGIN, END, FAMILIES, QUESTION, pictures, plain_model
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from hermes_stream import ModelError, load_model
-from hermes_stream.models.mrope import offsets_with_words
+from hermes_stream.models.mrope import offsets_with_text
 from hermes_stream.models.qwen_vision import max_visual_tokens, read_preprocessing
 
 NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
@@ -72,7 +72,7 @@ def test_chunks_equal_what_transformers_makes_of_the_clip(family, chunk, size):
     features = plain.get_video_features(
         inputs["pixel_values_videos"], video_grid_thw=inputs["video_grid_thw"], return_dict=True
     )
-    words = torch.cat([part.is_word for part in parts])
+    words = torch.cat([part.is_text for part in parts])
     embeddings = torch.cat([part.embeddings for part in parts])
     expected = torch.cat(features.pooler_output)
     torch.testing.assert_close(embeddings[~words], expected, rtol=1e-4, atol=1e-5)
@@ -149,18 +149,18 @@ def test_a_frame_of_qwen3_says_its_time_between_marks(tmp_path):
     said += [f"{END}<15.2 seconds>{BEGIN}", f"{END}<16.0 seconds>{BEGIN}"]
     for visual, texts in ((first, said[:2]), (later, said[2:])):
         for index, text in enumerate(texts):
-            own = (visual.temporal_patch_index == index) & visual.is_word
+            own = (visual.temporal_patch_index == index) & visual.is_text
             assert torch.equal(visual.embeddings[own], model.embed(model.chat.encode(text)))
-            assert visual.grid_indices[(visual.temporal_patch_index == index) & ~visual.is_word].tolist() == [
+            assert visual.grid_indices[(visual.temporal_patch_index == index) & ~visual.is_text].tolist() == [
                 *range(9)
             ]
     assert first.deepstack.shape == (2, len(first), 64)
-    assert (first.deepstack[:, first.is_word] == 0).all()
-    assert (first.deepstack[:, ~first.is_word].abs().amax(dim=-1) > 0).all()
+    assert (first.deepstack[:, first.is_text] == 0).all()
+    assert (first.deepstack[:, ~first.is_text].abs().amax(dim=-1) > 0).all()
 
 
 def test_words_take_one_and_a_picture_its_larger_side():
-    offsets = offsets_with_words([2, 1], rows=2, columns=3)
+    offsets = offsets_with_text([2, 1], rows=2, columns=3)
     assert offsets.tolist() == [
         [0, 1, *[2] * 6, 5, *[6] * 6],
         [0, 1, 2, 2, 2, 3, 3, 3, 5, 6, 6, 6, 7, 7, 7],

@@ -11,7 +11,7 @@ from tests.policies.states import make_state
 from hermes_stream import WindowPolicy
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
-from hermes_stream.policies.text_tokens import plan_with_words
+from hermes_stream.policies.text_tokens import plan_with_text_tokens
 
 WORDS, PICTURE = 2, 4
 FRAME = WORDS + PICTURE
@@ -20,12 +20,12 @@ FRAME = WORDS + PICTURE
 def stream(num_frames: int, num_layers: int = 10) -> MemoryState:
     """Return frames of two words and four visual tokens each."""
     state = make_state([num_frames * FRAME] * num_layers, tokens_per_temporal_patch=FRAME)
-    is_word = torch.arange(num_frames * FRAME) % FRAME < WORDS
+    is_text = torch.arange(num_frames * FRAME) % FRAME < WORDS
     shape = state.token_ids.shape
     return replace(
         state,
-        counts=(~is_word).long().expand(shape).clone(),
-        grid_indices=torch.where(is_word, -1, state.grid_indices - WORDS),
+        counts=(~is_text).long().expand(shape).clone(),
+        grid_indices=torch.where(is_text, -1, state.grid_indices - WORDS),
     )
 
 
@@ -33,7 +33,7 @@ def stream(num_frames: int, num_layers: int = 10) -> MemoryState:
 def test_words_stay_with_their_frame_within_the_budget(name):
     policy, state = POLICIES[name](budget_tokens=24), stream(12)
     state = replace(state, attention=torch.rand(state.token_ids.shape, generator=torch.Generator()))
-    plan = plan_with_words(policy, state)
+    plan = plan_with_text_tokens(policy, state)
     limits = policy.layer_budgets(state.num_layers)
     for layer, row in enumerate(plan.keep.tolist()):
         kept = [index for index in row if index >= 0]
@@ -47,7 +47,7 @@ def test_words_stay_with_their_frame_within_the_budget(name):
 
 def test_a_budget_below_one_frame_with_its_words_keeps_what_fits():
     policy = WindowPolicy(budget_tokens=3)
-    plan = plan_with_words(policy, stream(5, num_layers=2))
+    plan = plan_with_text_tokens(policy, stream(5, num_layers=2))
     for row in plan.keep.tolist():
         kept = [index for index in row if index >= 0]
         assert len(kept) <= 3
@@ -65,6 +65,6 @@ def test_keys_are_shown_without_words():
             seen["counts"] = state.counts.tolist()
             return super().plan(state)
 
-    plan_with_words(Spy(budget_tokens=9), replace(state, raw_keys=keys, rotated_keys=keys))
+    plan_with_text_tokens(Spy(budget_tokens=9), replace(state, raw_keys=keys, rotated_keys=keys))
     assert seen["keys"] == [i for i in range(18) if i % FRAME >= WORDS]
     assert seen["counts"] == [[1] * 12] * 2

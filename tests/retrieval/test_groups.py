@@ -24,12 +24,12 @@ def signs_of(rows: int, count: int, seed: int) -> torch.Tensor:
     return torch.rand(rows, count, BITS, generator=torch.Generator().manual_seed(seed)) > 0.5
 
 
-def sequential(row: list[list[bool]], founders: list[list[bool]], most_bits: int) -> list[int]:
+def sequential(row: list[list[bool]], founders: list[list[bool]], max_bits: int) -> list[int]:
     """One token after the other; ``founders`` grows."""
     joined = []
     for own in row:
         distances = [sum(a != b for a, b in zip(own, other, strict=True)) for other in founders]
-        if not distances or min(distances) > most_bits:
+        if not distances or min(distances) > max_bits:
             founders.append(own)
             joined.append(len(founders) - 1)
         else:
@@ -44,16 +44,16 @@ def sequential(row: list[list[bool]], founders: list[list[bool]], most_bits: int
     st.integers(0, 4),
     st.integers(0, 99),
 )
-def test_tokens_join_or_found_one_after_the_other(rows, chunks, most_bits, seed):
+def test_tokens_join_or_found_one_after_the_other(rows, chunks, max_bits, seed):
     groups = Groups.none(rows, 4, BITS, torch.device("cpu"))
     founders: list[list[list[bool]]] = [[] for _ in range(rows)]
     names: list[dict[int, int]] = [{} for _ in range(rows)]  # rows are filled up, so numbers may have gaps
     for turn, count in enumerate(chunks):
         signs = signs_of(rows, count, seed + turn)
-        joined, every = hash_groups(signs, groups, most_bits)
+        joined, every = hash_groups(signs, groups, max_bits)
         groups = groups.joined_by(torch.ones(rows, count, 4), joined, every)
         for row in range(rows):
-            expected = sequential(signs[row].tolist(), founders[row], most_bits)
+            expected = sequential(signs[row].tolist(), founders[row], max_bits)
             for mine, name in zip(joined[row].tolist(), expected, strict=True):
                 assert names[row].setdefault(mine, name) == name
     for row in range(rows):
@@ -62,7 +62,7 @@ def test_tokens_join_or_found_one_after_the_other(rows, chunks, most_bits, seed)
             assert groups.signs[row, mine].tolist() == founders[row][name]
 
 
-def test_like_keys_agree_in_most_bits():
+def test_like_keys_agree_in_max_bits():
     keys = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))
     signs = hash_signs(torch.cat([keys, keys * 3, -keys], dim=1), 32, seed=0)
     assert torch.equal(signs[:, 0], signs[:, 1])

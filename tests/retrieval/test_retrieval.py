@@ -107,7 +107,7 @@ def test_rekv_reads_the_frames_that_answer_best(model, monkeypatch):
 
 
 def test_resv_reads_heavy_clusters_and_the_window(model, monkeypatch):
-    policy = ResvPolicy(budget_tokens=10_000, share=0.3, hash_bits=8, most_bits=1)
+    policy = ResvPolicy(budget_tokens=10_000, share=0.3, hash_bits=8, max_bits=1)
     monkeypatch.setattr(ResvPolicy, "window_tokens", 36)
     session = watched(model, policy, 12)
     prefix, archive = session.cache.num_prefix_tokens, session._memory._retriever._archive

@@ -21,7 +21,7 @@ class LayerMemory:
         layer_idx: which layer, from 0.
         tier: "sensory", "working" or "long_term"; None where the policy has no tiers.
         num_tokens: visual tokens of each frame of the map, merged ones included, words not.
-        num_words: words of each frame.
+        num_text_tokens: words of each frame.
         num_summaries: tokens that stand for evicted ones, of no frame.
         num_summarized_tokens: how many those stand for.
     """
@@ -29,7 +29,7 @@ class LayerMemory:
     layer_idx: int
     tier: str | None
     num_tokens: tuple[int, ...]
-    num_words: tuple[int, ...]
+    num_text_tokens: tuple[int, ...]
     num_summaries: int
     num_summarized_tokens: int
 
@@ -77,8 +77,8 @@ def map_of(state: MemoryState, *, tiers: Tiers | None = None) -> MemoryMap:
     place = torch.zeros_like(frames)
     place[is_of_frame] = index
 
-    def counted(layer: int, *, is_word: bool) -> tuple[int, ...]:
-        own = is_of_frame[layer] & ((counts[layer] == 0) == is_word)
+    def counted(layer: int, *, is_text: bool) -> tuple[int, ...]:
+        own = is_of_frame[layer] & ((counts[layer] == 0) == is_text)
         return tuple(torch.bincount(place[layer, own], minlength=len(numbers)).tolist())
 
     return MemoryMap(
@@ -88,8 +88,8 @@ def map_of(state: MemoryState, *, tiers: Tiers | None = None) -> MemoryMap:
             LayerMemory(
                 layer_idx=layer,
                 tier=None if tier is None else tier.name.lower(),
-                num_tokens=counted(layer, is_word=False),
-                num_words=counted(layer, is_word=True),
+                num_tokens=counted(layer, is_text=False),
+                num_text_tokens=counted(layer, is_text=True),
                 num_summaries=int(is_summary[layer].sum()),
                 num_summarized_tokens=int(counts[layer, is_summary[layer]].sum()),
             )

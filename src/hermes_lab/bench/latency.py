@@ -45,7 +45,7 @@ class Course:
         chunk_frames: pictures that enter a memory together.
         kv_bits: 8 keeps keys and values in 8 bits.
         repeats: how often each stream is asked, at least 3; a fifth as often as a frame arrives.
-        most_seconds: a stream that has been asked 3 times and for so long is asked no more; one whose work
+        max_seconds: a stream that has been asked 3 times and for so long is asked no more; one whose work
             takes longer by its floor is left out.
     """
 
@@ -54,7 +54,7 @@ class Course:
     chunk_frames: int = 16
     kv_bits: int | None = None
     repeats: int = 101
-    most_seconds: float = 60.0
+    max_seconds: float = 60.0
 
     @property
     def num_arrivals(self) -> int:
@@ -63,7 +63,7 @@ class Course:
 
     def has_enough(self, lane: Lane, times: Sequence[float], repeats: int) -> bool:
         """Tell whether a stream was asked often enough, or for long enough."""
-        is_slow = lane.asked_seconds > self.most_seconds
+        is_slow = lane.asked_seconds > self.max_seconds
         return len(times) >= (_LEAST_REPEATS if is_slow else repeats)
 
 
@@ -248,11 +248,11 @@ class _Starter:
         if policy is not None and policy.budget_tokens is not None:
             return None
         seconds = self._cost.watch(num_frames, 0).seconds(self._speed)
-        if seconds <= self._course.most_seconds:
+        if seconds <= self._course.max_seconds:
             return None
         return (
             f"{'each question' if policy is None else 'watching'} takes {seconds:.0f} s at least, more than "
-            f"the {self._course.most_seconds:g} s that are allowed"
+            f"the {self._course.max_seconds:g} s that are allowed"
         )
 
     def _too_large(self, policy: MemoryPolicy | None, num_frames: int) -> str | None:

@@ -74,7 +74,7 @@ class LoadRow:
         compress_share: of the time in which chunks are taken in, what choosing and moving takes, guidance
             prompts included; measured apart, since a device is then waited for at every stage.
         idle_share: of that time in which there was nothing to do.
-        most_waiting_frames: of one stream at the end; less than a chunk where every chunk is taken in.
+        max_waiting_frames: of one stream at the end; less than a chunk where every chunk is taken in.
         keeps_up: there was idle time, and no stream was behind by a whole chunk at the end.
         bytes_per_stream: buffers of each.
         peak_bytes: buffers of all, and the most that the engine takes beside them when a whole chunk and a
@@ -91,7 +91,7 @@ class LoadRow:
     ttft_p99_seconds: float | None
     compress_share: float
     idle_share: float
-    most_waiting_frames: int
+    max_waiting_frames: int
     keeps_up: bool
     bytes_per_stream: int
     peak_bytes: int
@@ -162,7 +162,7 @@ class _Crowd:
         fps_total, compress_share = self._flood(), self._compress_share()
         shown_before = sum(self._num_shown)
         idle_share = self._live(self._load.seconds)
-        most_waiting = max(len(channel.session.intake.waiting) for channel in self._channels)
+        max_waiting = max(len(channel.session.intake.waiting) for channel in self._channels)
         num_frames, waited = sum(self._num_shown) - shown_before, sorted(self._waited)
         count, chunk_frames = len(self._channels), self._channels[0].session.chunk_frames
         used_bytes = self._engine.used_bytes
@@ -177,8 +177,8 @@ class _Crowd:
             ttft_p99_seconds=_percentile(waited, 99),
             compress_share=compress_share,
             idle_share=idle_share,
-            most_waiting_frames=most_waiting,
-            keeps_up=idle_share > _IDLE_SHARE and most_waiting < 2 * chunk_frames,
+            max_waiting_frames=max_waiting,
+            keeps_up=idle_share > _IDLE_SHARE and max_waiting < 2 * chunk_frames,
             bytes_per_stream=used_bytes // count,
             peak_bytes=used_bytes + measure_peak(self._engine.model.layout.device, self._all_at_once),
         )

@@ -40,7 +40,7 @@ class BenchRun:
     question_tokens: int
     new_tokens: int
     repeats: int
-    most_seconds: float
+    max_seconds: float
     seconds: float
     size: int
     kv_bits: int | None
@@ -87,7 +87,7 @@ class BenchRun:
             chunk_frames=self.chunk_frames,
             kv_bits=self.kv_bits,
             repeats=self.repeats,
-            most_seconds=self.most_seconds,
+            max_seconds=self.max_seconds,
         )
         asking = find_question(model, question_tokens=self.question_tokens, new_tokens=self.new_tokens)
         with doing("making pictures"):
@@ -137,7 +137,7 @@ class BenchRun:
             "question_tokens": asking.num_tokens,
             "new_tokens": self.new_tokens,
             "repeats": self.repeats,
-            "most_seconds": self.most_seconds,
+            "max_seconds": self.max_seconds,
             "seconds": self.seconds,
             "picture_size": self.size,
             "kv_bits": self.kv_bits,

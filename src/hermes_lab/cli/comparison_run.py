@@ -258,7 +258,7 @@ def _streams(episodes: Sequence[Episode], runs: Sequence[Run]) -> dict[str, Any]
         "num_questions_past_end": sum({run.video: run.num_past_end for run in watched}.values()),
         "longest_seconds": max((seconds for seconds in last if seconds < float("inf")), default=None),
         "num_frames": sum({run.video: run.num_frames for run in watched}.values()),
-        "most_visual_tokens_seen": max((run.num_visual_tokens_seen for run in watched), default=0),
+        "max_visual_tokens_seen": max((run.num_visual_tokens_seen for run in watched), default=0),
     }
 
 

@@ -22,7 +22,7 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
         command: takes keyword arguments only.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     shown: dict[str, inspect.Parameter] = {}
     for name, own in inspect.signature(command).parameters.items():
         if name in groups:
@@ -42,7 +42,7 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     # typer reads both, and must not find the command behind the wrapper
     run.__signature__ = inspect.Signature(list(shown.values()))  # type: ignore[attr-defined]
     run.__annotations__ = {name: parameter.annotation for name, parameter in shown.items()}
-    del run.__wrapped__  # type: ignore[attr-defined]
+    del run.__wrapped__
     return run
 
 

@@ -21,7 +21,7 @@ class FrameDedup(TokenFilter):
     compared with it; a frame that entered the memory with an earlier chunk is not changed any more.
 
     Attributes:
-        most_cosine: a frame above it is dropped, in [-1, 1]; 0.95 in the paper.
+        max_cosine: a frame above it is dropped, in [-1, 1]; 0.95 in the paper.
 
     Raises:
         ValueError: a field is out of its range.
@@ -31,10 +31,10 @@ class FrameDedup(TokenFilter):
         summary="frames like the last kept one", paper="StreamMem, arXiv 2508.15717"
     )
 
-    most_cosine: float = 0.95
+    max_cosine: float = 0.95
 
     def __post_init__(self) -> None:
-        check_cosine("most_cosine", self.most_cosine)
+        check_cosine("max_cosine", self.max_cosine)
 
     def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
         """Compare frame by frame with the running average of the last kept one."""
@@ -46,7 +46,7 @@ class FrameDedup(TokenFilter):
             mean = tokens[frame].float().mean(dim=0)
             if (
                 average is not None
-                and F.cosine_similarity(average.mean(dim=0), mean, dim=0) > self.most_cosine
+                and F.cosine_similarity(average.mean(dim=0), mean, dim=0) > self.max_cosine
             ):
                 average = (average * count + tokens[frame].float()) / (count + 1)
                 count = count + 1

@@ -18,7 +18,7 @@ class DifferentialTokenDrop(TokenFilter):
     """Drop a token that is like the last kept one at its place; the first frame stays whole.
 
     Attributes:
-        most_cosine: a token above it is dropped, in [-1, 1]. In the paper's feature space 0.25 drops 85 % of
+        max_cosine: a token above it is dropped, in [-1, 1]. In the paper's feature space 0.25 drops 85 % of
             tokens and 0.5 drops 45 %; other models need other values.
 
     Raises:
@@ -29,16 +29,16 @@ class DifferentialTokenDrop(TokenFilter):
         summary="tokens like the last kept one at their place", paper="TimeChat-Online, arXiv 2504.17343"
     )
 
-    most_cosine: float = 0.5
+    max_cosine: float = 0.5
 
     def __post_init__(self) -> None:
-        check_cosine("most_cosine", self.most_cosine)
+        check_cosine("max_cosine", self.max_cosine)
 
     def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
         """Compare place by place with what was kept last."""
         kept = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         last = past[0] if past is not None else tokens[0]
         for frame in range(0 if past is not None else 1, len(tokens)):
-            kept[frame] = F.cosine_similarity(tokens[frame].float(), last.float(), dim=-1) <= self.most_cosine
+            kept[frame] = F.cosine_similarity(tokens[frame].float(), last.float(), dim=-1) <= self.max_cosine
             last = torch.where(kept[frame][:, None], tokens[frame], last)
         return Sifted(tokens=tokens, kept=kept, past=(last,))

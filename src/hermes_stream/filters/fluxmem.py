@@ -23,7 +23,7 @@ class FluxMem(TokenFilter):
 
     Temporal selection: a token's distance to a frame is 1 minus its largest cosine with the 3x3 places around
     its own. It stays where its distance to the next or the previous frame reaches Otsu's threshold of the
-    frame's distances, and leaves anyway where the next frame has more than ``most_cosine`` of it. Spatial
+    frame's distances, and leaves anyway where the next frame has more than ``max_cosine`` of it. Spatial
     merging: neighbours closer than Otsu's threshold of the frame's edges join; a component becomes its token
     nearest to the mean, with the mean as its feature.
 
@@ -33,7 +33,7 @@ class FluxMem(TokenFilter):
     happen at once, or ``merges`` is off. Tokens that make no square are taken as one row.
 
     Attributes:
-        most_cosine: what is this like its place's surroundings in the next frame is dropped, in [-1, 1].
+        max_cosine: what is this like its place's surroundings in the next frame is dropped, in [-1, 1].
         merges: merge neighbours within a frame.
 
     Raises:
@@ -45,11 +45,11 @@ class FluxMem(TokenFilter):
         paper="FluxMem, arXiv 2603.02096",
     )
 
-    most_cosine: float = 0.8
+    max_cosine: float = 0.8
     merges: bool = True
 
     def __post_init__(self) -> None:
-        check_cosine("most_cosine", self.most_cosine)
+        check_cosine("max_cosine", self.max_cosine)
 
     def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
         """Select between frames, then merge within them; the last frame stays whole."""
@@ -65,7 +65,7 @@ class FluxMem(TokenFilter):
             differs = to_next[at] >= otsu(to_next[at])
             if at:
                 differs = differs | (to_previous[at - 1] >= otsu(to_previous[at - 1]))
-            kept[index] = differs & (1 - to_next[at] <= self.most_cosine)
+            kept[index] = differs & (1 - to_next[at] <= self.max_cosine)
             if self.merges and kept[index].any():
                 tokens[index], kept[index] = _merged(tokens[index], grid[at], kept[index])
         return Sifted(tokens=tokens, kept=kept, past=(frames[-1],))

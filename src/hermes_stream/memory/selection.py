@@ -172,7 +172,7 @@ def evicted_mask(
     return present & ~kept[..., :num_tokens]
 
 
-def take_tokens(
+def select_tokens(
     per_token: Shaped[Tensor, "*layers rows tokens width"], keep: Int[Tensor, "*layers kept"]
 ) -> Shaped[Tensor, "*layers rows kept width"]:
     """Gather the kept tokens of raw keys or values; rows are KV heads.

@@ -25,21 +25,21 @@ class VisualOrigin:
         temporal_patch_ids: which frame of the stream.
         pts_seconds: presentation time of that frame.
         grid_indices: place within the frame; None where nobody counted.
-        is_word: text that belongs to the frame, such as its time; None where there is none.
+        is_text: text that belongs to the frame, such as its time; None where there is none.
     """
 
     temporal_patch_ids: Int[Tensor, " tokens"]
     pts_seconds: Float[Tensor, " tokens"]
     grid_indices: Int[Tensor, " tokens"] | None = None
-    is_word: Bool[Tensor, " tokens"] | None = None
+    is_text: Bool[Tensor, " tokens"] | None = None
 
-    def taken(self, slots: slice) -> VisualOrigin:
+    def select(self, slots: slice) -> VisualOrigin:
         """Return the origin of some of the tokens."""
         return VisualOrigin(
             temporal_patch_ids=self.temporal_patch_ids[slots],
             pts_seconds=self.pts_seconds[slots],
             grid_indices=None if self.grid_indices is None else self.grid_indices[slots],
-            is_word=None if self.is_word is None else self.is_word[slots],
+            is_text=None if self.is_text is None else self.is_text[slots],
         )
 
 

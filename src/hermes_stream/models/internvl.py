@@ -12,7 +12,7 @@ from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocessing
-from hermes_stream.models.text_tokens import cut_cleanly, say_before_frames
+from hermes_stream.models.text_tokens import cut_cleanly, insert_text
 from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_frames, in_a_row
 from hermes_stream.video.frame import Frame
 
@@ -55,10 +55,12 @@ class InternVL(VideoModel):
             chat, before_video=before_video, before_question=self._close + chat.before_question
         )
         self._before_first = first.removesuffix(self._opening(0))
-        num_words = max(len(self._words(number)) for number in (0, 1)) + _SPARE_DIGITS
+        num_text_tokens = max(len(self._words(number)) for number in (0, 1)) + _SPARE_DIGITS
         side = self._preprocessing.height // vision.patch_size[0] * config.downsample_ratio
         self.card = build_card(
-            checkpoint, tokens_per_temporal_patch=num_words + int(side) ** 2, default_fps=self.default_fps
+            checkpoint,
+            tokens_per_temporal_patch=num_text_tokens + int(side) ** 2,
+            default_fps=self.default_fps,
         )
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.language_model.rotary_emb.inv_freq)
@@ -89,7 +91,7 @@ class InternVL(VideoModel):
         words = [
             self._words(number) for number in range(num_patches_before, num_patches_before + len(frames))
         ]
-        return say_before_frames(self, in_a_row(features, seconds_of(frames)), words)
+        return insert_text(self, in_a_row(features, seconds_of(frames)), words)
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture and of the longest words."""

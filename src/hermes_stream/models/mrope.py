@@ -36,7 +36,7 @@ def over_time(
         temporal_patch_index=torch.arange(num_frames).repeat_interleave(rows * columns),
         offsets=offsets.repeat(1, num_frames),
         seconds=seconds,
-        is_word=torch.zeros(len(embeddings), dtype=torch.bool),
+        is_text=torch.zeros(len(embeddings), dtype=torch.bool),
         time=time.double(),
     )
 
@@ -52,20 +52,20 @@ def patch_offsets(rows: int, columns: int) -> Int[Tensor, "3 tokens"]:
     )
 
 
-def offsets_with_words(num_words: Sequence[int], rows: int, columns: int) -> Int[Tensor, "3 tokens"]:
+def offsets_with_text(num_text_tokens: Sequence[int], rows: int, columns: int) -> Int[Tensor, "3 tokens"]:
     """Return the positions of frames with words before each, from 0.
 
     A word takes 1 on all axes; a frame stands on one time, and what follows it begins after the larger of its
     height and width.
 
     Args:
-        num_words: words before each frame.
+        num_text_tokens: words before each frame.
         rows: of each frame.
         columns: of each frame.
     """
     picture = patch_offsets(rows, columns)
     parts, clock = [], 0
-    for count in num_words:
+    for count in num_text_tokens:
         parts += [torch.arange(clock, clock + count).expand(AXES, -1), picture + clock + count]
         clock += count + max(rows, columns)
     return torch.cat(parts, dim=1)

@@ -13,7 +13,7 @@ from hermes_stream.models.base import VideoModel, seconds_of
 from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.loading.checkpoint import Checkpoint
-from hermes_stream.models.mrope import offsets_with_words
+from hermes_stream.models.mrope import offsets_with_text
 from hermes_stream.models.qwen_vision import (
     encode_patches,
     max_visual_tokens,
@@ -22,7 +22,7 @@ from hermes_stream.models.qwen_vision import (
     read_preprocessing,
     read_sections,
 )
-from hermes_stream.models.visual import Features, Pixels, VisualTokens, with_words
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, with_text
 from hermes_stream.video.frame import Frame
 
 _LATEST_SECONDS = 9_999_999.9  # as long as a time may get: 115 days
@@ -105,10 +105,10 @@ class Qwen3VL(VideoModel):
             temporal_patch_index=torch.arange(num_frames).repeat_interleave(rows * columns),
             offsets=torch.zeros(3, len(features.tokens), dtype=torch.long),
             seconds=firsts,
-            is_word=torch.zeros(len(features.tokens), dtype=torch.bool),
+            is_text=torch.zeros(len(features.tokens), dtype=torch.bool),
             deepstack=features.deepstack,
         )
-        return with_words(visual, words, offsets_with_words([len(said) for said in words], rows, columns))
+        return with_text(visual, words, offsets_with_text([len(said) for said in words], rows, columns))
 
     def num_tokens(self, height: int, width: int) -> int:
         """Return the most tokens of a temporal patch of such pictures, with the words before it."""

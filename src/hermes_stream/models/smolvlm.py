@@ -12,7 +12,7 @@ from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.loading.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.models.text_tokens import cut_cleanly, say_before_frames
+from hermes_stream.models.text_tokens import cut_cleanly, insert_text
 from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_frames, in_a_row
 from hermes_stream.video.frame import Frame
 
@@ -66,10 +66,10 @@ class SmolVLM(VideoModel):
         self.chat = dataclasses.replace(
             chat, before_video=before_video, before_question=f"{self._fence}\n\n{chat.before_question}"
         )
-        num_words = max(len(self._words(number, 0.0)) for number in (0, 1)) + _SPARE_DIGITS
+        num_text_tokens = max(len(self._words(number, 0.0)) for number in (0, 1)) + _SPARE_DIGITS
         side = self._preprocessing.height // vision.patch_size // config.scale_factor
         self.card = build_card(
-            checkpoint, tokens_per_temporal_patch=num_words + side * side, default_fps=self.default_fps
+            checkpoint, tokens_per_temporal_patch=num_text_tokens + side * side, default_fps=self.default_fps
         )
         self.layout = build_layout(
             checkpoint, RotaryLayout.one_axis(model.model.text_model.rotary_emb.inv_freq)
@@ -95,7 +95,7 @@ class SmolVLM(VideoModel):
         """Say the times of the frames, and let them follow each other."""
         seconds = [frame.pts_seconds - start_seconds for frame in frames]
         words = [self._words(number, at) for number, at in enumerate(seconds, start=num_patches_before)]
-        return say_before_frames(self, in_a_row(features, seconds_of(frames)), words)
+        return insert_text(self, in_a_row(features, seconds_of(frames)), words)
 
     def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
         """Return the number of tokens of any picture and of the longest words."""

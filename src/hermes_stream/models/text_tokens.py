@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.visual import VisualTokens, with_words
+from hermes_stream.models.visual import VisualTokens, with_text
 
 
 def cut_cleanly(encode: Callable[[str], list[int]], before: str, after: str) -> tuple[str, str]:
@@ -28,9 +28,7 @@ def cut_cleanly(encode: Callable[[str], list[int]], before: str, after: str) -> 
     return text[:place], text[place:]
 
 
-def say_before_frames(
-    model: VideoModel, visual: VisualTokens, words: Sequence[Sequence[int]]
-) -> VisualTokens:
+def insert_text(model: VideoModel, visual: VisualTokens, words: Sequence[Sequence[int]]) -> VisualTokens:
     """Put each frame's words before its visual tokens, all in a row on one axis.
 
     Args:
@@ -41,4 +39,4 @@ def say_before_frames(
     lengths = [len(said) for said in words]
     embeddings = model.embed([token for said in words for token in said])
     offsets = torch.arange(len(visual) + sum(lengths))[None]
-    return with_words(visual, list(embeddings.split(lengths)), offsets)
+    return with_text(visual, list(embeddings.split(lengths)), offsets)

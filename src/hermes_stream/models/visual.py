@@ -30,7 +30,7 @@ class Pixels:
         rows = len(self.values) // self.grid[0]
         return self.values[index * rows : (index + 1) * rows]
 
-    def taken(self, frames: Sequence[int]) -> Pixels:
+    def select(self, frames: Sequence[int]) -> Pixels:
         """Return some of the frames, in the order given."""
         return Pixels(
             values=torch.cat([self.frame(index) for index in frames]), grid=(len(frames), *self.grid[1:])
@@ -111,7 +111,7 @@ class VisualTokens:
         offsets: position of each token, counted from the stream's write clock; where ``time`` is given, h and
             w are counted from the beginning of the video instead, and t is not read.
         seconds: presentation time of each frame, of its first picture where it has several.
-        is_word: tokens of text that belong to a frame, such as its time; they come right before the frame's
+        is_text: tokens of text that belong to a frame, such as its time; they come right before the frame's
             visual tokens.
         time: of each frame, positions on axis t since the beginning of the stream, not yet rounded down; None
             where a family counts tokens, or writes the time in words.
@@ -122,7 +122,7 @@ class VisualTokens:
     temporal_patch_index: Int[Tensor, " tokens"]
     offsets: Int[Tensor, "axes tokens"]
     seconds: Float[Tensor, " frames"]
-    is_word: Bool[Tensor, " tokens"]
+    is_text: Bool[Tensor, " tokens"]
     time: Float[Tensor, " frames"] | None = None
     deepstack: Float[Tensor, "levels tokens hidden"] | None = None
 
@@ -138,18 +138,18 @@ class VisualTokens:
     @property
     def grid_indices(self) -> Int[Tensor, " tokens"]:
         """Place of each visual token within its frame, from 0; -1 for words."""
-        counts = (~self.is_word).long().cumsum(dim=0)
+        counts = (~self.is_text).long().cumsum(dim=0)
         before = torch.zeros(self.num_temporal_patches + 1, dtype=torch.long)
         before[1:].scatter_reduce_(0, self.temporal_patch_index, counts, "amax")
         return (counts - 1 - before.cummax(dim=0).values[self.temporal_patch_index]).masked_fill(
-            self.is_word, -1
+            self.is_text, -1
         )
 
     def with_embeddings(self, embeddings: Float[Tensor, "tokens hidden"]) -> VisualTokens:
         """Return the same tokens with other embeddings."""
         return replace(self, embeddings=embeddings)
 
-    def taken(self, kept: Bool[Tensor, " tokens"]) -> VisualTokens:
+    def select(self, kept: Bool[Tensor, " tokens"]) -> VisualTokens:
         """Return some of the tokens; frames of which none is left keep their number."""
         if kept.all():
             return self
@@ -159,7 +159,7 @@ class VisualTokens:
             embeddings=self.embeddings[index],
             temporal_patch_index=self.temporal_patch_index[kept],
             offsets=self.offsets[:, kept],
-            is_word=self.is_word[kept],
+            is_text=self.is_text[kept],
             deepstack=None if self.deepstack is None else self.deepstack[:, index],
         )
 
@@ -174,11 +174,11 @@ def in_a_row(features: Features, seconds: Float[Tensor, " frames"]) -> VisualTok
         ),
         offsets=torch.arange(num_tokens)[None],
         seconds=seconds,
-        is_word=torch.zeros(num_tokens, dtype=torch.bool),
+        is_text=torch.zeros(num_tokens, dtype=torch.bool),
     )
 
 
-def with_words(
+def with_text(
     visual: VisualTokens,
     words: list[Float[Tensor, "words hidden"]],
     offsets: Int[Tensor, "axes tokens"],
@@ -206,7 +206,7 @@ def with_words(
         .repeat_interleave(lengths),
         offsets=offsets,
         seconds=visual.seconds,
-        is_word=torch.tensor([True, False]).repeat(visual.num_temporal_patches).repeat_interleave(lengths),
+        is_text=torch.tensor([True, False]).repeat(visual.num_temporal_patches).repeat_interleave(lengths),
         time=visual.time,
         deepstack=torch.cat(levels, dim=1) if levels else None,
     )

@@ -143,7 +143,7 @@ def keeping_best(
     return RetentionPlan(keep=keep, summarize=torch.zeros_like(budgets, dtype=torch.bool))
 
 
-def check_least(name: str, value: float, least: float) -> None:
+def check_min(name: str, value: float, least: float) -> None:
     """Refuse a field below its least value.
 
     Raises:

@@ -22,7 +22,7 @@ from hermes_stream.policies.base import (
     MemoryPolicy,
     PolicyFacts,
     check_choice,
-    check_least,
+    check_min,
 )
 
 Backend = Literal["llava_onevision", "qwen2_5_vl"]
@@ -99,11 +99,11 @@ class HermesPolicy(MemoryPolicy):
     trigger_counts_prefix: bool = False
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("protect_recent_patches", self.protect_recent_patches, 0)
-        check_least("novelty", self.novelty, 0)
+        check_min("budget_tokens", self.budget_tokens, 1)
+        check_min("protect_recent_patches", self.protect_recent_patches, 0)
+        check_min("novelty", self.novelty, 0)
         for decay in (self.sensory_decay, *self.working_decay):
-            check_least("sensory_decay and working_decay", decay, 0)
+            check_min("sensory_decay and working_decay", decay, 0)
         for share in self.working_recency_weight + self.smoothing:
             if not 0 <= share <= 1:
                 raise ValueError(f"working_recency_weight and smoothing must be in [0, 1]; got {share}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hermes_stream.memory.selection import evicted_mask, select, whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_least
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min
 
 Keys = Literal["rotated", "raw"]
 
@@ -56,7 +56,7 @@ class InfinipotVPolicy(MemoryPolicy):
     pooling: tuple[int, int, int, int] = (7, 5, 3, 1)
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
         check_choice("keys", self.keys, get_args(Keys))
         for share in (self.temporal_share, self.recent_share):
             if not 0 <= share <= 1:

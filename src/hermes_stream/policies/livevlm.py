@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hermes_stream.memory.selection import evicted_mask, rank_within, select, whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts, check_least
+from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts, check_min
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +51,10 @@ class LiveVlmPolicy(MemoryPolicy):
     bucket_tokens: int = 1
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("recent_frames", self.recent_frames, 0)
-        check_least("observed_tokens", self.observed_tokens, 1)
-        check_least("bucket_tokens", self.bucket_tokens, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
+        check_min("recent_frames", self.recent_frames, 0)
+        check_min("observed_tokens", self.observed_tokens, 1)
+        check_min("bucket_tokens", self.bucket_tokens, 1)
         if not 0 <= self.sink_share <= 1:
             raise ValueError(f"sink_share must be in [0, 1]; got {self.sink_share}")
 

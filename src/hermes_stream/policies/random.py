@@ -12,7 +12,7 @@ from hermes_stream.policies.base import (
     MemoryPolicy,
     PolicyFacts,
     check_choice,
-    check_least,
+    check_min,
     keeping,
     keeping_best,
 )
@@ -47,8 +47,8 @@ class RandomPolicy(MemoryPolicy):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("seed", self.seed, 0)
+        check_min("budget_tokens", self.budget_tokens, 1)
+        check_min("seed", self.seed, 0)
         check_choice("unit", self.unit, get_args(Unit))
 
     def plan(self, state: MemoryState) -> RetentionPlan:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from hermes_stream.memory.selection import whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least, keeping
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class RecentNPolicy(MemoryPolicy):
     budget_tokens: int = 4000
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Keep the newest whole frames."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min
 from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.retrieval.rules import ArchiveKeeps, FrameRetrieval
 
@@ -49,8 +49,8 @@ class RekvPolicy(MemoryPolicy):
     archive_keeps: ArchiveKeeps = "newest"
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("read_frames", self.read_frames, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
+        check_min("read_frames", self.read_frames, 1)
 
     @classmethod
     def bounded(cls, budget_tokens: int = 4000) -> RekvPolicy:

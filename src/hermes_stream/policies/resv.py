@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min
 from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.retrieval.rules import ArchiveKeeps, ClusterRetrieval
 
@@ -29,7 +29,7 @@ class ResvPolicy(MemoryPolicy):
         budget_tokens: visual tokens that a question reads at most, half of them the window, at least 1.
         share: part of the weight that is read, in (0, 1].
         hash_bits: hyperplanes, at least 1.
-        most_bits: a token joins a cluster whose founder differs in at most so many bits, at least 0.
+        max_bits: a token joins a cluster whose founder differs in at most so many bits, at least 0.
         is_bounded: window and archive together hold no more than the budget.
         archive_keeps: what a bounded archive keeps: the "newest" frames, or a "uniform" stride.
         seed: of the hyperplanes, at least 0.
@@ -50,16 +50,16 @@ class ResvPolicy(MemoryPolicy):
     budget_tokens: int = 4000
     share: float = 0.9
     hash_bits: int = 32
-    most_bits: int = 7
+    max_bits: int = 7
     is_bounded: bool = False
     archive_keeps: ArchiveKeeps = "newest"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("hash_bits", self.hash_bits, 1)
-        check_least("most_bits", self.most_bits, 0)
-        check_least("seed", self.seed, 0)
+        check_min("budget_tokens", self.budget_tokens, 1)
+        check_min("hash_bits", self.hash_bits, 1)
+        check_min("max_bits", self.max_bits, 0)
+        check_min("seed", self.seed, 0)
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be in (0, 1]; got {self.share}")
 
@@ -86,7 +86,7 @@ class ResvPolicy(MemoryPolicy):
             reads_memory=True,
             share=self.share,
             hash_bits=self.hash_bits,
-            most_bits=self.most_bits,
+            max_bits=self.max_bits,
             seed=self.seed,
         )
 

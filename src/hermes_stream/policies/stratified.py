@@ -10,7 +10,7 @@ import torch
 from hermes_stream.memory.random_keys import random_keys
 from hermes_stream.memory.selection import rank_within
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least, keeping_best
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, keeping_best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,8 @@ class StratifiedPolicy(MemoryPolicy):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("seed", self.seed, 0)
+        check_min("budget_tokens", self.budget_tokens, 1)
+        check_min("seed", self.seed, 0)
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Fill the quotas round by round within what protected tokens leave."""

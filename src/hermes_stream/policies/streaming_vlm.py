@@ -9,7 +9,7 @@ import torch
 
 from hermes_stream.memory.selection import whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least, keeping
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,8 @@ class StreamingVlmPolicy(MemoryPolicy):
     window_seconds: int = 16
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
-        check_least("window_seconds", self.window_seconds, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
+        check_min("window_seconds", self.window_seconds, 1)
 
     def exceeds(self, num_visual_tokens: int, budget_tokens: int, num_prefix_tokens: int) -> bool:  # noqa: ARG002
         """Tell that time has passed: always, where there are tokens."""

@@ -17,7 +17,7 @@ from hermes_stream.policies.base import (
     GuidancePrompts,
     MemoryPolicy,
     PolicyFacts,
-    check_least,
+    check_min,
 )
 
 
@@ -52,7 +52,7 @@ class StreamMemPolicy(MemoryPolicy):
     budget_tokens: int = 4000
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
 
     def guidance(
         self,

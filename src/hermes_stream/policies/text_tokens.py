@@ -20,7 +20,7 @@ from hermes_stream.policies.base import MemoryPolicy
 _STEPS = 16
 
 
-def plan_with_words(policy: MemoryPolicy, state: MemoryState) -> RetentionPlan:
+def plan_with_text_tokens(policy: MemoryPolicy, state: MemoryState) -> RetentionPlan:
     """Let a policy plan for the visual tokens, with as much of its budget as their words leave.
 
     The budget falls in sixteenths until each layer's plan fits with its words; a layer takes the largest that
@@ -89,8 +89,8 @@ def _words_of(kept: Bool[Tensor, "layers tokens"], state: MemoryState) -> Bool[T
     numbers, frame = torch.unique(state.temporal_patch_ids, return_inverse=True)
     is_kept = torch.zeros(state.num_layers, len(numbers), dtype=torch.long, device=kept.device)
     is_kept.scatter_add_(1, frame, kept.long())
-    is_word = state.present & (state.counts == 0)
-    return is_word & (is_kept.gather(1, frame) > 0) & (state.temporal_patch_ids >= 0)
+    is_text = state.present & (state.counts == 0)
+    return is_text & (is_kept.gather(1, frame) > 0) & (state.temporal_patch_ids >= 0)
 
 
 def _slots(plan: RetentionPlan) -> Int[Tensor, " layers"]:

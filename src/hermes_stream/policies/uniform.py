@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hermes_stream.memory.selection import evenly_spaced
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_least, keeping
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min, keeping
 
 Spacing = Literal["frames", "tokens"]
 
@@ -41,7 +41,7 @@ class UniformPolicy(MemoryPolicy):
     spacing: Spacing = "frames"
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
         check_choice("spacing", self.spacing, get_args(Spacing))
 
     def plan(self, state: MemoryState) -> RetentionPlan:

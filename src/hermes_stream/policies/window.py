@@ -9,7 +9,7 @@ import torch
 
 from hermes_stream.memory.selection import whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_least, keeping
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class WindowPolicy(MemoryPolicy):
     sink_tokens: int = 0
 
     def __post_init__(self) -> None:
-        check_least("budget_tokens", self.budget_tokens, 1)
+        check_min("budget_tokens", self.budget_tokens, 1)
         if not 0 <= self.sink_tokens < self.budget_tokens:
             raise ValueError(
                 f"sink_tokens must be at least 0 and below budget_tokens {self.budget_tokens}; "

@@ -114,14 +114,14 @@ def hash_signs(
 
 
 def hash_groups(
-    signs: Bool[Tensor, "rows tokens bits"], known: Groups, most_bits: int
+    signs: Bool[Tensor, "rows tokens bits"], known: Groups, max_bits: int
 ) -> tuple[Int[Tensor, "rows tokens"], Bool[Tensor, "rows all_groups bits"]]:
     """Let tokens, one after the other, join the nearest group by hash, or found one.
 
     Args:
         signs: hashes of the tokens, in order.
         known: groups there are.
-        most_bits: a token joins the group whose founder differs in the fewest bits, the oldest of equals, if
+        max_bits: a token joins the group whose founder differs in the fewest bits, the oldest of equals, if
             they are at most so many; else it founds one.
 
     Returns:
@@ -132,12 +132,12 @@ def hash_groups(
     begins = [torch.where(known.counts > 0, 0, num_tokens)]
     founders = [known.signs]
     distance = _differing(signs, known.signs).masked_fill((known.counts == 0)[:, None], bits + 1)
-    is_free = (distance > most_bits).all(dim=2)
+    is_free = (distance > max_bits).all(dim=2)
     while is_free.any():
         first = torch.where(is_free, index, num_tokens).amin(dim=1)  # num_tokens: this row founds none
         founders.append(signs[row, first.clamp(max=num_tokens - 1)][:, None])
         begins.append(first[:, None])
-        is_free = is_free & (_differing(signs, founders[-1])[..., 0] > most_bits)
+        is_free = is_free & (_differing(signs, founders[-1])[..., 0] > max_bits)
     every = torch.cat(founders, dim=1)
     if not num_tokens:
         return torch.zeros(rows, 0, dtype=torch.long, device=signs.device), every

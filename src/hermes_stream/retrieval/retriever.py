@@ -22,7 +22,7 @@ class Retriever:
     Args:
         cache: the stream's memory; never changed here.
         retrieval: how tokens are grouped and chosen.
-        most_positions: positions that what stands before a question may take.
+        max_positions: positions that what stands before a question may take.
         text_tokens: room for a question and its answer.
 
     Attributes:
@@ -31,11 +31,11 @@ class Retriever:
     """
 
     def __init__(
-        self, cache: StreamCache, retrieval: Retrieval, *, most_positions: int, text_tokens: int
+        self, cache: StreamCache, retrieval: Retrieval, *, max_positions: int, text_tokens: int
     ) -> None:
         self._cache, self._retrieval = cache, retrieval
         self._archive = Archive(cache.layout, retrieval)
-        num_context_tokens = min(cache.num_prefix_tokens + retrieval.read_tokens, most_positions)
+        num_context_tokens = min(cache.num_prefix_tokens + retrieval.read_tokens, max_positions)
         self._read_tokens = num_context_tokens - cache.num_prefix_tokens
         self.seconds = 0.0
         self._read: list[tuple[Tensor, Tensor]] = []

@@ -64,7 +64,7 @@ class Retrieval(ABC):
 
     @abstractmethod
     def choose(
-        self, queries: Float[Tensor, "heads tokens head_dim"], groups: Groups, most_tokens: int
+        self, queries: Float[Tensor, "heads tokens head_dim"], groups: Groups, max_tokens: int
     ) -> Float[Tensor, "rows groups"]:
         """Return how much the question wants each group, -inf for those it does not read."""
 
@@ -95,14 +95,14 @@ class FrameRetrieval(Retrieval):
         return chosen, groups.joined_by(rows, chosen)
 
     def choose(
-        self, queries: Float[Tensor, "heads tokens head_dim"], groups: Groups, most_tokens: int
+        self, queries: Float[Tensor, "heads tokens head_dim"], groups: Groups, max_tokens: int
     ) -> Float[Tensor, "one groups"]:
         """Score frames by the product of mean query and mean key over all query heads; take the best."""
         means = groups.means
         num_kv_heads = means.shape[2] // queries.shape[2]
         query = queries.float().mean(dim=1).unflatten(0, (num_kv_heads, -1)).sum(dim=1).flatten()
         largest = int(groups.counts.max()) if groups.counts.numel() else 1
-        most = min(self.read_frames, max(most_tokens // largest, 1))
+        most = min(self.read_frames, max(max_tokens // largest, 1))
         return best_groups(means @ query, groups.counts, most)
 
 
@@ -113,13 +113,13 @@ class ClusterRetrieval(Retrieval):
     Attributes:
         share: part of the weight that is read, in (0, 1].
         hash_bits: bits of the hash.
-        most_bits: a key joins a cluster whose founder differs in at most so many bits.
+        max_bits: a key joins a cluster whose founder differs in at most so many bits.
         seed: of the hyperplanes.
     """
 
     share: float
     hash_bits: int
-    most_bits: int
+    max_bits: int
     seed: int
 
     def rows(
@@ -139,14 +139,14 @@ class ClusterRetrieval(Retrieval):
         groups: Groups,
     ) -> tuple[Int[Tensor, "rows tokens"], Groups]:
         """Let each key join the nearest cluster, or found one."""
-        chosen, signs = hash_groups(hash_signs(rows, self.hash_bits, self.seed), groups, self.most_bits)
+        chosen, signs = hash_groups(hash_signs(rows, self.hash_bits, self.seed), groups, self.max_bits)
         return chosen, groups.joined_by(rows, chosen, signs)
 
     def choose(
         self,
         queries: Float[Tensor, "heads tokens head_dim"],
         groups: Groups,
-        most_tokens: int,  # noqa: ARG002
+        max_tokens: int,  # noqa: ARG002
     ) -> Float[Tensor, "rows groups"]:
         """Weigh clusters for the queries of each KV head; take the heaviest."""
         means = groups.means

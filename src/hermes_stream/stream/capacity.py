@@ -116,12 +116,12 @@ def stream_bytes(model: VideoModel, fitted: Capacity) -> int | None:
     return num_bytes
 
 
-def within(policy: MemoryPolicy, num_layers: int, most_tokens: int) -> MemoryPolicy:
+def within(policy: MemoryPolicy, num_layers: int, max_tokens: int) -> MemoryPolicy:
     """Lower a policy's budget until no layer keeps more than the model's positions hold."""
     budgets = policy.layer_budgets(num_layers)
-    if budgets is None or policy.budget_tokens is None or max(budgets) <= most_tokens:
+    if budgets is None or policy.budget_tokens is None or max(budgets) <= max_tokens:
         return policy
-    fitting = max(1, policy.budget_tokens * most_tokens // max(budgets) - 1)
+    fitting = max(1, policy.budget_tokens * max_tokens // max(budgets) - 1)
     log.warning(
         "a budget of %d tokens does not fit the model's positions; %d are kept", policy.budget_tokens, fitting
     )

@@ -139,16 +139,16 @@ def read_attention(
         parts: embeddings that follow one another, the question first; of each, how many of the newest tokens
             are observed.
     """
-    width = memory.most_read_tokens + sum(len(embeddings) for embeddings, _ in parts)
+    width = memory.max_read_tokens + sum(len(embeddings) for embeddings, _ in parts)
     layout = memory.cache.layout
-    mass = torch.zeros(layout.num_layers, width, device=layout.device)
+    weights = torch.zeros(layout.num_layers, width, device=layout.device)
     with memory.asking():
         for embeddings, count in parts:
-            own = torch.zeros_like(mass)
-            yield from memory.extending(embeddings, Observation(mass=own, num_tokens=count))
-            mass += own * count
+            own = torch.zeros_like(weights)
+            yield from memory.extending(embeddings, Observation(weights=own, num_tokens=count))
+            weights += own * count
         state = memory.remembered()
-    mass /= sum(count for _, count in parts)
+    weights /= sum(count for _, count in parts)
     first, width = state.num_prefix_tokens, state.token_ids.shape[1]
-    shown = mass[:, first : first + width].to(state.token_ids.device)
+    shown = weights[:, first : first + width].to(state.token_ids.device)
     return replace(state, attention=shown.masked_fill(~state.present, 0))

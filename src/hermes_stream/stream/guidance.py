@@ -33,13 +33,13 @@ def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens:
     return max(len(model.chat.encode(text)) for text in guidance.prompts) + 2 * conversation_tokens
 
 
-def empty_mass(cache: StreamCache) -> Float[Tensor, "layers slots"]:
+def zero_weights(cache: StreamCache) -> Float[Tensor, "layers slots"]:
     """Return room to add up attention in."""
     return torch.zeros(cache.layout.num_layers, max(cache.num_tokens), device=cache.layout.device)
 
 
 def read_guidance(
-    model: VideoModel, cache: StreamCache, guidance: Guidance, most_tokens: int
+    model: VideoModel, cache: StreamCache, guidance: Guidance, max_tokens: int
 ) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that each layer's guidance prompt pays to what it holds.
 
@@ -49,24 +49,24 @@ def read_guidance(
         model: reads the prompts.
         cache: a stream's memory.
         guidance: which layer listens to which prompt.
-        most_tokens: of a prompt; what is longer is cut.
+        max_tokens: of a prompt; what is longer is cut.
 
     Paper: sec. 3.1, pseudo query
     Differs: in the released code the prompt's hidden states never advance, so that every layer scores
         with queries made from word embeddings; here the prompt takes a true forward, unless the guidance
         says that it does not advance. That holds for one thread: nothing else may use the model meanwhile.
     """
-    mass, segments = empty_mass(cache), []
+    weights, segments = zero_weights(cache), []
     for index, text in enumerate(guidance.prompts):
-        ids = model.chat.encode(text)[:most_tokens]
+        ids = model.chat.encode(text)[:max_tokens]
         listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
         segments.append(
             Segment(
                 cache=cache,
                 embeddings=model.embed(ids),
                 positions=text_positions(cache.layout.rotary.num_axes, len(ids), cache.next_position),
-                probe=Probe(mass=mass, layers=listening),
+                probe=Probe(weights=weights, layers=listening),
             )
         )
     yield from read(segments, "compress", advances=guidance.advances)
-    return mass
+    return weights

@@ -19,14 +19,14 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
-from hermes_stream.policies.text_tokens import plan_with_words
+from hermes_stream.policies.text_tokens import plan_with_text_tokens
 from hermes_stream.retrieval.retriever import Retriever
 from hermes_stream.retrieval.workspace import Workspace
 from hermes_stream.stream.capacity import Capacity, keep_everything
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_buffer import FrameBuffer, group_by_size, num_tokens
 from hermes_stream.stream.frame_encoder import FrameEncoder
-from hermes_stream.stream.guidance import empty_mass, guidance_of, read_guidance
+from hermes_stream.stream.guidance import guidance_of, read_guidance, zero_weights
 from hermes_stream.stream.positions import StreamPositions, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, read, run, speak
@@ -68,7 +68,7 @@ class StreamMemory:
         self.num_frames = self.num_seen = self._num_encoded = self._num_entered = 0
         self.eyes = FrameEncoder(executor, still_below)
         self._sieve = TokenFiltering(token_filter) if token_filter else None
-        self._has_words = False
+        self._has_text_tokens = False
         self._start_seconds = 0.0
         self.last_conversation: str | None = None
         self._budgets = self.policy.layer_budgets(model.layout.num_layers)
@@ -131,7 +131,7 @@ class StreamMemory:
         return (yield from speak(self._text(desk, embeddings, recall=recall, observation=observation)))
 
     @property
-    def most_read_tokens(self) -> int:
+    def max_read_tokens(self) -> int:
         """Most tokens that a layer shows to a question, the prefix included."""
         return (
             max(self.cache.num_tokens) if self._retriever is None else self._retriever.desk.num_context_tokens
@@ -257,7 +257,7 @@ class StreamMemory:
         if retrieval is None:
             return None
         most = self.model.layout.max_positions - self._fit.text_positions
-        return Retriever(self.cache, retrieval, most_positions=most, text_tokens=self.text_tokens)
+        return Retriever(self.cache, retrieval, max_positions=most, text_tokens=self.text_tokens)
 
     def _enter(self, frames: Sequence[Frame], first_number: int) -> Work[int]:
         """Encode, filter and prefill pictures, compress over budget; rewind if that fails.
@@ -269,7 +269,7 @@ class StreamMemory:
         visual = self.model.lay_out(
             features, frames, start_seconds=self._start_seconds, num_patches_before=self._num_encoded
         )
-        self._has_words |= bool(visual.is_word.any())
+        self._has_text_tokens |= bool(visual.is_text.any())
         kept, sifting = torch.ones(len(visual), dtype=torch.bool), None
         if self._sieve:
             visual, kept, sifting = self._sieve.sift(visual)
@@ -277,7 +277,7 @@ class StreamMemory:
         origin = origin_of(visual, kept, first_number)
         mark = self.cache.mark()
         try:
-            observation = yield from self._prefill(visual.taken(kept), positions[:, kept], origin)
+            observation = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
             yield from self._compress(observation)
         except BaseException:
             self.cache.rewind(mark)
@@ -320,7 +320,7 @@ class StreamMemory:
         """Let a chunk enter the cache in slices; observe its newest tokens where the policy wants that."""
         observation = None
         for slots in self._slices(len(visual)):
-            self.cache.append(positions[:, slots], origin.taken(slots))
+            self.cache.append(positions[:, slots], origin.select(slots))
             if slots.stop == len(visual):
                 observation = self._observation()
             segment = Segment(
@@ -352,25 +352,25 @@ class StreamMemory:
         guidance = guidance_of(self.model, self.policy, None) if self._is_over_budget() else None
         if guidance is None or not guidance.observed_tokens:
             return None
-        return Observation(mass=empty_mass(self.cache), num_tokens=guidance.observed_tokens)
+        return Observation(weights=zero_weights(self.cache), num_tokens=guidance.observed_tokens)
 
     def _compress(self, observation: Observation | None) -> Work[None]:
         if not self._is_over_budget():
             return
-        mass = observation.mass if observation else None
-        if mass is None and (guidance := guidance_of(self.model, self.policy, self.last_conversation)):
-            mass = yield from read_guidance(self.model, self.cache, guidance, self._fit.text_positions)
-        if mass is not None:
+        weights = observation.weights if observation else None
+        if weights is None and (guidance := guidance_of(self.model, self.policy, self.last_conversation)):
+            weights = yield from read_guidance(self.model, self.cache, guidance, self._fit.text_positions)
+        if weights is not None:
             first = self.cache.num_prefix_tokens
-            mass = mass[:, first : first + max(self.cache.num_visual_tokens)]
+            weights = weights[:, first : first + max(self.cache.num_visual_tokens)]
         with self._executor.timing("compress"):
-            self._retain(mass)
+            self._retain(weights)
 
     def _retain(self, attention: Float[Tensor, "layers tokens"] | None) -> None:
         """Let the policy plan, the archive receive, the cache apply."""
         reads = self.policy.facts.reads
         state = self.cache.state(attention, shows_keys="keys" in reads, shows_values="values" in reads)
-        plan = plan_with_words(self.policy, state) if self._has_words else self.policy.plan(state)
+        plan = plan_with_text_tokens(self.policy, state) if self._has_text_tokens else self.policy.plan(state)
         leaving = self._retriever.receive(plan) if self._retriever else None
         self.cache.apply(plan)
         if self._retriever and leaving:

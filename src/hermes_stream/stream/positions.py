@@ -92,5 +92,5 @@ def origin_of(visual: VisualTokens, kept: Bool[Tensor, " tokens"], first_number:
         temporal_patch_ids=first_number + frames.unique(return_inverse=True)[1],
         pts_seconds=visual.seconds[frames],
         grid_indices=visual.grid_indices[kept],
-        is_word=visual.is_word[kept],
+        is_text=visual.is_text[kept],
     )

@@ -144,13 +144,13 @@ class Session:
         """Take what was seen of the next chunk."""
         self._memory.eyes.foresee(features)
 
-    def folding(self, most_frames: int | None = None) -> Work[None]:
+    def folding(self, max_frames: int | None = None) -> Work[None]:
         """Fold a chunk of the frames that wait, or all if they are fewer.
 
         Args:
-            most_frames: fold no more than these; None folds up to a chunk.
+            max_frames: fold no more than these; None folds up to a chunk.
         """
-        most = min(self.chunk_frames, most_frames or self.chunk_frames)
+        most = min(self.chunk_frames, max_frames or self.chunk_frames)
         intake = self.intake
         chunk, intake.waiting = intake.waiting[:most], intake.waiting[most:]
         try:

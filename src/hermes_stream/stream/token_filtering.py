@@ -34,7 +34,7 @@ class TokenFiltering:
 
         Frames are compared place by place, so frames of another size than those before begin anew.
         """
-        is_visual = ~visual.is_word
+        is_visual = ~visual.is_text
         pictures = visual.embeddings[is_visual.to(visual.embeddings.device)].unflatten(
             0, (visual.num_temporal_patches, -1)
         )
@@ -45,7 +45,7 @@ class TokenFiltering:
         kept[is_visual] = sifted.kept.flatten().cpu()
         alive = torch.zeros(visual.num_temporal_patches, dtype=torch.bool)
         alive[visual.temporal_patch_index[kept]] = True
-        kept[visual.is_word] = alive[visual.temporal_patch_index[visual.is_word]]
+        kept[visual.is_text] = alive[visual.temporal_patch_index[visual.is_text]]
         embeddings = visual.embeddings.clone()
         embeddings[is_visual.to(embeddings.device)] = sifted.tokens.flatten(0, 1)
         dropped = int((~sifted.kept).sum())

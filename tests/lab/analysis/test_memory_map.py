@@ -54,7 +54,10 @@ def test_words_are_counted_apart():
     )
     found = map_of(state)
     assert (found.temporal_patch_ids, found.seconds) == ((2, 5), (2.0, 5.0))
-    assert [(one.num_tokens, one.num_words) for one in found.layers] == [((2, 1), (1, 0)), ((0, 2), (1, 0))]
+    assert [(one.num_tokens, one.num_text_tokens) for one in found.layers] == [
+        ((2, 1), (1, 0)),
+        ((0, 2), (1, 0)),
+    ]
     assert [(one.num_summaries, one.num_summarized_tokens) for one in found.layers] == [(1, 8), (0, 0)]
 
 

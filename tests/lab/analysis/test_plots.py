@@ -22,7 +22,7 @@ def held(layer, num_tokens, tier=None, summaries=0) -> LayerMemory:
         layer_idx=layer,
         tier=tier,
         num_tokens=num_tokens,
-        num_words=(0,) * len(num_tokens),
+        num_text_tokens=(0,) * len(num_tokens),
         num_summaries=summaries,
         num_summarized_tokens=9 * summaries,
     )

@@ -130,7 +130,7 @@ def test_questions_beyond_the_models_positions_are_marked(model, course):
 
 def test_what_takes_too_long_is_left_out(model, course):
     slow = DeviceSpeed(memory_bytes_per_second=1.0, operations_per_second=1.0, buffer_bytes=8)
-    course = replace(course, frame_counts=[8], most_seconds=1e-6)
+    course = replace(course, frame_counts=[8], max_seconds=1e-6)
     found = measured(model, course, slow)
     assert [row.policy for row in found.rows] == ["hermes", "window", "recent_n", "rekv"]
     assert [(one.policy, one.num_frames) for one in found.left_out] == [("full", 8), ("reprefill", 8)]

@@ -12,7 +12,8 @@ from tests.families import FAMILIES, pictures
 from torch import nn
 
 from hermes_stream import DeviceError, FullPolicy, ModelError, Session, load_model
-from hermes_stream.models.loading import load as loading, placement
+from hermes_stream.models.loading import load as loading
+from hermes_stream.models.loading import placement
 from hermes_stream.models.loading.checkpoint import build_empty, read_config
 from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.models.loading.quantised import int8_bytes
