@@ -24,3 +24,6 @@ def model(checkpoint_folder: Path):
     from hermes_stream import load_model
 
     return load_model(checkpoint_folder, device="cpu")
+
+
+pytest_plugins = ["tests.commands"]

@@ -43,9 +43,11 @@ def on_the_desk(session, monkeypatch):
         desk = memory._retriever.desk
         for layer in range(10):
             start = desk._starts[layer]
-            cos, sin = desk.layout.rotary.cos_sin(torch.arange(start, desk.num_before)[None])
-            keys = desk._keys[layer][:, start : desk.num_before]
-            read.append((unrotate(keys, cos, sin), desk._values[layer][:, start : desk.num_before].clone()))
+            cos, sin = desk.layout.rotary.cos_sin(torch.arange(start, desk.num_context_tokens)[None])
+            keys = desk._keys[layer][:, start : desk.num_context_tokens]
+            read.append(
+                (unrotate(keys, cos, sin), desk._values[layer][:, start : desk.num_context_tokens].clone())
+            )
     monkeypatch.undo()
     return logits, queries, read
 

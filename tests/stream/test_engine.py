@@ -107,8 +107,12 @@ def test_the_next_chunk_is_looked_at_while_one_is_prefilled(model, monkeypatch):
     served.clear()
     channel.observe(frames_of(0, 12))
     engine.run()
-    assert served[:3] == [["Look"], ["Read", "Look"], ["Read", "Look"]]
-    assert sum(one.count("Look") for one in served) == 3
+    assert served[:3] == [
+        ["EncodeRequest"],
+        ["ForwardRequest", "EncodeRequest"],
+        ["ForwardRequest", "EncodeRequest"],
+    ]
+    assert sum(one.count("EncodeRequest") for one in served) == 3
     session.observe(frames_of(0, 12))
     assert channel.ask(QUESTIONS[0]).text == session.ask(QUESTIONS[0]).text
 
@@ -194,7 +198,7 @@ def test_an_answer_that_is_given_up_leaves_the_memory_as_it_was(model):
     )
 
 
-@pytest.mark.parametrize("part", ["look", "decoder", "plan"])
+@pytest.mark.parametrize("part", ["encode", "decoder", "plan"])
 def test_a_failure_is_told_and_loses_nothing(model, monkeypatch, part):
     engine, undisturbed = Engine(model), Session(model, HermesPolicy.paper(40), chunk_frames=4)
     channel = engine.add(HermesPolicy.paper(40), chunk_frames=4)
@@ -202,7 +206,7 @@ def test_a_failure_is_told_and_loses_nothing(model, monkeypatch, part):
     channel.observe(frames_of(0, 4))
     engine.run()
     target, name = {
-        "look": (type(model), "look"),
+        "encode": (type(model), "encode"),
         "decoder": (type(model.decoder), "forward"),
         "plan": (HermesPolicy, "plan"),
     }[part]

@@ -17,13 +17,13 @@ QUESTION = "what came first?"
 
 def looking(model, monkeypatch) -> list[int]:
     """Note how many frames are looked at, each time."""
-    looked, look = [], model.look
+    looked, look = [], model.encode
 
     def noting(pixels):
         looked.append(pixels.grid[0])
         return look(pixels)
 
-    monkeypatch.setattr(model, "look", noting)
+    monkeypatch.setattr(model, "encode", noting)
     return looked
 
 

@@ -71,7 +71,7 @@ def test_an_answer_that_fails_rewinds(session, monkeypatch):
     assert session.ask(QUESTION, max_new_tokens=2).text is not None
 
 
-@pytest.mark.parametrize("part", ["prepare", "look", "logits", "plan"])
+@pytest.mark.parametrize("part", ["prepare", "encode", "logits", "plan"])
 def test_a_failed_observe_loses_nothing(model, monkeypatch, part):
     frames = random_frames(12)
     policy = HermesPolicy.paper(40)

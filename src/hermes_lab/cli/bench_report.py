@@ -20,7 +20,7 @@ REPORT = "bench.json"
 
 def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_json: bool) -> None:
     """Write what was measured where it is wanted, and print it."""
-    figures = "latency" if plots else None
+    figures = "latency_plots" if plots else None
     num_figures = write_document(document, out / REPORT, figures=figures) if out else 0
     if as_json:
         print_json(document)

@@ -128,7 +128,7 @@ def _conclude(
     contest: Contest, document: Mapping[str, Any], out: Path, *, plots: bool, as_json: bool
 ) -> None:
     """Write what was found, and print it."""
-    num_figures = write_document(document, out / COMPARISON, figures="comparison" if plots else None)
+    num_figures = write_document(document, out / COMPARISON, figures="comparison_plots" if plots else None)
     if as_json:
         print_json(document)
         return

@@ -92,7 +92,7 @@ def test_the_vision_tower_looks_once(tiny):
         def prepare(self, frames):
             return tiny.prepare(frames)
 
-        def look(self, pixels):
+        def encode(self, pixels):
             looked.append(pixels.grid[0])
             return tiny.encode(pixels)
 

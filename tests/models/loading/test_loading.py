@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.checkpoints import visual_tokens
 from transformers import LlavaOnevisionForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 

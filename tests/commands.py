@@ -1,3 +1,5 @@
+"""What tests of commands share: the command in this process, clips, a story of the embedded world."""
+
 from __future__ import annotations
 
 import json
@@ -43,7 +45,7 @@ def hermes(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def media():
-    return Path(__file__).parents[1] / "data" / "media"
+    return Path(__file__).parent / "data" / "media"
 
 
 @pytest.fixture(scope="session")
