@@ -129,8 +129,8 @@ def make_question(model: VideoModel, *, question_tokens: int, new_tokens: int) -
     wanted = max(count, question_tokens)
     if wanted + new_tokens > room:
         raise CapacityError(
-            f"a question of {wanted} tokens and an answer of {new_tokens} do not fit the {room} tokens that a "
-            f"stream of {model.card.name!r} has for text; lower question_tokens or new_tokens"
+            f"a question of {wanted} tokens and an answer of {new_tokens} do not fit the {room} tokens of "
+            f"text that a stream of {model.card.name!r} has; lower question_tokens or new_tokens"
         )
     return question
 

@@ -64,9 +64,9 @@ def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_jso
 
 def print_report(console: Console, document: Mapping[str, Any]) -> None:
     """Print what was measured, the roofline beside each figure."""
-    roofline = document["floor"]
+    roofline, title = document["floor"], document["machine"]["device"]
     console.print(
-        f"{document['model']}, {document['dtype']} on {document['device']} ({document['machine']['device']}); "
+        f"{document['model']}, {document['dtype']} on {document['device']} ({title}); "
         f"{document['budget_tokens']} tokens, chunks of {document['chunk_frames']}, question of "
         f"{document['question_tokens']} tokens\n"
         f"measured: {roofline['memory_bytes_per_second'] / 1e9:.1f} GB/s, "

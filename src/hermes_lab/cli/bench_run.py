@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hermes_lab.cli.bench_options import BenchOptions
 from hermes_lab.cli.contestants import split_policies
 from hermes_stream.cli.machine import devices, processor_name, versions
 from hermes_stream.cli.opening import check_options, load, make_policy, mute_log
@@ -18,7 +19,6 @@ from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
     from hermes_lab.bench.workload import Workload
-    from hermes_lab.cli.bench import BenchOptions
     from hermes_stream.models import VideoModel
     from hermes_stream.policies import MemoryPolicy
 
@@ -64,8 +64,13 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
     model = without_stop_tokens(model)
     shared: dict[str, Any] = {"model": model, "workload": workload}
     shared |= {"chunk_frames": options.chunk_frames, "kv_bits": options.kv_bits}
-    limits = {"repeats": options.repeats, "max_seconds": options.max_seconds}
-    benchmark = LatencyBenchmark(policies=policies, roofline=roofline, **limits, **shared)
+    benchmark = LatencyBenchmark(
+        policies=policies,
+        roofline=roofline,
+        repeats=options.repeats,
+        max_seconds=options.max_seconds,
+        **shared,
+    )
     load_test = LoadTest(policy=policies[names[0]], seconds=options.seconds, seed=options.seed, **shared)
     with doing("asking streams in turn"):
         runs, left_out = benchmark.run(frame_counts)

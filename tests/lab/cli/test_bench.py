@@ -45,7 +45,7 @@ def test_the_document(hermes, folder):
     assert document["machine"].keys() == {"device", "processor", "load_average"}
     assert document["versions"]["torch"]
     words = document["command"].split()
-    assert words[:3] == ["hermes", "bench", "--frames=8,64"]
+    assert words[:4] == ["hermes", "bench", "--frames", "8,64"]
     assert str(folder) not in document["command"]
     assert {file.name for file in folder.iterdir()} == {"bench.json", "ttft.png", "memory.png", "ingest.png"}
 
