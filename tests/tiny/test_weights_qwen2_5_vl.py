@@ -19,6 +19,13 @@ from transformers import (
 from hermes_lab.training.batch import question_mask
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.decoder import Decoder
+from hermes_lab.training.qwen2_5_vl import (
+    Qwen25VLFamily,
+    build_config,
+    preprocessing_settings,
+    to_pixel_patches,
+    with_patch_attention,
+)
 from hermes_lab.training.stories import IGNORED, draw_worlds
 from hermes_lab.training.vision import encode_samples, render_samples, to_pixels
 from hermes_stream.synthetic.questions import QUESTION_KINDS

@@ -25,7 +25,7 @@ from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.stream import Session
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.stages import StageClock
+from hermes_stream.stream.stats import StageClock
 
 _MIN_REPEATS = 3
 _WARM_UP_CHUNKS = 2

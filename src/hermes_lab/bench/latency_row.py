@@ -8,7 +8,7 @@ from typing import Any
 
 from hermes_lab.bench.roofline import Roofline
 from hermes_lab.bench.timed_stream import TimedStream
-from hermes_stream.stream.stages import Stage
+from hermes_stream.stream.stats import Stage
 
 Row = dict[str, Any]
 

@@ -24,7 +24,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.stream import Answer
 from hermes_stream.stream.engine import Engine
-from hermes_stream.stream.stages import StageClock
+from hermes_stream.stream.stats import StageClock
 
 _ARRIVAL_FPS = 1.0
 _ASK_EVERY_SECONDS = 10.0
@@ -95,8 +95,8 @@ class LoadTest:
                 refused.append({"num_streams": num_streams, "reason": str(error)})
             else:
                 rows.append(_Load(self, engine).measure())
-            for stream in engine.channels:
-                stream.close()
+            for handle in engine.streams:
+                handle.close()
         return rows, refused
 
 
@@ -113,8 +113,8 @@ class _Load:
     """The streams of an engine, and what comes to them."""
 
     def __init__(self, test: LoadTest, engine: Engine) -> None:
-        self._test, self._engine, self._streams = test, engine, engine.channels
-        self._chunk_frames = self._streams[0].session.chunk_frames
+        self._test, self._engine, self._streams = test, engine, engine.streams
+        self._chunk_frames = self._streams[0].stream.chunk_frames
         self._num_observed = [0] * len(self._streams)
         self._unanswered: list[tuple[float, Answer]] = []
         self._ttft_seconds: list[float] = []
@@ -125,7 +125,7 @@ class _Load:
         fps_total, compress_share = self._full_load(), self._compress_share()
         num_before = sum(self._num_observed)
         idle_share = self._real_time()
-        max_waiting = max(len(stream.session.intake.waiting) for stream in self._streams)
+        max_waiting = max(len(handle.stream.intake.waiting) for handle in self._streams)
         num_frames, ttft = sum(self._num_observed) - num_before, sorted(self._ttft_seconds)
         num_streams, used_bytes = len(self._streams), self._engine.used_bytes
         return {
@@ -157,15 +157,15 @@ class _Load:
         """Keep a full chunk waiting at every stream; return the frames that go in per second."""
         before, began = self._num_folded, time.perf_counter()
         while time.perf_counter() < began + self._test.seconds:
-            for index, stream in enumerate(self._streams):
-                self._observe(index, max(self._chunk_frames - len(stream.session.intake.waiting), 0))
+            for index, handle in enumerate(self._streams):
+                self._observe(index, max(self._chunk_frames - len(handle.stream.intake.waiting), 0))
             self._engine.step()
         self._engine.run()
         return (self._num_folded - before) / (time.perf_counter() - began)
 
     @property
     def _num_folded(self) -> int:
-        every = [stream.session.stats for stream in self._streams]
+        every = [handle.stream.stats for handle in self._streams]
         return sum(stats.num_frames - stats.num_pending_frames for stats in every)
 
     def _compress_share(self) -> float:

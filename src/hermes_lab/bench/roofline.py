@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hermes_lab.bench.workload import Workload
 from hermes_stream.models.base import VideoModel
-from hermes_stream.stream.stages import wait_for
+from hermes_stream.stream.stats import synchronize
 
 _MAX_BUFFER_BYTES = 2**30
 _MIN_BUFFER_BYTES = 2**22
@@ -161,10 +161,10 @@ def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
     count = 1 if device.type == "cpu" else _LAUNCHES_PER_TRY
     best, until = float("inf"), time.perf_counter() + _TRY_SECONDS
     while time.perf_counter() < until:
-        wait_for(device)
+        synchronize(device)
         began = time.perf_counter()
         for _ in range(count):
             work()
-        wait_for(device)
+        synchronize(device)
         best = min(best, (time.perf_counter() - began) / count)
     return best

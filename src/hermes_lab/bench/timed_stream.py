@@ -9,7 +9,7 @@ from typing import final
 from hermes_lab.bench.peak_memory import measure_peak
 from hermes_lab.bench.workload import Workload
 from hermes_stream.stream import Session
-from hermes_stream.stream.stages import Stage, StageClock, wait_for
+from hermes_stream.stream.stats import Stage, StageClock, synchronize
 
 _READ_EVERY = 5
 
@@ -112,4 +112,4 @@ class TimedStream:
 
     def _fold(self) -> None:
         self.session.flush()
-        wait_for(self.session.model.layout.device)
+        synchronize(self.session.model.layout.device)
