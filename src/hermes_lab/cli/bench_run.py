@@ -18,7 +18,6 @@ from hermes_stream.cli.output import doing
 from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
-    from hermes_lab.bench.workload import Workload
     from hermes_stream.models import VideoModel
     from hermes_stream.policies import MemoryPolicy
 
@@ -77,7 +76,11 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
     with doing("putting streams under load"):
         streams, refused = load_test.run(stream_counts)
     return {
-        **_settings(model, options, workload),
+        **_settings(model, loading, options),
+        "question_tokens": workload.question_tokens,
+        "pictures": "decoded from an H.264 file"
+        if workload.decode_seconds is not None
+        else "made in memory: PyAV is not installed, so nothing was decoded",
         **{"runs": runs, "left_out": left_out, "streams": streams, "refused": refused},
         "floor": asdict(roofline),
         **_machine(model),
@@ -86,7 +89,7 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
 
 
 def _read_policies(options: BenchOptions) -> list[str]:
-    """Return the names of policies, after a look at each."""
+    """Return the names of policies; refuse those that cannot be read."""
     names = split_policies([options.policies])
     for name in names:
         if name != _REPREFILL:
@@ -138,28 +141,20 @@ def _make_policy(name: str, options: BenchOptions, model: VideoModel) -> MemoryP
     return make_policy(memory, model.card.default_budget_tokens)
 
 
-def _settings(model: VideoModel, options: BenchOptions, workload: Workload) -> dict[str, Any]:
+def _settings(model: VideoModel, loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
+    """Return what was measured with, "auto" and defaults resolved."""
     layout, card = model.layout, model.card
     return {
+        **asdict(loading),
+        **asdict(options),
         "model": card.name,
         "device": str(layout.device),
         "dtype": str(layout.dtype).removeprefix("torch."),
         "budget_tokens": options.budget_tokens or card.default_budget_tokens,
-        "chunk_frames": options.chunk_frames,
-        "question_tokens": workload.question_tokens,
-        "new_tokens": options.new_tokens,
-        "repeats": options.repeats,
-        "max_seconds": options.max_seconds,
-        "seconds": options.seconds,
         "picture_size": options.size,
-        "kv_bits": options.kv_bits,
-        "pictures": "decoded from an H.264 file"
-        if workload.decode_seconds is not None
-        else "made in memory: PyAV is not installed, so nothing was decoded",
         "max_positions": layout.max_positions,
         "tokens_per_temporal_patch": card.tokens_per_temporal_patch,
         "frames_per_temporal_patch": card.frames_per_temporal_patch,
-        "seed": options.seed,
     }
 
 
