@@ -33,11 +33,10 @@ def latency_row(stream: TimedStream, streams: Sequence[TimedStream], roofline: R
         - ``beyond_positions``: questions stood behind the positions that the model was made for. They are
           as fast; answers there would be poor.
         - ``ttft_over_64_frames``, ``ttft_over_hermes``: time to first token over that of the same policy at
-          64 frames, and of ``hermes`` at this length: the median over rounds; None without it.
+          64 frames, and of ``hermes`` at this length, the median over rounds; None without it.
         - ``ttft_seconds``: from the question to the first token, with what the policy leaves for that moment.
         - ``ttft_from_arrival_seconds``: from the arrival of a frame, with the question right behind it.
-        - ``ttft_from_full_chunk_seconds``: the same where that frame is the last of a whole chunk: the median
-          time of a chunk and ``ttft_seconds`` added.
+        - ``ttft_from_full_chunk_seconds``: the median time of a whole chunk and ``ttft_seconds`` added.
         - ``seconds_per_token``: of an answer, after its first token.
         - ``ingest_fps``: frames per second from file to memory, one step after the other, and where that
           time goes, ``ingest_seconds_per_frame``: "decode" is None if nothing was decoded.
@@ -46,9 +45,9 @@ def latency_row(stream: TimedStream, streams: Sequence[TimedStream], roofline: R
         - ``ceiling_ingest_fps``: what encoding and prefilling alone allow; None if frames are only stored.
     """
     session, stats, decode_seconds = stream.session, stream.session.stats, stream.workload.decode_seconds
+    decode = decode_seconds or 0.0
     num_frames, seconds = (sum(column) for column in zip(*stream.chunk_seconds, strict=True))
     fast, usual, slow = _quartiles([seconds / count for count, seconds in stream.chunk_seconds])
-    decode = decode_seconds or 0.0
     ttft = _spread("ttft{}_seconds", stream.ttft_seconds)
     return {
         "policy": stream.policy,

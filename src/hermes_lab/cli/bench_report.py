@@ -104,7 +104,10 @@ def _table(columns: Columns, rows: Iterable[Row]) -> Table:
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy")
+        if name == "policy":
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(write(row)) for write in columns.values()))
     return table

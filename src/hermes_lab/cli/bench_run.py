@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hermes_stream.policies import MemoryPolicy
 
 _REPREFILL = "reprefill"  # the plain model beside the policies
+_DECODED = "decoded from an H.264 file"
+_IN_MEMORY = "made in memory: PyAV is not installed, so nothing was decoded"
 _SILENCE = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
@@ -78,9 +80,7 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
     return {
         **_settings(model, loading, options),
         "question_tokens": workload.question_tokens,
-        "pictures": "decoded from an H.264 file"
-        if workload.decode_seconds is not None
-        else "made in memory: PyAV is not installed, so nothing was decoded",
+        "pictures": _IN_MEMORY if workload.decode_seconds is None else _DECODED,
         **{"runs": runs, "left_out": left_out, "streams": streams, "refused": refused},
         "floor": asdict(roofline),
         **_machine(model),

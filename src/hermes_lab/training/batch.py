@@ -52,9 +52,10 @@ def question_mask(num_visible_patches: Tensor, shape: tuple[int, int, int, int])
 
 
 def training_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **_: Any
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *masks: Tensor, **_: Any
 ) -> tuple[Tensor, None]:
     """Attend causally over the video, and with the mask from the questions; called by transformers."""
+    (attention_mask,) = masks
     groups: int = module.num_key_value_groups  # type: ignore[assignment]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     end = query.shape[2] - attention_mask.shape[2]

@@ -139,8 +139,7 @@ def temporal_patch_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001
-    *,
+    *_masks: Tensor | None,
     num_temporal_patches: int = 1,
     **_: Any,
 ) -> tuple[Tensor, None]:

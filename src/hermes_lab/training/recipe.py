@@ -112,6 +112,6 @@ class Recipe:
         )
         return max(scale, _MIN_SCALE)
 
-    def data_seed(self, number: int) -> int:
+    def stories_seed(self, number: int) -> int:
         """Return the first seed of a stage's stories, far from those used in evaluation."""
         return (1_000 + self.seed) * 1_000_000_000 + number * 1_000_000

@@ -7,14 +7,13 @@ takes part. A run is reproducible from its seed and goes on where it stopped.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from hermes_lab.training.qwen2_5_vl import Qwen25VLFamily
 from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import IGNORED, LABELS, draw_worlds
 from hermes_lab.training.vision import encode_samples, render_samples, train_vision
-from hermes_stream.models.loading.load import EMBEDDED
+from hermes_stream.models.loading.load import embedded_folder
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class Trainer:
             end += stage.num_steps
             if self.step >= end:
                 continue
-            builder, features, labels = self._training_set(stage, self.recipe.data_seed(number))
+            builder, features, labels = self._training_set(stage, self.recipe.stories_seed(number))
             while self.step < end:
                 row = self._steps(builder, features, labels, min(_ROW_STEPS, end - self.step))
                 with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
@@ -178,14 +177,14 @@ def load_shipped(name: str | None) -> Any:
     """Load the shipped checkpoint that a run starts from, frozen; None for None."""
     if name is None:
         return None
-    folder = str(files("hermes_stream").joinpath(EMBEDDED[name]))
-    return LlavaOnevisionForConditionalGeneration.from_pretrained(folder).eval().requires_grad_(False)
+    model = LlavaOnevisionForConditionalGeneration.from_pretrained(str(embedded_folder(name)))
+    return model.eval().requires_grad_(False)
 
 
 def pretrain_vision(family: Family, model: Any, recipe: Recipe, start: Any) -> None:
     """Train the vision tower; its tokens become those of the tower of ``start``, if there is one."""
     stage, teacher = recipe.vision, LlavaOnevisionFamily()
-    worlds = draw_worlds(stage.num_worlds, stage.num_seconds, stage.pace, recipe.data_seed(0))
+    worlds = draw_worlds(stage.num_worlds, stage.num_seconds, stage.pace, recipe.stories_seed(0))
     accuracy = train_vision(
         family,
         model,
@@ -232,7 +231,16 @@ def train(
     family.save(model, folder / "checkpoint")
 
 
-if __name__ == "__main__":
-    from hermes_stream.cli import main
+def main() -> None:
+    """Train without the command line of ``hermes``; the folder's curve tells how the run stands."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--family", default="llava_onevision", choices=list(FAMILIES))
+    parser.add_argument("--out", type=Path, help="default: .training/FAMILY")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    family, recipe_for = FAMILIES[given.family]
+    train(given.out or Path(".training") / given.family, recipe_for(given.seed), family=family)
 
-    sys.exit(main(["train", *sys.argv[1:]]))
+
+if __name__ == "__main__":
+    main()
