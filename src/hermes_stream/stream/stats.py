@@ -99,3 +99,5 @@ def synchronize(device: torch.device | None) -> None:
     """Wait until a device has done what was asked of it; a CPU has, always."""
     if device is not None and device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device is not None and device.type == "mps":
+        torch.mps.synchronize()
