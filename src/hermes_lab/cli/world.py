@@ -104,10 +104,12 @@ def _check(out: Path, dialect: str, *, force: bool) -> None:
     Raises:
         BadParameter: either of them.
     """
-    from hermes_lab.datasets import DIALECTS
+    from hermes_lab.datasets import WRITABLE_DIALECTS
 
-    if dialect not in DIALECTS:
-        raise typer.BadParameter(f"{dialect!r} is none of {', '.join(DIALECTS)}", param_hint="--dialect")
+    if dialect not in WRITABLE_DIALECTS:
+        raise typer.BadParameter(
+            f"{dialect!r} is none of {', '.join(WRITABLE_DIALECTS)}", param_hint="--dialect"
+        )
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
     if not force and out.is_dir() and any(out.iterdir()):
