@@ -1,7 +1,6 @@
-"""Pictures of what was measured, drawn from the measured values alone.
+"""Figures of a model's attention and of a memory, drawn from the measured values alone.
 
-Time runs from left to right everywhere, so that the newest stands on the right. matplotlib is imported
-when a picture is drawn.
+Time runs from left to right everywhere, so that the newest stands on the right.
 """
 
 from __future__ import annotations
@@ -9,30 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hermes_lab.analysis.attention import AttentionStudy
+from hermes_lab.analysis.figures import BLUE, GREY, ORANGE, legend_below, new_figure
 from hermes_lab.analysis.memory_map import MemoryMap
 from hermes_lab.analysis.thumbnails import Thumbnails
 from hermes_lab.analysis.tier_proposal import PERIODIC_FROM, RECENT_FROM
-from hermes_stream.errors import MissingPackageError
 from hermes_stream.memory.tiers import Tiers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 110
+DPI = 110
 _WIDTH = 8.0
 _NUM_THUMBNAILS = 12
-_MOST_LAYER_TICKS = 16
+_MAX_LAYER_TICKS = 16
 _TITLE_LETTERS = 110
-_MOST_TIMES_EVEN = 32.0
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#777777"
+_MAX_TIMES_EVEN = 32.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,35 +49,15 @@ class EvidenceRow:
     spans: tuple[tuple[float, float], ...] = ()
 
 
-def check_matplotlib() -> None:
-    """Make sure that pictures can be drawn, before hours went into what they show.
-
-    Raises:
-        MissingPackageError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingPackageError(
-            "matplotlib is not installed, and pictures need it; install it with: "
-            'pip install "hermes-stream[plot]"'
-        ) from error
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture; the same values give the same bytes."""
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
-
-
 def draw_attention(study: AttentionStudy) -> Figure:
     """Draw attention by layer and age, colours on a log scale around what even attention has."""
     from matplotlib.colors import LogNorm
 
-    figure = _figure(0.8 + _layers_height(len(study.layers)))
+    figure = new_figure(_WIDTH, 0.8 + _layers_height(len(study.layers)))
     axes = figure.subplots()
     even = np.array([bucket.token_share for bucket in study.buckets])
     times = np.array([layer.attention_by_age for layer in study.layers]) / even
-    most = float(np.clip(2 ** np.ceil(np.abs(np.log2(times.clip(1e-9))).max()), 2, _MOST_TIMES_EVEN))
+    most = float(np.clip(2 ** np.ceil(np.abs(np.log2(times.clip(1e-9))).max()), 2, _MAX_TIMES_EVEN))
     last = study.buckets[-1].until_seconds
     edges = [*(bucket.from_seconds for bucket in study.buckets), last + last / max(study.num_frames - 1, 1)]
     image = axes.pcolormesh(
@@ -99,20 +76,20 @@ def draw_attention(study: AttentionStudy) -> Figure:
 
 def draw_tiers(study: AttentionStudy) -> Figure:
     """Draw recency index and periodicity of each layer, with the boundaries of the tiers."""
-    figure = _figure(5.0)
+    figure = new_figure(_WIDTH, 5.0)
     upper, lower = figure.subplots(2, sharex=True)
     layers = np.arange(len(study.layers))
-    upper.plot(layers, [layer.recency_index for layer in study.layers], "o-", color=_BLUE, clip_on=False)
-    upper.axhline(0.5, color=_GREY, lw=0.8, ls=":")
-    upper.axhline(RECENT_FROM, color=_GREY, lw=0.8, ls=":")
+    upper.plot(layers, [layer.recency_index for layer in study.layers], "o-", color=BLUE, clip_on=False)
+    upper.axhline(0.5, color=GREY, lw=0.8, ls=":")
+    upper.axhline(RECENT_FROM, color=GREY, lw=0.8, ls=":")
     _name_line(upper, 0.5, "even")
     _name_line(upper, RECENT_FROM, "looks at\nthe newest")
     upper.set_ylim(0, 1)
     upper.set_ylabel("recency index")
     upper.set_title("Which layers look at the newest, and which at one place of every frame")
     periods = [layer.periodicity or 0.0 for layer in study.layers]
-    lower.bar(layers, periods, width=0.6, color=_BLUE)
-    lower.axhline(PERIODIC_FROM, color=_GREY, lw=0.8, ls=":")
+    lower.bar(layers, periods, width=0.6, color=BLUE)
+    lower.axhline(PERIODIC_FROM, color=GREY, lw=0.8, ls=":")
     _name_line(lower, PERIODIC_FROM, "has anchor\ntokens")
     lower.axhline(0, color="black", lw=0.6)
     lower.set_ylim(min(-0.05, *periods) * 1.1, max(0.5, *periods) * 1.15)
@@ -126,16 +103,16 @@ def draw_tiers(study: AttentionStudy) -> Figure:
     usual = (paper.first_working_layer, paper.first_long_term_layer)
     found = (study.proposal.num_sensory_layers, len(layers) - study.proposal.num_long_term_layers)
     for axes in (upper, lower):
-        _draw_boundaries(axes, usual, "boundaries of the paper", color=_GREY, ls="--", lw=1.2)
-        _draw_boundaries(axes, found, "boundaries proposed here", color=_ORANGE, ls="-", lw=1.6)
-    _legend_below(figure, (upper, lower))
+        _draw_boundaries(axes, usual, "boundaries of the paper", color=GREY, ls="--", lw=1.2)
+        _draw_boundaries(axes, found, "boundaries proposed here", color=ORANGE, ls="-", lw=1.6)
+    legend_below(figure, (upper, lower))
     return figure
 
 
 def draw_periodicity(study: AttentionStudy) -> Figure:
     """Draw the autocorrelation of each layer's attention over tokens, frames marked."""
     num_layers, per_frame = len(study.layers), study.tokens_per_temporal_patch
-    figure = _figure(0.8 + _layers_height(num_layers))
+    figure = new_figure(_WIDTH, 0.8 + _layers_height(num_layers))
     axes = figure.subplots()
     axes.set_title(f"Does attention repeat with the frames? ({per_frame} tokens a frame)")
     values = np.array([layer.autocorrelation for layer in study.layers])
@@ -148,7 +125,7 @@ def draw_periodicity(study: AttentionStudy) -> Figure:
     image = axes.pcolormesh(lags, _layer_edges(num_layers), values, cmap="PuOr_r", vmin=-most, vmax=most)
     frames = [per_frame * k for k in range(1, values.shape[1] // per_frame + 1)]
     axes.set_xticks(frames, [f"{lag}\n{k} frame{'s' * (k > 1)}" for k, lag in enumerate(frames, start=1)])
-    if per_frame <= _MOST_LAYER_TICKS:
+    if per_frame <= _MAX_LAYER_TICKS:
         axes.set_xticks(range(1, values.shape[1] + 1), minor=True)
     axes.set_xlabel("distance in tokens")
     _name_layers(axes, num_layers)
@@ -165,7 +142,7 @@ def draw_map(found: MemoryMap, thumbnails: Thumbnails, *, span: tuple[float, flo
         span: first and last moment of the stream in seconds.
     """
     num_layers = len(found.layers)
-    figure = _figure(1.9 + _layers_height(num_layers))
+    figure = new_figure(_WIDTH, 1.9 + _layers_height(num_layers))
     heights = [0.62, _layers_height(num_layers)]
     above, axes = figure.subplots(2, sharex=True, height_ratios=heights)
     period = frame_period(found.temporal_patch_ids, found.seconds)
@@ -199,16 +176,16 @@ def draw_evidence(
         span: first and last moment of the stream in seconds.
         period: seconds from one frame to the next.
     """
-    figure = _figure(1.7 + 0.85 * len(rows))
+    figure = new_figure(_WIDTH, 1.7 + 0.85 * len(rows))
     above, *below = figure.subplots(1 + len(rows), sharex=True, height_ratios=[0.9, *[1.0] * len(rows)])
     _draw_thumbnails(above, thumbnails, (span[0], span[1] + period))
     above.set_title("Where the attention of each answer rested")
     for axes, row in zip(below, rows, strict=True):
         for k, (start, end) in enumerate(_joined(row.spans)):
             label = "what decides the answer was on screen" if k == 0 else None
-            axes.axvspan(start, end, color=_ORANGE, alpha=0.25, lw=0, label=label)
+            axes.axvspan(start, end, color=ORANGE, alpha=0.25, lw=0, label=label)
         starts = np.array(row.seconds)
-        axes.bar(starts, np.array(row.shares) * 100, width=period * 0.9, align="edge", color=_BLUE)
+        axes.bar(starts, np.array(row.shares) * 100, width=period * 0.9, align="edge", color=BLUE)
         axes.set_title(shorten(row.title, _TITLE_LETTERS, placeholder=" ..."), fontsize=9, loc="left", pad=3)
         axes.set_ylim(0, max(5.0, 115 * max(row.shares, default=0.0)))
         axes.spines[["top", "right"]].set_visible(False)
@@ -216,7 +193,7 @@ def draw_evidence(
     below[-1].set_xlabel("time in the stream, seconds")
     below[-1].set_xlim(span[0], span[1] + period)
     figure.supylabel("share of the attention to the video, %", fontsize=10)
-    _legend_below(figure, below)
+    legend_below(figure, below)
     return figure
 
 
@@ -245,13 +222,6 @@ def _joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
-def _figure(height: float) -> Figure:
-    check_matplotlib()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(_WIDTH, height), layout="constrained")
-
-
 def _layers_height(num_layers: int) -> float:
     return float(np.clip(0.28 * num_layers, 2.2, 6.0))
 
@@ -261,7 +231,7 @@ def _layer_edges(num_layers: int) -> Any:
 
 
 def _some_layers(num_layers: int) -> range:
-    return range(0, num_layers, -(-num_layers // _MOST_LAYER_TICKS))
+    return range(0, num_layers, -(-num_layers // _MAX_LAYER_TICKS))
 
 
 def _name_layers(axes: Axes, num_layers: int) -> None:
@@ -274,7 +244,7 @@ def _name_layers(axes: Axes, num_layers: int) -> None:
 def _name_line(axes: Axes, height: float, words: str) -> None:
     """Say at the right edge what a level means."""
     place = axes.get_yaxis_transform()
-    axes.text(1.01, height, words, transform=place, va="center", fontsize=8.5, color=_GREY)
+    axes.text(1.01, height, words, transform=place, va="center", fontsize=8.5, color=GREY)
 
 
 def _name_tiers(axes: Axes, found: MemoryMap) -> None:
@@ -304,17 +274,6 @@ def _shades(most: int) -> Any:
 def _draw_boundaries(axes: Axes, layers: Sequence[int], label: str, **style: Any) -> None:
     for index, layer in enumerate(layers):
         axes.axvline(layer - 0.5, label=label if index == 0 else None, **style)
-
-
-def _legend_below(figure: Figure, all_axes: Sequence[Axes]) -> None:
-    """Name each kind of line once, below everything."""
-    named: dict[str, Any] = {}
-    for axes in all_axes:
-        handles, labels = axes.get_legend_handles_labels()
-        named |= dict(zip(labels, handles, strict=True))
-    if named:
-        style: dict[str, Any] = {"ncols": 3, "fontsize": 8.5, "frameon": False}
-        figure.legend(list(named.values()), list(named), loc="outside lower center", **style)
 
 
 def _draw_thumbnails(axes: Axes, thumbnails: Thumbnails, span: tuple[float, float]) -> None:

@@ -1,6 +1,6 @@
 """From the entries of an annotation file to episodes: what a dialect is, and what all dialects share.
 
-A dialect says how an entry tells its questions; reading goes on where a question cannot be read, and notes why.
+A dialect says how an entry tells its questions; a question that cannot be read is noted and stops nothing.
 """
 
 from __future__ import annotations
