@@ -9,10 +9,10 @@ from itertools import takewhile
 from hermes_stream.memory.tiers import Tier, Tiers
 
 RECENT_FROM = 0.75
-"""Recency index from which a layer looks at the newest: the mean age is at most a quarter of the stream."""
+"""Recency index from which a layer attends to the newest: the mean age is at most a quarter of the stream."""
 
 PERIODIC_FROM = 0.2
-"""Periodicity from which a layer is taken to have anchor tokens."""
+"""Periodicity from which a layer counts as having anchor tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +20,8 @@ class TierProposal:
     """Boundaries of the tiers.
 
     Attributes:
-        num_sensory_layers: leading layers that look at the newest.
-        num_long_term_layers: closing layers that look back, and at anchor tokens.
+        num_sensory_layers: leading layers that attend to the newest.
+        num_long_term_layers: closing layers that attend to the past, and to anchor tokens.
         sensory_share: the field of ``HermesPolicy`` that gives so many.
         long_term_share: likewise.
     """
@@ -41,15 +41,15 @@ def propose_tiers(recency: Sequence[float], periodicity: Sequence[float | None])
 
     Args:
         recency: recency index of each layer, shallow to deep.
-        periodicity: of each layer; None is taken for no period.
+        periodicity: of each layer; None counts as none.
     """
     num_layers = len(recency)
     num_sensory = len(list(takewhile(lambda index: index >= RECENT_FROM, recency)))
-    looks_back = [
+    is_long_term = [
         index < RECENT_FROM and (period or 0.0) >= PERIODIC_FROM
         for index, period in zip(recency, periodicity, strict=True)
     ]
-    num_long_term = len(list(takewhile(bool, reversed(looks_back))))
+    num_long_term = len(list(takewhile(bool, reversed(is_long_term))))
     return TierProposal(
         num_sensory_layers=num_sensory,
         num_long_term_layers=num_long_term,

@@ -124,7 +124,7 @@ class Analysis:
         from hermes_lab.analysis.figures import save
 
         mapped, thumbnails = self.memory_map(), self.thumbnails
-        period = plots.frame_period(mapped.temporal_patch_ids, mapped.seconds)
+        period = plots.patch_period(mapped.temporal_patch_ids, mapped.seconds)
         span = (0.0, self.last_seconds - self.start_seconds)
         rows = [self._evidence_row(answer) for answer in self.answers]
         figures = [
@@ -154,7 +154,7 @@ class Analysis:
         """Tell what was found in a few lines, and what was written into a folder, if anything."""
         study, proposal = self.study, self.study.proposal
         typer.echo(
-            f"{len(study.questions)} questions over {study.num_frames} frames of "
+            f"{len(study.questions)} questions over {study.num_temporal_patches} frames of "
             f"{study.tokens_per_temporal_patch} tokens, all remembered"
         )
         typer.echo("layer  recency index  periodicity  on the video")

@@ -105,5 +105,5 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch):
 
 
 def test_the_time_from_frame_to_frame():
-    assert plots.frame_period((0, 1, 5), (0.0, 2.0, 10.0)) == 2
-    assert plots.frame_period((3,), (7.0,)) == 1
+    assert plots.patch_period((0, 1, 5), (0.0, 2.0, 10.0)) == 2
+    assert plots.patch_period((3,), (7.0,)) == 1
