@@ -203,7 +203,7 @@ def draw_evidence(
 
 
 def patch_period(temporal_patch_ids: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return the median time in seconds from one temporal patch to the next; 1 if fewer than two are there."""
+    """Return the median time in seconds from one temporal patch to the next; 1 if there is but one."""
     steps = np.diff(np.array(seconds)) / np.diff(np.array(temporal_patch_ids))
     return float(np.median(steps)) if len(steps) else 1.0
 
