@@ -52,11 +52,11 @@ class TracedAnswer:
         """Return what a JSON document says of the answer, times counted from a start."""
         frames = [
             {
-                "seconds": round(frame.seconds - start_seconds, 6),
-                "share": round(frame.share, 6),
-                "token_share": round(frame.token_share, 6),
+                "seconds": round(patch.seconds - start_seconds, 6),
+                "share": round(patch.share, 6),
+                "token_share": round(patch.token_share, 6),
             }
-            for frame in self.evidence.frames
+            for patch in self.evidence.patches
         ]
         document = {
             "question": self.question.text,
@@ -145,8 +145,8 @@ class Analysis:
 
         return EvidenceRow(
             title=f"{answer.question.text}  \u2192  {answer.shown}",
-            seconds=tuple(frame.seconds - self.start_seconds for frame in answer.evidence.frames),
-            shares=tuple(frame.share for frame in answer.evidence.frames),
+            seconds=tuple(patch.seconds - self.start_seconds for patch in answer.evidence.patches),
+            shares=tuple(patch.share for patch in answer.evidence.patches),
             spans=answer.question.spans,
         )
 
