@@ -89,7 +89,7 @@ def _curves(rows: Sequence[Row], reference: str, budgets: Sequence[int]) -> Figu
             if own[0]["budget_tokens"] is None:
                 axes.axhline(bars[0][0], color=GREY, ls="--", label=name)
                 continue
-            # aside of each other, so that bars of several policies can be told apart
+            # side by side, so that bars of several policies do not hide each other
             aside = 1.02 ** (k - len(names) / 2)
             lw = 2 if name == reference else 1
             style: dict[str, Any] = {

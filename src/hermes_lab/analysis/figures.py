@@ -32,7 +32,7 @@ def check_matplotlib() -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingPackageError(
-            "matplotlib is not installed, and pictures need it; install it with: "
+            "matplotlib is not installed, and figures need it; install it with: "
             'pip install "hermes-stream[plot]"'
         ) from error
 

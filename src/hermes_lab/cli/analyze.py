@@ -1,4 +1,4 @@
-"""``hermes analyze``: how a model attends to a video, what its memory holds, where its answers look."""
+"""``hermes analyze``: how a model attends to a video, what its memory holds, what its answers attend to."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _VIDEOS = "videos"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoryOptions:
-    """Which stories are told, how they are drawn, and what is asked about them."""
+    """Which stories are generated, how they are drawn, and how much is asked about them."""
 
     seed: SeedOption = 0
     streams: Annotated[

@@ -1,4 +1,4 @@
-"""Reading an annotation file without being told its dialect, and writing one."""
+"""Reading annotation files of any dialect, and writing them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Annotations:
         dialect: a key of ``DIALECTS``.
         episodes: one for each video, or part of one.
         num_items: entries of the file.
-        oddities: what is strange about it, each with its place; none of it keeps the rest from being read.
+        oddities: what is strange about entries, each with where it stands; none stops the rest.
         digest: SHA-256 of what was read, in hexadecimal digits.
     """
 
@@ -47,7 +47,7 @@ class Annotations:
 
     @property
     def tasks(self) -> dict[str, int]:
-        """How many questions there are of each kind, most first."""
+        """How many questions there are of each kind, the most frequent kind first."""
         kinds = Counter(question.kind for episode in self.episodes for question in episode.questions)
         return dict(kinds.most_common())
 
@@ -87,7 +87,7 @@ def load_annotations(path: str | Path) -> list[Episode]:
 
 
 def dialect_of(document: Any) -> str:
-    """Return the name of a document's dialect, told by the keys of its first entry.
+    """Return the name of a document's dialect by the keys of its first entry.
 
     Raises:
         AnnotationError: it is no list of objects, or they are of no dialect.

@@ -22,7 +22,7 @@ class Document:
     Attributes:
         path: the file.
         entries: objects, or lists of them.
-        oddities: what else it holds, each with its place.
+        oddities: what else it holds, each with where it stands.
     """
 
     path: Path

@@ -49,9 +49,9 @@ class VideoFinder:
     def find(self, annotated: str) -> Path:
         """Find a video by the longest end of its annotated path that exists, then by its name anywhere.
 
-        ``/data/set/a/1.mp4`` is looked for as ``data/set/a/1.mp4``, then ``set/a/1.mp4``, and so on to
+        ``/data/set/a/1.mp4`` is searched as ``data/set/a/1.mp4``, then ``set/a/1.mp4``, and so on to
         ``1.mp4``; then, in the same order, with another extension of videos; then by its name, with any of
-        these extensions, in every folder below. Nothing outside the folder is looked at.
+        these extensions, in every folder below. Nothing outside the folder is read.
 
         Args:
             annotated: the path as annotated, from whatever machine.

@@ -1,4 +1,4 @@
-"""The dialects of annotation files, one a file; the table tells which there are."""
+"""The dialects of annotation files, one a file, and their table."""
 
 from __future__ import annotations
 

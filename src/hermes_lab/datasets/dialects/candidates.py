@@ -54,7 +54,7 @@ def _read(entry: Entry, _: Entry, oddities: list[str]) -> AnnotatedQuestion:
 
 
 def _complete(document: Document) -> list[Any]:
-    """Give entries their task, which the file's name tells."""
+    """Give entries their task, which is the file's name."""
     task = document.path.stem
     return [{"task": task, **entry} if isinstance(entry, dict) else entry for entry in document.entries]
 

@@ -31,15 +31,15 @@ def _read(question: Entry, video: Entry, oddities: list[str]) -> AnnotatedQuesti
 
 
 def _with_index(question: Entry) -> Entry:
-    """Turn the letter of the right option into its index; without one, the answer's text decides."""
+    """Replace the letter of the right option by its index; without one, the answer's text decides."""
     letter, options = question.fields.get("gt"), drop_letters(question.texts("options"))
     if isinstance(letter, str) and letter.strip() in LETTERS[: len(options)]:
-        told: dict[str, object] = {"gt": LETTERS.index(letter.strip())}
+        known: dict[str, object] = {"gt": LETTERS.index(letter.strip())}
     elif question.has("answer"):
-        told = {"gt": None}
+        known = {"gt": None}
     else:
-        told = {"answer": letter}
-    return Entry({**question.fields, **told}, question.place)
+        known = {"answer": letter}
+    return Entry({**question.fields, **known}, question.place)
 
 
 DIALECT = Dialect(
