@@ -33,7 +33,7 @@ def check_matplotlib() -> None:
     except ImportError as error:
         raise MissingPackageError(
             "matplotlib is not installed, and figures need it; install it with: "
-            'pip install "hermes-stream[plot]"'
+            'pip install "hermes-stream[lab]"'
         ) from error
 
 

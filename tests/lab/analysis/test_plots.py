@@ -100,7 +100,7 @@ def test_the_same_values_give_the_same_bytes(tmp_path):
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingPackageError, match=r"hermes-stream\[plot\]"):
+    with pytest.raises(MissingPackageError, match=r"hermes-stream\[lab\]"):
         plots.draw_tiers(study())
 
 
