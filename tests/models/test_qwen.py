@@ -14,8 +14,10 @@ from tests.families import BEGIN, END, FAMILIES, QUESTION, pictures, plain_model
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from hermes_stream import ModelError, load_model
-from hermes_stream.models.mrope import offsets_with_text
-from hermes_stream.models.qwen_vision import max_visual_tokens, read_preprocessing
+from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.qwen_vl import read_preprocessing
+from hermes_stream.models.token_layout import mrope_offsets
+from hermes_stream.policies.base import GuidancePrompts
 
 NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 IMAGE_FILE = {"min_pixels": 3136, "max_pixels": 12_845_056, "patch_size": 14, "merge_size": 2}
@@ -160,7 +162,7 @@ def test_a_frame_of_qwen3_says_its_time_between_marks(tmp_path):
 
 
 def test_words_take_one_and_a_picture_its_larger_side():
-    offsets = offsets_with_text([2, 1], rows=2, columns=3)
+    offsets = mrope_offsets([2, 1], rows=2, columns=3)
     assert offsets.tolist() == [
         [0, 1, *[2] * 6, 5, *[6] * 6],
         [0, 1, 2, 2, 2, 3, 3, 3, 5, 6, 6, 6, 7, 7, 7],
@@ -172,7 +174,17 @@ def checkpoint_like(settings, patch_size, max_positions=32_768, **asked):
     text = SimpleNamespace(max_position_embeddings=max_positions)
     vision = SimpleNamespace(patch_size=patch_size, spatial_merge_size=2, temporal_patch_size=2)
     model = SimpleNamespace(config=SimpleNamespace(vision_config=vision, text_config=text))
-    return SimpleNamespace(model=model, preprocessing=settings, **asked)
+    return Checkpoint(
+        name="like",
+        model=model,
+        tokenizer=None,
+        chat_template=None,
+        preprocessing=settings,
+        guidance_prompts=GuidancePrompts(),
+        multiple_choice="letter",
+        stop_token_ids=frozenset(),
+        **asked,
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +205,7 @@ def test_a_frame_is_bounded_by_the_file_the_official_video_or_what_was_asked(
     settings, bounds, side, asked, tokens
 ):
     preprocessing = read_preprocessing(checkpoint_like(settings, side // 2, **asked), bounds=bounds)
-    assert max_visual_tokens(preprocessing) == tokens
+    assert preprocessing.max_tokens == tokens
     assert preprocessing.tokens(3000, 4000) >= 0.55 * tokens
     for height, width in ((1, 1), (5, 80), (300, 301), (3000, 4000), (400, 6400)):
         assert preprocessing.tokens(height, width) <= tokens
@@ -207,14 +219,14 @@ def test_both_bounds_of_the_file_hold(fewest, most):
     for height, width in ((20, 30), (56, 57), (90, 33), (400, 300), (700, 60)):
         official = smart_resize(height, width, factor=side, **settings)
         assert preprocessing.resized(height, width) == official
-        assert preprocessing.tokens(height, width) <= max_visual_tokens(preprocessing)
+        assert preprocessing.tokens(height, width) <= preprocessing.max_tokens
 
 
 def test_a_frame_takes_a_sixth_of_few_positions_at_most():
     preprocessing = read_preprocessing(checkpoint_like(IMAGE_FILE, 14, max_positions=1024))
-    assert max_visual_tokens(preprocessing) == 170
+    assert preprocessing.max_tokens == 170
     few = {"max_pixels": 64 * 28 * 28}
-    assert max_visual_tokens(read_preprocessing(checkpoint_like(few, 14, max_positions=1024))) == 64
+    assert read_preprocessing(checkpoint_like(few, 14, max_positions=1024)).max_tokens == 64
 
 
 def test_contradicting_bounds_are_refused():

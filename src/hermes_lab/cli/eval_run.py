@@ -312,7 +312,7 @@ def _settings_held(
     from hermes_stream.stream.multiple_choice import OPENING, phrase
 
     by_letter = session.model.card.multiple_choice == "letter" and not wish.short_answers
-    preprocessing = getattr(session.model, "_preprocessing", None)
+    preprocessing = asdict(session.model.preprocessing)
     return {
         "annotations": wish.annotations.name,
         "annotations_sha256": task.read.digest,
@@ -322,7 +322,7 @@ def _settings_held(
         "device": str(settings["device"]).partition(":")[0],
         "policy_fields": str(session.policy),
         "tokens_per_temporal_patch": session.model.card.tokens_per_temporal_patch,
-        "pixels": [getattr(preprocessing, name, None) for name in _SIZES],
+        "pixels": [preprocessing.get(name) for name in _SIZES],
         "prompt": phrase("{question}", ["{option}"]) + OPENING if by_letter else "{question}",
         "proactive_prompt": PROACTIVE_PROMPT,
         "max_new_tokens": ANSWER_TOKENS,

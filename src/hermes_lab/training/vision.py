@@ -84,7 +84,7 @@ def find_centres(world: World, num_frames: int, *, fps: int = 1) -> Tensor:
 
 def to_pixels(images: list[NDArray[np.uint8]]) -> Tensor:
     """Resize and normalise as the checkpoint's preprocessing says: ``[images, 3, size, size]``."""
-    return _PREPROCESSING.pixel_values(images, device=torch.device("cpu"), dtype=torch.float32)
+    return _PREPROCESSING.pixels(images, device=torch.device("cpu"), dtype=torch.float32).values
 
 
 class VisionHead(nn.Module):
