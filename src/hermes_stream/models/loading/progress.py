@@ -91,7 +91,7 @@ def download_bar(on_progress: OnProgress | None, total_bytes: int) -> type:
             self.format_dict: dict[str, object] = {}
             self._counts_bytes = named.get("unit") == "B"
 
-        def update(self, count: float | None = 1) -> None:
+        def update(self, count: int | float | None = 1) -> None:
             self.n += count or 0
             if on_progress is not None and self._counts_bytes and total_bytes:
                 done = min(int(self.n), total_bytes)
