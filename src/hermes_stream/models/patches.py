@@ -1,4 +1,4 @@
-"""Pictures to flat patches, as the Qwen-VL families read them: any aspect ratio, tokens as it takes."""
+"""Images to flat patches, as the Qwen-VL families read them: any aspect ratio, tokens as it takes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hermes_stream.models.settings import Settings
 from hermes_stream.models.visual import Pixels
 
 _MAX_ASPECT_RATIO = 200
-_LONG_SIDE = 4  # of a frame 16 times as long as wide, as long as a square of the same area is wide: 1
+_LONG_SIDE = 4  # of a frame 16 times as long as wide; a square of the same area has sides of 1
 
 Bounds = Literal["frame", "temporal_patch"]
 
@@ -128,11 +128,11 @@ class PatchPreprocessing:
         return max(most, one_row, enlarged)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width that a picture is resized to: whole merged patches, within the bounds.
+        """Return the height and width that an image is resized to: whole merged patches, within the bounds.
 
         Args:
-            height: pixels of the picture.
-            width: pixels of the picture.
+            height: pixels of the image.
+            width: pixels of the image.
 
         Raises:
             ValueError: one side is more than 200 times the other.
@@ -158,11 +158,11 @@ class PatchPreprocessing:
         return rounded
 
     def tokens(self, height: int, width: int) -> int:
-        """Return the visual tokens of one temporal patch of pictures of a size, after merging.
+        """Return the visual tokens of one temporal patch of images of a size, after merging.
 
         Args:
-            height: pixels of the picture.
-            width: pixels of the picture.
+            height: pixels of the image.
+            width: pixels of the image.
 
         Raises:
             ValueError: one side is more than 200 times the other.

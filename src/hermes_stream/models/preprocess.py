@@ -1,4 +1,4 @@
-"""Pictures to pixel values of one size, as a checkpoint's preprocessor file says, in torch alone."""
+"""Images to pixel values of one size, as a checkpoint's preprocessor file says, in torch alone."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Preprocessing:
     Attributes:
         height: pixels of the result.
         width: pixels of the result.
-        longest_side: pixels of the longest side that a picture is first resized to, aspect ratio kept, as
+        longest_side: pixels of the longest side that an image is first resized to, aspect ratio kept, as
             SmolVLM does; None resizes once.
         scaling: interpolation and normalisation.
     """
@@ -95,7 +95,7 @@ class Preprocessing:
     def from_settings(cls, settings: Mapping[str, Any], *, image_size: int) -> Preprocessing:
         """Read a preprocessor file's settings.
 
-        A frame is always one tile: ``crop_to_patches`` and ``do_image_splitting`` are for single pictures.
+        A frame is always one tile: ``crop_to_patches`` and ``do_image_splitting`` are for single images.
 
         Args:
             settings: contents of ``video_preprocessor_config.json`` or ``preprocessor_config.json``.
@@ -118,7 +118,7 @@ class Preprocessing:
         return cls(height=height, width=width, longest_side=longest_side, scaling=scaling)
 
     def pixels(self, images: Sequence[Image], *, device: torch.device, dtype: torch.dtype) -> Pixels:
-        """Turn pictures into what the vision tower reads.
+        """Turn images into what the vision tower reads.
 
         Args:
             images: RGB, of any sizes.
@@ -137,7 +137,7 @@ class Preprocessing:
 
 
 def to_tensor(image: Image, device: torch.device) -> UInt8[Tensor, "1 3 height width"]:
-    """Move a picture to a device, channels first."""
+    """Move an image to a device, channels first."""
     pixels = torch.from_numpy(np.ascontiguousarray(image))
     if device.type == "cuda":  # from pinned memory the host need not wait for the copy
         pixels = pixels.pin_memory()

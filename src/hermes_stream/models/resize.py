@@ -1,4 +1,4 @@
-"""Resizing of pictures to whole pixel values, the same on every device."""
+"""Resizing of images to whole pixel values, the same on every device."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _HAS_LANCZOS = torch.__version__ >= "2.13"
 
 
 def fit_longest_side(height: int, width: int, longest_side: int) -> tuple[int, int]:
-    """Return the size of a picture with its longest side given and the other made even, as SmolVLM has it.
+    """Return the size of an image with its longest side given and the other made even, as SmolVLM has it.
 
     Args:
-        height: pixels of the picture.
-        width: pixels of the picture.
+        height: pixels of the image.
+        width: pixels of the image.
         longest_side: pixels of the result's longest side.
     """
     ratio = width / height

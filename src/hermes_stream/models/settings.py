@@ -27,13 +27,10 @@ class Settings:
     values: Mapping[str, Any]
     source: str
 
-    def integer(self, name: str, default: Value, *, minimum: int = 1) -> int | Value:
-        """Return a whole number of at least ``minimum``."""
+    def integer(self, name: str, default: Value) -> int | Value:
+        """Return a whole number of at least 1."""
         return self._checked(
-            name,
-            default,
-            lambda it: type(it) is int and it >= minimum,
-            f"a whole number of at least {minimum}",
+            name, default, lambda it: type(it) is int and it > 0, "a whole number of at least 1"
         )
 
     def number(self, name: str, default: float) -> float:

@@ -70,24 +70,24 @@ def insert_text(
     """
     num_patches, lengths = visual.num_temporal_patches, [len(text) for text in texts]
     text_embeddings = embed([token for text in texts for token in text]).split(lengths)
-    pictures = torch.bincount(visual.temporal_patch_index, minlength=num_patches).tolist()
-    parts = list(zip(text_embeddings, visual.embeddings.split(pictures), strict=True))
+    counts = torch.bincount(visual.temporal_patch_index, minlength=num_patches).tolist()
+    parts = list(zip(text_embeddings, visual.embeddings.split(counts), strict=True))
     deepstack = visual.deepstack
     if deepstack is not None:
         levels = [
             torch.cat([text.new_zeros(len(deepstack), *text.shape), level], dim=1)
-            for text, level in zip(text_embeddings, deepstack.split(pictures, dim=1), strict=True)
+            for text, level in zip(text_embeddings, deepstack.split(counts, dim=1), strict=True)
         ]
         deepstack = torch.cat(levels, dim=1)
-    counts = torch.tensor([lengths, pictures]).T.flatten()
+    runs = torch.tensor([lengths, counts]).T.flatten()  # text, visual tokens, text, visual tokens, ...
     if offsets is None:
-        offsets = torch.arange(int(counts.sum()))[None]
+        offsets = torch.arange(int(runs.sum()))[None]
     return replace(
         visual,
         embeddings=torch.cat([embeddings for pair in parts for embeddings in pair]),
-        temporal_patch_index=torch.arange(num_patches).repeat_interleave(2).repeat_interleave(counts),
+        temporal_patch_index=torch.arange(num_patches).repeat_interleave(2).repeat_interleave(runs),
         offsets=offsets,
-        is_text=torch.tensor([True, False]).repeat(num_patches).repeat_interleave(counts),
+        is_text=torch.tensor([True, False]).repeat(num_patches).repeat_interleave(runs),
         deepstack=deepstack,
     )
 
@@ -95,23 +95,23 @@ def insert_text(
 def mrope_offsets(text_lengths: Sequence[int], rows: int, columns: int) -> Int[Tensor, "3 tokens"]:
     """Return positions on the axes t, h and w, from 0, as transformers counts them.
 
-    A text token takes 1 on all axes; a temporal patch stands on one time, and what follows it begins after
-    the larger of its height and width.
+    A text token takes 1 on all axes; a temporal patch has one time, and what follows it begins after the
+    larger of its height and width.
 
     Args:
         text_lengths: text tokens before each temporal patch.
         rows: of each temporal patch.
         columns: of each temporal patch.
     """
-    picture = _grid_offsets(rows, columns)
+    patch = _grid_offsets(rows, columns)
     parts, clock = [], 0
     for length in text_lengths:
-        parts += [torch.arange(clock, clock + length).expand(3, -1), picture + clock + length]
+        parts += [torch.arange(clock, clock + length).expand(3, -1), patch + clock + length]
         clock += length + max(rows, columns)
     return torch.cat(parts, dim=1)
 
 
 def _grid_offsets(rows: int, columns: int) -> Int[Tensor, "3 tokens"]:
     """Return the positions of one temporal patch's tokens: the same time, and their row and column."""
-    places = torch.arange(rows * columns)
-    return torch.stack([torch.zeros_like(places), places // columns, places % columns])
+    index = torch.arange(rows * columns)
+    return torch.stack([torch.zeros_like(index), index // columns, index % columns])

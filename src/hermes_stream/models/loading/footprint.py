@@ -20,7 +20,7 @@ _TIGHT_SHARE = 0.9  # of what is free: activations and the libraries' own buffer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What a model and one stream take of a device.
+    """Bytes of a device that a model and one stream need.
 
     Attributes:
         weight_bytes: all weights, as loaded.

@@ -134,11 +134,11 @@ def _check_pixels(adapter: type[VideoModel], min_pixels: int | None, max_pixels:
             f"picture to one size; leave them out (families that keep a picture's size: "
             f"{', '.join(able)})"
         )
-    least, most = min_pixels or 1, max_pixels or min_pixels or 1
-    if least < 1 or most < least:
+    lower, upper = min_pixels or 1, max_pixels or min_pixels or 1
+    if lower < 1 or upper < lower:
         raise ValueError(
-            f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no picture; at least 1, and the "
-            f"least no more than the most"
+            f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no frame; min_pixels must be at "
+            f"least 1, and at most max_pixels"
         )
 
 

@@ -107,7 +107,7 @@ def choose_dtype(dtype: str, device: torch.device, stored: torch.dtype | str | N
 
 
 def computes_bfloat16() -> bool | None:
-    """Tell whether the processor multiplies bfloat16 in hardware; None where this torch cannot tell."""
+    """Return whether the processor multiplies bfloat16 in hardware; None if this torch does not say."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     if capabilities is None:
         return None
@@ -115,7 +115,7 @@ def computes_bfloat16() -> bool | None:
 
 
 def warn_of_slow(dtype: torch.dtype, placement: Placement) -> None:
-    """Log a warning where a processor has to imitate the dtype's matrix products; int8 it computes."""
+    """Log a warning if the processor does not multiply the dtype in hardware; int8 it always does."""
     on_processor = placement.device.type == "cpu" and placement.weights == "auto"
     if on_processor and dtype == torch.bfloat16 and computes_bfloat16() is False:
         logger.warning(
@@ -125,7 +125,7 @@ def warn_of_slow(dtype: torch.dtype, placement: Placement) -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a package is installed, by the name that pip knows it by."""
+    """Return whether a package is installed, by the name that pip knows it by."""
     try:
         distribution(package)
     except PackageNotFoundError:

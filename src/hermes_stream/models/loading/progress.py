@@ -75,7 +75,7 @@ def report_reading(on_progress: OnProgress | None) -> Iterator[None]:
 
 
 def download_bar(on_progress: OnProgress | None, total_bytes: int) -> type:
-    """Return a class that takes the place of the hub's bars and reports the bytes that were written.
+    """Return a class for the hub to use instead of its bars; it reports the bytes that were written.
 
     Args:
         on_progress: called with each step; None reports nothing.

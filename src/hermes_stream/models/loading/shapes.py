@@ -1,6 +1,6 @@
 """The well-known sizes of each family, as numbers: one row per size, from the configs that are published.
 
-A row is enough to tell what a size takes, and to build it with random weights (``build_config``).
+A row says what a size takes, and ``build_config`` makes of it what random weights are built from.
 Nothing here decides what is supported: that is ``MODELS`` alone.
 """
 
