@@ -79,7 +79,7 @@ def test_no_token_spans_prefix_and_first_frame(family):
         assert prefix.endswith("a video.\n" if model.family == "smolvlm" else "user\n")
 
 
-def test_words_come_before_the_pictures_of_their_frame_and_positions_count(family):
+def test_text_comes_before_the_visual_tokens_of_its_frame_and_positions_count(family):
     model, _ = family
     frames = random_frames(14, start=50.0)
     visual = visual_tokens(model, frames, start_seconds=0.0, num_patches_before=0)
@@ -97,7 +97,7 @@ def test_words_come_before_the_pictures_of_their_frame_and_positions_count(famil
         assert (~own).sum() == 9
 
 
-def test_words_never_take_more_tokens_than_the_card_says(family):
+def test_text_never_takes_more_tokens_than_the_card_says(family):
     model, _ = family
     frame = Frame(pts_seconds=3e8 + 59.0, image=random_frames(1)[0].image)
     visual = visual_tokens(model, [frame], start_seconds=0.0, num_patches_before=123_456_788)
