@@ -112,12 +112,12 @@ def _stream(
         yield loaded, source if fps else open_video(video, SourceOptions(fps=rate)), []
         return
     loaded = load(model)
-    from hermes_stream.cli.demo_story import written_story
+    from hermes_stream.synthetic.recording import recorded_world
 
-    with written_story(seed, duration_seconds=seconds, num_questions=1) as story:
+    with recorded_world(seed, duration_seconds=seconds, num_questions=1) as recording:
         rate = loaded.card.default_fps if fps is None else fps
-        source = open_video(str(story.path), SourceOptions(fps=rate))
-        yield loaded, source, _story_questions(story.world, rate)
+        source = open_video(str(recording.path), SourceOptions(fps=rate))
+        yield loaded, source, _story_questions(recording.world, rate)
 
 
 def _story_questions(world: World, fps: float) -> list[Asked]:

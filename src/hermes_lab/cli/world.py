@@ -118,12 +118,13 @@ def _check(out: Path, dialect: str, *, force: bool) -> None:
 
 
 def _episodes(worlds: Sequence[World], *, num_questions: int) -> list[Episode]:
-    from hermes_lab.datasets.world import as_episode, world_episode
+    from hermes_lab.datasets.world import as_episode
+    from hermes_stream.synthetic.planning import plan_questions
 
     return [
         as_episode(
             story,
-            world_episode(story, num_questions=num_questions, seed=story.seed),
+            plan_questions(story, num_questions=num_questions, seed=story.seed),
             video=f"{_VIDEOS}/world-{story.seed:06d}.mp4",
         )
         for story in worlds
