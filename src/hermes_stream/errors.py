@@ -10,6 +10,7 @@
     ├── CapacityError         more tokens than a stream's buffers or positions hold
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
     ├── JudgeError            whoever judges open answers does not
+    ├── PluginError           an installed plugin cannot be loaded, or takes a name that there is
     └── MissingPackageError   a package that this alone needs is not installed
 
 A message says what failed, the value got, what is accepted and what to do. A wrong argument of a call is a
@@ -49,6 +50,10 @@ class AnnotationError(HermesError):
 
 class JudgeError(HermesError):
     """The endpoint that judges open answers refuses, or nobody answers; names the address and the reason."""
+
+
+class PluginError(HermesError):
+    """A plugin cannot be loaded, or its name is taken; names the name and the packages that offer it."""
 
 
 class MissingPackageError(HermesError):

@@ -35,8 +35,9 @@ from hermes_stream.models.qwen2_5_vl import Qwen25VL
 from hermes_stream.models.qwen2_vl import Qwen2VL
 from hermes_stream.models.qwen3_vl import Qwen3VL
 from hermes_stream.models.smolvlm import SmolVLM
+from hermes_stream.plugins import Registry
 
-MODELS: dict[str, type[VideoModel]] = {
+_OWN: dict[str, type[VideoModel]] = {
     LlavaOnevision.family: LlavaOnevision,
     Qwen2VL.family: Qwen2VL,
     Qwen25VL.family: Qwen25VL,
@@ -44,6 +45,8 @@ MODELS: dict[str, type[VideoModel]] = {
     InternVL.family: InternVL,
     SmolVLM.family: SmolVLM,
 }
+MODELS = Registry("hermes_stream.models", _OWN)
+"""The adapter of each family; installed packages add theirs."""
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
 _NAMES = (
     f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
