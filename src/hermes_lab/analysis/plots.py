@@ -63,7 +63,7 @@ def check_matplotlib() -> None:
     except ImportError as error:
         raise MissingPackageError(
             "matplotlib is not installed, and pictures need it; install it with: "
-            'pip install "hermes-stream[plot]"'
+            'pip install "hermes-stream[lab]"'
         ) from error
 
 

@@ -10,7 +10,7 @@ import typer
 
 from hermes_lab.cli.bench_report import report
 from hermes_lab.cli.bench_run import BenchRun
-from hermes_stream.cli.folder import make_folder
+from hermes_lab.cli.folder import make_folder
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
     BudgetOption,

@@ -76,7 +76,7 @@ def test_pictures_need_matplotlib_and_say_so_first(hermes, story, tmp_path, monk
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     run = hermes("analyze", story, "--out", tmp_path / "seen")
     assert run.code == 1
-    assert 'pip install "hermes-stream[plot]"' in run.err
+    assert 'pip install "hermes-stream[lab]"' in run.err
     assert not (tmp_path / "seen").exists()
     assert hermes("analyze", story, "--json").code == 0
 
