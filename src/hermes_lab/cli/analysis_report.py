@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hermes_stream.cli.evidence import in_words, rested_on
+from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.settings import memory_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _entry(one: Looked, start_seconds: float) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "question": one.asked.text,
         "answer": one.answer,
-        **rested_on(one.evidence, start_seconds),
+        **evidence_entry(one.evidence, start_seconds),
         "frames": [
             {
                 "seconds": round(frame.seconds - start_seconds, 6),
@@ -183,7 +183,7 @@ def print_report(
         truth = one.asked.truth
         verdict = "" if truth in (None, one.answer) else f"  (true: {truth})"
         typer.echo(f"{one.asked.text}\n  {one.answer or '(no answer)'}{verdict}")
-        typer.echo(f"  looked at {in_words(rested_on(one.evidence, watched.start_seconds))}")
+        typer.echo(f"  looked at {evidence_line(evidence_entry(one.evidence, watched.start_seconds))}")
     stats = watched.session.stats
     typer.echo(
         f"\n{stats.num_visual_tokens_kept} of {stats.num_visual_tokens_seen} visual tokens kept, of "

@@ -20,15 +20,15 @@ class StreamNeeds:
         dtype: of keys and values.
         num_layers_by_tier: decoder layers of each tier; an empty tier has 0.
         budget_tokens: visual tokens that each layer keeps; None is no bound.
-        tokens_per_temporal_patch: most tokens of one frame.
-        frames_per_temporal_patch: pictures that the model encodes as one frame.
-        fps: pictures a second that the model is used with.
-        chunk_frames: frames that enter the memory together in fact.
+        tokens_per_temporal_patch: visual tokens of one temporal patch, at most.
+        frames_per_temporal_patch: frames that the model encodes as one.
+        fps: frames a second that the model is used with.
+        chunk_frames: frames that enter the memory together, as far as positions allow.
         max_positions: positions that the model was made for.
         bytes_per_visual_token: over all layers.
         stream_bytes: buffers of the stream; where there is no bound, of its beginning.
-        device_free_bytes: free on the device with the model loaded; None where it cannot be told.
-        fits: tells whether the device has room for the stream; None where it cannot be told.
+        device_free_bytes: free on the device with the model loaded; None is unknown.
+        fits: whether the device has room for the stream; None is unknown.
     """
 
     model: str
@@ -48,7 +48,7 @@ class StreamNeeds:
     fits: bool | None
 
     def lines(self, policy: str, *, chunk_frames: int) -> dict[str, str]:
-        """Put the numbers into words, by topic.
+        """Return a line about each topic.
 
         Args:
             policy: the policy's name.
