@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_stream.cli.evidence import EvidenceEntry, evidence_entry, evidence_line
+from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.opening import open_stream, warn_of_damage
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
@@ -102,7 +102,7 @@ def _answers(
     generation: AnswerOptions,
     *,
     reads_evidence: bool,
-) -> tuple[list[TimedAnswer], dict[int, EvidenceEntry]]:
+) -> tuple[list[TimedAnswer], dict[int, dict[str, Any]]]:
     """Watch the video; return the answers in the order of the questions, and their evidence if asked for."""
     from hermes_stream.stream.playback import play
 
@@ -123,19 +123,19 @@ def _answers(
     return sorted(answers, key=lambda given: given.index), evidence_of
 
 
-def _entry(given: TimedAnswer, evidence_of: EvidenceEntry | None) -> dict[str, object]:
+def _entry(given: TimedAnswer, evidence: dict[str, Any] | None) -> dict[str, object]:
     return {
         "question": given.answer.question,
         "answer": given.text,
         "at_seconds": round(given.at_seconds, 6),
         "ttft_seconds": round(given.answer.ttft_seconds, 6),
         "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
-        **(evidence_of or {}),
+        **(evidence or {}),
     }
 
 
 def _print(
-    session: Session, source: FileSource, answers: list[TimedAnswer], evidence_of: dict[int, EvidenceEntry]
+    session: Session, source: FileSource, answers: list[TimedAnswer], evidence_of: dict[int, dict[str, Any]]
 ) -> None:
     times = [clock(given.at_seconds) for given in answers]
     width = max(map(len, times))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hermes_stream.cli.output import clock
 
@@ -14,46 +15,30 @@ _MAX_SHOWN = 3
 _MIN_SHOWN_SHARE = 0.05
 
 
-class MomentEntry(TypedDict):
-    """Neighbouring frames that an answer attended to; seconds from the start of the video."""
-
-    seconds: float
-    from_seconds: float
-    until_seconds: float
-    share: float
-
-
-class EvidenceEntry(TypedDict):
-    """What an answer attended to: shares of its attention weights."""
-
-    evidence: list[MomentEntry]
-    summary_share: float
-    video_share: float
-
-
-def evidence_entry(evidence: Evidence, start_seconds: float) -> EvidenceEntry:
-    """Return what a JSON document says of evidence.
+def evidence_entry(evidence: Evidence, start_seconds: float) -> dict[str, Any]:
+    """Return what a JSON document says an answer attended to: moments, and shares of attention weights.
 
     Args:
         evidence: of one answer.
         start_seconds: time of the video's first frame.
     """
-    return EvidenceEntry(
-        evidence=[
-            MomentEntry(
-                seconds=round(moment.seconds - start_seconds, 6),
-                from_seconds=round(moment.from_seconds - start_seconds, 6),
-                until_seconds=round(moment.until_seconds - start_seconds, 6),
-                share=round(moment.share, 6),
-            )
-            for moment in evidence.moments(_MAX_MOMENTS)
-        ],
-        summary_share=round(evidence.summary_share, 6),
-        video_share=round(evidence.video_share, 6),
-    )
+    moments = [
+        {
+            "seconds": round(moment.seconds - start_seconds, 6),
+            "from_seconds": round(moment.from_seconds - start_seconds, 6),
+            "until_seconds": round(moment.until_seconds - start_seconds, 6),
+            "share": round(moment.share, 6),
+        }
+        for moment in evidence.moments(_MAX_MOMENTS)
+    ]
+    return {
+        "evidence": moments,
+        "summary_share": round(evidence.summary_share, 6),
+        "video_share": round(evidence.video_share, 6),
+    }
 
 
-def evidence_line(entry: EvidenceEntry) -> str:
+def evidence_line(entry: Mapping[str, Any]) -> str:
     """List the moments with the largest shares: ``0:45 to 0:47 (56 %), 0:35 (6 %)``."""
     shown = [
         f"{_span(moment)} ({moment['share']:.0%})"
@@ -65,6 +50,6 @@ def evidence_line(entry: EvidenceEntry) -> str:
     return ", ".join(shown) or "no moment more than others"
 
 
-def _span(moment: MomentEntry) -> str:
+def _span(moment: Mapping[str, Any]) -> str:
     first, last = clock(moment["from_seconds"]), clock(moment["until_seconds"])
     return first if first == last else f"{first} to {last}"

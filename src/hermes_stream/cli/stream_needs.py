@@ -54,6 +54,7 @@ class StreamNeeds:
             policy: the policy's name.
             chunk_frames: frames that were asked for.
         """
+        growing = " at first, growing with the stream" if self.budget_tokens is None else ""
         return {
             "model": f"{self.model} ({self.family}), {self.dtype} on {self.device}",
             "layers": self._layers(),
@@ -61,21 +62,9 @@ class StreamNeeds:
             "frames": self._frames(),
             "chunks": self._chunks(chunk_frames),
             "positions": f"{self.max_positions} at most",
-            "buffers": size(self.stream_bytes)
-            + (" at first, growing with the stream" if self._is_endless else ""),
+            "buffers": f"{size(self.stream_bytes)}{growing}",
             "fits": self._fits(),
         }
-
-    @property
-    def _is_endless(self) -> bool:
-        return self.budget_tokens is None
-
-    def _frames(self) -> str:
-        several = f"{self.frames_per_temporal_patch} pictures each, " * (self.frames_per_temporal_patch > 1)
-        return (
-            f"{several}{self.tokens_per_temporal_patch} visual tokens each; a token takes "
-            f"{size(self.bytes_per_visual_token)}"
-        )
 
     def _layers(self) -> str:
         counts = self.num_layers_by_tier
@@ -86,12 +75,17 @@ class StreamNeeds:
     def _budget(self) -> str:
         if self.budget_tokens is None:
             return "no budget, everything is kept while positions last"
-        num_frames = self.budget_tokens / self.tokens_per_temporal_patch
-        seconds = num_frames * self.frames_per_temporal_patch / self.fps
+        num_patches = self.budget_tokens / self.tokens_per_temporal_patch
+        seconds = num_patches * self.frames_per_temporal_patch / self.fps
         return (
-            f"{self.budget_tokens} visual tokens per layer, as much as {num_frames:.4g} frames or "
+            f"{self.budget_tokens} visual tokens per layer, as much as {num_patches:.4g} frames or "
             f"{clock(round(seconds))} of video at {self.fps:g} fps"
         )
+
+    def _frames(self) -> str:
+        several = f"{self.frames_per_temporal_patch} pictures each, " * (self.frames_per_temporal_patch > 1)
+        each = size(self.bytes_per_visual_token)
+        return f"{several}{self.tokens_per_temporal_patch} visual tokens each; a token takes {each}"
 
     def _chunks(self, asked: int) -> str:
         lowered = f" (not {asked}: budget, chunk and text share the positions)" * (self.chunk_frames < asked)
@@ -101,7 +95,7 @@ class StreamNeeds:
         if self.device_free_bytes is None:
             return f"unknown: {self.device} does not tell its free memory"
         free = f"{'yes' if self.fits else 'NO'}: {size(self.device_free_bytes)} free on {self.device}"
-        if self._is_endless:
+        if self.budget_tokens is None:
             return free
         room = self.device_free_bytes // self.stream_bytes
         return f"{free}, room for {room} such stream{'s' * (room != 1)}"

@@ -86,14 +86,14 @@ class _Schedule:
         self._rng = rng
 
     def fill(self, num_questions: int) -> list[Question]:
-        """Place as many questions as there are moments for, and return them, earliest first."""
-        kinds, num_placed = list(QUESTION_KINDS), 0
-        while kinds and num_placed < num_questions:
+        """Add as many questions as there are moments for, and return them, earliest first."""
+        kinds, num_added = list(QUESTION_KINDS), 0
+        while kinds and num_added < num_questions:
             able = []
             for k in self._rng.permutation(len(kinds)):
-                if num_placed < num_questions and self._place(kinds[k], set()):
+                if num_added < num_questions and self._add(kinds[k], set()):
                     able.append(kinds[k])
-                    num_placed += 1
+                    num_added += 1
             kinds = sorted(able)
         return [
             self._possible[second][kind]
@@ -102,8 +102,8 @@ class _Schedule:
             if kind in self._kinds_at[second]
         ]
 
-    def _place(self, kind: str, tried: set[int]) -> bool:
-        """Ask a kind once more; False where no chain of moves makes room for it."""
+    def _add(self, kind: str, tried: set[int]) -> bool:
+        """Ask a kind once more; return False where no chain of moves makes room for it."""
         seconds = [
             second
             for second in self._num_by_second
@@ -119,7 +119,7 @@ class _Schedule:
                 continue
             tried.add(second)
             for other in sorted(self._kinds_at[second]):
-                if self._place(other, tried):
+                if self._add(other, tried):
                     self._kinds_at[second] = (self._kinds_at[second] - {other}) | {kind}
                     return True
         return False
