@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hermes_lab.datasets.choices import normal
-from hermes_lab.evaluation.runner import Prediction
+from hermes_lab.evaluation.predictions import Prediction
 
 
 @final

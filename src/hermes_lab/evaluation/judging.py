@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from hermes_lab.datasets.files import read_text
-from hermes_lab.evaluation.runner import Prediction
+from hermes_lab.evaluation.predictions import Prediction
 from hermes_stream.errors import JudgeError
 
 KEY_VARIABLE = "HERMES_JUDGE_API_KEY"

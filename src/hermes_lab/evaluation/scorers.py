@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from hermes_lab.datasets.choices import LETTERS, normal
-from hermes_lab.evaluation.runner import Prediction
+from hermes_lab.evaluation.predictions import Prediction
 
 Scorer = Callable[[Prediction], bool | None]
 ScorerName = Literal["strict", "official"]
