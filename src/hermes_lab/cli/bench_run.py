@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hermes_lab.cli.contestants import split_policies
+from hermes_lab.cli.compared_policies import split_policies
 from hermes_stream.cli.opening import check_options, load, mute_log
 from hermes_stream.cli.options import MemoryOptions, ModelOptions
 from hermes_stream.cli.output import doing

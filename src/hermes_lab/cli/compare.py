@@ -1,27 +1,48 @@
-"""``hermes compare``: many memories watch the same videos, at equal budgets, and are scored alike."""
+"""``hermes compare``: many policies watch the same videos, at equal budgets, and are scored alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_lab.cli.comparison_run import COMPARISON, RUNS, Contest, Settings, read_episodes
-from hermes_lab.cli.contestants import line_up, reference_among, split_budgets, split_policies
-from hermes_lab.cli.evaluate import AnnotationsArgument, LimitOption, ShortAnswersOption
-from hermes_stream.cli.folder import make_folder, write_document
-from hermes_stream.cli.opening import check_options
-from hermes_stream.cli.option_groups import expand_options
-from hermes_stream.cli.options import (
-    ChunkOption,
-    FpsOption,
-    JsonOption,
-    MemoryOptions,
-    ModelOptions,
+from hermes_lab.cli.compared_policies import (
+    compared_policies,
+    reference_among,
+    split_budgets,
+    split_policies,
 )
+from hermes_lab.cli.evaluation_options import AnnotationsArgument, ScoringOptions, ViewingOptions
+from hermes_lab.cli.evaluation_run import (
+    VERDICTS,
+    Setup,
+    Task,
+    make_setup,
+    read_task,
+    store_settings,
+    warn_of_gaps,
+    watch,
+)
+from hermes_lab.cli.grading import check_scoring, grade_answers
+from hermes_lab.cli.results import policy_scores
+from hermes_stream.cli.folder import make_folder, write_document
+from hermes_stream.cli.opening import check_options, load, mute_log
+from hermes_stream.cli.option_groups import arguments_of, expand_options
+from hermes_stream.cli.options import ChunkOption, JsonOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.output import print_json, screen
+from hermes_stream.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from hermes_lab.evaluation import Graded, Prediction, Run
+    from hermes_lab.evaluation.comparison_scores import PolicyScores
+
+COMPARISON = "comparison.json"
+_SHOWN = ("dtype", "weights", "fps", "chunk_frames", "short_answers", "tokens_per_temporal_patch")
 
 VideosOption = Annotated[
     Path, typer.Option("--videos", metavar="DIR", help="Where the videos are.", show_default=False)
@@ -52,9 +73,6 @@ OutOption = Annotated[
 SeedsOption = Annotated[
     int, typer.Option("--seeds", metavar="K", min=1, help="How often policies that draw are drawn.")
 ]
-FirstSeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="The first of these seeds, and that of intervals.")
-]
 ReferenceOption = Annotated[
     str | None,
     typer.Option(
@@ -64,10 +82,24 @@ ReferenceOption = Annotated[
         show_default=False,
     ),
 ]
-WorkersOption = Annotated[
-    int, typer.Option("--workers", metavar="N", min=1, help="Programs that watch videos at the same time.")
-]
 PlotsOption = Annotated[bool, typer.Option("--plots/--no-plots", help="Draw figures, with matplotlib.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What is compared.
+
+    Attributes:
+        names: policies, as words.
+        budgets: in tokens; empty takes what the model suggests.
+        num_seeds: how often policies that draw are drawn.
+        reference: the policy that others are compared with.
+    """
+
+    names: Sequence[str]
+    budgets: Sequence[int]
+    num_seeds: int
+    reference: str
 
 
 @expand_options
@@ -81,12 +113,9 @@ def compare(  # noqa: PLR0913 - one parameter per option
     seeds: SeedsOption = 1,
     reference: ReferenceOption = None,
     model: ModelOptions,
-    fps: FpsOption = None,
     chunk_frames: ChunkOption = 16,
-    seed: FirstSeedOption = 0,
-    limit: LimitOption = None,
-    short_answers: ShortAnswersOption = False,
-    workers: WorkersOption = 1,
+    viewing: ViewingOptions,
+    scoring: ScoringOptions,
     plots: PlotsOption = True,
     json: JsonOption = False,
 ) -> None:
@@ -99,33 +128,130 @@ def compare(  # noqa: PLR0913 - one parameter per option
     A comparison that was stopped goes on with the same --out; policies, budgets and videos may be added.
     """
     names, sizes = split_policies(policies), split_budgets(budgets)
-    settings = Settings(
-        names=names,
-        budgets=sizes,
-        num_seeds=seeds,
-        seed=seed,
-        fps=fps,
-        chunk_frames=chunk_frames,
-        short_answers=short_answers,
-        reference=reference_among(names, reference),
+    compared = Compared(
+        names=names, budgets=sizes, num_seeds=seeds, reference=reference_among(names, reference)
     )
-    check_options(model, MemoryOptions())
-    line_up(names, sizes or [1], num_seeds=1, first_seed=seed)
-    episodes, files = read_episodes(annotations, videos, limit)
-    make_folder(out, plots=plots, file=RUNS)
-    contest = Contest(model, episodes, files, settings)
-    contest.watch(out, num_workers=workers)
-    document = contest.document(annotations=annotations.name, videos=videos.resolve().name)
-    _conclude(contest, document, out, plots=plots, as_json=json)
+    memory = MemoryOptions(chunk_frames=chunk_frames)
+    check_options(model, memory)
+    check_scoring(scoring)
+    compared_policies(names, sizes or [1], num_seeds=1, first_seed=scoring.seed)
+    task = read_task(annotations, videos, limit=viewing.limit)
+    make_folder(out, plots=plots)
+    mute_log()
+    from hermes_lab.cli.tables import print_comparison
+    from hermes_lab.evaluation.comparison_scores import skipped_policies
+    from hermes_lab.evaluation.run_folder import RunFolder
 
-
-def _conclude(
-    contest: Contest, document: Mapping[str, Any], out: Path, *, plots: bool, as_json: bool
-) -> None:
-    """Write what was found, and print it."""
-    num_figures = write_document(document, out / COMPARISON, figures="comparison_plots" if plots else None)
-    if as_json:
+    compared, setup, shown = _set_up(
+        task, compared, options=model, memory=memory, viewing=viewing, seed=scoring.seed
+    )
+    store_settings(RunFolder(out), {}, setup, scoring)
+    runs = watch(task, setup, RunFolder(out), num_workers=viewing.workers, shows_lines=True)
+    warn_of_gaps(task, runs)
+    skipped = skipped_policies(runs)
+    scores = _scores(task, runs, scoring, reference=compared.reference, verdicts_file=out / VERDICTS)
+    places = [annotations.name, "--videos", videos.resolve().name]
+    options = arguments_of(
+        replace(model, model=Path(model.model).name, device="auto", threads=None),
+        memory,
+        replace(viewing, fps=setup.settings["fps"], workers=1),
+        replace(scoring, judge_url=None, judge_model=None),
+    )
+    manifest = {
+        "command": shlex.join(["hermes", "compare", *places, *_words(compared), *options, "--out", "DIR"]),
+        **shown,
+        "seed": scoring.seed,
+        **_extent(task, runs),
+        **setup.circumstances,
+    }
+    document = {
+        "manifest": manifest,
+        "scorer": scoring.scorer,
+        "judge": scoring.judge_model,
+        "reference": compared.reference,
+        "scores": [policy_scores(one) for one in scores],
+        "skipped": [asdict(one) for one in skipped],
+        "left_out": task.missing | task.failed,
+    }
+    figures = "comparison_plots" if plots else None
+    num_figures = write_document(document, out / COMPARISON, figures=figures)
+    if json:
         print_json(document)
         return
-    contest.print(screen())
+    print_comparison(screen(), scores, skipped, reference=compared.reference)
     typer.echo(f"\n{COMPARISON} and {num_figures} figures in {out}")
+
+
+def _set_up(
+    task: Task,
+    compared: Compared,
+    *,
+    options: ModelOptions,
+    memory: MemoryOptions,
+    viewing: ViewingOptions,
+    seed: int,
+) -> tuple[Compared, Setup, dict[str, Any]]:
+    """Load the model; return what is compared, how it is watched, and what the manifest says of both."""
+    model = load(options)
+    layout, card = model.layout, model.card
+    compared = replace(compared, budgets=compared.budgets or [card.default_budget_tokens])
+    policies = compared_policies(
+        compared.names, compared.budgets, num_seeds=compared.num_seeds, first_seed=seed
+    )
+    setup = make_setup(model, policies, task, options=options, memory=memory, viewing=viewing)
+    shown = {name: setup.settings[name] for name in _SHOWN}
+    return (
+        compared,
+        setup,
+        shown
+        | {
+            "model": Path(options.model).name,
+            "device": str(layout.device),
+            "max_positions": layout.max_positions,
+            "training_frames": card.training_frames,
+            "budgets": list(compared.budgets),
+            "num_seeds": compared.num_seeds,
+        },
+    )
+
+
+def _scores(
+    task: Task, runs: Sequence[Run], scoring: ScoringOptions, *, reference: str, verdicts_file: Path
+) -> list[PolicyScores]:
+    """Grade and compare.
+
+    Raises:
+        AnnotationError: no question can be graded for all policies.
+    """
+    from hermes_lab.evaluation.comparison_scores import compare_scores
+
+    def grader(predictions: Sequence[Prediction]) -> Graded:
+        dialect = task.read.dialect
+        return grade_answers(scoring, predictions, dialect=dialect, verdicts_file=verdicts_file)[0]
+
+    scores = compare_scores(task.watched, runs, reference=reference, grader=grader, seed=scoring.seed)
+    if not scores and any(run.skipped is None for run in runs):
+        raise AnnotationError(
+            "no answer can be scored: questions are open, or have no truth; give --scorer strict, or a judge"
+        )
+    return scores
+
+
+def _words(compared: Compared) -> list[str]:
+    words = ["--policies", ";".join(compared.names), "--budgets", ",".join(map(str, compared.budgets))]
+    return [*words, "--seeds", str(compared.num_seeds), "--reference", compared.reference]
+
+
+def _extent(task: Task, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return how much was watched and asked."""
+    episodes, replies = task.watched, [one.reply for run in runs for one in run.predictions]
+    last = [max(one.asked_seconds for one in episode.questions) for episode in episodes]
+    watched = {run.key.video: run.predictions for run in runs if run.skipped is None}
+    return {
+        "num_videos": len(episodes),
+        "num_questions": sum(len(episode.questions) for episode in episodes),
+        "num_questions_past_end": sum(one.is_past_end for own in watched.values() for one in own),
+        "longest_seconds": max((seconds for seconds in last if seconds < math.inf), default=None),
+        "num_frames": sum(max(one.reply.num_frames for one in own) for own in watched.values()),
+        "max_visual_tokens_seen": max((one.num_visual_tokens_seen for one in replies), default=0),
+    }
