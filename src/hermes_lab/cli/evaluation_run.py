@@ -185,10 +185,11 @@ def make_setup(
     """
     from hermes_lab.evaluation import Viewing
     from hermes_lab.evaluation.runner import ANSWER_TOKENS, PROACTIVE_PROMPT
-    from hermes_stream.stream.multiple_choice import OPENING, phrase
+    from hermes_stream.stream.multiple_choice import ANSWER_OPENING, with_lettered_options
 
     layout, fps = model.layout, viewing.fps or model.card.default_fps
     by_letter = model.card.multiple_choice == "letter" and not viewing.short_answers
+    lettered = with_lettered_options("{question}", ["{option}"]) + ANSWER_OPENING
     preprocessing = getattr(model, "_preprocessing", None)
     return Setup(
         policies=policies,
@@ -211,7 +212,7 @@ def make_setup(
             "short_answers": viewing.short_answers,
             "tokens_per_temporal_patch": model.card.tokens_per_temporal_patch,
             "pixels": [getattr(preprocessing, name, None) for name in _PIXEL_SETTINGS],
-            "prompt": phrase("{question}", ["{option}"]) + OPENING if by_letter else "{question}",
+            "prompt": lettered if by_letter else "{question}",
             "proactive_prompt": PROACTIVE_PROMPT,
             "max_new_tokens": ANSWER_TOKENS,
         },
