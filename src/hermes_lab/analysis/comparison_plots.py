@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-Standing = Mapping[str, Any]
+PolicyScores = Mapping[str, Any]
 _REFERENCE, _VARIANT, _RIVAL, _UNBOUNDED = "#ea580c", "#7c3aed", "#1d4ed8", "#52525b"
 _PALE = "#a1a1aa"
 _DPI = 130
@@ -33,12 +33,12 @@ def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
         document: as ``hermes compare`` writes it.
         folder: where PNG files are written; must exist.
     """
-    standings, reference = document["standings"], document["reference"]
-    if not standings:
+    scores, reference = document["scores"], document["reference"]
+    if not scores:
         return []
-    figures = {"budget": _against_budget(standings, reference), "ttft": _against_ttft(standings, reference)}
-    if standings[0]["by_delay"].get("backward"):
-        figures["delay"] = _against_delay(standings, reference)
+    figures = {"budget": _against_budget(scores, reference), "ttft": _against_ttft(scores, reference)}
+    if scores[0]["accuracy_by_delay"]["by_group"].get("backward"):
+        figures["delay"] = _against_delay(scores, reference)
     paths = []
     for name, figure in figures.items():
         FigureCanvasAgg(figure)
@@ -47,27 +47,27 @@ def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
     return paths
 
 
-def _against_budget(standings: Sequence[Standing], reference: str) -> Figure:
+def _against_budget(scores: Sequence[PolicyScores], reference: str) -> Figure:
     """Draw accuracy against budget; with a single budget, one row for each policy."""
-    budgets = sorted({one["budget_tokens"] for one in standings if one["budget_tokens"] is not None})
-    return _rows(standings, reference) if len(budgets) < 2 else _lines(standings, reference, budgets)
+    budgets = sorted({one["budget_tokens"] for one in scores if one["budget_tokens"] is not None})
+    return _rows(scores, reference) if len(budgets) < 2 else _lines(scores, reference, budgets)
 
 
-def _rows(standings: Sequence[Standing], reference: str) -> Figure:
-    groups = list(standings[0]["by_group"]) or ["overall"]
-    ranked = sorted(standings, key=lambda one: _part(one, _recall(groups))["accuracy"]["value"])
+def _rows(scores: Sequence[PolicyScores], reference: str) -> Figure:
+    groups = list(scores[0]["accuracy_by_group"]) or ["overall"]
+    ranked = sorted(scores, key=lambda one: _part(one, _recall(groups))["accuracy"])
     figure = Figure(figsize=(3.2 + 3.0 * len(groups), 1.6 + 0.3 * len(ranked)), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, group in zip(panels, groups, strict=True):
         for row, one in enumerate(ranked):
             part = _part(one, group)
-            middle, reach = _bar(part["accuracy"])
+            middle, reach = _bar(part)
             colour = _colour(one, reference)
             axes.errorbar(middle, row, xerr=reach, fmt="o", color=colour, capsize=3, markersize=5)
-        _mark_chance(axes, _part(standings[0], group)["chance"], vertical=True)
-        own = next((one for one in standings if one["policy"] == reference), None)
+        _mark_chance(axes, _part(scores[0], group)["chance"], vertical=True)
+        own = next((one for one in scores if one["policy"] == reference), None)
         if own:
-            axes.axvline(100 * _part(own, group)["accuracy"]["value"], color=_REFERENCE, lw=0.8, alpha=0.5)
+            axes.axvline(100 * _part(own, group)["accuracy"], color=_REFERENCE, lw=0.8, alpha=0.5)
         axes.set_title(_GROUP_TITLES.get(group, group), fontsize=10)
         axes.set_xlabel("right answers, %")
         axes.grid(axis="x", alpha=0.3)
@@ -76,9 +76,9 @@ def _rows(standings: Sequence[Standing], reference: str) -> Figure:
     return figure
 
 
-def _lines(standings: Sequence[Standing], reference: str, budgets: Sequence[int]) -> Figure:
-    groups = list(standings[0]["by_group"]) or ["overall"]
-    names = list(dict.fromkeys(one["policy"] for one in standings))
+def _lines(scores: Sequence[PolicyScores], reference: str, budgets: Sequence[int]) -> Figure:
+    groups = list(scores[0]["accuracy_by_group"]) or ["overall"]
+    names = list(dict.fromkeys(one["policy"] for one in scores))
     figure = Figure(
         figsize=(1.0 + 3.6 * len(groups), 4.2 + 0.22 * ceil(len(names) / 3)), layout="constrained"
     )
@@ -86,8 +86,8 @@ def _lines(standings: Sequence[Standing], reference: str, budgets: Sequence[int]
     palette = _palette(names, {reference})
     for axes, group in zip(panels, groups, strict=True):
         for k, name in enumerate(names):
-            own = [one for one in standings if one["policy"] == name]
-            bars = [_bar(_part(one, group)["accuracy"]) for one in own]
+            own = [one for one in scores if one["policy"] == name]
+            bars = [_bar(_part(one, group)) for one in own]
             if own[0]["budget_tokens"] is None:
                 axes.axhline(bars[0][0], color=_UNBOUNDED, ls="--", label=name)
                 continue
@@ -103,7 +103,7 @@ def _lines(standings: Sequence[Standing], reference: str, budgets: Sequence[int]
                 lw=2 if name == reference else 1,
                 label=name,
             )
-        _mark_chance(axes, _part(standings[0], group)["chance"], vertical=False)
+        _mark_chance(axes, _part(scores[0], group)["chance"], vertical=False)
         axes.set_xscale("log")
         axes.set_xticks(budgets, [str(budget) for budget in budgets])
         axes.minorticks_off()
@@ -117,17 +117,17 @@ def _lines(standings: Sequence[Standing], reference: str, budgets: Sequence[int]
     return figure
 
 
-def _against_delay(standings: Sequence[Standing], reference: str) -> Figure:
+def _against_delay(scores: Sequence[PolicyScores], reference: str) -> Figure:
     """Draw recall against delay, one panel for each policy, the reference behind each."""
-    largest = max((one["budget_tokens"] or 0 for one in standings), default=0)
-    shown = [one for one in standings if one["budget_tokens"] in (largest, None)]
+    largest = max((one["budget_tokens"] or 0 for one in scores), default=0)
+    shown = [one for one in scores if one["budget_tokens"] in (largest, None)]
     behind = next((one for one in shown if one["policy"] == reference), None)
     others = [one for one in shown if one is not behind] or shown
     columns = min(4, len(others))
     rows = ceil(len(others) / columns)
     figure = Figure(figsize=(1.0 + 3.1 * columns, 1.2 + 2.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    spans = [_span(own) for own in shown[0]["by_delay"]["backward"]]
+    spans = [_span(own) for own in shown[0]["accuracy_by_delay"]["by_group"]["backward"]]
     for k, axes in enumerate(panels.flat):
         if k >= len(others):
             axes.set_visible(False)
@@ -135,7 +135,7 @@ def _against_delay(standings: Sequence[Standing], reference: str) -> Figure:
         for one, shift in ((behind, -0.06), (others[k], 0.06)):
             if one is None:
                 continue
-            bars = [_bar(own["part"]["accuracy"]) for own in one["by_delay"]["backward"]]
+            bars = [_bar(own) for own in one["accuracy_by_delay"]["by_group"]["backward"]]
             axes.errorbar(
                 [place + shift for place in range(len(bars))],
                 [middle for middle, _ in bars],
@@ -161,18 +161,18 @@ def _against_delay(standings: Sequence[Standing], reference: str) -> Figure:
     return figure
 
 
-def _against_ttft(standings: Sequence[Standing], reference: str) -> Figure:
+def _against_ttft(scores: Sequence[PolicyScores], reference: str) -> Figure:
     """Draw accuracy against the time to the first token, now and backward apart."""
-    groups = [group for group in standings[0]["by_group"] if group != "counting"] or ["overall"]
-    names = [_label(one, standings) for one in standings]
+    groups = [group for group in scores[0]["accuracy_by_group"] if group != "counting"] or ["overall"]
+    names = [_label(one, scores) for one in scores]
     figure = Figure(
         figsize=(1.0 + 4.2 * len(groups), 4.4 + 0.22 * ceil(len(names) / 3)), layout="constrained"
     )
     panels = figure.subplots(1, len(groups), sharex=True, squeeze=False)[0]
-    palette = _palette(names, {_label(one, standings) for one in standings if one["policy"] == reference})
+    palette = _palette(names, {_label(one, scores) for one in scores if one["policy"] == reference})
     for axes, group in zip(panels, groups, strict=True):
-        for k, (name, one) in enumerate(zip(names, standings, strict=True)):
-            middle, reach = _bar(_part(one, group)["accuracy"])
+        for k, (name, one) in enumerate(zip(names, scores, strict=True)):
+            middle, reach = _bar(_part(one, group))
             ttft = 1000 * one["ttft_seconds"]
             wide = ([ttft - 1000 * one["ttft_low_seconds"]], [1000 * one["ttft_high_seconds"] - ttft])
             axes.errorbar(
@@ -198,13 +198,13 @@ def _against_ttft(standings: Sequence[Standing], reference: str) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle(
-        f"{_budget_words(standings)}; upright bars hold 95 % of a bootstrap over videos", fontsize=10
+        f"{_budget_words(scores)}; upright bars hold 95 % of a bootstrap over videos", fontsize=10
     )
     return figure
 
 
-def _part(one: Standing, group: str) -> Mapping[str, Any]:
-    part: Mapping[str, Any] = one["by_group"].get(group, one["overall"])
+def _part(one: PolicyScores, group: str) -> Mapping[str, Any]:
+    part: Mapping[str, Any] = one["accuracy_by_group"].get(group, one)
     return part
 
 
@@ -214,7 +214,7 @@ def _recall(groups: Sequence[str]) -> str:
 
 def _bar(own: Mapping[str, float | None]) -> tuple[float, tuple[list[float], list[float]]]:
     """Return a value in percent and how far its interval reaches below and above it."""
-    value, low, high = (own[name] for name in ("value", "low", "high"))
+    value, low, high = (own[name] for name in ("accuracy", "low", "high"))
     assert value is not None
     if low is None or high is None:
         return 100 * value, ([0.0], [0.0])
@@ -225,7 +225,7 @@ def _columns(bars: Sequence[tuple[float, tuple[list[float], list[float]]]]) -> l
     return [[reach[side][0] for _, reach in bars] for side in (0, 1)]
 
 
-def _colour(one: Standing, reference: str) -> str:
+def _colour(one: PolicyScores, reference: str) -> str:
     if one["budget_tokens"] is None:
         return _UNBOUNDED
     if one["policy"] == reference:
@@ -244,9 +244,9 @@ def _palette(names: Sequence[str], references: set[str]) -> dict[str, Any]:
     return {name: found.get(name, _REFERENCE) for name in names}
 
 
-def _label(one: Standing, standings: Sequence[Standing]) -> str:
+def _label(one: PolicyScores, scores: Sequence[PolicyScores]) -> str:
     """Name a point; with its budget where the policy is there with several."""
-    several = sum(other["policy"] == one["policy"] for other in standings) > 1
+    several = sum(other["policy"] == one["policy"] for other in scores) > 1
     return f"{one['policy']}, {one['budget_tokens']} tokens" if several else str(one["policy"])
 
 
@@ -260,8 +260,8 @@ def _wrapped(name: str) -> str:
     return "\n".join(lines)
 
 
-def _budget_words(standings: Sequence[Standing]) -> str:
-    budgets = sorted({one["budget_tokens"] for one in standings if one["budget_tokens"] is not None})
+def _budget_words(scores: Sequence[PolicyScores]) -> str:
+    budgets = sorted({one["budget_tokens"] for one in scores if one["budget_tokens"] is not None})
     return f"{', '.join(map(str, budgets))} visual tokens per layer" if budgets else "no bound"
 
 

@@ -185,7 +185,7 @@ def make_setup(
     """
     from hermes_lab.evaluation import Viewing
     from hermes_lab.evaluation.runner import ANSWER_TOKENS, PROACTIVE_PROMPT
-    from hermes_stream.stream.multiple_choice import ANSWER_OPENING, with_lettered_options
+    from hermes_stream.stream.question import ANSWER_OPENING, with_lettered_options
 
     layout, fps = model.layout, viewing.fps or model.card.default_fps
     by_letter = model.card.multiple_choice == "letter" and not viewing.short_answers

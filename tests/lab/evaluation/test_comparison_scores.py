@@ -7,8 +7,8 @@ import pytest
 from tests.lab.episodes import episode, question
 
 from hermes_lab.datasets.task_groups import GROUPS, group_of
-from hermes_lab.evaluation.bootstrap import Bootstrap
 from hermes_lab.evaluation import Graded, Prediction, Reply, Run, RunKey, score
+from hermes_lab.evaluation.bootstrap import Bootstrap
 from hermes_lab.evaluation.comparison_scores import compare_scores, skipped_policies
 from hermes_stream.synthetic.questions import KIND_GROUPS, QUESTION_KINDS
 
