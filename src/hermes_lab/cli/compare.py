@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from hermes_lab.evaluation.comparison_scores import PolicyScores
 
 COMPARISON = "comparison.json"
-_SHOWN = ("dtype", "weights", "fps", "chunk_frames", "short_answers", "tokens_per_temporal_patch")
 
 VideosOption = Annotated[
     Path, typer.Option("--videos", metavar="DIR", help="Where the videos are.", show_default=False)
@@ -86,20 +85,28 @@ PlotsOption = Annotated[bool, typer.Option("--plots/--no-plots", help="Draw figu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """What is compared.
+class Comparison:
+    """What is compared, and how.
 
     Attributes:
-        names: policies, as words.
+        policies: as words.
         budgets: in tokens; empty takes what the model suggests.
         num_seeds: how often policies that draw are drawn.
         reference: the policy that others are compared with.
+        model: which model.
+        memory: how frames enter memories.
+        viewing: how videos are watched.
+        scoring: how answers are scored.
     """
 
-    names: Sequence[str]
+    policies: Sequence[str]
     budgets: Sequence[int]
     num_seeds: int
     reference: str
+    model: ModelOptions
+    memory: MemoryOptions
+    viewing: ViewingOptions
+    scoring: ScoringOptions
 
 
 @expand_options
@@ -128,11 +135,17 @@ def compare(  # noqa: PLR0913 - one parameter per option
     A comparison that was stopped goes on with the same --out; policies, budgets and videos may be added.
     """
     names, sizes = split_policies(policies), split_budgets(budgets)
-    compared = Compared(
-        names=names, budgets=sizes, num_seeds=seeds, reference=reference_among(names, reference)
+    asked = Comparison(
+        policies=names,
+        budgets=sizes,
+        num_seeds=seeds,
+        reference=reference_among(names, reference),
+        model=model,
+        memory=MemoryOptions(chunk_frames=chunk_frames),
+        viewing=viewing,
+        scoring=scoring,
     )
-    memory = MemoryOptions(chunk_frames=chunk_frames)
-    check_options(model, memory)
+    check_options(model, asked.memory)
     check_scoring(scoring)
     compared_policies(names, sizes or [1], num_seeds=1, first_seed=scoring.seed)
     task = read_task(annotations, videos, limit=viewing.limit)
@@ -142,33 +155,18 @@ def compare(  # noqa: PLR0913 - one parameter per option
     from hermes_lab.evaluation.comparison_scores import skipped_policies
     from hermes_lab.evaluation.run_folder import RunFolder
 
-    compared, setup, shown = _set_up(
-        task, compared, options=model, memory=memory, viewing=viewing, seed=scoring.seed
-    )
-    store_settings(RunFolder(out), {}, setup, scoring)
-    runs = watch(task, setup, RunFolder(out), num_workers=viewing.workers, shows_lines=True)
+    folder = RunFolder(out)
+    asked, setup, facts = _set_up(asked, task)
+    store_settings(folder, {}, setup, scoring)
+    runs = watch(task, setup, folder, num_workers=viewing.workers, shows_lines=True)
     warn_of_gaps(task, runs)
-    skipped = skipped_policies(runs)
-    scores = _scores(task, runs, scoring, reference=compared.reference, verdicts_file=out / VERDICTS)
-    places = [annotations.name, "--videos", videos.resolve().name]
-    options = arguments_of(
-        replace(model, model=Path(model.model).name, device="auto", threads=None),
-        memory,
-        replace(viewing, fps=setup.settings["fps"], workers=1),
-        replace(scoring, judge_url=None, judge_model=None),
-    )
-    manifest = {
-        "command": shlex.join(["hermes", "compare", *places, *_words(compared), *options, "--out", "DIR"]),
-        **shown,
-        "seed": scoring.seed,
-        **_extent(task, runs),
-        **setup.circumstances,
-    }
+    skipped, scores = skipped_policies(runs), _scores(asked, task, runs, verdicts_file=out / VERDICTS)
+    command = _command(asked, annotations=annotations.name, videos=videos.resolve().name)
     document = {
-        "manifest": manifest,
+        "manifest": {"command": command, **facts, **_extent(task, runs), **setup.circumstances},
         "scorer": scoring.scorer,
         "judge": scoring.judge_model,
-        "reference": compared.reference,
+        "reference": asked.reference,
         "scores": [policy_scores(one) for one in scores],
         "skipped": [asdict(one) for one in skipped],
         "left_out": task.missing | task.failed,
@@ -178,46 +176,40 @@ def compare(  # noqa: PLR0913 - one parameter per option
     if json:
         print_json(document)
         return
-    print_comparison(screen(), scores, skipped, reference=compared.reference)
+    print_comparison(screen(), scores, skipped, reference=asked.reference)
     typer.echo(f"\n{COMPARISON} and {num_figures} figures in {out}")
 
 
-def _set_up(
-    task: Task,
-    compared: Compared,
-    *,
-    options: ModelOptions,
-    memory: MemoryOptions,
-    viewing: ViewingOptions,
-    seed: int,
-) -> tuple[Compared, Setup, dict[str, Any]]:
-    """Load the model; return what is compared, how it is watched, and what the manifest says of both."""
-    model = load(options)
-    layout, card = model.layout, model.card
-    compared = replace(compared, budgets=compared.budgets or [card.default_budget_tokens])
-    policies = compared_policies(
-        compared.names, compared.budgets, num_seeds=compared.num_seeds, first_seed=seed
+def _set_up(asked: Comparison, task: Task) -> tuple[Comparison, Setup, dict[str, Any]]:
+    """Load the model; return the comparison with defaults filled in, how it is watched, and its manifest."""
+    model = load(asked.model)
+    budgets = asked.budgets or [model.card.default_budget_tokens]
+    first_seed = asked.scoring.seed
+    setup = make_setup(
+        model,
+        compared_policies(asked.policies, budgets, num_seeds=asked.num_seeds, first_seed=first_seed),
+        task,
+        options=asked.model,
+        memory=asked.memory,
+        viewing=asked.viewing,
     )
-    setup = make_setup(model, policies, task, options=options, memory=memory, viewing=viewing)
-    shown = {name: setup.settings[name] for name in _SHOWN}
+    viewing = replace(asked.viewing, fps=setup.settings["fps"])
     return (
-        compared,
+        replace(asked, budgets=budgets, viewing=viewing),
         setup,
-        shown
-        | {
-            "model": Path(options.model).name,
-            "device": str(layout.device),
-            "max_positions": layout.max_positions,
-            "training_frames": card.training_frames,
-            "budgets": list(compared.budgets),
-            "num_seeds": compared.num_seeds,
+        {
+            **setup.settings,
+            "model": Path(asked.model.model).name,
+            "max_positions": model.layout.max_positions,
+            "training_frames": model.card.training_frames,
+            "budgets": list(budgets),
+            "num_seeds": asked.num_seeds,
+            "seed": first_seed,
         },
     )
 
 
-def _scores(
-    task: Task, runs: Sequence[Run], scoring: ScoringOptions, *, reference: str, verdicts_file: Path
-) -> list[PolicyScores]:
+def _scores(asked: Comparison, task: Task, runs: Sequence[Run], *, verdicts_file: Path) -> list[PolicyScores]:
     """Grade and compare.
 
     Raises:
@@ -227,9 +219,11 @@ def _scores(
 
     def grader(predictions: Sequence[Prediction]) -> Graded:
         dialect = task.read.dialect
-        return grade_answers(scoring, predictions, dialect=dialect, verdicts_file=verdicts_file)[0]
+        return grade_answers(asked.scoring, predictions, dialect=dialect, verdicts_file=verdicts_file)[0]
 
-    scores = compare_scores(task.watched, runs, reference=reference, grader=grader, seed=scoring.seed)
+    scores = compare_scores(
+        task.watched, runs, reference=asked.reference, grader=grader, seed=asked.scoring.seed
+    )
     if not scores and any(run.skipped is None for run in runs):
         raise AnnotationError(
             "no answer can be scored: questions are open, or have no truth; give --scorer strict, or a judge"
@@ -237,9 +231,18 @@ def _scores(
     return scores
 
 
-def _words(compared: Compared) -> list[str]:
-    words = ["--policies", ";".join(compared.names), "--budgets", ",".join(map(str, compared.budgets))]
-    return [*words, "--seeds", str(compared.num_seeds), "--reference", compared.reference]
+def _command(asked: Comparison, *, annotations: str, videos: str) -> str:
+    """Write the command as it may be given again, without this machine's folders."""
+    words = ["hermes", "compare", annotations, "--videos", videos, "--policies", ";".join(asked.policies)]
+    words += ["--budgets", ",".join(map(str, asked.budgets)), "--seeds", str(asked.num_seeds)]
+    words += ["--reference", asked.reference]
+    words += arguments_of(
+        replace(asked.model, model=Path(asked.model.model).name, device="auto", threads=None),
+        asked.memory,
+        replace(asked.viewing, workers=1),
+        replace(asked.scoring, judge_url=None, judge_model=None),
+    )
+    return shlex.join([*words, "--out", "DIR"])
 
 
 def _extent(task: Task, runs: Sequence[Run]) -> dict[str, Any]:

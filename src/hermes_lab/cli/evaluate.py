@@ -26,7 +26,6 @@ from hermes_stream.cli.opening import check_options, load, mute_log, open_sessio
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.output import print_json, screen
-from hermes_stream.cli.settings import settings_of
 
 if TYPE_CHECKING:
     from hermes_lab.evaluation.run_folder import Shard
@@ -100,38 +99,35 @@ def evaluate(
     check_options(model, memory)
     check_scoring(scoring)
     shard = _check_run(run, memory, num_workers=viewing.workers)
+    task = read_task(annotations, run.videos or Path(), limit=viewing.limit, shard=shard)
+    mute_log()
     from hermes_lab.cli.results import run_scores
     from hermes_lab.cli.tables import print_run, print_time
     from hermes_lab.evaluation.run_folder import RunFolder, replace_file
 
-    task = read_task(annotations, run.videos or Path(), limit=viewing.limit, shard=shard)
-    mute_log()
     began = time.perf_counter()
     folder = None if run.out is None else RunFolder(run.out, shard)
-    setup, shown = _set_up(task, model, memory, viewing, run=run, seed=scoring.seed)
+    setup, asked = _set_up(task, model, memory, viewing, budget_bytes=run.budget_bytes, seed=scoring.seed)
+    asked |= {"annotations": annotations.name, "limit": viewing.limit}
     if folder is not None:
-        asked: dict[str, Any] = {"annotations": annotations.name, "annotations_sha256": task.read.digest}
-        asked |= {"dialect": task.read.dialect, "limit": viewing.limit}
-        policy = {"policy_fields": str(setup.policies[0].policy)}
-        store_settings(folder, asked | shown | policy, setup, scoring)
+        store_settings(folder, asked, setup, scoring)
     runs = watch(task, setup, folder, num_workers=viewing.workers, shows_lines=False)
     task.failed |= {one.key.video: one.skipped for one in runs if one.skipped is not None}
-    predictions = [prediction for one in runs for prediction in one.predictions]
     warn_of_gaps(task, runs)
     took_seconds = time.perf_counter() - began
+    predictions = [prediction for one in runs for prediction in one.predictions]
     verdicts_file = run.out / VERDICTS if run.out else None
     graded, graders = grade_answers(
         scoring, predictions, dialect=task.read.dialect, verdicts_file=verdicts_file
     )
     document = {
+        **asked,
         "annotations": str(annotations),
-        "dialect": task.read.dialect,
         "videos": str(run.videos),
-        "limit": viewing.limit,
         "seed": scoring.seed,
-        **shown,
+        **setup.settings,
         **setup.circumstances,
-        **_gaps(task),
+        **task.gaps,
         **graders,
         **run_scores(graded, seed=scoring.seed),
     }
@@ -174,20 +170,26 @@ def _set_up(
     memory: MemoryOptions,
     viewing: ViewingOptions,
     *,
-    run: RunOptions,
+    budget_bytes: int | None,
     seed: int,
 ) -> tuple[Setup, dict[str, Any]]:
-    """Load the model; return how its policy watches, and what the document says of the session."""
+    """Load the model; return how its policy watches, and what else may change its answers."""
     from hermes_lab.cli.compared_policies import with_seeds
 
     model = load(options)
-    if run.budget_bytes is not None:
-        memory = replace(memory, budget_tokens=_num_tokens(run.budget_bytes, model, memory))
+    if budget_bytes is not None:
+        memory = replace(memory, budget_tokens=_num_tokens(budget_bytes, model, memory))
     session = open_session(memory, model)
-    policies = with_seeds(memory.policy, session.policy, [seed])
-    setup = make_setup(model, policies, task, options=options, memory=memory, viewing=viewing)
-    shown = {name: setup.settings[name] for name in ("fps", "short_answers")}
-    return setup, settings_of(session, options, memory) | shown
+    (evaluated,) = with_seeds(memory.policy, session.policy, [seed])
+    memory = replace(memory, chunk_frames=session.chunk_frames)
+    setup = make_setup(model, [evaluated], task, options=options, memory=memory, viewing=viewing)
+    return setup, {
+        "annotations_sha256": task.read.digest,
+        "dialect": task.read.dialect,
+        "policy": memory.policy,
+        "budget_tokens": evaluated.policy.budget_tokens,
+        "policy_fields": str(evaluated.policy),
+    }
 
 
 def _num_tokens(num_bytes: int, model: VideoModel, memory: MemoryOptions) -> int:
@@ -203,13 +205,3 @@ def _num_tokens(num_bytes: int, model: VideoModel, memory: MemoryOptions) -> int
             param_hint="--budget-bytes",
         )
     return num_bytes // layout.bytes_per_token
-
-
-def _gaps(task: Task) -> dict[str, Any]:
-    return {
-        "left_out": task.left_out,
-        "missing_videos": list(task.missing),
-        "failed_videos": task.failed,
-        "num_unanswered": task.num_questions_of([*task.missing, *task.failed]),
-        "num_oddities": len(task.read.oddities),
-    }

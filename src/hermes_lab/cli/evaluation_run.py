@@ -6,7 +6,8 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,17 @@ class Task:
         """The episodes that are there and can be watched."""
         return [one for one in self.episodes if one.video in self.files and one.name not in self.failed]
 
+    @property
+    def gaps(self) -> dict[str, Any]:
+        """What a document says of all that is not asked."""
+        return {
+            "left_out": self.left_out,
+            "missing_videos": list(self.missing),
+            "failed_videos": self.failed,
+            "num_unanswered": self.num_questions_of([*self.missing, *self.failed]),
+            "num_oddities": len(self.read.oddities),
+        }
+
     def num_questions_of(self, videos: Iterable[str]) -> int:
         """Return how many questions are asked about some of the videos or episodes."""
         chosen = set(videos)
@@ -99,54 +111,6 @@ def read_task(annotations: Path, videos: Path, *, limit: int | None, shard: Shar
     return task
 
 
-@dataclass(frozen=True, slots=True)
-class _LoadModel:
-    """Loads the model in another program."""
-
-    options: ModelOptions
-
-    def __call__(self) -> VideoModel:
-        mute_log()
-        # The program that started this one has printed the same warnings already.
-        with redirect_stderr(io.StringIO()):
-            return load(self.options)
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenSource:
-    """Opens videos in whichever program."""
-
-    files: Mapping[str, Path]
-    fps: float
-
-    def __call__(self, episode: Episode) -> Source:
-        from hermes_lab.datasets.pictures import open_source
-
-        mute_log()
-        path, rate = self.files[episode.video], episode.pictures_fps
-        return open_source(path, fps=self.fps, pictures_fps=rate, clip=episode.clip)
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenSession:
-    """Starts streams in whichever program."""
-
-    memory: MemoryOptions
-
-    def __call__(self, model: VideoModel, policy: MemoryPolicy) -> Session:
-        from hermes_stream.filters import FILTERS
-        from hermes_stream.stream import Session
-
-        return Session(
-            model,
-            policy,
-            chunk_frames=self.memory.chunk_frames,
-            filter=None if self.memory.filter is None else FILTERS[self.memory.filter](),
-            kv_bits=self.memory.kv_bits,
-            still_below=self.memory.still_below,
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a run is made of, beside its videos.
@@ -162,6 +126,19 @@ class Setup:
     viewing: Viewing
     settings: dict[str, Any]
     circumstances: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadModel:
+    """Loads the model in another program."""
+
+    options: ModelOptions
+
+    def __call__(self) -> VideoModel:
+        mute_log()
+        # The program that started this one has printed the same warnings already.
+        with redirect_stderr(io.StringIO()):
+            return load(self.options)
 
 
 def make_setup(
@@ -180,44 +157,65 @@ def make_setup(
         policies: those that watch.
         task: what is asked.
         options: what the model was loaded with.
-        memory: how frames enter the memory.
+        memory: how frames enter the memory; its policy and budget are not used.
         viewing: how videos are watched.
     """
     from hermes_lab.evaluation import Viewing
-    from hermes_lab.evaluation.runner import ANSWER_TOKENS, PROACTIVE_PROMPT
-    from hermes_stream.stream.question import ANSWER_OPENING, with_lettered_options
 
     layout, fps = model.layout, viewing.fps or model.card.default_fps
-    by_letter = model.card.multiple_choice == "letter" and not viewing.short_answers
-    lettered = with_lettered_options("{question}", ["{option}"]) + ANSWER_OPENING
-    preprocessing = getattr(model, "_preprocessing", None)
+    how = {name: value for name, value in asdict(memory).items() if name not in ("policy", "budget_tokens")}
     return Setup(
         policies=policies,
         viewing=Viewing(
             load_model=(lambda: model) if viewing.workers == 1 else _LoadModel(options),
-            open_source=_OpenSource(task.files, fps),
-            open_session=_OpenSession(memory),
+            open_source=partial(_open_source, task.files, fps),
+            open_session=partial(_open_session, how),
             short_answers=viewing.short_answers,
         ),
         settings={
             "model": options.model,
-            "device": str(layout.device).partition(":")[0],
+            "device": str(layout.device),
             "dtype": str(layout.dtype).removeprefix("torch."),
             "weights": options.weights,
             "fps": fps,
-            "chunk_frames": memory.chunk_frames,
-            "filter": memory.filter,
-            "kv_bits": memory.kv_bits,
-            "still_below": memory.still_below,
             "short_answers": viewing.short_answers,
-            "tokens_per_temporal_patch": model.card.tokens_per_temporal_patch,
-            "pixels": [getattr(preprocessing, name, None) for name in _PIXEL_SETTINGS],
-            "prompt": lettered if by_letter else "{question}",
-            "proactive_prompt": PROACTIVE_PROMPT,
-            "max_new_tokens": ANSWER_TOKENS,
+            **how,
+            **_model_settings(model, is_open=viewing.short_answers),
         },
         circumstances={"versions": versions(), "machine": _machine(str(layout.device))},
     )
+
+
+def _open_source(files: Mapping[str, Path], fps: float, episode: Episode) -> Source:
+    from hermes_lab.datasets.pictures import open_source
+
+    mute_log()
+    return open_source(files[episode.video], fps=fps, pictures_fps=episode.pictures_fps, clip=episode.clip)
+
+
+def _open_session(how: Mapping[str, Any], model: VideoModel, policy: MemoryPolicy) -> Session:
+    from hermes_stream.filters import FILTERS
+    from hermes_stream.stream import Session
+
+    chosen = FILTERS[how["filter"]]() if how["filter"] else None
+    return Session(model, policy, **{**how, "filter": chosen})
+
+
+def _model_settings(model: VideoModel, *, is_open: bool) -> dict[str, Any]:
+    """Return what a model does with pictures and questions."""
+    from hermes_lab.evaluation.runner import ANSWER_TOKENS, PROACTIVE_PROMPT
+    from hermes_stream.stream.question import ANSWER_OPENING, with_lettered_options
+
+    by_letter = model.card.multiple_choice == "letter" and not is_open
+    lettered = with_lettered_options("{question}", ["{option}"]) + ANSWER_OPENING
+    preprocessing = getattr(model, "_preprocessing", None)
+    return {
+        "tokens_per_temporal_patch": model.card.tokens_per_temporal_patch,
+        "pixels": [getattr(preprocessing, name, None) for name in _PIXEL_SETTINGS],
+        "prompt": lettered if by_letter else "{question}",
+        "proactive_prompt": PROACTIVE_PROMPT,
+        "max_new_tokens": ANSWER_TOKENS,
+    }
 
 
 def watch(
@@ -271,7 +269,9 @@ def store_settings(
     """
     averaging = "questions, kinds and, where all kinds are its tasks, both of OVO-Bench"
     held = {"scorer": scoring.scorer, "averaging": averaging, "judge": scoring.judge_model}
-    for other in folder.begin(settings | setup.settings, setup.circumstances, held | {"seed": scoring.seed}):
+    # Programs that share a run may each have a GPU of their own.
+    settings = settings | setup.settings | {"device": setup.settings["device"].partition(":")[0]}
+    for other in folder.begin(settings, setup.circumstances, held | {"seed": scoring.seed}):
         complain(f"the run goes on under other circumstances: {other}", kind="warning")
 
 
