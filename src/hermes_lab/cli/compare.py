@@ -31,7 +31,7 @@ from hermes_lab.cli.evaluation_run import (
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import policy_scores
 from hermes_stream.cli.folder import make_folder, write_document
-from hermes_stream.cli.opening import check_options, load, mute_log
+from hermes_stream.cli.opening import check_options, load
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import ChunkOption, JsonOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.output import print_json, screen
@@ -39,7 +39,7 @@ from hermes_stream.errors import AnnotationError
 
 if TYPE_CHECKING:
     from hermes_lab.evaluation import Graded, Prediction, Run
-    from hermes_lab.evaluation.comparison_scores import PolicyScores
+    from hermes_lab.evaluation.comparison_scores import PolicyScores, SkippedPolicy
 
 COMPARISON = "comparison.json"
 
@@ -85,6 +85,17 @@ PlotsOption = Annotated[bool, typer.Option("--plots/--no-plots", help="Draw figu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonOptions:
+    """How policies are compared."""
+
+    budgets: BudgetsOption = None
+    seeds: SeedsOption = 1
+    reference: ReferenceOption = None
+    chunk_frames: ChunkOption = 16
+    plots: PlotsOption = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What is compared, and how.
 
@@ -110,20 +121,16 @@ class Comparison:
 
 
 @expand_options
-def compare(  # noqa: PLR0913 - one parameter per option
+def compare(
     *,
     annotations: AnnotationsArgument,
     videos: VideosOption,
     policies: PoliciesOption,
     out: OutOption,
-    budgets: BudgetsOption = None,
-    seeds: SeedsOption = 1,
-    reference: ReferenceOption = None,
+    comparison: ComparisonOptions,
     model: ModelOptions,
-    chunk_frames: ChunkOption = 16,
     viewing: ViewingOptions,
     scoring: ScoringOptions,
-    plots: PlotsOption = True,
     json: JsonOption = False,
 ) -> None:
     """Compare memories on annotated videos, at equal budgets.
@@ -134,14 +141,14 @@ def compare(  # noqa: PLR0913 - one parameter per option
 
     A comparison that was stopped goes on with the same --out; policies, budgets and videos may be added.
     """
-    names, sizes = split_policies(policies), split_budgets(budgets)
+    names, sizes = split_policies(policies), split_budgets(comparison.budgets)
     asked = Comparison(
         policies=names,
         budgets=sizes,
-        num_seeds=seeds,
-        reference=reference_among(names, reference),
+        num_seeds=comparison.seeds,
+        reference=reference_among(names, comparison.reference),
         model=model,
-        memory=MemoryOptions(chunk_frames=chunk_frames),
+        memory=MemoryOptions(chunk_frames=comparison.chunk_frames),
         viewing=viewing,
         scoring=scoring,
     )
@@ -149,8 +156,7 @@ def compare(  # noqa: PLR0913 - one parameter per option
     check_scoring(scoring)
     compared_policies(names, sizes or [1], num_seeds=1, first_seed=scoring.seed)
     task = read_task(annotations, videos, limit=viewing.limit)
-    make_folder(out, plots=plots)
-    mute_log()
+    make_folder(out, plots=comparison.plots)
     from hermes_lab.cli.tables import print_comparison
     from hermes_lab.evaluation.comparison_scores import skipped_policies
     from hermes_lab.evaluation.run_folder import RunFolder
@@ -161,23 +167,33 @@ def compare(  # noqa: PLR0913 - one parameter per option
     runs = watch(task, setup, folder, num_workers=viewing.workers, shows_lines=True)
     warn_of_gaps(task, runs)
     skipped, scores = skipped_policies(runs), _scores(asked, task, runs, verdicts_file=out / VERDICTS)
-    command = _command(asked, annotations=annotations.name, videos=videos.resolve().name)
-    document = {
-        "manifest": {"command": command, **facts, **_extent(task, runs), **setup.circumstances},
-        "scorer": scoring.scorer,
-        "judge": scoring.judge_model,
-        "reference": asked.reference,
-        "scores": [policy_scores(one) for one in scores],
-        "skipped": [asdict(one) for one in skipped],
-        "left_out": task.missing | task.failed,
+    manifest = {
+        "command": _command(asked, annotations=annotations.name, videos=videos.resolve().name),
+        **facts,
+        **_extent(task, runs),
+        **setup.circumstances,
     }
-    figures = "comparison_plots" if plots else None
+    document = {"manifest": manifest, **_results(asked, task, scores, skipped)}
+    figures = "comparison_plots" if comparison.plots else None
     num_figures = write_document(document, out / COMPARISON, figures=figures)
     if json:
         print_json(document)
         return
     print_comparison(screen(), scores, skipped, reference=asked.reference)
     typer.echo(f"\n{COMPARISON} and {num_figures} figures in {out}")
+
+
+def _results(
+    asked: Comparison, task: Task, scores: Sequence[PolicyScores], skipped: Sequence[SkippedPolicy]
+) -> dict[str, Any]:
+    return {
+        "scorer": asked.scoring.scorer,
+        "judge": asked.scoring.judge_model,
+        "reference": asked.reference,
+        "scores": [policy_scores(one) for one in scores],
+        "skipped": [asdict(one) for one in skipped],
+        "left_out": task.missing | task.failed,
+    }
 
 
 def _set_up(asked: Comparison, task: Task) -> tuple[Comparison, Setup, dict[str, Any]]:

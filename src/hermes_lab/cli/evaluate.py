@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hermes_lab.cli.check_annotations import print_check
 from hermes_lab.cli.evaluation_options import AnnotationsArgument, ScoringOptions, ViewingOptions
 from hermes_lab.cli.evaluation_run import (
     VERDICTS,
@@ -22,7 +23,8 @@ from hermes_lab.cli.evaluation_run import (
     watch,
 )
 from hermes_lab.cli.grading import check_scoring, grade_answers
-from hermes_stream.cli.opening import check_options, load, mute_log, open_session, warn_of_unused_budget
+from hermes_lab.cli.results import run_scores
+from hermes_stream.cli.opening import check_options, load, open_session, warn_of_unused_budget
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.output import print_json, screen
@@ -92,17 +94,13 @@ def evaluate(
     Accuracy comes with its 95 % interval and with what a guesser who saw nothing would reach.
     """
     if check:
-        from hermes_lab.cli.check_annotations import print_check
-
         print_check(annotations, run.videos, as_json=json)
         return
     check_options(model, memory)
     check_scoring(scoring)
-    shard = _check_run(run, memory, num_workers=viewing.workers)
+    shard = _shard_of(run, memory, num_workers=viewing.workers)
     task = read_task(annotations, run.videos or Path(), limit=viewing.limit, shard=shard)
-    mute_log()
-    from hermes_lab.cli.results import run_scores
-    from hermes_lab.cli.tables import print_run, print_time
+    from hermes_lab.cli.tables import print_run
     from hermes_lab.evaluation.run_folder import RunFolder, replace_file
 
     began = time.perf_counter()
@@ -136,11 +134,10 @@ def evaluate(
     if json:
         print_json(document | {"took_seconds": round(took_seconds, 3)})
     else:
-        print_run(screen(), graded, seed=scoring.seed)
-        print_time(screen(), graded, took_seconds=took_seconds)
+        print_run(screen(), graded, seed=scoring.seed, took_seconds=took_seconds)
 
 
-def _check_run(run: RunOptions, memory: MemoryOptions, *, num_workers: int) -> Shard | None:
+def _shard_of(run: RunOptions, memory: MemoryOptions, *, num_workers: int) -> Shard | None:
     """Refuse options that do not go together, and return the part of the run that is asked for.
 
     Raises:

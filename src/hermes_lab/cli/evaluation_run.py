@@ -93,6 +93,7 @@ def read_task(annotations: Path, videos: Path, *, limit: int | None, shard: Shar
     """
     from hermes_lab.datasets import VideoFinder, read_annotations
 
+    mute_log()
     read = read_annotations(annotations)
     episodes = [episode for episode in read.episodes if episode.questions][:limit]
     task = Task(read=read, episodes=shard.of(episodes) if shard else episodes)

@@ -22,19 +22,31 @@ Row = tuple[str, "Score"]
 _MAX_SECONDS_SHOWN = 7200.0
 
 
-def print_run(console: Console, graded: Graded, *, seed: int) -> None:
-    """Print a table of kinds and groups, one against delay, the averages and the total.
+def print_run(console: Console, graded: Graded, *, seed: int, took_seconds: float | None = None) -> None:
+    """Print a table of kinds and groups, one against delay, the averages, the total and times.
 
     Args:
         console: where they are printed.
         graded: all answers of a run.
         seed: of the intervals.
+        took_seconds: how long it took to watch and answer; None prints no times.
     """
+    if graded.scored:
+        _print_scored(console, graded, seed)
+    else:
+        console.print(f"none of {len(graded.unscored)} answers can be scored", style="bold")
+    if took_seconds is not None:
+        ttft_seconds = median(one.reply.ttft_seconds for one in graded.predictions)
+        num_videos = len({one.video for one in graded.predictions})
+        console.print(
+            f"{milliseconds(ttft_seconds)} to the first token (median); {_videos(num_videos)} "
+            f"in {took_seconds:.1f} s"
+        )
+
+
+def _print_scored(console: Console, graded: Graded, seed: int) -> None:
     from hermes_lab.evaluation import score
 
-    if not graded.scored:
-        console.print(f"none of {len(graded.unscored)} answers can be scored", style="bold")
-        return
     report = score(graded.scored, rights=graded.rights, seed=seed)
     _print_scores(console, "kind", [list(report.by_kind.items()), list(report.by_group.items())])
     if report.by_delay:
@@ -52,22 +64,6 @@ def print_run(console: Console, graded: Graded, *, seed: int) -> None:
     )
     if graded.unscored:
         console.print(f"{len(graded.unscored)} more answers cannot be scored")
-
-
-def print_time(console: Console, graded: Graded, *, took_seconds: float) -> None:
-    """Print how long it took to answer, and to watch.
-
-    Args:
-        console: where it is printed.
-        graded: all answers of a run.
-        took_seconds: how long it took to watch and answer.
-    """
-    ttft_seconds = median(one.reply.ttft_seconds for one in graded.predictions)
-    num_videos = len({one.video for one in graded.predictions})
-    console.print(
-        f"{milliseconds(ttft_seconds)} to the first token (median); {_videos(num_videos)} "
-        f"in {took_seconds:.1f} s"
-    )
 
 
 def print_comparison(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -44,6 +45,9 @@ def watch_in_pool(
     Raises:
         CapacityError: a program ended before its time.
     """
+    # A model that was loaded here, to learn its settings, leaves its memory to the programs.
+    gc.collect()
+    torch.cuda.empty_cache()
     num_workers = min(num_workers, len(tasks))
     # A forked copy of a program whose torch has started threads may hang.
     context = get_context("spawn")
