@@ -21,13 +21,11 @@ from hermes_lab.cli.evaluation_options import AnnotationsArgument, ScoringOption
 from hermes_lab.cli.evaluation_run import (
     VERDICTS,
     Setup,
-    Task,
     make_setup,
-    read_task,
     store_settings,
-    warn_of_gaps,
     watch,
 )
+from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import policy_scores
 from hermes_stream.cli.folder import make_folder, write_document
@@ -43,9 +41,7 @@ if TYPE_CHECKING:
 
 COMPARISON = "comparison.json"
 
-VideosOption = Annotated[
-    Path, typer.Option("--videos", metavar="DIR", help="Where the videos are.", show_default=False)
-]
+VideosOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the videos are.")]
 PoliciesOption = Annotated[
     list[str],
     typer.Option(
@@ -53,32 +49,21 @@ PoliciesOption = Annotated[
         "--policy",
         metavar="A,B",
         help="Memories, separated by commas or semicolons, fields as in hermes:summarize=false.",
-        show_default=False,
     ),
 ]
 BudgetsOption = Annotated[
     str | None,
     typer.Option(
-        "--budgets",
         metavar="N,M",
         help="Visual tokens that each layer keeps, for every policy; default: what the model suggests.",
-        show_default=False,
     ),
 ]
-OutOption = Annotated[
-    Path,
-    typer.Option("--out", metavar="DIR", help="Folder to write, or to go on in.", show_default=False),
-]
-SeedsOption = Annotated[
-    int, typer.Option("--seeds", metavar="K", min=1, help="How often policies that draw are drawn.")
-]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder to write, or to go on in.")]
+SeedsOption = Annotated[int, typer.Option(metavar="K", min=1, help="How often policies that draw are drawn.")]
 ReferenceOption = Annotated[
     str | None,
     typer.Option(
-        "--reference",
-        metavar="NAME",
-        help="The policy that others are compared with; default: hermes, else the first.",
-        show_default=False,
+        metavar="NAME", help="The policy that others are compared with; default: hermes, else the first."
     ),
 ]
 PlotsOption = Annotated[bool, typer.Option("--plots/--no-plots", help="Draw figures, with matplotlib.")]
@@ -249,16 +234,16 @@ def _scores(asked: Comparison, task: Task, runs: Sequence[Run], *, verdicts_file
 
 def _command(asked: Comparison, *, annotations: str, videos: str) -> str:
     """Write the command as it may be given again, without this machine's folders."""
-    words = ["hermes", "compare", annotations, "--videos", videos, "--policies", ";".join(asked.policies)]
-    words += ["--budgets", ",".join(map(str, asked.budgets)), "--seeds", str(asked.num_seeds)]
-    words += ["--reference", asked.reference]
+    words = ["hermes", "compare", annotations, videos, "--policies", ";".join(asked.policies)]
+    words += [",".join(map(str, asked.budgets)), str(asked.num_seeds)]
+    words += [asked.reference]
     words += arguments_of(
         replace(asked.model, model=Path(asked.model.model).name, device="auto", threads=None),
         asked.memory,
         replace(asked.viewing, workers=1),
         replace(asked.scoring, judge_url=None, judge_model=None),
     )
-    return shlex.join([*words, "--out", "DIR"])
+    return shlex.join([*words, "DIR"])
 
 
 def _extent(task: Task, runs: Sequence[Run]) -> dict[str, Any]:

@@ -15,13 +15,11 @@ from hermes_lab.cli.evaluation_options import AnnotationsArgument, ScoringOption
 from hermes_lab.cli.evaluation_run import (
     VERDICTS,
     Setup,
-    Task,
     make_setup,
-    read_task,
     store_settings,
-    warn_of_gaps,
     watch,
 )
+from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import run_scores
 from hermes_stream.cli.opening import check_options, load, open_session, warn_of_unused_budget
@@ -35,34 +33,22 @@ if TYPE_CHECKING:
 
 SCORES = "scores.json"
 
-VideosOption = Annotated[
-    Path | None, typer.Option("--videos", metavar="DIR", help="Where the videos are.", show_default=False)
+VideosOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the videos are.")]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Only read the annotations, and say what they hold.")
 ]
-CheckOption = Annotated[bool, typer.Option("--check", help="Only read the annotations, and tell of them.")]
 BudgetBytesOption = Annotated[
-    int | None,
-    typer.Option(
-        "--budget-bytes",
-        metavar="N",
-        min=1,
-        help="The same in bytes of keys and values over all layers.",
-        show_default=False,
-    ),
+    int | None, typer.Option(metavar="N", min=1, help="The same in bytes of keys and values over all layers.")
 ]
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        "--out",
         metavar="DIR",
         help="Store predictions as they come, settings and scores; a run that stopped goes on from here.",
-        show_default=False,
     ),
 ]
 ShardOption = Annotated[
-    str | None,
-    typer.Option(
-        "--shard", metavar="I/N", help="Only this part of the videos, such as 0/4.", show_default=False
-    ),
+    str | None, typer.Option(metavar="I/N", help="Only this part of the videos, such as 0/4.")
 ]
 
 

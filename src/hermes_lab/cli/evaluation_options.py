@@ -11,44 +11,32 @@ import typer
 from hermes_stream.cli.options import FpsOption
 
 AnnotationsArgument = Annotated[
-    Path,
-    typer.Argument(
-        help="A file of questions as its benchmark publishes it, or a folder of some.", show_default=False
-    ),
+    Path, typer.Argument(help="A file of questions as its benchmark publishes it, or a folder of some.")
 ]
-LimitOption = Annotated[
-    int | None,
-    typer.Option("--limit", metavar="N", min=1, help="The first N videos only.", show_default=False),
-]
+LimitOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="The first N videos only.")]
 ShortAnswersOption = Annotated[
     bool, typer.Option("--short-answers", help="Show no options; the words must be the truth.")
 ]
 WorkersOption = Annotated[
-    int,
-    typer.Option("--workers", metavar="N", min=1, help="Share the videos among N programs, and their GPUs."),
+    int, typer.Option(metavar="N", min=1, help="Share the videos among N programs, and their GPUs.")
 ]
 ScorerOption = Annotated[
-    str, typer.Option("--scorer", metavar="NAME", help="strict, or official: as the benchmark's own code.")
+    str, typer.Option(metavar="NAME", help="strict, or official: as the benchmark's own code.")
 ]
 JudgeUrlOption = Annotated[
     str | None,
     typer.Option(
-        "--judge-url",
         metavar="URL",
         help="OpenAI-compatible endpoint that judges open answers; its key is in HERMES_JUDGE_API_KEY.",
-        show_default=False,
     ),
 ]
 JudgeModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--judge-model", metavar="NAME", help="The judge's name at its endpoint.", show_default=False
-    ),
+    str | None, typer.Option(metavar="NAME", help="The judge's name at its endpoint.")
 ]
 ScoringSeedOption = Annotated[
     int,
     typer.Option(
-        "--seed", metavar="N", min=0, help="Seed of intervals, and the first of policies that draw at random."
+        metavar="N", min=0, help="Seed of intervals, and the first of policies that draw at random."
     ),
 ]
 

@@ -18,22 +18,11 @@ if TYPE_CHECKING:
     from hermes_lab.evaluation.responses import Joined
 
 PredictionsArgument = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="PREDICTIONS...", help="JSONL files of responses, or folders of runs.", show_default=False
-    ),
+    list[Path], typer.Argument(metavar="PREDICTIONS...", help="JSONL files of responses, or folders of runs.")
 ]
-AnnotationsOption = Annotated[
-    Path, typer.Option("--annotations", metavar="FILE", help="What was asked.", show_default=False)
-]
+AnnotationsOption = Annotated[Path, typer.Option(metavar="FILE", help="What was asked.")]
 VerdictsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--verdicts",
-        metavar="FILE",
-        help="Keep the judge's verdicts here, and ask for none twice.",
-        show_default=False,
-    ),
+    Path | None, typer.Option(metavar="FILE", help="Keep the judge's verdicts here, and ask for none twice.")
 ]
 _SHOWN = 5
 

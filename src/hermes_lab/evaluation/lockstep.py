@@ -43,7 +43,7 @@ class EvaluatedPolicy:
     seed: int | None = None
 
     def key(self, video: str) -> RunKey:
-        """Return what tells its run of a video from others."""
+        """Return the identity of its run of a video."""
         return RunKey(video, self.name, self.policy.budget_tokens, self.seed)
 
 
@@ -156,7 +156,7 @@ class _Participant:
         return Run(key=self._evaluated.key(episode.name), predictions=answered, skipped=self.skipped)
 
     def _attempt(self, act: Callable[[], _Result]) -> _Result | None:
-        """Do something while there is room, and take the time; what the others may reuse is not counted."""
+        """Do something unless it has left, and add up the time; encoding that others reuse is not counted."""
         if self.skipped is not None:
             return None
         began = time.perf_counter() - self._encoder.encode_seconds

@@ -1,4 +1,4 @@
-"""Programs that share an evaluation: each takes the next video, and a GPU where there are some."""
+"""Programs that share an evaluation: each takes the next video, and has a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def watch_in_pool(
 
 
 def _gpu_of(number: int) -> str | None:
-    """Return the GPU that a program is to see, as CUDA numbers them; None where there is none."""
+    """Return the GPU that a program is to see, as CUDA numbers them; None without a GPU."""
     named = os.environ.get(_VISIBLE)
     visible = named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
     return visible[number % len(visible)] if visible else None

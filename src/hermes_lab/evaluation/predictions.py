@@ -16,7 +16,7 @@ class Reply:
     Attributes:
         text: the answer.
         option_index: which option was chosen; None for an answer in words of its own.
-        options_shown: tells whether the options were shown, where the question has some.
+        options_shown: whether the options were shown, where the question has some.
         ttft_seconds: time to first token.
         num_frames: frames watched when asked.
         num_visual_tokens_seen: visual tokens prefilled when asked.
@@ -45,7 +45,7 @@ class Prediction:
         question: what was asked, with its truth.
         reply: what was answered.
         at_seconds: the moment of asking, or the end of the video where that came first.
-        is_past_end: tells whether a moment after the end was asked for.
+        is_past_end: whether a moment after the end was asked for.
         took_seconds: time to watch so far and to answer, encoding of shared frames aside.
     """
 
@@ -70,7 +70,7 @@ class Prediction:
 
 
 class RunKey(NamedTuple):
-    """What tells one run from others.
+    """The identity of a run.
 
     Attributes:
         video: name of the episode: its video, as annotated, and which part of it.

@@ -95,8 +95,8 @@ class RunFolder:
         if not path.exists():
             if prediction_files(self._folder):
                 raise AnnotationError(
-                    f"{self._folder} holds predictions without {MANIFEST}, so nobody knows what they hold "
-                    "for; give another folder"
+                    f"{self._folder} holds predictions without {MANIFEST}, so their settings are unknown; "
+                    "give another folder"
                 )
             replace_file(path, json.dumps(manifest, indent=1) + "\n")
             return []

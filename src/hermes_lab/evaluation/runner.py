@@ -92,8 +92,8 @@ class Moment:
     Attributes:
         index: which of the episode's questions.
         at_seconds: the moment of asking, or the end of the video where that came first.
-        is_past_end: tells whether a moment after the end was asked for.
-        is_last: tells whether the question is due no more after this.
+        is_past_end: whether a moment after the end was asked for.
+        is_last: whether the question is not due again after this.
     """
 
     index: int
@@ -134,7 +134,9 @@ def moments_of(
 
 
 def predict(episode: Episode, moment: Moment, watcher: Watcher) -> Prediction | None:
-    """Ask one question; a proactive one that the watcher lets wait gives None, or nothing said at its last.
+    """Ask a question that is due; None if it is proactive and the watcher waits for a later moment.
+
+    A proactive question that is not answered at its last moment gets an empty reply.
 
     Args:
         episode: what is asked.

@@ -194,6 +194,6 @@ def delay_edges(longest_seconds: float) -> list[float]:
 
 
 def _delay_seconds(one: Prediction) -> float:
-    """Return the delay, 0 where the evidence still shows, not a number where there is none."""
+    """Return the delay, 0 where the evidence still shows, NaN without evidence."""
     delay_seconds = one.question.delay_seconds
     return math.nan if delay_seconds is None else max(delay_seconds, 0.0)
