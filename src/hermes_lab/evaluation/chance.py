@@ -1,7 +1,7 @@
 """What a guesser who never saw the videos would score.
 
 The guesser knows the kind of a question, its options, and which answer is most often the truth in that kind.
-In each kind it takes the better of two strategies: an option at random; or the most frequent answer where it is
+In each kind it takes the better of two strategies: an option at random; or the most frequent one where it is
 offered, and an option at random elsewhere. Open questions it answers with the most frequent answer.
 """
 
