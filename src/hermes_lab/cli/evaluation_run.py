@@ -91,6 +91,7 @@ def make_setup(
             open_source=partial(_open_source, task.files, fps),
             open_session=partial(_open_session, how),
             short_answers=viewing.short_answers,
+            shares_gpus=options.device in ("auto", "cuda"),
         ),
         settings={
             "model": options.model,

@@ -56,12 +56,14 @@ class Viewing:
         open_source: opens the video of an episode.
         open_session: starts a stream with a policy.
         short_answers: answer in words, even where there are options to choose from.
+        shares_gpus: whether programs that work at the same time take turns at the GPUs.
     """
 
     load_model: LoadModel
     open_source: OpenSource
     open_session: OpenSession
     short_answers: bool = False
+    shares_gpus: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ def watch_in_pool(
     context = get_context("spawn")
     gpus = context.SimpleQueue()
     for number in range(num_workers):
-        gpus.put(_gpu_of(number))
+        gpus.put(gpu_of(number) if viewing.shares_gpus else None)
     beginning = (gpus, max(torch.get_num_threads() // num_workers, 1))
     with ProcessPoolExecutor(num_workers, context, initializer=_begin, initargs=beginning) as pool:
         waiting = [pool.submit(_watch, episode, policies, viewing) for episode, policies in tasks]
@@ -71,8 +71,8 @@ def watch_in_pool(
                 future.cancel()
 
 
-def _gpu_of(number: int) -> str | None:
-    """Return the GPU that a program is to see, as CUDA numbers them; None without a GPU."""
+def gpu_of(number: int) -> str | None:
+    """Return the one GPU that a program is to see, as CUDA names it; None without a GPU."""
     named = os.environ.get(_VISIBLE)
     visible = named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
     return visible[number % len(visible)] if visible else None

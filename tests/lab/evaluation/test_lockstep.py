@@ -10,6 +10,7 @@ from tests.lab.watchers import Pictures, told
 
 from hermes_lab.datasets.world import as_episode, world_episode
 from hermes_lab.evaluation import EvaluatedPolicy, SessionWatcher, Viewing, evaluate, run_episode
+from hermes_lab.evaluation.pool import gpu_of
 from hermes_lab.evaluation.shared_encoder import SharedEncoder
 from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.errors import VideoError
@@ -169,3 +170,11 @@ def test_other_programs_find_the_same(tiny):
     assert set(there) == {"7", "8"}
     for video, one in here.items():
         assert answers(one.runs[0].predictions) == answers(there[video].runs[0].predictions)
+
+
+def test_programs_take_turns_at_the_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
+    assert [gpu_of(number) for number in range(3)] == ["2", "GPU-5", "2"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert gpu_of(0) is None
