@@ -69,7 +69,7 @@ def _lines(paths: list[Path]) -> list[dict[str, object]]:
     Raises:
         AnnotationError: a file cannot be read, a folder holds none, or the answers are of several policies.
     """
-    from hermes_lab.datasets.published import read_published
+    from hermes_lab.datasets.response_files import read_responses
     from hermes_lab.evaluation.responses import read_lines
     from hermes_lab.evaluation.run_folder import prediction_files
 
@@ -81,8 +81,8 @@ def _lines(paths: list[Path]) -> list[dict[str, object]]:
                 f"{path} holds no predictions*.jsonl; give a file of responses or the --out of a run"
             )
         for file in files:
-            found += read_published(file) if file.suffix.lower() == ".json" else read_lines(file)
-    given = {(one.get("policy"), one.get("budget_tokens"), one.get("seed")) for one in found}
+            found += read_responses(file) if file.suffix.lower() == ".json" else read_lines(file)
+    given = {(one["policy"], one.get("budget_tokens"), one.get("seed")) for one in found if "policy" in one}
     if len(given) > 1:
         raise AnnotationError(
             f"{', '.join(map(str, paths))}: the answers are of {len(given)} policies, budgets or seeds; "

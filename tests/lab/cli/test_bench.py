@@ -45,9 +45,19 @@ def test_the_document(hermes, folder):
     assert document["machine"].keys() == {"device", "processor", "load_average"}
     assert document["versions"]["torch"]
     words = document["command"].split()
-    assert words[:3] == ["hermes", "bench", "--frames=8,64"]
+    assert words[:4] == ["hermes", "bench", "--frames", "8,64"]
     assert str(folder) not in document["command"]
     assert {file.name for file in folder.iterdir()} == {"bench.json", "ttft.png", "memory.png", "ingest.png"}
+
+
+def test_a_quick_run_keeps_what_is_given(hermes):
+    words = ("--frames", "4", "--repeats", 3, "--policies", "window", "--size", 72)
+    run = hermes("bench", "--quick", *words, "--json")
+    assert run.code == 0
+    document = run.document
+    assert (document["repeats"], document["new_tokens"], document["max_seconds"]) == (3, 8, 1.0)
+    assert [row["num_frames"] for row in document["runs"]] == [4]
+    assert document["command"].endswith("--quick")
 
 
 def test_figures_can_be_drawn_again(folder, tmp_path):
@@ -68,6 +78,7 @@ def test_for_people(hermes):
     [
         (("--model", "tiny", "--random", "llava-onevision-0.5b"), 2, "exclude each other"),
         (("--random", "nosuch"), 1, "no published size"),
+        (("--random", "llava-onevision-0.5b", "--weights", "int8"), 2, "not quantised"),
         (("--frames", "16,x"), 2, "whole numbers above 0"),
         (("--frames", "0"), 2, "whole numbers above 0"),
         (("--frames", "16,16"), 2, "a number twice"),

@@ -1,4 +1,4 @@
-"""The most memory that a piece of work takes beyond what was there before it."""
+"""The most memory that a piece of work takes beyond what was allocated before it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _ALLOCATION = "[memory]"
 
 
 def measure_peak(device: torch.device, work: Callable[[], object]) -> int:
-    """Return the peak of torch's own memory on a device while something runs, in bytes above its beginning.
+    """Return the peak of torch's own memory on a device while work runs, in bytes above its beginning.
 
     On a GPU the caching allocator tells it. On a CPU every allocation and release of torch's allocator is
     recorded, so that the same work gives the same number; what libraries allocate past torch is not seen.
 
     Args:
-        device: where the work is done.
+        device: where the work runs.
         work: called once.
     """
     if device.type == "cuda":

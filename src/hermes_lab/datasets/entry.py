@@ -1,4 +1,4 @@
-"""JSON objects of annotations, read key by key, with errors that name place, key and value."""
+"""One JSON object of an annotation file, read key by key, with errors that name place, key and value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from hermes_lab.datasets.episode import Span
@@ -19,37 +19,41 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @final
 @dataclass(frozen=True, slots=True)
-class Record:
+class Entry:
     """One JSON object. A key whose value is null counts as missing.
 
     Attributes:
         fields: the object.
         place: where it stands in its document, such as ``[3].questions[2]``.
+        number: which of the entries it is that another one lists, from 0.
     """
 
     fields: Mapping[str, Any]
     place: str
+    number: int = 0
 
     def has(self, *names: str) -> bool:
         """Say whether any of the keys is there."""
         return any(self.fields.get(name) is not None for name in names)
 
-    def text(self, *names: str) -> str:
+    def text(self, *names: str, default: str | None = None) -> str:
         """Return the text under the first of the keys that is there.
+
+        Args:
+            names: keys; a number is taken for its digits.
+            default: what is returned if none of them is there; None makes that an error.
 
         Raises:
             AnnotationError: none is there, or it holds no text.
         """
+        if default is not None and not self.has(*names):
+            return default
         name, value = self._first(names)
         if isinstance(value, str) and value.strip():
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         raise self.wrong(name, "a non-empty text")
-
-    def text_or(self, default: str, *names: str) -> str:
-        """Return the text under the first of the keys that is there, or the default."""
-        return self.text(*names) if self.has(*names) else default
 
     def seconds(self, name: str) -> float:
         """Return a moment or a length in seconds, written as a number or as HH:MM:SS.
@@ -64,40 +68,33 @@ class Record:
         return seconds
 
     def seconds_if_any(self, name: str) -> float | None:
-        """Return a moment or a length in seconds, None where the key is missing."""
+        """Return a moment or a length in seconds, None if the key is missing."""
         return self.seconds(name) if self.has(name) else None
 
     def rate_if_any(self, name: str) -> float | None:
-        """Return a rate per second, None where the key is missing or holds none."""
+        """Return a rate per second, None if the key is missing or holds none."""
         seconds = _seconds(self.fields.get(name))
         return seconds if 0 < seconds < math.inf else None
 
-    def index(self, name: str, size: int) -> int:
-        """Return an index into a list of a size, written as a number or as its digits.
-
-        Raises:
-            AnnotationError: the key is missing, or it holds no index into that list.
-        """
-        _, value = self._first((name,))
-        index = _whole(value)
-        if index is None or not 0 <= index < size:
-            raise self.wrong(name, f"an index from 0 to {size - 1}")
-        return index
-
-    def whole(self, name: str) -> int:
+    def whole(self, name: str, *, below: int | None = None) -> int:
         """Return a whole number of at least 0, written as a number or as its digits.
+
+        Args:
+            name: the key.
+            below: what the number must be less than, such as the length of a list that it is an index of.
 
         Raises:
             AnnotationError: the key is missing, or it holds something else.
         """
         _, value = self._first((name,))
         number = _whole(value)
-        if number is None or number < 0:
-            raise self.wrong(name, "a whole number of at least 0")
+        if number is None or number < 0 or (below is not None and number >= below):
+            accepted = "a whole number of at least 0" if below is None else f"an index from 0 to {below - 1}"
+            raise self.wrong(name, accepted)
         return number
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts, empty where the key is missing.
+        """Return a list of texts, empty if the key is missing.
 
         A list may also be written as Python writes it, or as an object whose values are the texts.
 
@@ -107,13 +104,13 @@ class Record:
         value = self.fields.get(name)
         if value is None:
             return ()
-        texts = _listed(value)
+        texts = _list_from(value)
         if not isinstance(texts, list) or not all(isinstance(text, str | int | float) for text in texts):
             raise self.wrong(name, "a list of texts")
         return tuple(str(text) for text in texts)
 
     def span(self, *names: str) -> Span | None:
-        """Return a part of a video in seconds: one key with a pair, or two keys; None where none is there.
+        """Return a part of a video in seconds: one key with a pair, or two keys; None if none is there.
 
         Raises:
             AnnotationError: a key is missing of two, or they are no times in order.
@@ -121,26 +118,25 @@ class Record:
         if not self.has(*names):
             return None
         pair = self.fields[names[0]] if len(names) == 1 else [self.fields.get(name) for name in names]
-        values = list(pair.values()) if isinstance(pair, dict) else pair
-        times = [_seconds(value) for value in values] if isinstance(values, list | tuple) else []
-        if len(times) != 2 or not 0 <= times[0] <= times[1] < math.inf:
+        span = _span(list(pair.values()) if isinstance(pair, dict) else pair)
+        if span is None:
             raise self.wrong(names[0], "the first of two times in seconds, in order")
-        return times[0], times[1]
+        return span
 
     def spans(self, name: str) -> tuple[Span, ...]:
-        """Return a list of (from, until) pairs in seconds, empty where the key is missing.
+        """Return a list of (from, until) pairs in seconds, empty if the key is missing.
 
         Raises:
             AnnotationError: it holds something else.
         """
         value = self.fields.get(name)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(_is_span(pair) for pair in value):
+        pairs = [] if value is None else value
+        spans = [_span(pair) for pair in pairs] if isinstance(pairs, list) else [None]
+        if None in spans:
             raise self.wrong(name, "a list of [from, until] pairs in seconds")
-        return tuple((float(start), float(end)) for start, end in value)
+        return tuple(span for span in spans if span is not None)
 
-    def records(self, name: str) -> list[Record]:
+    def entries(self, name: str) -> list[Entry]:
         """Return a list of objects.
 
         Raises:
@@ -149,47 +145,43 @@ class Record:
         _, value = self._first((name,))
         if not isinstance(value, list):
             raise self.wrong(name, "a list of objects")
-        return list(records_of(value, f"{self.place}.{name}"))
-
-    def record_or_itself(self, name: str) -> Record:
-        """Return the object under a key, and this object itself where there is none."""
-        value = self.fields.get(name)
-        return Record(value, f"{self.place}.{name}") if isinstance(value, dict) else self
+        listed = entries_of(value, f"{self.place}.{name}")
+        return [replace(entry, number=number) for number, entry in enumerate(listed)]
 
     def wrong(self, name: str, accepted: str) -> AnnotationError:
         """Return the error for a key that holds what is not accepted."""
-        return AnnotationError(
-            f"{self.place}: {name!r} is {_shown(self.fields.get(name))}; it must be {accepted}; correct it"
-        )
+        found = _shortened(self.fields.get(name))
+        return AnnotationError(f"{self.place}: {name!r} is {found}; it must be {accepted}; correct it")
 
     def _first(self, names: tuple[str, ...]) -> tuple[str, Any]:
         for name in names:
             if self.fields.get(name) is not None:
                 return name, self.fields[name]
-        there = ", ".join(self.fields) or "no key at all"
-        raise AnnotationError(
-            f"{self.place} lacks {' or '.join(map(repr, names))}; it has {there}; add the key"
-        )
+        wanted, there = " or ".join(map(repr, names)), ", ".join(self.fields) or "no key at all"
+        raise AnnotationError(f"{self.place} lacks {wanted}; it has {there}; add the key")
 
 
-def records_of(document: Any, place: str = "") -> Iterator[Record]:
-    """Yield the objects of a list, lists within it opened.
+def entries_of(value: Any, place: str = "") -> Iterator[Entry]:
+    """Yield the objects of a document, those in lists within lists too.
+
+    Args:
+        value: an object, or a list of objects and of such lists.
+        place: where it stands in its document.
 
     Raises:
         AnnotationError: something in it is no object.
     """
-    for k, value in enumerate(document):
-        here = f"{place}[{k}]"
-        if isinstance(value, list):
-            yield from records_of(value, here)
-        elif isinstance(value, dict):
-            yield Record(value, here)
-        else:
-            raise AnnotationError(f"{here} is {_shown(value)}; it must be an object with keys; correct it")
+    if isinstance(value, list):
+        for k, inner in enumerate(value):
+            yield from entries_of(inner, f"{place}[{k}]")
+    elif isinstance(value, dict):
+        yield Entry(value, place)
+    else:
+        raise AnnotationError(f"{place} is {_shortened(value)}; it must be an object with keys; correct it")
 
 
 def _seconds(value: Any) -> float:
-    """Return seconds, not a number where the value is no time."""
+    """Return seconds, not a number if the value is no time."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if abs(value) < _ENDLESS else math.nan
     text = value.strip() if isinstance(value, str) else ""
@@ -200,6 +192,13 @@ def _seconds(value: Any) -> float:
     return math.nan
 
 
+def _span(pair: Any) -> Span | None:
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        return None
+    start, end = map(_seconds, pair)
+    return (start, end) if 0 <= start <= end < math.inf else None
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
@@ -208,7 +207,7 @@ def _whole(value: Any) -> int | None:
     return None
 
 
-def _listed(value: Any) -> Any:
+def _list_from(value: Any) -> Any:
     if isinstance(value, dict):
         return list(value.values())
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -219,13 +218,6 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _is_span(pair: Any) -> bool:
-    is_pair = isinstance(pair, list | tuple) and len(pair) == 2
-    if not is_pair or not all(isinstance(t, int | float) and abs(t) < _ENDLESS for t in pair):
-        return False
-    return bool(0 <= pair[0] <= pair[1])
-
-
-def _shown(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -28,8 +28,8 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     return x if wide is matrices else x.mT
 
 
-def rise_and_fall(step: int, num_steps: int, *, warmup_steps: int, decay_share: float) -> float:
-    """Return the share of the highest learning rate at a step: warm up, hold, fall at the end."""
+def warmup_stable_decay(step: int, num_steps: int, *, warmup_steps: int, decay_share: float) -> float:
+    """Return the scale of the peak learning rate at a step, 0 to 1: warm up, hold, decay at the end."""
     return min(1.0, (step + 1) / warmup_steps, (num_steps - step) / (decay_share * num_steps))
 
 
@@ -67,13 +67,13 @@ class Optimizers:
 
     Args:
         modules: what learns; embeddings count as everything else.
-        matrix_rate: Muon's learning rate.
-        other_rate: AdamW's learning rate.
+        muon_lr: peak learning rate of Muon.
+        adamw_lr: peak learning rate of AdamW.
         weight_decay: of both.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], *, matrix_rate: float, other_rate: float, weight_decay: float
+        self, modules: Sequence[nn.Module], *, muon_lr: float, adamw_lr: float, weight_decay: float
     ) -> None:
         inside = {
             parameter
@@ -87,20 +87,20 @@ class Optimizers:
         others = [p for p in self.parameters if p not in inside]
         matrices = [p for p in self.parameters if p in inside]
         self._optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr=matrix_rate, weight_decay=weight_decay),
-            torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.98), weight_decay=weight_decay),
+            Muon(matrices, lr=muon_lr, weight_decay=weight_decay),
+            torch.optim.AdamW(others, lr=adamw_lr, betas=(0.9, 0.98), weight_decay=weight_decay),
         ]
         for group in self._groups:
-            group["highest_lr"] = group["lr"]
+            group["peak_lr"] = group["lr"]
 
     @property
     def _groups(self) -> list[dict[str, Any]]:
         return [group for one in self._optimizers for group in one.param_groups]
 
-    def step(self, loss: Tensor, *, share: float) -> None:
-        """Follow the gradient of a loss at a share, 0 to 1, of the highest learning rates."""
+    def step(self, loss: Tensor, *, scale: float) -> None:
+        """Follow the gradient of a loss at a scale, 0 to 1, of the peak learning rates."""
         for group in self._groups:
-            group["lr"] = group["highest_lr"] * share
+            group["lr"] = group["peak_lr"] * scale
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for one in self._optimizers:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hermes_lab.training.muon import Muon, Optimizers, orthogonalize
+from hermes_lab.training.optimizers import Muon, Optimizers, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 24), (24, 8)])
@@ -50,7 +50,7 @@ class Small(nn.Module):
 
 
 def optimizers_for(model):
-    return Optimizers([model], matrix_rate=0.02, other_rate=0.01, weight_decay=0.0)
+    return Optimizers([model], muon_lr=0.02, adamw_lr=0.01, weight_decay=0.0)
 
 
 def test_a_saved_state_goes_on_as_if_never_stopped():
@@ -58,8 +58,8 @@ def test_a_saved_state_goes_on_as_if_never_stopped():
     whole, part = Small(), Small()
     one, other = optimizers_for(whole), optimizers_for(part)
     for step in range(6):
-        one.step(whole(ids), share=1 - step / 10)
-        other.step(part(ids), share=1 - step / 10)
+        one.step(whole(ids), scale=1 - step / 10)
+        other.step(part(ids), scale=1 - step / 10)
         if step == 2:
             again = Small()
             again.load_state_dict(part.state_dict())
@@ -74,5 +74,5 @@ def test_it_learns():
     for _ in range(50):
         loss = model(ids)
         before = before or loss.item()
-        optimizers.step(loss, share=1.0)
+        optimizers.step(loss, scale=1.0)
     assert loss.item() < before / 2

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from hermes_lab.bench.peak import measure_peak
+from hermes_lab.bench.peak_memory import measure_peak
 
 CPU = torch.device("cpu")
 

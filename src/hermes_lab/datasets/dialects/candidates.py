@@ -6,16 +6,14 @@ that is named without its folder gets the one in which MVBench has the videos of
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
-from hermes_lab.datasets.annotated_entries import Found, Keys, find, read_question
-from hermes_lab.datasets.records import Record, records_of
+from hermes_lab.datasets.annotated_questions import AnnotatedQuestion, Dialect, Keys, read_question
+from hermes_lab.datasets.entry import Entry
+from hermes_lab.datasets.files import Document
 
-KEYS = ("video", "candidates")
 _TVQA, _TVQA_FPS = "tvqa/frames_fps3_hq", 3.0
-FOLDERS: dict[str, str] = {
+VIDEO_FOLDERS: dict[str, str] = {
     "action_sequence": "star/Charades_v1_480",
     "action_prediction": "star/Charades_v1_480",
     "object_interaction": "star/Charades_v1_480",
@@ -39,33 +37,26 @@ FOLDERS: dict[str, str] = {
 }
 """Where MVBench has the videos of each of its tasks."""
 
-_READ = Keys(options="candidates", kinds=("question_type", "task_type", "task"))
+_KEYS = Keys(options="candidates", kinds=("question_type", "task_type", "task"))
 
 
-def reads(keys: set[str]) -> bool:
-    """Say whether these are the keys of one of its entries."""
-    return keys.issuperset(KEYS)
-
-
-def read(document: list[Any]) -> Iterator[Found]:
-    """Yield the questions of a document."""
-    for record in records_of(document):
-
-        def read_one(odd: list[str], record: Record = record) -> Found:
-            return _found(record, odd)
-
-        yield find(read_one)
-
-
-def _found(record: Record, odd: list[str]) -> Found:
-    question = read_question(record, odd, kind="question", asked_seconds=math.inf, keys=_READ)
-    kind = question if isinstance(question, str) else question.kind
-    name = record.text("video")
-    folder = FOLDERS.get(kind)
-    return Found(
+def _read(entry: Entry, _: Entry, oddities: list[str]) -> AnnotatedQuestion:
+    question = read_question(entry, oddities, keys=_KEYS)
+    folder = VIDEO_FOLDERS.get(entry.text(*_KEYS.kinds, default=""))
+    name = entry.text("video")
+    return AnnotatedQuestion(
         video=f"{folder}/{name}" if folder and "/" not in name else name,
         question=question,
-        duration_seconds=record.seconds_if_any("duration"),
-        clip=record.span("start", "end"),
-        pictures_fps=record.rate_if_any("fps") or (_TVQA_FPS if folder == _TVQA else None),
+        duration_seconds=entry.seconds_if_any("duration"),
+        clip=entry.span("start", "end"),
+        pictures_fps=entry.rate_if_any("fps") or (_TVQA_FPS if folder == _TVQA else None),
     )
+
+
+def _complete(document: Document) -> list[Any]:
+    """Give entries their task, which is the file's name."""
+    task = document.path.stem
+    return [{"task": task, **entry} if isinstance(entry, dict) else entry for entry in document.entries]
+
+
+DIALECT = Dialect(signatures=(("video", "candidates"),), read=_read, complete=_complete)
