@@ -234,16 +234,16 @@ def _scores(asked: Comparison, task: Task, runs: Sequence[Run], *, verdicts_file
 
 def _command(asked: Comparison, *, annotations: str, videos: str) -> str:
     """Write the command as it may be given again, without this machine's folders."""
-    words = ["hermes", "compare", annotations, videos, "--policies", ";".join(asked.policies)]
-    words += [",".join(map(str, asked.budgets)), str(asked.num_seeds)]
-    words += [asked.reference]
+    words = ["hermes", "compare", annotations, "--videos", videos, "--policies", ";".join(asked.policies)]
+    words += ["--budgets", ",".join(map(str, asked.budgets)), "--seeds", str(asked.num_seeds)]
+    words += ["--reference", asked.reference]
     words += arguments_of(
         replace(asked.model, model=Path(asked.model.model).name, device="auto", threads=None),
         asked.memory,
         replace(asked.viewing, workers=1),
         replace(asked.scoring, judge_url=None, judge_model=None),
     )
-    return shlex.join([*words, "DIR"])
+    return shlex.join([*words, "--out", "DIR"])
 
 
 def _extent(task: Task, runs: Sequence[Run]) -> dict[str, Any]:

@@ -57,7 +57,10 @@ def test_the_document(compare, folder, kept):
     assert manifest["versions"].keys() >= {"hermes-stream", "torch"}
     assert manifest["machine"]
     assert str(folder.parent) not in json.dumps(document)
-    assert manifest["command"].startswith("hermes compare annotations.json --videos stories --policies ")
+    assert manifest["command"] == (
+        "hermes compare annotations.json --videos stories --policies 'hermes;hermes:summarize=false;random' "
+        "--budgets 30 --seeds 2 --reference hermes --chunk-frames 4 --fps 1.0 --out DIR"
+    )
     assert document["reference"] == "hermes"
     assert (document["skipped"], document["left_out"]) == ([], {})
     first, second, third = document["scores"]
