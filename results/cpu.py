@@ -224,9 +224,9 @@ def quantise(decoder: torch.nn.Module) -> None:
     from torchao.quantization import quantize_
 
     from hermes_stream.models.loading.placement import Placement
-    from hermes_stream.models.loading.quantised import quantising
+    from hermes_stream.models.loading.quantisation import int8_config
 
-    quantize_(decoder, quantising(Placement(device=torch.device("cpu"), weights="int8")).quant_type)
+    quantize_(decoder, int8_config(Placement(device=torch.device("cpu"), weights="int8")).quant_type)
 
 
 MEASUREMENTS = {"accuracy": accuracy, "speed": speed, "compiled": compiled}

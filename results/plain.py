@@ -88,7 +88,7 @@ def ask_plainly(folder: Path, *, seed: int, num_streams: int, num_seconds: int) 
             path = Path(place) / "story.mp4"
             write_video(path, world.frames(FPS, size=192), fps=FPS)
             images = [frame.image for frame in FileSource(path)]
-        pixels = PREPROCESSING.pixel_values(images, device=torch.device("cpu"), dtype=torch.float32)
+        pixels = PREPROCESSING.pixels(images, device=torch.device("cpu"), dtype=torch.float32).values
         questions = world_episode(world, num_questions=40, seed=k)
         moments = [int(question.asked_seconds * FPS) for question in questions]
         asked = [

@@ -129,10 +129,10 @@ def _model_settings(model: VideoModel, *, is_open: bool) -> dict[str, Any]:
 
     by_letter = model.card.multiple_choice == "letter" and not is_open
     lettered = with_lettered_options("{question}", ["{option}"]) + ANSWER_OPENING
-    preprocessing = getattr(model, "_preprocessing", None)
+    preprocessing = asdict(model.preprocessing)
     return {
         "tokens_per_temporal_patch": model.card.tokens_per_temporal_patch,
-        "pixels": [getattr(preprocessing, name, None) for name in _PIXEL_SETTINGS],
+        "pixels": [preprocessing.get(name) for name in _PIXEL_SETTINGS],
         "prompt": lettered if by_letter else "{question}",
         "proactive_prompt": PROACTIVE_PROMPT,
         "max_new_tokens": ANSWER_TOKENS,

@@ -84,8 +84,8 @@ def render_samples(family: Family, worlds: tuple[World, ...], num_seconds: int) 
 
 
 def to_pixels(images: list[NDArray[np.uint8]]) -> Tensor:
-    """Resize and normalize images: ``[images, 3, size, size]``."""
-    return _PREPROCESSING.pixel_values(images, device=torch.device("cpu"), dtype=torch.float32)
+    """Resize and normalise as the checkpoint's preprocessing says: ``[images, 3, size, size]``."""
+    return _PREPROCESSING.pixels(images, device=torch.device("cpu"), dtype=torch.float32).values
 
 
 class VisionHead(nn.Module):

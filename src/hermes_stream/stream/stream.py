@@ -131,8 +131,8 @@ class Stream:
     def _fold_or_leave_out(self, frames: Sequence[Frame]) -> Work[None]:
         """Fold frames of one size; where they failed before, one temporal patch at a time.
 
-        A patch that fails then is left out, so that one bad frame does not stop its stream for ever. If all of
-        them fail it may not be theirs, and they are tried once more before they are.
+        A patch that fails then is left out, so that one bad frame does not stop its stream for ever. If all
+        of them fail it may not be theirs, and they are tried once more before they are.
         """
         num_failures = self._num_failures if frames[0] is self._failed_frame else 0
         try:

@@ -25,13 +25,12 @@ _PACKAGES = {
 
 
 def quantisation(config: Any) -> str | None:
-    """Return the method that a checkpoint's weights are quantised by; None where they are not.
+    """Return the method that a checkpoint's weights are quantised by; None if they are not.
 
     Args:
         config: transformers' config of the whole model.
     """
-    settings = getattr(config, "quantization_config", None)
-    settings = settings or getattr(config.get_text_config(), "quantization_config", None)
+    settings = _settings(config)
     if not settings:
         return None
     method = settings.get("quant_method") if isinstance(settings, dict) else settings.quant_method
@@ -45,32 +44,32 @@ def check_quantisation(name: str, config: Any, weights: str = "auto") -> None:
         ModelError: transformers does not know the method, packages that it needs are not installed, or the
             weights are quantised already and "int8" is asked for.
     """
-    method = quantisation(config)
+    method, settings = quantisation(config), _settings(config)
     if method is None:
         return
+    quantised = f"model {name!r} has weights quantised by {method!r}"
     if weights != "auto":
         raise ModelError(
-            f"model {name!r} has weights quantised by {method!r} already, so that they cannot become "
-            f"{weights!r}; leave weights at 'auto', or take the checkpoint that is not quantised"
+            f"{quantised} already, so that they cannot become {weights!r}; leave weights at 'auto', or take "
+            "the checkpoint that is not quantised"
         )
-    settings = getattr(config, "quantization_config", None) or config.get_text_config().quantization_config
     if isinstance(settings, dict) and not AutoHfQuantizer.supports_quant_method(
         {"quant_method": method} | settings
     ):
         raise ModelError(
-            f"model {name!r} has weights quantised by {method!r}, which this transformers does not know; "
-            f"take the checkpoint that is not quantised, or one quantised by {', '.join(sorted(_PACKAGES))}"
+            f"{quantised}, which this transformers does not know; take the checkpoint that is not quantised, "
+            f"or one quantised by {', '.join(sorted(_PACKAGES))}"
         )
     missing = [package for package in _PACKAGES.get(method, ()) if not is_installed(package)]
     if missing:
         raise ModelError(
-            f"model {name!r} has weights quantised by {method!r}, which needs {' and '.join(missing)}; "
-            f"pip install {' '.join(missing)}, or take the checkpoint that is not quantised"
+            f"{quantised}, which needs {' and '.join(missing)}; pip install {' '.join(missing)}, or take the "
+            "checkpoint that is not quantised"
         )
 
 
-def quantising(placement: Placement) -> TorchAoConfig | None:
-    """Return how transformers is to quantise weights while it reads them; None where it is not to.
+def int8_config(placement: Placement) -> TorchAoConfig | None:
+    """Return how transformers is to quantise weights while it reads them; None if it is not to.
 
     Weights of all linear layers but the head take 8 bits, with one scale for each output. What a layer is
     given is rounded to 8 bits too, with one scale for each token: chunks and other streams in a forward
@@ -94,5 +93,10 @@ def int8_bytes(model: Any, dtype: torch.dtype) -> int:
         dtype: of the weights that are not quantised.
     """
     head = model.get_output_embeddings()
-    linear = {id(one.weight) for one in model.modules() if isinstance(one, nn.Linear) and one is not head}
-    return sum(one.numel() * (1 if id(one) in linear else dtype.itemsize) for one in model.parameters())
+    linear = {id(it.weight) for it in model.modules() if isinstance(it, nn.Linear) and it is not head}
+    return sum(it.numel() * (1 if id(it) in linear else dtype.itemsize) for it in model.parameters())
+
+
+def _settings(config: Any) -> Any:
+    own = getattr(config, "quantization_config", None)
+    return own or getattr(config.get_text_config(), "quantization_config", None)
