@@ -71,6 +71,11 @@ class Entry:
         """Return a moment or a length in seconds, None if the key is missing."""
         return self.seconds(name) if self.has(name) else None
 
+    def seconds_or_none(self, name: str) -> float | None:
+        """Return a moment or a length in seconds, None if the key is missing or holds no time."""
+        seconds = _seconds(self.fields.get(name))
+        return seconds if 0 <= seconds < math.inf else None
+
     def rate_if_any(self, name: str) -> float | None:
         """Return a rate per second, None if the key is missing or holds none."""
         seconds = _seconds(self.fields.get(name))
