@@ -95,7 +95,6 @@ def scoring_state(
         temporal_patch_ids=index,
         pts_seconds=index.float(),
         counts=torch.ones_like(index),
-        protected=torch.zeros_like(index, dtype=torch.bool),
         attention=attention,
     )
 

@@ -35,7 +35,7 @@ class KeysAndValues(Protocol):
         """Fill the slots that were reserved last, in one layer."""
 
     def rotated_keys(self, layer_idx: int) -> Tensor:
-        """Return the keys that a layer holds, turned to their positions."""
+        """Return the keys that a layer holds, rotated to their positions."""
 
     def values(self, layer_idx: int) -> Tensor:
         """Return the values that a layer holds."""

@@ -87,11 +87,6 @@ class StreamCache:
         self._pts_seconds = torch.zeros(slots, dtype=seconds, device=device)
 
     @property
-    def capacities(self) -> tuple[int, ...]:
-        """Slots of each layer."""
-        return self.buffers.capacities
-
-    @property
     def num_visual_tokens(self) -> tuple[int, ...]:
         """Visual tokens that each layer holds, summaries included."""
         return tuple(self._num_visual)
@@ -103,7 +98,7 @@ class StreamCache:
 
     @staticmethod
     def num_bytes_of(layout: CacheLayout, capacities: Sequence[int]) -> int:
-        """Return what the buffers of a cache with so many slots in each layer take."""
+        """Return the bytes of a cache with these numbers of slots in its layers."""
         keys_and_values = sum(capacities) * layout.bytes_per_token // layout.num_layers
         records = layout.rotary.num_axes + 5
         return keys_and_values + layout.num_layers * max(capacities) * 8 * records
@@ -115,7 +110,7 @@ class StreamCache:
         return sum(tensor.nbytes for tensor in tensors)
 
     def _records(self) -> tuple[Tensor, ...]:
-        """Return what is noted of each token beside its position, as ``[layers, slots]``."""
+        """Return what is recorded of each token beside its position, as ``[layers, slots]``."""
         identities = (self._token_ids, self._temporal_patch_ids, self._grid_indices)
         return (*identities, self._counts, self._pts_seconds)
 
@@ -128,14 +123,14 @@ class StreamCache:
         return self.buffers.values(layer_idx, slice(self._lengths[layer_idx]))
 
     def rotated_keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the keys that a layer holds, turned to their positions."""
-        return self._turned(layer_idx, slice(self._lengths[layer_idx]))
+        """Return the keys that a layer holds, rotated to their positions."""
+        return self._rotated(layer_idx, slice(self._lengths[layer_idx]))
 
-    def _turned(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
+    def _rotated(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
         return self.buffers.rotated_keys(layer_idx, slots, self._positions[layer_idx, :, slots])
 
     def temporal_patch_ids(self, layer_idx: int) -> Int[Tensor, " tokens"]:
-        """Return which frame each of a layer's prefix (-1) and visual tokens came from (a view)."""
+        """Return the temporal patch of each of a layer's prefix (-1) and visual tokens (a view)."""
         return self._temporal_patch_ids[layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]]
 
     def positions(self, layer_idx: int) -> Int[Tensor, "axes tokens"]:
@@ -149,8 +144,8 @@ class StreamCache:
         Args:
             positions: of the new tokens, in host memory, so that the clock advances without waiting for the
                 device.
-            origin: frames of visual tokens; None for text, which after the prefix is a question or an answer
-                and must be rewound before visual tokens follow.
+            origin: where visual tokens come from; None for text, which after the prefix is a question or an
+                answer and must be rewound before visual tokens follow.
 
         Raises:
             CapacityError: the buffers are full.
@@ -160,8 +155,8 @@ class StreamCache:
         if origin is not None and self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
             raise ValueError("visual tokens cannot follow a question; rewind to the mark before it first")
         self._make_room(count)
-        turns_later = self.layout.kv_bits is not None
-        if turns_later or origin is not None or self._lengths[0] < self.num_prefix_tokens:
+        rotates_on_read = self.layout.kv_bits is not None
+        if rotates_on_read or origin is not None or self._lengths[0] < self.num_prefix_tokens:
             self._record(positions, origin)
         self._lengths = [length + count for length in self._lengths]
         self.next_position = max(self.next_position, int(positions.max()) + 1)
@@ -171,16 +166,16 @@ class StreamCache:
 
     def _make_room(self, count: int) -> None:
         needed = [length + count for length in self._lengths]
-        if all(n <= capacity for n, capacity in zip(needed, self.capacities, strict=True)):
+        if all(n <= capacity for n, capacity in zip(needed, self.buffers.capacities, strict=True)):
             return
         if not self.growable:
             raise CapacityError(
                 f"{count} more tokens do not fit: the fullest layer holds {max(self._lengths)} of "
-                f"{max(self.capacities)} slots; ask a shorter question, or make the session with "
+                f"{max(self.buffers.capacities)} slots; ask a shorter question, or make the session with "
                 f"more text_tokens"
             )
         buffers, records = self.buffers, (self._positions, *self._records())
-        self._allocate([max(2 * capacity, *needed) for capacity in self.capacities])
+        self._allocate([max(2 * capacity, *needed) for capacity in self.buffers.capacities])
         self.buffers.copy_from(buffers)
         for record, grown in zip(records, (self._positions, *self._records()), strict=True):
             grown[..., : record.shape[-1]] = record
@@ -198,7 +193,7 @@ class StreamCache:
         self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
         self._counts[rows, slots] = 1 if origin.is_text is None else (~origin.is_text).long().to(device)
         self._grid_indices[rows, slots] = (
-            -1 if (patches := origin.grid_indices) is None else patches.to(device)
+            -1 if origin.grid_indices is None else origin.grid_indices.to(device)
         )
 
     def store(
@@ -263,13 +258,11 @@ class StreamCache:
             temporal_patch_ids=self._temporal_patch_ids[:, visual].masked_fill(absent, -1),
             pts_seconds=self._pts_seconds[:, visual].masked_fill(absent, 0),
             counts=self._counts[:, visual].masked_fill(absent, 0),
-            protected=torch.zeros_like(absent),
             attention=attention,
-            num_compressions=self.num_compressions,
             grid_indices=self._grid_indices[:, visual].masked_fill(absent, -1),
-            raw_keys=_Held(self, self.buffers.keys) if shows_keys else None,
-            rotated_keys=_Held(self, self._turned) if shows_keys else None,
-            values=_Held(self, self.buffers.values) if shows_values else None,
+            raw_keys=_VisualPart(self, self.buffers.keys) if shows_keys else None,
+            rotated_keys=_VisualPart(self, self._rotated) if shows_keys else None,
+            values=_VisualPart(self, self.buffers.values) if shows_values else None,
         )
 
     def visual_slots(self, layer_idx: int) -> slice:
@@ -302,7 +295,7 @@ class StreamCache:
         self._retain_records(plan, state, evicted, summarizes)
         self._num_visual = [kept + added for kept, added in zip(num_kept, num_added, strict=True)]
         self._lengths = [self.num_prefix_tokens + count for count in self._num_visual]
-        self._place(summarizes, dense=plan.reindex)
+        self._set_positions(summarizes, dense=plan.reindex)
         self._generation += 1
         self.num_compressions += int(evicts.any())
 
@@ -319,7 +312,7 @@ class StreamCache:
             slots = self.visual_slots(layer)
             visual = self.buffers.keys(layer, slots), self.buffers.values(layer, slots)
             added = merged(*visual, merge, layer, evicted)
-        self.buffers.take(layer, self.num_prefix_tokens, keep)
+        self.buffers.select(layer, self.num_prefix_tokens, keep)
         if added is not None:
             end = self.num_prefix_tokens + len(keep)
             self.buffers.write(layer, end, raw_keys=added[0], rotated_keys=added[0], values=added[1])
@@ -333,9 +326,9 @@ class StreamCache:
     ) -> None:
         """Do to the records what ``_retain`` does to keys and values."""
         first, keep = self.num_prefix_tokens, plan.keep
-        place, counts = new_slots(plan.merge, state, evicted, summarizes)
-        rows, columns = (place >= 0).nonzero(as_tuple=True)
-        origins, slots = first + place[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
+        sources, counts = new_slots(plan.merge, state, evicted, summarizes)
+        rows, columns = (sources >= 0).nonzero(as_tuple=True)
+        origins, slots = first + sources[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
         visual, source = slice(first, first + keep.shape[1]), keep.clamp(min=0) + first
         for record in (*self._records(), *self._positions.unbind(1)):
             inherited = record[rows, origins]
@@ -343,12 +336,12 @@ class StreamCache:
             record[rows, slots] = inherited
         self._token_ids[rows, slots] = self._next_token_id + columns
         self._counts[rows, slots] = counts[rows, columns]
-        of_no_frame = rows[summarizes[rows]], slots[summarizes[rows]]
-        self._temporal_patch_ids[of_no_frame] = self._grid_indices[of_no_frame] = -1
-        self._next_token_id += place.shape[1]
+        of_no_patch = rows[summarizes[rows]], slots[summarizes[rows]]
+        self._temporal_patch_ids[of_no_patch] = self._grid_indices[of_no_patch] = -1
+        self._next_token_id += sources.shape[1]
 
-    def _place(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
-        """Give summaries their positions, make positions dense if asked, and turn the keys to them."""
+    def _set_positions(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
+        """Give summaries their positions, make positions dense if asked, and rotate the keys to them."""
         width = max(self._lengths)
         lengths = torch.tensor(self._lengths, device=self._positions.device)
         present = torch.arange(width, device=lengths.device) < lengths[:, None]
@@ -369,17 +362,18 @@ class StreamCache:
             positions += right_alignment(ends)[:, None, None]
         self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
         for layer, length in enumerate(self._lengths):
-            self.buffers.turn(layer, self._positions[layer, :, :length])
+            self.buffers.rotate(layer, self._positions[layer, :, :length])
 
 
-class _Held:
-    """What each layer holds of its visual tokens, fetched when it is asked for."""
+class _VisualPart:
+    """Keys or values of each layer's visual tokens, fetched when a layer is asked for."""
 
     def __init__(self, cache: StreamCache, fetch: Callable[[int, slice], Tensor]) -> None:
         self._cache, self._fetch = cache, fetch
 
     def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads held head_dim"]:
         """Return those of one layer."""
+        # An IndexError ends iteration over the layers.
         if not 0 <= layer < self._cache.layout.num_layers:
             raise IndexError(layer)
         return self._fetch(layer, self._cache.visual_slots(layer))

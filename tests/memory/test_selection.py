@@ -33,25 +33,23 @@ def as_lists(keep: torch.Tensor) -> list[list[int]]:
 @given(rows=score_rows(), data=st.data(), extra=st.integers(0, 2))
 def test_select(rows: Rows, data: st.DataObject, extra: int) -> None:
     budgets = [data.draw(st.integers(0, 9)) for _ in rows]
-    protected = [[data.draw(st.booleans()) for _ in row] for row in rows]
     preferred = [[data.draw(st.booleans()) for _ in row] for row in rows]
     keep = select(
         padded(rows, 99.0, extra).float(),
         present_of(rows, extra),
         torch.tensor(budgets),
-        protected=padded(protected, True, extra).bool(),
         preferred=padded(preferred, True, extra).bool(),
     )
-    expected = [oracles.select(*layer) for layer in zip(rows, budgets, protected, preferred, strict=True)]
+    expected = [oracles.select(*layer) for layer in zip(rows, budgets, preferred, strict=True)]
     assert as_lists(keep) == expected
     assert keep.shape[1] == max(map(len, expected))
 
 
-def select_plain(scores: list[float], budget: int, protected: list[bool] | None = None) -> list[int]:
+def select_plain(scores: list[float], budget: int, preferred: list[bool] | None = None) -> list[int]:
     row = torch.tensor([scores])
-    mask = torch.tensor([protected or [False] * len(scores)])
-    present = torch.ones_like(mask)
-    return select(row, present, torch.tensor([budget]), protected=mask)[0].tolist()
+    mask = None if preferred is None else torch.tensor([preferred])
+    present = torch.ones_like(row, dtype=torch.bool)
+    return select(row, present, torch.tensor([budget]), preferred=mask)[0].tolist()
 
 
 def test_ties_go_to_the_lower_index() -> None:
@@ -63,19 +61,19 @@ def test_a_budget_of_the_whole_length_keeps_all() -> None:
     assert select_plain([3.0, 1.0, 2.0], 3) == select_plain([3.0, 1.0, 2.0], 9) == [0, 1, 2]
 
 
-def test_protected_tokens_stay_even_over_budget() -> None:
+def test_preferred_tokens_stay_first_within_the_budget() -> None:
     assert select_plain([0.0, 9.0, 0.0, 5.0], 2, [True, False, True, False]) == [0, 2]
-    assert select_plain([0.0, 9.0, 0.0, 5.0], 1, [True, False, True, False]) == [0, 2]
-    assert select_plain([0.0, 9.0], 1, [True, True]) == [0, 1]
+    assert select_plain([0.0, 9.0, 0.0, 5.0], 3, [True, False, True, False]) == [0, 1, 2]
+    assert select_plain([0.0, 9.0, 1.0, 5.0], 1, [True, False, True, False]) == [2]
 
 
-def test_a_huge_score_does_not_beat_protection() -> None:
+def test_a_huge_score_does_not_beat_preference() -> None:
     assert select_plain([float("inf"), -float("inf")], 1, [False, True]) == [1]
 
 
 def test_no_tokens() -> None:
     nothing = torch.zeros(2, 0, dtype=torch.bool)
-    assert select(torch.zeros(2, 0), nothing, torch.tensor([3, 3]), protected=nothing).shape == (2, 0)
+    assert select(torch.zeros(2, 0), nothing, torch.tensor([3, 3]), preferred=nothing).shape == (2, 0)
     assert indices_of(nothing).shape == (2, 0)
 
 
@@ -117,7 +115,7 @@ def test_evicted_mask_of_one_layer() -> None:
     assert evicted_mask(torch.tensor([1, -1]), present).tolist() == [True, False, True, False]
 
 
-def test_take_tokens_gathers_per_layer() -> None:
+def test_select_tokens_gathers_per_layer() -> None:
     keys = torch.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)
     taken = select_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
     assert torch.equal(taken[0], keys[0][:, [0, 3]])

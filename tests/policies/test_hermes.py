@@ -20,7 +20,7 @@ policies = st.sampled_from(
         HermesPolicy.paper(),
         HermesPolicy.reference_code("llava_onevision"),
         HermesPolicy.reference_code("qwen2_5_vl"),
-        HermesPolicy(summarize=False, smoothing_missing="own"),
+        HermesPolicy(summarize=False),
         HermesPolicy(tier_budget_weights=(0.7, 1.0, 1.3), protect_recent_patches=2, reindex="eager"),
         HermesPolicy(same_tokens=True, summary_place="middle"),
     ]
@@ -45,14 +45,9 @@ def working_scores(policy: HermesPolicy, layer: int, num_layers: int, attention:
 
 @pytest.mark.parametrize(
     "policy",
-    [
-        HermesPolicy.paper(5),
-        HermesPolicy.reference_code("llava_onevision", 5),
-        HermesPolicy(smoothing_missing="own"),
-    ],
+    [HermesPolicy.paper(5), HermesPolicy.reference_code("llava_onevision", 5)],
 )
 def test_plan_follows_the_equations(policy: HermesPolicy) -> None:
-    policy = replace(policy, budget_tokens=5)
     state = make_state([9, 8, 9, 7, 9, 9, 9, 9, 9, 6])
     names = oracles.tier_names(10)
     raw, ids = [], []
@@ -65,11 +60,10 @@ def test_plan_follows_the_equations(policy: HermesPolicy) -> None:
             raw.append(oracles.importance(attention, 20.0, 1.0 if name == "sensory" else 0.0))
         ids.append(state.token_ids[layer, :length].tolist())
     strength = [{"sensory": 0.1, "working": 0.3, "long_term": 0.4}[name] for name in names]
-    modes = (policy.smoothing_match, policy.smoothing_recursive, policy.smoothing_missing)
-    scores = oracles.smooth(raw, ids, strength, *modes)
+    scores = oracles.smooth(raw, ids, strength, policy.smoothing_match, policy.smoothing_recursive)
     for layer, kept in enumerate(kept_rows(policy.plan(state))):
         none = [False] * len(scores[layer])
-        assert kept == oracles.select(scores[layer], 5 - (names[layer] == "long_term"), none, none)
+        assert kept == oracles.select(scores[layer], 5 - (names[layer] == "long_term"), none)
 
 
 def test_long_term_layers_summarize_and_keep_one_token_less() -> None:
@@ -82,9 +76,6 @@ def test_no_summary_where_there_is_no_room_for_one() -> None:
     plan = HermesPolicy.paper(1).plan(make_state([6] * 10))
     assert not plan.summarize.any()
     assert [len(kept) for kept in kept_rows(plan)] == [1] * 10
-    plan = HermesPolicy.paper(4).plan(make_state([6] * 10, protected_share=1.0))
-    assert not plan.summarize.any()
-    assert [len(kept) for kept in kept_rows(plan)] == [6] * 10
 
 
 def test_a_layer_under_its_budget_keeps_all() -> None:
@@ -163,11 +154,11 @@ def test_a_summary_may_stand_in_the_middle_of_what_it_stands_for() -> None:
     assert not plan.summarize.any()
     for layer, kept in enumerate(kept_rows(plan)):
         evicted = [token for token in range(12) if token not in kept]
-        place = plan.merge.place[layer].tolist()
+        sources = plan.merge.source_indices[layer].tolist()
         if not end.summarize[layer]:
-            assert place == [-1]
+            assert sources == [-1]
             continue
-        assert place == [evicted[(len(evicted) - 1) // 2]]
+        assert sources == [evicted[(len(evicted) - 1) // 2]]
         assert plan.merge.slot_of_token[layer].tolist() == [0 if i in evicted else -1 for i in range(12)]
         assert plan.merge.weights[layer].sum() == pytest.approx(1)
 
@@ -188,7 +179,6 @@ def test_plan_without_attention_is_refused() -> None:
         {"smoothing": (0.1, 0.3, -0.4)},
         {"tier_budget_weights": (0.0, 1.0, 1.0)},
         {"smoothing_match": "place"},
-        {"smoothing_missing": "mean"},
         {"reindex": "never"},
         {"summary_place": "start"},
         {"protect_recent_patches": -1},

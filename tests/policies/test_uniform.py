@@ -35,7 +35,6 @@ def state_of(frames: list[int]) -> MemoryState:
         temporal_patch_ids=row,
         pts_seconds=row.double(),
         counts=torch.ones_like(row),
-        protected=torch.zeros_like(row, dtype=torch.bool),
     )
 
 

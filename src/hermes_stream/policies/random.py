@@ -1,4 +1,4 @@
-"""A fair sample of the whole stream: the reservoir."""
+"""A uniform random sample of the whole stream: the reservoir."""
 
 from __future__ import annotations
 
@@ -52,12 +52,10 @@ class RandomPolicy(MemoryPolicy):
         check_choice("unit", self.unit, get_args(Unit))
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Keep what has the smallest numbers within what protected tokens leave."""
+        """Keep the tokens, or whole frames, that have the smallest numbers."""
         dtype = state.pts_seconds.dtype
         if self.unit == "tokens":
             keys = random_keys(state.token_ids, self.seed, dtype, per_layer=self.per_layer)
             return keeping_best(-keys, state, self.budget_tokens)
-        protected, free = state.present & state.protected, state.present & ~state.protected
         keys = random_keys(state.temporal_patch_ids, self.seed, dtype, per_layer=self.per_layer)
-        room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        return keeping(protected | whole_groups(free, keys, room))
+        return keeping(whole_groups(state.present, keys, self.budget_tokens))

@@ -42,6 +42,6 @@ class RecentNPolicy(MemoryPolicy):
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Keep the newest whole frames."""
-        protected, free = state.present & state.protected, state.present & ~state.protected
-        room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        return keeping(protected | whole_groups(free, -state.temporal_patch_ids, room), reindex=True)
+        return keeping(
+            whole_groups(state.present, -state.temporal_patch_ids, self.budget_tokens), reindex=True
+        )

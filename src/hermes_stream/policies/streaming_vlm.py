@@ -50,9 +50,7 @@ class StreamingVlmPolicy(MemoryPolicy):
         """Drop whole seconds that left the window, then the oldest until the budget holds."""
         if not state.token_ids.numel():
             return keeping(state.present, reindex=True)
-        protected, free = state.present & state.protected, state.present & ~state.protected
         seconds = state.pts_seconds.floor()
         newest = seconds.masked_fill(~state.present, -torch.inf).amax(dim=1, keepdim=True)
-        in_window = free & (seconds > newest - self.window_seconds)
-        room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        return keeping(protected | whole_groups(in_window, -seconds, room), reindex=True)
+        in_window = state.present & (seconds > newest - self.window_seconds)
+        return keeping(whole_groups(in_window, -seconds, self.budget_tokens), reindex=True)

@@ -73,28 +73,28 @@ class StreamMemPolicy(MemoryPolicy):
             raise ValueError("StreamMemPolicy needs the attention of the prompt that its guidance() names")
         merge = self._prototypes(state, state.attention.float().clamp(min=1e-30))
         room = self.budget_tokens - merge.num_slots
-        keep = select(state.attention, state.present, room, protected=state.protected)
+        keep = select(state.attention, state.present, room)
         return RetentionPlan(keep=keep, summarize=torch.zeros_like(room, dtype=torch.bool), merge=merge)
 
     def _prototypes(self, state: MemoryState, attention: Float[Tensor, "layers tokens"]) -> MergedSlots:
         """Merge each layer's new frames, those after its newest prototype."""
         slot_of_token = torch.full_like(state.token_ids, -1)
         weights = torch.zeros(slot_of_token.shape, device=slot_of_token.device)
-        places = []
-        num_fixed = (state.protected & state.present).sum(dim=1).tolist()
+        source_indices = []
         for layer, count in enumerate(state.lengths.tolist()):
-            room = min(self.budget_tokens // 2, self.budget_tokens - num_fixed[layer])
             frames, counts = state.temporal_patch_ids[layer, :count], state.counts[layer, :count]
             newest_prototype = frames.masked_fill(counts < 2, -1).max() if count else frames.new_tensor(-1)
             new_frames = frames[(frames > newest_prototype) & (counts == 1)].unique()
-            new_frames = new_frames[max(len(new_frames) - max(room, 0), 0) :]
+            new_frames = new_frames[max(len(new_frames) - self.budget_tokens // 2, 0) :]
             joins = frames == new_frames[:, None]
-            mass = joins * attention[layer, :count]
-            weights[layer, :count] = (mass / mass.sum(dim=1, keepdim=True)).sum(dim=0)
+            shares = joins * attention[layer, :count]
+            weights[layer, :count] = (shares / shares.sum(dim=1, keepdim=True)).sum(dim=0)
+            # A token joins one frame at most, so summing over frames leaves its slot, or -1.
             slots = torch.arange(len(new_frames), device=frames.device)[:, None]
             slot_of_token[layer, :count] = (joins * (slots + 1)).sum(dim=0) - 1
-            places.append(_middles(joins))
-        return MergedSlots(slot_of_token=slot_of_token, weights=weights, place=_padded(places))
+            source_indices.append(_middles(joins))
+        padded = torch.nn.utils.rnn.pad_sequence(source_indices, batch_first=True, padding_value=-1)
+        return MergedSlots(slot_of_token=slot_of_token, weights=weights, source_indices=padded)
 
 
 def _middles(joins: Bool[Tensor, "slots tokens"]) -> Int[Tensor, " slots"]:
@@ -103,7 +103,3 @@ def _middles(joins: Bool[Tensor, "slots tokens"]) -> Int[Tensor, " slots"]:
         return torch.zeros(0, dtype=torch.long, device=joins.device)
     order = joins.cumsum(dim=1)
     return (joins & (order == (order[:, -1:] + 1) // 2)).int().argmax(dim=1)
-
-
-def _padded(rows: list[Tensor]) -> Int[Tensor, "layers slots"]:
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)

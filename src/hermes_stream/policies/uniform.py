@@ -20,9 +20,9 @@ Spacing = Literal["frames", "tokens"]
 class UniformPolicy(MemoryPolicy):
     """Keep every s-th frame of the whole stream; s is a power of two and doubles when the budget is full.
 
-    Frame 0 always stays; where it alone is larger than the room that protected tokens leave, it keeps tokens
-    at even distances. Between compressions the newest frames are all there. Positions are lazy: gaps stay
-    until the model's limit is near.
+    Frame 0 always stays; where it alone is larger than the budget, it keeps tokens at even distances.
+    Between compressions the newest frames are all there. Positions are lazy: gaps stay until the
+    model's limit is near.
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, at least 1.
@@ -45,29 +45,25 @@ class UniformPolicy(MemoryPolicy):
         check_choice("spacing", self.spacing, get_args(Spacing))
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Space out what stays within the room that protected tokens leave."""
-        protected, free = state.present & state.protected, state.present & ~state.protected
-        room = (self.budget_tokens - protected.sum(dim=1, keepdim=True)).clamp(min=0)
-        if self.spacing == "tokens" or not free.shape[1]:
-            return keeping(protected | evenly_spaced(free, room))
-        return keeping(protected | _on_stride(state.temporal_patch_ids, free, room))
+        """Keep tokens, or whole frames, at even distances."""
+        if self.spacing == "tokens" or not state.present.shape[1]:
+            return keeping(evenly_spaced(state.present, self.budget_tokens))
+        return keeping(_on_stride(state.temporal_patch_ids, state.present, self.budget_tokens))
 
 
 def _on_stride(
-    frames: Int[Tensor, "layers tokens"], free: Bool[Tensor, "layers tokens"], room: Int[Tensor, "layers one"]
+    frames: Int[Tensor, "layers tokens"], present: Bool[Tensor, "layers tokens"], room: int
 ) -> Bool[Tensor, "layers tokens"]:
-    """Take the frames of each layer's smallest stride that fits and of which no frame was forgotten.
-
-    Frame s is the first that goes when the stride s is given up, so it tells whether it was.
-    """
+    """Select the frames of each layer's smallest stride that fits and has lost no frame yet."""
     newest = frames.amax(dim=1, keepdim=True)
-    chosen = evenly_spaced(free & (frames == 0), room)
-    is_open = torch.ones_like(room, dtype=torch.bool)
+    selected = evenly_spaced(present & (frames == 0), room)
+    is_open = torch.ones_like(newest, dtype=torch.bool)
     for power in range(int(newest.max()).bit_length() + 1):
         stride = 1 << power
-        taken = free & (frames >= 0) & (frames % stride == 0)
+        on_stride = present & (frames >= 0) & (frames % stride == 0)
+        # Frame s is the first to go when the stride s is given up, so its presence tells whether it was.
         is_whole = (frames == stride).any(dim=1, keepdim=True) | (newest < stride)
-        settles = is_open & is_whole & (taken.sum(dim=1, keepdim=True) <= room)
-        chosen = torch.where(settles, taken, chosen)
+        settles = is_open & is_whole & (on_stride.sum(dim=1, keepdim=True) <= room)
+        selected = torch.where(settles, on_stride, selected)
         is_open = is_open & ~settles
-    return chosen
+    return selected

@@ -168,5 +168,4 @@ class Archive:
             temporal_patch_ids=frames,
             pts_seconds=frames.double(),
             counts=torch.ones_like(frames),
-            protected=torch.zeros_like(frames, dtype=torch.bool),
         )

@@ -95,8 +95,6 @@ class Retriever:
             temporal_patch_ids=frames,
             pts_seconds=seconds,
             counts=counts,
-            protected=torch.zeros_like(token_ids, dtype=torch.bool),
-            num_compressions=held.num_compressions,
         )
 
     def _choose(

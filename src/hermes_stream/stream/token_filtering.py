@@ -40,7 +40,7 @@ class TokenFiltering:
         )
         per_frame = pictures.shape[1]
         past = self._past[1] if self._past and self._past[0] == per_frame else None
-        sifted = self._filter.sift(pictures, past)
+        sifted = self._filter.filter(pictures, past)
         kept = torch.zeros(len(visual), dtype=torch.bool)
         kept[is_visual] = sifted.kept.flatten().cpu()
         alive = torch.zeros(visual.num_temporal_patches, dtype=torch.bool)
