@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.policies.states import check_contract, kept_rows, make_state, states
 
+from hermes_stream.memory.novelty import novelty
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.base import GuidancePrompts
@@ -102,10 +103,10 @@ def test_no_tokens_and_one_token() -> None:
 
 
 def test_deep_heavy_budgets() -> None:
-    policy = HermesPolicy(budget_tokens=100, tier_budget_weights=(0.7, 1.0, 1.3))
-    budgets = policy.layer_budgets(10)
-    assert sum(budgets) == 1000
-    assert budgets[0] < budgets[1] < budgets[9]
+    policy = HermesPolicy(budget_tokens=6000, tier_budget_weights=(0.7, 1.0, 1.3))
+    budgets = policy.layer_budgets(36)
+    assert budgets == (*(3938,) * 3, *(5625,) * 22, *(7313,) * 4, *(7312,) * 7)
+    assert list(budgets) == oracles.layer_budgets([7] * 3 + [10] * 22 + [13] * 11, 6000)
     assert HermesPolicy.paper(4000).layer_budgets(28) == (4000,) * 28
 
 
@@ -168,6 +169,21 @@ def test_plan_without_attention_is_refused() -> None:
         HermesPolicy.paper().plan(replace(make_state([3]), attention=None))
 
 
+def test_scores_are_multiplied_by_novelty() -> None:
+    state = make_state([9] * 10)
+    plain = HermesPolicy.paper().scores(state)
+    new = novelty(state.raw_keys, state.grid_indices)
+    assert torch.equal(HermesPolicy(novelty=2.0).scores(state), plain * new**2.0)
+
+
+@pytest.mark.parametrize("missing", ["raw_keys", "grid_indices"])
+def test_novelty_without_keys_or_grid_indices_is_refused(missing: str) -> None:
+    state = replace(make_state([3] * 10), **{missing: None})
+    with pytest.raises(ValueError, match=r"novelty=1\.0 needs a state that shows raw_keys and grid_indices"):
+        HermesPolicy.best().scores(state)
+    assert HermesPolicy.paper().scores(state).isfinite().all()
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -192,6 +208,39 @@ def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
 def test_unknown_back_end_is_refused() -> None:
     with pytest.raises(ValueError, match="backend must be one of llava_onevision, qwen2_5_vl; got 'gpt'"):
         HermesPolicy.reference_code("gpt")
+
+
+PAPER = {
+    "budget_tokens": 4000,
+    "sensory_share": 0.1,
+    "long_term_share": 0.3,
+    "sensory_decay": 20.0,
+    "working_decay": (20.0, 8.0),
+    "working_recency_weight": (0.75, 0.15),
+    "smoothing": (0.1, 0.3, 0.4),
+    "smoothing_match": "identity",
+    "smoothing_recursive": False,
+    "same_tokens": False,
+    "novelty": 0.0,
+    "summarize": True,
+    "summary_place": "end",
+    "tier_budget_weights": (1.0, 1.0, 1.0),
+    "reindex": "lazy",
+    "protect_recent_patches": 0,
+    "prompts": None,
+    "guidance_forward": "true",
+    "trigger_counts_prefix": False,
+}
+
+
+def test_presets_have_the_published_numbers() -> None:
+    assert asdict(HermesPolicy.paper()) == PAPER
+    released = {"smoothing_match": "index", "smoothing_recursive": True, "trigger_counts_prefix": True}
+    assert asdict(HermesPolicy.reference_code("qwen2_5_vl")) == PAPER | released
+    llava = {"working_decay": (20.0, 0.5), "working_recency_weight": (1.0, 0.1)}
+    assert asdict(HermesPolicy.reference_code("llava_onevision")) == PAPER | released | llava
+    best = {"same_tokens": True, "novelty": 1.0, "protect_recent_patches": 2, "summarize": False}
+    assert asdict(HermesPolicy.best()) == PAPER | best
 
 
 def test_paper_is_the_default_and_fields_are_the_serial_form() -> None:
