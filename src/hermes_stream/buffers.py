@@ -1,4 +1,4 @@
-"""Where one stream's keys and values lie: as the model makes them, or in 8 bits.
+"""Where one stream's keys and values lie: in the model's dtype, or in 8 bits.
 
 Slots are written, read and moved here; the cache knows what they mean. Everything is allocated once.
 """
@@ -88,14 +88,15 @@ class Buffers(ABC):
         return torch.zeros(shape, dtype=dtype, device=self.layout.device_of(layer))
 
     def _per_layer(self, width: int, dtype: torch.dtype) -> list[Tensor]:
+        # A list, not one tensor: layers may have different capacities and devices.
         return [self._zeros(layer, width, dtype) for layer in range(self.layout.num_layers)]
 
 
 @final
 class WholeBuffers(Buffers):
-    """Keys and values as the model makes them, and a copy of the keys that is rotated already.
+    """Keys and values in the model's dtype, and a copy of the keys that is rotated already.
 
-    The copy is what attention reads, so that a question rotates nothing.
+    Attention reads the copy, so that a question rotates nothing.
     """
 
     def __init__(self, layout: CacheLayout, capacities: Sequence[int]) -> None:
@@ -203,6 +204,7 @@ class EightBitBuffers(Buffers):
 
 
 def _select(buffer: Tensor, first: int, keep: Int[Tensor, " kept"]) -> None:
+    # Gathered into a tensor of its own first: source and target overlap.
     buffer[:, first : first + len(keep)] = select_tokens(buffer[:, first:], keep)
 
 
@@ -230,6 +232,7 @@ def in_8_bits(
     scales = (
         (largest / 127).clamp(min=torch.finfo(torch.float16).tiny, max=torch.finfo(torch.float16).max).half()
     )
+    # The smallest scale is above 0, so that a group of zeros divides to zeros.
     codes = (numbers.float() / _spread(scales, width)).round().clamp(-127, 127)
     return codes.to(torch.int8), scales
 

@@ -74,11 +74,13 @@ class StreamCache:
         self._allocate(capacities)
 
     def _allocate(self, capacities: Sequence[int]) -> None:
-        layout = self.layout
+        # All at once: memory is bounded by construction, and captured graphs find every slot where it was.
+        layout, device, width = self.layout, self.layout.device, max(capacities)
         self.buffers = make_buffers(layout, capacities)
-        slots, device = (layout.num_layers, max(capacities)), layout.device
-        axes = layout.rotary.num_axes
-        self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
+        slots = (layout.num_layers, width)
+        self._positions = torch.zeros(
+            (layout.num_layers, layout.rotary.num_axes, width), dtype=torch.long, device=device
+        )
         self._token_ids = torch.full(slots, -1, dtype=torch.long, device=device)
         self._temporal_patch_ids = torch.full(slots, -1, dtype=torch.long, device=device)
         self._grid_indices = torch.full(slots, -1, dtype=torch.long, device=device)
@@ -155,10 +157,12 @@ class StreamCache:
         if origin is not None and self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
             raise ValueError("visual tokens cannot follow a question; rewind to the mark before it first")
         self._make_room(count)
+        # Nobody reads the records of a question, but keys that are rotated on read need their positions.
         rotates_on_read = self.layout.kv_bits is not None
         if rotates_on_read or origin is not None or self._lengths[0] < self.num_prefix_tokens:
             self._record(positions, origin)
         self._lengths = [length + count for length in self._lengths]
+        # One clock for layers that hold different tokens, so that a question has one position everywhere.
         self.next_position = max(self.next_position, int(positions.max()) + 1)
         if origin is not None:
             self._num_visual = [length + count for length in self._num_visual]
@@ -175,6 +179,7 @@ class StreamCache:
                 f"more text_tokens"
             )
         buffers, records = self.buffers, (self._positions, *self._records())
+        # Doubled, so that over a whole stream each token is copied about once.
         self._allocate([max(2 * capacity, *needed) for capacity in self.buffers.capacities])
         self.buffers.copy_from(buffers)
         for record, grown in zip(records, (self._positions, *self._records()), strict=True):
@@ -229,8 +234,10 @@ class StreamCache:
         Raises:
             ValueError: the cache was compressed since the mark.
         """
+        # A compression moves tokens, so the lengths of an older mark would name other ones.
         if mark.generation != self._generation:
             raise ValueError("this mark is from before a compression; only later marks can be rewound to")
+        # Slots behind the lengths are never read and are overwritten later: nothing needs clearing.
         self._lengths, self._num_visual = list(mark.lengths), list(mark.num_visual)
         self.next_position, self._next_token_id = mark.next_position, mark.next_token_id
 
@@ -282,6 +289,7 @@ class StreamCache:
                 f"the plan is for {len(plan.keep)} layers, the cache has {self.layout.num_layers}"
             )
         state = self.state()
+        # Text tokens of a patch leave without a trace: the mean of a video has no share of "12 seconds".
         evicted = evicted_mask(plan.keep, state.present) & (state.counts > 0)
         evicts = evicted.any(dim=1)
         summarizes = plan.summarize & evicts
@@ -306,15 +314,17 @@ class StreamCache:
         merge: MergedSlots | None,
         evicted: Bool[Tensor, " tokens"] | None,
     ) -> None:
-        """Move a layer's kept tokens to the front, and new slots behind them; None evicted adds none."""
+        """Move a layer's kept tokens to the front, and new slots behind them, unless ``evicted`` is None."""
         added = None
         if evicted is not None:
+            # Before the move, which overwrites tokens that the new slots are means of.
             slots = self.visual_slots(layer)
             visual = self.buffers.keys(layer, slots), self.buffers.values(layer, slots)
             added = merged(*visual, merge, layer, evicted)
         self.buffers.select(layer, self.num_prefix_tokens, keep)
         if added is not None:
             end = self.num_prefix_tokens + len(keep)
+            # Raw for now: ``_set_positions`` rotates them once their positions are known.
             self.buffers.write(layer, end, raw_keys=added[0], rotated_keys=added[0], values=added[1])
 
     def _retain_records(
@@ -331,9 +341,10 @@ class StreamCache:
         origins, slots = first + sources[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
         visual, source = slice(first, first + keep.shape[1]), keep.clamp(min=0) + first
         for record in (*self._records(), *self._positions.unbind(1)):
-            inherited = record[rows, origins]
+            inherited = record[rows, origins]  # read before kept tokens move there
             record[:, visual] = record.gather(1, source)
             record[rows, slots] = inherited
+        # Ids stay ascending within a layer, which smoothing relies on: new slots are younger than all tokens.
         self._token_ids[rows, slots] = self._next_token_id + columns
         self._counts[rows, slots] = counts[rows, columns]
         of_no_patch = rows[summarizes[rows]], slots[summarizes[rows]]
@@ -351,6 +362,7 @@ class StreamCache:
         kept = present & ~is_summary
         positions = self._positions[:, :, :width]
         if dense:
+            # An earlier right alignment may have moved the prefix; it begins at 0 again.
             positions[:, :, : self.num_prefix_tokens] = torch.arange(
                 self.num_prefix_tokens, device=lengths.device
             )
@@ -359,7 +371,9 @@ class StreamCache:
         positions.copy_(torch.where(is_summary[:, None], summary[:, None, None], positions))
         ends = next_position(positions, present)
         if dense:
+            # Attention sees differences of positions alone, so moving a whole layer changes no logit.
             positions += right_alignment(ends)[:, None, None]
+        # With gaps left open the clock never runs back: a position is used once, whatever was evicted.
         self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
         for layer, length in enumerate(self._lengths):
             self.buffers.rotate(layer, self._positions[layer, :, :length])

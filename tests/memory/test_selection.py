@@ -22,34 +22,26 @@ from hermes_stream.memory.selection import (
 examples = settings(max_examples=80, deadline=None)
 
 
-def as_lists(keep: torch.Tensor) -> list[list[int]]:
-    """Rows without padding, which must stand on the right."""
-    for row in keep.tolist():
-        assert -1 not in row[: len([index for index in row if index >= 0])]
-    return [[index for index in row if index >= 0] for row in keep.tolist()]
-
-
 @examples
 @given(rows=score_rows(), data=st.data(), extra=st.integers(0, 2))
 def test_select(rows: Rows, data: st.DataObject, extra: int) -> None:
     budgets = [data.draw(st.integers(0, 9)) for _ in rows]
     preferred = [[data.draw(st.booleans()) for _ in row] for row in rows]
-    keep = select(
+    kept = select(
         padded(rows, 99.0, extra).float(),
         present_of(rows, extra),
         torch.tensor(budgets),
         preferred=padded(preferred, True, extra).bool(),
     )
     expected = [oracles.select(*layer) for layer in zip(rows, budgets, preferred, strict=True)]
-    assert as_lists(keep) == expected
-    assert keep.shape[1] == max(map(len, expected))
+    assert [row.nonzero()[:, 0].tolist() for row in kept] == expected
 
 
 def select_plain(scores: list[float], budget: int, preferred: list[bool] | None = None) -> list[int]:
     row = torch.tensor([scores])
     mask = None if preferred is None else torch.tensor([preferred])
     present = torch.ones_like(row, dtype=torch.bool)
-    return select(row, present, torch.tensor([budget]), preferred=mask)[0].tolist()
+    return select(row, present, torch.tensor([budget]), preferred=mask)[0].nonzero()[:, 0].tolist()
 
 
 def test_ties_go_to_the_lower_index() -> None:
@@ -103,6 +95,15 @@ def test_layer_budgets_of_the_deep_heavy_setting() -> None:
 
 
 @examples
+@given(st.lists(st.lists(st.booleans(), max_size=8), min_size=1, max_size=4))
+def test_indices_of(rows: list[list[bool]]) -> None:
+    expected = [[i for i, is_kept in enumerate(row) if is_kept] for row in rows]
+    width = max(map(len, expected))
+    found = indices_of(padded(rows, False, 1).bool())
+    assert found.tolist() == [row + [-1] * (width - len(row)) for row in expected]
+
+
+@examples
 @given(score_rows(), st.data())
 def test_evicted_mask_is_the_rest(rows: Rows, data: st.DataObject) -> None:
     present = present_of(rows, 1)
@@ -117,9 +118,9 @@ def test_evicted_mask_of_one_layer() -> None:
 
 def test_select_tokens_gathers_per_layer() -> None:
     keys = torch.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)
-    taken = select_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
-    assert torch.equal(taken[0], keys[0][:, [0, 3]])
-    assert torch.equal(taken[1, :, 0], keys[1, :, 2])
+    selected = select_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
+    assert torch.equal(selected[0], keys[0][:, [0, 3]])
+    assert torch.equal(selected[1, :, 0], keys[1, :, 2])
     assert torch.equal(select_tokens(keys[0], torch.tensor([1])), keys[0][:, [1]])
 
 
@@ -134,7 +135,7 @@ def test_whole_groups(rows: Rows, data: st.DataObject) -> None:
     room = [data.draw(st.integers(-1, 9)) for _ in rows]
     chosen = [[data.draw(st.booleans()) for _ in row] for row in rows]
     candidates = padded(chosen, False, 1).bool()
-    taken = whole_groups(candidates, padded(rows, 9.0, 1).float(), torch.tensor(room)[:, None])
+    selected = whole_groups(candidates, padded(rows, 9.0, 1).float(), torch.tensor(room)[:, None])
     for layer, row in enumerate(rows):
         expected: list[int] = []
         for key in sorted(set(row)):
@@ -144,7 +145,7 @@ def test_whole_groups(rows: Rows, data: st.DataObject) -> None:
                     expected = group[len(group) - max(room[layer], 0) :]
                 break
             expected += group
-        assert taken[layer].nonzero()[:, 0].tolist() == sorted(expected)
+        assert selected[layer].nonzero()[:, 0].tolist() == sorted(expected)
 
 
 @examples
@@ -163,9 +164,9 @@ def test_rank_within(rows: Rows, data: st.DataObject) -> None:
 def test_evenly_spaced(rows: Rows, data: st.DataObject) -> None:
     room = [data.draw(st.integers(0, 9)) for _ in rows]
     chosen = [[data.draw(st.booleans()) for _ in row] for row in rows]
-    taken = evenly_spaced(padded(chosen, False, 1).bool(), torch.tensor(room)[:, None])
+    selected = evenly_spaced(padded(chosen, False, 1).bool(), torch.tensor(room)[:, None])
     for layer, row in enumerate(chosen):
         among = [i for i, is_candidate in enumerate(row) if is_candidate]
-        most = min(room[layer], len(among))
-        expected = [among[i * len(among) // most] for i in range(most)]
-        assert taken[layer].nonzero()[:, 0].tolist() == expected
+        count = min(room[layer], len(among))
+        expected = [among[i * len(among) // count] for i in range(count)]
+        assert selected[layer].nonzero()[:, 0].tolist() == expected

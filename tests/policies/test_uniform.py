@@ -78,8 +78,8 @@ def test_a_frame_larger_than_the_budget_keeps_tokens_at_even_distances():
 @given(st.integers(1, 40), st.integers(1, 20))
 def test_even_distances_between_tokens(num_tokens, budget_tokens):
     policy = UniformPolicy(budget_tokens=budget_tokens, spacing="tokens")
-    most = min(budget_tokens, num_tokens)
-    expected = [i * num_tokens // most for i in range(most)]
+    count = min(budget_tokens, num_tokens)
+    expected = [i * num_tokens // count for i in range(count)]
     assert kept_rows(policy.plan(make_state([num_tokens]))) == [expected]
 
 

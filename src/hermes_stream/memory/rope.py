@@ -79,6 +79,7 @@ class RotaryLayout:
         self, positions: Num[Tensor, "*batch axes tokens"]
     ) -> tuple[Float[Tensor, "*batch tokens head_dim"], Float[Tensor, "*batch tokens head_dim"]]:
         """Return cosine and sine of every angle in float32: position[axis] * inv_freq, both halves alike."""
+        # float32 whatever the model's dtype: bfloat16 has no whole numbers between 256 and 258.
         angles = positions.float().mT[..., self.axis_of_frequency] * self.inv_freq
         cos, sin = angles.cos(), angles.sin()
         return torch.cat((cos, cos), dim=-1), torch.cat((sin, sin), dim=-1)
@@ -102,7 +103,7 @@ def rotate(
     cos: Float[Tensor, "... tokens head_dim"],
     sin: Float[Tensor, "... tokens head_dim"],
 ) -> Float[Tensor, "... tokens head_dim"]:
-    """Rotate queries or raw keys to their positions, bit for bit as transformers does it.
+    """Rotate queries or raw keys to their positions, bit for bit as transformers does it; ``-sin`` undoes it.
 
     Args:
         x: queries or raw keys.
@@ -113,15 +114,6 @@ def rotate(
         Rotated ``x``, in its dtype.
     """
     return x * cos.to(x.dtype) + _rotate_half(x) * sin.to(x.dtype)
-
-
-def unrotate(
-    x: Float[Tensor, "... tokens head_dim"],
-    cos: Float[Tensor, "... tokens head_dim"],
-    sin: Float[Tensor, "... tokens head_dim"],
-) -> Float[Tensor, "... tokens head_dim"]:
-    """Return raw keys from rotated ones: the inverse of ``rotate``, exact up to rounding."""
-    return rotate(x, cos, -sin)
 
 
 def dense_positions(

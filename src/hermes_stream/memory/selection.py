@@ -46,7 +46,7 @@ def select(
     budgets: Int[Tensor, " layers"],
     *,
     preferred: Bool[Tensor, "layers tokens"] | None = None,
-) -> Int[Tensor, "layers kept"]:
+) -> Bool[Tensor, "layers tokens"]:
     """Keep the best tokens of each layer, as many as its budget allows.
 
     Preferred tokens come first, then the rest, each by falling score; at equal score the lower index wins.
@@ -58,7 +58,7 @@ def select(
         preferred: tokens that stay before others as long as the budget lasts, whatever they score.
 
     Returns:
-        Physical indices, ascending, padded on the right with -1.
+        True where a token stays.
 
     Paper: sec. 3.2, eq. 6
     """
@@ -69,7 +69,7 @@ def select(
     by_score = scores.argsort(dim=1, descending=True, stable=True)
     order = by_score.gather(1, group.gather(1, by_score).argsort(dim=1, stable=True))
     rank = order.argsort(dim=1)
-    return indices_of((rank < budgets[:, None]) & present)
+    return (rank < budgets[:, None]) & present
 
 
 def whole_groups(

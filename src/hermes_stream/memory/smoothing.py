@@ -34,6 +34,7 @@ def index_in_next_layer(
     if token_ids.shape[1] == 0:
         return shallow
     ascending = deep.masked_fill(deep < 0, torch.iinfo(deep.dtype).max)
+    # Ids ascend within a layer, so each is found by bisection instead of a table of all pairs.
     index = torch.searchsorted(ascending, shallow.contiguous()).clamp(max=token_ids.shape[1] - 1)
     return torch.where((shallow >= 0) & (deep.gather(1, index) == shallow), index, -1)
 
@@ -67,6 +68,7 @@ def smooth(
     index = index_in_next_layer(token_ids, match)
     found, index = index >= 0, index.clamp(min=0)
     smoothed = scores.clone()
+    # From deep to shallow, so that recursion finds the next layer smoothed already.
     for layer in range(scores.shape[0] - 2, -1, -1):
         source = smoothed if recursive else scores
         deeper = source[layer + 1].gather(0, index[layer]) * found[layer]

@@ -84,6 +84,7 @@ def new_slots(
     if not summarizes.any():
         nothing = state.counts[:, :0]
         return nothing, nothing
+    # A summary has the time of its newest token, behind which it stands.
     newest = state.pts_seconds.masked_fill(~evicted, -torch.inf).argmax(dim=1, keepdim=True)
     counts = (state.counts * evicted).sum(dim=1, keepdim=True)
     return newest.masked_fill(~summarizes[:, None], -1), counts
@@ -125,6 +126,7 @@ def summary_in_place(
     """
     weights = (evicted * counts * summarizes[:, None]).float()
     total = weights.sum(dim=1, keepdim=True)
+    # The weighted median: half of what the summary stands for came before it.
     middle = (weights.cumsum(dim=1) * 2 < total).sum(dim=1, keepdim=True)
     joins = evicted & summarizes[:, None] & (counts > 0)
     return MergedSlots(

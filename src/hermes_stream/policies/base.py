@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hermes_stream.memory.selection import indices_of, select
-from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan
 
 if TYPE_CHECKING:
     from hermes_stream.retrieval.rules import Retrieval
@@ -128,10 +128,17 @@ class MemoryPolicy(ABC):
         return None
 
 
-def keeping(kept: Bool[Tensor, "layers tokens"], *, reindex: bool = False) -> RetentionPlan:
-    """Return the plan that keeps these tokens and merges nothing."""
-    nothing = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
-    return RetentionPlan(keep=indices_of(kept), summarize=nothing, reindex=reindex)
+def keeping(
+    kept: Bool[Tensor, "layers tokens"],
+    *,
+    summarize: Bool[Tensor, " layers"] | None = None,
+    reindex: bool = False,
+    merge: MergedSlots | None = None,
+) -> RetentionPlan:
+    """Return the plan that keeps these tokens; by default no layer summarizes, re-indexes or merges."""
+    if summarize is None:
+        summarize = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
+    return RetentionPlan(keep=indices_of(kept), summarize=summarize, reindex=reindex, merge=merge)
 
 
 def keeping_best(
@@ -139,8 +146,7 @@ def keeping_best(
 ) -> RetentionPlan:
     """Return the plan that keeps each layer's best tokens and merges nothing."""
     budgets = torch.full((state.num_layers,), budget_tokens, device=scores.device)
-    keep = select(scores, state.present, budgets)
-    return RetentionPlan(keep=keep, summarize=torch.zeros_like(budgets, dtype=torch.bool))
+    return keeping(select(scores, state.present, budgets))
 
 
 def check_min(name: str, value: float, minimum: float) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hermes_stream.memory.novelty import novelty
 from hermes_stream.memory.scoring import importance
-from hermes_stream.memory.selection import evicted_mask, layer_budgets, select
+from hermes_stream.memory.selection import layer_budgets, select
 from hermes_stream.memory.smoothing import Match, pool, smooth
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.memory.summary import summary_in_place
@@ -23,6 +23,7 @@ from hermes_stream.policies.base import (
     PolicyFacts,
     check_choice,
     check_min,
+    keeping,
 )
 
 Backend = Literal["llava_onevision", "qwen2_5_vl"]
@@ -184,6 +185,7 @@ class HermesPolicy(MemoryPolicy):
         if self.prompts is not None:
             prompts = replace(prompts, local_prompt=self.prompts[0], global_prompt=self.prompts[1])
         local_text, global_text = prompts.texts(last_conversation)
+        # Sensory layers score by recency alone (w = 1): they need no prompt.
         prompt_of_tier = {Tier.SENSORY: None, Tier.WORKING: 0, Tier.LONG_TERM: 1}
         return Guidance(
             prompts=(f"{local_text}; {global_text}", global_text),
@@ -199,7 +201,7 @@ class HermesPolicy(MemoryPolicy):
         """
         budgets = torch.tensor(self.layer_budgets(state.num_layers), device=state.token_ids.device)
         summarize = self._summarizing_layers(budgets)
-        keep = select(
+        kept = select(
             self.scores(state),
             state.present,
             budgets - summarize.long(),
@@ -207,10 +209,9 @@ class HermesPolicy(MemoryPolicy):
         )
         reindex = self.reindex == "eager"
         if self.summary_place == "end":
-            return RetentionPlan(keep=keep, summarize=summarize, reindex=reindex)
-        merge = summary_in_place(evicted_mask(keep, state.present), state.counts, summarize)
-        nowhere = torch.zeros_like(summarize)
-        return RetentionPlan(keep=keep, summarize=nowhere, reindex=reindex, merge=merge)
+            return keeping(kept, summarize=summarize, reindex=reindex)
+        merge = summary_in_place(state.present & ~kept, state.counts, summarize)
+        return keeping(kept, reindex=reindex, merge=merge)
 
     def scores(self, state: MemoryState) -> Float[Tensor, "layers tokens"]:
         """Return the smoothed importance of every token, 0 on padding.
@@ -261,6 +262,7 @@ class HermesPolicy(MemoryPolicy):
         """Mark the tokens of the newest frames."""
         if self.protect_recent_patches == 0 or state.temporal_patch_ids.numel() == 0:
             return None
+        # Counted from the stream's newest patch, the same in all layers, whatever each of them still holds.
         oldest_recent = state.temporal_patch_ids.max() - self.protect_recent_patches + 1
         return (state.temporal_patch_ids >= oldest_recent) & (state.temporal_patch_ids >= 0)
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.memory.selection import evicted_mask, select, whole_groups
+from hermes_stream.memory.selection import select, whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min, keeping
 
 Keys = Literal["rotated", "raw"]
 
@@ -82,13 +82,8 @@ class InfinipotVPolicy(MemoryPolicy):
             size = self.pooling[4 * layer // state.num_layers]
             norms[held] = _pooled(state.values[layer].float().norm(dim=-1).mean(dim=0), size)
         by_redundancy = select(unlike, state.present, temporal, preferred=recent)
-        keep = select(
-            norms,
-            state.present,
-            torch.full_like(temporal, self.budget_tokens),
-            preferred=state.present & ~evicted_mask(by_redundancy, state.present),
-        )
-        return RetentionPlan(keep=keep, summarize=torch.zeros_like(temporal, dtype=torch.bool))
+        budgets = torch.full_like(temporal, self.budget_tokens)
+        return keeping(select(norms, state.present, budgets, preferred=by_redundancy))
 
     def _recent(self, state: MemoryState, temporal: Int[Tensor, " layers"]) -> Bool[Tensor, "layers tokens"]:
         """Mark the newest frames, as many as their share of the frames and TaR's budget allow."""
@@ -98,6 +93,7 @@ class InfinipotVPolicy(MemoryPolicy):
                 _, rank, sizes = state.temporal_patch_ids[layer, :count].unique(
                     return_inverse=True, return_counts=True
                 )
+                # Frames that all tokens would fill: what is left of older frames counts by its size.
                 num_frames = (self.recent_share * count / sizes.max()).long()
                 recent[layer, :count] = rank >= len(sizes) - num_frames
         return whole_groups(recent, -state.temporal_patch_ids, temporal[:, None])

@@ -9,9 +9,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from hermes_stream.memory.selection import evicted_mask, rank_within, select, whole_groups
+from hermes_stream.memory.selection import rank_within, select, whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts, check_min
+from hermes_stream.policies.base import (
+    Guidance,
+    GuidancePrompts,
+    MemoryPolicy,
+    PolicyFacts,
+    check_min,
+    keeping,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +89,8 @@ class LiveVlmPolicy(MemoryPolicy):
         # Scaled below 1, so that a token its bucket has room for comes before all others.
         largest = state.attention.amax().clamp(min=1e-30) if older.numel() else 1
         scores = state.attention / largest / 2 + self._opens_bucket(state, older, room)
-        keep = select(
-            scores,
-            state.present,
-            torch.full_like(room, self.budget_tokens),
-            preferred=recent | (older & ~evicted_mask(sinks, older)),
-        )
-        return RetentionPlan(keep=keep, summarize=torch.zeros_like(room, dtype=torch.bool))
+        budgets = torch.full_like(room, self.budget_tokens)
+        return keeping(select(scores, state.present, budgets, preferred=recent | sinks))
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"]:
         """Mark the newest frames, within half of the budget."""

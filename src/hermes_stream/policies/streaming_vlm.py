@@ -43,7 +43,7 @@ class StreamingVlmPolicy(MemoryPolicy):
         check_min("window_seconds", self.window_seconds, 1)
 
     def exceeds(self, num_visual_tokens: int, budget_tokens: int, num_prefix_tokens: int) -> bool:  # noqa: ARG002
-        """Tell that time has passed: always, where there are tokens."""
+        """Return True where there are tokens, because time passes without the budget being full."""
         return num_visual_tokens > 0
 
     def plan(self, state: MemoryState) -> RetentionPlan:

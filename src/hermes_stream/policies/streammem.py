@@ -18,6 +18,7 @@ from hermes_stream.policies.base import (
     MemoryPolicy,
     PolicyFacts,
     check_min,
+    keeping,
 )
 
 
@@ -71,10 +72,10 @@ class StreamMemPolicy(MemoryPolicy):
         """
         if state.attention is None:
             raise ValueError("StreamMemPolicy needs the attention of the prompt that its guidance() names")
+        # Clamped, so that a frame without any attention gets a plain mean instead of 0 / 0.
         merge = self._prototypes(state, state.attention.float().clamp(min=1e-30))
         room = self.budget_tokens - merge.num_slots
-        keep = select(state.attention, state.present, room)
-        return RetentionPlan(keep=keep, summarize=torch.zeros_like(room, dtype=torch.bool), merge=merge)
+        return keeping(select(state.attention, state.present, room), merge=merge)
 
     def _prototypes(self, state: MemoryState, attention: Float[Tensor, "layers tokens"]) -> MergedSlots:
         """Merge each layer's new frames, those after its newest prototype."""
@@ -83,6 +84,7 @@ class StreamMemPolicy(MemoryPolicy):
         source_indices = []
         for layer, count in enumerate(state.lengths.tolist()):
             frames, counts = state.temporal_patch_ids[layer, :count], state.counts[layer, :count]
+            # Only a merged slot stands for several tokens, so the counts tell prototypes from tokens.
             newest_prototype = frames.masked_fill(counts < 2, -1).max() if count else frames.new_tensor(-1)
             new_frames = frames[(frames > newest_prototype) & (counts == 1)].unique()
             new_frames = new_frames[max(len(new_frames) - self.budget_tokens // 2, 0) :]

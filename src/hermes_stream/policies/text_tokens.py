@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hermes_stream.memory.selection import indices_of
 from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.policies.base import MemoryPolicy, keeping
 
 _STEPS = 16
 
@@ -147,6 +147,4 @@ def _newest_that_fit(
                 break
             room -= len(together)
             kept[layer, together] = True
-    return RetentionPlan(
-        keep=indices_of(kept), summarize=torch.zeros_like(plan.summarize), reindex=plan.reindex
-    )
+    return keeping(kept, reindex=plan.reindex)

@@ -49,4 +49,5 @@ class WindowPolicy(MemoryPolicy):
         sinks = state.present & (index < self.sink_tokens)
         room = self.budget_tokens - sinks.sum(dim=1, keepdim=True)
         window = whole_groups(state.present & ~sinks, -state.temporal_patch_ids, room)
+        # Dense at once, as StreamingLLM: positions count within the window, not along the stream.
         return keeping(sinks | window, reindex=True)
