@@ -77,6 +77,9 @@ def test_no_summary_where_there_is_no_room_for_one() -> None:
     plan = HermesPolicy.paper(1).plan(make_state([6] * 10))
     assert not plan.summarize.any()
     assert [len(kept) for kept in kept_rows(plan)] == [1] * 10
+    plan = HermesPolicy.paper(2).plan(make_state([6] * 10))
+    assert plan.summarize.tolist() == [False] * 7 + [True] * 3
+    assert [len(kept) for kept in kept_rows(plan)] == [2] * 7 + [1] * 3
 
 
 def test_a_layer_under_its_budget_keeps_all() -> None:
@@ -95,6 +98,15 @@ def test_budget_smaller_than_a_frame() -> None:
 def test_recent_frames_stay_whole() -> None:
     plan = HermesPolicy(budget_tokens=8, protect_recent_patches=2).plan(make_state([21] * 10))
     assert all(set(range(15, 21)) <= set(kept) for kept in kept_rows(plan))
+
+
+def test_summaries_and_padding_are_not_recent() -> None:
+    state = make_state([7] * 9 + [6], padding=1)
+    patches, attention = state.temporal_patch_ids.clone(), state.attention.clone()
+    patches[:, 0], attention[:, 0] = -1, 9.0  # an old summary that all prompts attend to
+    state = replace(state, temporal_patch_ids=patches, attention=attention)
+    plan = HermesPolicy(budget_tokens=6, protect_recent_patches=5, summarize=False).plan(state)
+    assert kept_rows(plan)[:9] == [[1, 2, 3, 4, 5, 6]] * 9
 
 
 def test_no_tokens_and_one_token() -> None:
@@ -189,7 +201,8 @@ def test_novelty_without_keys_or_grid_indices_is_refused(missing: str) -> None:
     [
         {"budget_tokens": 0},
         {"sensory_share": 0.9},
-        {"sensory_decay": -1.0},
+        {"sensory_decay": -0.5},
+        {"working_decay": (20.0, -0.5)},
         {"working_decay": (20.0, float("nan"))},
         {"working_recency_weight": (1.2, 0.0)},
         {"smoothing": (0.1, 0.3, -0.4)},

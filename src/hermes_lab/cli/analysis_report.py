@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hermes_stream.cli.evidence import in_words, rested_on
-from hermes_stream.cli.opening import SessionWish
-from hermes_stream.cli.settings import memory_of, settings_of
+from hermes_stream.cli.settings import memory_of
 
 if TYPE_CHECKING:
     from hermes_lab.analysis.attention import AttentionStudy
@@ -73,12 +72,12 @@ class Watched:
 
 
 def document_of(
-    watched: Watched, wish: SessionWish, study: AttentionStudy, looked: Sequence[Looked]
+    watched: Watched, settings: dict[str, object], study: AttentionStudy, looked: Sequence[Looked]
 ) -> dict[str, Any]:
     """Return all that was measured, for a JSON document; times are counted from the video's first frame."""
     start = watched.start_seconds
     return {
-        **settings_of(watched.session, wish),
+        **settings,
         "last_seconds": round(watched.last_seconds - start, 6),
         "studied_until_seconds": round(watched.full_until_seconds - start, 6),
         **memory_of(watched.session),
@@ -99,7 +98,7 @@ def _entry(one: Looked, start_seconds: float) -> dict[str, Any]:
                 "share": round(frame.share, 6),
                 "token_share": round(frame.token_share, 6),
             }
-            for frame in one.evidence.frames
+            for frame in one.evidence.patches
         ],
     }
     if one.asked.truth is not None:
@@ -150,8 +149,8 @@ def _row(one: Looked, start_seconds: float) -> EvidenceRow:
     verdict = "" if truth in (None, one.answer) else f"   (true: {truth})"
     return EvidenceRow(
         title=f"{one.asked.text}  \u2192  {one.answer or '(no answer)'}{verdict}",
-        seconds=tuple(frame.seconds - start_seconds for frame in one.evidence.frames),
-        shares=tuple(frame.share for frame in one.evidence.frames),
+        seconds=tuple(frame.seconds - start_seconds for frame in one.evidence.patches),
+        shares=tuple(frame.share for frame in one.evidence.patches),
         spans=one.asked.spans,
     )
 

@@ -260,7 +260,7 @@ class HermesPolicy(MemoryPolicy):
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"] | None:
         """Mark the tokens of the newest frames."""
-        if self.protect_recent_patches == 0 or state.temporal_patch_ids.numel() == 0:
+        if state.temporal_patch_ids.numel() == 0:
             return None
         # Counted from the stream's newest patch, the same in all layers, whatever each of them still holds.
         oldest_recent = state.temporal_patch_ids.max() - self.protect_recent_patches + 1
