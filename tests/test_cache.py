@@ -99,6 +99,29 @@ def test_a_summary_is_the_mean_of_what_was_evicted():
     assert cache.state().token_ids[0].tolist() == [1, 3, 10, 11, 12]
 
 
+def test_the_state_pads_shorter_layers_and_numbers_tokens_within_their_patch():
+    cache = made(visual=0)
+    fill(cache, 2)
+    origin = VisualOrigin(
+        temporal_patch_ids=torch.tensor([5, 5, 5]),
+        pts_seconds=torch.tensor([2.5] * 3),
+        grid_indices=torch.tensor([0, 1, 2]),
+    )
+    append(cache, cache.next_position + torch.arange(3)[None], origin)
+    assert cache.is_untouched
+    assert cache.state().grid_indices.tolist() == [[-1, -1, 0, 1, 2]] * LAYERS
+    cache.apply(plan([[1, 2, 4], [0], []]))
+    assert not cache.is_untouched
+    state = cache.state()
+    assert state.token_ids.tolist() == [[1, 2, 4], [0, -1, -1], [-1] * 3]
+    assert state.temporal_patch_ids.tolist() == [[2, 5, 5], [2, -1, -1], [-1] * 3]
+    assert state.grid_indices.tolist() == [[-1, 0, 2], [-1] * 3, [-1] * 3]
+    assert state.pts_seconds.tolist() == [[2.5, 2.5, 2.5], [2.0, 0, 0], [0] * 3]
+    assert state.counts.tolist() == [[1, 1, 1], [1, 0, 0], [0] * 3]
+    assert state.lengths.tolist() == [3, 1, 0]
+    assert state.raw_keys is state.values is None
+
+
 def test_text_tokens_never_join_a_summary():
     cache = made(visual=0)
     fill(cache, 10, num_text_tokens=3)

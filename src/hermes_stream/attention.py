@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +26,7 @@ from hermes_stream.memory.rope import rotate
 ATTENTION_NAME = "hermes"
 
 
+@runtime_checkable
 class KeysAndValues(Protocol):
     """What attention needs of a stream's cache, or of another store that a question reads."""
 
