@@ -9,8 +9,8 @@
     ├── DeviceError           a device or dtype that this machine does not have
     ├── CapacityError         more tokens than a stream's buffers or positions hold
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
-    ├── JudgeError            whoever judges open answers does not
-    └── MissingPackageError   a package that this alone needs is not installed
+    ├── JudgeError            the endpoint that judges open answers gives no judgement
+    └── MissingPackageError   an optional package is not installed
 
 A message says what failed, the value got, what is accepted and what to do. A wrong argument of a call is a
 plain ``ValueError``.
@@ -44,12 +44,12 @@ class CapacityError(HermesError):
 
 
 class AnnotationError(HermesError):
-    """Annotations cannot be read or written, or a video of theirs is not found; names file and place."""
+    """Annotations cannot be read or written, or their video is not found; names the file and the entry."""
 
 
 class JudgeError(HermesError):
-    """The endpoint that judges open answers refuses, or nobody answers; names the address and the reason."""
+    """The endpoint that judges open answers refuses or does not answer; names the address and the reason."""
 
 
 class MissingPackageError(HermesError):
-    """A package is needed that is not installed with the rest; says how to install it."""
+    """An optional package is needed and not installed; says how to install it."""
