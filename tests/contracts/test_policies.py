@@ -20,12 +20,12 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 names = pytest.mark.parametrize("name", POLICIES)
 VARIANTS = {
     "uniform": {"spacing": "tokens"},
-    "random": {"unit": "frames", "per_layer": True},
+    "random": {"unit": "patches", "per_layer": True},
     "stratified": {"per_layer": True},
     "streaming_vlm": {"window_seconds": 2},
     "window": {"sink_tokens": 1},
     "infinipot_v": {"keys": "raw", "temporal_share": 0.8, "pooling": (1, 1, 1, 1)},
-    "livevlm": {"recent_frames": 1, "bucket_tokens": 2},
+    "livevlm": {"recent_patches": 1, "bucket_tokens": 2},
 }
 
 

@@ -95,7 +95,7 @@ def test_budget_smaller_than_a_frame() -> None:
     assert all(min(kept) >= 10 for kept in kept_rows(plan))
 
 
-def test_recent_frames_stay_whole() -> None:
+def test_recent_patches_stay_whole() -> None:
     plan = HermesPolicy(budget_tokens=8, protect_recent_patches=2).plan(make_state([21] * 10))
     assert all(set(range(15, 21)) <= set(kept) for kept in kept_rows(plan))
 

@@ -33,7 +33,7 @@ def test_the_smallest_numbers_stay(state, budget_tokens, seed):
 @settings(max_examples=60, deadline=None)
 @given(states, st.integers(1, 16), st.integers(0, 3))
 def test_whole_frames_stay(state, budget_tokens, seed):
-    plan = RandomPolicy(budget_tokens=budget_tokens, seed=seed, unit="frames").plan(state)
+    plan = RandomPolicy(budget_tokens=budget_tokens, seed=seed, unit="patches").plan(state)
     for layer, kept in enumerate(kept_rows(plan)):
         _, frames = rows_of(state, layer)
         expected: list[int] = []
@@ -99,7 +99,7 @@ def test_layers_draw_together_or_alone():
 
 
 def test_fields_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="unit must be one of tokens, frames"):
+    with pytest.raises(ValueError, match="unit must be one of tokens, patches"):
         RandomPolicy(unit="pixels")
     with pytest.raises(ValueError, match="seed must be at least 0; got -1"):
         StratifiedPolicy(seed=-1)

@@ -84,5 +84,5 @@ def test_even_distances_between_tokens(num_tokens, budget_tokens):
 
 
 def test_a_spacing_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="spacing must be one of frames, tokens; got 'seconds'"):
+    with pytest.raises(ValueError, match="spacing must be one of patches, tokens; got 'seconds'"):
         UniformPolicy(spacing="seconds")

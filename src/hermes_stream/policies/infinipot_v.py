@@ -35,7 +35,7 @@ class InfinipotVPolicy(MemoryPolicy):
     Attributes:
         budget_tokens: visual tokens each layer keeps, at least 1.
         temporal_share: alpha, part of the budget that TaR fills, in [0, 1].
-        recent_share: rho, part of the frames held that counts as newest, in [0, 1].
+        recent_share: rho, part of the temporal patches held that counts as newest, in [0, 1].
         keys: "rotated" keys as in the released code, or "raw" ones, whose cosine ignores the time between.
         pooling: how many tokens' norms are averaged, odd, for four groups of layers, shallow ones first.
 
@@ -94,8 +94,8 @@ class InfinipotVPolicy(MemoryPolicy):
                     return_inverse=True, return_counts=True
                 )
                 # Frames that all tokens would fill: what is left of older frames counts by its size.
-                num_frames = (self.recent_share * count / sizes.max()).long()
-                recent[layer, :count] = rank >= len(sizes) - num_frames
+                num_recent = (self.recent_share * count / sizes.max()).long()
+                recent[layer, :count] = rank >= len(sizes) - num_recent
         return whole_groups(recent, -state.temporal_patch_ids, temporal[:, None])
 
 

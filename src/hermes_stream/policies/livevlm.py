@@ -36,7 +36,7 @@ class LiveVlmPolicy(MemoryPolicy):
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, newest frames included, at least 1.
-        recent_frames: newest frames that stay whole, at least 0.
+        recent_patches: newest temporal patches that stay whole, at least 0.
         observed_tokens: newest tokens of a chunk whose attention counts, at least 1.
         sink_share: part of the older tokens' room that goes to the best ones wherever they are, in [0, 1].
         bucket_tokens: B, tokens that a bucket may hold before others are filled, at least 1.
@@ -52,14 +52,14 @@ class LiveVlmPolicy(MemoryPolicy):
     )
 
     budget_tokens: int = 4000
-    recent_frames: int = 4
+    recent_patches: int = 4
     observed_tokens: int = 32
     sink_share: float = 0.5
     bucket_tokens: int = 1
 
     def __post_init__(self) -> None:
         check_min("budget_tokens", self.budget_tokens, 1)
-        check_min("recent_frames", self.recent_frames, 0)
+        check_min("recent_patches", self.recent_patches, 0)
         check_min("observed_tokens", self.observed_tokens, 1)
         check_min("bucket_tokens", self.bucket_tokens, 1)
         if not 0 <= self.sink_share <= 1:
@@ -94,12 +94,12 @@ class LiveVlmPolicy(MemoryPolicy):
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"]:
         """Mark the newest frames, within half of the budget."""
-        frames = state.temporal_patch_ids
-        if not frames.numel() or not self.recent_frames:
+        patches = state.temporal_patch_ids
+        if not patches.numel() or not self.recent_patches:
             return torch.zeros_like(state.present)
-        newest = frames.amax(dim=1, keepdim=True)
-        recent = state.present & (frames > newest - self.recent_frames)
-        return whole_groups(recent, -frames, self.budget_tokens // 2)
+        newest = patches.amax(dim=1, keepdim=True)
+        recent = state.present & (patches > newest - self.recent_patches)
+        return whole_groups(recent, -patches, self.budget_tokens // 2)
 
     def _opens_bucket(
         self, state: MemoryState, older: Bool[Tensor, "layers tokens"], room: Int[Tensor, " layers"]

@@ -17,7 +17,7 @@ from hermes_stream.policies.base import (
     keeping_best,
 )
 
-Unit = Literal["tokens", "frames"]
+Unit = Literal["tokens", "patches"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,8 @@ class RandomPolicy(MemoryPolicy):
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, at least 1.
-        unit: draw "tokens", or whole "frames"; a first frame larger than the room keeps its newest tokens.
+        unit: draw "tokens", or whole temporal "patches"; a first one larger than the budget keeps its newest
+            tokens.
         per_layer: draw in each layer on its own instead of the same in all.
         seed: of the draw, at least 0.
 
@@ -52,7 +53,7 @@ class RandomPolicy(MemoryPolicy):
         check_choice("unit", self.unit, get_args(Unit))
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Keep the tokens, or whole frames, that have the smallest numbers."""
+        """Keep the tokens, or whole patches, that have the smallest numbers."""
         dtype = state.pts_seconds.dtype
         if self.unit == "tokens":
             keys = random_keys(state.token_ids, self.seed, dtype, per_layer=self.per_layer)

@@ -78,21 +78,21 @@ class StreamMemPolicy(MemoryPolicy):
         return keeping(select(state.attention, state.present, room), merge=merge)
 
     def _prototypes(self, state: MemoryState, attention: Float[Tensor, "layers tokens"]) -> MergedSlots:
-        """Merge each layer's new frames, those after its newest prototype."""
+        """Merge each layer's new patches, those after its newest prototype."""
         slot_of_token = torch.full_like(state.token_ids, -1)
         weights = torch.zeros(slot_of_token.shape, device=slot_of_token.device)
         source_indices = []
         for layer, count in enumerate(state.lengths.tolist()):
-            frames, counts = state.temporal_patch_ids[layer, :count], state.counts[layer, :count]
+            patches, counts = state.temporal_patch_ids[layer, :count], state.counts[layer, :count]
             # Only a merged slot stands for several tokens, so the counts tell prototypes from tokens.
-            newest_prototype = frames.masked_fill(counts < 2, -1).max() if count else frames.new_tensor(-1)
-            new_frames = frames[(frames > newest_prototype) & (counts == 1)].unique()
-            new_frames = new_frames[max(len(new_frames) - self.budget_tokens // 2, 0) :]
-            joins = frames == new_frames[:, None]
+            newest_prototype = patches.masked_fill(counts < 2, -1).max() if count else patches.new_tensor(-1)
+            new_patches = patches[(patches > newest_prototype) & (counts == 1)].unique()
+            new_patches = new_patches[max(len(new_patches) - self.budget_tokens // 2, 0) :]
+            joins = patches == new_patches[:, None]
             shares = joins * attention[layer, :count]
             weights[layer, :count] = (shares / shares.sum(dim=1, keepdim=True)).sum(dim=0)
-            # A token joins one frame at most, so summing over frames leaves its slot, or -1.
-            slots = torch.arange(len(new_frames), device=frames.device)[:, None]
+            # A token joins one patch at most, so summing over patches leaves its slot, or -1.
+            slots = torch.arange(len(new_patches), device=patches.device)[:, None]
             slot_of_token[layer, :count] = (joins * (slots + 1)).sum(dim=0) - 1
             source_indices.append(_middles(joins))
         padded = torch.nn.utils.rnn.pad_sequence(source_indices, batch_first=True, padding_value=-1)
@@ -100,7 +100,7 @@ class StreamMemPolicy(MemoryPolicy):
 
 
 def _middles(joins: Bool[Tensor, "slots tokens"]) -> Int[Tensor, " slots"]:
-    """Return the index of each frame's middle token."""
+    """Return the index of each patch's middle token."""
     if not len(joins):
         return torch.zeros(0, dtype=torch.long, device=joins.device)
     order = joins.cumsum(dim=1)

@@ -13,7 +13,7 @@ from hermes_stream.memory.selection import evenly_spaced
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min, keeping
 
-Spacing = Literal["frames", "tokens"]
+Spacing = Literal["patches", "tokens"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,8 @@ class UniformPolicy(MemoryPolicy):
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, at least 1.
-        spacing: "frames" as above; "tokens" keeps tokens at even distances in what the layer holds, the
-            baseline of InfiniPot-V: it thins old material again at each compression.
+        spacing: "patches" keeps whole temporal patches, as above; "tokens" keeps tokens at even distances in what
+            the layer holds, the baseline of InfiniPot-V: it thins old material again at each compression.
 
     Raises:
         ValueError: a field is out of its range.
@@ -38,31 +38,31 @@ class UniformPolicy(MemoryPolicy):
     )
 
     budget_tokens: int = 4000
-    spacing: Spacing = "frames"
+    spacing: Spacing = "patches"
 
     def __post_init__(self) -> None:
         check_min("budget_tokens", self.budget_tokens, 1)
         check_choice("spacing", self.spacing, get_args(Spacing))
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Keep tokens, or whole frames, at even distances."""
+        """Keep tokens, or whole patches, at even distances."""
         if self.spacing == "tokens" or not state.present.shape[1]:
             return keeping(evenly_spaced(state.present, self.budget_tokens))
         return keeping(_on_stride(state.temporal_patch_ids, state.present, self.budget_tokens))
 
 
 def _on_stride(
-    frames: Int[Tensor, "layers tokens"], present: Bool[Tensor, "layers tokens"], room: int
+    patches: Int[Tensor, "layers tokens"], present: Bool[Tensor, "layers tokens"], room: int
 ) -> Bool[Tensor, "layers tokens"]:
-    """Select the frames of each layer's smallest stride that fits and has lost no frame yet."""
-    newest = frames.amax(dim=1, keepdim=True)
-    selected = evenly_spaced(present & (frames == 0), room)
+    """Select the patches of each layer's smallest stride that fits and has lost no patch yet."""
+    newest = patches.amax(dim=1, keepdim=True)
+    selected = evenly_spaced(present & (patches == 0), room)
     is_open = torch.ones_like(newest, dtype=torch.bool)
     for power in range(int(newest.max()).bit_length() + 1):
         stride = 1 << power
-        on_stride = present & (frames >= 0) & (frames % stride == 0)
-        # Frame s is the first to go when the stride s is given up, so its presence tells whether it was.
-        is_whole = (frames == stride).any(dim=1, keepdim=True) | (newest < stride)
+        on_stride = present & (patches >= 0) & (patches % stride == 0)
+        # Patch s is the first to go when the stride s is given up, so its presence tells whether it was.
+        is_whole = (patches == stride).any(dim=1, keepdim=True) | (newest < stride)
         settles = is_open & is_whole & (on_stride.sum(dim=1, keepdim=True) <= room)
         selected = torch.where(settles, on_stride, selected)
         is_open = is_open & ~settles
