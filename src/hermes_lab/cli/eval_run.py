@@ -302,6 +302,7 @@ def _settings_held(
 ) -> dict[str, Any]:
     """Return every setting that may change a prediction."""
     from hermes_lab.evaluation.runner import ANSWER_TOKENS, PROACTIVE_PROMPT
+    from hermes_stream.stream.question import ANSWER_OPENING, with_lettered_options
 
     by_letter = session.model.card.multiple_choice == "letter" and not wish.short_answers
     lettered = with_lettered_options("{question}", ["{option}"]) + ANSWER_OPENING
