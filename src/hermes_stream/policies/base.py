@@ -1,4 +1,7 @@
-"""The policy seam: a policy decides which visual tokens stay, the cache applies it."""
+"""The policy seam: a policy decides which visual tokens stay, the cache applies it.
+
+A frame in the description of a method is what its model encodes as one: a temporal patch.
+"""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ class RekvPolicy(MemoryPolicy):
     read stands packed behind the prefix, in the order of the stream, and the question right behind it. It all
     happens in the question's own forward, layer by layer; the whole answer reads the same frames.
 
-    Chosen where the source leaves it open: one temporal patch is a block; no drift correction; each layer chooses
-    for itself. ``bounded`` holds as many bytes as other policies do: half of the budget is the window, half the
-    archive, whole frames of which leave as ``archive_keeps`` says.
+    Chosen where the source leaves it open: one temporal patch is a block; no drift correction; each layer
+    chooses for itself. ``bounded`` holds as many bytes as other policies do: half of the budget is the
+    window, half the archive, whole frames of which leave as ``archive_keeps`` says.
 
     Attributes:
         budget_tokens: visual tokens of the window, and at most as many that a question reads, at least 1.
