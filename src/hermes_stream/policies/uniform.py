@@ -27,7 +27,7 @@ class UniformPolicy(MemoryPolicy):
     Attributes:
         budget_tokens: visual tokens each layer keeps, at least 1.
         spacing: "patches" keeps whole temporal patches, as above; "tokens" keeps tokens at even distances
-            in what the layer holds, the baseline of InfiniPot-V: it thins old material again at each compression.
+            in what the layer holds, the baseline of InfiniPot-V, which thins old tokens again each time.
 
     Raises:
         ValueError: a field is out of its range.
