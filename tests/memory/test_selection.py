@@ -148,6 +148,13 @@ def test_whole_groups(rows: Rows, data: st.DataObject) -> None:
         assert selected[layer].nonzero()[:, 0].tolist() == sorted(expected)
 
 
+def test_a_group_that_does_not_fit_is_left_out_whole() -> None:
+    keys = torch.tensor([[1, 1, 0, 0, 1, 2]])
+    everything = torch.ones(1, 6, dtype=torch.bool)
+    for room, expected in ((1, [3]), (2, [2, 3]), (4, [2, 3]), (5, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4, 5])):
+        assert whole_groups(everything, keys, room)[0].nonzero()[:, 0].tolist() == expected
+
+
 @examples
 @given(score_rows(), st.data())
 def test_rank_within(rows: Rows, data: st.DataObject) -> None:
