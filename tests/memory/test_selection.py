@@ -67,6 +67,8 @@ def test_no_tokens() -> None:
     nothing = torch.zeros(2, 0, dtype=torch.bool)
     assert select(torch.zeros(2, 0), nothing, torch.tensor([3, 3]), preferred=nothing).shape == (2, 0)
     assert indices_of(nothing).shape == (2, 0)
+    assert whole_groups(nothing, torch.zeros(2, 0), 3).shape == evenly_spaced(nothing, 3).shape == (2, 0)
+    assert rank_within(torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 0)).shape == (2, 0)
 
 
 @examples

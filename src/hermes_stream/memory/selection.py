@@ -87,8 +87,6 @@ def whole_groups(
     Returns:
         The selected tokens; where not even the first group fits, its newest tokens.
     """
-    if candidates.shape[1] == 0:
-        return candidates
     limits = torch.finfo(keys.dtype) if keys.is_floating_point() else torch.iinfo(keys.dtype)
     keys = keys.masked_fill(~candidates, limits.max)
     # Sorted from the end, so that equal keys come newest first and a cut leaves the newest.
@@ -112,8 +110,6 @@ def rank_within(
         groups: tokens of one layer with the same number are a group.
         keys: what to order by.
     """
-    if groups.shape[1] == 0:
-        return groups
     by_key = keys.argsort(dim=1, stable=True)
     order = by_key.gather(1, groups.gather(1, by_key).argsort(dim=1, stable=True))
     ordered = groups.gather(1, order)

@@ -31,8 +31,6 @@ def index_in_next_layer(
     if match == "index":
         index = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(shallow)
         return torch.where((shallow >= 0) & (deep >= 0), index, -1)
-    if token_ids.shape[1] == 0:
-        return shallow
     ascending = deep.masked_fill(deep < 0, torch.iinfo(deep.dtype).max)
     # Ids ascend within a layer, so each is found by bisection instead of a table of all pairs.
     index = torch.searchsorted(ascending, shallow.contiguous()).clamp(max=token_ids.shape[1] - 1)
