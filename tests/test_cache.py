@@ -132,6 +132,14 @@ def test_text_tokens_never_join_a_summary():
     assert cache.state().counts.tolist() == [[0, 1, 6]] * LAYERS
 
 
+def test_a_plan_leaves_gaps_unless_it_says_otherwise():
+    cache = made()
+    keep = torch.tensor([[0, 9]] * LAYERS)
+    cache.apply(RetentionPlan(keep=keep, summarize=torch.zeros(LAYERS, dtype=torch.bool)))
+    assert cache.positions(0)[0].tolist() == [0, 1, 2, 3, 4, 13]
+    assert cache.next_position == 14
+
+
 def test_a_summary_behind_the_newest_token_moves_the_clock():
     cache = made()
     cache.apply(plan([[0, 9]] * LAYERS, summarize=True))

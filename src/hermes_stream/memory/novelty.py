@@ -39,7 +39,7 @@ def novelty(raw_keys: PerLayer, grid_indices: Int[Tensor, "layers tokens"]) -> F
         # Raw keys: rotated ones would differ by their time alone.
         keys = raw_keys[layer].transpose(0, 1).flatten(1).float()
         before = padded[: len(keys)].to(keys.device)
-        cosine = F.cosine_similarity(keys, keys[before.clamp(min=0)], dim=-1)
+        cosine = F.cosine_similarity(keys, keys[before], dim=-1)  # -1 reads the last key, and is masked
         new = (1 - cosine).clamp(0, 1).masked_fill(before < 0, 1.0)
         found[layer, : len(keys)] = new.to(found.device)
     return found
