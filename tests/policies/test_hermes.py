@@ -218,6 +218,18 @@ def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
         HermesPolicy(**fields)
 
 
+def test_the_ends_of_all_ranges_are_accepted() -> None:
+    HermesPolicy(
+        budget_tokens=1,
+        sensory_decay=0.0,
+        working_decay=(0.0, 0.0),
+        working_recency_weight=(1.0, 0.0),
+        smoothing=(0.0, 1.0, 0.0),
+        novelty=0.0,
+        protect_recent_patches=0,
+    )
+
+
 def test_unknown_back_end_is_refused() -> None:
     with pytest.raises(ValueError, match="backend must be one of llava_onevision, qwen2_5_vl; got 'gpt'"):
         HermesPolicy.reference_code("gpt")
