@@ -250,11 +250,11 @@ class PlainLayer:
 @pytest.mark.parametrize("axes", [1, 3])
 def test_ragged_compressions_move_tokens_and_never_change_them(axes):
     """Layers keep different numbers of tokens, summarize, and close gaps now and then."""
-    cache, chance = made(visual=0, capacity=20, axes=axes), random.Random(axes)
+    cache, draw = made(visual=0, capacity=20, axes=axes), random.Random(axes)
     layers = [PlainLayer(cache, layer) for layer in range(LAYERS)]
     next_id = clock = 0
     for _ in range(150):
-        clock, count = cache.next_position, chance.randint(1, 4)
+        clock, count = cache.next_position, draw.randint(1, 4)
         positions = torch.stack([clock + torch.arange(count) // (axis + 1) for axis in range(axes)])
         append(cache, positions, VisualOrigin(temporal_patch_ids=positions[0], pts_seconds=positions[0] / 2))
         for plain in layers:
@@ -262,10 +262,9 @@ def test_ragged_compressions_move_tokens_and_never_change_them(axes):
         next_id, clock = next_id + count, clock + count
         assert cache.next_position == clock
         kept = [
-            sorted(chance.sample(range(len(p.tokens)), chance.randint(0, min(len(p.tokens), 9))))
-            for p in layers
+            sorted(draw.sample(range(len(p.tokens)), draw.randint(0, min(len(p.tokens), 9)))) for p in layers
         ]
-        summarize, dense = chance.random() < 0.3, chance.random() < 0.3
+        summarize, dense = draw.random() < 0.3, draw.random() < 0.3
         evicts = [len(rows) < len(plain.tokens) for rows, plain in zip(kept, layers, strict=True)]
         cache.apply(plan(kept, summarize=summarize, reindex=dense))
         ends = [

@@ -154,7 +154,7 @@ class StreamCache:
             ValueError: visual tokens would follow a question.
         """
         count = positions.shape[1]
-        if origin is not None and self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
+        if origin is not None and self._holds_question:
             raise ValueError("visual tokens cannot follow a question; rewind to the mark before it first")
         self._make_room(count)
         # Nobody reads the records of a question, but keys that are rotated on read need their positions.
@@ -167,6 +167,11 @@ class StreamCache:
         if origin is not None:
             self._num_visual = [length + count for length in self._num_visual]
             self._next_token_id += count
+
+    @property
+    def _holds_question(self) -> bool:
+        # Text enters all layers alike, so that one tells for all.
+        return self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]
 
     def _make_room(self, count: int) -> None:
         needed = [length + count for length in self._lengths]
@@ -282,7 +287,7 @@ class StreamCache:
         Raises:
             ValueError: a question is in the cache, or the plan is for another number of layers.
         """
-        if self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
+        if self._holds_question:
             raise ValueError("the memory cannot be compressed while a question is in it; rewind it first")
         if len(plan.keep) != self.layout.num_layers:
             raise ValueError(
