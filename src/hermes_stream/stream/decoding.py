@@ -186,7 +186,9 @@ class TextStream:
         if is_partial and len(self._ids) - self._context_end < _MAX_CHARACTER_TOKENS:
             return ""
         self._decoded += new
-        self._context_start, self._context_end = self._context_end, len(self._ids)
+        if new:  # a special token has no text, and would be no context for the next
+            self._context_start = self._context_end
+        self._context_end = len(self._ids)
         # a stop text may have begun in what is held back, and never lies before it
         held = self._decoded[len(self.text) :]
         ends = [found for found in (held.find(stop) for stop in self._stop) if found >= 0]
