@@ -18,15 +18,16 @@ from hermes_lab.datasets import (
 )
 from hermes_lab.datasets.dialects.ovo import TASK_OF_KIND as OVO_TASKS
 from hermes_lab.datasets.dialects.streamingbench import TASK_OF_KIND as STREAMINGBENCH_TASKS
-from hermes_lab.datasets.world import as_episode, world_episode
-from hermes_lab.evaluation import run, score
+from hermes_lab.datasets.world import as_episode
+from hermes_lab.evaluation import run_episode, score
 from hermes_stream.errors import AnnotationError
+from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 
 WORLDS = [generate_world(seed, 20) for seed in (1, 2)]
 STORIES = [
-    as_episode(world, world_episode(world, num_questions=20, seed=0), video=f"videos/{world.seed}.mp4")
+    as_episode(world, plan_questions(world, num_questions=20, seed=0), video=f"videos/{world.seed}.mp4")
     for world in WORLDS
 ]
 TIMES = ("end_time", "time_stamp", "realtime")
@@ -58,7 +59,7 @@ def test_gold_scores_one(tmp_path, dialect):
     write_annotations(tmp_path / "annotations.json", STORIES, dialect=dialect)
     stories = {told_of.video: told(world) for told_of, world in zip(STORIES, WORLDS, strict=True)}
     episodes = load_annotations(tmp_path / "annotations.json")
-    given = list(run(episodes, open_source=lambda one: stories[one.video], make_watcher=Gold))
+    given = [one for own in episodes for one in run_episode(own, stories[own.video], Gold())]
     report = score(given)
     assert len(given) == 40
     assert report.overall.accuracy == 1
