@@ -63,8 +63,6 @@ def _with_times(shown: Any, pts_seconds: Iterable[float]) -> Iterator[Frame]:
         raise ValueError(
             f"there are {len(pictures)} pictures and {len(times)} pts_seconds; give one for each"
         )
-            f"there are {len(pictures)} pictures and {len(times)} pts_seconds; give one for each"
-        )
     for one, seconds in zip(pictures, times, strict=True):
         yield one if isinstance(one, Frame) else Frame(pts_seconds=float(seconds), image=one)
 
