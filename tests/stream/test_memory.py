@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH as PATCH
@@ -97,9 +95,3 @@ def test_a_conversation_counts_three_times_and_fits(model):
     conversation = session._stream.memory._last_conversation
     assert conversation is not None
     assert 3 * len(model.chat.encode(conversation)) <= 256
-    short = replace(HermesPolicy.paper(40), prompts=("now", "then"))
-    again = Session(model, short, chunk_frames=4)
-    again.observe(random_frames(8))
-    again._stream.memory.remember_conversation("why?", "because")
-    again.observe(random_frames(4, start=8))
-    assert "why?" in (again._stream.memory._last_conversation or "")
