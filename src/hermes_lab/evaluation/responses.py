@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_lab.datasets.choices import LETTERS
+from hermes_lab.datasets.entry import whole_letters
 from hermes_lab.datasets.episode import Episode, EvalQuestion
 from hermes_lab.datasets.files import read_text
 from hermes_lab.datasets.response_files import BESIDE
@@ -106,7 +107,7 @@ def join(episodes: Iterable[Episode], lines: Sequence[dict[str, Any]]) -> Joined
         episodes: what was asked.
         lines: of one run, or of all its parts.
     """
-    by_name = {str(line["question_id"]): line for line in lines}
+    by_name = {whole_letters(str(line["question_id"])): line for line in lines}
     pairs = [(one, question) for one in episodes for question in one.questions]
     answered = {
         question.question_id: by_name[question.question_id]
