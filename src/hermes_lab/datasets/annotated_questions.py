@@ -188,10 +188,12 @@ def read_question(
     kind = entry.text(*keys.kinds, default=kind)
     annotated = entry.texts(keys.options)
     options = without_blanks(annotated)
-    if annotated and not are_usable(options):
-        oddities.append(f"{entry.place}: {len(annotated)} options, {len(options)} with text; none is chosen")
-        return f"{kind}: more than 26 options, or empty ones alone"
-    if num_blank := sum(not text.strip() for text in drop_letters(annotated)):
+    num_blank = sum(not text.strip() for text in drop_letters(annotated))
+    num_left = min(len(options), len(annotated) - num_blank)
+    if annotated and (not are_usable(options) or num_left < min(len(annotated), 2)):
+        oddities.append(f"{entry.place}: {len(annotated)} options, {num_left} with text; nothing to choose")
+        return f"{kind}: more than 26 options, or all but one empty"
+    if num_blank:
         oddities.append(f"{entry.place}: {num_blank} of {len(annotated)} options are blank")
     if len(options) == 1:
         oddities.append(f"{entry.place}: only one option, {options[0]!r}")

@@ -55,8 +55,9 @@ def test_blank_options_leave_the_others_their_letters(tmp_path, options, asked, 
     assert "options are blank" in read.oddities[0]
 
 
-def test_blank_options_alone_leave_a_question_out(tmp_path):
-    question = {"question": "?", "time_stamp": "00:00:03", "answer": "B", "options": ["A. ", "B. "]}
+@pytest.mark.parametrize("options", [["A. ", "B. "], ["one", " "], ["", "", "C. x"]])
+def test_a_question_with_nothing_to_choose_is_left_out(tmp_path, options):
+    question = {"question": "?", "time_stamp": "00:00:03", "answer": "B", "options": options}
     read = read_annotations(written(tmp_path, "a.json", [{"questions": [question], "video_path": "a.mp4"}]))
     assert (read.num_questions, read.episodes[0].questions) == (1, ())
 
