@@ -1,4 +1,4 @@
-"""Makes the small clips of ``tests/data/media/kinds``, one for each container and codec: run it as a module."""
+"""Makes the small clips of ``tests/data/media/kinds``, of many containers and codecs: run it as a module."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def pictures(count: int, *, width: int, height: int):
 
 def main() -> None:
     KINDS.mkdir(exist_ok=True)
-    for name, how in _VIDEOS.items():
-        how = dict(how)
+    for name, described in _VIDEOS.items():
+        how = dict(described)
         width, height = how.pop("size", (64, 48))
         encode(KINDS / name, pictures(12, width=width, height=height), **how)
     _with_sound(KINDS / "sound.mp4", movflags="frag_keyframe+empty_moov")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.codec.context import ThreadType
@@ -14,6 +15,7 @@ from hermes_stream.video.sources.paths import check_readable, readable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 # FFmpeg checks this list before it reads a header. A list of what is read, not of what is refused: playlists
@@ -84,6 +86,20 @@ def make_ready(stream: VideoStream, *, max_pixels: int) -> None:
     stream.codec_context.options = {"max_pixels": str(max_pixels)}
     stream.codec_context.thread_type = ThreadType.SLICE
     stream.codec_context.thread_count = 1
+
+
+def read_packets(container: InputContainer, streams: Sequence[VideoStream]) -> Iterator[Packet[Any]]:
+    """Yield the packets of some streams from where the container stands, empty ones left out.
+
+    Raises:
+        av.error.FFmpegError: reading broke.
+    """
+    try:
+        for packet in container.demux(*streams):
+            if packet.size:  # an empty one would end decoding, mid-file too
+                yield packet
+    except IndexError:
+        pass  # PyAV's, at the end of the file, where streams have appeared in the middle
 
 
 def check_size(name: str, width: int, height: int, *, max_pixels: int) -> None:

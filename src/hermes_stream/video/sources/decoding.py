@@ -10,6 +10,7 @@ import av
 
 from hermes_stream.video.sampling import MAX_FILLED_SECONDS
 from hermes_stream.video.sources.clock import PictureClock
+from hermes_stream.video.sources.container import read_packets
 from hermes_stream.video.sources.still import StillAssembly
 
 if TYPE_CHECKING:
@@ -99,9 +100,8 @@ class PictureDecoder:
     def _packets(self) -> Iterator[tuple[VideoStream, Packet[Any] | None]]:
         by_index = {stream.index: stream for stream in self._streams}
         try:
-            for packet in self._container.demux(*self._streams):
-                if packet.size:  # an empty one would end decoding, mid-file too
-                    yield by_index[packet.stream_index], packet
+            for packet in read_packets(self._container, self._streams):
+                yield by_index[packet.stream_index], packet
         except av.error.FFmpegError as error:
             self._ending = f"reading broke {self._where()}: {error.strerror}"
         for stream in self._streams:

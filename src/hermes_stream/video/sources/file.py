@@ -61,9 +61,9 @@ class FileSource:
 
     Each iteration opens the file anew. Times are the file's own, late start included, and increase strictly.
     With ``fps``, sampled as by ``sample_frames``: what sampling passes over is decoded, but never converted.
-    All images have one size: where the picture changes size within the file, it is scaled to the first. Pixels
-    that are not square become so. High dynamic range is mapped to ordinary pictures. A file that breaks in the
-    middle yields what is good, then stops; ``damage`` says what broke, and a warning is logged.
+    All images have one size: where the picture changes size within the file, it is scaled to the first.
+    Pixels become square where they are not. High dynamic range is mapped to ordinary pictures. A file that
+    breaks in the middle yields what is good, then stops; ``damage`` says what broke, and a warning is logged.
 
     Attributes:
         path: the file.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import av
 
 from hermes_stream.video.sources.clock import PictureClock
+from hermes_stream.video.sources.container import read_packets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -74,9 +75,7 @@ def measured_seconds(
     first_seconds: float | None = None
     num_bytes = 0
     try:
-        for packet in container.demux(stream):
-            if not packet.size:
-                continue
+        for packet in read_packets(container, [stream]):
             num_bytes += packet.size
             if num_bytes > _MAX_MEASURED_BYTES:
                 return None if clock.num_jumps else declared_seconds

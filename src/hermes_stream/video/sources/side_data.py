@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type
+from av.video.reformatter import VideoReformatter
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _NUM_KINDS = 64  # more than FFmpeg knows, so that later ones are dropped as well
+_SHRINKING = 256  # as far as FFmpeg's scaler goes
 
 
 def display_matrix(picture: VideoFrame) -> tuple[int, int, int, int] | None:
@@ -20,10 +22,15 @@ def display_matrix(picture: VideoFrame) -> tuple[int, int, int, int] | None:
     The matrix ``(a, b, c, d)`` sends ``(x, y)`` to ``(a x + c y, b x + d y)`` with y pointing down. It comes
     from the container, or from EXIF data in the picture, which FFmpeg turns into one.
     """
+    # PyAV ties a frame and its side data into a circle, which keeps the pixels until Python collects circles:
+    # those of a thumbnail, which has the same side data.
+    thumbnail = VideoReformatter().reformat(
+        picture, picture.width // _SHRINKING + 1, picture.height // _SHRINKING + 1, "rgb24"
+    )
     try:
-        matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+        matrix: Any = thumbnail.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV reads all kinds at once, and fails at one that it has no name for, such as EXIF
-        matrix = _without_unknown(picture).side_data.get("DISPLAYMATRIX")
+        matrix = _without_unknown(thumbnail).side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return None
     a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
