@@ -71,6 +71,7 @@ class PictureClock:
         self._wraps = container_format.name in BROADCAST_FORMATS
         self._first_dts: int | None = None
         self._last_ticks: int | None = None
+        self._zero_ticks = 0
         self._shift_seconds = 0.0
 
     def stamp(self, picture: Stamped) -> tuple[float, float] | None:
@@ -109,7 +110,13 @@ class PictureClock:
             if picture.dts is None or self._first_dts is None:
                 return None
             ticks = self._start_ticks + picture.dts - self._first_dts
-        return None if ticks is None or not self._time_base else self._seconds(self._unwrapped(ticks))
+        if ticks is None or not self._time_base:
+            return None
+        ticks = self._unwrapped(ticks)
+        if self.last_seconds is None and abs(self._seconds(ticks)) > _MAX_START_SECONDS:
+            self._zero_ticks = ticks
+            self.num_jumps += 1
+        return self._seconds(ticks - self._zero_ticks)
 
     def _unwrapped(self, ticks: int) -> int:
         """Return the ticks that a clock without a limit would show: the nearest to those of the last picture.
@@ -134,7 +141,7 @@ class PictureClock:
 
     def _is_jump(self, seconds: float) -> bool:
         if self.last_seconds is None:
-            return abs(seconds) > _MAX_START_SECONDS
+            return False
         step_seconds = seconds - self.last_seconds
         if step_seconds <= _LEAP_SECONDS:
             return step_seconds < -_RESTART_SECONDS

@@ -11,7 +11,7 @@ from av.codec.context import ThreadType
 from av.stream import Disposition
 
 from hermes_stream.errors import VideoError
-from hermes_stream.video.sources.paths import check_readable, readable
+from hermes_stream.video.paths import check_readable, readable
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.frame import Frame
+from hermes_stream.video.paths import local_path, readable
 from hermes_stream.video.sampling import checked_fps, on_screen
 from hermes_stream.video.sources.clock import BROADCAST_FORMATS
 from hermes_stream.video.sources.container import choose_video_stream, open_container
@@ -28,7 +29,6 @@ from hermes_stream.video.sources.length import (
     measured_seconds,
     native_fps,
 )
-from hermes_stream.video.sources.paths import local_path, readable
 from hermes_stream.video.sources.pixels import RgbConverter
 from hermes_stream.video.sources.still import StillAssembly, is_animated_webp, open_still
 
@@ -119,10 +119,10 @@ class FileSource:
             self.start_seconds = first.pts_seconds
             self.duration_seconds = declared_seconds(container, stream, start_seconds=self.start_seconds)
             has_own_length = declares_own_length(stream)
-            converter = self._converter(stream, max_image_pixels=max_image_pixels)
-            self.width, self.height = converter.size_of(first.decoded)
             # Small, since it is only to refuse what has no conversion.
             self._image(self._converter(stream, max_image_pixels=_TRIED_PIXELS), first)
+            converter = self._converter(stream, max_image_pixels=max_image_pixels)
+            self.width, self.height = converter.size_of(first.decoded)
         if container.format.name in BROADCAST_FORMATS:
             with self._opened() as opened:
                 self.duration_seconds = measured_seconds(

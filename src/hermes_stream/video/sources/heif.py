@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, final
 
+from hermes_stream.errors import VideoError
+from hermes_stream.video.paths import readable
+
 _CODED = (b"hvc1", b"av01", b"avc1")
 _MAX_META_BYTES = 16 * 2**20
 _MAX_BOXES = 64
@@ -35,13 +38,26 @@ class StillLayout:
 
 
 def read_still_layout(path: Path) -> StillLayout | None:
-    """Return how the main picture of a file is made; ``None`` if it is one item as coded, or unclear."""
+    """Return how the main picture of a file is made; ``None`` if it is one item as it is coded.
+
+    Raises:
+        VideoError: it is made of several items, and how is not read.
+    """
+    kind = None
     try:
         with path.open("rb") as file:
-            meta = _meta_of(file)
-            return None if meta is None else _Meta(meta, file).layout()
-    except (OSError, struct.error, IndexError, KeyError, ValueError):
-        return None
+            content = _meta_of(file)
+            if content is None:
+                return None
+            meta = _Meta(content, file)
+            kind = meta.main_kind()
+            return meta.layout()
+    except (OSError, struct.error, IndexError, KeyError, ValueError) as error:
+        if kind in (None, *_CODED):
+            return None  # no such picture, or one that is shown whole
+        raise VideoError(
+            f"{readable(path)} is a picture made of several, and how cannot be read; convert it to JPEG"
+        ) from error
 
 
 def _meta_of(file: BinaryIO) -> bytes | None:
@@ -79,18 +95,22 @@ class _Meta:
         self._file = file
         self._parts = dict(_boxes(meta[4:]))
 
-    def layout(self) -> StillLayout | None:
         pitm = self._parts[b"pitm"]
-        primary = struct.unpack(">H" if pitm[0] == 0 else ">I", pitm[4:])[0]
-        kind = self._kinds()[primary]
-        properties = self._properties(primary)
+        self._main = struct.unpack(">H" if pitm[0] == 0 else ">I", pitm[4:])[0]
+
+    def main_kind(self) -> bytes:
+        return self._kinds()[self._main]
+
+    def layout(self) -> StillLayout | None:
+        kind = self.main_kind()
+        properties = self._properties(self._main)
         crops = [_crop(content) for name, content in properties if name == b"clap"]
         if kind in _CODED:  # whose rotation FFmpeg tells with the picture
-            return StillLayout(item_ids=(primary,), size=None, filters=tuple(crops)) if crops else None
+            return StillLayout(item_ids=(self._main,), size=None, filters=tuple(crops)) if crops else None
         if kind != b"grid":
-            return None
-        rows, columns, size = self._grid(primary)
-        tiles = self._tiles(primary)
+            raise ValueError(f"a picture of kind {kind!r}")
+        rows, columns, size = self._grid(self._main)
+        tiles = self._tiles(self._main)
         if rows * columns != len(tiles):
             raise ValueError(f"{len(tiles)} tiles for {rows} x {columns}")
         filters = [f"xstack=inputs={len(tiles)}:grid={columns}x{rows}"] if len(tiles) > 1 else []

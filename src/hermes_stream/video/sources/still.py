@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import av
-from av.stream import Disposition
 
 from hermes_stream.errors import VideoError
+from hermes_stream.video.paths import readable
 from hermes_stream.video.sources.container import check_size, make_ready
 from hermes_stream.video.sources.heif import StillLayout, read_still_layout
-from hermes_stream.video.sources.paths import readable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -71,18 +70,16 @@ def open_still(
         max_pixels: the most pixels that the picture may have.
 
     Raises:
-        VideoError: tiles are missing, cannot be put together or make too large a picture.
+        VideoError: tiles are missing, make too large a picture, or how they belong together is unclear.
     """
     if not container.format.name.startswith("mov") or stream.frames > 1:
         return [stream], None
     layout, name = read_still_layout(path), readable(path)
-    streams = {one.id: one for one in container.streams.video}
-    if layout is None and not stream.disposition & Disposition.dependent:
+    if layout is None:
         return [stream], None
-    if layout is None or not all(item_id in streams for item_id in layout.item_ids):
-        raise VideoError(
-            f"{name} is a picture in tiles, and how they belong together cannot be read; convert it to JPEG"
-        )
+    streams = {one.id: one for one in container.streams.video}
+    if not all(item_id in streams for item_id in layout.item_ids):
+        raise VideoError(f"{name} is a picture made of several, and some are missing; convert it to JPEG")
     if layout.size is not None:
         check_size(name, *layout.size, max_pixels=max_pixels)
     items = [streams[item_id] for item_id in layout.item_ids]
