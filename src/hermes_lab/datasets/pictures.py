@@ -168,6 +168,7 @@ def _load_array(path: Path) -> Image:
             "numbers, as objects are never unpickled"
         ) from error
     if not isinstance(images, np.ndarray):
+        images.close()
         raise VideoError(f"{readable(path)} holds several arrays; save the one of the pictures as .npy")
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not images.size:
         raise VideoError(

@@ -9,6 +9,7 @@ one of them. The last line printed is one JSON document.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -116,9 +117,10 @@ class Watcher:
 
     def _died(self) -> dict[str, Any]:
         assert self._process is not None
-        code = self._process.wait()
-        self._process = None
-        return {"outcome": "crash", "message": f"ended with {code}"}
+        process, self._process = self._process, None
+        with contextlib.suppress(BrokenPipeError):
+            process.communicate()
+        return {"outcome": "crash", "message": f"ended with {process.wait()}"}
 
     def _started(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "hermes_lab.stress.watching"]
