@@ -166,6 +166,25 @@ def test_strange_names_are_only_names(clip, monkeypatch):
         clip = Path(name)
 
 
+@pytest.mark.parametrize("kind", [b"stsz", b"stts", b"ctts"])
+def test_refuses_more_samples_than_a_file_can_hold(clip, kind):
+    """FFmpeg would make room for each of them."""
+    content = bytearray(clip.read_bytes())
+    place = content.index(kind) + 12
+    content[place : place + 4] = (100_000_000).to_bytes(4, "big")
+    clip.write_bytes(content)
+    with pytest.raises(VideoError, match=r"claims \d+ samples in \d+ bytes, so its index is damaged"):
+        FileSource(clip)
+
+
+def test_boxes_in_boxes_without_end_are_no_video(tmp_path):
+    path = tmp_path / "a.mp4"
+    nested = b"".join((8 * k).to_bytes(4, "big") + b"moov" for k in range(20_000, 0, -1))
+    path.write_bytes(nested)
+    with pytest.raises(VideoError, match="is not a video"):
+        FileSource(path)
+
+
 def test_refuses_pictures_that_are_too_large(clip):
     with pytest.raises(VideoError, match="64 x 48 = 3072 pixels, at most 3071"):
         FileSource(clip, max_pixels=3071)

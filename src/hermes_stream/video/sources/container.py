@@ -12,6 +12,7 @@ from av.stream import Disposition
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.paths import check_readable, readable
+from hermes_stream.video.sources.mp4 import check_sample_counts
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -47,10 +48,15 @@ def open_container(path: Path, *, max_pixels: int) -> InputContainer:
     """
     check_readable(path)
     try:
+        check_sample_counts(path)
         options = _OPEN_OPTIONS | {"max_pixels": str(max_pixels)}
         return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise VideoError(_why_not_opened(readable(path), error)) from error
+    except OSError as error:
+        raise VideoError(
+            f"{readable(path)} could not be opened: {error.strerror}; check its permissions"
+        ) from error
 
 
 def choose_video_stream(
