@@ -164,7 +164,7 @@ def watch_all(
             mutations=mutations,
             options=options,
             outcome=result["outcome"],
-            message=result.get("message", ""),
+            message=result.get("message", "").replace(f"{folder}/", ""),
             seconds=round(time.perf_counter() - start_seconds, 3),
             peak_bytes=result.get("peak_bytes", 0),
         )
