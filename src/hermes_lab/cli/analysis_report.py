@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hermes_stream.cli.evidence import in_words, rested_on
-from hermes_stream.cli.opening import SessionWish
-from hermes_stream.cli.settings import memory_of, settings_of
+from hermes_stream.cli.settings import memory_of
 
 if TYPE_CHECKING:
     from hermes_lab.analysis.attention import AttentionStudy
@@ -73,12 +72,12 @@ class Watched:
 
 
 def document_of(
-    watched: Watched, wish: SessionWish, study: AttentionStudy, looked: Sequence[Looked]
+    watched: Watched, settings: dict[str, object], study: AttentionStudy, looked: Sequence[Looked]
 ) -> dict[str, Any]:
     """Return all that was measured, for a JSON document; times are counted from the video's first frame."""
     start = watched.start_seconds
     return {
-        **settings_of(watched.session, wish),
+        **settings,
         "last_seconds": round(watched.last_seconds - start, 6),
         "studied_until_seconds": round(watched.full_until_seconds - start, 6),
         **memory_of(watched.session),

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_lab.cli.analysis_report import Asked, Looked, Watched, document_of, print_report, write_report
-from hermes_stream.cli.opening import SessionWish, open_video
+from hermes_stream.cli.opening import check_options, load, open_session, open_video
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
-    BudgetOption,
-    ChunkOption,
-    DeviceOption,
-    DtypeOption,
-    FilterOption,
     FpsOption,
     JsonOption,
-    ModelOption,
-    PolicyOption,
+    MemoryOptions,
+    ModelOptions,
     SeedOption,
+    SourceOptions,
 )
 from hermes_stream.cli.output import complain, doing, print_json, progress_bar
+from hermes_stream.cli.settings import settings_of
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
@@ -51,7 +49,8 @@ QuestionsOption = Annotated[
 ]
 
 
-def analyze(  # noqa: PLR0913 - one parameter per option
+@expand_options
+def analyze(
     *,
     video: StoryOrVideoArgument = None,
     question: QuestionsOption = None,
@@ -63,14 +62,9 @@ def analyze(  # noqa: PLR0913 - one parameter per option
     ] = None,
     seconds: Annotated[int, typer.Option("--seconds", metavar="N", min=20, help="Length of a story.")] = 48,
     seed: SeedOption = 0,
-    model: ModelOption = "tiny",
-    policy: PolicyOption = "hermes",
-    budget_tokens: BudgetOption = None,
-    filter: FilterOption = None,
+    model: ModelOptions,
+    memory: MemoryOptions,
     fps: FpsOption = None,
-    chunk_frames: ChunkOption = 16,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """See how a model attends to a video, and what its memory keeps of it.
@@ -79,20 +73,19 @@ def analyze(  # noqa: PLR0913 - one parameter per option
     layer and age, and with the policy, whose memory is mapped and whose answers are traced to their moments.
     Both read everything at the end.
     """
-    wish = SessionWish.among(locals())
-    wish.check()
+    check_options(model, memory)
     if out is not None:
         _check_plots()
-    with _stream(video, seed=seed, seconds=seconds, fps=fps, wish=wish) as (loaded, source, own):
+    with _stream(video, seed=seed, seconds=seconds, fps=fps, model=model) as (loaded, source, own):
         asked = [Asked(text=text) for text in question] if question else own or _guidance_prompts(loaded)
-        watched = _watch(wish, loaded, source)
+        watched = _watch(memory, loaded, source)
     with doing("asking"):
         from hermes_lab.analysis.attention import study_attention
 
         study = study_attention(watched.full, [one.text for one in asked])
         looked = [_look(watched.session, one) for one in asked]
     about = {"video": video, "seed": None if video else seed, "fps": source.fps}
-    document = about | document_of(watched, wish, study, looked)
+    document = about | document_of(watched, settings_of(watched.session, model, memory), study, looked)
     written = write_report(out, document, watched, study, looked) if out is not None else []
     if json:
         print_json(document)
@@ -109,21 +102,21 @@ def _check_plots() -> None:
 
 @contextmanager
 def _stream(
-    video: str | None, *, seed: int, seconds: int, fps: float | None, wish: SessionWish
+    video: str | None, *, seed: int, seconds: int, fps: float | None, model: ModelOptions
 ) -> Iterator[tuple[VideoModel, FileSource, list[Asked]]]:
     """Open the video, or write a story; load the model; name the questions that belong to the story."""
     if video is not None:
-        source = open_video(video, fps=fps, video_stream=None)
-        loaded = wish.load_model()
+        source = open_video(video, SourceOptions(fps=fps))
+        loaded = load(model)
         rate = loaded.card.default_fps if fps is None else fps
-        yield loaded, source if fps else open_video(video, fps=rate, video_stream=None), []
+        yield loaded, source if fps else open_video(video, SourceOptions(fps=rate)), []
         return
-    loaded = wish.load_model()
+    loaded = load(model)
     from hermes_stream.cli.demo_story import written_story
 
     with written_story(seed, duration_seconds=seconds, num_questions=1) as story:
         rate = loaded.card.default_fps if fps is None else fps
-        source = open_video(str(story.path), fps=rate, video_stream=None)
+        source = open_video(str(story.path), SourceOptions(fps=rate))
         yield loaded, source, _story_questions(story.world, rate)
 
 
@@ -152,13 +145,14 @@ def _guidance_prompts(model: VideoModel) -> list[Asked]:
     return [Asked(text=prompts.local_prompt), Asked(text=prompts.global_prompt)]
 
 
-def _watch(wish: SessionWish, model: VideoModel, source: FileSource) -> Watched:
+def _watch(memory: MemoryOptions, model: VideoModel, source: FileSource) -> Watched:
     """Show the video to both sessions; the one that forgets nothing stops where its positions end."""
     from hermes_lab.analysis.thumbnails import Thumbnails
     from hermes_stream.policies import FullPolicy
     from hermes_stream.stream import Session
 
-    session, full = wish.open_session(model), Session(model, FullPolicy(), chunk_frames=wish.chunk_frames)
+    session = open_session(memory, model)
+    full = Session(model, FullPolicy(), chunk_frames=memory.chunk_frames)
     thumbnails, last, until = Thumbnails(), 0.0, 0.0
     room = int(_STUDIED_SHARE * model.layout.max_positions) - full.cache.num_prefix_tokens
     num_tokens, is_whole = 0, True

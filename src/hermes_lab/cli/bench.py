@@ -11,16 +11,14 @@ import typer
 from hermes_lab.cli.bench_report import report
 from hermes_lab.cli.bench_run import BenchRun
 from hermes_stream.cli.folder import make_folder
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
     BudgetOption,
     ChunkOption,
-    DeviceOption,
-    DtypeOption,
     JsonOption,
     KvBitsOption,
-    ModelOption,
+    ModelOptions,
     SeedOption,
-    ThreadsOption,
 )
 
 _POLICIES = "hermes,full,recent_n,window,rekv,reprefill"
@@ -124,10 +122,11 @@ PlotsOption = Annotated[
 ]
 
 
+@expand_options
 def bench(  # noqa: PLR0913 - one parameter per option
     context: typer.Context,
     *,
-    model: ModelOption = "tiny",
+    model: ModelOptions,
     random: RandomOption = None,
     frames: FramesOption = None,
     streams: StreamsOption = None,
@@ -141,9 +140,6 @@ def bench(  # noqa: PLR0913 - one parameter per option
     seconds: SecondsOption = None,
     size: SizeOption = 392,
     kv_bits: KvBitsOption = None,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
     seed: SeedOption = 0,
     quick: QuickOption = False,
     out: OutOption = None,
@@ -174,9 +170,6 @@ def bench(  # noqa: PLR0913 - one parameter per option
         seconds=seconds or _SECONDS[quick],
         size=size,
         kv_bits=kv_bits,
-        device=device,
-        dtype=dtype,
-        threads=threads,
         seed=seed,
     )
     report(run.document(shlex.join(["hermes", "bench", *given.values()])), out, plots=plots, as_json=json)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hermes_lab.cli.contestants import split_policies
-from hermes_stream.cli.opening import SessionWish, mute_log
+from hermes_stream.cli.opening import check_options, load, mute_log
+from hermes_stream.cli.options import MemoryOptions, ModelOptions
 from hermes_stream.cli.output import doing
 from hermes_stream.cli.policy_choice import PolicyChoice, read_policy
 
@@ -30,7 +31,7 @@ _SILENCE = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 class BenchRun:
     """What is measured; the fields are the options of the same names, defaults filled in."""
 
-    model: str
+    model: ModelOptions
     random: str | None
     frames: str | None
     streams: str | None
@@ -44,9 +45,6 @@ class BenchRun:
     seconds: float
     size: int
     kv_bits: int | None
-    device: str
-    dtype: str
-    threads: int | None
     seed: int
 
     def document(self, command: str) -> dict[str, Any]:
@@ -60,8 +58,7 @@ class BenchRun:
         """
         began = time.perf_counter()
         _silence_torch()
-        wish = self._wish()
-        wish.check()
+        check_options(self.model, MemoryOptions(budget_tokens=self.budget_tokens))
         memories = read_memories(split_policies(self.policies))
         frame_counts, stream_counts = (
             split_counts(words, option=option)
@@ -72,7 +69,7 @@ class BenchRun:
                 "reprefill holds no memory that streams could share a device with; name another policy first",
                 param_hint="--policies",
             )
-        model = self._load(wish)
+        model = self._load()
         from hermes_lab.bench.fixed_question import find_question, never_stopping
         from hermes_lab.bench.generated_frames import make_footage
         from hermes_lab.bench.latency import Course
@@ -106,26 +103,15 @@ class BenchRun:
             "took_seconds": time.perf_counter() - began,
         }
 
-    def _wish(self) -> SessionWish:
-        return SessionWish(
-            model=self.model,
-            policy="hermes",
-            budget_tokens=self.budget_tokens,
-            chunk_frames=self.chunk_frames,
-            device=self.device,
-            dtype=self.dtype,
-            threads=self.threads,
-        )
-
-    def _load(self, wish: SessionWish) -> VideoModel:
+    def _load(self) -> VideoModel:
         mute_log()
         if self.random is None:
-            return wish.load_model()
+            return load(self.model)
         with doing(f"making random weights of {self.random}"):
             from hermes_stream.models.loading.random_weights import random_model
 
-            dtype = "bfloat16" if self.dtype == "auto" else self.dtype
-            return random_model(self.random, device=self.device, dtype=dtype, seed=self.seed)
+            dtype = "bfloat16" if self.model.dtype == "auto" else self.model.dtype
+            return random_model(self.random, device=self.model.device, dtype=dtype, seed=self.seed)
 
     def _settings(self, model: VideoModel, asking: Asking, footage: Footage) -> dict[str, Any]:
         return {

@@ -12,16 +12,14 @@ from hermes_lab.cli.comparison_run import COMPARISON, RUNS, Contest, Settings, r
 from hermes_lab.cli.contestants import line_up, reference_among, split_budgets, split_policies
 from hermes_lab.cli.evaluate import AnnotationsArgument, LimitOption, ShortAnswersOption
 from hermes_stream.cli.folder import make_folder, write_document
-from hermes_stream.cli.opening import SessionWish
+from hermes_stream.cli.opening import check_options
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
     ChunkOption,
-    DeviceOption,
-    DtypeOption,
     FpsOption,
     JsonOption,
-    ModelOption,
-    ThreadsOption,
-    WeightsOption,
+    MemoryOptions,
+    ModelOptions,
 )
 from hermes_stream.cli.output import print_json, screen
 
@@ -72,6 +70,7 @@ WorkersOption = Annotated[
 PlotsOption = Annotated[bool, typer.Option("--plots/--no-plots", help="Draw figures, with matplotlib.")]
 
 
+@expand_options
 def compare(  # noqa: PLR0913 - one parameter per option
     *,
     annotations: AnnotationsArgument,
@@ -81,13 +80,9 @@ def compare(  # noqa: PLR0913 - one parameter per option
     budgets: BudgetsOption = None,
     seeds: SeedsOption = 1,
     reference: ReferenceOption = None,
-    model: ModelOption = "tiny",
+    model: ModelOptions,
     fps: FpsOption = None,
     chunk_frames: ChunkOption = 16,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    weights: WeightsOption = "auto",
-    threads: ThreadsOption = None,
     seed: FirstSeedOption = 0,
     limit: LimitOption = None,
     short_answers: ShortAnswersOption = False,
@@ -110,15 +105,15 @@ def compare(  # noqa: PLR0913 - one parameter per option
         num_seeds=seeds,
         seed=seed,
         fps=fps,
+        chunk_frames=chunk_frames,
         short_answers=short_answers,
         reference=reference_among(names, reference),
     )
-    wish = SessionWish.among(locals() | {"policy": "hermes", "budget_tokens": None})
-    wish.check()
+    check_options(model, MemoryOptions())
     line_up(names, sizes or [1], num_seeds=1, first_seed=seed)
     episodes, files = read_episodes(annotations, videos, limit)
     make_folder(out, plots=plots, file=RUNS)
-    contest = Contest(wish, episodes, files, settings)
+    contest = Contest(model, episodes, files, settings)
     contest.watch(out, num_workers=workers)
     document = contest.document(annotations=annotations.name, videos=videos.resolve().name)
     _conclude(contest, document, out, plots=plots, as_json=json)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, final
 from hermes_lab.cli.contestants import line_up
 from hermes_lab.cli.progress import pacing
 from hermes_stream.cli.machine import devices, versions
-from hermes_stream.cli.opening import SessionWish, mute_log
+from hermes_stream.cli.opening import load, mute_log
+from hermes_stream.cli.options import ModelOptions
 from hermes_stream.cli.output import complain
 from hermes_stream.errors import AnnotationError
 
@@ -37,6 +38,7 @@ class Settings:
         num_seeds: how often policies that draw are drawn.
         seed: the first of these seeds, and that of intervals.
         fps: frames sampled per second; None takes the model's default.
+        chunk_frames: frames that enter the memory together.
         short_answers: answer in words, even where there are options to choose from.
         reference: the policy that others are compared with.
     """
@@ -46,6 +48,7 @@ class Settings:
     num_seeds: int
     seed: int
     fps: float | None
+    chunk_frames: int
     short_answers: bool
     reference: str
 
@@ -54,11 +57,11 @@ class Settings:
 class _Load:
     """Loads the model in whichever program."""
 
-    wish: SessionWish
+    options: ModelOptions
 
     def __call__(self) -> VideoModel:
         mute_log()
-        return self.wish.load_model()
+        return load(self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Contest:
     """A comparison: first ``watch``, then ``document``.
 
     Args:
-        wish: which model, and how frames enter memories.
+        options: which model.
         episodes: videos with questions.
         files: where each video is.
         settings: what is compared.
@@ -92,20 +95,25 @@ class Contest:
     """
 
     def __init__(
-        self, wish: SessionWish, episodes: Sequence[Episode], files: Mapping[str, Path], settings: Settings
+        self,
+        options: ModelOptions,
+        episodes: Sequence[Episode],
+        files: Mapping[str, Path],
+        settings: Settings,
     ) -> None:
-        self._wish, self._files, self._settings = wish, files, settings
+        self._options, self._files, self._settings = options, files, settings
         self._episodes = episodes
         self._failures: dict[str, str] = {}
-        self._model = _Load(wish=wish)()
+        mute_log()
+        self._model = load(options)
         card = self._model.card
         self._budgets = list(settings.budgets) or [card.default_budget_tokens]
         self._shared: dict[str, Any] = {
-            "model": Path(wish.model).name,
+            "model": Path(options.model).name,
             "dtype": str(self._model.layout.dtype).removeprefix("torch."),
-            "weights": wish.weights,
+            "weights": options.weights,
             "fps": settings.fps or card.default_fps,
-            "chunk_frames": wish.chunk_frames,
+            "chunk_frames": settings.chunk_frames,
             "short_answers": settings.short_answers,
         }
         self._contestants = line_up(
@@ -128,11 +136,11 @@ class Contest:
 
         file = RunFile(folder / RUNS, self._shared)
         file.check_questions(self._episodes)
-        model, wish = self._model, self._wish
+        model = self._model
         watching = Watching(
-            load_model=(lambda: model) if num_workers == 1 else _Load(wish=wish),
+            load_model=(lambda: model) if num_workers == 1 else _Load(options=self._options),
             open_source=_Open(self._files, self._shared["fps"]),
-            chunk_frames=wish.chunk_frames,
+            chunk_frames=self._settings.chunk_frames,
             short_answers=self._settings.short_answers,
         )
         missing = [

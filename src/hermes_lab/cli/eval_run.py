@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,14 @@ import typer
 
 from hermes_lab.cli.judge import ScoringWish
 from hermes_lab.cli.results import machine_of, print_report, print_time, results
-from hermes_stream.cli.opening import SessionWish, mute_log, tell_unused_budget
+from hermes_stream.cli.opening import (
+    check_options,
+    load,
+    mute_log,
+    open_session,
+    warn_of_unused_budget,
+)
+from hermes_stream.cli.options import MemoryOptions, ModelOptions
 from hermes_stream.cli.output import complain, print_json, progress_bar, screen
 from hermes_stream.cli.settings import settings_of
 from hermes_stream.errors import AnnotationError, HermesError
@@ -39,19 +46,10 @@ class EvalWish:
 
     annotations: Path
     videos: Path | None
-    model: str
-    policy: str
-    filter: str | None
-    budget_tokens: int | None
+    model: ModelOptions
+    memory: MemoryOptions
     budget_bytes: int | None
     fps: float | None
-    chunk_frames: int
-    kv_bits: int | None
-    still_below: float | None
-    device: str
-    dtype: str
-    weights: str
-    threads: int | None
     seed: int
     limit: int | None
     short_answers: bool
@@ -62,11 +60,6 @@ class EvalWish:
     judge_url: str | None
     judge_model: str | None
     json: bool
-
-    @property
-    def session(self) -> SessionWish:
-        """What sessions are asked for."""
-        return SessionWish.among(asdict(self))
 
     @property
     def scoring(self) -> ScoringWish:
@@ -83,14 +76,14 @@ class EvalWish:
         """
         from hermes_lab.evaluation.run_folder import Shard
 
-        self.session.check()
+        check_options(self.model, self.memory)
         self.scoring.check()
         if self.videos is None:
             raise typer.BadParameter("give the folder of the videos, or --check", param_hint="--videos")
         if self.budget_bytes is not None:
-            if self.budget_tokens is not None:
+            if self.memory.budget_tokens is not None:
                 raise typer.BadParameter("give a budget in tokens or in bytes", param_hint="--budget-bytes")
-            tell_unused_budget(self.policy)
+            warn_of_unused_budget(self.memory.policy)
         if self.workers > 1 and (self.out is None or self.shard is not None):
             raise typer.BadParameter(
                 "programs that share a run need --out, and no --shard", param_hint="--workers"
@@ -202,13 +195,13 @@ def _watch_all(
     wish: EvalWish, task: Task, folder: RunFolder | None
 ) -> tuple[dict[str, Any], list[Prediction]]:
     """Watch what is not watched yet; return the settings, and the answers that were given now."""
-    session_wish, model = wish.session, wish.session.load_model()
+    memory, model = wish.memory, load(wish.model)
     if wish.budget_bytes is not None:
-        session_wish = replace(session_wish, budget_tokens=_tokens(wish, model))
-    session = session_wish.open_session(model)
+        memory = replace(memory, budget_tokens=_tokens(wish, model))
+    session = open_session(memory, model)
     fps = wish.fps or model.card.default_fps
-    settings = settings_of(session, session_wish) | {"fps": fps, "short_answers": wish.short_answers}
-    machine, begin = machine_of(session), _session_maker(session, session_wish)
+    settings = settings_of(session, wish.model, memory) | {"fps": fps, "short_answers": wish.short_answers}
+    machine, begin = machine_of(session), _session_maker(session, memory)
     episodes = [one for one in task.episodes if one.video in task.files]
     with ExitStack() as stack:
         write: Callable[[Prediction], None] = lambda _: None  # noqa: E731
@@ -230,7 +223,7 @@ def _tokens(wish: EvalWish, model: VideoModel) -> int:
         BadParameter: not even one.
     """
     layout, num_bytes = model.layout, wish.budget_bytes or 0
-    each = (layout if wish.kv_bits is None else replace(layout, kv_bits=8)).bytes_per_token
+    each = (layout if wish.memory.kv_bits is None else replace(layout, kv_bits=8)).bytes_per_token
     if num_bytes < each:
         raise typer.BadParameter(
             f"{num_bytes} bytes hold no visual token, which takes {each}; give more",
@@ -239,7 +232,7 @@ def _tokens(wish: EvalWish, model: VideoModel) -> int:
     return num_bytes // each
 
 
-def _session_maker(session: Session, wish: SessionWish) -> Callable[[], Session]:
+def _session_maker(session: Session, memory: MemoryOptions) -> Callable[[], Session]:
     """Return what makes sessions like one, which it does not hold on to."""
     from hermes_stream.filters import FILTERS
     from hermes_stream.stream import Session
@@ -249,10 +242,10 @@ def _session_maker(session: Session, wish: SessionWish) -> Callable[[], Session]
         session.model,
         session.policy,
         chunk_frames=session.chunk_frames,
-        kv_bits=wish.kv_bits,
-        still_below=wish.still_below,
+        kv_bits=memory.kv_bits,
+        still_below=memory.still_below,
     )
-    chosen = FILTERS[wish.filter] if wish.filter else None
+    chosen = FILTERS[memory.filter] if memory.filter else None
     return make if chosen is None else lambda: make(filter=chosen())
 
 

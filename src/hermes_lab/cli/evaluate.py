@@ -8,21 +8,13 @@ from typing import Annotated
 import typer
 
 from hermes_lab.cli.judge import JudgeModelOption, JudgeUrlOption, ScorerOption
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
-    BudgetOption,
-    ChunkOption,
-    DeviceOption,
-    DtypeOption,
-    FilterOption,
     FpsOption,
     JsonOption,
-    KvBitsOption,
-    ModelOption,
-    PolicyOption,
+    MemoryOptions,
+    ModelOptions,
     SeedOption,
-    StillOption,
-    ThreadsOption,
-    WeightsOption,
 )
 
 AnnotationsArgument = Annotated[
@@ -73,24 +65,16 @@ WorkersOption = Annotated[
 ]
 
 
+@expand_options
 def evaluate(  # noqa: PLR0913 - one parameter per option
     *,
     annotations: AnnotationsArgument,
     videos: VideosOption = None,
     check: CheckOption = False,
-    model: ModelOption = "tiny",
-    policy: PolicyOption = "hermes",
-    filter: FilterOption = None,
-    budget_tokens: BudgetOption = None,
+    model: ModelOptions,
+    memory: MemoryOptions,
     budget_bytes: BudgetBytesOption = None,
     fps: FpsOption = None,
-    chunk_frames: ChunkOption = 16,
-    kv_bits: KvBitsOption = None,
-    still_below: StillOption = None,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    weights: WeightsOption = "auto",
-    threads: ThreadsOption = None,
     seed: SeedOption = 0,
     limit: LimitOption = None,
     short_answers: ShortAnswersOption = False,

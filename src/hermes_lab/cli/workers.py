@@ -9,8 +9,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
+from hermes_stream.cli.option_groups import arguments_of
 from hermes_stream.cli.output import complain, progress_bar
 from hermes_stream.errors import HermesError
 
@@ -90,21 +92,12 @@ def _started(arguments: Sequence[str], num_workers: int, log: IO[str]) -> Iterat
 
 def _arguments(wish: EvalWish, number: int, device: str) -> list[str]:
     """Return the command line of one part."""
+    threads = wish.model.threads and max(1, wish.model.threads // wish.workers)
+    model = replace(wish.model, device=device, threads=threads)
     options = {
         "--videos": wish.videos,
-        "--model": wish.model,
-        "--policy": wish.policy,
-        "--filter": wish.filter,
-        "--budget-tokens": wish.budget_tokens,
         "--budget-bytes": wish.budget_bytes,
         "--fps": wish.fps,
-        "--chunk-frames": wish.chunk_frames,
-        "--kv-bits": wish.kv_bits,
-        "--still-below": wish.still_below,
-        "--device": device,
-        "--dtype": wish.dtype,
-        "--weights": wish.weights,
-        "--threads": wish.threads and max(1, wish.threads // wish.workers),
         "--seed": wish.seed,
         "--limit": wish.limit,
         "--out": wish.out,
@@ -112,16 +105,17 @@ def _arguments(wish: EvalWish, number: int, device: str) -> list[str]:
         "--shard": f"{number}/{wish.workers}",
     }
     given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    return ["eval", str(wish.annotations), *given, *(["--short-answers"] if wish.short_answers else [])]
+    given += ["--short-answers"] if wish.short_answers else []
+    return ["eval", str(wish.annotations), *arguments_of(model, wish.memory), *given]
 
 
 def _devices(wish: EvalWish) -> list[str]:
     """Return the devices that the programs take in turn."""
-    if wish.device not in ("auto", "cuda"):
-        return [wish.device]
+    if wish.model.device not in ("auto", "cuda"):
+        return [wish.model.device]
     import torch
 
-    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or [wish.device]
+    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or [wish.model.device]
 
 
 def _lines(log: IO[str]) -> list[str]:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hermes_stream.cli.evidence import Rested, in_words, rested_on
-from hermes_stream.cli.opening import SessionWish, open_stream
+from hermes_stream.cli.opening import open_stream
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
-    BudgetOption,
-    ChunkOption,
-    DeviceOption,
-    DtypeOption,
+    AnswerOptions,
     EvidenceOption,
-    FilterOption,
-    FpsOption,
     JsonOption,
-    KvBitsOption,
-    MaxNewTokensOption,
-    ModelOption,
-    PolicyOption,
-    SeedOption,
-    StillOption,
-    TemperatureOption,
-    ThreadsOption,
+    MemoryOptions,
+    ModelOptions,
+    SourceOptions,
     VideoArgument,
-    VideoStreamOption,
-    WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, size
 from hermes_stream.cli.settings import memory_of, settings_of
@@ -39,7 +30,8 @@ if TYPE_CHECKING:
     from hermes_stream.video import FileSource
 
 
-def ask(  # noqa: PLR0913 - one parameter per option
+@expand_options
+def ask(
     *,
     video: VideoArgument,
     question: Annotated[list[str], typer.Argument(help="One or more questions.", show_default=False)],
@@ -53,22 +45,10 @@ def ask(  # noqa: PLR0913 - one parameter per option
             show_default=False,
         ),
     ] = None,
-    model: ModelOption = "tiny",
-    policy: PolicyOption = "hermes",
-    budget_tokens: BudgetOption = None,
-    filter: FilterOption = None,
-    fps: FpsOption = None,
-    chunk_frames: ChunkOption = 16,
-    kv_bits: KvBitsOption = None,
-    still_below: StillOption = None,
-    max_new_tokens: MaxNewTokensOption = None,
-    temperature: TemperatureOption = 0.0,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    weights: WeightsOption = "auto",
-    threads: ThreadsOption = None,
-    video_stream: VideoStreamOption = None,
+    model: ModelOptions,
+    memory: MemoryOptions,
+    generation: AnswerOptions,
+    reading: SourceOptions,
     evidence: EvidenceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -77,16 +57,14 @@ def ask(  # noqa: PLR0913 - one parameter per option
     The whole video is streamed once, and each question is answered at its time, from what the memory then
     holds. A time after the end means the end. The numbers about the memory are those at the end of the video.
     """
-    wish = SessionWish.among(locals())
     questions = _timed(question, at or [])
-    session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
-    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    answers, rested = _answers(session, source, questions, sampling, reads_evidence=evidence)
+    session, source = open_stream(video, reading, model, memory)
+    answers, rested = _answers(session, source, questions, generation, reads_evidence=evidence)
     if source.damage:
         complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
     if json:
         entries = [_entry(given, rested.get(given.index)) for given in answers]
-        about = {"video": video, **settings_of(session, wish), "seed": seed}
+        about = {"video": video, **settings_of(session, model, memory), "seed": generation.seed}
         print_json(about | _watched(session, source) | {"answers": entries})
     else:
         _print(session, source, answers, rested)
@@ -123,7 +101,7 @@ def _answers(
     session: Session,
     source: FileSource,
     questions: list[TimedQuestion],
-    sampling: dict[str, Any],
+    generation: AnswerOptions,
     *,
     reads_evidence: bool,
 ) -> tuple[list[TimedAnswer], dict[int, Rested]]:
@@ -131,10 +109,9 @@ def _answers(
     from hermes_stream.stream.playback import play
 
     answers, rested = [], {}
+    put = partial(session.ask, **asdict(generation))
     with progress_bar("watching", source.duration_seconds) as move:
-        for given in play(
-            session, source, questions, ask=lambda text: session.ask(text, **sampling), on_frame=move
-        ):
+        for given in play(session, source, questions, ask=put, on_frame=move):
             answers.append(given)
             if reads_evidence:
                 found = session.evidence(given.answer.question, answer_ids=given.answer.token_ids)

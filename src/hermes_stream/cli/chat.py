@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, final
+from dataclasses import asdict
+from typing import TYPE_CHECKING, final
 
 import typer
 
-from hermes_stream.cli.opening import SessionWish, open_stream
+from hermes_stream.cli.opening import open_stream
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
-    BudgetOption,
-    ChunkOption,
-    DeviceOption,
-    DtypeOption,
-    FilterOption,
-    FpsOption,
+    AnswerOptions,
     JsonOption,
-    KvBitsOption,
-    MaxNewTokensOption,
-    ModelOption,
-    PolicyOption,
-    SeedOption,
+    MemoryOptions,
+    ModelOptions,
+    SourceOptions,
     SpeedOption,
-    StillOption,
-    TemperatureOption,
-    ThreadsOption,
     VideoArgument,
-    VideoStreamOption,
-    WeightsOption,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, size
 from hermes_stream.cli.settings import memory_of, settings_of
@@ -39,26 +29,15 @@ if TYPE_CHECKING:
     from hermes_stream.video import FileSource
 
 
-def chat(  # noqa: PLR0913 - one parameter per option
+@expand_options
+def chat(
     *,
     video: VideoArgument,
     speed: SpeedOption = 1.0,
-    model: ModelOption = "tiny",
-    policy: PolicyOption = "hermes",
-    budget_tokens: BudgetOption = None,
-    filter: FilterOption = None,
-    fps: FpsOption = None,
-    chunk_frames: ChunkOption = 16,
-    kv_bits: KvBitsOption = None,
-    still_below: StillOption = None,
-    max_new_tokens: MaxNewTokensOption = None,
-    temperature: TemperatureOption = 0.0,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    weights: WeightsOption = "auto",
-    threads: ThreadsOption = None,
-    video_stream: VideoStreamOption = None,
+    model: ModelOptions,
+    memory: MemoryOptions,
+    generation: AnswerOptions,
+    reading: SourceOptions,
     json: JsonOption = False,
 ) -> None:
     """Play a video and type questions meanwhile, one a line.
@@ -67,10 +46,8 @@ def chat(  # noqa: PLR0913 - one parameter per option
     until 'quit' or the end of standard input. Where standard input is a file or a pipe and it ends first, the
     rest of the video is watched as fast as possible.
     """
-    wish = SessionWish.among(locals())
-    session, source = open_stream(wish, video, fps=fps, video_stream=video_stream)
-    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    turns = Turns(session, sampling, on_standard_error=json)
+    session, source = open_stream(video, reading, model, memory)
+    turns = Turns(session, generation, on_standard_error=json)
     conversation = _start(speed)
     _hold(conversation, turns, session, source)
     if sys.stdin.isatty() and conversation.has_ended:
@@ -78,7 +55,7 @@ def chat(  # noqa: PLR0913 - one parameter per option
     if source.damage:
         complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
     if json:
-        about = settings_of(session, wish) | {"seed": seed, "fps": source.fps}
+        about = settings_of(session, model, memory) | {"seed": generation.seed, "fps": source.fps}
         print_json({"video": video, **about, **memory_of(session), "answers": turns.answers})
     if turns.has_failed:
         raise typer.Exit(1)
@@ -90,7 +67,7 @@ class Turns:
 
     Args:
         session: is asked.
-        sampling: arguments of ``Session.ask``.
+        generation: how answers are generated.
         on_standard_error: leave standard output to the document.
 
     Attributes:
@@ -98,17 +75,17 @@ class Turns:
         has_failed: tells whether a question got an error instead.
     """
 
-    def __init__(self, session: Session, sampling: dict[str, Any], *, on_standard_error: bool) -> None:
+    def __init__(self, session: Session, generation: AnswerOptions, *, on_standard_error: bool) -> None:
         self.answers: list[dict[str, object]] = []
         self.has_failed = False
-        self._session, self._sampling, self._err = session, sampling, on_standard_error
+        self._session, self._generation, self._err = session, generation, on_standard_error
 
     def take(self, question: str, at_seconds: float) -> None:
         """Answer one question, piece by piece as the answer is made; an error costs only this turn."""
         turn: dict[str, object] = {"question": question, "answer": None, "at_seconds": round(at_seconds, 6)}
         self.answers.append(turn)
         try:
-            answer = self._session.ask(question, **self._sampling)
+            answer = self._session.ask(question, **asdict(self._generation))
             if not sys.stdin.isatty():
                 self.say(f"> {question}\n")
             self.say(f"[{clock(at_seconds)}] ")

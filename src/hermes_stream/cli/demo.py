@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hermes_stream.cli.opening import SessionWish
+from hermes_stream.cli.opening import check_options, load, open_session
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
-    BudgetOption,
-    ChunkOption,
-    DeviceOption,
-    DtypeOption,
     JsonOption,
-    ModelOption,
-    PolicyOption,
+    MemoryOptions,
+    ModelOptions,
     SeedOption,
 )
 from hermes_stream.cli.output import doing, print_json, progress_bar, screen
@@ -39,14 +36,15 @@ _NUM_QUESTIONS = 40
 _NOBODY = "none"
 
 
-def demo(  # noqa: PLR0913 - one parameter per option
+@expand_options
+def demo(
     *,
     seed: SeedOption = 0,
     seconds: Annotated[
         int, typer.Option("--seconds", metavar="N", min=20, help="Length of the generated stream.")
     ] = 48,
-    policy: PolicyOption = "hermes",
-    budget_tokens: BudgetOption = None,
+    model: ModelOptions,
+    memory: MemoryOptions,
     against: Annotated[
         str,
         typer.Option("--against", metavar="NAME", help="Policy that answers beside it, or 'none'."),
@@ -54,10 +52,6 @@ def demo(  # noqa: PLR0913 - one parameter per option
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE.mp4", help="Keep the stream as a video.")
     ] = None,
-    chunk_frames: ChunkOption = 16,
-    model: ModelOption = "tiny",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Play a generated stream, ask 40 questions at their times, and score the answers.
@@ -66,41 +60,41 @@ def demo(  # noqa: PLR0913 - one parameter per option
     H.264 file and watched from there, as any other video is. A rival answers the same questions from as many
     tokens: by default one that keeps the newest frames.
     """
-    wish = SessionWish.among(locals())
-    wish.check()
-    rival = _rival(wish, against)
-    loaded = wish.load_model()
+    check_options(model, memory)
+    rival = _rival(memory, against)
+    loaded = load(model)
     from hermes_stream.cli.demo_story import written_story
 
     with written_story(seed, duration_seconds=seconds, num_questions=_NUM_QUESTIONS, save=save) as story:
         other = _play_rival(rival, loaded, story)
-        session = wish.open_session(loaded)
+        session = open_session(memory, loaded)
         table = None if json else screen()
-        board = _begin_board(table, session, story, (policy, against if other else None))
+        board = _begin_board(table, session, story, (memory.policy, against if other else None))
         began = time.perf_counter()
         asked = _play(session, story, board, other)
         took_seconds = time.perf_counter() - began
     if table is None:
-        print_json(settings_of(session, wish) | _document(session, story, asked) | _rival_of(against, other))
+        settings = settings_of(session, model, memory)
+        print_json(settings | _document(session, story, asked) | _rival_of(against, other))
         return
     from hermes_stream.cli.scoreboard import print_totals
 
     print_totals(table, asked, other, session.stats, watched_seconds=seconds, took_seconds=took_seconds)
 
 
-def _rival(wish: SessionWish, against: str) -> SessionWish | None:
-    """Return the wish of the rival, with the same budget where it takes one."""
-    if against in (_NOBODY, wish.policy):
+def _rival(memory: MemoryOptions, against: str) -> MemoryOptions | None:
+    """Return the memory of the rival, with the same budget where it takes one."""
+    if against in (_NOBODY, memory.policy):
         return None
     takes_budget = read_policy(against, option="--against").takes_budget
-    return replace(wish, policy=against, budget_tokens=wish.budget_tokens if takes_budget else None)
+    return replace(memory, policy=against, budget_tokens=memory.budget_tokens if takes_budget else None)
 
 
-def _play_rival(wish: SessionWish | None, model: VideoModel, story: Story) -> list[Prediction]:
-    if wish is None:
+def _play_rival(memory: MemoryOptions | None, model: VideoModel, story: Story) -> list[Prediction]:
+    if memory is None:
         return []
-    with doing(f"watching with policy {wish.policy} first"):
-        return list(story.play(wish.open_session(model)))
+    with doing(f"watching with policy {memory.policy} first"):
+        return list(story.play(open_session(memory, model)))
 
 
 def _play(

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hermes_stream.cli.opening import SessionWish
+from hermes_stream.cli.opening import check_options, load, open_session
+from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
-    BudgetOption,
-    ChunkOption,
-    DeviceOption,
-    DtypeOption,
     JsonOption,
-    ModelOption,
-    PolicyOption,
-    ThreadsOption,
-    WeightsOption,
+    MemoryOptions,
+    ModelOptions,
 )
 from hermes_stream.cli.output import print_json, size
 
@@ -27,43 +22,32 @@ if TYPE_CHECKING:
     from hermes_stream.cli.stream_needs import StreamNeeds
 
 
-def doctor(
-    *,
-    model: ModelOption = "tiny",
-    policy: PolicyOption = "hermes",
-    budget_tokens: BudgetOption = None,
-    chunk_frames: ChunkOption = 16,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    weights: WeightsOption = "auto",
-    threads: ThreadsOption = None,
-    json: JsonOption = False,
-) -> None:
+@expand_options
+def doctor(*, model: ModelOptions, memory: MemoryOptions, json: JsonOption = False) -> None:
     """Show versions, devices and codecs, then the tiers and the memory of a model with a budget."""
-    wish = SessionWish.among(locals())
-    wish.check()
+    check_options(model, memory)
     from hermes_stream.cli.machine import codecs, devices, processor, versions
 
     found, places, formats = versions(), devices(), codecs()
     if not json:
         _print_machine(found, places, formats)
-    needs = _stream(wish)
+    needs = _stream(model, memory)
     if json:
         listed = [asdict(place) for place in places]
         machine = {"versions": found, "processor": processor(), "devices": listed, "codecs": formats}
-        print_json(machine | {"stream": {"policy": wish.policy, **asdict(needs)}})
+        print_json(machine | {"stream": {"policy": memory.policy, **asdict(needs)}})
     else:
-        _print_section("stream", needs.lines(wish.policy, chunk_frames=wish.chunk_frames))
+        _print_section("stream", needs.lines(memory.policy, chunk_frames=memory.chunk_frames))
 
 
-def _stream(wish: SessionWish) -> StreamNeeds:
+def _stream(model: ModelOptions, memory: MemoryOptions) -> StreamNeeds:
     """Start a stream and measure it."""
     from hermes_stream.cli.machine import free_bytes
     from hermes_stream.cli.stream_needs import measure
 
-    model = wish.load_model()
-    free = free_bytes(str(model.layout.device))
-    return measure(wish.open_session(model), free_bytes=free)
+    loaded = load(model)
+    free = free_bytes(str(loaded.layout.device))
+    return measure(open_session(memory, loaded), free_bytes=free)
 
 
 def _print_machine(

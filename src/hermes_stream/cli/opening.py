@@ -1,18 +1,19 @@
-"""From the words of a command line to a session and a source."""
+"""From the options of a command to a model, a session and a source."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import typer
 
 from hermes_stream.cli.model_choice import read_model
+from hermes_stream.cli.options import MemoryOptions, ModelOptions, SourceOptions
 from hermes_stream.cli.output import complain, doing
 from hermes_stream.cli.policy_choice import read_policy
 
@@ -26,104 +27,84 @@ if TYPE_CHECKING:
 _WIDTH = 40  # of a model's name beside a bar
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionWish:
-    """What session a user asks for; the fields are the options of the same names."""
+def check_options(model: ModelOptions, memory: MemoryOptions) -> None:
+    """Refuse options that no model could make good, before one is loaded; torch gets its threads.
 
-    model: str
-    policy: str
-    budget_tokens: int | None
-    chunk_frames: int
-    device: str
-    dtype: str
-    filter: str | None = None
-    kv_bits: int | None = None
-    still_below: float | None = None
-    weights: str = "auto"
-    threads: int | None = None
-
-    @classmethod
-    def among(cls, options: Mapping[str, Any]) -> SessionWish:
-        """Take what a session needs from the options of a command."""
-        return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
-
-    def check(self) -> None:
-        """Refuse what no model could make good, before one is loaded; torch gets its threads.
-
-        Raises:
-            BadParameter: there is no such policy or filter, or the model's words cannot be read.
-        """
-        read_model(self.model)
-        with doing("starting"):
-            _share_processors(self.threads)
-            from hermes_stream.filters import FILTERS
-
-        if self.filter is not None and self.filter not in FILTERS:
-            raise typer.BadParameter(
-                f"{self.filter!r} is none of {', '.join(FILTERS)}", param_hint="--filter"
-            )
-        if self.budget_tokens is not None:
-            tell_unused_budget(self.policy)
-        self.make_policy()
-
-    def load_model(self) -> VideoModel:
-        """Load the model, without the noise that its libraries make."""
-        with doing("starting"):
-            _quieten()
-            from hermes_stream.models import load_model
-
-        name, fields = read_model(self.model)
-        with _warnings_told(), _loading(name) as on_progress:
-            return load_model(
-                name,
-                device=self.device,
-                dtype=self.dtype,
-                weights=self.weights,
-                on_progress=on_progress,
-                **fields,
-            )
-
-    def make_policy(self, default_budget_tokens: int | None = None) -> MemoryPolicy:
-        """Make the policy, with the default budget where none is asked for."""
-        choice = read_policy(self.policy)
-        budget = self.budget_tokens or default_budget_tokens
-        return choice.make(budget_tokens=budget) if choice.takes_budget and budget else choice.make()
-
-    def open_session(self, model: VideoModel) -> Session:
-        """Start a stream on the model."""
+    Raises:
+        BadParameter: there is no such policy or filter, or the model's name or fields cannot be read.
+    """
+    read_model(model.model)
+    with doing("starting"):
+        _share_processors(model.threads)
         from hermes_stream.filters import FILTERS
-        from hermes_stream.stream import Session
 
-        session = Session(
-            model,
-            self.make_policy(model.card.default_budget_tokens),
-            chunk_frames=self.chunk_frames,
-            filter=None if self.filter is None else FILTERS[self.filter](),
-            kv_bits=self.kv_bits,
-            still_below=self.still_below,
+    if memory.filter is not None and memory.filter not in FILTERS:
+        raise typer.BadParameter(f"{memory.filter!r} is none of {', '.join(FILTERS)}", param_hint="--filter")
+    if memory.budget_tokens is not None:
+        warn_of_unused_budget(memory.policy)
+    make_policy(memory)
+
+
+def load(options: ModelOptions) -> VideoModel:
+    """Load the model, without the noise that its libraries make."""
+    with doing("starting"):
+        _quieten()
+        from hermes_stream.models import load_model
+
+    name, fields = read_model(options.model)
+    with _warnings_shown(), _loading(name) as on_progress:
+        return load_model(
+            name,
+            device=options.device,
+            dtype=options.dtype,
+            weights=options.weights,
+            on_progress=on_progress,
+            **fields,
         )
-        fitting = session.policy.budget_tokens
-        if self.budget_tokens is not None and fitting not in (self.budget_tokens, None):
-            complain(
-                f"a budget of {self.budget_tokens} tokens does not fit the {model.layout.max_positions} "
-                f"positions of {self.model}; {fitting} are kept",
-                kind="warning",
-            )
-        return session
 
 
-def tell_unused_budget(policy: str) -> None:
+def make_policy(memory: MemoryOptions, default_budget_tokens: int | None = None) -> MemoryPolicy:
+    """Make the policy, with the default budget where none is asked for."""
+    choice = read_policy(memory.policy)
+    budget = memory.budget_tokens or default_budget_tokens
+    return choice.make(budget_tokens=budget) if choice.takes_budget and budget else choice.make()
+
+
+def open_session(memory: MemoryOptions, model: VideoModel) -> Session:
+    """Start a stream on the model; warn where the budget had to be lowered."""
+    from hermes_stream.filters import FILTERS
+    from hermes_stream.stream import Session
+
+    session = Session(
+        model,
+        make_policy(memory, model.card.default_budget_tokens),
+        chunk_frames=memory.chunk_frames,
+        filter=None if memory.filter is None else FILTERS[memory.filter](),
+        kv_bits=memory.kv_bits,
+        still_below=memory.still_below,
+    )
+    kept = session.policy.budget_tokens
+    if memory.budget_tokens is not None and kept not in (memory.budget_tokens, None):
+        complain(
+            f"a budget of {memory.budget_tokens} tokens does not fit the {model.layout.max_positions} "
+            f"positions of {model.card.name}; {kept} are kept",
+            kind="warning",
+        )
+    return session
+
+
+def warn_of_unused_budget(policy: str) -> None:
     """Warn that a policy without a bound makes nothing of a budget; all others can be asked alike."""
     if not read_policy(policy).takes_budget:
         complain(f"policy {policy!r} keeps everything; the budget is not used", kind="warning")
 
 
-def open_video(path: str, *, fps: float | None, video_stream: int | None) -> FileSource:
-    """Open a video file; damage is told by the command, not by the log."""
+def open_video(path: str, options: SourceOptions) -> FileSource:
+    """Open a video file; the command warns of damage, not the log."""
     from hermes_stream.video import FileSource
 
     mute_log()
-    return FileSource(path, fps=fps, video_stream=video_stream)
+    return FileSource(path, **asdict(options))
 
 
 def mute_log() -> None:
@@ -134,22 +115,22 @@ def mute_log() -> None:
 
 
 def open_stream(
-    wish: SessionWish, path: str, *, fps: float | None, video_stream: int | None
+    path: str, options: SourceOptions, model: ModelOptions, memory: MemoryOptions
 ) -> tuple[Session, FileSource]:
     """Open a video and a session for it, the cheap things first so that mistakes show at once.
 
     Args:
-        wish: the session.
         path: the video file.
-        fps: frames sampled per second; None takes the model's default.
-        video_stream: which video stream of the file; None takes the best.
+        options: what is read of it; without a rate, the model's default.
+        model: which model watches.
+        memory: what the session remembers.
     """
-    wish.check()
-    source = open_video(path, fps=fps, video_stream=video_stream)
-    model = wish.load_model()
-    if fps is None:
-        source = open_video(path, fps=model.card.default_fps, video_stream=video_stream)
-    return wish.open_session(model), source
+    check_options(model, memory)
+    source = open_video(path, options)
+    loaded = load(model)
+    if options.fps is None:
+        source = open_video(path, replace(options, fps=loaded.card.default_fps))
+    return open_session(memory, loaded), source
 
 
 def _share_processors(threads: int | None) -> None:
@@ -178,7 +159,7 @@ def _quieten() -> None:
 
 
 @contextmanager
-def _warnings_told() -> Iterator[None]:
+def _warnings_shown() -> Iterator[None]:
     """Tell what the library warns of while a model loads, such as weights that barely fit."""
     teller = logging.Handler(logging.WARNING)
     teller.emit = lambda record: complain(record.getMessage(), kind="warning")  # type: ignore[method-assign]

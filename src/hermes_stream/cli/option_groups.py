@@ -36,7 +36,7 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
             name: group(**{field.name: given[field.name] for field in fields(group)})
             for name, group in groups.items()
         }
-        own = {name: value for name, value in given.items() if name in hints}
+        own = {name: value for name, value in given.items() if name in hints and name not in groups}
         command(**own, **made)
 
     # typer reads both, and must not find the command behind the wrapper

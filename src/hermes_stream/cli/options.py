@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -171,3 +172,43 @@ EvidenceOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="End standard output with one line: a JSON document.")
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which model is loaded, and how."""
+
+    model: ModelOption = "tiny"
+    device: DeviceOption = "auto"
+    dtype: DtypeOption = "auto"
+    weights: WeightsOption = "auto"
+    threads: ThreadsOption = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryOptions:
+    """What memory a stream gets, and how frames enter it."""
+
+    policy: PolicyOption = "hermes"
+    budget_tokens: BudgetOption = None
+    filter: FilterOption = None
+    chunk_frames: ChunkOption = 16
+    kv_bits: KvBitsOption = None
+    still_below: StillOption = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOptions:
+    """How answers are generated; the fields are arguments of ``Session.ask``."""
+
+    max_new_tokens: MaxNewTokensOption = None
+    temperature: TemperatureOption = 0.0
+    seed: SeedOption = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """What is read of a video file; the fields are arguments of ``FileSource``."""
+
+    fps: FpsOption = None
+    video_stream: VideoStreamOption = None

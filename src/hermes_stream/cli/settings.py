@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from hermes_stream.cli.options import MemoryOptions, ModelOptions
+
 if TYPE_CHECKING:
-    from hermes_stream.cli.opening import SessionWish
     from hermes_stream.stream import Session
 
 
-def settings_of(session: Session, wish: SessionWish) -> dict[str, object]:
+def settings_of(session: Session, model: ModelOptions, memory: MemoryOptions) -> dict[str, object]:
     """Return what the session was made with, "auto" and defaults resolved."""
     layout = session.model.layout
-    return {
-        "model": wish.model,
-        "policy": wish.policy,
-        "filter": wish.filter,
+    resolved = {
         "budget_tokens": session.policy.budget_tokens,
         "chunk_frames": session.chunk_frames,
-        "kv_bits": wish.kv_bits,
-        "still_below": wish.still_below,
         "device": str(layout.device),
         "dtype": str(layout.dtype).removeprefix("torch."),
-        "weights": wish.weights,
     }
+    settings = asdict(model) | asdict(memory) | resolved
+    del settings["threads"]  # belongs to the machine: a run may go on with another number
+    return settings
 
 
 def memory_of(session: Session) -> dict[str, object]:

@@ -80,7 +80,9 @@ def _encode(path: Path, images: Iterator[NDArray[np.uint8]], *, rate: Fraction, 
     num_frames = 0
     with av.open(f"file:{path.absolute()}", "w", format="mp4") as container:
         stream: VideoStream = container.add_stream("libx264", rate=rate)
-        stream.options = {"crf": str(crf), "threads": "1"}
+        # x264's fast sums depend on where memory lies, so that the same frames gave other bytes now and then.
+        exact = "cpu-independent=1"
+        stream.options = {"crf": str(crf), "threads": "1", "x264-params": exact}
         stream.pix_fmt = "yuv420p"
         reformatter = VideoReformatter()
         for num_frames, image in enumerate(images, start=1):
