@@ -162,7 +162,7 @@ def test_chunks_packed_in_one_forward_equal_chunks_alone(family):
     for session, count in zip(together, (4, 3), strict=True):
         visual = visual_tokens(model, pictures(count, seed=count), start_seconds=0.0, num_patches_before=0)
         cache = session.cache
-        positions = session._memory._place.positions(visual, cache.next_position)
+        positions = session._stream.memory._positions.of_chunk(visual, cache.next_position)
         cache.append(positions)
         segments.append(
             Segment(

@@ -14,8 +14,6 @@ from hermes_stream.memory.rope import rotate, unrotate
 from hermes_stream.policies import RekvPolicy, ResvPolicy
 from hermes_stream.retrieval.groups import hash_signs
 from hermes_stream.retrieval.retriever import Retriever
-from hermes_stream.stream.answering import prefill_question
-from hermes_stream.stream.work import run
 
 QUESTION = "what came first?"
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
@@ -28,7 +26,7 @@ def watched(model, policy, num_frames=14, **options) -> Session:
     return session
 
 
-def on_the_desk(session, monkeypatch):
+def asked_of(session, monkeypatch):
     """Ask; return logits, each layer's raw queries, and raw keys and values that it read."""
     queries, recall = {}, Retriever.recall
 
@@ -37,24 +35,30 @@ def on_the_desk(session, monkeypatch):
         recall(retriever, layer, asked)
 
     monkeypatch.setattr(Retriever, "recall", listening)
-    memory, read = session._memory, []
-    with memory.asking():
-        logits = run(session._executor, prefill_question(memory, session._asked(QUESTION, None)))
-        desk = memory._retriever.desk
-        for layer in range(10):
-            start = desk._starts[layer]
-            cos, sin = desk.layout.rotary.cos_sin(torch.arange(start, desk.num_context_tokens)[None])
-            keys = desk._keys[layer][:, start : desk.num_context_tokens]
-            read.append(
-                (unrotate(keys, cos, sin), desk._values[layer][:, start : desk.num_context_tokens].clone())
+    stream, read = session._stream, []
+    retriever = stream.memory.retriever
+    with monkeypatch.context() as kept:
+        kept.setattr(retriever.workspace, "clear", lambda: None)
+        logits = session.next_token_logits(QUESTION)
+    workspace = retriever.workspace
+    for layer in range(10):
+        start = workspace._starts[layer]
+        cos, sin = workspace.layout.rotary.cos_sin(torch.arange(start, workspace.num_context_tokens)[None])
+        keys = workspace._keys[layer][:, start : workspace.num_context_tokens]
+        read.append(
+            (
+                unrotate(keys, cos, sin),
+                workspace._values[layer][:, start : workspace.num_context_tokens].clone(),
             )
+        )
     monkeypatch.undo()
+    workspace.clear()
     return logits, queries, read
 
 
 def stored(session, layer):
     """Raw keys and values of archive and memory, in the order of the stream."""
-    cache, archive = session.cache, session._memory._retriever._archive
+    cache, archive = session.cache, session._stream.memory.retriever.archive
     first, count = cache.num_prefix_tokens, archive.num_tokens
     return (
         torch.cat([archive._raw_keys[layer][:, :count], cache.keys(layer)[:, first:]], dim=1),
@@ -75,9 +79,9 @@ def test_where_all_is_read_answers_are_those_of_the_full_cache(model, policy):
 def test_what_leaves_the_window_is_in_the_archive_bit_for_bit(model, policy):
     window, session = 5 if isinstance(policy, RekvPolicy) else 4, watched(model, policy, 8)
     seen = watched(model, policy, 4)
-    archive = session._memory._retriever._archive
+    archive = session._stream.memory.retriever.archive
     assert archive.num_tokens == (8 - window) * TOKENS_PER_TEMPORAL_PATCH
-    assert archive._frames[: archive.num_tokens].unique().tolist() == list(range(8 - window))
+    assert archive._patch_ids[: archive.num_tokens].unique().tolist() == list(range(8 - window))
     for layer in range(10):
         keys, values = stored(session, layer)
         first = seen.cache.num_prefix_tokens
@@ -88,7 +92,7 @@ def test_what_leaves_the_window_is_in_the_archive_bit_for_bit(model, policy):
 def test_rekv_reads_the_frames_that_answer_best(model, monkeypatch):
     session = watched(model, RekvPolicy(budget_tokens=45, read_frames=3))
     prefix = session.cache.num_prefix_tokens
-    _, queries, read = on_the_desk(session, monkeypatch)
+    _, queries, read = asked_of(session, monkeypatch)
     seen = set()
     for layer in range(10):
         keys, values = stored(session, layer)
@@ -112,8 +116,8 @@ def test_resv_reads_heavy_clusters_and_the_window(model, monkeypatch):
     policy = ResvPolicy(budget_tokens=10_000, share=0.3, hash_bits=8, max_bits=1)
     monkeypatch.setattr(ResvPolicy, "window_tokens", 36)
     session = watched(model, policy, 12)
-    prefix, archive = session.cache.num_prefix_tokens, session._memory._retriever._archive
-    _, queries, read = on_the_desk(session, monkeypatch)
+    prefix, archive = session.cache.num_prefix_tokens, session._stream.memory.retriever.archive
+    _, queries, read = asked_of(session, monkeypatch)
     count, numbers = archive.num_tokens, set()
     assert count == 72
     for layer in range(10):
@@ -153,7 +157,7 @@ def test_resv_reads_heavy_clusters_and_the_window(model, monkeypatch):
 
 def test_the_answer_is_that_of_a_plain_model_with_this_cache(model, checkpoint_folder, monkeypatch):
     session = watched(model, RekvPolicy(budget_tokens=45, read_frames=3))
-    logits, _, read = on_the_desk(session, monkeypatch)
+    logits, _, read = asked_of(session, monkeypatch)
     plain, held = plain_model(checkpoint_folder), read[0][0].shape[1]
     past = DynamicCache(config=plain.config.text_config)
     for layer, (keys, values) in enumerate(read):
@@ -176,7 +180,7 @@ def test_the_answer_is_that_of_a_plain_model_with_this_cache(model, checkpoint_f
 def test_a_bounded_archive_stays_within_the_budget(model, make, archive_keeps):
     policy = make(budget_tokens=90, is_bounded=True, archive_keeps=archive_keeps)
     session = watched(model, policy, 60)
-    archive = session._memory._retriever._archive
+    archive = session._stream.memory.retriever.archive
     early = session.stats
     held = archive.num_tokens + max(session.cache.num_visual_tokens)
     assert 60 < held <= 90
@@ -186,11 +190,11 @@ def test_a_bounded_archive_stays_within_the_budget(model, make, archive_keeps):
     late = session.stats
     assert (late.host_bytes, late.cache_bytes) == (early.host_bytes, early.cache_bytes)
     assert max(groups.counts.shape[1] for groups in archive.groups) <= archive.num_tokens
-    frames = archive._frames[: archive.num_tokens].unique()
+    frames = archive._patch_ids[: archive.num_tokens].unique()
     assert (frames.min() == 0) == (archive_keeps == "uniform")
     for layer in range(10):
-        keys = session.policy.retrieval().rows(archive._raw_keys[layer][:, : archive.num_tokens])
-        groups, places = archive.groups[layer], archive.places(layer).long()
+        keys = archive.grouper.rows(archive._raw_keys[layer][:, : archive.num_tokens])
+        groups, places = archive.groups[layer], archive.group_of_token(layer).long()
         assert int(groups.counts.sum()) == places.numel()
         for token in range(0, archive.num_tokens, 7):
             members = places[0] == places[0, token]

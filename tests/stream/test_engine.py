@@ -11,7 +11,7 @@ from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 from hermes_stream import FullPolicy, HermesPolicy, Session, VideoError, WindowPolicy
 from hermes_stream.errors import CapacityError
 from hermes_stream.policies import LiveVlmPolicy, RecentNPolicy, RekvPolicy
-from hermes_stream.stream.capacity import fit, stream_bytes
+from hermes_stream.stream.capacity import plan_capacity, stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.executor import Executor
 
@@ -129,7 +129,7 @@ def test_a_question_does_not_wait_behind_a_long_ingest(model):
     steps = engine.num_steps
     assert answer.text is not None
     assert engine.num_steps - steps <= 3
-    assert busy.session.stats.num_pending_frames > 300
+    assert busy.stats.num_pending_frames > 300
 
 
 def test_ingest_does_not_starve_behind_questions(model):
@@ -139,7 +139,7 @@ def test_ingest_does_not_starve_behind_questions(model):
     busy.observe(frames_of(1, 12))
     for _ in range(30):
         assert asked.ask(QUESTIONS[0], max_new_tokens=2).text is not None
-    assert busy.session.stats.num_pending_frames == 0
+    assert busy.stats.num_pending_frames == 0
 
 
 def test_streams_take_turns(model):
@@ -149,12 +149,12 @@ def test_streams_take_turns(model):
         channel.observe(frames_of(index, 80))
     for _ in range(30):
         engine.step()
-    done = [80 - channel.session.stats.num_pending_frames for channel in channels]
+    done = [80 - channel.stream.stats.num_pending_frames for channel in channels]
     assert max(done) - min(done) <= 4
 
 
 def test_memory_admits_and_refuses_with_the_reason(model):
-    fitted = fit(model, HermesPolicy.paper(40), chunk_frames=4, text_tokens=50)
+    fitted = plan_capacity(model, HermesPolicy.paper(40), chunk_frames=4, text_tokens=50)
     needed = stream_bytes(model, fitted)
     engine = Engine(model, memory_bytes=2 * needed + 10)
     wish = {"chunk_frames": 4, "text_tokens": 50}
@@ -173,7 +173,7 @@ def test_memory_admits_and_refuses_with_the_reason(model):
     "policy", [HermesPolicy.paper(40), RekvPolicy(budget_tokens=60), RecentNPolicy(budget_tokens=9)]
 )
 def test_bytes_are_known_before_they_are_taken(model, policy):
-    fitted = fit(model, policy, chunk_frames=3, text_tokens=40)
+    fitted = plan_capacity(model, policy, chunk_frames=3, text_tokens=40)
     assert (
         stream_bytes(model, fitted)
         == Session(model, policy, chunk_frames=3, text_tokens=40).stats.cache_bytes
@@ -194,7 +194,8 @@ def test_an_answer_that_is_given_up_leaves_the_memory_as_it_was(model):
     assert not engine.step()
     session.flush()
     assert torch.equal(
-        channel.session.next_token_logits(QUESTIONS[2]), session.next_token_logits(QUESTIONS[2])
+        engine.executor.run(channel.stream.next_token_logits(QUESTIONS[2])),
+        session.next_token_logits(QUESTIONS[2]),
     )
 
 
@@ -218,7 +219,7 @@ def test_a_failure_is_told_and_loses_nothing(model, monkeypatch, part):
         patched.setattr(target, name, broken)
         channel.observe(frames_of(0, 8)[4:])
         engine.run()
-        assert channel.session.stats.num_pending_frames == 4
+        assert channel.stream.stats.num_pending_frames == 4
         with pytest.raises(RuntimeError, match="out of memory"):
             channel.observe([])
         failed = channel.ask(QUESTIONS[0])
@@ -236,12 +237,12 @@ def test_too_many_frames_wait_or_push_out_the_oldest(model):
     waits = engine.add(HermesPolicy.paper(40), chunk_frames=4)
     drops = engine.add(HermesPolicy.paper(40), chunk_frames=4, overflow="drop_oldest")
     drops.observe(frames_of(0, 20))
-    assert (drops.session.stats.num_pending_frames, drops.num_dropped_frames, engine.num_steps) == (8, 12, 0)
+    assert (drops.stats.num_pending_frames, drops.num_dropped_frames, engine.num_steps) == (8, 12, 0)
     waits.observe(frames_of(1, 20))
-    assert waits.session.stats.num_pending_frames <= 8
+    assert waits.stats.num_pending_frames <= 8
     engine.run()
-    assert (waits.session.stats.num_frames, waits.num_dropped_frames) == (20, 0)
-    assert drops.session.stats.num_frames == 8
+    assert (waits.stats.num_frames, waits.num_dropped_frames) == (20, 0)
+    assert drops.stats.num_frames == 8
 
 
 def test_misuse_is_told(model):
@@ -258,4 +259,4 @@ def test_misuse_is_told(model):
     channel.close()
     with pytest.raises(CapacityError, match="closed"):
         channel.observe(frames_of(0, 1))
-    assert engine.channels == ()
+    assert engine.streams == ()

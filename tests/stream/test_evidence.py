@@ -41,7 +41,7 @@ def planted(attention, frames, counts=None) -> MemoryState:
 
 def test_one_frame_that_gets_all_attention_is_the_evidence():
     found = evidence_of(planted([[0, 0, 0.5, 0.3], [0, 0, 0, 0.2]], [[0, 1, 2, 2], [0, 1, 1, 2]]))
-    assert [frame.share for frame in found.frames] == pytest.approx([0, 0, 1])
+    assert [frame.share for frame in found.patches] == pytest.approx([0, 0, 1])
     (moment,) = found.moments()
     assert (moment.seconds, moment.from_seconds, moment.until_seconds) == (14, 14, 14)
     assert moment.share == pytest.approx(1)
@@ -53,16 +53,16 @@ def test_words_go_with_their_frame_and_summaries_stand_apart():
     found = evidence_of(
         planted([[0.1, 0.2, 0.5], [0.1, 0.1, 0.9]], [[4, 4, -1], [4, 5, -2]], [[0, 1, 7], [0, 1, 0]])
     )
-    assert [(frame.temporal_patch_id, frame.seconds) for frame in found.frames] == [(4, 18), (5, 20)]
-    assert [frame.share for frame in found.frames] == pytest.approx([0.4, 0.1])
-    assert [frame.token_share for frame in found.frames] == pytest.approx([0.6, 0.2])
+    assert [(frame.temporal_patch_id, frame.seconds) for frame in found.patches] == [(4, 18), (5, 20)]
+    assert [frame.share for frame in found.patches] == pytest.approx([0.4, 0.1])
+    assert [frame.token_share for frame in found.patches] == pytest.approx([0.6, 0.2])
     assert found.summary_share == pytest.approx(0.5)
 
 
 def test_neighbouring_frames_are_one_moment():
     shares = {0: 0.05, 1: 0.2, 2: 0.3, 3: 0.0, 4: 0.15, 7: 0.3}
     found = Evidence(
-        frames=tuple(
+        patches=tuple(
             PatchShare(temporal_patch_id=n, seconds=n / 2, share=share, token_share=0.1)
             for n, share in shares.items()
         ),
@@ -114,7 +114,7 @@ def test_shares_sum_to_one_and_the_memory_is_as_before(model, name):
     session.next_token_logits(QUESTION)
     before, mark = [tensor.clone() for tensor in held(session)], session.cache.mark()
     found = session.evidence(QUESTION, answer_ids=(5, 6, 7))
-    assert sum(frame.share for frame in found.frames) + found.summary_share == pytest.approx(1)
+    assert sum(frame.share for frame in found.patches) + found.summary_share == pytest.approx(1)
     assert 0 < found.video_share < 1
     assert session.cache.mark() == mark
     assert all(torch.equal(one, other) for one, other in zip(before, held(session), strict=True))
@@ -132,10 +132,10 @@ def held(session):
 def test_retrieved_frames_have_their_own_times(model, name):
     session = watched(model, POLICIES[name](budget_tokens=40))
     found = session.evidence(QUESTION)
-    assert all(frame.seconds == frame.temporal_patch_id for frame in found.frames)
+    assert all(frame.seconds == frame.temporal_patch_id for frame in found.patches)
     in_memory = session.cache.state().temporal_patch_ids
     if name != "rekv_bounded":
-        assert {frame.temporal_patch_id for frame in found.frames} - set(in_memory.flatten().tolist())
+        assert {frame.temporal_patch_id for frame in found.patches} - set(in_memory.flatten().tolist())
 
 
 def test_the_embedded_model_looks_where_the_answer_is():
@@ -143,7 +143,7 @@ def test_the_embedded_model_looks_where_the_answer_is():
     session = Session(load_model("tiny"), FullPolicy())
     session.observe(world.frames(1))
     newest = session.evidence(QUESTION)
-    assert sum(frame.share for frame in newest.frames if frame.seconds >= 45) > 0.5
+    assert sum(frame.share for frame in newest.patches if frame.seconds >= 45) > 0.5
     first = world.appearances[0]
     top = session.evidence("what came first?").moments()[0]
     assert first.enters_seconds <= top.from_seconds <= top.until_seconds <= first.leaves_seconds

@@ -17,11 +17,11 @@ QUESTION = "what came first?"
 
 def looking(model, monkeypatch) -> list[int]:
     """Note how many frames are looked at, each time."""
-    looked, look = [], model.encode
+    looked, encode = [], model.encode
 
     def noting(pixels):
         looked.append(pixels.grid[0])
-        return look(pixels)
+        return encode(pixels)
 
     monkeypatch.setattr(model, "encode", noting)
     return looked
@@ -62,12 +62,12 @@ def test_a_small_change_adds_up_until_it_is_seen(model, monkeypatch):
 def test_a_chunk_that_fails_changes_nothing(model, monkeypatch):
     session = Session(model, FullPolicy(), chunk_frames=2, still_below=1.0)
     session.observe(stills(0, 0))
-    sight = session._memory.eyes._newest
+    newest = session._stream.memory.encoder._newest
     with monkeypatch.context() as patched:
         patched.setattr(type(model.decoder), "forward", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             session.observe([replace(frame, pts_seconds=frame.pts_seconds + 2) for frame in stills(1, 1)])
-    assert session._memory.eyes._newest is sight
+    assert session._stream.memory.encoder._newest is newest
     assert session.stats.num_still_frames == 1
     session.flush()
     assert session.stats.num_still_frames == 2

@@ -10,7 +10,6 @@ from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 from hermes_stream import HermesPolicy, Session
 from hermes_stream.policies import Guidance
 from hermes_stream.stream.guidance import read_guidance
-from hermes_stream.stream.work import run
 
 GUIDANCE = Guidance(prompts=("what is on screen now?",), prompt_of_layer=(0,) * 10)
 
@@ -20,7 +19,7 @@ def test_embeddings_are_read_alike_by_every_layer_and_the_model_is_left_as_it_wa
     session.observe(random_frames(6))
     session.flush()
     true, bare, again = (
-        run(session._executor, read_guidance(model, session.cache, guidance, 64))
+        session._executor.run(read_guidance(model, session.cache, guidance, 64))
         for guidance in (GUIDANCE, replace(GUIDANCE, advances=False), GUIDANCE)
     )
     assert torch.equal(true, again)

@@ -26,7 +26,7 @@ from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.stream import Session
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.stages import StageClock
+from hermes_stream.stream.stats import StageClock
 
 REPREFILL = "reprefill"
 _LEAST_REPEATS = 3

@@ -10,7 +10,7 @@ from hermes_lab.bench.fixed_question import Asking
 from hermes_lab.bench.generated_frames import Footage
 from hermes_lab.bench.roofline import DeviceSpeed, ModelCost, Work
 from hermes_lab.bench.timed_stream import Lane, Spread
-from hermes_stream.stream.stages import Stage
+from hermes_stream.stream.stats import Stage
 
 _STAGES: tuple[Stage, ...] = ("preprocess", "encode", "prefill", "compress")
 

@@ -25,7 +25,7 @@ from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.stream import Answer
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
-from hermes_stream.stream.stages import StageClock
+from hermes_stream.stream.stats import StageClock
 
 _ARRIVAL_FPS = 1.0
 _IDLE_SHARE = 0.02
@@ -139,7 +139,7 @@ def measure_load(
             refused.append(Refused(num_streams=count, reason=str(error)))
         else:
             rows.append(_Crowd(engine, channels, load, footage).measure())
-        for channel in engine.channels:
+        for channel in engine.streams:
             channel.close()
     return rows, refused
 
@@ -162,9 +162,9 @@ class _Crowd:
         fps_total, compress_share = self._flood(), self._compress_share()
         shown_before = sum(self._num_shown)
         idle_share = self._live(self._load.seconds)
-        max_waiting = max(len(channel.session.intake.waiting) for channel in self._channels)
+        max_waiting = max(len(channel.stream.intake.waiting) for channel in self._channels)
         num_frames, waited = sum(self._num_shown) - shown_before, sorted(self._waited)
-        count, chunk_frames = len(self._channels), self._channels[0].session.chunk_frames
+        count, chunk_frames = len(self._channels), self._channels[0].stream.chunk_frames
         used_bytes = self._engine.used_bytes
         return LoadRow(
             num_streams=count,
@@ -186,7 +186,7 @@ class _Crowd:
     def _warm_up(self) -> None:
         """Fill every memory; streams then stand at different places of their chunks, as they would."""
         for index, channel in enumerate(self._channels):
-            chunk_frames = channel.session.chunk_frames
+            chunk_frames = channel.stream.chunk_frames
             self._show(index, _WARM_UP_CHUNKS * chunk_frames)
             self._engine.run()
             self._show(index, index * chunk_frames // len(self._channels))
@@ -196,7 +196,7 @@ class _Crowd:
         before, began = self._num_folded, time.perf_counter()
         while time.perf_counter() < began + self._load.seconds:
             for index, channel in enumerate(self._channels):
-                missing = channel.session.chunk_frames - len(channel.session.intake.waiting)
+                missing = channel.stream.chunk_frames - len(channel.stream.intake.waiting)
                 self._show(index, max(missing, 0))
             self._engine.step()
         self._engine.run()
@@ -208,14 +208,14 @@ class _Crowd:
         self._engine.executor.stages = clock
         for _ in range(_TIMED_CHUNKS):
             for index, channel in enumerate(self._channels):
-                self._show(index, channel.session.chunk_frames)
+                self._show(index, channel.stream.chunk_frames)
             self._engine.run()
         self._engine.executor.stages = None
         return clock.seconds.get("compress", 0.0) / sum(clock.seconds.values())
 
     @property
     def _num_folded(self) -> int:
-        every = [channel.session.stats for channel in self._channels]
+        every = [channel.stream.stats for channel in self._channels]
         return sum(stats.num_frames - stats.num_pending_frames for stats in every)
 
     def _live(self, seconds: float) -> float:
@@ -240,7 +240,7 @@ class _Crowd:
     def _all_at_once(self) -> None:
         """Let a whole chunk and a question come to every stream at the same moment."""
         for index, channel in enumerate(self._channels):
-            self._show(index, channel.session.chunk_frames)
+            self._show(index, channel.stream.chunk_frames)
             channel.ask(self._load.asking.question, max_new_tokens=self._load.asking.new_tokens)
         self._engine.run()
 

@@ -12,7 +12,7 @@ from hermes_lab.bench.generated_frames import Footage
 from hermes_lab.bench.peak import measure_peak
 from hermes_lab.bench.roofline import synchronize
 from hermes_stream.stream import Session
-from hermes_stream.stream.stages import Stage, StageClock
+from hermes_stream.stream.stats import Stage, StageClock
 
 _QUESTIONS_PER_ANSWER = 5
 

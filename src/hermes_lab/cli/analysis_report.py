@@ -98,7 +98,7 @@ def _entry(one: Looked, start_seconds: float) -> dict[str, Any]:
                 "share": round(frame.share, 6),
                 "token_share": round(frame.token_share, 6),
             }
-            for frame in one.evidence.frames
+            for frame in one.evidence.patches
         ],
     }
     if one.asked.truth is not None:
@@ -149,8 +149,8 @@ def _row(one: Looked, start_seconds: float) -> EvidenceRow:
     verdict = "" if truth in (None, one.answer) else f"   (true: {truth})"
     return EvidenceRow(
         title=f"{one.asked.text}  \u2192  {one.answer or '(no answer)'}{verdict}",
-        seconds=tuple(frame.seconds - start_seconds for frame in one.evidence.frames),
-        shares=tuple(frame.share for frame in one.evidence.frames),
+        seconds=tuple(frame.seconds - start_seconds for frame in one.evidence.patches),
+        shares=tuple(frame.share for frame in one.evidence.patches),
         spans=one.asked.spans,
     )
 

@@ -302,9 +302,10 @@ def _settings_held(
 ) -> dict[str, Any]:
     """Return every setting that may change a prediction."""
     from hermes_lab.evaluation.runner import ANSWER_TOKENS, PROACTIVE_PROMPT
-    from hermes_stream.stream.multiple_choice import OPENING, phrase
+    from hermes_stream.stream.question import ANSWER_OPENING, with_lettered_options
 
     by_letter = session.model.card.multiple_choice == "letter" and not wish.short_answers
+    lettered = with_lettered_options("{question}", ["{option}"]) + ANSWER_OPENING
     preprocessing = getattr(session.model, "_preprocessing", None)
     return {
         "annotations": wish.annotations.name,
@@ -316,7 +317,7 @@ def _settings_held(
         "policy_fields": str(session.policy),
         "tokens_per_temporal_patch": session.model.card.tokens_per_temporal_patch,
         "pixels": [getattr(preprocessing, name, None) for name in _SIZES],
-        "prompt": phrase("{question}", ["{option}"]) + OPENING if by_letter else "{question}",
+        "prompt": lettered if by_letter else "{question}",
         "proactive_prompt": PROACTIVE_PROMPT,
         "max_new_tokens": ANSWER_TOKENS,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,9 +12,6 @@ from torch import Tensor
 
 from hermes_stream.memory.selection import indices_of, select
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-
-if TYPE_CHECKING:
-    from hermes_stream.retrieval.rules import Retrieval
 
 TURN_END = "{turn_end}"
 """Stands in a guidance prompt for what a model's own template puts between a question and its answer."""
@@ -123,9 +120,55 @@ class MemoryPolicy(ABC):
         """Name the prompts whose attention ``plan`` needs; None reads nothing."""
         return None
 
-    def retrieval(self) -> Retrieval | None:
+    def retrieval(self) -> RetrievalSpec | None:
         """Say how evicted tokens are archived and found again for a question; None forgets them for good."""
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchGrouping:
+    """Group archived tokens by temporal patch; a question reads the patches whose mean key answers it best.
+
+    Attributes:
+        max_patches: temporal patches that a question reads, at most.
+    """
+
+    max_patches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashGrouping:
+    """Group each KV head's keys by random-hyperplane hash; a question reads the heaviest clusters.
+
+    Attributes:
+        share: part of the weight that is read, in (0, 1].
+        hash_bits: bits of the hash.
+        max_bits: a key joins a cluster whose founder differs in at most so many bits.
+        seed: of the hyperplanes.
+    """
+
+    share: float
+    hash_bits: int
+    max_bits: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalSpec:
+    """How evicted tokens are archived, and which of them a question reads; ``retrieval`` carries it out.
+
+    Attributes:
+        read_tokens: visual tokens that a question reads in each layer, at most.
+        reads_memory: the question reads all of the memory beside what it retrieves; else the memory's tokens
+            compete with those of the archive.
+        grouping: ``PatchGrouping``, ``HashGrouping``, or a ``retrieval.grouping.Grouper`` of one's own.
+        archive_policy: decides what the archive keeps, its budget the bound; None keeps all.
+    """
+
+    read_tokens: int
+    reads_memory: bool
+    grouping: Any
+    archive_policy: MemoryPolicy | None = None
 
 
 def keeping(kept: Bool[Tensor, "layers tokens"], *, reindex: bool = False) -> RetentionPlan:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min
+from hermes_stream.policies.archive import ArchiveKeeps, archive_policy
+from hermes_stream.policies.base import MemoryPolicy, PatchGrouping, PolicyFacts, RetrievalSpec, check_min
 from hermes_stream.policies.window import WindowPolicy
-from hermes_stream.retrieval.rules import ArchiveKeeps, FrameRetrieval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +66,14 @@ class RekvPolicy(MemoryPolicy):
         """Return the tokens of the window."""
         return (self.window_tokens,) * num_layers
 
-    def retrieval(self) -> FrameRetrieval:
+    def retrieval(self) -> RetrievalSpec:
         """Return how frames are found again."""
-        return FrameRetrieval(
+        archive_tokens = self.budget_tokens - self.window_tokens
+        return RetrievalSpec(
             read_tokens=self.budget_tokens,
-            archive_tokens=self.budget_tokens - self.window_tokens if self.is_bounded else None,
-            archive_keeps=self.archive_keeps,
             reads_memory=False,
-            read_frames=self.read_frames,
+            grouping=PatchGrouping(max_patches=self.read_frames),
+            archive_policy=archive_policy(self.archive_keeps, archive_tokens) if self.is_bounded else None,
         )
 
     def plan(self, state: MemoryState) -> RetentionPlan:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min
+from hermes_stream.policies.archive import ArchiveKeeps, archive_policy
+from hermes_stream.policies.base import HashGrouping, MemoryPolicy, PolicyFacts, RetrievalSpec, check_min
 from hermes_stream.policies.window import WindowPolicy
-from hermes_stream.retrieval.rules import ArchiveKeeps, ClusterRetrieval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +77,16 @@ class ResvPolicy(MemoryPolicy):
         """Return the tokens of the window."""
         return (self.window_tokens,) * num_layers
 
-    def retrieval(self) -> ClusterRetrieval:
+    def retrieval(self) -> RetrievalSpec:
         """Return how clusters are found again."""
-        return ClusterRetrieval(
+        archive_tokens = self.budget_tokens - self.window_tokens
+        return RetrievalSpec(
             read_tokens=self.budget_tokens,
-            archive_tokens=self.budget_tokens - self.window_tokens if self.is_bounded else None,
-            archive_keeps=self.archive_keeps,
             reads_memory=True,
-            share=self.share,
-            hash_bits=self.hash_bits,
-            max_bits=self.max_bits,
-            seed=self.seed,
+            grouping=HashGrouping(
+                share=self.share, hash_bits=self.hash_bits, max_bits=self.max_bits, seed=self.seed
+            ),
+            archive_policy=archive_policy(self.archive_keeps, archive_tokens) if self.is_bounded else None,
         )
 
     def plan(self, state: MemoryState) -> RetentionPlan:

@@ -1,4 +1,4 @@
-"""Groups of keys, by which forgotten tokens are found again: frames, or clusters of like keys.
+"""Groups of keys, by which evicted tokens are found again: temporal patches, or clusters of like keys.
 
 A row is what is grouped on its own: each KV head, or all heads of a layer together.
 """
@@ -93,14 +93,14 @@ def _added(
     return sums.scatter_add(1, groups[..., None].expand_as(keys), keys)
 
 
-def patch_groups(frames: Int[Tensor, " tokens"], num_groups: int) -> Int[Tensor, "one tokens"]:
-    """Number tokens by their frame, each frame a new group.
+def patch_groups(patches: Int[Tensor, " tokens"], num_groups: int) -> Int[Tensor, "1 tokens"]:
+    """Number tokens by their temporal patch, each patch a new group.
 
     Args:
-        frames: frame of each token, ascending.
+        patches: temporal patch of each token, ascending.
         num_groups: groups there are already.
     """
-    is_new = torch.diff(frames, prepend=frames[:1] - 1) != 0
+    is_new = torch.diff(patches, prepend=patches[:1] - 1) != 0
     return (is_new.cumsum(dim=0) + num_groups - 1)[None]
 
 
@@ -154,12 +154,12 @@ def _differing(
 
 
 def best_groups(
-    scores: Float[Tensor, "rows groups"], counts: Int[Tensor, "rows groups"], most: int
+    scores: Float[Tensor, "rows groups"], counts: Int[Tensor, "rows groups"], max_groups: int
 ) -> Float[Tensor, "rows groups"]:
     """Return the scores of the best groups of each row, -inf for the others; at equal score the older one."""
     scores = scores.masked_fill(counts == 0, -torch.inf)
     rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return scores.masked_fill(rank >= most, -torch.inf)
+    return scores.masked_fill(rank >= max_groups, -torch.inf)
 
 
 def heaviest_groups(

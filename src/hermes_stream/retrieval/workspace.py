@@ -38,7 +38,7 @@ class Workspace:
 
     @staticmethod
     def num_bytes_of(layout: CacheLayout, num_slots: int) -> int:
-        """Return what the buffers of a desk with so many slots take."""
+        """Return what the buffers of a workspace with so many slots take."""
         return (
             2 * num_slots * layout.num_layers * layout.num_kv_heads * layout.head_dim * layout.dtype.itemsize
         )
@@ -50,7 +50,7 @@ class Workspace:
 
     @property
     def num_tokens(self) -> tuple[int, ...]:
-        """Tokens that lie on the desk in each layer."""
+        """Tokens that each layer holds."""
         return tuple(self.next_position - start for start in self._starts)
 
     def lay_out(
@@ -103,7 +103,12 @@ class Workspace:
         """Return a layer's values (a view)."""
         return self._values[layer_idx][:, self._starts[layer_idx] : self.next_position]
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether no text was read since ``clear``."""
+        return self.next_position == self.num_context_tokens
+
     def clear(self) -> None:
-        """Take question and answer, and all that lies before them, off the desk."""
+        """Forget question and answer, and all that lies before them."""
         self.next_position = self.num_context_tokens
         self._starts = [self.num_context_tokens] * self.layout.num_layers

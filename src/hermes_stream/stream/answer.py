@@ -46,14 +46,19 @@ class Answer:
         self._abandon: Callable[[], None] = lambda: None
 
     def attach(self, advance: Callable[[], bool], abandon: Callable[[], None]) -> None:
-        """Say who makes the answer: what goes one step on, False at the end, and what gives it up."""
-        self._advance, self._abandon = advance, abandon
-
-    def speak(self, pieces: Sequence[str] = (), *, pending_seconds: float = 0.0) -> None:
-        """Take in what was said, after a token was chosen; the first time, note when.
+        """Connect the answer with what makes it.
 
         Args:
-            pieces: of text; may be empty, where a token is no whole character.
+            advance: goes one step on; False when the answer is at its end.
+            abandon: gives it up.
+        """
+        self._advance, self._abandon = advance, abandon
+
+    def give(self, text: str, *, pending_seconds: float) -> None:
+        """Add text to the answer, after a token was chosen; the first time, note when.
+
+        Args:
+            text: may be empty, where a token is no whole character.
             pending_seconds: what waiting frames took.
         """
         now = time.perf_counter()
@@ -63,10 +68,11 @@ class Answer:
             self.ttft_seconds = self.ttft_with_pending_seconds - pending_seconds
         if len(self.token_ids) > 1:
             self.tokens_per_second = (len(self.token_ids) - 1) / (now - self._first)
-        self._waiting.extend(piece for piece in pieces if piece)
+        if text:
+            self._waiting.append(text)
 
     def fail(self, error: BaseException) -> None:
-        """End the answer with an error, which whoever reads it gets."""
+        """End the answer with an error, which is raised where it is read."""
         self.failure, self.finish_reason = error, "failed"
 
     @property

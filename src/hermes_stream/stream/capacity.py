@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-import torch
-
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
-from hermes_stream.memory.state import RetentionPlan
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.retrieval.workspace import Workspace
@@ -18,6 +15,7 @@ from hermes_stream.stream.guidance import longest_prompt
 
 log = logging.getLogger(__name__)
 _CONVERSATION_TOKENS = 256
+_TEXT_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +25,13 @@ class Capacity:
     Attributes:
         layout: the shape of its cache.
         policy: what is kept; its budget lowered where the model's positions do not hold it.
-        chunk_frames: most pictures that are folded in at once, whole temporal patches; fewer than asked for
+        chunk_frames: frames that are folded in at once, at most; whole temporal patches; fewer than asked for
             where they would take more than half of the model's positions.
         text_tokens: room for a question and its answer.
-        conversation_tokens: most of a conversation that steers guidance.
+        conversation_tokens: tokens of a conversation that steer guidance, at most.
         text_positions: positions that a question with its answer, or a guidance prompt, may take.
-        capacities: slots of each layer: prefix, budget or at least a frame, and the larger of chunk and text,
-            which are never there together.
+        slots_of_layer: slots of each layer: prefix, budget or at least one temporal patch, and the larger of
+            chunk and text, which are never there together.
     """
 
     layout: CacheLayout
@@ -42,10 +40,15 @@ class Capacity:
     text_tokens: int
     conversation_tokens: int
     text_positions: int
-    capacities: tuple[int, ...]
+    slots_of_layer: tuple[int, ...]
+
+    @property
+    def chunk_positions(self) -> int:
+        """First position that a chunk may not take, so that text still fits behind it."""
+        return self.layout.max_positions - self.text_positions
 
 
-def fit(
+def plan_capacity(
     model: VideoModel,
     policy: MemoryPolicy,
     *,
@@ -58,13 +61,13 @@ def fit(
     Args:
         model: a loaded model.
         policy: what is kept.
-        chunk_frames: most pictures that are folded in at once, at least 1.
+        chunk_frames: frames that are folded in at once, at least 1.
         text_tokens: room for a question and its answer; None takes an eighth of the model's positions, at
             most 2,048.
         kv_bits: 8 keeps keys and values in 8 bits; None as the model makes them.
 
     Raises:
-        CapacityError: two frames and text do not fit the model's positions.
+        CapacityError: two temporal patches and text do not fit the model's positions.
         ValueError: an argument is out of its range.
     """
     if chunk_frames < 1:
@@ -74,49 +77,47 @@ def fit(
     if kv_bits not in (None, 8):
         raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
     layout = model.layout if kv_bits is None else replace(model.layout, kv_bits=8)
-    card = model.card
-    text_tokens = text_tokens or min(2048, layout.max_positions // 8)
+    text_tokens = text_tokens or min(_TEXT_TOKENS, layout.max_positions // 8)
     conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2)
     text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))
-    per_frame, together = card.tokens_per_temporal_patch, card.frames_per_temporal_patch
+    patch_tokens, patch_frames = model.card.tokens_per_temporal_patch, model.card.frames_per_temporal_patch
     num_prefix = len(model.chat.prefix_ids)
     room = layout.max_positions - num_prefix - text_positions - 1
-    if room < 2 * per_frame:
+    if room < 2 * patch_tokens:
         raise CapacityError(
             f"prefix and text take {layout.max_positions - room} of the model's {layout.max_positions} "
-            f"positions; that leaves no room for two frames of {per_frame} tokens; lower text_tokens"
+            f"positions; that leaves no room for two frames of {patch_tokens} tokens; lower text_tokens"
         )
-    num_frames = min(-(-chunk_frames // together), room // 2 // per_frame)
-    policy = within(policy, layout.num_layers, room - num_frames * per_frame)
-    beside = num_prefix + max(num_frames * per_frame, text_tokens)
+    # A chunk of more than half of the room would leave less to the memory than to what just came.
+    num_patches = min(-(-chunk_frames // patch_frames), room // 2 // patch_tokens)
+    policy = lower_budget(policy, layout.num_layers, room - num_patches * patch_tokens)
+    beside = num_prefix + max(num_patches * patch_tokens, text_tokens)
     budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
     return Capacity(
         layout=layout,
         policy=policy,
-        chunk_frames=num_frames * together,
+        chunk_frames=num_patches * patch_frames,
         text_tokens=text_tokens,
         conversation_tokens=conversation_tokens,
         text_positions=text_positions,
-        capacities=tuple(max(budget, per_frame) + beside for budget in budgets),
+        slots_of_layer=tuple(max(budget, patch_tokens) + beside for budget in budgets),
     )
 
 
-def stream_bytes(model: VideoModel, fitted: Capacity) -> int | None:
+def stream_bytes(model: VideoModel, capacity: Capacity) -> int | None:
     """Return what a stream's buffers will take on the model's device; None where they have no bound."""
-    layout, policy = fitted.layout, fitted.policy
+    layout, policy = capacity.layout, capacity.policy
     if policy.layer_budgets(layout.num_layers) is None:
         return None
-    num_bytes = StreamCache.num_bytes_of(layout, fitted.capacities)
+    num_bytes = StreamCache.num_bytes_of(layout, capacity.slots_of_layer)
     if (retrieval := policy.retrieval()) is not None:
         num_prefix = len(model.chat.prefix_ids)
-        num_context_tokens = min(
-            num_prefix + retrieval.read_tokens, layout.max_positions - fitted.text_positions
-        )
-        num_bytes += Workspace.num_bytes_of(layout, num_context_tokens + fitted.text_tokens)
+        num_context = min(num_prefix + retrieval.read_tokens, capacity.chunk_positions)
+        num_bytes += Workspace.num_bytes_of(layout, num_context + capacity.text_tokens)
     return num_bytes
 
 
-def within(policy: MemoryPolicy, num_layers: int, max_tokens: int) -> MemoryPolicy:
+def lower_budget(policy: MemoryPolicy, num_layers: int, max_tokens: int) -> MemoryPolicy:
     """Lower a policy's budget until no layer keeps more than the model's positions hold."""
     budgets = policy.layer_budgets(num_layers)
     if budgets is None or policy.budget_tokens is None or max(budgets) <= max_tokens:
@@ -126,14 +127,3 @@ def within(policy: MemoryPolicy, num_layers: int, max_tokens: int) -> MemoryPoli
         "a budget of %d tokens does not fit the model's positions; %d are kept", policy.budget_tokens, fitting
     )
     return replace(policy, budget_tokens=fitting)  # type: ignore[type-var]
-
-
-def keep_everything(cache: StreamCache) -> RetentionPlan:
-    """Return the plan that evicts nothing and closes the gaps between positions."""
-    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
-    slots = torch.arange(int(counts.max()), device=counts.device)
-    return RetentionPlan(
-        keep=torch.where(slots < counts[:, None], slots, -1),
-        summarize=torch.zeros_like(counts, dtype=torch.bool),
-        reindex=True,
-    )

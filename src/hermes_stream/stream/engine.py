@@ -9,19 +9,20 @@ The engine runs in the thread of whoever calls ``step``. It knows nothing of net
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 
 from hermes_stream.errors import CapacityError
+from hermes_stream.filters.base import TokenFilter
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
-from hermes_stream.stream.capacity import Capacity, fit, stream_bytes
+from hermes_stream.stream.capacity import Capacity, plan_capacity, stream_bytes
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import Overflow, StreamHandle
-from hermes_stream.stream.session import Session
+from hermes_stream.stream.stream import Stream
 
 _SHARE_OF_FREE = 0.8
 
@@ -33,11 +34,11 @@ class Engine:
         model: a loaded model.
         memory_bytes: what the buffers of all streams may take together on the model's device; None takes four
             fifths of what is free there now.
-        step_tokens: most tokens of chunks in one step.
+        step_tokens: tokens of chunks in one step, at most.
         tokens_beside_questions: the same where questions are served in the step; a chunk that fits no step
             for long is let in all the same.
         patience_steps: how many steps with questions that is.
-        queue_frames: most frames of a stream that wait, at least two chunks.
+        queue_frames: frames of a stream that wait, at most; at least two chunks.
 
     Attributes:
         model: the model.
@@ -77,38 +78,42 @@ class Engine:
         self._step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
         self._patience_steps, self._queue_frames = patience_steps, queue_frames
         self.executor = Executor(model)
-        self._channels: list[StreamHandle] = []
+        self._streams: list[StreamHandle] = []
 
     @property
-    def channels(self) -> tuple[StreamHandle, ...]:
+    def streams(self) -> tuple[StreamHandle, ...]:
         """The streams that are open, in the order in which they came."""
-        return tuple(self._channels)
+        return tuple(self._streams)
 
     @property
     def used_bytes(self) -> int:
         """What the buffers of the open streams take on the model's device."""
-        return sum(channel.session.stats.cache_bytes for channel in self._channels)
+        return sum(stream.stats.cache_bytes for stream in self._streams)
 
     def add(
         self,
         policy: MemoryPolicy | None = None,
         *,
         overflow: Overflow = "wait",
+        fps: float | None = None,
         chunk_frames: int = 16,
         text_tokens: int | None = None,
+        filter: TokenFilter | None = None,
+        still_below: float | None = None,
         kv_bits: int | None = None,
-        **how: Any,
     ) -> StreamHandle:
         """Open a stream, if there is room for it.
 
         Args:
-            policy: what its memory keeps; None as for ``Session``.
+            policy: what its memory keeps; None as for ``Session``, as with all arguments but ``overflow``.
             overflow: what happens to a frame when as many wait as may: "wait" does the engine's work until
                 there is room; "drop_oldest" forgets the one that waits longest, for live streams.
-            chunk_frames: frames that are prefilled together.
-            text_tokens: room for a question and its answer.
-            kv_bits: 8 keeps keys and values in 8 bits.
-            **how: further arguments of ``Session``: fps, filter.
+            fps: see ``Session``.
+            chunk_frames: see ``Session``.
+            text_tokens: see ``Session``.
+            filter: see ``Session``.
+            still_below: see ``Session``.
+            kv_bits: see ``Session``.
 
         Raises:
             CapacityError: the streams would take more memory than they may, or this one does not fit the
@@ -117,31 +122,38 @@ class Engine:
         """
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
-        policy = policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens)
-        wish: dict[str, Any] = {"chunk_frames": chunk_frames, "text_tokens": text_tokens, "kv_bits": kv_bits}
-        fitted = fit(self.model, policy, **wish)
-        self._admit(fitted)
-        session = Session(self.model, fitted.policy, **wish, **how, executor=self.executor)
-        most = max(self._queue_frames, 2 * session.chunk_frames)
-        channel = StreamHandle(
-            session, step=self.step, leave=self._channels.remove, overflow=overflow, queue_frames=most
+        capacity = plan_capacity(
+            self.model,
+            policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens),
+            chunk_frames=chunk_frames,
+            text_tokens=text_tokens,
+            kv_bits=kv_bits,
         )
-        channel.served_in_step = self.num_steps
-        self._channels.append(channel)
-        return channel
+        self._admit(capacity)
+        stream = Stream(self.executor, capacity, fps=fps, token_filter=filter, still_below=still_below)
+        handle = StreamHandle(
+            stream,
+            step=self.step,
+            leave=self._streams.remove,
+            overflow=overflow,
+            queue_frames=max(self._queue_frames, 2 * stream.chunk_frames),
+        )
+        handle.served_in_step = self.num_steps
+        self._streams.append(handle)
+        return handle
 
-    def _admit(self, fitted: Capacity) -> None:
+    def _admit(self, capacity: Capacity) -> None:
         if self.memory_bytes is None:
             return
-        needed, used = stream_bytes(self.model, fitted), self.used_bytes
+        needed, used = stream_bytes(self.model, capacity), self.used_bytes
         if needed is None:
             raise CapacityError(
-                f"{type(fitted.policy).__name__} has no budget, so its memory has no bound, and the engine's "
-                f"is {self.memory_bytes} bytes; use a policy with a budget, such as hermes"
+                f"{type(capacity.policy).__name__} has no budget, so its memory has no bound, and the "
+                f"engine's is {self.memory_bytes} bytes; use a policy with a budget, such as hermes"
             )
         if used + needed > self.memory_bytes:
             raise CapacityError(
-                f"{len(self._channels)} streams take {used} of the engine's {self.memory_bytes} bytes, and "
+                f"{len(self._streams)} streams take {used} of the engine's {self.memory_bytes} bytes, and "
                 f"one more takes {needed}; close a stream, or lower its budget_tokens, chunk_frames or "
                 f"text_tokens"
             )
@@ -157,16 +169,16 @@ class Engine:
         if not chosen:
             return False
         self.num_steps += 1
-        requests = [channel.requests() for channel in chosen]
+        requests = [handle.requests() for handle in chosen]
         try:
             results = iter(self.executor.serve([one for own in requests for one in own]))
         except Exception as error:
-            for channel in chosen:
-                channel.throw(error)
+            for handle in chosen:
+                handle.throw(error)
         else:
-            for channel, own in zip(chosen, requests, strict=True):
-                channel.send([next(results) for _ in own])
-                channel.served_in_step = self.num_steps
+            for handle, own in zip(chosen, requests, strict=True):
+                handle.send([next(results) for _ in own])
+                handle.served_in_step = self.num_steps
         return True
 
     def run(self) -> None:
@@ -175,18 +187,18 @@ class Engine:
             pass
 
     def _choose(self) -> list[StreamHandle]:
-        """Take all streams with a question, then others while they fit, the longest not served first.
+        """Choose all streams with a question, then others while they fit, the longest not served first.
 
         The first of these fits always where there is no question, and where it lost patience.
         """
-        ready = [channel for channel in self._channels if channel.is_ready]
-        chosen = [channel for channel in ready if channel.has_question and channel.begin()]
+        ready = [handle for handle in self._streams if handle.is_ready]
+        chosen = [handle for handle in ready if handle.has_question and handle.begin()]
         room = self._tokens_beside_questions if chosen else self._step_tokens
         patience = self._patience_steps if chosen else 0
-        others = [channel for channel in ready if not channel.has_question]
-        for channel in sorted(others, key=lambda one: one.served_in_step):
-            fits = channel.cost_tokens <= room or self.num_steps - channel.served_in_step >= patience
-            if fits and channel.begin():
-                room, patience = room - channel.cost_tokens, self.num_steps + 1
-                chosen.append(channel)
+        others = [handle for handle in ready if not handle.has_question]
+        for handle in sorted(others, key=lambda one: one.served_in_step):
+            fits = handle.cost_tokens <= room or self.num_steps - handle.served_in_step >= patience
+            if fits and handle.begin():
+                room, patience = room - handle.cost_tokens, self.num_steps + 1
+                chosen.append(handle)
         return chosen

@@ -1,11 +1,11 @@
-"""Serves what streams ask for: one look for all pictures of one shape, one forward for all segments."""
+"""Serves what streams ask for: one encode for all frames of one shape, one forward for all segments."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, joined_pixels
 from hermes_stream.stream.graphs import TextGraphs
-from hermes_stream.stream.requests import EncodeRequest, ForwardRequest, Request
-from hermes_stream.stream.stages import Stage, StageClock
+from hermes_stream.stream.stats import Stage, StageClock
+from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Result, Work
+
+One = TypeVar("One")
 
 
 class Executor:
@@ -24,12 +26,12 @@ class Executor:
 
     Args:
         model: a loaded model.
-        stages: is told what each stage takes; None measures nothing.
+        stages: adds up what each stage takes; None measures nothing.
         graphs: forwards of fixed shape for text that comes alone; None has none.
 
     Attributes:
         model: the model.
-        stages: is told what each stage takes; may be changed at any time.
+        stages: adds up what each stage takes; may be changed at any time.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Executor:
         self.model = model
         self.stages, self._graphs = stages, graphs
         device = model.layout.device
-        self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._side_stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @classmethod
     def for_one_stream(cls, model: VideoModel, *, stages: StageClock | None = None) -> Executor:
@@ -53,86 +55,157 @@ class Executor:
             self._graphs.prepare(cache)
 
     def timing(self, stage: Stage) -> AbstractContextManager[None]:
-        """Count what happens inside, if anybody wants to know."""
+        """Count what happens inside as part of a stage, where stages are measured."""
         return self.stages.timing({stage: 1}) if self.stages else nullcontext()
 
+    def run(self, work: Work[Result]) -> Result:
+        """Do a piece of work to its end, alone."""
+        running = RunningWork(self, work)
+        while running.step():
+            pass
+        result: Result = running.result
+        return result
+
     def serve(self, requests: Sequence[Request]) -> list[Features | Tensor | None]:
-        """Return the result of each request, in the order given. A GPU looks and reads at the same time.
+        """Return the result of each request, in the order given. A GPU encodes and reads at the same time.
 
         Args:
             requests: at least one, no two of which append to the same stream.
         """
-        results: list[Features | Tensor | None] = [None] * len(requests)
-        alike: dict[object, list[int]] = defaultdict(list)
-        for index, one in enumerate(requests):
-            alike[one.pixels.patch_shape if isinstance(one, EncodeRequest) else one.advances].append(index)
-        with self._aside(beside_reads=any(isinstance(one, ForwardRequest) for one in requests)):
-            for indices in alike.values():
-                looks = [one for index in indices if isinstance(one := requests[index], EncodeRequest)]
-                for index, features in zip(indices, self._look(looks) if looks else (), strict=False):
-                    results[index] = features
-        for indices in alike.values():
-            reads = [one for index in indices if isinstance(one := requests[index], ForwardRequest)]
-            for index, logits in zip(indices, self._read(reads) if reads else (), strict=False):
-                results[index] = logits
-        self._rejoin(results)
-        return results
+        encodes = [one for one in requests if isinstance(one, EncodeRequest)]
+        forwards = [one for one in requests if isinstance(one, ForwardRequest)]
+        results: dict[Request, Features | Tensor | None] = {}
+        with self._on_side_stream(beside_forwards=bool(forwards)):
+            for batch in _alike(encodes, lambda one: one.pixels.patch_shape):
+                results |= zip(batch, self._encode(batch), strict=True)
+        for same_depth in _alike(forwards, lambda one: one.advances):
+            results |= zip(same_depth, self._forward(same_depth), strict=True)
+        self._rejoin(results.values())
+        return [results[one] for one in requests]
 
     @contextmanager
-    def _aside(self, *, beside_reads: bool) -> Iterator[None]:
+    def _on_side_stream(self, *, beside_forwards: bool) -> Iterator[None]:
         """Let a GPU do what is asked of it here beside what is asked of it next."""
-        if self._side is None or not beside_reads:
+        if self._side_stream is None or not beside_forwards:
             yield
             return
-        self._side.wait_stream(torch.cuda.current_stream(self.model.layout.device))
-        with torch.cuda.stream(self._side):
+        self._side_stream.wait_stream(torch.cuda.current_stream(self.model.layout.device))
+        with torch.cuda.stream(self._side_stream):
             yield
 
-    def _rejoin(self, results: Sequence[Features | Tensor | None]) -> None:
-        """Let what comes next wait for what was done aside."""
-        if self._side is None:
+    def _rejoin(self, results: Iterable[Features | Tensor | None]) -> None:
+        """Let what comes next wait for what was done on the side stream."""
+        if self._side_stream is None:
             return
         current = torch.cuda.current_stream(self.model.layout.device)
-        current.wait_stream(self._side)
+        current.wait_stream(self._side_stream)
         for features in results:
             if isinstance(features, Features):
+                # memory of another CUDA stream would be reused while this one still reads it
                 features.tokens.record_stream(current)
                 if features.deepstack is not None:
                     features.deepstack.record_stream(current)
 
-    def _look(self, looks: Sequence[EncodeRequest]) -> list[Features]:
+    def _encode(self, requests: Sequence[EncodeRequest]) -> list[Features]:
+        """Encode the frames of all requests at once; they are of one shape."""
         with self.timing("encode"):
-            features = self.model.encode(joined_pixels([look.pixels for look in looks]))
-            return features.split([look.pixels.grid[0] for look in looks])
+            features = self.model.encode(joined_pixels([one.pixels for one in requests]))
+            return features.split([one.pixels.grid[0] for one in requests])
 
-    def _read(self, reads: Sequence[ForwardRequest]) -> list[Tensor | None]:
+    def _forward(self, requests: Sequence[ForwardRequest]) -> list[Tensor | None]:
+        """Run the segments of all requests through the decoder at once; all of them advance, or none."""
+        with self._timing_by_tokens(requests), _depth(self.model.decoder, advances=requests[0].advances):
+            if (logits := self._replayed(requests)) is not None:
+                return [logits]
+            hidden = iter(forward(self.model.decoder, [part for one in requests for part in one.segments]))
+            last = [[next(hidden) for _ in one.segments][-1][-1] for one in requests]
+            wanted = [state for state, one in zip(last, requests, strict=True) if one.wants_logits]
+            logits_of = iter(self.model.logits(torch.stack(wanted)) if wanted else ())
+            return [next(logits_of) if one.wants_logits else None for one in requests]
+
+    def _replayed(self, requests: Sequence[ForwardRequest]) -> Tensor | None:
+        """Return the logits of a request for text that comes alone, where a fixed shape fits it."""
+        one = requests[0]
+        if self._graphs is None or len(requests) > 1 or len(one.segments) > 1 or not one.wants_logits:
+            return None
+        return self._graphs.logits(one.segments[0])
+
+    def _timing_by_tokens(self, requests: Sequence[ForwardRequest]) -> AbstractContextManager[None]:
+        """Divide what a forward takes among its requests' stages, by tokens."""
+        if self.stages is None:
+            return nullcontext()
         tokens: Counter[Stage] = Counter()
-        for read in reads:
-            tokens[read.stage] += read.num_tokens
-        timing = self.stages.timing(tokens) if self.stages else nullcontext()
-        still = nullcontext() if reads[0].advances else _standing_still(self.model.decoder)
-        with timing, still:
-            if self._graphs and len(reads) == len(reads[0].segments) == 1 and reads[0].speaks:
-                fixed = self._graphs.logits(reads[0].segments[0])
-                if fixed is not None:
-                    return [fixed]
-            hidden = iter(forward(self.model.decoder, [one for read in reads for one in read.segments]))
-            last = [[next(hidden) for _ in read.segments][-1][-1] for read in reads]
-            speaking = [state for state, read in zip(last, reads, strict=True) if read.speaks]
-            logits = iter(self.model.logits(torch.stack(speaking)) if speaking else ())
-            return [next(logits) if read.speaks else None for read in reads]
+        for one in requests:
+            tokens[one.stage] += one.num_tokens
+        return self.stages.timing(tokens)
+
+
+class RunningWork:
+    """One piece of work, done a request at a time.
+
+    Args:
+        executor: serves the requests.
+        work: not begun yet.
+
+    Attributes:
+        result: what the work returned; None until then.
+    """
+
+    def __init__(self, executor: Executor, work: Work[Any]) -> None:
+        self._executor, self._work = executor, work
+        self._request: Request | None = None
+        self._is_done = False
+        self.result: Any = None
+
+    @torch.inference_mode()
+    def step(self) -> bool:
+        """Serve the next request and go on to the one after; False when there is none.
+
+        An error of the forward is raised inside the work first, so that it can clean up.
+        """
+        if self._is_done:
+            return False
+        try:
+            if self._request is None:
+                self._request = next(self._work)
+                return True
+            try:
+                (result,) = self._executor.serve([self._request])
+            except BaseException as error:
+                self._request = self._work.throw(error)
+            else:
+                self._request = self._work.send(result)
+        except StopIteration as end:
+            self._is_done, self.result = True, end.value
+        except BaseException:
+            self._is_done = True
+            raise
+        return not self._is_done
+
+    def close(self) -> None:
+        """Abandon what is left."""
+        self._is_done = True
+        self._work.close()
+
+
+def _alike(requests: Iterable[One], key: Callable[[One], Hashable]) -> Iterable[list[One]]:
+    """Divide requests into those that can be served together, in order of their first."""
+    batches: dict[Hashable, list[One]] = defaultdict(list)
+    for one in requests:
+        batches[key(one)].append(one)
+    return batches.values()
 
 
 @contextmanager
-def _standing_still(decoder: nn.Module) -> Iterator[None]:
-    """Let every layer of the next forward read what the first one reads."""
+def _depth(decoder: nn.Module, *, advances: bool) -> Iterator[None]:
+    """Let every layer of the next forward read what the first one reads, unless it advances."""
     first: list[Tensor] = []
 
     def read_first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         first.append(args[0])
         return (first[0], *args[1:]), kwargs
 
-    layers: Iterable[nn.Module] = decoder.layers  # type: ignore[assignment]
+    layers: Iterable[nn.Module] = () if advances else decoder.layers  # type: ignore[assignment]
     hooks = [layer.register_forward_pre_hook(read_first, with_kwargs=True) for layer in layers]
     try:
         yield

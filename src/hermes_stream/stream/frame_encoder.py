@@ -1,4 +1,4 @@
-"""Looking at frames, and not looking again at those that have not changed."""
+"""Encoding a stream's frames, and not encoding again those that have not changed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from numpy.typing import NDArray
 
 from hermes_stream.models.visual import Features, joined_features
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.requests import EncodeRequest
-from hermes_stream.stream.work import Work, look
+from hermes_stream.stream.work import EncodeRequest, Work, encode
 from hermes_stream.video.frame import Frame
 
 _BLOCK = 16
 
 
 class FrameEncoder:
-    """Looks at a stream's frames through the vision tower.
+    """Turns a stream's frames into features with the vision tower.
 
     Args:
-        executor: tells the model, and is told what preprocessing takes.
-        still_below: a frame is not looked at again where no block of 16 x 16 pixels differs by this many grey
-            levels (of 255, mean over the block) from the frame that was looked at last; None looks at all.
+        executor: has the model, and measures preprocessing.
+        still_below: a frame is not encoded again where no block of 16 x 16 pixels differs by this many grey
+            levels (of 255, mean over the block) from the frame that was encoded last; None encodes all.
 
     Attributes:
-        num_still_frames: frames that were not looked at again.
+        num_still_frames: frames that took the features of an earlier one.
 
     Raises:
         ValueError: ``still_below`` is not a positive number.
@@ -36,59 +35,60 @@ class FrameEncoder:
         if still_below is not None and not (math.isfinite(still_below) and still_below > 0):
             raise ValueError(f"still_below must be grey levels above 0, or None; got {still_below}")
         self._executor, self._still_below = executor, still_below
-        self._newest: EncodedFrames | None = None
-        self._foreseen: EncodedFrames | None = None
+        self._newest: EncodedPatch | None = None
+        self._uncommitted: tuple[EncodedPatch, int] | None = None
+        self._ahead: tuple[Sequence[Frame], Features | None] | None = None
         self.num_still_frames = 0
 
-    def seeing(self, frames: Sequence[Frame]) -> Work[tuple[Features, EncodedFrames | None]]:
-        """Return the features of pictures of one size, and the sight to ``commit`` when they are in."""
-        together = self._executor.model.card.frames_per_temporal_patch
-        groups = [frames[k : k + together] for k in range(0, len(frames), together)]
+    def encode(self, frames: Sequence[Frame]) -> Work[Features]:
+        """Return the features of frames of one size; ``commit`` when their tokens are in the memory."""
+        self._uncommitted = None
         if self._still_below is None:
-            return (yield from self._look(frames)), None
+            return (yield from self._encode(frames))
+        size = self._executor.model.card.frames_per_temporal_patch
+        patches = [frames[k : k + size] for k in range(0, len(frames), size)]
         sources, changed, newest = [], [], self._newest
-        for group in groups:
-            if newest is None or self._has_changed(newest.frames, group):
-                newest = EncodedFrames(group)
+        for patch in patches:
+            if newest is None or self._has_changed(newest.frames, patch):
+                newest = EncodedPatch(patch)
                 changed.append(newest)
             sources.append(newest)
         if changed:
-            seen = yield from self._look([frame for sight in changed for frame in sight.frames])
-            for sight, features in zip(changed, seen.split([1] * len(changed)), strict=True):
-                sight.features = features
-        assert newest is not None
-        newest.num_reused = len(groups) - len(changed)
-        return joined_features([sight.features for sight in sources if sight.features]), newest
+            encoded = yield from self._encode([frame for patch in changed for frame in patch.frames])
+            for own, features in zip(changed, encoded.split([1] * len(changed)), strict=True):
+                own.features = features
+        self._uncommitted = (sources[-1], len(patches) - len(changed))
+        return joined_features([patch.features for patch in sources if patch.features])
 
-    def ahead(self, frames: Sequence[Frame]) -> EncodeRequest | None:
-        """Ask for a look at frames that will be seen next, for whoever has the time; ``foresee`` its result.
+    def commit(self) -> None:
+        """Compare later frames with those that were encoded last."""
+        if self._uncommitted is not None:
+            (self._newest, num_reused), self._uncommitted = self._uncommitted, None
+            self.num_still_frames += num_reused
+
+    def request_ahead(self, frames: Sequence[Frame]) -> EncodeRequest | None:
+        """Ask for frames that will be encoded next, to be served when there is time; see ``receive_ahead``.
 
         Returns:
-            None where they were looked at already, or may turn out to be still.
+            None where they were asked for already, or may turn out to be still.
         """
-        if self._still_below is not None or (self._foreseen and _same(self._foreseen.frames, frames)):
+        if self._still_below is not None or (self._ahead and _are_same(self._ahead[0], frames)):
             return None
-        self._foreseen = EncodedFrames(tuple(frames))
+        self._ahead = (tuple(frames), None)
         return EncodeRequest(pixels=self._executor.model.prepare(frames))
 
-    def foresee(self, features: Features) -> None:
-        """Take the result of ``ahead``."""
-        if self._foreseen is not None:
-            self._foreseen.features = features
+    def receive_ahead(self, features: Features) -> None:
+        """Take the result of ``request_ahead``."""
+        if self._ahead is not None:
+            self._ahead = (self._ahead[0], features)
 
-    def commit(self, sight: EncodedFrames | None) -> None:
-        """Remember what was seen, once it is in the memory."""
-        if sight is not None:
-            self._newest = sight
-            self.num_still_frames += sight.num_reused
-
-    def _look(self, frames: Sequence[Frame]) -> Work[Features]:
-        foreseen, self._foreseen = self._foreseen, None
-        if foreseen and foreseen.features and _same(foreseen.frames, frames):
-            return foreseen.features
+    def _encode(self, frames: Sequence[Frame]) -> Work[Features]:
+        ahead, self._ahead = self._ahead, None
+        if ahead and ahead[1] and _are_same(ahead[0], frames):
+            return ahead[1]
         with self._executor.timing("preprocess"):
             pixels = self._executor.model.prepare(frames)
-        return (yield from look(pixels))
+        return (yield from encode(pixels))
 
     def _has_changed(self, before: Sequence[Frame], now: Sequence[Frame]) -> bool:
         assert self._still_below is not None
@@ -96,16 +96,15 @@ class FrameEncoder:
         return any(largest_change(old, new) >= self._still_below for old, new in pairs)
 
 
-class EncodedFrames:
-    """A frame that was looked at, and what was seen of it."""
+class EncodedPatch:
+    """Frames of one temporal patch, and their features once they are encoded."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self.frames = frames
         self.features: Features | None = None
-        self.num_reused = 0
 
 
-def _same(some: Sequence[Frame], others: Sequence[Frame]) -> bool:
+def _are_same(some: Sequence[Frame], others: Sequence[Frame]) -> bool:
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
@@ -117,5 +116,5 @@ def largest_change(old: NDArray[np.uint8], new: NDArray[np.uint8]) -> float:
     height, width = change.shape
     rows, columns = np.arange(0, height, _BLOCK), np.arange(0, width, _BLOCK)
     sums = np.add.reduceat(np.add.reduceat(change, rows, axis=0), columns, axis=1)
-    tall, wide = np.diff(np.append(rows, height)), np.diff(np.append(columns, width))
-    return float((sums / (tall[:, None] * wide)).max())
+    block_heights, block_widths = np.diff(np.append(rows, height)), np.diff(np.append(columns, width))
+    return float((sums / (block_heights[:, None] * block_widths)).max())

@@ -13,7 +13,7 @@ from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
 from hermes_stream.stream.positions import text_positions
-from hermes_stream.stream.work import Work, read
+from hermes_stream.stream.work import Work, forward
 
 
 def guidance_of(model: VideoModel, policy: MemoryPolicy, last_conversation: str | None) -> Guidance | None:
@@ -68,5 +68,5 @@ def read_guidance(
                 probe=Probe(weights=weights, layers=listening),
             )
         )
-    yield from read(segments, "compress", advances=guidance.advances)
+    yield from forward(segments, "compress", advances=guidance.advances)
     return weights

@@ -1,4 +1,4 @@
-"""One stream of an engine: its session, the questions that wait, and the work in hand."""
+"""One stream of an engine: the questions that wait, and the work in hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from hermes_stream.errors import CapacityError
 from hermes_stream.stream.answer import Answer
-from hermes_stream.stream.generation import Sampling
-from hermes_stream.stream.requests import EncodeRequest, ForwardRequest, Request
-from hermes_stream.stream.session import Session
-from hermes_stream.stream.work import Work
+from hermes_stream.stream.decoding import Sampling
+from hermes_stream.stream.stats import SessionStats
+from hermes_stream.stream.stream import Stream
+from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Work
 from hermes_stream.video.frame import Frame
 
 Overflow = Literal["wait", "drop_oldest"]
@@ -21,31 +21,31 @@ class StreamHandle:
     """A stream that an engine works on; made by ``Engine.add``.
 
     A question sees the frames that were observed before it, and no later ones. Chunks and questions are done
-    one after the other, so that every answer is the one that the session would give alone.
+    one after the other, so that every answer is the one that a session would give alone.
 
     Args:
-        session: the stream's session; nobody else may use it while the channel is open.
+        stream: the stream; nobody else may use it while the handle is open.
         step: does the engine's next step.
-        leave: takes the channel out of the engine.
+        leave: takes the handle out of the engine.
         overflow: what happens to a frame when as many wait as may.
-        queue_frames: most frames that wait, at least two chunks.
+        queue_frames: frames that wait, at most; at least two chunks.
 
     Attributes:
-        session: for inspection: ``stats``, ``cache``, ``policy``.
+        stream: for inspection: ``cache``, ``policy``, ``chunk_frames``.
         num_dropped_frames: frames that were forgotten because too many waited.
         served_in_step: when it was served last.
     """
 
     def __init__(
         self,
-        session: Session,
+        stream: Stream,
         *,
         step: Callable[[], bool],
         leave: Callable[[StreamHandle], None],
         overflow: Overflow,
         queue_frames: int,
     ) -> None:
-        self.session = session
+        self.stream = stream
         self.num_dropped_frames = 0
         self.served_in_step = 0
         self._step, self._leave = step, leave
@@ -65,18 +65,19 @@ class StreamHandle:
 
         Raises:
             ValueError: a frame is malformed or not later than the one before.
-            CapacityError: the channel is closed, or its policy has no bound and the positions are used up.
+            CapacityError: the handle is closed, or its policy has no bound and the positions are used up.
         """
         self._check()
+        intake = self.stream.intake
         for frame in [frames] if isinstance(frames, Frame) else frames:
-            while len(self.session.intake.waiting) >= self._queue_frames:
+            while len(intake.waiting) >= self._queue_frames:
                 if self._overflow == "drop_oldest":
-                    del self.session.intake.waiting[0]
+                    del intake.waiting[0]
                     self.num_dropped_frames += 1
                 else:
                     self._step()
                     self._check()
-            self.session.intake.accept(frame)
+            intake.accept(frame)
 
     def ask(self, question: str, options: Sequence[str] | None = None, **sampling: Any) -> Answer:
         """Ask about the frames observed so far. The engine's steps make the answer; so does reading it.
@@ -87,15 +88,20 @@ class StreamHandle:
             **sampling: fields of ``Sampling``: max_new_tokens, temperature, ...
 
         Raises:
-            CapacityError: the channel is closed, or question and answer do not fit the room for text.
+            CapacityError: the handle is closed, or question and answer do not fit the room for text.
             VideoError: no frame was observed yet.
             ValueError: an argument is out of its range.
         """
         self._check()
-        answer, work = self.session.answering(question, options, Sampling(**sampling))
+        answer, work = self.stream.ask(question, options, Sampling(**sampling))
         answer.attach(self._step, lambda: self._abandon(answer))
         self._questions.append((answer, work))
         return answer
+
+    @property
+    def stats(self) -> SessionStats:
+        """What the stream has done and holds."""
+        return self.stream.stats
 
     def close(self) -> None:
         """Give up all that waits, and leave the engine; safe to repeat."""
@@ -127,15 +133,15 @@ class StreamHandle:
         """Whether there is something to do: work in hand, a question, or a full chunk."""
         if self._work is not None or self._questions:
             return True
-        return self._failure is None and len(self.session.intake.waiting) >= self.session.chunk_frames
+        return self._failure is None and self.stream.has_full_chunk
 
     @property
     def cost_tokens(self) -> int:
-        """Tokens that the next request takes, a look at pictures as many as they will make."""
+        """Tokens that the next request takes; of an encode, as many as the frames will make."""
         if self._request is None:
-            return self.session.chunk_tokens
+            return self.stream.chunk_tokens
         if isinstance(self._request, EncodeRequest):
-            return self._request.pixels.grid[0] * self.session.model.card.tokens_per_temporal_patch
+            return self._request.pixels.grid[0] * self.stream.model.card.tokens_per_temporal_patch
         return self._request.num_tokens
 
     def begin(self) -> bool:
@@ -145,29 +151,30 @@ class StreamHandle:
         if self._questions:
             self._answer, self._work = self._questions.popleft()
         else:
-            self._work = self.session.folding()
-        self._go_on(next)
+            self._work = self.stream.fold()
+        self._advance(next)
         return self._work is not None
 
     def requests(self) -> list[Request]:
-        """Return what the work asks for; while a chunk is prefilled, also a look at the next."""
+        """Return what the work asks for; while a chunk is prefilled, also an encode of the next."""
         assert self._request is not None
         ahead = None
+        # a live stream drops what is old: what was encoded ahead might never be folded in
         if isinstance(self._request, ForwardRequest) and not self.has_question and self._overflow == "wait":
-            ahead = self.session.look_ahead()
+            ahead = self.stream.request_ahead()
         return [self._request] if ahead is None else [self._request, ahead]
 
     def send(self, results: Sequence[Any]) -> None:
-        """Give the work what it asked for, and take down what it asks for next."""
+        """Give the work what it asked for, and note what it asks for next."""
         if len(results) > 1:
-            self.session.foresee(results[1])
-        self._go_on(lambda work: work.send(results[0]))
+            self.stream.receive_ahead(results[1])
+        self._advance(lambda work: work.send(results[0]))
 
     def throw(self, error: Exception) -> None:
-        """Tell the work that what it asked for failed."""
-        self._go_on(lambda work: work.throw(error))
+        """Raise inside the work that what it asked for failed."""
+        self._advance(lambda work: work.throw(error))
 
-    def _go_on(self, resume: Callable[[Work[None]], Request]) -> None:
+    def _advance(self, resume: Callable[[Work[None]], Request]) -> None:
         assert self._work is not None
         try:
             self._request = resume(self._work)

@@ -22,7 +22,7 @@ class Intake:
 
     Attributes:
         waiting: frames that wait, oldest first.
-        num_taken: frames taken so far.
+        num_accepted: frames taken in so far.
 
     Raises:
         ValueError: the rate is not a positive number.
@@ -38,12 +38,12 @@ class Intake:
         self._newest_seconds = -math.inf
         self._due = 0
         self.waiting: list[Frame] = []
-        self.num_taken = 0
+        self.num_accepted = 0
 
     @property
-    def num_gone(self) -> int:
-        """Frames taken that no longer wait."""
-        return self.num_taken - len(self.waiting)
+    def num_folded(self) -> int:
+        """Frames accepted that no longer wait."""
+        return self.num_accepted - len(self.waiting)
 
     def accept(self, frame: Frame) -> None:
         """Check a frame, and let it wait if it is due.
@@ -53,7 +53,7 @@ class Intake:
         """
         if self._is_due(frame):
             self.waiting.append(frame)
-            self.num_taken += 1
+            self.num_accepted += 1
 
     def _is_due(self, frame: Frame) -> bool:
         check_frame(frame)

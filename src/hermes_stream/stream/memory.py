@@ -1,318 +1,177 @@
-"""A stream's memory at work: chunks are folded in, compressed when over budget, and extended by questions.
+"""A stream's memory at work: chunks enter the cache, and are compressed when over budget.
 
 What takes a forward is ``Work``: it asks for forwards and is sent their results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hermes_stream.attention import Observation, Segment
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
-from hermes_stream.memory.state import MemoryState, VisualOrigin
+from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
 from hermes_stream.policies.text_tokens import plan_with_text_tokens
 from hermes_stream.retrieval.retriever import Retriever
-from hermes_stream.retrieval.workspace import Workspace
-from hermes_stream.stream.capacity import Capacity, keep_everything
+from hermes_stream.stream.capacity import Capacity
+from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.frame_buffer import FrameBuffer, group_by_size, num_tokens
 from hermes_stream.stream.frame_encoder import FrameEncoder
 from hermes_stream.stream.guidance import guidance_of, read_guidance, zero_weights
-from hermes_stream.stream.positions import StreamPositions, origin_of, text_positions
+from hermes_stream.stream.positions import StreamPositions, origin_of
 from hermes_stream.stream.token_filtering import TokenFiltering
-from hermes_stream.stream.work import Work, read, run, speak
+from hermes_stream.stream.work import Work, forward
 from hermes_stream.video.frame import Frame
 
 _SLICE_TOKENS = 1024
 
 
 class StreamMemory:
-    """Joins model, policy and cache for one stream. The prefix is prefilled when it is made.
+    """Joins model, policy and cache for one stream; what most questions read (``QuestionContext``).
+
+    The prefix is prefilled when it is made.
 
     Args:
         executor: runs the model for what is not work: the prefix.
-        fit: what the stream takes of positions and memory, its policy included.
+        capacity: what the stream takes of positions and memory, its policy included.
         token_filter: what drops visual tokens before they are prefilled; None drops none.
-        still_below: see ``FrameEncoder``; None looks at every frame.
+        still_below: see ``FrameEncoder``; None encodes every frame.
 
     Attributes:
-        cache: keys, values and positions.
+        model: the model.
         policy: what is kept.
-        text_tokens: room for a question and its answer.
-        num_frames: pictures folded in so far.
-        num_seen: tokens that they made so far.
-        eyes: what looks at the frames.
-        last_conversation: last question and answer, which steer later guidance.
+        cache: keys, values and positions.
+        encoder: turns frames into features.
+        filtering: drops visual tokens before they are prefilled.
+        retriever: is given what a compression evicts; None lets it go.
     """
 
     def __init__(
         self,
         executor: Executor,
-        fit: Capacity,
+        capacity: Capacity,
         *,
         token_filter: TokenFilter | None = None,
         still_below: float | None = None,
     ) -> None:
-        model = executor.model
-        self._executor, self.model, self._fit, self.policy = executor, model, fit, fit.policy
-        self.text_tokens = fit.text_tokens
-        self.num_frames = self.num_seen = self._num_encoded = self._num_entered = 0
-        self.eyes = FrameEncoder(executor, still_below)
-        self._sieve = TokenFiltering(token_filter) if token_filter else None
+        self.model, self.policy = executor.model, capacity.policy
+        self._executor, self._capacity = executor, capacity
+        self.encoder = FrameEncoder(executor, still_below)
+        self.filtering = TokenFiltering(token_filter)
+        self.retriever: Retriever | None = None
+        self._budgets = self.policy.layer_budgets(self.model.layout.num_layers)
+        self._num_patches = self._num_kept_patches = 0
         self._has_text_tokens = False
         self._start_seconds = 0.0
-        self.last_conversation: str | None = None
-        self._budgets = self.policy.layer_budgets(model.layout.num_layers)
-        self.cache = self._prefilled_cache()
-        self._beginning = self.cache.mark()
-        self._place = StreamPositions.after_prefix(self.cache.num_prefix_tokens)
-        rebuilds = self.policy.rebuilds_at_question and self.policy.budget_tokens is not None
-        self._album = FrameBuffer(model, self.policy.budget_tokens or 0) if rebuilds else None
-        self._retriever = self._made_retriever()
+        self._last_conversation: str | None = None
+        self._begin()
 
-    def _prefilled_cache(self) -> StreamCache:
+    def _begin(self) -> None:
+        """Make the cache, and prefill the prefix."""
         prefix_ids = self.model.chat.prefix_ids
-        cache = StreamCache(
-            self._fit.layout,
-            self._fit.capacities,
+        self.cache = StreamCache(
+            self._capacity.layout,
+            self._capacity.slots_of_layer,
             num_prefix_tokens=len(prefix_ids),
             growable=self._budgets is None,
         )
         if prefix_ids:
-            segment = self._text(cache, self.model.embed(prefix_ids))
-            run(self._executor, read([segment], "prefill"))
-        self._executor.prepare(cache)
-        return cache
+            prefix = question_segment(self.cache, self.model.embed(prefix_ids))
+            self._executor.run(forward([prefix], "prefill"))
+        self._executor.prepare(self.cache)
+        self._beginning = self.cache.mark()
+        self._positions = StreamPositions.after_prefix(len(prefix_ids))
 
-    def _text(
-        self,
-        cache: StreamCache | Workspace,
-        embeddings: Float[Tensor, "tokens hidden"],
-        *,
-        start: int | None = None,
-        recall: Callable[[int, Tensor], None] | None = None,
-        observation: Observation | None = None,
-    ) -> Segment:
-        """Reserve slots for text, and return it as a segment."""
-        start = cache.next_position if start is None else start
-        positions = text_positions(self.model.layout.rotary.num_axes, len(embeddings), start)
-        cache.append(positions)
-        return Segment(
-            cache=cache, embeddings=embeddings, positions=positions, recall=recall, observation=observation
-        )
-
-    def extending(
-        self, embeddings: Float[Tensor, "tokens hidden"], observation: Observation | None = None
-    ) -> Work[Float[Tensor, " vocabulary"]]:
-        """Append question or answer tokens, and get the logits of the next one; within ``asking``.
-
-        Args:
-            embeddings: of the tokens.
-            observation: given, it reads what the newest of them attend to.
-
-        Raises:
-            CapacityError: the room for text is used up.
-        """
-        if self._retriever is None:
-            start = self._question_start()
-            segment = self._text(self.cache, embeddings, start=start, observation=observation)
-            return (yield from speak(segment))
-        desk = self._retriever.desk
-        recall = self._retriever.recall if desk.next_position == desk.num_context_tokens else None
-        return (yield from speak(self._text(desk, embeddings, recall=recall, observation=observation)))
-
-    @property
-    def max_read_tokens(self) -> int:
-        """Most tokens that a layer shows to a question, the prefix included."""
-        return (
-            max(self.cache.num_tokens) if self._retriever is None else self._retriever.desk.num_context_tokens
-        )
-
-    def remembered(self) -> MemoryState:
-        """Return what questions read; where they retrieve, what the last one read."""
-        return self.cache.state() if self._retriever is None else self._retriever.state()
-
-    def _question_start(self) -> int | None:
-        """Return where a question's next tokens stand if that is not the write clock (see ``ModelCard``)."""
-        cache = self.cache
-        if not cache.is_untouched or self.model.card.text_after_video == "clock":
-            return None
-        asked = max(cache.num_tokens) - cache.num_prefix_tokens - max(cache.num_visual_tokens)
-        return self._place.behind_picture + asked
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Leave no trace of a question and its answer, however this ends."""
-        mark = self.cache.mark()
-        try:
-            yield
-        finally:
-            if self._retriever is None:
-                self.cache.rewind(mark)
-            else:
-                self._retriever.desk.clear()
-
-    def folding(self, frames: Sequence[Frame]) -> Work[None]:
+    def fold(self, frames: Sequence[Frame]) -> Work[None]:
         """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
-            frames: at least one picture, at most as many as fit a chunk, all of one size. A temporal patch
-                that they do not fill is completed by repeating the last, and is final.
+            frames: at least one, at most a chunk, all of one size. A temporal patch that they do not fill is
+                completed by repeating the last, and is final.
 
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
         """
-        if not self.num_frames:
-            self._start_seconds = frames[0].pts_seconds
-        if self._album is None:
-            self._num_entered += yield from self._enter(frames, self._num_entered)
-            self._num_encoded += -(-len(frames) // self.model.card.frames_per_temporal_patch)
-        else:
-            self._album.add(frames)
-            self._forget_video()
-        self.num_frames += len(frames)
-        self.num_seen += num_tokens(self.model, frames)
+        self._num_kept_patches += yield from self.enter(frames, self._num_kept_patches)
 
-    def _forget_video(self) -> None:
-        if self.cache.is_untouched:
-            self.cache.rewind(self._beginning)
-        else:
-            self.cache = self._prefilled_cache()
-            self._beginning = self.cache.mark()
-        self._place = StreamPositions.after_prefix(self.cache.num_prefix_tokens)
-        self._num_encoded = 0
-        if self._sieve:
-            self._sieve.forget()
+    def enter(self, frames: Sequence[Frame], first_id: int) -> Work[int]:
+        """Encode, filter and prefill frames, compress over budget; rewind if that fails.
 
-    def recalling(self) -> Work[None]:
-        """Do what the policy leaves for the moment of a question: nothing, or prefill the held pictures.
-
-        All or nothing; a second call before the next frame finds it done.
-        """
-        if not self._album or max(self.cache.num_visual_tokens):
-            return
-        pictures = list(self._album)
-        together = self.model.card.frames_per_temporal_patch
-        number = (self.num_frames - len(pictures)) // together
-        self._start_seconds = pictures[0].pts_seconds
-        try:
-            for same in group_by_size(pictures):
-                for start in range(0, len(same), self._fit.chunk_frames):
-                    chunk = same[start : start + self._fit.chunk_frames]
-                    number += yield from self._enter(chunk, number)
-                    self._num_encoded += -(-len(chunk) // together)
-        except BaseException:
-            self._forget_video()
-            raise
-
-    @property
-    def num_visual_tokens(self) -> tuple[int, ...]:
-        """Visual tokens that each layer holds, or will hold when a question comes."""
-        if self._album is None:
-            return self.cache.num_visual_tokens
-        return (self._album.num_tokens,) * self.model.layout.num_layers
-
-    @property
-    def num_still_frames(self) -> int:
-        """Frames that were not looked at, because they had not changed."""
-        return self.eyes.num_still_frames
-
-    @property
-    def num_dropped(self) -> int:
-        """Visual tokens that the filter dropped so far."""
-        return self._sieve.num_dropped if self._sieve else 0
-
-    @property
-    def host_bytes(self) -> int:
-        """Bytes of host memory held for questions to come."""
-        archived = self._retriever.host_bytes if self._retriever else 0
-        return archived + (self._album.num_bytes if self._album is not None else 0)
-
-    @property
-    def num_archived_tokens(self) -> int:
-        """Visual tokens of each layer in the archive."""
-        return self._retriever.num_archived_tokens if self._retriever else 0
-
-    @property
-    def retrieval_seconds(self) -> float:
-        """What the last question took to choose and copy what it retrieves."""
-        return self._retriever.seconds if self._retriever else 0.0
-
-    @property
-    def device_bytes(self) -> int:
-        """Bytes of the stream's buffers beside the model: the cache, and the desk of retrieved tokens."""
-        return self.cache.num_bytes + (self._retriever.desk.num_bytes if self._retriever else 0)
-
-    def _made_retriever(self) -> Retriever | None:
-        retrieval = self.policy.retrieval()
-        if retrieval is None:
-            return None
-        most = self.model.layout.max_positions - self._fit.text_positions
-        return Retriever(self.cache, retrieval, max_positions=most, text_tokens=self.text_tokens)
-
-    def _enter(self, frames: Sequence[Frame], first_number: int) -> Work[int]:
-        """Encode, filter and prefill pictures, compress over budget; rewind if that fails.
+        Args:
+            frames: see ``fold``.
+            first_id: number of the first temporal patch.
 
         Returns:
-            How many frames entered: those of which a filter left something; they are numbered one by one.
+            How many temporal patches entered: those of which a filter left something, numbered one by one.
         """
-        features, sight = yield from self.eyes.seeing(frames)
+        if self._num_patches == 0:
+            self._start_seconds = frames[0].pts_seconds
+        features = yield from self.encoder.encode(frames)
         visual = self.model.lay_out(
-            features, frames, start_seconds=self._start_seconds, num_patches_before=self._num_encoded
+            features, frames, start_seconds=self._start_seconds, num_patches_before=self._num_patches
         )
         self._has_text_tokens |= bool(visual.is_text.any())
-        kept, sifting = torch.ones(len(visual), dtype=torch.bool), None
-        if self._sieve:
-            visual, kept, sifting = self._sieve.sift(visual)
-        positions, place = self._placed(visual)
-        origin = origin_of(visual, kept, first_number)
+        visual, kept = self.filtering.filter(visual)
+        positions, behind = self._place(visual)
+        origin = origin_of(visual, kept, first_id)
         mark = self.cache.mark()
         try:
             observation = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
             yield from self._compress(observation)
         except BaseException:
+            # also when the work is abandoned: the frames wait, and the next try must find the cache as it was
             self.cache.rewind(mark)
             raise
-        is_moved = mark.generation != self.cache.mark().generation
-        self._place = place.moved(self.cache.next_position) if is_moved else place
-        self.eyes.commit(sight)
-        if self._sieve and sifting:
-            self._sieve.commit(sifting)
+        was_compressed = mark.generation != self.cache.mark().generation
+        self._positions = behind.from_clock(self.cache.next_position) if was_compressed else behind
+        self.encoder.commit()
+        self.filtering.commit()
+        self._num_patches += visual.num_temporal_patches
         return len(origin.temporal_patch_ids.unique())
 
-    def _placed(self, visual: VisualTokens) -> tuple[Int[Tensor, "axes tokens"], StreamPositions]:
-        """Return a chunk's positions and the place behind it; close gaps where they would pass the limit.
+    def forget_video(self) -> None:
+        """Go back to the prefix alone."""
+        if self.cache.is_untouched:
+            self.cache.rewind(self._beginning)
+            self._positions = StreamPositions.after_prefix(self.cache.num_prefix_tokens)
+        else:
+            self._begin()
+        self._num_patches = 0
+        self.filtering.forget()
+
+    def _place(self, visual: VisualTokens) -> tuple[Int[Tensor, "axes tokens"], StreamPositions]:
+        """Return a chunk's positions and what is behind it; close gaps where they would pass the limit.
 
         Paper: sec. 3.3, lazy re-indexing
         Differs: the released code looks at the limit when the chunk is in already; here chunk, guidance,
             question and answer must fit before.
         """
-        limit = self.model.layout.max_positions - self._fit.text_positions
-        positions = self._place.positions(visual, self.cache.next_position)
+        limit = self._capacity.chunk_positions
+        positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
-            return positions, self._place.after(visual)
-        self.cache.apply(keep_everything(self.cache))
-        self._place = self._place.moved(self.cache.next_position)
-        positions = self._place.positions(visual, self.cache.next_position)
+            return positions, self._positions.behind(visual)
+        self.cache.apply(_closing_gaps(self.cache))
+        self._positions = self._positions.from_clock(self.cache.next_position)
+        positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
-            return positions, self._place.after(visual)
-        positions, place = self._place.squeezed(visual, self.cache.next_position)
+            return positions, self._positions.behind(visual)
+        positions, behind = self._positions.of_chunk_without_pauses(visual, self.cache.next_position)
         if int(positions.max()) >= limit:
             raise CapacityError(
                 f"the stream holds {max(self.cache.num_tokens)} tokens; {len(visual)} more and "
-                f"{self._fit.text_positions} for text exceed the model's {self.model.layout.max_positions} "
-                f"positions; use a policy with a budget, such as hermes, or a shorter stream"
+                f"{self._capacity.text_positions} for text exceed the model's "
+                f"{self.model.layout.max_positions} positions; use a policy with a budget, such as hermes, "
+                f"or a shorter stream"
             )
-        return positions, place
+        return positions, behind
 
     def _prefill(
         self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin
@@ -330,7 +189,7 @@ class StreamMemory:
                 observation=observation,
                 deepstack=None if visual.deepstack is None else visual.deepstack[:, slots],
             )
-            yield from read([segment], "prefill")
+            yield from forward([segment], "prefill")
         return observation
 
     def _slices(self, num_tokens: int) -> list[slice]:
@@ -355,26 +214,28 @@ class StreamMemory:
         return Observation(weights=zero_weights(self.cache), num_tokens=guidance.observed_tokens)
 
     def _compress(self, observation: Observation | None) -> Work[None]:
+        """Read guidance, let the policy plan, the retriever receive, the cache apply; if over budget."""
         if not self._is_over_budget():
             return
         weights = observation.weights if observation else None
-        if weights is None and (guidance := guidance_of(self.model, self.policy, self.last_conversation)):
-            weights = yield from read_guidance(self.model, self.cache, guidance, self._fit.text_positions)
+        if weights is None and (guidance := guidance_of(self.model, self.policy, self._last_conversation)):
+            weights = yield from read_guidance(
+                self.model, self.cache, guidance, self._capacity.text_positions
+            )
+        with self._executor.timing("compress"):
+            plan = self._plan(weights)
+            evicted = self.retriever.receive(plan) if self.retriever else None
+            self.cache.apply(plan)
+            if self.retriever and evicted:
+                self.retriever.commit(evicted)
+
+    def _plan(self, weights: Float[Tensor, "layers slots"] | None) -> RetentionPlan:
         if weights is not None:
             first = self.cache.num_prefix_tokens
             weights = weights[:, first : first + max(self.cache.num_visual_tokens)]
-        with self._executor.timing("compress"):
-            self._retain(weights)
-
-    def _retain(self, attention: Float[Tensor, "layers tokens"] | None) -> None:
-        """Let the policy plan, the archive receive, the cache apply."""
         reads = self.policy.facts.reads
-        state = self.cache.state(attention, shows_keys="keys" in reads, shows_values="values" in reads)
-        plan = plan_with_text_tokens(self.policy, state) if self._has_text_tokens else self.policy.plan(state)
-        leaving = self._retriever.receive(plan) if self._retriever else None
-        self.cache.apply(plan)
-        if self._retriever and leaving:
-            self._retriever.commit(leaving)
+        state = self.cache.state(weights, shows_keys="keys" in reads, shows_values="values" in reads)
+        return plan_with_text_tokens(self.policy, state) if self._has_text_tokens else self.policy.plan(state)
 
     def remember_conversation(self, question: str, answer: str) -> None:
         """Let the last question and answer steer later guidance, and only that.
@@ -382,5 +243,57 @@ class StreamMemory:
         Paper: app. B, last_conv
         """
         chat = self.model.chat
-        ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._fit.conversation_tokens]
-        self.last_conversation = chat.decode(ids)
+        ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._capacity.conversation_tokens]
+        self._last_conversation = chat.decode(ids)
+
+    def prepare(self) -> Work[None]:
+        """Do nothing: all that a question reads is there."""
+        yield from ()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Leave no trace of a question and its answer, however this ends."""
+        mark = self.cache.mark()
+        try:
+            yield
+        finally:
+            self.cache.rewind(mark)
+
+    def extend(
+        self, embeddings: Float[Tensor, "tokens hidden"], observation: Observation | None = None
+    ) -> Segment:
+        """Reserve slots behind the memory for text, and return it as a segment."""
+        start = self._question_start()
+        return question_segment(self.cache, embeddings, start=start, observation=observation)
+
+    def _question_start(self) -> int | None:
+        """Return where a question's next tokens stand if that is not the write clock (see ``ModelCard``)."""
+        cache = self.cache
+        if not cache.is_untouched or self.model.card.text_after_video == "clock":
+            return None
+        num_text_tokens = max(cache.num_tokens) - cache.num_prefix_tokens - max(cache.num_visual_tokens)
+        return self._positions.behind_frames + num_text_tokens
+
+    def state(self) -> MemoryState:
+        """Return what a question reads of the video."""
+        return self.cache.state()
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Tokens that a layer shows to a question, at most; the prefix included."""
+        return max(self.cache.num_tokens)
+
+    @property
+    def usage(self) -> ContextUsage:
+        """What the memory holds."""
+        return ContextUsage(num_visual_tokens=self.cache.num_visual_tokens, device_bytes=self.cache.num_bytes)
+
+
+def _closing_gaps(cache: StreamCache) -> RetentionPlan:
+    """Return the plan that evicts nothing and closes the gaps between positions."""
+    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
+    slots = torch.arange(int(counts.max()), device=counts.device)
+    nothing: Bool[Tensor, " layers"] = torch.zeros_like(counts, dtype=torch.bool)
+    return RetentionPlan(
+        keep=torch.where(slots < counts[:, None], slots, -1), summarize=nothing, reindex=True
+    )

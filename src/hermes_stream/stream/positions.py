@@ -16,13 +16,13 @@ from hermes_stream.models.visual import VisualTokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPositions:
-    """Where a stream stands: one video from its beginning on, so that chunks equal the whole.
+    """Where a stream's next chunk stands: one video from its beginning on, so that chunks equal the whole.
 
     Attributes:
         base: position at which the video began, behind the prefix; h and w are counted from it.
         time_shift: what turns time since the beginning into a position on axis t.
-        newest_time: time of the newest frame, rounded down, in positions.
-        extent: positions that the pictures take in height and width.
+        newest_time: time of the newest temporal patch, rounded down, in positions.
+        extent: positions that the frames take in height and width.
     """
 
     base: int
@@ -35,7 +35,7 @@ class StreamPositions:
         """Return the beginning of a stream."""
         return cls(base=num_prefix_tokens, time_shift=num_prefix_tokens)
 
-    def positions(self, visual: VisualTokens, clock: int) -> Int[Tensor, "axes tokens"]:
+    def of_chunk(self, visual: VisualTokens, clock: int) -> Int[Tensor, "axes tokens"]:
         """Return the positions of a chunk in host memory.
 
         Args:
@@ -48,35 +48,39 @@ class StreamPositions:
         positions[0] = visual.time.floor().long()[visual.temporal_patch_index] + self.time_shift
         return positions
 
-    def squeezed(
+    def of_chunk_without_pauses(
         self, visual: VisualTokens, clock: int
     ) -> tuple[Int[Tensor, "axes tokens"], StreamPositions]:
-        """Return positions of a chunk whose frames follow the clock one by one, and the place behind it.
+        """Return positions of a chunk whose patches follow the clock one by one, and what is behind it.
 
         For pauses in the stream that are longer than the model's positions.
         """
+        positions = self.of_chunk(visual, clock)
         if visual.time is None:
-            return self.positions(visual, clock), self
+            return positions, self
         ranks = dense_positions(visual.time.floor()[None], 0)[0].long()
-        positions = self.positions(visual, clock)
         positions[0] = clock + ranks[visual.temporal_patch_index]
-        place = self.after(visual)
-        return positions, replace(place, time_shift=clock + int(ranks[-1]) - place.newest_time)
+        behind = self.behind(visual)
+        return positions, replace(behind, time_shift=clock + int(ranks[-1]) - behind.newest_time)
 
-    def after(self, visual: VisualTokens) -> StreamPositions:
-        """Return the place behind a chunk."""
+    def behind(self, visual: VisualTokens) -> StreamPositions:
+        """Return where the chunk behind this one stands."""
         if visual.time is None or not len(visual):
             return self
         extent = int(visual.offsets[1:].max()) + 1
         return replace(self, newest_time=math.floor(float(visual.time[-1])), extent=max(self.extent, extent))
 
-    def moved(self, clock: int) -> StreamPositions:
-        """Return the place after positions changed or a summary took the clock's: time goes on from there."""
+    def from_clock(self, clock: int) -> StreamPositions:
+        """Return the same with time going on from the write clock.
+
+        After positions changed, or a summary took the clock's, presentation times alone would place new
+        tokens among or far behind those that are remembered.
+        """
         return replace(self, time_shift=clock - 1 - self.newest_time)
 
     @property
-    def behind_picture(self) -> int:
-        """First position behind the pictures' height and width, whatever the time."""
+    def behind_frames(self) -> int:
+        """First position behind the frames' height and width, whatever the time."""
         return self.base + self.extent
 
 
@@ -85,12 +89,12 @@ def text_positions(num_axes: int, num_tokens: int, start: int) -> Int[Tensor, "a
     return torch.arange(start, start + num_tokens).expand(num_axes, -1)
 
 
-def origin_of(visual: VisualTokens, kept: Bool[Tensor, " tokens"], first_number: int) -> VisualOrigin:
-    """Number the frames of which something is kept one by one."""
-    frames = visual.temporal_patch_index[kept]
+def origin_of(visual: VisualTokens, kept: Bool[Tensor, " tokens"], first_id: int) -> VisualOrigin:
+    """Number the temporal patches of which something is kept one by one."""
+    patches = visual.temporal_patch_index[kept]
     return VisualOrigin(
-        temporal_patch_ids=first_number + frames.unique(return_inverse=True)[1],
-        pts_seconds=visual.seconds[frames],
+        temporal_patch_ids=first_id + patches.unique(return_inverse=True)[1],
+        pts_seconds=visual.seconds[patches],
         grid_indices=visual.grid_indices[kept],
         is_text=visual.is_text[kept],
     )

@@ -1,18 +1,26 @@
-"""What a session has done and holds, as plain numbers."""
+"""What a stream has done and holds, as plain numbers, and the clock that measures its stages."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Stage = Literal["preprocess", "encode", "prefill", "compress", "question"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStats:
-    """A snapshot of one session.
+    """A snapshot of one stream.
 
     Attributes:
         num_frames: frames taken into the stream, waiting ones included.
         num_pending_frames: frames that wait for their chunk.
-        num_still_frames: frames that were not looked at again, because they had not changed.
+        num_still_frames: frames that were not encoded again, because they had not changed.
         num_visual_tokens_seen: visual tokens that the frames made so far.
         num_visual_tokens_dropped: those of them that a filter dropped before they were prefilled.
         num_visual_tokens_kept: visual tokens in the fullest layer, summaries included.
@@ -21,7 +29,7 @@ class SessionStats:
             most policies.
         num_compressions: how often tokens were evicted.
         num_questions: questions answered to their end.
-        cache_bytes: bytes of the stream's buffers.
+        cache_bytes: bytes of the stream's buffers on the model's device.
         host_bytes: bytes of host memory held for questions to come; 0 for most policies.
         recall_seconds: what the last question took before itself, part of its ttft_seconds; next to nothing
             for policies that compute nothing at question time, None before the first question.
@@ -46,3 +54,42 @@ class SessionStats:
     ttft_seconds: float | None
     ttft_with_pending_seconds: float | None
     tokens_per_second: float | None
+
+
+class StageClock:
+    """Adds up the seconds of each stage.
+
+    Args:
+        device: is waited for before and after each stage, so that its work is counted where it belongs;
+            None counts what the host waits for.
+
+    Attributes:
+        seconds: of each stage that was entered so far.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device
+        self.seconds: dict[Stage, float] = {}
+
+    @contextmanager
+    def timing(self, weights: Mapping[Stage, float]) -> Iterator[None]:
+        """Count what happens inside.
+
+        Args:
+            weights: of the stages that it belongs to; each gets its share.
+        """
+        synchronize(self._device)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            synchronize(self._device)
+            each = (time.perf_counter() - began) / sum(weights.values())
+            for stage, weight in weights.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + weight * each
+
+
+def synchronize(device: torch.device | None) -> None:
+    """Wait until a device has done what was asked of it; a CPU has, always."""
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)

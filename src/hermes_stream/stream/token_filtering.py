@@ -11,52 +11,53 @@ from hermes_stream.models.visual import VisualTokens
 
 
 class TokenFiltering:
-    """Sifts chunk after chunk; words follow their frame.
+    """Filters chunk after chunk; the text tokens of a temporal patch stay while a visual token of it stays.
 
     Args:
-        token_filter: what drops visual tokens.
+        token_filter: what drops visual tokens; None drops none.
 
     Attributes:
         num_dropped: visual tokens dropped so far.
     """
 
-    def __init__(self, token_filter: TokenFilter) -> None:
+    def __init__(self, token_filter: TokenFilter | None) -> None:
         self._filter = token_filter
         self._past: tuple[int, Past] | None = None
+        self._uncommitted: tuple[int, Past, int] | None = None
         self.num_dropped = 0
 
     def forget(self) -> None:
         """Begin anew."""
         self._past = None
 
-    def sift(self, visual: VisualTokens) -> tuple[VisualTokens, Bool[Tensor, " tokens"], Sifting]:
-        """Return the chunk with tokens replaced by means, which of them stay, and what to keep if they do.
+    def filter(self, visual: VisualTokens) -> tuple[VisualTokens, Bool[Tensor, " tokens"]]:
+        """Return the chunk, some of its tokens replaced by means, and which of them stay.
 
-        Frames are compared place by place, so frames of another size than those before begin anew.
+        Patches are compared place by place, so patches of another size than those before begin anew.
+        ``commit`` when the chunk is in the memory.
         """
+        kept = torch.ones(len(visual), dtype=torch.bool)
+        if self._filter is None:
+            return visual, kept
         is_visual = ~visual.is_text
-        pictures = visual.embeddings[is_visual.to(visual.embeddings.device)].unflatten(
+        patches = visual.embeddings[is_visual.to(visual.embeddings.device)].unflatten(
             0, (visual.num_temporal_patches, -1)
         )
-        per_frame = pictures.shape[1]
-        past = self._past[1] if self._past and self._past[0] == per_frame else None
-        sifted = self._filter.sift(pictures, past)
-        kept = torch.zeros(len(visual), dtype=torch.bool)
+        tokens_per_patch = patches.shape[1]
+        past = self._past[1] if self._past and self._past[0] == tokens_per_patch else None
+        sifted = self._filter.sift(patches, past)
         kept[is_visual] = sifted.kept.flatten().cpu()
-        alive = torch.zeros(visual.num_temporal_patches, dtype=torch.bool)
-        alive[visual.temporal_patch_index[kept]] = True
-        kept[visual.is_text] = alive[visual.temporal_patch_index[visual.is_text]]
+        is_alive = torch.zeros(visual.num_temporal_patches, dtype=torch.bool)
+        is_alive[visual.temporal_patch_index[kept & is_visual]] = True
+        kept[visual.is_text] = is_alive[visual.temporal_patch_index[visual.is_text]]
         embeddings = visual.embeddings.clone()
         embeddings[is_visual.to(embeddings.device)] = sifted.tokens.flatten(0, 1)
-        dropped = int((~sifted.kept).sum())
-        return visual.with_embeddings(embeddings), kept, (per_frame, sifted.past, dropped)
+        self._uncommitted = (tokens_per_patch, sifted.past, int((~sifted.kept).sum()))
+        return visual.with_embeddings(embeddings), kept
 
-    def commit(self, sifting: Sifting) -> None:
-        """Remember a chunk, once it is in the memory."""
-        per_frame, past, dropped = sifting
-        self._past = (per_frame, past)
-        self.num_dropped += dropped
-
-
-Sifting = tuple[int, Past, int]
-"""Tokens of a frame, what the filter remembers, tokens dropped."""
+    def commit(self) -> None:
+        """Compare later chunks with the one that was filtered last."""
+        if self._uncommitted is not None:
+            tokens_per_patch, past, num_dropped = self._uncommitted
+            self._past, self._uncommitted = (tokens_per_patch, past), None
+            self.num_dropped += num_dropped

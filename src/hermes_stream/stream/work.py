@@ -1,95 +1,72 @@
-"""Work: what a stream wants done, as a generator that asks for forwards and is sent their results.
+"""Work: what a stream wants done, as a generator that asks for encodes and forwards.
 
-Folding a chunk and answering a question are work. A session does its work alone; an engine does that of many
-streams in shared forwards. Both see the same requests in the same order, so that answers are the same. Work
-that fails or is abandoned cleans up where it stands, as any generator does.
+Folding a chunk and answering a question are work. The generator yields a request and is sent its result: an
+``Executor`` serves the requests of one stream alone, or those of many streams in shared forwards. Both see
+the same requests in the same order, so that answers are the same. Work that fails or is abandoned cleans up
+where it stands, as any generator does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.attention import Segment
 from hermes_stream.models.visual import Features, Pixels
-from hermes_stream.stream.executor import Executor
-from hermes_stream.stream.requests import EncodeRequest, ForwardRequest, Request
-from hermes_stream.stream.stages import Stage
+from hermes_stream.stream.stats import Stage
 
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EncodeRequest:
+    """Run the vision tower over frames; the result is ``Features``."""
+
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ForwardRequest:
+    """Run segments of one stream through the decoder, in one forward.
+
+    Attributes:
+        segments: at least one.
+        stage: what the forward is part of.
+        wants_logits: the result is the logits of the token that follows the last segment, float32
+            ``[vocabulary]``; else the result is None.
+        advances: False lets every layer read what the first one reads.
+    """
+
+    segments: tuple[Segment, ...]
+    stage: Stage
+    wants_logits: bool = False
+    advances: bool = True
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that enter the forward."""
+        return sum(len(segment.embeddings) for segment in self.segments)
+
+
+Request = EncodeRequest | ForwardRequest
 Result = TypeVar("Result")
 Work = Generator[Request, Any, Result]
 
 
-def look(pixels: Pixels) -> Work[Features]:
-    """Have the vision tower look at pictures."""
+def encode(pixels: Pixels) -> Work[Features]:
+    """Have the vision tower encode frames."""
     features: Features = yield EncodeRequest(pixels=pixels)
     return features
 
 
-def read(segments: Sequence[Segment], stage: Stage, *, advances: bool = True) -> Work[None]:
+def forward(segments: Sequence[Segment], stage: Stage, *, advances: bool = True) -> Work[None]:
     """Have the decoder read segments of one stream, all in one forward; see ``ForwardRequest``."""
     yield ForwardRequest(segments=tuple(segments), stage=stage, advances=advances)
 
 
-def speak(segment: Segment) -> Work[Float[Tensor, " vocabulary"]]:
-    """Have the decoder read a segment, and get the logits of the token that follows it, in float32."""
-    logits: Tensor = yield ForwardRequest(segments=(segment,), stage="question", speaks=True)
+def next_token_logits(segment: Segment) -> Work[Float[Tensor, " vocabulary"]]:
+    """Have the decoder read a segment of text; return the float32 logits of the token that follows it."""
+    logits: Tensor = yield ForwardRequest(segments=(segment,), stage="question", wants_logits=True)
     return logits
-
-
-class Driver:
-    """Does one piece of work, a request at a time.
-
-    Args:
-        executor: serves the requests.
-        work: not begun yet.
-    """
-
-    def __init__(self, executor: Executor, work: Work[Any]) -> None:
-        self._executor, self._work = executor, work
-        self._request: Request | None = None
-        self._is_done = False
-        self.result: Any = None
-
-    @torch.inference_mode()
-    def step(self) -> bool:
-        """Serve the next request and go on to the one after; False when there is none.
-
-        An error of the forward is raised inside the work first, so that it can clean up.
-        """
-        if self._is_done:
-            return False
-        try:
-            if self._request is None:
-                self._request = next(self._work)
-                return True
-            try:
-                (result,) = self._executor.serve([self._request])
-            except BaseException as error:
-                self._request = self._work.throw(error)
-            else:
-                self._request = self._work.send(result)
-        except StopIteration as end:
-            self._is_done, self.result = True, end.value
-        except BaseException:
-            self._is_done = True
-            raise
-        return not self._is_done
-
-    def close(self) -> None:
-        """Abandon what is left."""
-        self._is_done = True
-        self._work.close()
-
-
-def run(executor: Executor, work: Work[Result]) -> Result:
-    """Do a piece of work to its end, alone."""
-    driver = Driver(executor, work)
-    while driver.step():
-        pass
-    result: Result = driver.result
-    return result

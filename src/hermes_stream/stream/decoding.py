@@ -1,4 +1,4 @@
-"""From logits to text: choosing tokens, and giving text out as it becomes certain."""
+"""From a question to the text of its answer: the work of decoding, and of choosing an option."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hermes_stream.models.base import VideoModel
 from hermes_stream.models.chat import Chat
+from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.context import QuestionContext
+from hermes_stream.stream.question import OptionChoice, Question
+from hermes_stream.stream.work import Work, next_token_logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +22,7 @@ class Sampling:
     """How an answer is decoded. The default is greedy.
 
     Attributes:
-        max_new_tokens: most tokens of the answer, at least 1; None takes what room there is, at most 256.
+        max_new_tokens: tokens of the answer, at most; at least 1; None takes what room there is, up to 256.
         temperature: 0 is greedy; above, logits are divided by it.
         top_p: sample from the smallest set of tokens with this share of probability, in (0, 1].
         repetition_penalty: at least 1; divides positive logits of tokens already in the answer and multiplies
@@ -49,6 +54,77 @@ class Sampling:
             raise ValueError(f"stop must be a tuple of non-empty texts, got {self.stop!r}")
 
 
+def decode_answer(
+    model: VideoModel,
+    context: QuestionContext,
+    question: Question,
+    answer: Answer,
+    *,
+    sampling: Sampling,
+    pending_seconds: float,
+) -> Work[str]:
+    """Make an answer token by token until it stops; return its text.
+
+    Args:
+        model: answers.
+        context: what the question reads; the same before and after.
+        question: an open question.
+        answer: is given the pieces of text as they come.
+        sampling: how tokens are chosen; ``max_new_tokens`` is given.
+        pending_seconds: what waiting frames took before.
+    """
+    chat = model.chat
+    generator = torch.Generator(model.layout.device).manual_seed(sampling.seed)
+    text = TextStream(chat, sampling.stop)
+    with context.reading():
+        logits = yield from next_token_logits(context.extend(question.embeddings(model)))
+        while True:
+            token = choose_token(logits, answer.token_ids, sampling, generator)
+            if token in chat.stop_token_ids:
+                answer.finish_reason = "stop"
+                break
+            answer.token_ids.append(token)
+            answer.give(text.add(token), pending_seconds=pending_seconds)
+            if text.is_stopped or len(answer.token_ids) == sampling.max_new_tokens:
+                answer.finish_reason = "stop" if text.is_stopped else "length"
+                break
+            logits = yield from next_token_logits(context.extend(model.embed([token])))
+    answer.give(text.finish(), pending_seconds=pending_seconds)
+    return text.text
+
+
+def choose_option(
+    model: VideoModel,
+    context: QuestionContext,
+    question: Question,
+    answer: Answer,
+    *,
+    pending_seconds: float,
+) -> Work[str]:
+    """Choose an option and return it; the model's own next tokens decide, among those that lead to one.
+
+    Args:
+        model: answers.
+        context: what the question reads; the same before and after.
+        question: with options.
+        answer: is given the option that was chosen.
+        pending_seconds: what waiting frames took before.
+    """
+    choice = OptionChoice(question.options or ())
+    with context.reading():
+        token = choice.choose_token(
+            (yield from next_token_logits(context.extend(question.embeddings(model))))
+        )
+        while not choice.is_decided:
+            segment = context.extend(model.embed([token]))
+            token = choice.choose_token((yield from next_token_logits(segment)))
+    answer.option_index = choice.open_indices[0]
+    answer.finish_reason = "stop"
+    chosen = answer.options[answer.option_index]
+    answer.give(chosen, pending_seconds=pending_seconds)
+    return chosen
+
+
 def choose_token(
     logits: Float[Tensor, " vocabulary"],
     answer_ids: list[int],
@@ -61,7 +137,7 @@ def choose_token(
         logits: of the next token, float32.
         answer_ids: tokens of the answer so far, which the repetition penalty looks at.
         sampling: how to choose.
-        generator: source of chance on the logits' device; unused when greedy.
+        generator: source of randomness on the logits' device; unused when greedy.
     """
     if sampling.repetition_penalty != 1 and answer_ids:
         ids = torch.tensor(sorted(set(answer_ids)), device=logits.device)
@@ -87,23 +163,23 @@ class TextStream:
 
     Attributes:
         text: all that was given out.
-        token_ids: all tokens taken.
-        stopped: a stop text appeared.
+        token_ids: all tokens so far.
+        is_stopped: a stop text appeared.
     """
 
     def __init__(self, chat: Chat, stop: tuple[str, ...]) -> None:
         self._chat, self._stop = chat, stop
         self.text = ""
         self.token_ids: list[int] = []
-        self.stopped = False
+        self.is_stopped = False
 
-    def take(self, token_id: int) -> str:
+    def add(self, token_id: int) -> str:
         """Add a token and return the text that is now certain, possibly empty."""
         self.token_ids.append(token_id)
         text = self._chat.decode(self.token_ids)
         ends = [found for found in (text.find(stop) for stop in self._stop) if found >= 0]
         if ends:
-            self.stopped = True
+            self.is_stopped = True
             return self._give(text[: min(ends)])
         certain = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
         while certain and text[certain - 1] == "�":
@@ -112,7 +188,7 @@ class TextStream:
 
     def finish(self) -> str:
         """Return what was held back when no more tokens come."""
-        return "" if self.stopped else self._give(self._chat.decode(self.token_ids))
+        return "" if self.is_stopped else self._give(self._chat.decode(self.token_ids))
 
     def _give(self, text: str) -> str:
         piece = text[len(self.text) :]

@@ -9,8 +9,8 @@ import torch
 from tests.checkpoints import random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
-from hermes_stream.stream.multiple_choice import OptionScores, check_options, phrase
-from hermes_stream.stream.work import run
+from hermes_stream.stream.question import OptionChoice, check_options, with_lettered_options
+from hermes_stream.stream.work import next_token_logits
 
 
 def logits(**likes: float) -> torch.Tensor:
@@ -22,29 +22,28 @@ def logits(**likes: float) -> torch.Tensor:
 
 
 def test_only_tokens_that_lead_to_an_option_are_said():
-    ballot = OptionScores([(1, 2, 9), (1, 3, 9), (4, 2, 9)])
-    assert ballot.longest_tokens == 3
-    assert ballot.choose(logits(t7=5.0, t1=2.0, t4=1.0)) == 1
-    assert ballot.open_indices == [0, 1]
-    assert not ballot.is_decided
-    assert ballot.choose(logits(t4=5.0, t3=0.0)) == 3
-    assert ballot.is_decided
-    assert ballot.open_indices == [1]
+    choice = OptionChoice([(1, 2, 9), (1, 3, 9), (4, 2, 9)])
+    assert choice.choose_token(logits(t7=5.0, t1=2.0, t4=1.0)) == 1
+    assert choice.open_indices == [0, 1]
+    assert not choice.is_decided
+    assert choice.choose_token(logits(t4=5.0, t3=0.0)) == 3
+    assert choice.is_decided
+    assert choice.open_indices == [1]
 
 
 def test_an_option_that_begins_another_is_told_by_its_end():
     for stops, chosen in ((True, 0), (False, 1)):
-        ballot = OptionScores([(1, 9), (1, 2, 9)])
-        ballot.choose(logits(t1=1.0))
-        assert not ballot.is_decided
-        ballot.choose(logits(t9=1.0 if stops else -2.0))
-        assert (ballot.is_decided, ballot.open_indices) == (True, [chosen])
+        choice = OptionChoice([(1, 9), (1, 2, 9)])
+        choice.choose_token(logits(t1=1.0))
+        assert not choice.is_decided
+        choice.choose_token(logits(t9=1.0 if stops else -2.0))
+        assert (choice.is_decided, choice.open_indices) == (True, [chosen])
 
 
 def test_equal_options_are_one():
-    ballot = OptionScores([(1, 9), (1, 9)])
-    ballot.choose(logits())
-    assert (ballot.is_decided, ballot.open_indices) == (True, [0, 1])
+    choice = OptionChoice([(1, 9), (1, 9)])
+    choice.choose_token(logits())
+    assert (choice.is_decided, choice.open_indices) == (True, [0, 1])
 
 
 @pytest.fixture
@@ -65,7 +64,8 @@ def test_a_model_that_speaks_is_asked_the_bare_question(speaking):
     while len(left) > 1:
         mark = session.cache.mark()
         after = torch.cat([speaking.video_end, speaking.embed([*asked, *said])])
-        scores = run(session._executor, session._memory.extending(after))
+        segment = session._stream.context.extend(after)
+        scores = session._executor.run(next_token_logits(segment))
         session.cache.rewind(mark)
         said.append(max({option[len(said)] for option in left}, key=lambda token: scores[token].item()))
         left = [option for option in left if option[: len(said)] == said]
@@ -83,7 +83,10 @@ def test_the_memory_is_the_same_after_a_choice(speaking):
 
 
 def test_lettered_options_are_phrased_as_the_paper_does():
-    assert phrase("why?", ["x", "y"]) == "Question: why?\nOptions:\n(A) x\n(B) y\nOnly give the best option."
+    assert (
+        with_lettered_options("why?", ["x", "y"])
+        == "Question: why?\nOptions:\n(A) x\n(B) y\nOnly give the best option."
+    )
 
 
 @pytest.mark.parametrize("options", [["one"], "ab", ["a", " "], ["a"] * 27])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hermes_stream.stream.generation import Sampling, TextStream, choose_token
+from hermes_stream.stream.decoding import Sampling, TextStream, choose_token
 
 
 class Letters:
@@ -19,8 +19,8 @@ def stream(text: str, *stop: str) -> tuple[list[str], TextStream]:
     out = TextStream(Letters(), stop)
     pieces = []
     for token in text.encode():
-        pieces.append(out.take(token))
-        if out.stopped:
+        pieces.append(out.add(token))
+        if out.is_stopped:
             break
     return [*pieces, out.finish()], out
 
@@ -64,13 +64,13 @@ def test_text_comes_out_whole_and_never_half_a_character():
 def test_a_stop_text_ends_the_answer_and_is_not_part_of_it():
     pieces, out = stream("yes. And more", ". And")
     assert "".join(pieces) == out.text == "yes"
-    assert out.stopped
+    assert out.is_stopped
 
 
 def test_the_beginning_of_a_stop_text_is_given_once_it_is_none():
     pieces, out = stream("a.b", ".c")
     assert pieces == ["a", "", ".b", ""]
-    assert not out.stopped
+    assert not out.is_stopped
     assert "".join(stream("ends with .", ".c")[0]) == "ends with ."
 
 

@@ -1,0 +1,150 @@
+"""Frames that are held instead of a memory, and prefilled when a question comes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import groupby
+
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.attention import Observation, Segment
+from hermes_stream.errors import CapacityError
+from hermes_stream.memory.state import MemoryState
+from hermes_stream.models.base import VideoModel
+from hermes_stream.stream.context import ContextUsage
+from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.work import Work
+from hermes_stream.video.frame import Frame
+
+
+class FrameBuffer:
+    """Holds as many of a stream's newest frames as their tokens have room in a budget.
+
+    Args:
+        model: tells how many tokens a frame takes.
+        budget_tokens: tokens that all frames may take.
+
+    Attributes:
+        num_frames: frames that came so far.
+
+    Raises:
+        CapacityError: the budget holds no temporal patch.
+    """
+
+    def __init__(self, model: VideoModel, budget_tokens: int) -> None:
+        patch_tokens = model.card.tokens_per_temporal_patch
+        if budget_tokens < patch_tokens and not model.has_dynamic_resolution:
+            raise CapacityError(
+                f"a budget of {budget_tokens} tokens holds no whole frame of {patch_tokens}; raise "
+                f"budget_tokens"
+            )
+        self._model, self._budget = model, budget_tokens
+        self._frames: deque[Frame] = deque()
+        self.num_frames = 0
+
+    def __len__(self) -> int:
+        """Return the number of frames held."""
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames held, oldest first."""
+        return iter(self._frames)
+
+    def add(self, frames: Sequence[Frame]) -> None:
+        """Take frames in, and forget the oldest for which there is no room; the newest patch stays."""
+        self._frames.extend(frames)
+        self.num_frames += len(frames)
+        while (
+            len(self._frames) > self._model.card.frames_per_temporal_patch and self.num_tokens > self._budget
+        ):
+            self._frames.popleft()
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the frames will take."""
+        return num_tokens(self._model, self._frames)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the frames."""
+        return sum(frame.image.nbytes for frame in self._frames)
+
+
+class HeldFrames:
+    """A ``QuestionContext`` of the newest frames: the memory is empty until a question comes.
+
+    Args:
+        memory: takes the frames in when a question comes.
+        buffer: holds them until then.
+        chunk_frames: frames that are prefilled at once, at most.
+    """
+
+    def __init__(self, memory: StreamMemory, buffer: FrameBuffer, chunk_frames: int) -> None:
+        self._memory, self._buffer, self._chunk_frames = memory, buffer, chunk_frames
+
+    def fold(self, frames: Sequence[Frame]) -> Work[None]:
+        """Hold a chunk; what an earlier question prefilled is out of date."""
+        self._buffer.add(frames)
+        self._memory.forget_video()
+        yield from ()
+
+    def prepare(self) -> Work[None]:
+        """Prefill the held frames, unless no frame came since the last question."""
+        if not len(self._buffer) or max(self._memory.cache.num_visual_tokens):
+            return
+        held, patch_frames = list(self._buffer), self._memory.model.card.frames_per_temporal_patch
+        next_id = (self._buffer.num_frames - len(held)) // patch_frames
+        try:
+            for same in group_by_size(held):
+                for start in range(0, len(same), self._chunk_frames):
+                    next_id += yield from self._memory.enter(
+                        same[start : start + self._chunk_frames], next_id
+                    )
+        except BaseException:
+            self._memory.forget_video()
+            raise
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Leave no trace of a question and its answer."""
+        return self._memory.reading()
+
+    def extend(
+        self, embeddings: Float[Tensor, "tokens hidden"], observation: Observation | None = None
+    ) -> Segment:
+        """Reserve slots behind the prefilled frames for text."""
+        return self._memory.extend(embeddings, observation)
+
+    def state(self) -> MemoryState:
+        """Return what the last question read."""
+        return self._memory.state()
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Tokens that a layer shows to a question, at most; the prefix included."""
+        return self._memory.max_context_tokens
+
+    @property
+    def usage(self) -> ContextUsage:
+        """What the frames take, and will take."""
+        return ContextUsage(
+            num_visual_tokens=(self._buffer.num_tokens,) * self._memory.model.layout.num_layers,
+            device_bytes=self._memory.cache.num_bytes,
+            host_bytes=self._buffer.num_bytes,
+        )
+
+
+def group_by_size(frames: Sequence[Frame] | deque[Frame]) -> list[list[Frame]]:
+    """Divide frames where their size changes: a temporal patch is made of frames of one size."""
+    return [list(run) for _, run in groupby(frames, key=lambda frame: frame.image.shape)]
+
+
+def num_tokens(model: VideoModel, frames: Sequence[Frame] | deque[Frame]) -> int:
+    """Return how many tokens frames take in the memory, half-filled patches at their ends included."""
+    patch_frames = model.card.frames_per_temporal_patch
+    return sum(
+        -(-len(run) // patch_frames) * model.num_tokens(*run[0].image.shape[:2])
+        for run in group_by_size(frames)
+    )
