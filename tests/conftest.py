@@ -1,4 +1,4 @@
-"""Shapes in signatures of ``memory/`` are checked in tests only; random checkpoints are shared."""
+"""Shapes in signatures are checked in tests alone; random checkpoints are shared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+# The rooms that hold tensors; in production nobody pays for the check.
+ROOMS_WITH_TENSORS = (
+    *("layout", "buffers", "cache", "attention", "policies", "filters", "retrieval", "models", "stream"),
+)
 install_import_hook("hermes_stream.memory", "beartype.beartype")
+# The hook evaluates this text; modules of tests are no attributes of each other in pytest's import mode.
+CHECK_SHAPES = "importlib.import_module('tests.shapes').check_shapes"
+install_import_hook([f"hermes_stream.{room}" for room in ROOMS_WITH_TENSORS], CHECK_SHAPES)
 
 
 @pytest.fixture(scope="session")

@@ -212,7 +212,7 @@ class PatchPreprocessing:
             size[1] // self.patch_size,
         )
 
-    def _cut(self, frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "patches width"]:
+    def _cut(self, frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "patches pixels"]:
         time, patch, merge = self.temporal_patch_size, self.patch_size, self.merge_size
         _, channels, height, width = frames.shape
         merged = patch * merge

@@ -180,7 +180,7 @@ def in_a_row(features: Features, seconds: Float[Tensor, " frames"]) -> VisualTok
 
 def with_text(
     visual: VisualTokens,
-    words: list[Float[Tensor, "words hidden"]],
+    words: list[Float[Tensor, "_ hidden"]],
     offsets: Int[Tensor, "axes tokens"],
 ) -> VisualTokens:
     """Put words before the visual tokens of each frame.
