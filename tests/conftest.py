@@ -5,16 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from tests.shapes import check_shapes_of
 
-# The rooms that hold tensors; in production nobody pays for the check.
-ROOMS_WITH_TENSORS = (
-    *("layout", "buffers", "cache", "attention", "policies", "filters", "retrieval", "models", "stream"),
-)
-install_import_hook("hermes_stream.memory", "beartype.beartype")
-# The hook evaluates this text; modules of tests are no attributes of each other in pytest's import mode.
-CHECK_SHAPES = "importlib.import_module('tests.shapes').check_shapes"
-install_import_hook([f"hermes_stream.{room}" for room in ROOMS_WITH_TENSORS], CHECK_SHAPES)
+ROOMS_WITH_TENSORS = ["memory", "layout", "buffers", "cache", "attention", "policies", "filters", "retrieval"]
+check_shapes_of([*ROOMS_WITH_TENSORS, "models", "stream"])
 
 
 @pytest.fixture(scope="session")
