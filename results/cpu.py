@@ -53,8 +53,8 @@ SEED = 0
 def accuracy() -> dict[str, Any]:
     """Ask the same stories in every way, in open words."""
     with TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
-        wish = ["--seed", WORLD_SEED, "--streams", ACCURACY_STREAMS, "--seconds", WORLD_SECONDS]
-        hermes("world", *wish, "--out", folder, "--force")
+        world = ["--seed", WORLD_SEED, "--streams", ACCURACY_STREAMS, "--seconds", WORLD_SECONDS]
+        hermes("world", *world, "--out", folder, "--force")
 
         def ask(model: str, policy: str, way: str) -> dict[str, Any]:
             dtype, weights = WAYS[way]
@@ -194,7 +194,7 @@ def random_decoder() -> tuple[torch.nn.Module, Any]:
 
 
 def timed(decoders: dict[str, Decoder]) -> list[dict[str, Any]]:
-    """Let decoders take turns; a word follows the one before it, as in an answer."""
+    """Let decoders take turns; a token follows the one before it, as in an answer."""
     rows = {name: {"way": name, "decoder_bytes": one.num_bytes} for name, one in decoders.items()}
     for step, num_tokens in STEPS.items():
         seconds: dict[str, list[float]] = {name: [] for name in decoders}
@@ -224,9 +224,9 @@ def quantise(decoder: torch.nn.Module) -> None:
     from torchao.quantization import quantize_
 
     from hermes_stream.models.loading.placement import Placement
-    from hermes_stream.models.loading.quantised import quantising
+    from hermes_stream.models.loading.quantisation import int8_config
 
-    quantize_(decoder, quantising(Placement(device=torch.device("cpu"), weights="int8")).quant_type)
+    quantize_(decoder, int8_config(Placement(device=torch.device("cpu"), weights="int8")).quant_type)
 
 
 MEASUREMENTS = {"accuracy": accuracy, "speed": speed, "compiled": compiled}

@@ -21,13 +21,13 @@ SHARED = ("--dtype", "bfloat16", "--budget-tokens", "4000", "--question-tokens",
 GPU = {
     "length": ("--frames", "64,256,4096", "--policies", "hermes,window"),
     "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1"),
-    "rivals": ("--frames", "16,64,256,1024", "--most-seconds", "120"),
+    "rivals": ("--frames", "16,64,256,1024", "--max-seconds", "120"),
     "streams": ("--streams", "1,8,16,64", "--policies", "hermes", "--seconds", "60"),
 }
 SMOKE = {
     "length": ("--frames", "4,256,320", "--policies", "hermes,window", "--repeats", "3"),
     "arrival": ("--frames", "16,32", "--policies", "hermes", "--chunk-frames", "1", "--repeats", "3"),
-    "rivals": ("--frames", "4,256", "--repeats", "3", "--most-seconds", "5", "--new-tokens", "2"),
+    "rivals": ("--frames", "4,256", "--repeats", "3", "--max-seconds", "5", "--new-tokens", "2"),
     "streams": ("--streams", "1,8,16", "--policies", "hermes", "--seconds", "1"),
 }
 
@@ -41,10 +41,10 @@ def measure(folder: Path, *, smoke: bool) -> dict[str, Documents]:
         models = {name: ("--model", name, "--device", "cpu") for name in ("tiny", "tiny-qwen")}
     found: dict[str, dict[str, Any]] = {}
     for size, shared in models.items():
-        for name, words in (SMOKE if smoke else GPU).items():
+        for name, options in (SMOKE if smoke else GPU).items():
             path = folder / f"gpu_{size}_{name}.json"
             if not path.exists():
-                bench([*shared, *words], path, None if smoke else PICTURES)
+                bench([*shared, *options], path, None if smoke else PICTURES)
             found.setdefault(size, {})[name] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
@@ -63,9 +63,9 @@ def aims(documents: Documents) -> Iterator[dict[str, Any]]:
         longest["ttft_seconds"] / shortest["ttft_seconds"],
         1.05,
     )
-    yield aim("TTFT over its floor", middle["ttft_seconds"] / middle["floor_ttft_seconds"], 2)
+    yield aim("TTFT over its roofline", middle["ttft_seconds"] / middle["floor_ttft_seconds"], 2)
     token = middle["seconds_per_token"] / middle["floor_seconds_per_token"]
-    yield aim("time per token over its floor", token, 1.5)
+    yield aim("time per token over its roofline", token, 1.5)
     yield aim("seconds from a frame's arrival, one a chunk", arrival["ttft_from_arrival_seconds"], 0.150)
     yield aim("GiB above the weights, chunks of 16", longest["peak_bytes"] / 2**30, 0.8)
     yield aim("bytes more at 4,096 frames than at 256", longest["peak_bytes"] - middle["peak_bytes"], 0)
@@ -85,18 +85,19 @@ def aims(documents: Documents) -> Iterator[dict[str, Any]]:
 
 def streams_aims(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Compare the runs with many streams."""
-    floor, rows = document["floor"], {row["num_streams"]: row for row in document["streams"]}
+    roofline, rows = document["floor"], {row["num_streams"]: row for row in document["streams"]}
     if 8 in rows:
         share = rows[8]["compress_share"]
         yield aim("share of ingest that compression takes, 8 streams", share, 0.03)
     if 16 in rows:
-        per_frame = 2 * floor["decoder_parameters"] * floor["tokens_per_picture"] + floor["encode_operations"]
-        share = rows[16]["fps_total"] * per_frame / floor["operations_per_second"]
+        tokens = roofline["tokens_per_picture"]
+        per_frame = 2 * roofline["decoder_parameters"] * tokens + roofline["encode_operations"]
+        share = rows[16]["fps_total"] * per_frame / roofline["operations_per_second"]
         yield aim("share of matrix throughput at ingest, 16 streams", share, 0.4, at_least=True)
-    most = max(rows)
-    yield aim(f"{most} streams at one frame a second keep up", rows[most]["keeps_up"], 1, at_least=True)
-    if (waited := rows[most]["ttft_p99_seconds"]) is not None:
-        yield aim(f"TTFT, 99th percentile, {most} streams", waited, 0.250)
+    count = max(rows)
+    yield aim(f"{count} streams at one frame a second keep up", rows[count]["keeps_up"], 1, at_least=True)
+    if (ttft := rows[count]["ttft_p99_seconds"]) is not None:
+        yield aim(f"TTFT, 99th percentile, {count} streams", ttft, 0.250)
 
 
 def aim(name: str, measured: float, limit: float, *, at_least: bool = False) -> dict[str, Any]:

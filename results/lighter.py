@@ -1,7 +1,7 @@
-"""Measure what a lighter memory and fewer looks cost: python results/lighter.py.
+"""Measure what 8 bits of memory and unencoded still frames cost: python results/lighter.py.
 
-Both embedded models answer the same questions about stories that training never saw, as ever, with keys and
-values in 8 bits, and without looking again at still frames. Stored as ``lighter.json``.
+Both embedded models answer the same questions about stories that training never saw: as ever, with keys and
+values in 8 bits, and without encoding still frames again. Stored as ``lighter.json``.
 """
 
 import json
@@ -26,7 +26,7 @@ KEPT = ("accuracy", "low", "high", "num_questions", "accuracy_by_group", "num_vi
 
 
 def ask(folder: Path, model: str, policy: str, way: str) -> dict[str, Any]:
-    """Let one memory watch all stories; say what it scores, holds, and did not look at."""
+    """Let one memory watch all stories; say what it scores, holds, and did not encode."""
     budget = () if policy == "full" else ("--budget-tokens", WORLD_BUDGET_TOKENS)
     how = ("--model", model, "--policy", policy, *budget, *WAYS[way])
     words = ("eval", folder / "annotations.json", "--videos", folder, "--short-answers")
@@ -49,8 +49,8 @@ def main() -> None:
     """Measure and write."""
     with TemporaryDirectory() as name, ThreadPoolExecutor(WORKERS) as workers:
         folder = Path(name)
-        wish = ("--seed", WORLD_SEED, "--streams", STREAMS, "--seconds", WORLD_SECONDS, "--fps", 2)
-        hermes("world", *wish, "--out", folder, "--force")
+        world = ("--seed", WORLD_SEED, "--streams", STREAMS, "--seconds", WORLD_SECONDS, "--fps", 2)
+        hermes("world", *world, "--out", folder, "--force")
         asked = [
             workers.submit(ask, folder, model, policy, way)
             for model in ("tiny", "tiny-qwen")

@@ -1,6 +1,6 @@
 """Ask the second embedded checkpoint with transformers alone: whole sequences, positions written out.
 
-Nothing of the stream's own code takes part but pictures, questions and the chat template, so that the figures
+Nothing of the stream's own code takes part but frames, questions and the chat template, so that the figures
 say what the checkpoint knows. A question counts as right where greedy decoding gives the truth's very words.
 """
 
@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from hermes_lab.datasets.world import world_episode
-from hermes_lab.training.qwen2_5_vl import to_patches
+from hermes_lab.training.qwen2_5_vl import to_pixel_patches
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.preprocess import Preprocessing
 from hermes_stream.synthetic.questions import QUESTION_KINDS
@@ -50,9 +50,9 @@ class PlainModel:
 
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor, pairs: list[tuple[int, int]]) -> list[torch.Tensor]:
-        """Encode temporal patches of pictures ``[frames, 3, 72, 72]``: nine tokens each."""
+        """Encode temporal patches of frames ``[frames, 3, 72, 72]``: nine tokens each."""
         grid = torch.tensor([[1, 2 * SIDE, 2 * SIDE]]).expand(len(pairs), -1)
-        tokens = self.model.model.visual(to_patches(pixels[torch.tensor(pairs)]), grid).pooler_output
+        tokens = self.model.model.visual(to_pixel_patches(pixels[torch.tensor(pairs)]), grid).pooler_output
         return list(tokens.split(SIDE * SIDE))
 
     @torch.no_grad()
@@ -88,7 +88,7 @@ def ask_plainly(folder: Path, *, seed: int, num_streams: int, num_seconds: int) 
             path = Path(place) / "story.mp4"
             write_video(path, world.frames(FPS, size=192), fps=FPS)
             images = [frame.image for frame in FileSource(path)]
-        pixels = PREPROCESSING.pixel_values(images, device=torch.device("cpu"), dtype=torch.float32)
+        pixels = PREPROCESSING.pixels(images, device=torch.device("cpu"), dtype=torch.float32).values
         questions = world_episode(world, num_questions=40, seed=k)
         moments = [int(question.asked_seconds * FPS) for question in questions]
         asked = [

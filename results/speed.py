@@ -1,6 +1,6 @@
 """Measure speed on this machine's processor: python results/speed.py NAME ...
 
-``tiny`` and ``tiny_qwen`` are the embedded models with all memories, ``true_shape`` is a published size with
+``tiny`` and ``tiny_qwen`` are the embedded models with all policies, ``true_shape`` is a published size with
 random weights, ``streams`` puts many streams of the first embedded model under load. Each is one run of
 ``hermes bench``, whose document is stored as ``speed_NAME.json``; its figures go to docs/pictures.
 """
@@ -19,8 +19,8 @@ PICTURES = FOLDER.parent / "docs" / "pictures"
 LENGTHS = ("--frames", "16,64,256,1024,4096")
 
 RUNS: dict[str, tuple[str, ...]] = {
-    "tiny": ("--model", "tiny", *LENGTHS, "--most-seconds", "15"),
-    "tiny_qwen": ("--model", "tiny-qwen", *LENGTHS, "--most-seconds", "15"),
+    "tiny": ("--model", "tiny", *LENGTHS, "--max-seconds", "15"),
+    "tiny_qwen": ("--model", "tiny-qwen", *LENGTHS, "--max-seconds", "15"),
     "true_shape": (
         *("--random", "llava-onevision-0.5b", "--frames", "2,4", "--chunk-frames", "2"),
         *("--budget-tokens", "392", "--policies", "hermes,reprefill", "--repeats", "3", "--new-tokens", "2"),
@@ -29,16 +29,16 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 
 
-def bench(words: Sequence[str], path: Path, pictures: Path | None = None) -> None:
+def bench(options: Sequence[str], path: Path, pictures: Path | None = None) -> None:
     """Run the command, store its document, and keep its figures under the document's name.
 
     Args:
-        words: options of ``hermes bench``.
+        options: of ``hermes bench``, as on a command line.
         path: where the document goes.
         pictures: folder for the figures; None draws none.
     """
     with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hermes_stream", "bench", *words, "--out", folder]
+        command = [sys.executable, "-m", "hermes_stream", "bench", *options, "--out", folder]
         subprocess.run([*command, "--plots" if pictures else "--no-plots"], check=True)
         document = json.loads((Path(folder) / "bench.json").read_text(encoding="utf-8"))
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

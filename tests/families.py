@@ -55,7 +55,7 @@ class Family:
         inputs: what plain transformers is fed, given folder, pictures and question, at a rate.
         size: height and width of the pictures that tests show it.
         sizes: others that it must read; one where it resizes to a fixed size.
-        rates: pictures per second that reach its positions or its words.
+        rates: pictures per second that reach its positions or its text.
         frames_per_temporal_patch: pictures that it encodes as one.
         tolerance: of logits in float32, absolute; differences up to 2.2e-6 were measured.
         half_tolerances: likewise; up to 0.021 in bfloat16 and 0.003 in float16 were measured, as far as plain
@@ -99,7 +99,7 @@ def rendered(folder: Path, question: str) -> tuple[Any, str]:
 
 
 def llava_inputs(folder: Path, frames: list[Frame], question: str, *, fps: float = 1.0) -> dict[str, Any]:
-    """Return a token for each of nine places of each picture, and ``image_newline`` behind them all."""
+    """Return a token for each of nine cells of each picture, and ``image_newline`` behind them all."""
     tokenizer, text = rendered(folder, question)
     text = text.replace("<video>", "<video>" * (len(frames) * 9 + 1))
     pixels = np.stack([frame.image for frame in frames]).astype(np.float32) / 127.5 - 1

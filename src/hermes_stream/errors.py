@@ -8,6 +8,7 @@
     │   └── UnknownFamilyError    its architecture has no adapter
     ├── DeviceError           a device or dtype that this machine does not have
     ├── CapacityError         more tokens than a stream's buffers or positions hold
+    ├── ThreadError           a call from a thread that may not call
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
     ├── JudgeError            whoever judges open answers does not
     └── MissingPackageError   a package that this alone needs is not installed
@@ -41,6 +42,10 @@ class DeviceError(HermesError):
 
 class CapacityError(HermesError):
     """A prompt or chunk does not fit the stream's buffers or the model's positions; gives the numbers."""
+
+
+class ThreadError(HermesError):
+    """An engine or one of its streams was called from a thread that does not own it; names both threads."""
 
 
 class AnnotationError(HermesError):

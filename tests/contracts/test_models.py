@@ -62,7 +62,7 @@ def distance(one, other) -> float:
 
 
 def changed(frames, number):
-    """Return the frames with another picture at one place."""
+    """Return the frames with another picture at one index."""
     size = frames[0].image.shape[:2]
     return [
         *frames[:number],
@@ -249,7 +249,7 @@ def ragged_model(folder) -> Any:
 
 @torch.no_grad()
 def answered(plain, held, session, shift=0) -> torch.Tensor:
-    """Return what plain transformers says to the question, given each layer's turned keys and values."""
+    """Return what plain transformers says to the question, given each layer's rotated keys and values."""
     model, axes = session.model, session.cache.layout.rotary.num_axes
     past = DynamicCache(config=plain.config.text_config)
     for layer, (keys, values) in enumerate(held):
@@ -265,7 +265,7 @@ def answered(plain, held, session, shift=0) -> torch.Tensor:
     return plain.lm_head(hidden[0, -1])
 
 
-def turned(plain, positions, like) -> tuple[torch.Tensor, torch.Tensor]:
+def cos_sin(plain, positions, like) -> tuple[torch.Tensor, torch.Tensor]:
     """Return transformers' own cosine and sine of positions."""
     axes = positions[:, None] if len(positions) == 3 else positions
     cos, sin = plain.get_decoder().rotary_emb(like[None], axes)
@@ -274,7 +274,7 @@ def turned(plain, positions, like) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.no_grad()
 def test_reindexing_equals_recomputing_at_the_new_positions(family):
-    """Keys of plain transformers, turned back from its positions and on to the dense ones, answer alike."""
+    """Keys of plain transformers, rotated back from its positions and on to the dense ones, answer alike."""
     frames = pictures(8)
     policy = HermesPolicy(budget_tokens=20, summarize=False, reindex="eager")
     session = watched(family.model, frames, policy)
@@ -282,22 +282,26 @@ def test_reindexing_equals_recomputing_at_the_new_positions(family):
     prefix = cache.num_prefix_tokens
     assert cache.num_compressions == 1
     first_id = watched(family.model, frames[:1]).cache.state().token_ids[0, 0]
-    plain, turns = ragged_model(family.folder), []
+    plain, seen_positions = ragged_model(family.folder), []
     plain.get_decoder().register_forward_pre_hook(
-        lambda _, __, kwargs: turns.append(kwargs["position_ids"]), with_kwargs=True
+        lambda _, __, kwargs: seen_positions.append(kwargs["position_ids"]), with_kwargs=True
     )
     native = plain(**inputs, use_cache=True).past_key_values
-    old = turns[0] if turns[0] is not None else torch.arange(native.get_seq_length())[None, None]
+    old = (
+        seen_positions[0]
+        if seen_positions[0] is not None
+        else torch.arange(native.get_seq_length())[None, None]
+    )
     held = []
     for index, layer in enumerate(native.layers):
         ids = cache.state().token_ids[index]
         kept = torch.cat([torch.arange(prefix), prefix + ids[ids >= 0] - first_id])
         keys, values = layer.keys[0][:, kept], layer.values[0][:, kept]
-        raw = unrotate(keys, *turned(plain, old[:, 0][:, kept], keys))
+        raw = unrotate(keys, *cos_sin(plain, old[:, 0][:, kept], keys))
         assert distance(raw, cache.keys(index)) < family.tolerance
         new = cache.positions(index)
         assert new.max() < max(cache.num_tokens)
-        held.append((rotate(raw, *turned(plain, new, keys)), values))
+        held.append((rotate(raw, *cos_sin(plain, new, keys)), values))
     ours = session.next_token_logits(QUESTION)
     assert distance(ours, answered(plain, held, session)) < family.tolerance
     assert distance(ours, answered(plain, held, session, shift=3)) > MEANS_SOMETHING * family.tolerance
@@ -316,7 +320,7 @@ def test_streams_far_past_the_position_limit_equal_a_recomputation(family, reind
     ours, cache = session.next_token_logits(QUESTION), session.cache
     assert ours.isfinite().all()
     held = [
-        (rotate(cache.keys(i), *turned(plain, cache.positions(i), cache.keys(i))), cache.values(i))
+        (rotate(cache.keys(i), *cos_sin(plain, cache.positions(i), cache.keys(i))), cache.values(i))
         for i in range(cache.layout.num_layers)
     ]
     assert distance(ours, answered(plain, held, session)) < family.tolerance

@@ -20,7 +20,6 @@ SPECIAL = (
     *("<video>", "<image>", "<IMG_CONTEXT>"),
 )
 QWEN = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-SYSTEM = "Answer in one word."
 FIRST, ANSWER, SECOND = "What is on the table?", "A cup.", "Which colour has it?"
 
 
@@ -31,23 +30,19 @@ class Family:
     file: str
     video: str
     parts: tuple[str, str, str]
-    with_system: str
     before: str = ""
-    after: str = ""
 
     @property
     def template(self) -> str:
         return (FOLDER / self.file).read_text(encoding="utf-8")
 
-    def split(self, system_prompt: str | None = None) -> Chat:
+    def split(self) -> Chat:
         return split_chat(
             TOKENIZER,
             placeholder=self.video,
             stop_token_ids=frozenset({0}),
             template=self.template,
             before=self.before,
-            after=self.after,
-            system_prompt=system_prompt,
         )
 
 
@@ -57,39 +52,32 @@ FAMILIES = {
         file="qwen2_vl.jinja",
         video="<|video_pad|>",
         parts=(QWEN + "<|vision_start|>", "<|vision_end|>", IM_END),
-        with_system=f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>",
     ),
     "qwen2_5_vl": Family(
         file="qwen2_5_vl.jinja",
         video="<|video_pad|>",
         parts=(QWEN + "<|vision_start|>", "<|vision_end|>", IM_END),
-        with_system=f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>",
     ),
     "qwen3_vl": Family(
         file="qwen3_vl.jinja",
         video="<|video_pad|>",
         before="<|vision_start|>",
-        after="<|vision_end|>",
-        parts=("<|im_start|>user\n", "", IM_END),
-        with_system=f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n",
+        parts=("<|im_start|>user\n", "<|vision_end|>", IM_END),
     ),
     "llava_onevision": Family(
         file="llava_onevision.jinja",
         video="<video>",
         parts=("<|im_start|>user ", "\n", "<|im_end|><|im_start|>assistant\n"),
-        with_system=f"<|im_start|>system \n{SYSTEM}<|im_end|><|im_start|>user ",
     ),
     "internvl3": Family(
         file="internvl3.jinja",
         video="<video>",
         parts=("<|im_start|>user\n", "\n", IM_END),
-        with_system=f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n",
     ),
     "smolvlm2": Family(
         file="smolvlm2_video.jinja",
         video="<video>",
         parts=("<|im_start|>User: ", "", "<end_of_utterance>\nAssistant:"),
-        with_system=f"<|im_start|>System: {SYSTEM}<end_of_utterance>\nUser: ",
     ),
 }
 
@@ -124,7 +112,7 @@ def render(family: Family, messages: list[dict[str, Any]], generation: bool = Tr
 
 
 def in_full(family: Family, chat: Chat, question: str) -> str:
-    video = f"{family.before}{family.video}{family.after}"
+    video = f"{family.before}{family.video}"
     return f"{chat.before_video}{video}{chat.before_question}{question}{chat.after_question}"
 
 
@@ -139,16 +127,8 @@ def test_the_parts_are_the_whole(family):
     chat = family.split()
     whole = render(family, [user(FIRST, video=True)])
     assert in_full(family, chat, FIRST) == whole
-    video = chat.encode(f"{family.before}{family.video}{family.after}")
+    video = chat.encode(f"{family.before}{family.video}")
     assert chat.prefix_ids + video + chat.question_ids(FIRST) == chat.encode(whole)
-
-
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_a_system_prompt_replaces_the_default(family):
-    chat = family.split(SYSTEM)
-    assert chat.before_video == family.with_system
-    assert (chat.before_question, chat.after_question) == family.parts[1:]
-    assert in_full(family, chat, FIRST) == render(family, [spoken("system", SYSTEM), user(FIRST, video=True)])
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -160,15 +140,13 @@ def test_the_generation_prompt_ends_the_question(family):
     assert chat.after_question.endswith(opening)
 
 
-@pytest.mark.parametrize("system_prompt", [None, SYSTEM])
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_a_conversation_keeps_the_parts(family, system_prompt):
-    chat = family.split(system_prompt)
-    system = [] if system_prompt is None else [spoken("system", system_prompt)]
+def test_a_conversation_keeps_the_parts(family):
+    chat = family.split()
     turns = [user(FIRST, video=True), spoken("assistant", ANSWER), user(SECOND, video=False)]
-    whole = render(family, system + turns)
-    asked = render(family, system + turns[:1], generation=False)
-    answered = render(family, system + turns[:2], generation=False)
+    whole = render(family, turns)
+    asked = render(family, turns[:1], generation=False)
+    answered = render(family, turns[:2], generation=False)
     assert in_full(family, chat, FIRST).startswith(asked)
     assert ANSWER in answered.removeprefix(asked)
     assert whole.startswith(answered)

@@ -12,8 +12,8 @@ from tests.families import FAMILIES, QUESTION, plain_model
 from tests.image_checkpoints import save_internvl, save_smolvlm
 
 from hermes_stream import load_model
+from hermes_stream.models.chat import split_between_tokens
 from hermes_stream.models.smolvlm import SmolVLM
-from hermes_stream.models.text_tokens import cut_cleanly
 from hermes_stream.video.frame import Frame
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
@@ -79,7 +79,7 @@ def test_no_token_spans_prefix_and_first_frame(family):
         assert prefix.endswith("a video.\n" if model.family == "smolvlm" else "user\n")
 
 
-def test_words_come_before_the_pictures_of_their_frame_and_positions_count(family):
+def test_text_comes_before_the_visual_tokens_of_its_frame_and_positions_count(family):
     model, _ = family
     frames = random_frames(14, start=50.0)
     visual = visual_tokens(model, frames, start_seconds=0.0, num_patches_before=0)
@@ -97,7 +97,7 @@ def test_words_come_before_the_pictures_of_their_frame_and_positions_count(famil
         assert (~own).sum() == 9
 
 
-def test_words_never_take_more_tokens_than_the_card_says(family):
+def test_text_never_takes_more_tokens_than_the_card_says(family):
     model, _ = family
     frame = Frame(pts_seconds=3e8 + 59.0, image=random_frames(1)[0].image)
     visual = visual_tokens(model, [frame], start_seconds=0.0, num_patches_before=123_456_788)
@@ -130,8 +130,7 @@ def test_a_black_picture_is_no_padding(tmp_path, save):
 
 def test_the_vision_tower_has_its_own_attention(family):
     model, _ = family
-    tower = model._model.model.vision_tower if model.family == "internvl" else model._vision
-    assert tower.config._attn_implementation == "sdpa"
+    assert model.vision.config._attn_implementation == "sdpa"
     assert model.decoder.config._attn_implementation == "hermes"
 
 
@@ -139,7 +138,8 @@ def test_times_are_minutes_and_seconds_and_do_not_fall_short(tmp_path):
     model = load_model(save_smolvlm(tmp_path / "smolvlm"), device="cpu")
     assert isinstance(model, SmolVLM)
     said = [
-        model.chat.tokenizer.decode(model._words(3, at)) for at in (0.1 + 0.7 + 0.2 - 1e-12, 61.9, 6000.0)
+        model.chat.tokenizer.decode(model._text_tokens(3, at))
+        for at in (0.1 + 0.7 + 0.2 - 1e-12, 61.9, 6000.0)
     ]
     assert [text.partition("from ")[2][:6].strip("<") for text in said] == ["00:01:", "01:01:", "100:00"]
 
@@ -148,6 +148,6 @@ def test_a_cut_never_splits_a_token():
     def pairs(text):
         return [ord(c) for c in text.replace("\n\n", "P")]
 
-    assert cut_cleanly(pairs, "ab\n", "\ncd") == ("ab", "\n\ncd")
-    assert cut_cleanly(pairs, "ab\n", "cd") == ("ab\n", "cd")
-    assert cut_cleanly(lambda text: [len(text)], "ab", "cd") == ("", "abcd")
+    assert split_between_tokens(pairs, "ab\n", "\ncd") == ("ab", "\n\ncd")
+    assert split_between_tokens(pairs, "ab\n", "cd") == ("ab\n", "cd")
+    assert split_between_tokens(lambda text: [len(text)], "ab", "cd") == ("", "abcd")

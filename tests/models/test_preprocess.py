@@ -7,13 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from hermes_stream.models.preprocess import (
-    Preprocessing,
-    fit_longest_side,
-    resize,
-    resize_by_weights,
-    to_pixels,
-)
+from hermes_stream import ModelError
+from hermes_stream.models.preprocess import Preprocessing, to_tensor
+from hermes_stream.models.resize import fit_longest_side, resize, resize_by_weights
 
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
@@ -25,7 +21,7 @@ def test_resizing_agrees_with_pillow_to_one_level(shape, resample, pil):
     blocks = rng.integers(0, 256, size=(shape[0] // 8 + 1, shape[1] // 8 + 1, 3), dtype=np.uint8)
     image = blocks.repeat(8, axis=0).repeat(8, axis=1)[: shape[0], : shape[1]]
     settings = {"size": {"height": 48, "width": 48}, "resample": resample}
-    pixels = Preprocessing.from_settings(settings, image_size=0).pixel_values([image], **CPU)
+    pixels = Preprocessing.from_settings(settings, image_size=0).pixels([image], **CPU).values
     expected = np.asarray(Image.fromarray(image).resize((48, 48), pil), dtype=np.float32) / 127.5 - 1
     assert np.abs(pixels[0].permute(1, 2, 0).numpy() - expected).max() <= 2 / 255 + 1e-6
 
@@ -40,17 +36,19 @@ def test_settings_are_followed():
         "image_mean": [1.0, 2.0, 3.0],
         "image_std": [2.0, 4.0, 8.0],
     }
-    pixels = Preprocessing.from_settings(settings, image_size=4).pixel_values(
-        [np.full((8, 8, 3), 10, np.uint8)], **CPU
+    pixels = (
+        Preprocessing.from_settings(settings, image_size=4)
+        .pixels([np.full((8, 8, 3), 10, np.uint8)], **CPU)
+        .values
     )
     assert pixels.shape == (1, 3, 8, 8)
     assert pixels[0, :, 0, 0].tolist() == [2.0, 0.75, 0.25]
     plain = Preprocessing.from_settings({"do_rescale": False, "do_normalize": False}, image_size=4)
-    assert plain.pixel_values([np.full((2, 2, 3), 7, np.uint8)], **CPU).unique().tolist() == [7.0]
+    assert plain.pixels([np.full((2, 2, 3), 7, np.uint8)], **CPU).values.unique().tolist() == [7.0]
 
 
 def test_an_unknown_resampling_is_refused():
-    with pytest.raises(ValueError, match="got 5"):
+    with pytest.raises(ModelError, match=r"resample in .* is 5; accepted: 1 \(lanczos\), 2"):
         Preprocessing.from_settings({"resample": 5}, image_size=4)
 
 
@@ -58,7 +56,7 @@ def test_an_unknown_resampling_is_refused():
 @pytest.mark.parametrize("size", [(48, 48), (31, 97), (100, 60), (60, 200)])
 def test_other_devices_resize_as_the_cpu_does(mode, size):
     image = np.random.default_rng(2).integers(0, 256, size=(60, 100, 3), dtype=np.uint8)
-    pixels = to_pixels(image, CPU["device"])
+    pixels = to_tensor(image, CPU["device"])
     assert torch.equal(resize_by_weights(pixels, size, mode), resize(pixels, size, mode))
 
 
@@ -66,7 +64,7 @@ def test_other_devices_resize_as_the_cpu_does(mode, size):
 def test_lanczos_agrees_with_pillow_to_one_level(size):
     # Of low contrast, so that nothing overshoots: torch cuts at 0 and 255 between its two passes.
     image = np.random.default_rng(3).integers(80, 176, size=(60, 100, 3), dtype=np.uint8)
-    ours = resize_by_weights(to_pixels(image, CPU["device"]), size, "lanczos")[0].permute(1, 2, 0).numpy()
+    ours = resize_by_weights(to_tensor(image, CPU["device"]), size, "lanczos")[0].permute(1, 2, 0).numpy()
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS))
     assert np.abs(ours.astype(int) - expected).max() <= 1
 
@@ -82,7 +80,7 @@ def test_the_longest_side_is_fitted_and_the_other_is_even(height, width, expecte
 def test_frames_are_squared_after_their_longest_side_is_fitted():
     settings = {"size": {"longest_edge": 9000}, "max_image_size": {"longest_edge": 16}, "resample": 1}
     ours = Preprocessing.from_settings(settings, image_size=4)
-    assert (ours.longest_side, ours.height, ours.width, ours.mode) == (4096, 16, 16, "lanczos")
+    assert (ours.longest_side, ours.height, ours.width, ours.scaling.mode) == (4096, 16, 16, "lanczos")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +89,12 @@ def test_frames_are_squared_after_their_longest_side_is_fitted():
         ({"do_center_crop": True}, "do_center_crop must be false"),
         ({"max_image_size": {"longest_edge": 16}}, "longest_edge"),
         ({"max_image_size": {"longest_edge": 16}, "size": {"height": 8, "width": 8}}, "longest_edge"),
+        ({"size": 384}, "size in the preprocessor file is 384; accepted: a JSON object"),
+        ({"size": {"height": 2.5}}, r"height in size in .* is 2\.5; accepted: a whole number of at least 1"),
+        ({"rescale_factor": 0}, "rescale_factor in .* is 0; accepted: a number above 0"),
+        ({"image_std": [0.5, True, 0.5]}, "image_std in .* accepted: a list of three numbers"),
     ],
 )
 def test_settings_that_cannot_be_followed_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ModelError, match=message):
         Preprocessing.from_settings(settings, image_size=4)

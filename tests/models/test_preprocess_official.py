@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,11 +27,10 @@ SQUARES = [name for name in SETTINGS if name not in PATCHES]
 
 def patching(name: str) -> PatchPreprocessing:
     settings = SETTINGS[name]
+    sides = {"patch_size": settings["patch_size"], "temporal_patch_size": 2, "spatial_merge_size": 2}
     return PatchPreprocessing.from_settings(
         settings,
-        patch_size=settings["patch_size"],
-        temporal_patch_size=2,
-        merge_size=2,
+        SimpleNamespace(**sides),
         default_min_pixels=1,
         default_max_pixels=1,
         bounds="temporal_patch" if name.startswith("qwen3") else "frame",
@@ -56,17 +56,18 @@ def test_the_inputs_are_those_that_the_official_processors_saw(case):
 @pytest.mark.parametrize("name", PATCHES)
 def test_patches_agree_to_one_level(name, case):
     ours = patching(name)
-    patches, grid = ours.patches(list(CLIPS[case]), **CPU)
-    assert list(grid) == SUMMARY["outputs"][f"{name}.{case}"]["grid"]
-    assert largest_difference(name, case, patches) <= 1 + 1e-3
+    pixels = ours.pixels(list(CLIPS[case]), **CPU)
+    assert list(pixels.grid) == SUMMARY["outputs"][f"{name}.{case}"]["grid"]
+    assert largest_difference(name, case, pixels.values) <= 1 + 1e-3
     height, width = CLIPS[case].shape[1:3]
-    assert ours.grid(height, width) == grid[1:]
-    assert ours.tokens(height, width) * grid[0] * 4 == len(patches)
+    patch = ours.patch_size
+    assert tuple(side // patch for side in ours.resized(height, width)) == pixels.grid[1:]
+    assert ours.tokens(height, width) * pixels.grid[0] * 4 == len(pixels.values)
 
 
 @pytest.mark.parametrize("case", CLIPS)
 @pytest.mark.parametrize("name", SQUARES)
 def test_squares_agree_to_one_level(name, case):
     ours = Preprocessing.from_settings(SETTINGS[name], image_size=1)
-    pixels = ours.pixel_values(list(CLIPS[case]), **CPU)
+    pixels = ours.pixels(list(CLIPS[case]), **CPU).values
     assert largest_difference(name, case, pixels) <= 1 + 1e-3

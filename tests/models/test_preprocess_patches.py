@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from hermes_stream import ModelError
 from hermes_stream.models.patches import PatchPreprocessing
-from hermes_stream.models.preprocess import CLIP_MEAN, HALF
+from hermes_stream.models.preprocess import CLIP_MEAN, HALF, Scaling
 
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
-TOWER = {"patch_size": 14, "temporal_patch_size": 2, "merge_size": 2}
+TOWER = SimpleNamespace(patch_size=14, temporal_patch_size=2, spatial_merge_size=2)
 DEFAULTS = {"default_min_pixels": 3136, "default_max_pixels": 602112}
 
 
 def preprocessing(settings=None, **kwargs) -> PatchPreprocessing:
-    return PatchPreprocessing.from_settings(settings or {}, **TOWER, **DEFAULTS, **kwargs)
+    return PatchPreprocessing.from_settings(settings or {}, TOWER, **DEFAULTS, **kwargs)
 
 
 def plain(**kwargs) -> PatchPreprocessing:
     sizes = {"patch_size": 2, "temporal_patch_size": 2, "merge_size": 2, "min_pixels": 1, "max_pixels": 10**6}
-    return PatchPreprocessing(
-        **{**sizes, **kwargs}, rescale_factor=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
-    )
+    levels = Scaling(rescale_factor=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return PatchPreprocessing(**{**sizes, **kwargs}, scaling=levels)
 
 
-def test_bounds_come_from_the_argument_then_the_old_names_then_the_new_then_the_default():
+def test_bounds_come_from_the_old_names_then_the_new_then_the_default():
     new = {"size": {"shortest_edge": 5000, "longest_edge": 50000}}
     old = {"min_pixels": 6000, "max_pixels": 60000}
     bounds = [
@@ -35,31 +37,37 @@ def test_bounds_come_from_the_argument_then_the_old_names_then_the_new_then_the_
             preprocessing(new),
             preprocessing({**new, **old}),
             preprocessing({"size": old}),
-            preprocessing({**new, **old}, min_pixels=7000, max_pixels=70000),
         )
     ]
-    assert bounds == [(3136, 602112), (5000, 50000), (6000, 60000), (6000, 60000), (7000, 70000)]
+    assert bounds == [(3136, 602112), (5000, 50000), (6000, 60000), (6000, 60000)]
 
 
 def test_scaling_is_that_of_the_family_where_the_file_names_none():
-    assert preprocessing().mean == CLIP_MEAN
-    assert preprocessing(bounds="temporal_patch").mean == HALF
-    assert preprocessing({"image_mean": [0.1, 0.2, 0.3]}).mean == (0.1, 0.2, 0.3)
+    assert preprocessing().scaling.mean == CLIP_MEAN
+    assert preprocessing(bounds="temporal_patch").scaling.mean == HALF
+    assert preprocessing({"image_mean": [0.1, 0.2, 0.3]}).scaling.mean == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize(
-    ("settings", "bounds", "message"),
+    ("settings", "message"),
     [
-        ({"patch_size": 16}, {}, "patch_size is 16"),
-        ({"temporal_patch_size": 1}, {}, "temporal_patch_size is 1"),
-        ({}, {"min_pixels": 9, "max_pixels": 8}, "got 9 and 8"),
-        ({}, {"min_pixels": 0}, "got 0"),
-        ({"resample": 0}, {}, "got 0"),
+        ({"patch_size": 16}, "patch_size is 16"),
+        ({"temporal_patch_size": 1}, "temporal_patch_size is 1"),
+        (
+            {"min_pixels": 0},
+            "min_pixels in .* is 0; accepted: a whole number of at least 1",
+        ),
+        ({"resample": 0}, "resample in the preprocessor file is 0"),
     ],
 )
-def test_settings_that_cannot_be_followed_are_refused(settings, bounds, message):
-    with pytest.raises(ValueError, match=message):
-        preprocessing(settings, **bounds)
+def test_settings_that_cannot_be_followed_are_refused(settings, message):
+    with pytest.raises(ModelError, match=message):
+        preprocessing(settings)
+
+
+def test_bounds_that_contradict_each_other_are_refused():
+    with pytest.raises(ValueError, match="got 9 and 8"):
+        preprocessing({"min_pixels": 9, "max_pixels": 8})
 
 
 @pytest.mark.parametrize("bounds", ["frame", "temporal_patch"])
@@ -70,7 +78,6 @@ def test_a_resized_frame_is_whole_merged_patches_within_the_bounds(bounds, heigh
     frames = 1 if bounds == "frame" else 2
     assert all(side % 28 == 0 for side in resized)
     assert 3136 <= frames * resized[0] * resized[1] <= 602112
-    assert ours.grid(height, width) == (resized[0] // 14, resized[1] // 14)
     assert ours.tokens(height, width) == resized[0] * resized[1] // 28**2
 
 
@@ -83,7 +90,8 @@ def test_patches_hold_channels_then_frames_and_stand_by_merged_patch():
     frames, height, width = 4, 8, 12
     rng = np.random.default_rng(0)
     clip = rng.integers(0, 256, size=(frames, height, width, 3), dtype=np.uint8)
-    patches, grid = plain().patches(list(clip), **CPU)
+    pixels = plain().pixels(list(clip), **CPU)
+    patches, grid = pixels.values, pixels.grid
     assert grid == (2, 4, 6)
     row = 0
     for time in range(2):
@@ -100,15 +108,15 @@ def test_patches_hold_channels_then_frames_and_stand_by_merged_patch():
 
 def test_the_last_frame_fills_a_temporal_patch():
     clip = list(np.random.default_rng(1).integers(0, 256, size=(3, 4, 4, 3), dtype=np.uint8))
-    patches, grid = plain().patches(clip, **CPU)
-    assert grid == (2, 2, 2)
-    assert torch.equal(patches, plain().patches([*clip, clip[-1]], **CPU)[0])
+    pixels = plain().pixels(clip, **CPU)
+    assert pixels.grid == (2, 2, 2)
+    assert torch.equal(pixels.values, plain().pixels([*clip, clip[-1]], **CPU).values)
 
 
 @pytest.mark.parametrize("sizes", [[], [(4, 4), (4, 8)]])
 def test_frames_must_have_one_size(sizes):
     with pytest.raises(ValueError, match="one or more of one size"):
-        plain().patches([np.zeros((*size, 3), np.uint8) for size in sizes], **CPU)
+        plain().pixels([np.zeros((*size, 3), np.uint8) for size in sizes], **CPU)
 
 
 def test_a_ribbon_is_refused():

@@ -1,4 +1,4 @@
-"""What the Qwen-VL adapters make of pictures, before any decoder: places, times, words, bounds."""
+"""What the Qwen-VL adapters make of pictures, before any decoder: positions, times, text, bounds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from tests.families import BEGIN, END, FAMILIES, QUESTION, pictures, plain_model
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from hermes_stream import ModelError, load_model
-from hermes_stream.models.mrope import offsets_with_text
-from hermes_stream.models.qwen_vision import max_visual_tokens, read_preprocessing
+from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.qwen_vl import read_preprocessing
+from hermes_stream.models.token_layout import mrope_offsets
+from hermes_stream.policies.base import GuidancePrompts
 
 NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 IMAGE_FILE = {"min_pixels": 3136, "max_pixels": 12_845_056, "patch_size": 14, "merge_size": 2}
@@ -49,17 +51,17 @@ def encode_in_chunks(model, frames, chunk, start_seconds=0.0):
     return parts
 
 
-def placed(parts, start):
+def positions_of(parts, start):
     """Give every token its position as a stream's write clock does."""
-    placed, clock = [], start
+    all_positions, clock = [], start
     for part in parts:
         positions = part.offsets + clock
         if part.time is not None:
             positions = part.offsets + start
             positions[0] = start + part.time.floor().long()[part.temporal_patch_index]
         clock = int(positions.max()) + 1
-        placed.append(positions)
-    return torch.cat(placed, dim=1)
+        all_positions.append(positions)
+    return torch.cat(all_positions, dim=1)
 
 
 @pytest.mark.parametrize("size", [(24, 24), (16, 40), (48, 8)])
@@ -72,20 +74,20 @@ def test_chunks_equal_what_transformers_makes_of_the_clip(family, chunk, size):
     features = plain.get_video_features(
         inputs["pixel_values_videos"], video_grid_thw=inputs["video_grid_thw"], return_dict=True
     )
-    words = torch.cat([part.is_text for part in parts])
+    is_text = torch.cat([part.is_text for part in parts])
     embeddings = torch.cat([part.embeddings for part in parts])
     expected = torch.cat(features.pooler_output)
-    torch.testing.assert_close(embeddings[~words], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(embeddings[~is_text], expected, rtol=1e-4, atol=1e-5)
     assert (expected[:-1] - expected[1:]).abs().amax(dim=1).min() > 0.01
     ids = inputs.pop("input_ids")
     del inputs["pixel_values_videos"]
     positions = plain.get_rope_index(ids, **inputs)[0][:, 0]
     prefix = len(family.model.chat.prefix_ids)
     assert ids[0, :prefix].tolist() == family.model.chat.prefix_ids
-    after = prefix + len(words)
+    after = prefix + len(is_text)
     assert ids[0, after:].tolist() == family.model.chat.question_ids(QUESTION)
-    assert torch.equal(placed(parts, prefix), positions[:, prefix:after])
-    assert torch.equal(embeddings[words], family.model.embed(ids[0, prefix:after][words].tolist()))
+    assert torch.equal(positions_of(parts, prefix), positions[:, prefix:after])
+    assert torch.equal(embeddings[is_text], family.model.embed(ids[0, prefix:after][is_text].tolist()))
     for part in parts:
         assert part.num_temporal_patches == len(part.seconds) == int(part.temporal_patch_index.max()) + 1
         most = family.model.num_tokens(*size)
@@ -136,7 +138,7 @@ def test_a_later_start_changes_nothing(family):
 
 
 @torch.no_grad()
-def test_a_frame_of_qwen3_says_its_time_between_marks(tmp_path):
+def test_a_temporal_patch_of_qwen3_has_its_time_between_marks(tmp_path):
     folder = FAMILIES["qwen3_vl"].save(tmp_path)
     model = load_model(folder, device="cpu")
     assert not model.chat.before_video.endswith(BEGIN)
@@ -145,9 +147,9 @@ def test_a_frame_of_qwen3_says_its_time_between_marks(tmp_path):
         visual_tokens(model, pictures(3, fps=2, start=start), start_seconds=10.0, num_patches_before=before)
         for start, before in ((10.0, 0), (25.0, 15))
     )
-    said = [f"<0.2 seconds>{BEGIN}", f"{END}<1.0 seconds>{BEGIN}"]
-    said += [f"{END}<15.2 seconds>{BEGIN}", f"{END}<16.0 seconds>{BEGIN}"]
-    for visual, texts in ((first, said[:2]), (later, said[2:])):
+    expected_texts = [f"<0.2 seconds>{BEGIN}", f"{END}<1.0 seconds>{BEGIN}"]
+    expected_texts += [f"{END}<15.2 seconds>{BEGIN}", f"{END}<16.0 seconds>{BEGIN}"]
+    for visual, texts in ((first, expected_texts[:2]), (later, expected_texts[2:])):
         for index, text in enumerate(texts):
             own = (visual.temporal_patch_index == index) & visual.is_text
             assert torch.equal(visual.embeddings[own], model.embed(model.chat.encode(text)))
@@ -159,8 +161,8 @@ def test_a_frame_of_qwen3_says_its_time_between_marks(tmp_path):
     assert (first.deepstack[:, ~first.is_text].abs().amax(dim=-1) > 0).all()
 
 
-def test_words_take_one_and_a_picture_its_larger_side():
-    offsets = offsets_with_text([2, 1], rows=2, columns=3)
+def test_text_takes_one_and_a_patch_its_larger_side():
+    offsets = mrope_offsets([2, 1], rows=2, columns=3)
     assert offsets.tolist() == [
         [0, 1, *[2] * 6, 5, *[6] * 6],
         [0, 1, 2, 2, 2, 3, 3, 3, 5, 6, 6, 6, 7, 7, 7],
@@ -172,7 +174,17 @@ def checkpoint_like(settings, patch_size, max_positions=32_768, **asked):
     text = SimpleNamespace(max_position_embeddings=max_positions)
     vision = SimpleNamespace(patch_size=patch_size, spatial_merge_size=2, temporal_patch_size=2)
     model = SimpleNamespace(config=SimpleNamespace(vision_config=vision, text_config=text))
-    return SimpleNamespace(model=model, preprocessing=settings, **asked)
+    return Checkpoint(
+        name="like",
+        model=model,
+        tokenizer=None,
+        chat_template=None,
+        preprocessing=settings,
+        guidance_prompts=GuidancePrompts(),
+        multiple_choice="letter",
+        stop_token_ids=frozenset(),
+        **asked,
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,28 +205,28 @@ def test_a_frame_is_bounded_by_the_file_the_official_video_or_what_was_asked(
     settings, bounds, side, asked, tokens
 ):
     preprocessing = read_preprocessing(checkpoint_like(settings, side // 2, **asked), bounds=bounds)
-    assert max_visual_tokens(preprocessing) == tokens
+    assert preprocessing.max_tokens == tokens
     assert preprocessing.tokens(3000, 4000) >= 0.55 * tokens
     for height, width in ((1, 1), (5, 80), (300, 301), (3000, 4000), (400, 6400)):
         assert preprocessing.tokens(height, width) <= tokens
 
 
-@pytest.mark.parametrize(("fewest", "most"), [(9, 9), (4, 10), (4, 400), (1, 6)])
-def test_both_bounds_of_the_file_hold(fewest, most):
+@pytest.mark.parametrize(("min_tokens", "max_tokens"), [(9, 9), (4, 10), (4, 400), (1, 6)])
+def test_both_bounds_of_the_file_hold(min_tokens, max_tokens):
     side = 28
-    settings = {"min_pixels": fewest * side**2, "max_pixels": most * side**2}
+    settings = {"min_pixels": min_tokens * side**2, "max_pixels": max_tokens * side**2}
     preprocessing = read_preprocessing(checkpoint_like(settings, side // 2))
     for height, width in ((20, 30), (56, 57), (90, 33), (400, 300), (700, 60)):
         official = smart_resize(height, width, factor=side, **settings)
         assert preprocessing.resized(height, width) == official
-        assert preprocessing.tokens(height, width) <= max_visual_tokens(preprocessing)
+        assert preprocessing.tokens(height, width) <= preprocessing.max_tokens
 
 
 def test_a_frame_takes_a_sixth_of_few_positions_at_most():
     preprocessing = read_preprocessing(checkpoint_like(IMAGE_FILE, 14, max_positions=1024))
-    assert max_visual_tokens(preprocessing) == 170
+    assert preprocessing.max_tokens == 170
     few = {"max_pixels": 64 * 28 * 28}
-    assert max_visual_tokens(read_preprocessing(checkpoint_like(few, 14, max_positions=1024))) == 64
+    assert read_preprocessing(checkpoint_like(few, 14, max_positions=1024)).max_tokens == 64
 
 
 def test_contradicting_bounds_are_refused():

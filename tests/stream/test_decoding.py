@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hermes_stream import load_model
 from hermes_stream.stream.decoding import Sampling, TextStream, choose_token
 
 
@@ -90,3 +93,46 @@ def test_the_beginning_of_a_stop_text_is_given_once_it_is_none():
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Sampling(**wrong)
+
+
+@given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=3), max_size=2))
+def test_pieces_are_the_text_up_to_the_first_stop(text, stops):
+    pieces, out = stream(text, *stops)
+    ends = [found for found in (text.find(stop) for stop in stops) if found >= 0]
+    assert "".join(pieces) == out.text
+    assert text.startswith(out.text)
+    if not ends:
+        assert out.text == text
+    else:
+        assert out.is_stopped
+        assert len(out.text) in ends
+
+
+def test_pieces_of_the_embedded_tokenizer_are_its_text():
+    chat = load_model("tiny").chat
+    for seed in range(50):
+        ids = torch.randint(0, 60, (12,), generator=torch.Generator().manual_seed(seed)).tolist()
+        out = TextStream(chat, ())
+        assert "".join([*map(out.add, ids), out.finish()]) == chat.decode(ids)
+
+
+def test_bytes_that_are_no_text_are_given_in_the_end():
+    out = TextStream(Letters(), ())
+    pieces = [out.add(0xFF) for _ in range(40)]
+    assert "".join([*pieces, out.finish()]) == "\N{REPLACEMENT CHARACTER}" * 40
+    assert sum(map(bool, pieces)) >= 9
+
+
+def test_only_the_newest_tokens_are_decoded():
+    class Counting(Letters):
+        decoded = 0
+
+        def decode(self, token_ids):
+            self.decoded += len(token_ids)
+            return super().decode(token_ids)
+
+    chat = Counting()
+    out = TextStream(chat, ("\n",))
+    for token in b"a" * 2000:
+        out.add(token)
+    assert chat.decoded < 5 * 2000

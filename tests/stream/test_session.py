@@ -45,15 +45,33 @@ def test_pieces_join_to_the_text(session):
     assert "".join(pieces) == session.ask(QUESTION, max_new_tokens=6).text
 
 
-def test_an_abandoned_answer_ends_when_the_session_goes_on(session):
+def test_an_open_answer_is_finished_when_the_session_goes_on(session):
     session.flush()
     before = session.cache.mark()
+    whole = session.ask(QUESTION, max_new_tokens=6, repetition_penalty=2.0).text
     answer = session.ask(QUESTION, max_new_tokens=6, repetition_penalty=2.0)
     assert session.cache.mark() != before
     session.observe(random_frames(1, start=6))
+    assert answer.finish_reason == "length"
+    assert session.cache.mark() == before
+    assert str(answer) == whole
+
+
+def test_a_closed_answer_is_given_up_and_the_session_goes_on(session):
+    session.flush()
+    before = session.cache.mark()
+    answer = session.ask(QUESTION, max_new_tokens=6, repetition_penalty=2.0)
+    answer.close()
     assert answer.finish_reason == "abandoned"
     assert session.cache.mark() == before
     assert list(answer) == []
+
+
+def test_answers_that_were_not_read_at_once_are_whole(session):
+    session.flush()
+    alone = [session.ask(question, max_new_tokens=6).text for question in (QUESTION, "what moves?")]
+    together = [session.ask(question, max_new_tokens=6) for question in (QUESTION, "what moves?")]
+    assert [str(answer) for answer in together] == alone
 
 
 def test_an_answer_that_fails_rewinds(session, monkeypatch):

@@ -16,16 +16,18 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from hermes_lab.training.lessons import IGNORED, Classroom, draw_worlds, question_mask
+from hermes_lab.training.batch import question_mask
+from hermes_lab.training.batch_builder import BatchBuilder
+from hermes_lab.training.decoder import Decoder
 from hermes_lab.training.qwen2_5_vl import (
     Qwen25VLFamily,
     build_config,
-    glimpse_attention_of,
     preprocessing_settings,
-    to_patches,
+    to_pixel_patches,
+    with_patch_attention,
 )
-from hermes_lab.training.train import Decoder
-from hermes_lab.training.vision import draw_pictures, encode_pictures, to_pixels
+from hermes_lab.training.stories import IGNORED, draw_worlds
+from hermes_lab.training.vision import encode_samples, render_samples, to_pixels
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import Pace
 
@@ -50,41 +52,41 @@ def test_the_folder_says_what_the_script_would_write_and_is_small():
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 8_000_000
 
 
-def test_pictures_are_prepared_as_transformers_prepares_them():
+def test_images_are_prepared_as_transformers_prepares_them():
     image = np.random.default_rng(0).integers(0, 256, (144, 144, 3), dtype=np.uint8)
     theirs = Qwen2VLImageProcessorPil.from_pretrained(FOLDER)(images=[image], return_tensors="pt")
     assert theirs["image_grid_thw"].tolist() == [[1, 6, 6]]
-    ours = to_patches(to_pixels([image])[:, None].expand(-1, 2, -1, -1, -1))
+    ours = to_pixel_patches(to_pixels([image])[:, None].expand(-1, 2, -1, -1, -1))
     assert (ours - theirs["pixel_values"]).abs().max() < 0.01
 
 
 @pytest.fixture(scope="module")
 def right():
     """Ask about unseen stories, and say for every kind which questions were answered right."""
-    model = glimpse_attention_of(Qwen2_5_VLForConditionalGeneration.from_pretrained(FOLDER).eval())
+    model = with_patch_attention(Qwen2_5_VLForConditionalGeneration.from_pretrained(FOLDER).eval())
     worlds, chat = draw_worlds(STREAMS, SECONDS, Pace(), seed=5200), QWEN.build_chat()
-    pictures = draw_pictures(QWEN, worlds, SECONDS)
-    features = encode_pictures(QWEN, model, pictures, noise=0.0, seed=0)
-    room = Classroom(
+    samples = render_samples(QWEN, worlds, SECONDS)
+    features = encode_samples(QWEN, model, samples, noise=0.0, seed=0)
+    builder = BatchBuilder(
         family=QWEN,
         chat=chat,
         worlds=worlds,
         num_streams=STREAMS,
-        num_frames=SECONDS,
+        num_seconds=SECONDS,
         num_questions=30,
         max_gap=4,
     )
     decoder = Decoder(model, chat.prefix_ids, QWEN.video_end(model))
     prefix, right = len(chat.prefix_ids), {kind: [] for kind in QUESTION_KINDS}
     for seed in range(2):
-        lesson = room.lesson(np.random.default_rng(seed))
-        mask = question_mask(lesson.asked_glimpses, (prefix, SECONDS, 9, room.block_tokens))
-        video = features[lesson.stories[:, None], lesson.glimpses]
+        batch = builder.draw(np.random.default_rng(seed))
+        mask = question_mask(batch.num_visible_patches, (prefix, SECONDS, 9, builder.block_tokens))
+        video = features[batch.stories[:, None], batch.patches]
         with torch.no_grad():
-            logits, _ = decoder(video, lesson.token_ids, QWEN.positions(lesson, prefix), mask)
-        targets = lesson.targets.flatten(0, 1)
+            logits, _ = decoder(video, batch.token_ids, QWEN.position_ids(batch, prefix), mask)
+        targets = batch.targets.flatten(0, 1)
         hits = (logits.argmax(-1).view_as(targets) == targets) | (targets == IGNORED)
-        for kind, hit in zip(lesson.kinds, hits.all(-1).tolist(), strict=True):
+        for kind, hit in zip(batch.kinds, hits.all(-1).tolist(), strict=True):
             if kind:
                 right[kind].append(hit)
     return right

@@ -5,25 +5,33 @@ Made of the document that ``hermes compare`` writes and of nothing else: stored 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from hermes_lab.analysis.figures import (
+    BLUE,
+    GREY,
+    MARKERS,
+    ORANGE,
+    PALE,
+    PURPLE,
+    colours_of,
+    legend_below,
+    new_figure,
+    save_all,
+)
 
-Standing = Mapping[str, Any]
-_REFERENCE, _VARIANT, _RIVAL, _UNBOUNDED = "#ea580c", "#7c3aed", "#1d4ed8", "#52525b"
-_PALE = "#a1a1aa"
-_DPI = 130
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]  # one policy with one budget
+Bar = tuple[float, tuple[list[float], list[float]]]
 _TITLE_LETTERS = 36
-_NEAR_REFERENCE = (2, 3)
 _GROUP_TITLES = {"now": "now (real time)", "backward": "backward (recall)", "counting": "counting"}
-_MARKERS = "osD^vP*X<>"
+_INTERVALS = "bars hold 95 % of a bootstrap over videos"
 
 
 def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -33,221 +41,179 @@ def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
         document: as ``hermes compare`` writes it.
         folder: where PNG files are written; must exist.
     """
-    standings, reference = document["standings"], document["reference"]
-    if not standings:
+    rows, reference = document["standings"], document["reference"]
+    if not rows:
         return []
-    figures = {"budget": _against_budget(standings, reference), "ttft": _against_ttft(standings, reference)}
-    if standings[0]["by_delay"].get("backward"):
-        figures["delay"] = _against_delay(standings, reference)
-    paths = []
-    for name, figure in figures.items():
-        FigureCanvasAgg(figure)
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=_DPI, metadata={"Software": None})
-    return paths
+    figures = {"budget": _against_budget(rows, reference), "ttft": _against_ttft(rows, reference)}
+    if rows[0]["by_delay"].get("backward"):
+        figures["delay"] = _against_delay(rows, reference)
+    return save_all(figures, folder)
 
 
-def _against_budget(standings: Sequence[Standing], reference: str) -> Figure:
-    """Draw accuracy against budget; with a single budget, one row for each policy."""
-    budgets = sorted({one["budget_tokens"] for one in standings if one["budget_tokens"] is not None})
-    return _rows(standings, reference) if len(budgets) < 2 else _lines(standings, reference, budgets)
+def _against_budget(rows: Sequence[Row], reference: str) -> Figure:
+    """Draw accuracy against budget; with a single budget, one line of text and a bar for each policy."""
+    budgets = _budgets(rows)
+    return _ranking(rows, reference) if len(budgets) < 2 else _curves(rows, reference, budgets)
 
 
-def _rows(standings: Sequence[Standing], reference: str) -> Figure:
-    groups = list(standings[0]["by_group"]) or ["overall"]
-    ranked = sorted(standings, key=lambda one: _part(one, _recall(groups))["accuracy"]["value"])
-    figure = Figure(figsize=(3.2 + 3.0 * len(groups), 1.6 + 0.3 * len(ranked)), layout="constrained")
-    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-    for axes, group in zip(panels, groups, strict=True):
-        for row, one in enumerate(ranked):
-            part = _part(one, group)
-            middle, reach = _bar(part["accuracy"])
-            colour = _colour(one, reference)
-            axes.errorbar(middle, row, xerr=reach, fmt="o", color=colour, capsize=3, markersize=5)
-        _mark_chance(axes, _part(standings[0], group)["chance"], vertical=True)
-        own = next((one for one in standings if one["policy"] == reference), None)
+def _ranking(rows: Sequence[Row], reference: str) -> Figure:
+    groups = list(rows[0]["by_group"]) or ["overall"]
+    decisive = "backward" if "backward" in groups else groups[0]
+    ranked = sorted(rows, key=lambda row: _part(row, decisive)["accuracy"]["value"])
+    figure = new_figure(3.2 + 3.0 * len(groups), 1.6 + 0.3 * len(ranked))
+    own = next((row for row in rows if row["policy"] == reference), None)
+    for group, axes in _panels(figure, groups, sharey=True):
+        for height, row in enumerate(ranked):
+            middle, reach = _bar(_part(row, group))
+            colour = _colour(row, reference)
+            axes.errorbar(middle, height, xerr=reach, fmt="o", color=colour, capsize=3, markersize=5)
+        _mark_chance(axes, _part(rows[0], group)["chance"], upright=True)
         if own:
-            axes.axvline(100 * _part(own, group)["accuracy"]["value"], color=_REFERENCE, lw=0.8, alpha=0.5)
-        axes.set_title(_GROUP_TITLES.get(group, group), fontsize=10)
+            axes.axvline(100 * _part(own, group)["accuracy"]["value"], color=ORANGE, lw=0.8, alpha=0.5)
         axes.set_xlabel("right answers, %")
-        axes.grid(axis="x", alpha=0.3)
-        axes.set_yticks(range(len(ranked)), [_wrapped(one["policy"]) for one in ranked], fontsize=8)
-    figure.suptitle(f"{_budget_words(ranked)}; bars hold 95 % of a bootstrap over videos", fontsize=10)
+        axes.grid(visible=False, axis="y")
+        axes.set_yticks(range(len(ranked)), [_wrapped(row["policy"]) for row in ranked], fontsize=8)
+    figure.suptitle(f"{_budget_title(ranked)}; {_INTERVALS}", fontsize=10)
     return figure
 
 
-def _lines(standings: Sequence[Standing], reference: str, budgets: Sequence[int]) -> Figure:
-    groups = list(standings[0]["by_group"]) or ["overall"]
-    names = list(dict.fromkeys(one["policy"] for one in standings))
-    figure = Figure(
-        figsize=(1.0 + 3.6 * len(groups), 4.2 + 0.22 * ceil(len(names) / 3)), layout="constrained"
-    )
-    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-    palette = _palette(names, {reference})
-    for axes, group in zip(panels, groups, strict=True):
+def _curves(rows: Sequence[Row], reference: str, budgets: Sequence[int]) -> Figure:
+    groups = list(rows[0]["by_group"]) or ["overall"]
+    names = list(dict.fromkeys(row["policy"] for row in rows))
+    figure = new_figure(1.0 + 3.6 * len(groups), 4.2 + 0.22 * ceil(len(names) / 3))
+    colours = colours_of(names, {reference})
+    for group, axes in _panels(figure, groups, sharey=True):
         for k, name in enumerate(names):
-            own = [one for one in standings if one["policy"] == name]
-            bars = [_bar(_part(one, group)["accuracy"]) for one in own]
+            own = [row for row in rows if row["policy"] == name]
+            bars = [_bar(_part(row, group)) for row in own]
             if own[0]["budget_tokens"] is None:
-                axes.axhline(bars[0][0], color=_UNBOUNDED, ls="--", label=name)
+                axes.axhline(bars[0][0], color=GREY, ls="--", label=name)
                 continue
-            shift = 1.02 ** (k - len(names) / 2)
-            axes.errorbar(
-                [one["budget_tokens"] * shift for one in own],
-                [middle for middle, _ in bars],
-                yerr=_columns(bars),
-                color=palette[name],
-                marker=_MARKERS[k % len(_MARKERS)],
-                ms=5,
-                capsize=2,
-                lw=2 if name == reference else 1,
-                label=name,
-            )
-        _mark_chance(axes, _part(standings[0], group)["chance"], vertical=False)
+            # side by side, so that bars of several policies do not hide each other
+            aside = 1.02 ** (k - len(names) / 2)
+            lw = 2 if name == reference else 1
+            style: dict[str, Any] = {
+                "color": colours[name],
+                "marker": MARKERS[k % len(MARKERS)],
+                "ms": 5,
+                "lw": lw,
+            }
+            _draw_bars(axes, [row["budget_tokens"] * aside for row in own], bars, label=name, **style)
+        _mark_chance(axes, _part(rows[0], group)["chance"], upright=False)
         axes.set_xscale("log")
         axes.set_xticks(budgets, [str(budget) for budget in budgets])
         axes.minorticks_off()
-        axes.set_title(_GROUP_TITLES.get(group, group), fontsize=10)
         axes.set_xlabel("budget, visual tokens per layer")
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("right answers, %")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    figure.suptitle("bars hold 95 % of a bootstrap over videos", fontsize=10)
+    figure.axes[0].set_ylabel("right answers, %")
+    legend_below(figure, figure.axes)
+    figure.suptitle(_INTERVALS, fontsize=10)
     return figure
 
 
-def _against_delay(standings: Sequence[Standing], reference: str) -> Figure:
+def _against_delay(rows: Sequence[Row], reference: str) -> Figure:
     """Draw recall against delay, one panel for each policy, the reference behind each."""
-    largest = max((one["budget_tokens"] or 0 for one in standings), default=0)
-    shown = [one for one in standings if one["budget_tokens"] in (largest, None)]
-    behind = next((one for one in shown if one["policy"] == reference), None)
-    others = [one for one in shown if one is not behind] or shown
-    columns = min(4, len(others))
-    rows = ceil(len(others) / columns)
-    figure = Figure(figsize=(1.0 + 3.1 * columns, 1.2 + 2.4 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    spans = [_span(own) for own in shown[0]["by_delay"]["backward"]]
-    for k, axes in enumerate(panels.flat):
-        if k >= len(others):
-            axes.set_visible(False)
-            continue
-        for one, shift in ((behind, -0.06), (others[k], 0.06)):
-            if one is None:
-                continue
-            bars = [_bar(own["part"]["accuracy"]) for own in one["by_delay"]["backward"]]
-            axes.errorbar(
-                [place + shift for place in range(len(bars))],
-                [middle for middle, _ in bars],
-                yerr=_columns(bars),
-                color=_REFERENCE if one is behind else _colour(one, reference),
-                marker="o",
-                ms=4,
-                capsize=2,
-                lw=1.2,
-                alpha=0.55 if one is behind else 1,
-                label=one["policy"],
-            )
-        axes.set_xticks(range(len(spans)), spans, rotation=60, fontsize=7)
-        axes.tick_params(labelbottom=k + columns >= len(others))
-        axes.set_title(_wrapped(others[k]["policy"]), fontsize=8.5, color=_colour(others[k], reference))
+    largest = max((row["budget_tokens"] or 0 for row in rows), default=0)
+    shown = [row for row in rows if row["budget_tokens"] in (largest, None)]
+    behind = next((row for row in shown if row["policy"] == reference), None)
+    others = [row for row in shown if row is not behind] or shown
+    num_columns = min(4, len(others))
+    num_rows = ceil(len(others) / num_columns)
+    figure = new_figure(1.0 + 3.1 * num_columns, 1.2 + 2.4 * num_rows)
+    panels = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
+    bins = [_bin_title(one) for one in shown[0]["by_delay"]["backward"]]
+    for axes in panels.flat[len(others) :]:
+        axes.set_visible(False)
+    for k, (axes, row) in enumerate(zip(panels.flat, others, strict=False)):
+        colour = _colour(row, reference)
+        if behind is not None:
+            _draw_delays(axes, behind, aside=-0.06, color=ORANGE, alpha=0.55)
+        _draw_delays(axes, row, aside=0.06, color=colour)
+        axes.set_xticks(range(len(bins)), bins, rotation=60, fontsize=7)
+        axes.tick_params(labelbottom=k + num_columns >= len(others))
+        axes.set_title(_wrapped(row["policy"]), fontsize=8.5, color=colour)
         axes.grid(alpha=0.3)
     figure.supylabel("right answers to backward questions, %", fontsize=9)
     figure.supxlabel("seconds since the evidence left the screen", fontsize=9)
-    behind_words = f"; {reference} in orange behind each" if behind else ""
-    figure.suptitle(
-        f"{_budget_words(shown)}; bars hold 95 % of a bootstrap over videos{behind_words}", fontsize=10
-    )
+    note = f"; {reference} in orange behind each" if behind else ""
+    figure.suptitle(f"{_budget_title(shown)}; {_INTERVALS}{note}", fontsize=10)
     return figure
 
 
-def _against_ttft(standings: Sequence[Standing], reference: str) -> Figure:
+def _draw_delays(axes: Axes, row: Row, *, aside: float, **style: Any) -> None:
+    bars = [_bar(own["part"]) for own in row["by_delay"]["backward"]]
+    _draw_bars(axes, [k + aside for k in range(len(bars))], bars, marker="o", ms=4, lw=1.2, **style)
+
+
+def _against_ttft(rows: Sequence[Row], reference: str) -> Figure:
     """Draw accuracy against the time to the first token, now and backward apart."""
-    groups = [group for group in standings[0]["by_group"] if group != "counting"] or ["overall"]
-    names = [_label(one, standings) for one in standings]
-    figure = Figure(
-        figsize=(1.0 + 4.2 * len(groups), 4.4 + 0.22 * ceil(len(names) / 3)), layout="constrained"
-    )
-    panels = figure.subplots(1, len(groups), sharex=True, squeeze=False)[0]
-    palette = _palette(names, {_label(one, standings) for one in standings if one["policy"] == reference})
-    for axes, group in zip(panels, groups, strict=True):
-        for k, (name, one) in enumerate(zip(names, standings, strict=True)):
-            middle, reach = _bar(_part(one, group)["accuracy"])
-            ttft = 1000 * one["ttft_seconds"]
-            wide = ([ttft - 1000 * one["ttft_low_seconds"]], [1000 * one["ttft_high_seconds"] - ttft])
-            axes.errorbar(
-                ttft,
-                middle,
-                xerr=wide,
-                yerr=reach,
-                fmt=_MARKERS[k % len(_MARKERS)],
-                color=palette[name],
-                ms=7,
-                capsize=2,
-                lw=1,
-                label=name,
-            )
+    from matplotlib.ticker import ScalarFormatter
+
+    groups = [group for group in rows[0]["by_group"] if group != "counting"] or ["overall"]
+    names = [_label(row, rows) for row in rows]
+    figure = new_figure(1.0 + 4.2 * len(groups), 4.4 + 0.22 * ceil(len(names) / 3))
+    colours = colours_of(names, {_label(row, rows) for row in rows if row["policy"] == reference})
+    for group, axes in _panels(figure, groups, sharex=True):
+        for k, (name, row) in enumerate(zip(names, rows, strict=True)):
+            middle, reach = _bar(_part(row, group))
+            low, ttft, high = (1000 * row[f"ttft_{end}seconds"] for end in ("low_", "", "high_"))
+            style: dict[str, Any] = {
+                "color": colours[name],
+                "fmt": MARKERS[k % len(MARKERS)],
+                "ms": 7,
+                "capsize": 2,
+                "lw": 1,
+            }
+            axes.errorbar(ttft, middle, xerr=([ttft - low], [high - ttft]), yerr=reach, label=name, **style)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(ScalarFormatter())
         axes.tick_params(axis="x", which="both", labelsize=7)
-        axes.set_title(_GROUP_TITLES.get(group, group), fontsize=10)
         axes.set_xlabel("time to first token, ms (median, quartiles)")
         axes.set_ylabel("right answers, %")
-        axes.grid(alpha=0.3)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    figure.suptitle(
-        f"{_budget_words(standings)}; upright bars hold 95 % of a bootstrap over videos", fontsize=10
-    )
+    legend_below(figure, figure.axes)
+    figure.suptitle(f"{_budget_title(rows)}; upright {_INTERVALS}", fontsize=10)
     return figure
 
 
-def _part(one: Standing, group: str) -> Mapping[str, Any]:
-    part: Mapping[str, Any] = one["by_group"].get(group, one["overall"])
+def _panels(figure: Figure, groups: Sequence[str], **sharing: Any) -> Iterator[tuple[str, Axes]]:
+    panels = figure.subplots(1, len(groups), squeeze=False, **sharing)[0]
+    for group, axes in zip(groups, panels, strict=True):
+        axes.set_title(_GROUP_TITLES.get(group, group), fontsize=10)
+        axes.grid(alpha=0.3)
+        yield group, axes
+
+
+def _part(row: Row, group: str) -> Mapping[str, Any]:
+    part: Mapping[str, Any] = row["by_group"].get(group, row["overall"])
     return part
 
 
-def _recall(groups: Sequence[str]) -> str:
-    return "backward" if "backward" in groups else groups[0]
-
-
-def _bar(own: Mapping[str, float | None]) -> tuple[float, tuple[list[float], list[float]]]:
-    """Return a value in percent and how far its interval reaches below and above it."""
-    value, low, high = (own[name] for name in ("value", "low", "high"))
-    assert value is not None
+def _bar(part: Mapping[str, Any]) -> Bar:
+    """Return an accuracy in percent and how far its interval reaches below and above it."""
+    value, low, high = (part["accuracy"][name] for name in ("value", "low", "high"))
     if low is None or high is None:
         return 100 * value, ([0.0], [0.0])
     return 100 * value, ([100 * max(value - low, 0)], [100 * max(high - value, 0)])
 
 
-def _columns(bars: Sequence[tuple[float, tuple[list[float], list[float]]]]) -> list[list[float]]:
-    return [[reach[side][0] for _, reach in bars] for side in (0, 1)]
+def _draw_bars(axes: Axes, x: Sequence[float], bars: Sequence[Bar], **style: Any) -> None:
+    reach = [[own[side][0] for _, own in bars] for side in (0, 1)]
+    axes.errorbar(x, [middle for middle, _ in bars], yerr=reach, capsize=2, **style)
 
 
-def _colour(one: Standing, reference: str) -> str:
-    if one["budget_tokens"] is None:
-        return _UNBOUNDED
-    if one["policy"] == reference:
-        return _REFERENCE
-    is_variant = one["policy"].partition(":")[0] == reference.partition(":")[0]
-    return _VARIANT if is_variant else _RIVAL
+def _colour(row: Row, reference: str) -> str:
+    if row["budget_tokens"] is None:
+        return GREY
+    if row["policy"] == reference:
+        return ORANGE
+    is_variant = row["policy"].partition(":")[0] == reference.partition(":")[0]
+    return PURPLE if is_variant else BLUE
 
 
-def _palette(names: Sequence[str], references: set[str]) -> dict[str, Any]:
-    """Return a colour for each name; those of the reference have their own."""
-    others = [name for name in names if name not in references]
-    every = colormaps["tab20"].colors  # type: ignore[attr-defined]
-    order = [*range(0, len(every), 2), *range(1, len(every), 2)]  # the strong ones first
-    shades = [every[k] for k in order if k not in _NEAR_REFERENCE]
-    found = {name: shades[k % len(shades)] for k, name in enumerate(others)}
-    return {name: found.get(name, _REFERENCE) for name in names}
-
-
-def _label(one: Standing, standings: Sequence[Standing]) -> str:
-    """Name a point; with its budget where the policy is there with several."""
-    several = sum(other["policy"] == one["policy"] for other in standings) > 1
-    return f"{one['policy']}, {one['budget_tokens']} tokens" if several else str(one["policy"])
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    """Name a point; with its budget if the policy is there with several."""
+    several = sum(other["policy"] == row["policy"] for other in rows) > 1
+    return f"{row['policy']}, {row['budget_tokens']} tokens" if several else str(row["policy"])
 
 
 def _wrapped(name: str) -> str:
@@ -260,34 +226,26 @@ def _wrapped(name: str) -> str:
     return "\n".join(lines)
 
 
-def _budget_words(standings: Sequence[Standing]) -> str:
-    budgets = sorted({one["budget_tokens"] for one in standings if one["budget_tokens"] is not None})
-    return f"{', '.join(map(str, budgets))} visual tokens per layer" if budgets else "no bound"
+def _budgets(rows: Sequence[Row]) -> list[int]:
+    return sorted({row["budget_tokens"] for row in rows if row["budget_tokens"] is not None})
 
 
-def _span(own: Mapping[str, Any]) -> str:
+def _budget_title(rows: Sequence[Row]) -> str:
+    budgets = ", ".join(map(str, _budgets(rows)))
+    return f"{budgets} visual tokens per layer" if budgets else "no bound"
+
+
+def _bin_title(own: Mapping[str, Any]) -> str:
     low, high = own["from_seconds"], own["until_seconds"]
     return f"{low / 3600:.1f}-{high / 3600:.1f} h" if high > 7200 else f"{low:g}-{high:g}"
 
 
-def _mark_chance(axes: Axes, chance: float, *, vertical: bool) -> None:
-    place = 100 * chance
-    if vertical:
-        axes.axvline(place, color=_PALE, ls=":", lw=1.2)
-        across = axes.get_xaxis_transform()
-        axes.text(
-            place,
-            0.99,
-            "chance",
-            transform=across,
-            rotation=90,
-            va="top",
-            ha="right",
-            fontsize=7,
-            color=_PALE,
-        )
-        return
-    axes.axhline(place, color=_PALE, ls=":", lw=1.2)
-    axes.text(
-        0.01, place, "chance", transform=axes.get_yaxis_transform(), va="bottom", fontsize=7, color=_PALE
-    )
+def _mark_chance(axes: Axes, chance: float, *, upright: bool) -> None:
+    at, text = 100 * chance, {"fontsize": 7, "color": PALE}
+    if upright:
+        axes.axvline(at, color=PALE, ls=":", lw=1.2)
+        above = axes.get_xaxis_transform()
+        axes.text(at, 0.99, "chance", text, transform=above, rotation=90, va="top", ha="right")
+    else:
+        axes.axhline(at, color=PALE, ls=":", lw=1.2)
+        axes.text(0.01, at, "chance", text, transform=axes.get_yaxis_transform(), va="bottom")

@@ -7,25 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from hermes_lab.analysis.figures import (
+    GREY,
+    MARKERS,
+    ORANGE,
+    colours_of,
+    legend_below,
+    new_figure,
+    save_all,
+)
 
-Run = Mapping[str, Any]
-_REFERENCE, _FLOOR = "#ea580c", "#71717a"
-_TAB20 = colormaps["tab20"].colors  # type: ignore[attr-defined]
-_NEAR_REFERENCE = (2, 3)
-_MARKERS = "osD^vP*X<>"
-_DPI = 130
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Document = Mapping[str, Any]
+_REFERENCE = "hermes"
 _MILLION = 1e6
 _STAGES = ("decode", "preprocess", "encode", "prefill", "compress")
 
 
-def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
+def plot(document: Document, folder: Path) -> list[Path]:
     """Draw all figures that a run has numbers for, and return their files.
 
     Args:
@@ -37,23 +41,20 @@ def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
         figures = {"ttft": _ttft(document), "memory": _memory(document), "ingest": _ingest(document)}
     if document["streams"]:
         figures["streams"] = _streams(document)
-    paths = []
-    for name, figure in figures.items():
-        FigureCanvasAgg(figure)
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=_DPI, metadata={"Software": None})
-    return paths
+    return save_all(figures, folder)
 
 
-def _ttft(document: Mapping[str, Any]) -> Figure:
+def _ttft(document: Document) -> Figure:
     """Draw both times to first token against the length of the stream."""
-    figure, (asked, arrived) = _panels(document, 2, shares_y=True)
+    figure, (asked, arrived) = _panels(document, shares_y=True)
     for axes, key in ((asked, "ttft"), (arrived, "ttft_from_arrival")):
-        _draw(axes, document, f"{key}_seconds", 1000, spread=(f"{key}_low_seconds", f"{key}_high_seconds"))
-        own = _of(document, "hermes") or document["runs"]
-        lengths, floors = zip(*((run["num_frames"], run[f"floor_{key}_seconds"]) for run in own), strict=True)
-        least = [1000 * floor for floor in floors]
-        axes.plot(lengths, least, color=_FLOOR, ls=":", label=f"floor of {own[0]['policy']}")
+        _draw_lines(
+            axes, document, f"{key}_seconds", 1000, spread=(f"{key}_low_seconds", f"{key}_high_seconds")
+        )
+        own = _runs_of(document, _REFERENCE) or document["runs"]
+        lengths = [run["num_frames"] for run in own]
+        least = [1000 * run[f"floor_{key}_seconds"] for run in own]
+        axes.plot(lengths, least, color=GREY, ls=":", label=f"floor of {own[0]['policy']}")
         axes.set_yscale("log")
     asked.set_ylabel("milliseconds (median, quartiles)")
     asked.set_title("from the question to the first token", fontsize=10)
@@ -61,11 +62,11 @@ def _ttft(document: Mapping[str, Any]) -> Figure:
     return _finished(figure, document)
 
 
-def _memory(document: Mapping[str, Any]) -> Figure:
+def _memory(document: Document) -> Figure:
     """Draw bytes on the device and on the host against the length of the stream."""
-    figure, (device, host) = _panels(document, 2, shares_y=False)
-    _draw(device, document, "peak_bytes", 1 / _MILLION)
-    _draw(host, document, "host_bytes", 1 / _MILLION)
+    figure, (device, host) = _panels(document, shares_y=False)
+    _draw_lines(device, document, "peak_bytes", 1 / _MILLION)
+    _draw_lines(host, document, "host_bytes", 1 / _MILLION)
     device.set_yscale("log")
     host.set_yscale("symlog", linthresh=1)
     device.set_ylabel("MB above the weights")
@@ -74,66 +75,60 @@ def _memory(document: Mapping[str, Any]) -> Figure:
     return _finished(figure, document)
 
 
-def _ingest(document: Mapping[str, Any]) -> Figure:
+def _ingest(document: Document) -> Figure:
     """Draw where the time of a frame goes, one bar for each memory at its longest stream."""
+    from matplotlib import colormaps
+
     longest = {run["policy"]: run for run in sorted(document["runs"], key=lambda run: run["num_frames"])}
-    figure = Figure(figsize=(8.2, 1.6 + 0.42 * len(longest)), layout="constrained")
+    figure = new_figure(8.2, 1.6 + 0.42 * len(longest))
     axes = figure.subplots()
     names = list(reversed(longest))
     left = [0.0] * len(names)
-    shades = colormaps["viridis"]
     for k, stage in enumerate(_STAGES):
         widths = [1000 * (longest[name]["ingest_seconds_per_frame"].get(stage) or 0) for name in names]
-        axes.barh(names, widths, left=left, color=shades(0.1 + 0.2 * k), label=stage)
+        axes.barh(names, widths, left=left, color=colormaps["viridis"](0.1 + 0.2 * k), label=stage)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for row, name in enumerate(names):
-        run = longest[name]
-        axes.text(left[row], row, f"  {run['ingest_fps']:,.0f} frames/s", va="center", fontsize=8)
+        fps = longest[name]["ingest_fps"]
+        axes.text(left[row], row, f"  {fps:,.0f} frames/s", va="center", fontsize=8)
     axes.set_xlim(0, 1.25 * max(left))
     axes.set_xlabel("milliseconds per frame")
-    figure.legend(loc="outside lower center", ncols=len(_STAGES), fontsize=8)
+    legend_below(figure, [axes], ncols=len(_STAGES))
     counts = sorted({run["num_frames"] for run in longest.values()})
     axes.set_title(f"{_title(document)}, streams of {' or '.join(map(str, counts))} frames", fontsize=10)
     return figure
 
 
-def _streams(document: Mapping[str, Any]) -> Figure:
-    """Draw what many streams take in, and how long their questions wait."""
+def _streams(document: Document) -> Figure:
+    """Draw how many frames many streams watch, and how long their questions wait."""
     rows = sorted(document["streams"], key=lambda row: row["num_streams"])
     counts = [row["num_streams"] for row in rows]
-    figure = Figure(figsize=(9.8, 4.2), layout="constrained")
-    taken, waited = figure.subplots(1, 2)
-    taken.plot(counts, [row["fps_total"] for row in rows], color=_REFERENCE, marker="o", label="all streams")
-    taken.plot(counts, counts, color=_FLOOR, ls=":", label="one frame a second to each")
-    taken.set_ylabel("frames per second, as fast as they are taken")
+    figure = new_figure(9.8, 4.2)
+    watched, waited = figure.subplots(1, 2)
+    watched.plot(counts, [row["fps_total"] for row in rows], color=ORANGE, marker="o", label="all streams")
+    watched.plot(counts, counts, color=GREY, ls=":", label="one frame a second to each")
+    watched.set_ylabel("frames per second, as fast as they are taken")
     asked = [row for row in rows if row["ttft_p99_seconds"] is not None]
-    for key, words in (("ttft_median_seconds", "median"), ("ttft_p99_seconds", "99th percentile")):
-        is_median = words == "median"
-        waited.plot(
-            [row["num_streams"] for row in asked],
-            [1000 * row[key] for row in asked],
-            color=_REFERENCE,
-            marker="o" if is_median else "^",
-            ls="-" if is_median else "--",
-            label=words,
-        )
+    for key, label, style in (("median", "median", "o-"), ("p99", "99th percentile", "^--")):
+        waits = [1000 * row[f"ttft_{key}_seconds"] for row in asked]
+        waited.plot([row["num_streams"] for row in asked], waits, style, color=ORANGE, label=label)
     waited.set_ylabel("milliseconds to the first token, in real time")
     waited.set_ylim(0, 1.15 * max((1000 * row["ttft_p99_seconds"] for row in asked), default=1))
-    for axes in (taken, waited):
+    for axes in (watched, waited):
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.set_xlabel("streams at once")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    taken.set_yscale("log")
-    taken.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    watched.set_yscale("log")
+    _write_plain_numbers(watched)
     figure.suptitle(_title(document), fontsize=10)
     return figure
 
 
-def _panels(document: Mapping[str, Any], count: int, *, shares_y: bool) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(1.0 + 4.4 * count, 4.8), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(1, count, sharey=shares_y, squeeze=False)[0]
+def _panels(document: Document, *, shares_y: bool) -> tuple[Figure, Sequence[Axes]]:
+    figure = new_figure(9.8, 4.8)
+    panels: Sequence[Axes] = figure.subplots(1, 2, sharey=shares_y)
     lengths = sorted({run["num_frames"] for run in document["runs"]})
     for axes in panels:
         axes.set_xscale("log", base=2)
@@ -141,47 +136,47 @@ def _panels(document: Mapping[str, Any], count: int, *, shares_y: bool) -> tuple
         axes.minorticks_off()
         axes.set_xlabel("frames watched")
         axes.grid(alpha=0.3)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _write_plain_numbers(axes)
     return figure, panels
 
 
-def _draw(
-    axes: Axes, document: Mapping[str, Any], key: str, factor: float, spread: tuple[str, str] | None = None
+def _write_plain_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _draw_lines(
+    axes: Axes, document: Document, key: str, factor: float, spread: tuple[str, str] | None = None
 ) -> None:
-    """Draw one line for each memory, and a band around it where quartiles are named."""
-    colours = [colour for k, colour in enumerate(_TAB20) if k not in _NEAR_REFERENCE]
-    names = dict.fromkeys(run["policy"] for run in document["runs"])
-    for k, name in enumerate(names):
-        runs, is_reference = _of(document, name), name == "hermes"
-        lengths = [run["num_frames"] for run in runs]
-        colour = _REFERENCE if is_reference else colours[2 * k % len(colours)]
-        axes.plot(
-            lengths,
-            [factor * run[key] for run in runs],
-            color=colour,
-            marker=_MARKERS[k % len(_MARKERS)],
-            ms=5,
-            lw=2.2 if is_reference else 1.2,
-            label=name,
-        )
+    """Draw one line for each memory, and a band around it if quartiles are named."""
+    names = list(dict.fromkeys(run["policy"] for run in document["runs"]))
+    for k, (name, colour) in enumerate(colours_of(names, {_REFERENCE}).items()):
+        runs = _runs_of(document, name)
+        lengths, values = [run["num_frames"] for run in runs], [factor * run[key] for run in runs]
+        style: dict[str, Any] = {
+            "marker": MARKERS[k % len(MARKERS)],
+            "ms": 5,
+            "lw": 2.2 if name == _REFERENCE else 1.2,
+        }
+        axes.plot(lengths, values, color=colour, label=name, **style)
         if spread is not None:
             low, high = ([factor * run[side] for run in runs] for side in spread)
             axes.fill_between(lengths, low, high, color=colour, alpha=0.2, lw=0)
 
 
-def _of(document: Mapping[str, Any], policy: str) -> list[Run]:
+def _runs_of(document: Document, policy: str) -> list[Mapping[str, Any]]:
     runs = (run for run in document["runs"] if run["policy"] == policy)
     return sorted(runs, key=lambda run: run["num_frames"])
 
 
-def _finished(figure: Figure, document: Mapping[str, Any]) -> Figure:
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+def _finished(figure: Figure, document: Document) -> Figure:
+    legend_below(figure, figure.axes[:1], ncols=4)
     figure.suptitle(_title(document), fontsize=10)
     return figure
 
 
-def _title(document: Mapping[str, Any]) -> str:
+def _title(document: Document) -> str:
     return (
         f"{document['model']}, {document['dtype']} on {document['device']}, "
         f"{document['budget_tokens']} visual tokens per layer"

@@ -19,10 +19,10 @@ class LayerMemory:
 
     Attributes:
         layer_idx: which layer, from 0.
-        tier: "sensory", "working" or "long_term"; None where the policy has no tiers.
-        num_tokens: visual tokens of each frame of the map, merged ones included, words not.
-        num_text_tokens: words of each frame.
-        num_summaries: tokens that stand for evicted ones, of no frame.
+        tier: "sensory", "working" or "long_term"; None if the policy has no tiers.
+        num_tokens: visual tokens of each temporal patch of the map, merged ones included.
+        num_text_tokens: text tokens of each.
+        num_summaries: tokens that stand for evicted ones, of no temporal patch.
         num_summarized_tokens: how many those stand for.
     """
 
@@ -39,7 +39,7 @@ class MemoryMap:
     """Which moments survive in which layer.
 
     Attributes:
-        temporal_patch_ids: frames of which any layer holds anything, oldest first.
+        temporal_patch_ids: those of which any layer holds anything, oldest first.
         seconds: presentation time of each.
         layers: shallow to deep.
     """
@@ -55,41 +55,40 @@ def memory_map(session: Session) -> MemoryMap:
 
 
 def tiers_of(session: Session) -> Tiers | None:
-    """Return which layers are which memory; None where the policy tells none apart."""
+    """Return the tiers of the layers; None if the policy has none."""
     policy, num_layers = session.policy, session.model.layout.num_layers
     return policy.tiers(num_layers) if isinstance(policy, HermesPolicy) else None
 
 
 def map_of(state: MemoryState, *, tiers: Tiers | None = None) -> MemoryMap:
-    """Count what each layer holds of each frame.
+    """Count what each layer holds of each temporal patch.
 
     Args:
         state: a memory.
         tiers: of its layers.
     """
-    frames, counts = state.temporal_patch_ids.cpu(), state.counts.cpu()
-    is_of_frame = state.present.cpu() & (frames >= 0)
-    is_summary = state.present.cpu() & (frames < 0)
-    numbers, index = frames[is_of_frame].unique(return_inverse=True)
-    seconds = torch.zeros(len(numbers), dtype=torch.double)
-    seconds.scatter_(0, index, state.pts_seconds.cpu()[is_of_frame].double())
+    patch_ids, counts, present = state.temporal_patch_ids.cpu(), state.counts.cpu(), state.present.cpu()
+    is_of_patch, is_summary = present & (patch_ids >= 0), present & (patch_ids < 0)
+    patches, own_index = patch_ids[is_of_patch].unique(return_inverse=True)
+    seconds = torch.zeros(len(patches), dtype=torch.double)
+    seconds.scatter_(0, own_index, state.pts_seconds.cpu()[is_of_patch].double())
+    patch_index = torch.zeros_like(patch_ids)
+    patch_index[is_of_patch] = own_index
     tier_of_layer: Sequence[Tier | None] = tiers.tier_of_layer if tiers else (None,) * state.num_layers
-    place = torch.zeros_like(frames)
-    place[is_of_frame] = index
 
-    def counted(layer: int, *, is_text: bool) -> tuple[int, ...]:
-        own = is_of_frame[layer] & ((counts[layer] == 0) == is_text)
-        return tuple(torch.bincount(place[layer, own], minlength=len(numbers)).tolist())
+    def count(layer: int, *, is_text: bool) -> tuple[int, ...]:
+        own = is_of_patch[layer] & ((counts[layer] == 0) == is_text)
+        return tuple(torch.bincount(patch_index[layer, own], minlength=len(patches)).tolist())
 
     return MemoryMap(
-        temporal_patch_ids=tuple(numbers.tolist()),
+        temporal_patch_ids=tuple(patches.tolist()),
         seconds=tuple(seconds.tolist()),
         layers=tuple(
             LayerMemory(
                 layer_idx=layer,
                 tier=None if tier is None else tier.name.lower(),
-                num_tokens=counted(layer, is_text=False),
-                num_text_tokens=counted(layer, is_text=True),
+                num_tokens=count(layer, is_text=False),
+                num_text_tokens=count(layer, is_text=True),
                 num_summaries=int(is_summary[layer].sum()),
                 num_summarized_tokens=int(counts[layer, is_summary[layer]].sum()),
             )

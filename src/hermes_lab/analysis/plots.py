@@ -1,7 +1,6 @@
-"""Pictures of what was measured, drawn from the measured values alone.
+"""Figures of a model's attention and of a memory, drawn from the measured values alone.
 
-Time runs from left to right everywhere, so that the newest stands on the right. matplotlib is imported
-when a picture is drawn.
+Time runs from left to right everywhere, so that the newest stands on the right.
 """
 
 from __future__ import annotations
@@ -9,30 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hermes_lab.analysis.attention import AttentionStudy
+from hermes_lab.analysis.figures import BLUE, GREY, ORANGE, legend_below, new_figure
 from hermes_lab.analysis.memory_map import MemoryMap
 from hermes_lab.analysis.thumbnails import Thumbnails
 from hermes_lab.analysis.tier_proposal import PERIODIC_FROM, RECENT_FROM
-from hermes_stream.errors import MissingPackageError
 from hermes_stream.memory.tiers import Tiers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 110
+DPI = 110
 _WIDTH = 8.0
 _NUM_THUMBNAILS = 12
-_MOST_LAYER_TICKS = 16
+_MAX_LAYER_TICKS = 16
 _TITLE_LETTERS = 110
-_MOST_TIMES_EVEN = 32.0
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#777777"
+_MAX_RATIO_TO_EVEN = 32.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +38,9 @@ class EvidenceRow:
 
     Attributes:
         title: what stands above it.
-        seconds: times of the remembered frames.
+        seconds: times of the remembered temporal patches.
         shares: what each has of the attention to the video.
-        spans: when what decides the answer was on screen, (from, until) in seconds, where that is known.
+        spans: when what decides the answer was on screen, (from, until) in seconds, if that is known.
     """
 
     title: str
@@ -52,46 +49,27 @@ class EvidenceRow:
     spans: tuple[tuple[float, float], ...] = ()
 
 
-def check_matplotlib() -> None:
-    """Make sure that pictures can be drawn, before hours went into what they show.
-
-    Raises:
-        MissingPackageError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingPackageError(
-            "matplotlib is not installed, and pictures need it; install it with: "
-            'pip install "hermes-stream[plot]"'
-        ) from error
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture; the same values give the same bytes."""
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
-
-
 def draw_attention(study: AttentionStudy) -> Figure:
     """Draw attention by layer and age, colours on a log scale around what even attention has."""
     from matplotlib.colors import LogNorm
 
-    figure = _figure(0.8 + _layers_height(len(study.layers)))
+    num_layers = len(study.layers)
+    figure = new_figure(_WIDTH, 0.8 + _layers_height(num_layers))
     axes = figure.subplots()
     even = np.array([bucket.token_share for bucket in study.buckets])
-    times = np.array([layer.attention_by_age for layer in study.layers]) / even
-    most = float(np.clip(2 ** np.ceil(np.abs(np.log2(times.clip(1e-9))).max()), 2, _MOST_TIMES_EVEN))
+    ratios = np.array([layer.attention_by_age for layer in study.layers]) / even
+    limit = float(np.clip(2 ** np.ceil(np.abs(np.log2(ratios.clip(1e-9))).max()), 2, _MAX_RATIO_TO_EVEN))
     last = study.buckets[-1].until_seconds
-    edges = [*(bucket.from_seconds for bucket in study.buckets), last + last / max(study.num_frames - 1, 1)]
-    image = axes.pcolormesh(
-        edges, _layer_edges(len(study.layers)), times, norm=LogNorm(1 / most, most), cmap="RdBu_r"
-    )
+    oldest_edge = last + last / max(study.num_temporal_patches - 1, 1)
+    edges = [*(bucket.from_seconds for bucket in study.buckets), oldest_edge]
+    norm = LogNorm(1 / limit, limit)
+    image = axes.pcolormesh(edges, _layer_edges(num_layers), ratios, norm=norm, cmap="RdBu_r")
     axes.invert_xaxis()
     axes.set_xlabel("age of the frames, seconds before the newest")
-    _name_layers(axes, len(study.layers))
-    axes.set_title("Where questions look, by layer and age")
+    _name_layers(axes, num_layers)
+    axes.set_title("What questions attend to, by layer and age")
     bar = figure.colorbar(image, ax=axes, label="attention per token, even attention = 1")
-    ticks = [2.0**k for k in range(-int(np.log2(most)), int(np.log2(most)) + 1)]
+    ticks = [2.0**k for k in range(-int(np.log2(limit)), int(np.log2(limit)) + 1)]
     bar.set_ticks(ticks, labels=[f"{tick:g}" if tick >= 1 else f"1/{1 / tick:g}" for tick in ticks])
     bar.minorticks_off()
     return figure
@@ -99,56 +77,55 @@ def draw_attention(study: AttentionStudy) -> Figure:
 
 def draw_tiers(study: AttentionStudy) -> Figure:
     """Draw recency index and periodicity of each layer, with the boundaries of the tiers."""
-    figure = _figure(5.0)
+    figure = new_figure(_WIDTH, 5.0)
     upper, lower = figure.subplots(2, sharex=True)
     layers = np.arange(len(study.layers))
-    upper.plot(layers, [layer.recency_index for layer in study.layers], "o-", color=_BLUE, clip_on=False)
-    upper.axhline(0.5, color=_GREY, lw=0.8, ls=":")
-    upper.axhline(RECENT_FROM, color=_GREY, lw=0.8, ls=":")
-    _name_line(upper, 0.5, "even")
-    _name_line(upper, RECENT_FROM, "looks at\nthe newest")
+    upper.plot(layers, [layer.recency_index for layer in study.layers], "o-", color=BLUE, clip_on=False)
+    _mark_level(upper, 0.5, "even")
+    _mark_level(upper, RECENT_FROM, "attends to\nthe newest")
     upper.set_ylim(0, 1)
     upper.set_ylabel("recency index")
-    upper.set_title("Which layers look at the newest, and which at one place of every frame")
+    upper.set_title("Which layers attend to the newest, and which to one grid index of every frame")
     periods = [layer.periodicity or 0.0 for layer in study.layers]
-    lower.bar(layers, periods, width=0.6, color=_BLUE)
-    lower.axhline(PERIODIC_FROM, color=_GREY, lw=0.8, ls=":")
-    _name_line(lower, PERIODIC_FROM, "has anchor\ntokens")
+    lower.bar(layers, periods, width=0.6, color=BLUE)
+    _mark_level(lower, PERIODIC_FROM, "has anchor\ntokens")
     lower.axhline(0, color="black", lw=0.6)
     lower.set_ylim(min(-0.05, *periods) * 1.1, max(0.5, *periods) * 1.15)
     lower.set_ylabel("periodicity")
     lower.set_xlabel("layer, shallow to deep")
     lower.set_xlim(-0.6, len(layers) - 0.4)
-    lower.set_xticks(_some_layers(len(layers)))
+    lower.set_xticks(_ticked_layers(len(layers)))
     if study.layers[0].periodicity is None:
         lower.text(0.5, 0.5, "the stream is too short to tell", transform=lower.transAxes, ha="center")
     paper = Tiers(num_layers=len(layers))
     usual = (paper.first_working_layer, paper.first_long_term_layer)
-    found = (study.proposal.num_sensory_layers, len(layers) - study.proposal.num_long_term_layers)
+    proposed = (study.proposal.num_sensory_layers, len(layers) - study.proposal.num_long_term_layers)
     for axes in (upper, lower):
-        _draw_boundaries(axes, usual, "boundaries of the paper", color=_GREY, ls="--", lw=1.2)
-        _draw_boundaries(axes, found, "boundaries proposed here", color=_ORANGE, ls="-", lw=1.6)
-    _legend_below(figure, (upper, lower))
+        for layer in usual:
+            axes.axvline(layer - 0.5, label="boundaries of the paper", color=GREY, ls="--", lw=1.2)
+        for layer in proposed:
+            axes.axvline(layer - 0.5, label="boundaries proposed here", color=ORANGE, ls="-", lw=1.6)
+    legend_below(figure, (upper, lower))
     return figure
 
 
 def draw_periodicity(study: AttentionStudy) -> Figure:
-    """Draw the autocorrelation of each layer's attention over tokens, frames marked."""
-    num_layers, per_frame = len(study.layers), study.tokens_per_temporal_patch
-    figure = _figure(0.8 + _layers_height(num_layers))
+    """Draw the autocorrelation of each layer's attention over tokens, temporal patches marked."""
+    num_layers, per_patch = len(study.layers), study.tokens_per_temporal_patch
+    figure = new_figure(_WIDTH, 0.8 + _layers_height(num_layers))
     axes = figure.subplots()
-    axes.set_title(f"Does attention repeat with the frames? ({per_frame} tokens a frame)")
+    axes.set_title(f"Does attention repeat with the frames? ({per_patch} tokens a frame)")
     values = np.array([layer.autocorrelation for layer in study.layers])
     if not values.size:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "the stream has fewer than eight frames of one size", ha="center")
         return figure
-    most = max(0.1, float(np.quantile(np.abs(values), 0.995)))
+    limit = max(0.1, float(np.quantile(np.abs(values), 0.995)))
     lags = np.arange(values.shape[1] + 1) + 0.5
-    image = axes.pcolormesh(lags, _layer_edges(num_layers), values, cmap="PuOr_r", vmin=-most, vmax=most)
-    frames = [per_frame * k for k in range(1, values.shape[1] // per_frame + 1)]
-    axes.set_xticks(frames, [f"{lag}\n{k} frame{'s' * (k > 1)}" for k, lag in enumerate(frames, start=1)])
-    if per_frame <= _MOST_LAYER_TICKS:
+    image = axes.pcolormesh(lags, _layer_edges(num_layers), values, cmap="PuOr_r", vmin=-limit, vmax=limit)
+    whole = [per_patch * k for k in range(1, values.shape[1] // per_patch + 1)]
+    axes.set_xticks(whole, [f"{lag}\n{k} frame{'s' * (k > 1)}" for k, lag in enumerate(whole, start=1)])
+    if per_patch <= _MAX_LAYER_TICKS:
         axes.set_xticks(range(1, values.shape[1] + 1), minor=True)
     axes.set_xlabel("distance in tokens")
     _name_layers(axes, num_layers)
@@ -157,27 +134,32 @@ def draw_periodicity(study: AttentionStudy) -> Figure:
 
 
 def draw_map(found: MemoryMap, thumbnails: Thumbnails, *, span: tuple[float, float]) -> Figure:
-    """Draw which moments survive in which layer, with pictures of the moments.
+    """Draw which moments survive in which layer, with images of the moments.
 
     Args:
         found: the memory.
         thumbnails: of the stream.
         span: first and last moment of the stream in seconds.
     """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
     num_layers = len(found.layers)
-    figure = _figure(1.9 + _layers_height(num_layers))
-    heights = [0.62, _layers_height(num_layers)]
-    above, axes = figure.subplots(2, sharex=True, height_ratios=heights)
-    period = frame_period(found.temporal_patch_ids, found.seconds)
+    height = _layers_height(num_layers)
+    figure = new_figure(_WIDTH, 1.9 + height)
+    above, axes = figure.subplots(2, sharex=True, height_ratios=[0.62, height])
+    period = patch_period(found.temporal_patch_ids, found.seconds)
     values = np.array([layer.num_tokens for layer in found.layers], dtype=float).reshape(num_layers, -1)
-    most = int(values.max()) if values.size else 1
-    cmap = _shades(most)
     if values.size:
+        highest = int(values.max())
+        # a shade for each number of tokens, the palest still seen on white
+        shades = ListedColormap(colormaps["Blues"](np.linspace(0.25, 1.0, max(highest, 1))))
         edges, columns = _columns(found.seconds, period)
         cells = np.ma.masked_less(np.where(columns < 0, 0, values[:, columns]), 1)
-        image = axes.pcolormesh(edges, _layer_edges(num_layers), cells, cmap=cmap, vmin=0.5, vmax=most + 0.5)
+        scale = {"cmap": shades, "vmin": 0.5, "vmax": highest + 0.5}
+        image = axes.pcolormesh(edges, _layer_edges(num_layers), cells, **scale)
         bar = figure.colorbar(image, ax=axes, label="tokens of the frame that the layer holds", pad=0.01)
-        bar.set_ticks(sorted({int(k) for k in np.linspace(1, most, min(most, 9)).round()}))
+        bar.set_ticks(sorted({int(k) for k in np.linspace(1, highest, min(highest, 9)).round()}))
     axes.set_facecolor("#f4f4f4")
     axes.set_xlim(span[0], span[1] + period)
     axes.set_xlabel("time in the stream, seconds")
@@ -197,18 +179,18 @@ def draw_evidence(
         rows: at least one answer.
         thumbnails: of the stream.
         span: first and last moment of the stream in seconds.
-        period: seconds from one frame to the next.
+        period: seconds from one temporal patch to the next.
     """
-    figure = _figure(1.7 + 0.85 * len(rows))
+    figure = new_figure(_WIDTH, 1.7 + 0.85 * len(rows))
     above, *below = figure.subplots(1 + len(rows), sharex=True, height_ratios=[0.9, *[1.0] * len(rows)])
     _draw_thumbnails(above, thumbnails, (span[0], span[1] + period))
     above.set_title("Where the attention of each answer rested")
+    label = "what decides the answer was on screen"
     for axes, row in zip(below, rows, strict=True):
-        for k, (start, end) in enumerate(_joined(row.spans)):
-            label = "what decides the answer was on screen" if k == 0 else None
-            axes.axvspan(start, end, color=_ORANGE, alpha=0.25, lw=0, label=label)
-        starts = np.array(row.seconds)
-        axes.bar(starts, np.array(row.shares) * 100, width=period * 0.9, align="edge", color=_BLUE)
+        for start, end in _joined(row.spans):
+            axes.axvspan(start, end, color=ORANGE, alpha=0.25, lw=0, label=label)
+        shares = np.array(row.shares) * 100
+        axes.bar(np.array(row.seconds), shares, width=period * 0.9, align="edge", color=BLUE)
         axes.set_title(shorten(row.title, _TITLE_LETTERS, placeholder=" ..."), fontsize=9, loc="left", pad=3)
         axes.set_ylim(0, max(5.0, 115 * max(row.shares, default=0.0)))
         axes.spines[["top", "right"]].set_visible(False)
@@ -216,22 +198,22 @@ def draw_evidence(
     below[-1].set_xlabel("time in the stream, seconds")
     below[-1].set_xlim(span[0], span[1] + period)
     figure.supylabel("share of the attention to the video, %", fontsize=10)
-    _legend_below(figure, below)
+    legend_below(figure, below)
     return figure
 
 
-def frame_period(temporal_patch_ids: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return the time from one frame to the next, the median over frames that are known; 1 if none are."""
+def patch_period(temporal_patch_ids: Sequence[int], seconds: Sequence[float]) -> float:
+    """Return the median time in seconds from one temporal patch to the next; 1 if there is but one."""
     steps = np.diff(np.array(seconds)) / np.diff(np.array(temporal_patch_ids))
     return float(np.median(steps)) if len(steps) else 1.0
 
 
 def _columns(seconds: Sequence[float], period: float) -> tuple[Any, Any]:
-    """Return the edges of columns, and which frame each shows; -1 is a gap."""
+    """Return the edges of columns, and the index of the temporal patch that each shows; -1 is a gap."""
     starts = np.array(seconds)
     ends = np.minimum(starts + period, np.append(starts[1:], np.inf))
-    frames = np.stack([np.arange(len(starts)), np.full(len(starts), -1)], axis=1).ravel()[:-1]
-    return np.stack([starts, ends], axis=1).ravel(), frames
+    shown = np.stack([np.arange(len(starts)), np.full(len(starts), -1)], axis=1).ravel()[:-1]
+    return np.stack([starts, ends], axis=1).ravel(), shown
 
 
 def _joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -245,13 +227,6 @@ def _joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
-def _figure(height: float) -> Figure:
-    check_matplotlib()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(_WIDTH, height), layout="constrained")
-
-
 def _layers_height(num_layers: int) -> float:
     return float(np.clip(0.28 * num_layers, 2.2, 6.0))
 
@@ -260,65 +235,43 @@ def _layer_edges(num_layers: int) -> Any:
     return np.arange(num_layers + 1) - 0.5
 
 
-def _some_layers(num_layers: int) -> range:
-    return range(0, num_layers, -(-num_layers // _MOST_LAYER_TICKS))
+def _ticked_layers(num_layers: int) -> range:
+    return range(0, num_layers, -(-num_layers // _MAX_LAYER_TICKS))
 
 
 def _name_layers(axes: Axes, num_layers: int) -> None:
     """Put the shallow layers at the top."""
     axes.set_ylim(num_layers - 0.5, -0.5)
-    axes.set_yticks(_some_layers(num_layers))
+    axes.set_yticks(_ticked_layers(num_layers))
     axes.set_ylabel("layer, shallow to deep")
 
 
-def _name_line(axes: Axes, height: float, words: str) -> None:
-    """Say at the right edge what a level means."""
-    place = axes.get_yaxis_transform()
-    axes.text(1.01, height, words, transform=place, va="center", fontsize=8.5, color=_GREY)
+def _mark_level(axes: Axes, level: float, meaning: str) -> None:
+    """Draw a level, and say at the right edge what it means."""
+    axes.axhline(level, color=GREY, lw=0.8, ls=":")
+    axes.text(
+        1.01, level, meaning, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=GREY
+    )
 
 
 def _name_tiers(axes: Axes, found: MemoryMap) -> None:
-    """Write beside each run of layers which memory it is, and what its summaries stand for."""
-    place = axes.get_yaxis_transform()
+    """Write beside each run of layers which tier it is, and how many summaries it has."""
     for tier, run in groupby(found.layers, key=lambda layer: layer.tier):
         layers = list(run)
         first, last = layers[0].layer_idx, layers[-1].layer_idx
-        words = [] if tier is None else [tier.replace("_", "-")]
-        if any(layer.num_summaries for layer in layers):
-            held = sorted({layer.num_summaries for layer in layers})
-            number = f"{held[0]}" + (f" to {held[-1]}" if len(held) > 1 else "")
-            words.append(f"+ {number} {'summaries' if held[-1] > 1 else 'summary'}")
-        axes.text(1.015, (first + last) / 2, "\n".join(words), transform=place, va="center", fontsize=8.5)
+        lines = [] if tier is None else [tier.replace("_", "-")]
+        counts = [layer.num_summaries for layer in layers]
+        if max(counts):
+            number = " to ".join(map(str, sorted({min(counts), max(counts)})))
+            lines.append(f"+ {number} {'summaries' if max(counts) > 1 else 'summary'}")
+        beside = axes.get_yaxis_transform()
+        axes.text(1.015, (first + last) / 2, "\n".join(lines), transform=beside, va="center", fontsize=8.5)
         if first:
             axes.axhline(first - 0.5, color="black", lw=1.0)
 
 
-def _shades(most: int) -> Any:
-    """Return as many blues as there are numbers of tokens, the palest still seen on white."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap(colormaps["Blues"](np.linspace(0.25, 1.0, max(most, 1))))
-
-
-def _draw_boundaries(axes: Axes, layers: Sequence[int], label: str, **style: Any) -> None:
-    for index, layer in enumerate(layers):
-        axes.axvline(layer - 0.5, label=label if index == 0 else None, **style)
-
-
-def _legend_below(figure: Figure, all_axes: Sequence[Axes]) -> None:
-    """Name each kind of line once, below everything."""
-    named: dict[str, Any] = {}
-    for axes in all_axes:
-        handles, labels = axes.get_legend_handles_labels()
-        named |= dict(zip(labels, handles, strict=True))
-    if named:
-        style: dict[str, Any] = {"ncols": 3, "fontsize": 8.5, "frameon": False}
-        figure.legend(list(named.values()), list(named), loc="outside lower center", **style)
-
-
 def _draw_thumbnails(axes: Axes, thumbnails: Thumbnails, span: tuple[float, float]) -> None:
-    """Draw pictures along the time axis, each in the middle of the stretch that it stands for."""
+    """Draw images along the time axis, each in the middle of the stretch that it stands for."""
     axes.set_ylim(0, 1)
     axes.set_axis_off()
     each = (span[1] - span[0]) / _NUM_THUMBNAILS
@@ -326,7 +279,6 @@ def _draw_thumbnails(axes: Axes, thumbnails: Thumbnails, span: tuple[float, floa
         start = span[0] + k * each
         frame = thumbnails.at(start + each / 2)
         if frame is not None:
-            place = (start + 0.03 * each, 0.0, 0.94 * each, 1.0)
-            inset = axes.inset_axes(place, transform=axes.transData)
+            inset = axes.inset_axes((start + 0.03 * each, 0.0, 0.94 * each, 1.0), transform=axes.transData)
             inset.imshow(frame.image, aspect="equal", interpolation="nearest")
             inset.set_axis_off()

@@ -1,4 +1,4 @@
-"""Small pictures of a stream, a bounded number however long it is."""
+"""Small images of a stream, a bounded number however long it is."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from hermes_stream.video import Frame
 
 @final
 class Thumbnails:
-    """Keeps every s-th picture in small, s doubling whenever there are too many.
+    """Keeps every s-th frame in small, s doubling whenever there are too many.
 
     Args:
-        most: pictures to hold at most, at least 2.
-        pixels: longest side of a picture, at most.
+        max_frames: frames to hold at most, at least 2.
+        pixels: longest side of an image, at most.
     """
 
-    def __init__(self, most: int = 64, pixels: int = 72) -> None:
-        self._most, self._pixels = most, pixels
+    def __init__(self, max_frames: int = 64, pixels: int = 72) -> None:
+        self._max_frames, self._pixels = max_frames, pixels
         self._stride, self._num_seen = 1, 0
         self._held: list[Frame] = []
 
     def __len__(self) -> int:
-        """Return how many pictures there are."""
+        """Return how many frames are held."""
         return len(self._held)
 
     def add(self, frame: Frame) -> None:
-        """Take the stream's next picture."""
+        """Take the stream's next frame."""
         if self._num_seen % self._stride == 0:
             image = shrunk(frame.image, self._pixels)
             self._held.append(Frame(pts_seconds=frame.pts_seconds, image=image))
         self._num_seen += 1
-        if len(self._held) > self._most:
+        if len(self._held) > self._max_frames:
             self._held, self._stride = self._held[::2], 2 * self._stride
 
     def at(self, seconds: float) -> Frame | None:
-        """Return the picture nearest to a moment; None where there is none at all."""
+        """Return the frame nearest to a moment; None if none is held."""
         return min(self._held, key=lambda frame: abs(frame.pts_seconds - seconds), default=None)
 
 
 def shrunk(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
-    """Return a picture whose longest side is at most so many pixels: means over squares of whole pixels."""
+    """Return an image whose longest side is at most so many pixels: means over squares of whole pixels."""
     height, width = image.shape[:2]
     step = -(-max(height, width) // pixels)
     if step == 1:

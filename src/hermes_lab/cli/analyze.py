@@ -1,16 +1,16 @@
-"""``hermes analyze``: how a model attends to a video, what its memory holds, where its answers look."""
+"""``hermes analyze``: how a model attends to a video, what its memory holds, what its answers attend to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hermes_lab.cli.analysis_report import Asked, Looked, Watched, document_of, print_report, write_report
+from hermes_lab.cli.analysis_report import Analysis, AnalysisQuestion, TracedAnswer
 from hermes_stream.cli.opening import check_options, load, open_session, open_video
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
@@ -47,6 +47,12 @@ QuestionsOption = Annotated[
         show_default=False,
     ),
 ]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Where to write analysis.json and pictures.", show_default=False
+    ),
+]
 
 
 @expand_options
@@ -54,12 +60,7 @@ def analyze(
     *,
     video: StoryOrVideoArgument = None,
     question: QuestionsOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Where to write analysis.json and pictures.", show_default=False
-        ),
-    ] = None,
+    out: OutOption = None,
     seconds: Annotated[int, typer.Option("--seconds", metavar="N", min=20, help="Length of a story.")] = 48,
     seed: SeedOption = 0,
     model: ModelOptions,
@@ -75,53 +76,45 @@ def analyze(
     """
     check_options(model, memory)
     if out is not None:
-        _check_plots()
-    with _stream(video, seed=seed, seconds=seconds, fps=fps, model=model) as (loaded, source, own):
-        asked = [Asked(text=text) for text in question] if question else own or _guidance_prompts(loaded)
-        watched = _watch(memory, loaded, source)
-    with doing("asking"):
-        from hermes_lab.analysis.attention import study_attention
+        with doing("starting"):
+            from hermes_lab.analysis.figures import check_matplotlib
 
-        study = study_attention(watched.full, [one.text for one in asked])
-        looked = [_look(watched.session, one) for one in asked]
+            check_matplotlib()
+    with _open(video, seed=seed, seconds=seconds, fps=fps, model=model) as (loaded, source, of_story):
+        asked = [AnalysisQuestion(text=text) for text in question or ()]
+        analysis = _analyze(open_session(memory, loaded), source, asked or of_story or _prompts(loaded))
     about = {"video": video, "seed": None if video else seed, "fps": source.fps}
-    document = about | document_of(watched, settings_of(watched.session, model, memory), study, looked)
-    written = write_report(out, document, watched, study, looked) if out is not None else []
+    document = about | settings_of(analysis.session, model, memory) | analysis.document()
+    if out is not None:
+        analysis.write(out, document)
     if json:
         print_json(document)
     else:
-        print_report(watched, study, looked, written, out)
-
-
-def _check_plots() -> None:
-    with doing("starting"):
-        from hermes_lab.analysis.plots import check_matplotlib
-
-        check_matplotlib()
+        analysis.print(out)
 
 
 @contextmanager
-def _stream(
+def _open(
     video: str | None, *, seed: int, seconds: int, fps: float | None, model: ModelOptions
-) -> Iterator[tuple[VideoModel, FileSource, list[Asked]]]:
-    """Open the video, or write a story; load the model; name the questions that belong to the story."""
+) -> Iterator[tuple[VideoModel, FileSource, list[AnalysisQuestion]]]:
+    """Open the video, or write a story; load the model; make the questions that belong to the story."""
     if video is not None:
-        source = open_video(video, SourceOptions(fps=fps))
-        loaded = load(model)
-        rate = loaded.card.default_fps if fps is None else fps
-        yield loaded, source if fps else open_video(video, SourceOptions(fps=rate)), []
-        return
+        # a mistake in its path is to show before the model is loaded
+        open_video(video, SourceOptions(fps=fps))
     loaded = load(model)
+    rate = loaded.card.default_fps if fps is None else fps
+    if video is not None:
+        yield loaded, open_video(video, SourceOptions(fps=rate)), []
+        return
     from hermes_stream.cli.demo_story import written_story
 
     with written_story(seed, duration_seconds=seconds, num_questions=1) as story:
-        rate = loaded.card.default_fps if fps is None else fps
         source = open_video(str(story.path), SourceOptions(fps=rate))
         yield loaded, source, _story_questions(story.world, rate)
 
 
-def _story_questions(world: World, fps: float) -> list[Asked]:
-    """Ask once in each kind at the last frame of a story, where the kind has an exact answer then."""
+def _story_questions(world: World, fps: float) -> list[AnalysisQuestion]:
+    """Ask once in each kind at the last frame of a story, if the kind has an exact answer then."""
     import numpy as np
 
     from hermes_stream.synthetic.questions import QUESTION_KINDS, ask_at
@@ -130,7 +123,7 @@ def _story_questions(world: World, fps: float) -> list[Asked]:
     last = (math.ceil(world.duration_seconds * fps - 1e-9) - 1) / fps
     made = [ask_at(world, last, kind, rng) for kind in QUESTION_KINDS]
     return [
-        Asked(
+        AnalysisQuestion(
             text=one.text,
             truth=one.answer,
             spans=tuple((start, end + 1 / fps if end >= last else end) for start, end in one.evidence),
@@ -140,53 +133,55 @@ def _story_questions(world: World, fps: float) -> list[Asked]:
     ]
 
 
-def _guidance_prompts(model: VideoModel) -> list[Asked]:
+def _prompts(model: VideoModel) -> list[AnalysisQuestion]:
     prompts = model.card.guidance_prompts
-    return [Asked(text=prompts.local_prompt), Asked(text=prompts.global_prompt)]
+    return [AnalysisQuestion(text=text) for text in (prompts.local_prompt, prompts.global_prompt)]
 
 
-def _watch(memory: MemoryOptions, model: VideoModel, source: FileSource) -> Watched:
-    """Show the video to both sessions; the one that forgets nothing stops where its positions end."""
+def _analyze(session: Session, source: FileSource, questions: Sequence[AnalysisQuestion]) -> Analysis:
+    """Show the video to a session, and to one that forgets nothing until its positions end; ask both."""
+    from hermes_lab.analysis.attention import study_attention
     from hermes_lab.analysis.thumbnails import Thumbnails
     from hermes_stream.policies import FullPolicy
     from hermes_stream.stream import Session
 
-    session = open_session(memory, model)
-    full = Session(model, FullPolicy(), chunk_frames=memory.chunk_frames)
-    thumbnails, last, until = Thumbnails(), 0.0, 0.0
-    room = int(_STUDIED_SHARE * model.layout.max_positions) - full.cache.num_prefix_tokens
-    num_tokens, is_whole = 0, True
+    model, thumbnails = session.model, Thumbnails()
+    full = Session(model, FullPolicy(), chunk_frames=session.chunk_frames)
+    free = int(_STUDIED_SHARE * model.layout.max_positions) - full.cache.num_prefix_tokens
+    last = studied_until = 0.0
     with progress_bar("watching", source.duration_seconds) as move:
         for frame in source:
             last = frame.pts_seconds
             session.observe(frame)
             thumbnails.add(frame)
-            num_tokens += model.num_tokens(*frame.image.shape[:2])
-            is_whole = is_whole and num_tokens <= room
-            if is_whole:
+            free -= model.num_tokens(*frame.image.shape[:2])
+            if free >= 0:
                 full.observe(frame)
-                until = last
+                studied_until = last
             move(last - source.start_seconds)
     session.flush()
-    if not is_whole:
+    if free < 0:
         complain(
-            f"attention is studied on the first {until - source.start_seconds:g} s: without forgetting, more "
-            f"does not fit the model's {model.layout.max_positions} positions",
+            f"attention is studied on the first {studied_until - source.start_seconds:g} s: without "
+            f"forgetting, more does not fit the model's {model.layout.max_positions} positions",
             kind="warning",
         )
-    return Watched(
+    with doing("asking"):
+        study = study_attention(full, [one.text for one in questions])
+        answers = [_trace(session, one) for one in questions]
+    return Analysis(
         session=session,
-        full=full,
         thumbnails=thumbnails,
         start_seconds=source.start_seconds,
         last_seconds=last,
-        full_until_seconds=until,
+        studied_until_seconds=studied_until,
+        study=study,
+        answers=answers,
     )
 
 
-def _look(session: Session, asked: Asked) -> Looked:
-    answer = session.ask(asked.text, max_new_tokens=64)
+def _trace(session: Session, question: AnalysisQuestion) -> TracedAnswer:
+    answer = session.ask(question.text, max_new_tokens=64)
     text = answer.text
-    return Looked(
-        asked=asked, answer=text, evidence=session.evidence(asked.text, answer_ids=answer.token_ids)
-    )
+    evidence = session.evidence(question.text, answer_ids=answer.token_ids)
+    return TracedAnswer(question=question, text=text, evidence=evidence)

@@ -1,121 +1,25 @@
-"""``hermes bench``: how fast answers come, how fast pictures go in, what a stream takes; rivals beside it."""
+"""``hermes bench``: how fast answers come, how fast frames go in, and what a stream takes, beside rivals."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from hermes_lab.cli.bench_options import BenchOptions
 from hermes_lab.cli.bench_report import report
-from hermes_lab.cli.bench_run import BenchRun
+from hermes_lab.cli.bench_run import run_bench
 from hermes_stream.cli.folder import make_folder
-from hermes_stream.cli.option_groups import expand_options
-from hermes_stream.cli.options import (
-    BudgetOption,
-    ChunkOption,
-    JsonOption,
-    KvBitsOption,
-    ModelOptions,
-    SeedOption,
-)
+from hermes_stream.cli.option_groups import arguments_of, expand_options
+from hermes_stream.cli.options import JsonOption, ModelOptions
 
-_POLICIES = "hermes,full,recent_n,window,rekv,reprefill"
-_FRAMES = {False: "16,64,256,1024,4096", True: "16,64,256"}
-_NEW_TOKENS = {False: 16, True: 8}
-_REPEATS = {False: 101, True: 15}
-_SECONDS = {False: 20.0, True: 5.0}
-_MOST_SECONDS = {False: 60.0, True: 1.0}
+_QUICK = {"frames": "16,64,256", "new_tokens": 8, "repeats": 15, "max_seconds": 1.0, "seconds": 5.0}
 
-RandomOption = Annotated[
-    str | None,
-    typer.Option(
-        "--random",
-        metavar="SIZE",
-        help="A published size with random weights instead, such as llava-onevision-7b.",
-        show_default=False,
-    ),
-]
-FramesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--frames",
-        metavar="N,M",
-        help=f"Pictures that streams watch before they are asked; default: {_FRAMES[False]}.",
-        show_default=False,
-    ),
-]
-StreamsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--streams",
-        metavar="N,M",
-        help="Streams at once, of the first policy; without --frames, nothing else is measured.",
-        show_default=False,
-    ),
-]
-PoliciesOption = Annotated[
-    list[str],
-    typer.Option(
-        "--policies",
-        "--policy",
-        metavar="A,B",
-        help="Memories, fields as in hermes:summarize=false; reprefill is the plain model, which prefills "
-        "all pictures when it is asked.",
-    ),
-]
-QuestionOption = Annotated[
-    int,
-    typer.Option(
-        "--question-tokens", metavar="N", min=1, help="Tokens of the question, the chat template's included."
-    ),
-]
-NewTokensOption = Annotated[
-    int | None,
-    typer.Option(
-        "--new-tokens", metavar="N", min=2, help="Tokens of an answer; default: 16.", show_default=False
-    ),
-]
-RepeatsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--repeats", metavar="N", min=3, help="Questions to each stream; default: 101.", show_default=False
-    ),
-]
-MostSecondsOption = Annotated[
-    float | None,
-    typer.Option(
-        "--most-seconds",
-        metavar="S",
-        min=0.1,
-        help="A stream that took so long is asked no more, one that must take longer is left out; "
-        "default: 60.",
-        show_default=False,
-    ),
-]
-SecondsOption = Annotated[
-    float | None,
-    typer.Option(
-        "--seconds",
-        metavar="S",
-        min=1,
-        help="Of each load of --streams: as fast as it goes, then in real time; default: 20.",
-        show_default=False,
-    ),
-]
-SizeOption = Annotated[
-    int, typer.Option("--size", metavar="PIXELS", min=28, help="Height and width of the pictures.")
-]
-QuickOption = Annotated[
-    bool,
-    typer.Option(
-        "--quick", help="Under a minute on two cores: fewer pictures and repeats, slow rivals left out."
-    ),
-]
 OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="Folder for bench.json and the figures.", show_default=False),
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for bench.json and the figures.")
 ]
 PlotsOption = Annotated[
     bool, typer.Option("--plots/--no-plots", help="Draw figures into --out, with matplotlib.")
@@ -123,72 +27,34 @@ PlotsOption = Annotated[
 
 
 @expand_options
-def bench(  # noqa: PLR0913 - one parameter per option
-    context: typer.Context,
+def bench(
     *,
-    model: ModelOptions,
-    random: RandomOption = None,
-    frames: FramesOption = None,
-    streams: StreamsOption = None,
-    policies: PoliciesOption = [_POLICIES],  # noqa: B006 - typer reads it, nobody changes it
-    budget_tokens: BudgetOption = None,
-    chunk_frames: ChunkOption = 16,
-    question_tokens: QuestionOption = 32,
-    new_tokens: NewTokensOption = None,
-    repeats: RepeatsOption = None,
-    max_seconds: MostSecondsOption = None,
-    seconds: SecondsOption = None,
-    size: SizeOption = 392,
-    kv_bits: KvBitsOption = None,
-    seed: SeedOption = 0,
-    quick: QuickOption = False,
+    context: typer.Context,
+    loading: ModelOptions,
+    measuring: BenchOptions,
     out: OutOption = None,
     plots: PlotsOption = True,
     json: JsonOption = False,
 ) -> None:
-    """Measure time to first token, time per token, ingest and memory of many memories in one run.
+    """Measure time to first token, time per token, ingest and memory of many policies in one run.
 
     All streams are alive at the same time and are asked in turn, so that what else the machine does falls on
     all alike: ratios within a run mean something, its milliseconds only on a machine of its own. Beside each
-    figure stands its floor: bytes over measured memory bandwidth, or operations over matrix throughput.
+    figure stands its roofline: bytes over measured memory bandwidth, or operations over matrix throughput.
     """
-    given = _given(context)
+    if measuring.random is not None and _is_given(context, "model"):
+        raise typer.BadParameter("--model and --random exclude each other; give one of them")
     if out is not None:
         make_folder(out, plots=plots)
-    run = BenchRun(
-        model=model,
-        random=random,
-        frames=frames if frames or streams else _FRAMES[quick],
-        streams=streams,
-        policies=policies,
-        budget_tokens=budget_tokens,
-        chunk_frames=chunk_frames,
-        question_tokens=question_tokens,
-        new_tokens=new_tokens or _NEW_TOKENS[quick],
-        repeats=repeats or _REPEATS[quick],
-        max_seconds=max_seconds or _MOST_SECONDS[quick],
-        seconds=seconds or _SECONDS[quick],
-        size=size,
-        kv_bits=kv_bits,
-        seed=seed,
-    )
-    report(run.document(shlex.join(["hermes", "bench", *given.values()])), out, plots=plots, as_json=json)
+    defaults: dict[str, Any] = dict(_QUICK) if measuring.quick else {}
+    defaults |= {} if measuring.streams is None else {"frames": ""}
+    left = {name: value for name, value in defaults.items() if not _is_given(context, name)}
+    document = run_bench(loading, replace(measuring, **left))
+    document["command"] = shlex.join(["hermes", "bench", *arguments_of(loading, measuring)])
+    report(document, out, plots=plots, as_json=json)
 
 
-def _given(context: typer.Context) -> dict[str, str]:
-    """Return the options of the command line that bear on what is measured, as they may be given again.
-
-    Raises:
-        BadParameter: two models.
-    """
-    given = {}
-    for option in context.command.params:
-        source = context.get_parameter_source(option.name)
-        if source is None or source.name != "COMMANDLINE" or option.name in ("out", "json", "plots"):
-            continue
-        value = context.params[option.name]
-        words = ";".join(value) if isinstance(value, list) else str(value)
-        given[option.name] = option.opts[0] if value is True else f"{option.opts[0]}={words}"
-    if {"model", "random"} <= set(given):
-        raise typer.BadParameter("--model and --random exclude each other; give one of them")
-    return given
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Tell whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

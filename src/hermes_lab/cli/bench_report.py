@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,41 @@ if TYPE_CHECKING:
 
 REPORT = "bench.json"
 
+Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], str]]
+
+_RUN_COLUMNS: Columns = {
+    "policy": lambda run: run["policy"],
+    "frames": lambda run: f"{run['num_frames']}{'*' * run['beyond_positions']}",
+    "TTFT ms": lambda run: _beside(run["ttft_seconds"], run["floor_ttft_seconds"]),
+    "x": lambda run: "" if run["ttft_over_hermes"] is None else f"{run['ttft_over_hermes']:.3g}",
+    "on arrival ms": lambda run: _beside(
+        run["ttft_from_arrival_seconds"], run["floor_ttft_from_arrival_seconds"]
+    ),
+    "ms/token": lambda run: _beside(run["seconds_per_token"], run["floor_seconds_per_token"]),
+    "frames/s": lambda run: (
+        f"{run['ingest_fps']:.3g}"
+        + (f" / {run['ceiling_ingest_fps']:.3g}" if run["ceiling_ingest_fps"] else "")
+    ),
+    "buffers": lambda run: size(run["cache_bytes"]),
+    "host": lambda run: size(run["host_bytes"]) if run["host_bytes"] else "",
+    "peak": lambda run: size(run["peak_bytes"]),
+}
+_LOAD_COLUMNS: Columns = {
+    "streams": lambda row: str(row["num_streams"]),
+    "frames/s": lambda row: f"{row['fps_total']:.1f}",
+    "each": lambda row: f"{row['fps_per_stream']:.2f}",
+    "compressing": lambda row: f"{row['compress_share']:.0%}",
+    "TTFT ms": lambda row: _milliseconds(row["ttft_median_seconds"]),
+    "99 %": lambda row: _milliseconds(row["ttft_p99_seconds"]),
+    "idle": lambda row: f"{row['idle_share']:.0%}",
+    "keeps up": lambda row: "yes" if row["keeps_up"] else "NO",
+    "bytes each": lambda row: size(row["bytes_per_stream"]),
+}
+
 
 def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_json: bool) -> None:
-    """Write what was measured where it is wanted, and print it."""
+    """Write the document and its figures into a folder if there is one, and print it."""
     figures = "latency_plots" if plots else None
     num_figures = write_document(document, out / REPORT, figures=figures) if out else 0
     if as_json:
@@ -31,33 +63,28 @@ def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_jso
 
 
 def print_report(console: Console, document: Mapping[str, Any]) -> None:
-    """Print what was measured, the floor beside each figure."""
-    from rich.text import Text
-
-    floor, place = document["floor"], document["machine"]["device"]
+    """Print what was measured, the roofline beside each figure."""
+    roofline, title = document["floor"], document["machine"]["device"]
     console.print(
-        f"{document['model']}, {document['dtype']} on {document['device']} ({place}); "
+        f"{document['model']}, {document['dtype']} on {document['device']} ({title}); "
         f"{document['budget_tokens']} tokens, chunks of {document['chunk_frames']}, question of "
-        f"{document['question_tokens']} tokens"
+        f"{document['question_tokens']} tokens\n"
+        f"measured: {roofline['memory_bytes_per_second'] / 1e9:.1f} GB/s, "
+        f"{roofline['operations_per_second'] / 1e12:.3g} TFLOP/s; "
+        f"a forward reads {size(roofline['weight_bytes'])}"
     )
-    console.print(
-        f"measured: {floor['memory_bytes_per_second'] / 1e9:.1f} GB/s, "
-        f"{floor['operations_per_second'] / 1e12:.3g} TFLOP/s; a forward reads {size(floor['weight_bytes'])}"
-    )
-    if document["runs"]:
-        console.print()
-        console.print(_latency_table(document))
+    if runs := document["runs"]:
+        console.print("", _table(_RUN_COLUMNS, runs), sep="\n")
         console.print(
             "\nmedians; after / the least that the device allows; x: TTFT over that of hermes", style="dim"
         )
-    if any(run["beyond_positions"] for run in document["runs"]):
+    if any(run["beyond_positions"] for run in runs):
         console.print(
             "*: beyond the positions that the model was made for; as fast, but answers there would be poor",
             style="dim",
         )
     if document["streams"]:
-        console.print()
-        console.print(_load_table(document))
+        console.print("", _table(_LOAD_COLUMNS, document["streams"]), sep="\n")
         console.print(
             "\nframes/s: as fast as they are taken; the rest with one frame a second to each stream, and "
             "questions at random moments",
@@ -65,75 +92,30 @@ def print_report(console: Console, document: Mapping[str, Any]) -> None:
         )
     for one in document["left_out"]:
         text = f"{one['policy']} at {one['num_frames']} frames is left out: {one['reason']}"
-        console.print(Text(text, style="yellow"))
+        console.print(text, style="yellow", markup=False)
     for one in document["refused"]:
         text = f"{one['num_streams']} streams are not admitted: {one['reason']}"
-        console.print(Text(text, style="yellow"))
+        console.print(text, style="yellow", markup=False)
 
 
-def _latency_table(document: Mapping[str, Any]) -> Table:
+def _table(columns: Columns, rows: Iterable[Row]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("policy")
-    columns = ("frames", "TTFT ms", "x", "on arrival ms", "ms/token", "frames/s", "buffers", "host", "peak")
     for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    runs = sorted(document["runs"], key=lambda run: list(_order(document)).index(run["policy"]))
-    for before, run in zip([None, *runs], runs, strict=False):
-        is_same = before is not None and before["policy"] == run["policy"]
-        table.add_row(
-            Text("" if is_same else run["policy"]),
-            f"{run['num_frames']}{'*' * run['beyond_positions']}",
-            _beside(run["ttft_seconds"], run["floor_ttft_seconds"]),
-            "" if run["ttft_over_hermes"] is None else f"{run['ttft_over_hermes']:.3g}",
-            _beside(run["ttft_from_arrival_seconds"], run["floor_ttft_from_arrival_seconds"]),
-            _beside(run["seconds_per_token"], run["floor_seconds_per_token"]),
-            f"{run['ingest_fps']:.3g}"
-            + (f" / {run['ceiling_ingest_fps']:.3g}" if run["ceiling_ingest_fps"] else ""),
-            size(run["cache_bytes"]),
-            size(run["host_bytes"]) if run["host_bytes"] else "",
-            size(run["peak_bytes"]),
-        )
+        if name == "policy":
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(write(row)) for write in columns.values()))
     return table
 
 
-def _load_table(document: Mapping[str, Any]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    columns = (
-        "streams",
-        "frames/s",
-        "each",
-        "compressing",
-        "TTFT ms",
-        "99 %",
-        "idle",
-        "keeps up",
-        "bytes each",
-    )
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in document["streams"]:
-        waits = (row["ttft_median_seconds"], row["ttft_p99_seconds"])
-        table.add_row(
-            str(row["num_streams"]),
-            f"{row['fps_total']:.1f}",
-            f"{row['fps_per_stream']:.2f}",
-            f"{row['compress_share']:.0%}",
-            *("" if seconds is None else f"{seconds * 1000:.0f}" for seconds in waits),
-            f"{row['idle_share']:.0%}",
-            "yes" if row["keeps_up"] else "NO",
-            size(row["bytes_per_stream"]),
-        )
-    return table
+def _beside(seconds: float, least_seconds: float) -> str:
+    return f"{seconds * 1000:.3g} / {least_seconds * 1000:.2g}"
 
 
-def _order(document: Mapping[str, Any]) -> dict[str, None]:
-    return dict.fromkeys(run["policy"] for run in document["runs"])
-
-
-def _beside(seconds: float, floor: float) -> str:
-    return f"{seconds * 1000:.3g} / {floor * 1000:.2g}"
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.0f}"

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -306,7 +306,7 @@ def _settings_held(
 
     by_letter = session.model.card.multiple_choice == "letter" and not wish.short_answers
     lettered = with_lettered_options("{question}", ["{option}"]) + ANSWER_OPENING
-    preprocessing = getattr(session.model, "_preprocessing", None)
+    preprocessing = asdict(session.model.preprocessing)
     return {
         "annotations": wish.annotations.name,
         "annotations_sha256": task.read.digest,
@@ -316,7 +316,7 @@ def _settings_held(
         "device": str(settings["device"]).partition(":")[0],
         "policy_fields": str(session.policy),
         "tokens_per_temporal_patch": session.model.card.tokens_per_temporal_patch,
-        "pixels": [getattr(preprocessing, name, None) for name in _SIZES],
+        "pixels": [preprocessing.get(name) for name in _SIZES],
         "prompt": lettered if by_letter else "{question}",
         "proactive_prompt": PROACTIVE_PROMPT,
         "max_new_tokens": ANSWER_TOKENS,

@@ -80,7 +80,7 @@ def _lines(paths: list[Path]) -> list[dict[str, object]]:
     Raises:
         AnnotationError: a file cannot be read, or a folder holds none.
     """
-    from hermes_lab.datasets.published import read_published
+    from hermes_lab.datasets.response_files import read_responses
     from hermes_lab.evaluation.responses import read_lines
     from hermes_lab.evaluation.run_folder import prediction_files
 
@@ -92,7 +92,7 @@ def _lines(paths: list[Path]) -> list[dict[str, object]]:
                 f"{path} holds no predictions*.jsonl; give a file of responses or the --out of a run"
             )
         for file in files:
-            found += read_published(file) if file.suffix.lower() == ".json" else read_lines(file)
+            found += read_responses(file) if file.suffix.lower() == ".json" else read_lines(file)
     return found
 
 

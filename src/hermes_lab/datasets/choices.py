@@ -1,4 +1,4 @@
-"""Options of multiple choice as annotations write them, with letters or without, and the answers."""
+"""Options of multiple choice as annotations write them, with letters or without, and the right one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_letters(options: Sequence[str]) -> list[str]:
 
 
 def drop_letters(options: Sequence[str]) -> tuple[str, ...]:
-    """Take the letters off options that all have theirs, in order; leave others as they are."""
+    """Remove the letters of options that all have theirs, in order; leave others as they are."""
     found = [_LETTERED.fullmatch(option) for option in options]
     letters = "".join(match[1] for match in found if match)
     if letters != LETTERS[: len(options)]:
@@ -37,7 +37,7 @@ def are_usable(options: Sequence[str]) -> bool:
 
 
 def find_answer(answer: str, options: Sequence[str], *, is_letter: bool) -> int | None:
-    """Return which option an answer is, None where it is none of them.
+    """Return which option an answer is, None if it is none of them.
 
     Args:
         answer: a letter, or the text of an option with its letter or without.

@@ -25,8 +25,8 @@ class EvalQuestion:
         answer_index: which option is right; None for an open question.
         kind: what sort of question it is, as the annotations say.
         asked_seconds: the moment of asking, from the video's first frame; infinity is the end.
-        evidence: when what decides the answer shows, (from, until) in seconds; empty where nobody says.
-        form: what an answer without options is; "proactive" must come by itself, at the right moment.
+        evidence: when what decides the answer shows, (from, until) in seconds; empty if that is not known.
+        form: what an answer without options is; a "proactive" one must come unasked, at the right moment.
         due_seconds: that moment, of a proactive question.
         preamble: what is put before the question when it is asked, such as earlier questions.
         group: what a benchmark reports together besides kinds, such as videos of a length; often empty.
@@ -52,9 +52,9 @@ class EvalQuestion:
 
     @property
     def delay_seconds(self) -> float | None:
-        """How far back the oldest evidence had left the screen when asked.
+        """Seconds between the oldest evidence leaving the screen and the question.
 
-        None without evidence, and where the moment of asking is the end of the video.
+        None without evidence, and if the moment of asking is the end of the video.
         """
         if not self.evidence or math.isinf(self.asked_seconds):
             return None
@@ -68,11 +68,11 @@ class Episode:
     Attributes:
         video: the path of the video, as annotated.
         questions: what is asked, earliest first.
-        duration_seconds: length of the video in seconds, where the annotations say so.
+        duration_seconds: length of the video in seconds, if the annotations say so.
         left_out: why questions of the annotations are not here, one reason for each.
         clip: the part of the video that is watched, (from, until) in seconds; None is all of it. Questions
             count their moments from its start.
-        pictures_fps: how many pictures a second a video has that is no video file, but pictures alone.
+        pictures_fps: pictures per second of a video that is no video file.
     """
 
     video: str
@@ -84,5 +84,5 @@ class Episode:
 
     @property
     def name(self) -> str:
-        """What tells the episode from others: its video, and which part of it."""
+        """The name of the episode: its video, and which part of it."""
         return self.video if self.clip is None else f"{self.video}#t={self.clip[0]:g},{self.clip[1]:g}"

@@ -22,7 +22,7 @@ class Document:
     Attributes:
         path: the file.
         entries: objects, or lists of them.
-        oddities: what else it holds, each with its place.
+        oddities: what else it holds, each with where it stands.
     """
 
     path: Path
@@ -37,14 +37,14 @@ def read_documents(path: Path) -> list[Document]:
         AnnotationError: a file cannot be read, or holds no list of objects.
     """
     if not path.is_dir():
-        return [_document(path)]
+        return [_read_document(path)]
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _READERS and file.is_file()]
     if not files:
         raise AnnotationError(
             f"{path} cannot be read: it is a folder without files {' '.join(_READERS)}; give a file of "
             "annotations, or a folder of some"
         )
-    return [_document(file) for file in files]
+    return [_read_document(file) for file in files]
 
 
 def read_text(path: Path) -> str:
@@ -75,42 +75,41 @@ def read_json(path: Path) -> Any:
         raise AnnotationError(f"{path} is not JSON: {error}; give a file of annotations as JSON") from error
 
 
-def _document(path: Path) -> Document:
+def _read_document(path: Path) -> Document:
     read = _READERS.get(path.suffix.lower(), read_json)
-    held = read(path)
-    if isinstance(held, dict):
-        held = _opened(held)
-    if not isinstance(held, list):
+    content = read(path)
+    if isinstance(content, dict):
+        content = _entries_within(content)
+    if not isinstance(content, list):
         raise AnnotationError(
-            f"{path}: holds {type(held).__name__}, not a list of entries; give annotations as a list"
+            f"{path}: holds {type(content).__name__}, not a list of entries; give annotations as a list"
         )
-    odd: list[str] = []
-    entries = list(_objects(held, "", odd))
-    if held and not entries and odd:
-        raise AnnotationError(f"{path}: {odd[0]}")
-    return Document(path=path, entries=entries, oddities=tuple(odd))
+    oddities: list[str] = []
+    entries = list(_objects(content, "", oddities))
+    if content and not entries and oddities:
+        raise AnnotationError(f"{path}: {oddities[0]}")
+    return Document(path=path, entries=entries, oddities=tuple(oddities))
 
 
-def _opened(held: dict[str, Any]) -> Any:
+def _entries_within(content: dict[str, Any]) -> Any:
     """Take the lists out of an object that holds little else, such as one of splits or of categories."""
-    lists = [value for value in held.values() if isinstance(value, list) and value]
-    if lists and all(isinstance(value, list | int | float | str | None) for value in held.values()):
-        is_entry = any(isinstance(value, str | int | float) for value in held.values()) and len(lists) > 1
-        return [held] if is_entry else [entry for value in lists for entry in value]
-    if held and all(isinstance(value, dict) for value in held.values()):
-        return list(held.values())
-    return held
+    values = list(content.values())
+    lists = [value for value in values if isinstance(value, list) and value]
+    if lists and all(isinstance(value, list | int | float | str | None) for value in values):
+        is_entry = any(isinstance(value, str | int | float) for value in values) and len(lists) > 1
+        return [content] if is_entry else [entry for value in lists for entry in value]
+    return values if values and all(isinstance(value, dict) for value in values) else content
 
 
-def _objects(held: list[Any], place: str, odd: list[str]) -> Iterator[Any]:
-    for k, value in enumerate(held):
+def _objects(values: list[Any], place: str, oddities: list[str]) -> Iterator[Any]:
+    for k, value in enumerate(values):
         here = f"{place}[{k}]"
         if isinstance(value, list):
-            yield list(_objects(value, here, odd))
+            yield list(_objects(value, here, oddities))
         elif isinstance(value, dict):
             yield value
         else:
-            odd.append(f"{here} is {str(value)[:60]!r}; it must be an object with keys; correct it")
+            oddities.append(f"{here} is {str(value)[:60]!r}; it must be an object with keys; correct it")
 
 
 def _read_lines(path: Path) -> list[Any]:

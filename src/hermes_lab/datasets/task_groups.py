@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from hermes_lab.datasets.ovo import CATEGORIES
 from hermes_stream.synthetic.questions import KIND_GROUPS
 
+OVO_TASKS: dict[str, tuple[str, ...]] = {
+    "backward": ("EPM", "ASI", "HLD"),
+    "realtime": ("OCR", "ACR", "ATR", "STU", "FPD", "OJR"),
+    "forward": ("REC", "SSR", "CRR"),
+}
+"""OVO-Bench's tasks by category; a category's score is the mean over its tasks."""
 REAL_TIME_TASKS: tuple[str, ...] = (
     "Object Perception",
     "Object Recognition",
@@ -23,15 +28,15 @@ REAL_TIME_TASKS: tuple[str, ...] = (
 )
 """StreamingBench's real-time visual understanding, by the names that its files and its paper use."""
 GROUPS: dict[str, tuple[str, ...]] = {
-    "now": (*KIND_GROUPS["now"], *CATEGORIES["realtime"], *REAL_TIME_TASKS),
-    "backward": (*KIND_GROUPS["backward"], *CATEGORIES["backward"]),
+    "now": (*KIND_GROUPS["now"], *OVO_TASKS["realtime"], *REAL_TIME_TASKS),
+    "backward": (*KIND_GROUPS["backward"], *OVO_TASKS["backward"]),
     "counting": KIND_GROUPS["counting"],
-    "forward": CATEGORIES["forward"],
+    "forward": OVO_TASKS["forward"],
 }
 """Kinds of the synthetic world, and tasks of benchmarks as these sort them themselves."""
 _GROUP_OF = {kind: group for group, kinds in GROUPS.items() for kind in kinds}
 
 
 def group_of(kind: str) -> str | None:
-    """Return the group of a kind, None where nobody sorted it."""
+    """Return the group of a kind, None for a kind that no group names."""
     return _GROUP_OF.get(kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import final
 
@@ -42,16 +43,15 @@ class VideoFinder:
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
-        self._by_name: dict[str, list[Path]] | None = None
         if not self._folder.is_dir():
             raise AnnotationError(f"there is no folder {self._folder}; give the folder that holds the videos")
 
     def find(self, annotated: str) -> Path:
         """Find a video by the longest end of its annotated path that exists, then by its name anywhere.
 
-        ``/data/set/a/1.mp4`` is looked for as ``data/set/a/1.mp4``, then ``set/a/1.mp4``, and so on to
+        ``/data/set/a/1.mp4`` is searched as ``data/set/a/1.mp4``, then ``set/a/1.mp4``, and so on to
         ``1.mp4``; then, in the same order, with another extension of videos; then by its name, with any of
-        these extensions, in every folder below. Nothing outside the folder is looked at.
+        these extensions, in every folder below. Nothing outside the folder is read.
 
         Args:
             annotated: the path as annotated, from whatever machine.
@@ -60,20 +60,15 @@ class VideoFinder:
             AnnotationError: the video is nowhere in the folder, or its name is there more than once.
         """
         ends = _ends(annotated)
-        for end in ends:
-            if _is_video(self._folder / end):
-                return self._folder / end
-        for end in ends:
-            for path in _with_suffixes(self._folder / end):
-                if path.is_file():
-                    return path
-        return self._find_by_name(annotated, ends)
+        exact = (self._folder / end for end in ends)
+        renamed = (path for end in ends for path in _with_suffixes(self._folder / end))
+        found = next(filter(_is_video, exact), None) or next(filter(Path.is_file, renamed), None)
+        return found or self._find_by_name(annotated, ends)
 
     def _find_by_name(self, annotated: str, ends: list[PurePosixPath]) -> Path:
         tried = ", ".join(map(str, ends)) or "nothing, as it names no file"
-        named = self._videos_below() if ends else {}
         for name in _names(ends):
-            paths = named.get(name, [])
+            paths = self._by_name.get(name, [])
             if len(paths) > 1:
                 raise AnnotationError(
                     f"the video {annotated!r} could be {paths[0]} or {paths[1]}; rename one of them, or give "
@@ -86,30 +81,18 @@ class VideoFinder:
             f"extensions {' '.join(_VIDEO_SUFFIXES)}; download it, or give another folder"
         )
 
-    def _videos_below(self) -> dict[str, list[Path]]:
-        """Return the videos in every folder below by their names, listed once."""
-        if self._by_name is None:
-            self._by_name = {}
-            for folder, _, files in sorted(os.walk(self._folder)):
-                for file in sorted(files):
-                    if PurePosixPath(file).suffix.lower() in _VIDEO_SUFFIXES:
-                        self._by_name.setdefault(file, []).append(Path(folder, file))
-                if any(PurePosixPath(file).suffix.lower() in PICTURE_SUFFIXES for file in files):
-                    self._by_name.setdefault(Path(folder).name, []).append(Path(folder))
-        return self._by_name
-
-
-def find_video(annotated: str, folder: str | Path) -> Path:
-    """Find one video under a folder; see ``VideoFinder.find``.
-
-    Args:
-        annotated: the path as annotated, from whatever machine.
-        folder: where videos are.
-
-    Raises:
-        AnnotationError: the folder does not exist, or the video is not there.
-    """
-    return VideoFinder(folder).find(annotated)
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        """The videos in every folder below by their names."""
+        by_name: dict[str, list[Path]] = {}
+        for folder, _, files in sorted(os.walk(self._folder)):
+            suffix_of = {file: PurePosixPath(file).suffix.lower() for file in sorted(files)}
+            for file, suffix in suffix_of.items():
+                if suffix in _VIDEO_SUFFIXES:
+                    by_name.setdefault(file, []).append(Path(folder, file))
+            if any(suffix in PICTURE_SUFFIXES for suffix in suffix_of.values()):
+                by_name.setdefault(Path(folder).name, []).append(Path(folder))
+        return by_name
 
 
 def _is_video(path: Path) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from hermes_lab.datasets.ovo import CATEGORIES
+from hermes_lab.datasets.task_groups import OVO_TASKS
 
-_TASKS = {task for tasks in CATEGORIES.values() for task in tasks}
+_TASKS = {task for tasks in OVO_TASKS.values() for task in tasks}
 
 
 def averages(rights_by_kind: Mapping[str, Sequence[bool]]) -> dict[str, float]:
@@ -34,12 +34,12 @@ def averages(rights_by_kind: Mapping[str, Sequence[bool]]) -> dict[str, float]:
 
 def _ovo(by_task: Mapping[str, float]) -> dict[str, float]:
     found = {}
-    for category, tasks in CATEGORIES.items():
+    for category, tasks in OVO_TASKS.items():
         own = [by_task[task] for task in tasks if task in by_task]
         if own:
             found[f"ovo_{category}"] = fmean(own)
     if {"ovo_realtime", "ovo_backward"} <= set(found):
         found["ovo_realtime_backward"] = fmean((found["ovo_realtime"], found["ovo_backward"]))
         if "ovo_forward" in found:
-            found["ovo"] = fmean(found[f"ovo_{category}"] for category in CATEGORIES)
+            found["ovo"] = fmean(found[f"ovo_{category}"] for category in OVO_TASKS)
     return found

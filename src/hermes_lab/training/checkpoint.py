@@ -6,10 +6,10 @@ What is written here is an ordinary checkpoint folder; it is loaded by the code 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import (
     LlavaOnevisionConfig,
@@ -17,7 +17,6 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hermes_stream.models.chat import Chat, split_chat
 from hermes_stream.synthetic.questions import NUMBERS
 from hermes_stream.synthetic.world import COLOURS, SHAPES
 
@@ -31,6 +30,8 @@ down still way long ago second seconds minute minutes under over to twenty thirt
 """
 WORDS = (*dict.fromkeys((*_WORDS.split(), *COLOURS, *SHAPES, *NUMBERS)),)
 
+# Templates and preprocessing are spelled here, though models/chat.py and models/preprocess.py read such parts
+# of any checkpoint: they are what the shipped weights were trained with, and must go on describing them.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + ' ' }}"
     "{% for part in message['content'] if part['type'] == 'video' %}{{ '<video>' }}{% endfor %}"
@@ -44,6 +45,27 @@ TRAINING_FPS = 1.0
 TOKENS_PER_TEMPORAL_PATCH = 9
 MEMORY_BUDGET_TOKENS = TRAINING_FRAMES // 3 * TOKENS_PER_TEMPORAL_PATCH
 IMAGE_SIZE = 72
+DECODER = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 10,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 1024,
+    "bos_token_id": None,
+    "pad_token_id": SPECIAL_TOKENS.index("<pad>"),
+    "eos_token_id": SPECIAL_TOKENS.index("<|im_end|>"),
+}
+PIXEL_SETTINGS = {
+    "do_resize": True,
+    "resample": 3,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "do_convert_rgb": True,
+}
 WORD_STD = 0.1
 
 GUIDANCE_PROMPTS = {
@@ -82,7 +104,6 @@ def build_tokenizer(
 
 def build_config() -> LlavaOnevisionConfig:
     """Describe the architecture: ten narrow decoder layers, so that all three tiers exist."""
-    ids = {word: i for i, word in enumerate(SPECIAL_TOKENS)}
     vision = {
         "model_type": "siglip_vision_model",
         "hidden_size": 96,
@@ -94,25 +115,17 @@ def build_config() -> LlavaOnevisionConfig:
         "vision_use_head": False,
     }
     text = {
+        **DECODER,
         "model_type": "qwen2",
         "vocab_size": len(SPECIAL_TOKENS) + len(WORDS),
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_hidden_layers": 10,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 1024,
         "rope_theta": 1_000_000.0,
         "tie_word_embeddings": True,
-        "bos_token_id": None,
-        "eos_token_id": ids["<|im_end|>"],
-        "pad_token_id": ids["<pad>"],
     }
     return LlavaOnevisionConfig(
         vision_config=vision,
         text_config=text,
-        image_token_index=ids["<image>"],
-        video_token_index=ids["<video>"],
+        image_token_index=SPECIAL_TOKENS.index("<image>"),
+        video_token_index=SPECIAL_TOKENS.index("<video>"),
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
         image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
@@ -126,54 +139,21 @@ def build_config() -> LlavaOnevisionConfig:
     )
 
 
-def build_model(seed: int) -> LlavaOnevisionForConditionalGeneration:
-    """Build the untrained model with weights drawn from the seed.
-
-    Half of the attention heads begin with equal projections of queries and keys, so that they attend to what
-    resembles the token itself: finding a thing that a question names need not be discovered.
-    """
-    torch.manual_seed(seed)
-    model = LlavaOnevisionForConditionalGeneration(build_config())
-    text = model.config.text_config
-    head_dim = text.hidden_size // text.num_attention_heads
-    heads_per_group = text.num_attention_heads // text.num_key_value_heads
-    with torch.no_grad():
-        model.model.language_model.embed_tokens.weight.normal_(std=WORD_STD)
-        for layer in model.model.language_model.layers:
-            queries = layer.self_attn.q_proj.weight.view(text.num_attention_heads, head_dim, -1)
-            keys = layer.self_attn.k_proj.weight.view(text.num_key_value_heads, head_dim, -1)
-            keys.normal_(std=text.hidden_size**-0.5)
-            queries[::heads_per_group] = keys
-    return model
-
-
-def build_chat() -> Chat:
-    """Split the chat template around the video, as it is split for every checkpoint."""
-    tokenizer = build_tokenizer()
-    stop = frozenset([int(tokenizer.eos_token_id)])
-    return split_chat(tokenizer, placeholder="<video>", stop_token_ids=stop, template=None)
-
-
 def preprocessing_settings(side: int) -> dict[str, Any]:
-    """Return what the preprocessor file says: pictures resized to a square, values from -1 to 1."""
-    return {
-        "do_resize": True,
-        "size": {"height": side, "width": side},
-        "resample": 3,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-        "do_convert_rgb": True,
-    }
+    """Return what the preprocessor file says: images resized to a square, values from -1 to 1."""
+    return {**PIXEL_SETTINGS, "size": {"height": side, "width": side}}
 
 
 def save_checkpoint(model: LlavaOnevisionForConditionalGeneration, folder: Path) -> None:
     """Write weights, config, tokenizer and preprocessing as an ordinary checkpoint folder."""
+    settings = preprocessing_settings(model.config.vision_config.image_size)
+    save_folder(folder, model, build_tokenizer(), settings)
+
+
+def save_folder(folder: Path, model: Any, tokenizer: Any, settings: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder, ``settings`` as its preprocessor file."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    build_tokenizer().save_pretrained(folder)
-    settings = preprocessing_settings(model.config.vision_config.image_size)
+    tokenizer.save_pretrained(folder)
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

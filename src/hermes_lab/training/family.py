@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from hermes_lab.training.batch import Batch
 from hermes_stream.models.chat import Chat
-
-if TYPE_CHECKING:
-    from hermes_lab.training.lessons import Lesson
 
 
 class Family(ABC):
-    """One architecture: its checkpoint, how it looks at a story, and where its tokens stand.
+    """One architecture: its checkpoint, how it encodes a story, and the positions of its tokens.
 
-    A glimpse is what the vision tower reads at once: a picture, or a few that follow each other. A story has
-    more glimpses than a stream shows: which of them follow each other is drawn for every lesson.
+    A story has more temporal patches than a stream shows: which of them follow each other is drawn for every
+    batch, one for each second.
     """
 
     @property
     @abstractmethod
-    def pictures_per_second(self) -> int:
-        """How many pictures of a story are drawn for a second."""
+    def fps(self) -> int:
+        """Frames of a story for each second."""
 
     @abstractmethod
     def build_model(self, seed: int, start: nn.Module | None) -> Any:
-        """Build the untrained model from the seed; ``start`` lends its decoder and words."""
+        """Build the untrained model from the seed; decoder and word embeddings are copied from ``start``."""
 
     @abstractmethod
     def build_tokenizer(self) -> Any:
@@ -45,36 +43,36 @@ class Family(ABC):
 
     @abstractmethod
     def vision_modules(self, model: Any) -> list[nn.Module]:
-        """Return what learns from single pictures."""
+        """Return what learns from single temporal patches."""
 
     @abstractmethod
     def visual_tokens(self, model: Any, pixels: Tensor) -> Tensor:
-        """Encode glimpses ``[n, pictures, 3, side, side]``: ``[n, tokens_per_temporal_patch, hidden]``."""
+        """Encode temporal patches ``[n, frames, 3, side, side]``: ``[n, tokens per patch, hidden]``."""
 
     @abstractmethod
-    def glimpses(self, num_seconds: int) -> Tensor:
-        """List a story's glimpses: which pictures each shows, ``[glimpses, pictures]``."""
+    def list_patches(self, num_seconds: int) -> Tensor:
+        """List a story's possible temporal patches: which frames each shows, ``[patches, frames]``."""
 
     @abstractmethod
-    def watch(self, rng: np.random.Generator, num_streams: int, num_seconds: int) -> Tensor:
-        """Draw which glimpses follow each other, one for each second: ``[streams, num_seconds]``."""
+    def draw_patches(self, rng: np.random.Generator, num_streams: int, num_seconds: int) -> Tensor:
+        """Draw which temporal patches follow each other, one for each second: ``[streams, num_seconds]``."""
 
     @abstractmethod
-    def pick_moment(self, rng: np.random.Generator, watched: Tensor, earliest: int) -> int:
-        """Draw after which of the glimpses ``[num_seconds]`` to ask, none before the ``earliest``."""
+    def draw_question_patch(self, rng: np.random.Generator, patches: Tensor, earliest: int) -> int:
+        """Draw after which of the temporal patches ``[num_seconds]`` to ask, none before the ``earliest``."""
 
     @abstractmethod
-    def clock_jumps(self, rng: np.random.Generator, num_streams: int, num_questions: int) -> Tensor:
-        """Draw how far questions stand after what they see ``[streams, questions]``, where positions jump."""
+    def draw_question_gaps(self, rng: np.random.Generator, num_streams: int, num_questions: int) -> Tensor:
+        """Draw position jumps between questions and what they see ``[streams, questions]``."""
 
     @abstractmethod
-    def positions(self, lesson: Lesson, num_prefix_tokens: int) -> Tensor:
-        """Return position ids of a lesson, as the decoder's rotary layer takes them."""
+    def position_ids(self, batch: Batch, num_prefix_tokens: int) -> Tensor:
+        """Return position ids of a batch, as the decoder's rotary layer takes them."""
 
     @abstractmethod
-    def opening_ids(self, chat: Chat) -> list[int]:
-        """Return tokens to stand at the start of a question beside the template's."""
+    def leading_ids(self, chat: Chat) -> list[int]:
+        """Return tokens that a question begins with before those of the template."""
 
     @abstractmethod
     def video_end(self, model: Any) -> nn.Parameter | None:
-        """Return what replaces the embedding of a question's first token, where the model learns it apart."""
+        """Return the parameter that replaces a question's first embedding; None if the model has none."""

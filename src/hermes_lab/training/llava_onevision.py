@@ -1,4 +1,4 @@
-"""The first embedded checkpoint's family: one picture a second, positions that count tokens."""
+"""The first embedded checkpoint's family: one frame a second, positions that count tokens."""
 
 from __future__ import annotations
 
@@ -8,41 +8,59 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from hermes_lab.training.checkpoint import (
     TOKENS_PER_TEMPORAL_PATCH,
-    build_chat,
-    build_model,
+    WORD_STD,
+    build_config,
     build_tokenizer,
     save_checkpoint,
 )
 from hermes_lab.training.family import Family
-from hermes_lab.training.lessons import Lesson
-from hermes_stream.models.chat import Chat
+from hermes_stream.models.chat import Chat, split_chat
 
 
 @final
 class LlavaOnevisionFamily(Family):
-    """LLaVA-OneVision: a glimpse is one picture, and a newline of its own closes the video."""
+    """LLaVA-OneVision: a temporal patch is one frame, and a newline of its own closes the video."""
 
     @property
-    def pictures_per_second(self) -> int:
+    def fps(self) -> int:
         """One."""
         return 1
 
     def build_model(self, seed: int, start: nn.Module | None) -> Any:
-        """Build the untrained model; it starts from nothing."""
+        """Build the untrained model with weights drawn from the seed.
+
+        Half of the attention heads begin with equal projections of queries and keys, so that they attend to
+        what resembles the token itself: finding a thing that a question names need not be learned.
+        """
         if start is not None:
             raise ValueError("the first embedded model starts from random weights; start_from must be None")
-        return build_model(seed)
+        torch.manual_seed(seed)
+        model = LlavaOnevisionForConditionalGeneration(build_config())
+        text = model.config.text_config
+        head_dim = text.hidden_size // text.num_attention_heads
+        heads_per_group = text.num_attention_heads // text.num_key_value_heads
+        with torch.no_grad():
+            model.model.language_model.embed_tokens.weight.normal_(std=WORD_STD)
+            for layer in model.model.language_model.layers:
+                queries = layer.self_attn.q_proj.weight.view(text.num_attention_heads, head_dim, -1)
+                keys = layer.self_attn.k_proj.weight.view(text.num_key_value_heads, head_dim, -1)
+                keys.normal_(std=text.hidden_size**-0.5)
+                queries[::heads_per_group] = keys
+        return model
 
-    def build_tokenizer(self) -> Any:
+    def build_tokenizer(self) -> PreTrainedTokenizerFast:
         """Build the tokenizer with the chat template."""
         return build_tokenizer()
 
     def build_chat(self) -> Chat:
         """Split the chat template around the video."""
-        return build_chat()
+        tokenizer = build_tokenizer()
+        stop = frozenset([int(tokenizer.eos_token_id)])
+        return split_chat(tokenizer, placeholder="<video>", stop_token_ids=stop, template=None)
 
     def save(self, model: Any, folder: Path) -> None:
         """Write an ordinary checkpoint folder."""
@@ -53,38 +71,38 @@ class LlavaOnevisionFamily(Family):
         return [model.model.vision_tower, model.model.multi_modal_projector]
 
     def visual_tokens(self, model: Any, pixels: Tensor) -> Tensor:
-        """Encode single pictures ``[n, 1, 3, side, side]``."""
+        """Encode single frames ``[n, 1, 3, side, side]``."""
         output = model.model.get_video_features(pixels, return_dict=True)
         return output.pooler_output[:, :TOKENS_PER_TEMPORAL_PATCH]
 
-    def glimpses(self, num_seconds: int) -> Tensor:
-        """Show every picture by itself."""
+    def list_patches(self, num_seconds: int) -> Tensor:
+        """List every frame by itself."""
         return torch.arange(num_seconds)[:, None]
 
-    def watch(self, rng: np.random.Generator, num_streams: int, num_seconds: int) -> Tensor:  # noqa: ARG002
-        """Show one picture after the other."""
+    def draw_patches(self, rng: np.random.Generator, num_streams: int, num_seconds: int) -> Tensor:  # noqa: ARG002
+        """Show one frame after the other."""
         return torch.arange(num_seconds).expand(num_streams, -1)
 
-    def pick_moment(self, rng: np.random.Generator, watched: Tensor, earliest: int) -> int:
-        """Ask at any."""
-        return int(rng.integers(earliest, len(watched)))
+    def draw_question_patch(self, rng: np.random.Generator, patches: Tensor, earliest: int) -> int:
+        """Ask after any."""
+        return int(rng.integers(earliest, len(patches)))
 
-    def clock_jumps(self, rng: np.random.Generator, num_streams: int, num_questions: int) -> Tensor:  # noqa: ARG002
+    def draw_question_gaps(self, rng: np.random.Generator, num_streams: int, num_questions: int) -> Tensor:  # noqa: ARG002
         """Ask right after the last token."""
         return torch.zeros(num_streams, num_questions, dtype=torch.long)
 
-    def positions(self, lesson: Lesson, num_prefix_tokens: int) -> Tensor:
+    def position_ids(self, batch: Batch, num_prefix_tokens: int) -> Tensor:
         """Return position ids ``[streams, tokens]``: every question starts where its last frame ended."""
-        streams, frames = lesson.gaps.shape
-        within = torch.arange(TOKENS_PER_TEMPORAL_PATCH)
-        starts = num_prefix_tokens + torch.arange(frames) * TOKENS_PER_TEMPORAL_PATCH + lesson.gaps.cumsum(1)
-        video = (starts[..., None] + within).flatten(1)
-        ends = starts.gather(1, lesson.asked_glimpses - 1) + TOKENS_PER_TEMPORAL_PATCH
-        asked = (ends[..., None] + torch.arange(lesson.token_ids.shape[2])).flatten(1)
-        return torch.cat([torch.arange(num_prefix_tokens).expand(streams, -1), video, asked], dim=1)
+        num_streams, num_frames = batch.gaps.shape
+        firsts = num_prefix_tokens + torch.arange(num_frames) * TOKENS_PER_TEMPORAL_PATCH
+        starts = firsts + batch.gaps.cumsum(1)
+        video = (starts[..., None] + torch.arange(TOKENS_PER_TEMPORAL_PATCH)).flatten(1)
+        ends = starts.gather(1, batch.num_visible_patches - 1) + TOKENS_PER_TEMPORAL_PATCH
+        text = (ends[..., None] + torch.arange(batch.token_ids.shape[2])).flatten(1)
+        return torch.cat([torch.arange(num_prefix_tokens).expand(num_streams, -1), video, text], dim=1)
 
-    def opening_ids(self, chat: Chat) -> list[int]:
-        """Return padding, which the newline replaces."""
+    def leading_ids(self, chat: Chat) -> list[int]:
+        """Return padding, whose embedding the newline replaces."""
         return [chat.tokenizer.pad_token_id]
 
     def video_end(self, model: Any) -> nn.Parameter | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hermes_lab.training.muon import rise_and_fall
+from hermes_lab.training.optimizers import warmup_stable_decay
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import Pace
 
-_LEAST_SHARE = 0.01
+_MIN_SCALE = 0.01
 _HARD_KINDS = (*QUESTION_KINDS, "counting", "counting", "after")
 _CALM = Pace()
 _BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
@@ -21,16 +21,16 @@ class Stage:
     """One step of the curriculum.
 
     Attributes:
-        num_frames: length of the stories in seconds; as many glimpses of them are seen.
+        num_seconds: length of the stories; a stream shows as many temporal patches.
         num_steps: batches to learn from.
         num_streams: stories in a batch.
-        num_worlds: stories in the bank.
-        max_gap: longest jump in position between two glimpses.
+        num_worlds: stories in the training set.
+        max_gap: longest jump in position between two temporal patches.
         pace: how eventful the stories are.
         kinds: question kinds that take turns, as often as they are named.
     """
 
-    num_frames: int
+    num_seconds: int
     num_steps: int
     num_streams: int = 16
     num_worlds: int = 2000
@@ -43,27 +43,39 @@ class Stage:
 class Recipe:
     """Everything that decides the outcome, next to the versions of the libraries.
 
-    ``start_from`` names the shipped checkpoint that lends its decoder and words, and whose visual tokens the
-    new tower learns to give; None starts from random weights.
+    Attributes:
+        seed: of weights, stories and batches.
+        start_from: shipped checkpoint whose decoder and word embeddings are copied, and whose visual tokens
+            the new tower learns to give; None starts from random weights.
+        vision: the stage that trains the vision tower.
+        vision_learning_rates: peaks of Muon and of AdamW in that stage.
+        learning_rates: the same for the decoder.
+        num_questions: on each story of a batch.
+        auxiliary_weight: of the loss of the auxiliary heads.
+        warmup_steps: of the decoder's learning rates.
+        decay_share: of all the decoder's steps, in which the learning rates decay.
+        weight_decay: of the decoder.
+        pixel_noise: standard deviation added to pixel values, which are between -1 and 1.
+        stages: of the decoder's curriculum.
     """
 
     seed: int = 0
     start_from: str | None = None
-    vision: Stage = Stage(num_frames=16, num_steps=1500, num_worlds=1500, pace=_BUSY)
+    vision: Stage = Stage(num_seconds=16, num_steps=1500, num_worlds=1500, pace=_BUSY)
     vision_learning_rates: tuple[float, float] = (6e-3, 2e-3)
     learning_rates: tuple[float, float] = (5e-3, 2e-3)
     num_questions: int = 16
-    note_weight: float = 0.5
+    auxiliary_weight: float = 0.5
     warmup_steps: int = 100
     decay_share: float = 0.25
     weight_decay: float = 0.02
-    picture_noise: float = 0.03
+    pixel_noise: float = 0.03
     stages: tuple[Stage, ...] = (
-        Stage(num_frames=8, num_steps=800, num_worlds=3000, pace=_BUSY),
-        Stage(num_frames=16, num_steps=500, pace=_LIVELY),
-        Stage(num_frames=24, num_steps=350, max_gap=80, pace=_RETURNING),
-        Stage(num_frames=48, num_steps=650, num_worlds=1500, max_gap=40, num_streams=8, pace=_RETURNING),
-        Stage(num_frames=48, num_steps=500, num_worlds=1500, max_gap=40, num_streams=8, kinds=_HARD_KINDS),
+        Stage(num_seconds=8, num_steps=800, num_worlds=3000, pace=_BUSY),
+        Stage(num_seconds=16, num_steps=500, pace=_LIVELY),
+        Stage(num_seconds=24, num_steps=350, max_gap=80, pace=_RETURNING),
+        Stage(num_seconds=48, num_steps=650, num_worlds=1500, max_gap=40, num_streams=8, pace=_RETURNING),
+        Stage(num_seconds=48, num_steps=500, num_worlds=1500, max_gap=40, num_streams=8, kinds=_HARD_KINDS),
     )
 
     @classmethod
@@ -72,12 +84,12 @@ class Recipe:
         return cls(
             seed=seed,
             start_from="tiny",
-            vision=Stage(num_frames=16, num_steps=1500, num_worlds=800, pace=_BUSY),
+            vision=Stage(num_seconds=16, num_steps=1500, num_worlds=800, pace=_BUSY),
             learning_rates=(3e-3, 1e-3),
             stages=(
-                Stage(num_frames=16, num_steps=300, num_worlds=1200, pace=_LIVELY),
+                Stage(num_seconds=16, num_steps=300, num_worlds=1200, pace=_LIVELY),
                 Stage(
-                    num_frames=48,
+                    num_seconds=48,
                     num_steps=1200,
                     num_worlds=900,
                     max_gap=10,
@@ -93,13 +105,13 @@ class Recipe:
         """Steps of the decoder's curriculum."""
         return sum(stage.num_steps for stage in self.stages)
 
-    def share_at(self, step: int) -> float:
-        """Return the share of the decoder's highest learning rates."""
-        share = rise_and_fall(
+    def learning_rate_scale(self, step: int) -> float:
+        """Return the scale of the decoder's peak learning rates at a step."""
+        scale = warmup_stable_decay(
             step, self.num_steps, warmup_steps=self.warmup_steps, decay_share=self.decay_share
         )
-        return max(share, _LEAST_SHARE)
+        return max(scale, _MIN_SCALE)
 
-    def bank_seed(self, number: int) -> int:
-        """Return the first seed of a stage's stories, far from those that anybody asks for."""
+    def stories_seed(self, number: int) -> int:
+        """Return the first seed of a stage's stories, far from those used in evaluation."""
         return (1_000 + self.seed) * 1_000_000_000 + number * 1_000_000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hermes_stream.errors import ModelError
@@ -17,7 +18,7 @@ class Chat:
     Attributes:
         tokenizer: the checkpoint's own.
         before_video: system prompt and the opening of the user's turn.
-        before_question: what stands between video and question.
+        before_question: text between video and question.
         after_question: the end of the user's turn and the opening of the assistant's.
         stop_token_ids: tokens that end an answer.
     """
@@ -38,9 +39,9 @@ class Chat:
 
         Args:
             question: what is asked; text that looks like a special token stays plain text.
-            answer_opening: words put into the assistant's mouth.
+            answer_opening: the answer's first words, which the model continues.
         """
-        # One call when the question is harmless, so that words never split differently than in one text.
+        # One text where possible: text that is tokenized in parts may split differently at the seams.
         if not any(token in question for token in self._special_tokens):
             return self.encode(f"{self.before_question}{question}{self.after_question}{answer_opening}")
         asked = self.tokenizer(question, add_special_tokens=False, split_special_tokens=True).input_ids
@@ -58,6 +59,18 @@ class Chat:
         """Tokenize text, special tokens in it included."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
+    def split_prefix(self, opening: str) -> tuple[Chat, str]:
+        """Cut the prefix where no token spans the cut, as one of two line breaks may.
+
+        Args:
+            opening: text that follows the prefix, the first temporal patch's.
+
+        Returns:
+            The chat with a prefix of whole tokens, and the text that is left before the opening.
+        """
+        before_video, rest = split_between_tokens(self.encode, self.before_video, opening)
+        return replace(self, before_video=before_video), rest.removesuffix(opening)
+
     def decode(self, token_ids: list[int]) -> str:
         """Return the text of answer tokens, without special tokens."""
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
@@ -70,8 +83,6 @@ def split_chat(
     stop_token_ids: frozenset[int],
     template: str | None,
     before: str = "",
-    after: str = "",
-    system_prompt: str | None = None,
 ) -> Chat:
     """Render one question about one video with the template and split it at the video.
 
@@ -81,9 +92,7 @@ def split_chat(
         stop_token_ids: tokens that end an answer.
         template: the template; None takes the tokenizer's.
         before: text right before the placeholder that belongs to the video and is cut with it, such as the
-            ``<|vision_start|>`` that Qwen3-VL repeats for every frame.
-        after: text right after the placeholder that belongs to the video and is cut with it.
-        system_prompt: replaces the template's own; None leaves that as it is.
+            ``<|vision_start|>`` that Qwen3-VL repeats for every temporal patch.
 
     Raises:
         ModelError: there is no template, or it does not write the video once before the question.
@@ -93,18 +102,16 @@ def split_chat(
             "the checkpoint has no chat template; add chat_template.jinja or chat_template.json to its folder"
         )
     messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": _QUESTION}]}]
-    if system_prompt is not None:
-        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system_prompt}]})
     rendered = str(
         tokenizer.apply_chat_template(
             messages, chat_template=template, add_generation_prompt=True, tokenize=False
         )
     )
-    before_video, video, rest = rendered.partition(f"{before}{placeholder}{after}")
+    before_video, video, rest = rendered.partition(before + placeholder)
     before_question, question, after_question = rest.partition(_QUESTION)
     if not video or not question or rendered.count(placeholder) != 1:
         raise ModelError(
-            f"the chat template must write {before + placeholder + after!r} once, before the question; "
+            f"the chat template must write {before + placeholder!r} once, before the question; "
             f"it writes {rendered!r}"
         )
     return Chat(
@@ -114,3 +121,20 @@ def split_chat(
         after_question=after_question,
         stop_token_ids=stop_token_ids,
     )
+
+
+def split_between_tokens(encode: Callable[[str], list[int]], before: str, after: str) -> tuple[str, str]:
+    """Return two texts that join to the same text and the same tokens.
+
+    Characters go from the end of the first to the second until no token spans the cut.
+
+    Args:
+        encode: from text to tokens.
+        before: begins with a special token, or is empty.
+        after: what follows it.
+    """
+    text = before + after
+    tokens = encode(text)
+    cuts = range(len(before), 0, -1)
+    cut = next((k for k in cuts if encode(text[:k]) + encode(text[k:]) == tokens), 0)
+    return text[:cut], text[cut:]

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import final
 
 from hermes_stream.memory.rope import RotaryLayout
-from hermes_stream.models.base import VideoModel, seconds_of
+from hermes_stream.models.base import VideoModel
 from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
-from hermes_stream.models.loading.checkpoint import Checkpoint
+from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.models.visual import Features, Pixels, VisualTokens, features_of_frames, in_a_row
+from hermes_stream.models.token_layout import lay_out_in_sequence, patch_seconds
+from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
 
 
@@ -31,41 +32,30 @@ class LlavaOnevision(VideoModel):
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model, config = checkpoint.model, checkpoint.model.config
+        decoder = model.get_decoder()
         self._model = model
-        self.decoder, self.head = model.model.language_model, model.lm_head
+        self.vision, self.decoder, self.head = model.model.vision_tower, decoder, model.lm_head
         self.video_end = model.model.image_newline[None].to(model.dtype)
-        vision = config.vision_config
-        side = math.ceil(vision.image_size // vision.patch_size / 2)
+        image_size = config.vision_config.image_size
+        self.preprocessing = Preprocessing.from_settings(checkpoint.preprocessing, image_size=image_size)
+        side = math.ceil(image_size // config.vision_config.patch_size / 2)
         self.card = build_card(
             checkpoint, tokens_per_temporal_patch=side * side, default_fps=self.default_fps
         )
-        self.layout = build_layout(
-            checkpoint, RotaryLayout.one_axis(model.model.language_model.rotary_emb.inv_freq)
-        )
+        self.layout = build_layout(checkpoint, RotaryLayout.one_axis(decoder.rotary_emb.inv_freq))
         self.chat = split_chat(
             checkpoint.tokenizer,
             placeholder=str(checkpoint.tokenizer.convert_ids_to_tokens(config.video_token_id)),
             stop_token_ids=checkpoint.stop_token_ids,
             template=checkpoint.chat_template,
         )
-        self._preprocessing = Preprocessing.from_settings(
-            checkpoint.preprocessing, image_size=vision.image_size
-        )
-
-    def prepare(self, frames: Sequence[Frame]) -> Pixels:
-        """Resize and normalise pictures."""
-        values = self._preprocessing.pixel_values(
-            [frame.image for frame in frames],
-            device=self.layout.device,
-            dtype=self._model.model.vision_tower.dtype,
-        )
-        return Pixels(values=values, grid=(len(frames), *values.shape[2:]))
 
     def encode(self, pixels: Pixels) -> Features:
-        """Encode pictures one by one with the vision tower, project and pool them."""
+        """Encode frames one by one with the vision tower, project and pool them."""
         output = self._model.model.get_video_features(pixels.values[:, None], return_dict=True)
+        # Behind the frames' tokens the output has image_newline, which is video_end here.
         tokens = output.pooler_output[:, : self.card.tokens_per_temporal_patch]
-        return features_of_frames(tokens.to(self.layout.dtype))
+        return Features.of_frames(tokens.to(self.layout.dtype))
 
     def lay_out(
         self,
@@ -76,8 +66,4 @@ class LlavaOnevision(VideoModel):
         num_patches_before: int,  # noqa: ARG002
     ) -> VisualTokens:
         """Let frames follow each other on the one axis."""
-        return in_a_row(features, seconds_of(frames))
-
-    def num_tokens(self, height: int, width: int) -> int:  # noqa: ARG002
-        """Return the number of tokens of any picture."""
-        return self.card.tokens_per_temporal_patch
+        return lay_out_in_sequence(features, patch_seconds(frames))

@@ -1,4 +1,4 @@
-"""What a vision tower reads of a chunk, what it makes of it, and where that stands in picture and time."""
+"""A chunk on its way into the memory: pixels, the vision tower's features, and tokens with positions."""
 
 from __future__ import annotations
 
@@ -10,59 +10,60 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Grid = tuple[int, int, int]
-"""Frames, and rows and columns of each; a frame of no known shape is one row."""
+"""Temporal patches, and rows and columns of each; a patch of no known shape is one row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pixels:
-    """A chunk's pictures as the vision tower reads them, on the model's device.
+    """A chunk's frames as the vision tower reads them, on the model's device.
 
     Attributes:
-        values: frame by frame; all frames take equally many rows.
-        grid: frames, and rows and columns of patches in each.
+        values: one temporal patch after the other; all take equally many rows.
+        grid: temporal patches, and rows and columns of spatial patches or pixels in each.
     """
 
     values: Float[Tensor, "rows ..."]
     grid: Grid
 
-    def frame(self, index: int) -> Float[Tensor, "rows ..."]:
-        """Return the values of one frame (a view)."""
-        rows = len(self.values) // self.grid[0]
-        return self.values[index * rows : (index + 1) * rows]
-
-    def select(self, frames: Sequence[int]) -> Pixels:
-        """Return some of the frames, in the order given."""
-        return Pixels(
-            values=torch.cat([self.frame(index) for index in frames]), grid=(len(frames), *self.grid[1:])
-        )
-
     @property
     def patch_shape(self) -> tuple[int, ...]:
-        """What must be alike for frames of several streams to be looked at together."""
+        """Shape of one temporal patch; patches of one shape can be encoded together."""
         return (len(self.values) // self.grid[0], *self.values.shape[1:], *self.grid[1:])
+
+    def select(self, indices: Sequence[int]) -> Pixels:
+        """Return some of the temporal patches, in the order given."""
+        parts = self.values.split(len(self.values) // self.grid[0])
+        return Pixels(
+            values=torch.cat([parts[index] for index in indices]), grid=(len(indices), *self.grid[1:])
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:
-    """What the vision tower makes of a chunk. No frame's depend on those of another.
+    """What the vision tower makes of a chunk. No temporal patch's depend on those of another.
 
     Attributes:
-        tokens: of all frames, in order of time, row and column, in the dtype of the memory.
-        grid: frames, and rows and columns of tokens in each.
-        deepstack: likewise, for each of the first decoder layers; None where a family has none.
+        tokens: of all temporal patches, in order of time, row and column, in the dtype of the memory.
+        grid: temporal patches, and rows and columns of tokens in each.
+        deepstack: likewise, for each of the first decoder layers; None for a family without.
     """
 
     tokens: Float[Tensor, "tokens hidden"]
     grid: Grid
     deepstack: Float[Tensor, "levels tokens hidden"] | None = None
 
+    @classmethod
+    def of_frames(cls, tokens: Float[Tensor, "frames tokens hidden"]) -> Features:
+        """Return the features of frames that take equally many tokens each."""
+        return cls(tokens=tokens.flatten(0, 1), grid=(len(tokens), 1, tokens.shape[1]))
+
     @property
     def tokens_per_temporal_patch(self) -> int:
-        """Tokens of one frame."""
+        """Tokens of one temporal patch."""
         return len(self.tokens) // self.grid[0]
 
     def split(self, counts: Sequence[int]) -> list[Features]:
-        """Divide the features into runs of so many frames each (views)."""
+        """Divide the features into runs of so many temporal patches each (views)."""
         sizes = [count * self.tokens_per_temporal_patch for count in counts]
         levels = [None] * len(sizes) if self.deepstack is None else self.deepstack.split(sizes, dim=1)
         return [
@@ -72,17 +73,17 @@ class Features:
 
 
 def joined_pixels(chunks: Sequence[Pixels]) -> Pixels:
-    """Join frames of one shape, of one or several streams, to be looked at together."""
+    """Join temporal patches of one shape, of one or several streams, to encode them together."""
     if len(chunks) == 1:
         return chunks[0]
-    num_frames = sum(chunk.grid[0] for chunk in chunks)
+    num_patches = sum(chunk.grid[0] for chunk in chunks)
     return Pixels(
-        values=torch.cat([chunk.values for chunk in chunks]), grid=(num_frames, *chunks[0].grid[1:])
+        values=torch.cat([chunk.values for chunk in chunks]), grid=(num_patches, *chunks[0].grid[1:])
     )
 
 
 def joined_features(parts: Sequence[Features]) -> Features:
-    """Join the features of frames of one shape, in the order given."""
+    """Join the features of temporal patches of one shape, in the order given."""
     if len(parts) == 1:
         return parts[0]
     levels = [part.deepstack for part in parts if part.deepstack is not None]
@@ -93,41 +94,35 @@ def joined_features(parts: Sequence[Features]) -> Features:
     )
 
 
-def features_of_frames(tokens: Float[Tensor, "frames tokens hidden"]) -> Features:
-    """Return the features of pictures that take equally many tokens each."""
-    return Features(tokens=tokens.flatten(0, 1), grid=(len(tokens), 1, tokens.shape[1]))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VisualTokens:
-    """A chunk's tokens in the order in which they enter the memory, frame by frame.
+    """A chunk's tokens in the order in which they enter the memory, one temporal patch after the other.
 
-    A frame is what the family encodes as one: one picture, or a temporal patch of several. All but
-    ``embeddings`` and ``deepstack`` is in host memory.
+    All but ``embeddings`` and ``deepstack`` is in host memory.
 
     Attributes:
         embeddings: on the model's device.
-        temporal_patch_index: which of the chunk's frames a token belongs to, ascending from 0.
-        offsets: position of each token, counted from the stream's write clock; where ``time`` is given, h and
-            w are counted from the beginning of the video instead, and t is not read.
-        seconds: presentation time of each frame, of its first picture where it has several.
-        is_text: tokens of text that belong to a frame, such as its time; they come right before the frame's
+        temporal_patch_index: which of the chunk's temporal patches a token belongs to, ascending from 0.
+        offsets: position of each token, counted from the stream's write clock; with ``time``, h and w are
+            counted from the beginning of the video instead, and t is not read.
+        seconds: presentation time of each temporal patch, that of its first frame.
+        is_text: text tokens that belong to a temporal patch, such as its time; they come right before its
             visual tokens.
-        time: of each frame, positions on axis t since the beginning of the stream, not yet rounded down; None
-            where a family counts tokens, or writes the time in words.
-        deepstack: for each of the first decoder layers, what is added to the tokens behind it; 0 at words.
+        time: of each temporal patch, position on axis t since the beginning of the stream, not yet rounded
+            down; None for a family that counts tokens, or writes the time as text.
+        deepstack: for each of the first decoder layers, what is added to the tokens behind it; 0 for text.
     """
 
     embeddings: Float[Tensor, "tokens hidden"]
     temporal_patch_index: Int[Tensor, " tokens"]
     offsets: Int[Tensor, "axes tokens"]
-    seconds: Float[Tensor, " frames"]
+    seconds: Float[Tensor, " patches"]
     is_text: Bool[Tensor, " tokens"]
-    time: Float[Tensor, " frames"] | None = None
+    time: Float[Tensor, " patches"] | None = None
     deepstack: Float[Tensor, "levels tokens hidden"] | None = None
 
     def __len__(self) -> int:
-        """Return the number of tokens, words included."""
+        """Return the number of tokens, text included."""
         return len(self.temporal_patch_index)
 
     @property
@@ -137,20 +132,19 @@ class VisualTokens:
 
     @property
     def grid_indices(self) -> Int[Tensor, " tokens"]:
-        """Place of each visual token within its frame, from 0; -1 for words."""
+        """Index of each visual token within its temporal patch, from 0; -1 for text."""
         counts = (~self.is_text).long().cumsum(dim=0)
         before = torch.zeros(self.num_temporal_patches + 1, dtype=torch.long)
         before[1:].scatter_reduce_(0, self.temporal_patch_index, counts, "amax")
-        return (counts - 1 - before.cummax(dim=0).values[self.temporal_patch_index]).masked_fill(
-            self.is_text, -1
-        )
+        indices = counts - 1 - before.cummax(dim=0).values[self.temporal_patch_index]
+        return indices.masked_fill(self.is_text, -1)
 
     def with_embeddings(self, embeddings: Float[Tensor, "tokens hidden"]) -> VisualTokens:
         """Return the same tokens with other embeddings."""
         return replace(self, embeddings=embeddings)
 
     def select(self, kept: Bool[Tensor, " tokens"]) -> VisualTokens:
-        """Return some of the tokens; frames of which none is left keep their number."""
+        """Return some of the tokens; temporal patches of which none is left keep their number."""
         if kept.all():
             return self
         index = kept.nonzero()[:, 0].to(self.embeddings.device)
@@ -162,51 +156,3 @@ class VisualTokens:
             is_text=self.is_text[kept],
             deepstack=None if self.deepstack is None else self.deepstack[:, index],
         )
-
-
-def in_a_row(features: Features, seconds: Float[Tensor, " frames"]) -> VisualTokens:
-    """Lay out frames of equally many tokens along one axis, without words."""
-    num_tokens = len(features.tokens)
-    return VisualTokens(
-        embeddings=features.tokens,
-        temporal_patch_index=torch.arange(features.grid[0]).repeat_interleave(
-            features.tokens_per_temporal_patch
-        ),
-        offsets=torch.arange(num_tokens)[None],
-        seconds=seconds,
-        is_text=torch.zeros(num_tokens, dtype=torch.bool),
-    )
-
-
-def with_text(
-    visual: VisualTokens,
-    words: list[Float[Tensor, "_ hidden"]],
-    offsets: Int[Tensor, "axes tokens"],
-) -> VisualTokens:
-    """Put words before the visual tokens of each frame.
-
-    Args:
-        visual: tokens without words.
-        words: embeddings of each frame's words.
-        offsets: positions of all tokens, words included.
-    """
-    per_frame = torch.bincount(visual.temporal_patch_index, minlength=visual.num_temporal_patches).tolist()
-    parts, levels = [], []
-    pictures = visual.embeddings.split(per_frame)
-    deepstack = visual.deepstack.split(per_frame, dim=1) if visual.deepstack is not None else None
-    for index, (said, picture) in enumerate(zip(words, pictures, strict=True)):
-        parts += [said, picture]
-        if deepstack is not None:
-            levels += [said.new_zeros(len(deepstack[index]), *said.shape), deepstack[index]]
-    lengths = torch.tensor([len(part) for part in parts])
-    return VisualTokens(
-        embeddings=torch.cat(parts),
-        temporal_patch_index=torch.arange(visual.num_temporal_patches)
-        .repeat_interleave(2)
-        .repeat_interleave(lengths),
-        offsets=offsets,
-        seconds=visual.seconds,
-        is_text=torch.tensor([True, False]).repeat(visual.num_temporal_patches).repeat_interleave(lengths),
-        time=visual.time,
-        deepstack=torch.cat(levels, dim=1) if levels else None,
-    )

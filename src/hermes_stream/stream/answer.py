@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from threading import RLock
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "abandoned", "failed"]
@@ -13,8 +16,9 @@ FinishReason = Literal["stop", "length", "abandoned", "failed"]
 class Answer:
     """The answer to one question.
 
-    Its tokens are made while it is read. One that is not read to its end is abandoned by the next call of its
-    session; the memory is the same either way. In an engine every answer is made to its end, unless closed.
+    Its tokens are made while it is read. What is not read when the next call of its session comes is made
+    first, so that an answer is never shorter than it would be; ``close`` gives up the rest. ``str(answer)``
+    is its text, ``async for`` reads it in a thread of its own. The memory is the same either way.
 
     Attributes:
         question: what was asked.
@@ -40,19 +44,26 @@ class Answer:
         self.failure: BaseException | None = None
         self._asked = time.perf_counter()
         self._first: float | None = None
-        self._waiting: deque[str] = deque()
-        self._given: list[str] = []
+        self._unread: deque[str] = deque()
+        self._read: list[str] = []
         self._advance: Callable[[], bool] = lambda: False
         self._abandon: Callable[[], None] = lambda: None
+        self._lock: AbstractContextManager[bool] = RLock()
 
-    def attach(self, advance: Callable[[], bool], abandon: Callable[[], None]) -> None:
+    def attach(
+        self,
+        advance: Callable[[], bool],
+        abandon: Callable[[], None],
+        lock: AbstractContextManager[bool] | None = None,
+    ) -> None:
         """Connect the answer with what makes it.
 
         Args:
             advance: goes one step on; False when the answer is at its end.
             abandon: gives it up.
+            lock: is held while the answer is read; None where one thread does all.
         """
-        self._advance, self._abandon = advance, abandon
+        self._advance, self._abandon, self._lock = advance, abandon, lock or self._lock
 
     def give(self, text: str, *, pending_seconds: float) -> None:
         """Add text to the answer, after a token was chosen; the first time, note when.
@@ -69,7 +80,7 @@ class Answer:
         if len(self.token_ids) > 1:
             self.tokens_per_second = (len(self.token_ids) - 1) / (now - self._first)
         if text:
-            self._waiting.append(text)
+            self._unread.append(text)
 
     def fail(self, error: BaseException) -> None:
         """End the answer with an error, which is raised where it is read."""
@@ -87,37 +98,58 @@ class Answer:
 
     def wait_for_first(self) -> None:
         """Make the first token."""
-        while not self.has_begun and self._advance():
-            pass
+        with self._lock:
+            while not self.has_begun and self._advance():
+                pass
+
+    def finish(self) -> None:
+        """Make the rest of the answer, to be read later; an error is kept for whoever reads it."""
+        with self._lock:
+            try:
+                while not self.is_done and self._advance():
+                    pass
+            except Exception as error:
+                self.fail(error)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the text pieces that were not yet given."""
+        """Yield the text pieces that were not yet read."""
         return self
 
     def __next__(self) -> str:
-        """Return the next piece of text."""
-        while not self._waiting:
-            if self.failure is not None:
-                raise self.failure
-            if self.is_done or (not self._advance() and not self._waiting):
-                raise StopIteration
-        self._given.append(self._waiting.popleft())
-        return self._given[-1]
+        """Return the next piece of text; raise what the answer failed with."""
+        with self._lock:
+            while not self._unread:
+                if self.failure is not None:
+                    raise self.failure
+                if self.is_done or (not self._advance() and not self._unread):
+                    raise StopIteration
+            self._read.append(self._unread.popleft())
+            return self._read[-1]
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield the text pieces that were not yet read, each made in another thread."""
+        while (piece := await asyncio.to_thread(next, self, None)) is not None:
+            yield piece
 
     @property
     def text(self) -> str:
         """The whole answer; reads it to its end."""
         for _ in self:
             pass
-        return "".join(self._given)
+        return "".join(self._read)
 
     def close(self) -> None:
-        """Abandon the rest of the answer."""
-        if not self.is_done:
-            self.finish_reason = "abandoned"
-            self._abandon()
-        self._waiting.clear()
+        """Give up the rest of the answer; what was read stays."""
+        with self._lock:
+            if not self.is_done:
+                self.finish_reason = "abandoned"
+                self._abandon()
+            self._unread.clear()
+
+    def __str__(self) -> str:
+        """Return the whole answer."""
+        return self.text
 
     def __repr__(self) -> str:
-        given = "".join(self._given)
-        return f"Answer(question={self.question!r}, text={given!r}, finish_reason={self.finish_reason!r})"
+        known = "".join([*self._read, *self._unread])
+        return f"Answer(question={self.question!r}, text={known!r}, finish_reason={self.finish_reason!r})"

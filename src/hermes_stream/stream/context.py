@@ -70,6 +70,10 @@ class QuestionContext(Protocol):
         """Return what a question reads of the video; where it retrieves, what the last one read."""
 
     @property
+    def num_unprepared_tokens(self) -> int:
+        """Visual tokens that ``prepare`` would prefill now."""
+
+    @property
     def max_context_tokens(self) -> int:
         """Tokens that a layer shows to a question, at most; the prefix included."""
 

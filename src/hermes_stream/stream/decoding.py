@@ -16,6 +16,9 @@ from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.question import OptionChoice, Question
 from hermes_stream.stream.work import Work, next_token_logits
 
+# A character takes at most four bytes, and a byte at most one token; what is still none then never will be.
+_MAX_CHARACTER_TOKENS = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -81,15 +84,15 @@ def decode_answer(
         while True:
             token = choose_token(logits, answer.token_ids, sampling, generator)
             if token in chat.stop_token_ids:
-                answer.finish_reason = "stop"
                 break
             answer.token_ids.append(token)
             answer.give(text.add(token), pending_seconds=pending_seconds)
             if text.is_stopped or len(answer.token_ids) == sampling.max_new_tokens:
-                answer.finish_reason = "stop" if text.is_stopped else "length"
                 break
             logits = yield from next_token_logits(context.extend(model.embed([token])))
     answer.give(text.finish(), pending_seconds=pending_seconds)
+    # last of all: a reader in another thread takes it for the end
+    answer.finish_reason = "stop" if text.is_stopped or token in chat.stop_token_ids else "length"
     return text.text
 
 
@@ -119,9 +122,9 @@ def choose_option(
             segment = context.extend(model.embed([token]))
             token = choice.choose_token((yield from next_token_logits(segment)))
     answer.option_index = choice.open_indices[0]
-    answer.finish_reason = "stop"
     chosen = answer.options[answer.option_index]
     answer.give(chosen, pending_seconds=pending_seconds)
+    answer.finish_reason = "stop"
     return chosen
 
 
@@ -155,7 +158,8 @@ def choose_token(
 class TextStream:
     """Turns answer tokens into text pieces; holds back what a later token may still change.
 
-    Half a character, and the beginning of a possible stop text, wait for the next token.
+    Half a character, and the beginning of a possible stop text, wait for the next token. Only the newest
+    tokens are decoded again, with those of the piece before: a tokenizer may join neighbours by a space.
 
     Args:
         chat: decodes tokens.
@@ -163,35 +167,46 @@ class TextStream:
 
     Attributes:
         text: all that was given out.
-        token_ids: all tokens so far.
         is_stopped: a stop text appeared.
     """
 
     def __init__(self, chat: Chat, stop: tuple[str, ...]) -> None:
         self._chat, self._stop = chat, stop
         self.text = ""
-        self.token_ids: list[int] = []
         self.is_stopped = False
+        self._ids: list[int] = []
+        self._context_start = self._context_end = 0
+        self._decoded = ""
 
     def add(self, token_id: int) -> str:
         """Add a token and return the text that is now certain, possibly empty."""
-        self.token_ids.append(token_id)
-        text = self._chat.decode(self.token_ids)
-        ends = [found for found in (text.find(stop) for stop in self._stop) if found >= 0]
+        self._ids.append(token_id)
+        new = self._decode_new()
+        is_partial = new.endswith("\N{REPLACEMENT CHARACTER}")
+        if is_partial and len(self._ids) - self._context_end < _MAX_CHARACTER_TOKENS:
+            return ""
+        self._decoded += new
+        if new:  # a special token has no text, and would be no context for the next
+            self._context_start = self._context_end
+        self._context_end = len(self._ids)
+        # a stop text may have begun in what is held back, and never lies before it
+        held = self._decoded[len(self.text) :]
+        ends = [found for found in (held.find(stop) for stop in self._stop) if found >= 0]
         if ends:
             self.is_stopped = True
-            return self._give(text[: min(ends)])
-        certain = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
-        while certain and text[certain - 1] == "�":
-            certain -= 1
-        return self._give(text[:certain])
+            return self._give(held[: min(ends)])
+        return self._give(held[: len(held) - max((_overlap(held, stop) for stop in self._stop), default=0)])
 
     def finish(self) -> str:
         """Return what was held back when no more tokens come."""
-        return "" if self.is_stopped else self._give(self._chat.decode(self.token_ids))
+        return "" if self.is_stopped else self._give(self._decoded[len(self.text) :] + self._decode_new())
 
-    def _give(self, text: str) -> str:
-        piece = text[len(self.text) :]
+    def _decode_new(self) -> str:
+        """Decode the tokens behind the context."""
+        context = self._chat.decode(self._ids[self._context_start : self._context_end])
+        return self._chat.decode(self._ids[self._context_start :])[len(context) :]
+
+    def _give(self, piece: str) -> str:
         self.text += piece
         return piece
 

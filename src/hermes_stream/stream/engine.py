@@ -4,7 +4,7 @@
 at a time, as it would alone (see ``work``); a step serves those of several streams together. Questions go
 first; chunks fill what is left of a step, in turn, so that no stream waits for another's.
 
-The engine runs in the thread of whoever calls ``step``. It knows nothing of networks and clocks.
+Engine and streams belong to the thread that calls first. They know nothing of networks and clocks.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hermes_stream.stream.capacity import Capacity, plan_capacity, stream_bytes
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import Overflow, StreamHandle
 from hermes_stream.stream.stream import Stream
+from hermes_stream.stream.threads import OneThread
 
 _SHARE_OF_FREE = 0.8
 
@@ -79,6 +80,7 @@ class Engine:
         self._patience_steps, self._queue_frames = patience_steps, queue_frames
         self.executor = Executor(model)
         self._streams: list[StreamHandle] = []
+        self._thread = OneThread()
 
     @property
     def streams(self) -> tuple[StreamHandle, ...]:
@@ -120,6 +122,7 @@ class Engine:
                 model's positions.
             ValueError: an argument is out of its range.
         """
+        self._thread.check()
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
         capacity = plan_capacity(
@@ -134,6 +137,7 @@ class Engine:
         handle = StreamHandle(
             stream,
             step=self.step,
+            check_thread=self._thread.check,
             leave=self._streams.remove,
             overflow=overflow,
             queue_frames=max(self._queue_frames, 2 * stream.chunk_frames),
@@ -165,20 +169,16 @@ class Engine:
         Returns:
             False when there is nothing to do: no question, and no full chunk.
         """
+        self._thread.check()
         chosen = self._choose()
         if not chosen:
             return False
         self.num_steps += 1
         requests = [handle.requests() for handle in chosen]
-        try:
-            results = iter(self.executor.serve([one for own in requests for one in own]))
-        except Exception as error:
-            for handle in chosen:
-                handle.throw(error)
-        else:
-            for handle, own in zip(chosen, requests, strict=True):
-                handle.send([next(results) for _ in own])
-                handle.served_in_step = self.num_steps
+        outcomes = iter(self.executor.serve_apart([one for own in requests for one in own]))
+        for handle, own in zip(chosen, requests, strict=True):
+            handle.receive([next(outcomes) for _ in own])
+            handle.served_in_step = self.num_steps
         return True
 
     def run(self) -> None:
@@ -187,18 +187,31 @@ class Engine:
             pass
 
     def _choose(self) -> list[StreamHandle]:
-        """Choose all streams with a question, then others while they fit, the longest not served first.
+        """Choose what a step serves: text, then chunks that a question waits for, then other chunks.
 
-        The first of these fits always where there is no question, and where it lost patience.
+        Text of questions and answers is a few tokens a stream, and all of it is served. Chunks are served as
+        far as they fit, the stream that was not served for longest first. The first chunk that a question
+        waits for always fits, as does the first where there is no question, or where it lost patience.
         """
-        ready = [handle for handle in self._streams if handle.is_ready]
-        chosen = [handle for handle in ready if handle.has_question and handle.begin()]
-        room = self._tokens_beside_questions if chosen else self._step_tokens
-        patience = self._patience_steps if chosen else 0
-        others = [handle for handle in ready if not handle.has_question]
-        for handle in sorted(others, key=lambda one: one.served_in_step):
-            fits = handle.cost_tokens <= room or self.num_steps - handle.served_in_step >= patience
-            if fits and handle.begin():
-                room, patience = room - handle.cost_tokens, self.num_steps + 1
+        ready = sorted(
+            (handle for handle in self._streams if handle.is_ready), key=lambda one: one.served_in_step
+        )
+        asking = [handle for handle in ready if handle.has_question]
+        chosen = [handle for handle in asking if handle.cost_tokens == 0 and handle.begin()]
+        room, may_exceed = self._step_tokens, True
+        for handle in asking:
+            cost = handle.cost_tokens
+            if handle not in chosen and (may_exceed or cost <= room) and handle.begin():
+                room, may_exceed = room - cost, False
+                chosen.append(handle)
+        if asking:
+            room, may_exceed = min(room, self._tokens_beside_questions), False
+        patience = self._patience_steps
+        for handle in ready:
+            if handle.has_question:
+                continue
+            cost, waited = handle.cost_tokens, self.num_steps - handle.served_in_step
+            if (may_exceed or cost <= room or waited >= patience) and handle.begin():
+                room, may_exceed, patience = room - cost, False, self.num_steps + 1
                 chosen.append(handle)
         return chosen

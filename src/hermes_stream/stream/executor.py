@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +21,15 @@ from hermes_stream.stream.graphs import TextGraphs
 from hermes_stream.stream.stats import Stage, StageClock
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Result, Work
 
+log = logging.getLogger(__name__)
 One = TypeVar("One")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What one request failed with, when it was served beside others."""
+
+    error: Exception
 
 
 class Executor:
@@ -75,13 +86,34 @@ class Executor:
         encodes = [one for one in requests if isinstance(one, EncodeRequest)]
         forwards = [one for one in requests if isinstance(one, ForwardRequest)]
         results: dict[Request, Features | Tensor | None] = {}
-        with self._on_side_stream(beside_forwards=bool(forwards)):
-            for batch in _alike(encodes, lambda one: one.pixels.patch_shape):
-                results |= zip(batch, self._encode(batch), strict=True)
-        for same_depth in _alike(forwards, lambda one: one.advances):
-            results |= zip(same_depth, self._forward(same_depth), strict=True)
-        self._rejoin(results.values())
+        try:
+            with self._on_side_stream(beside_forwards=bool(forwards)):
+                for batch in _alike(encodes, lambda one: one.pixels.patch_shape):
+                    results |= zip(batch, self._encode(batch), strict=True)
+            for same_depth in _alike(forwards, lambda one: one.advances):
+                results |= zip(same_depth, self._forward(same_depth), strict=True)
+        finally:
+            self._rejoin(results.values())
         return [results[one] for one in requests]
+
+    def serve_apart(self, requests: Sequence[Request]) -> list[Features | Tensor | Failure | None]:
+        """Return the result of each request, or what it failed with; see ``serve``.
+
+        Requests are served together. Where that fails they are served one by one, so that a request which
+        cannot be served fails alone, and the others get what they would get without it.
+        """
+        try:
+            return list(self.serve(requests))
+        except Exception as error:
+            if len(requests) == 1:
+                return [Failure(error)]
+            log.info("%d requests failed together, and are served apart: %s", len(requests), error)
+        outcomes: list[Features | Tensor | Failure | None] = []
+        for one in requests:
+            if isinstance(one, ForwardRequest):
+                one.clear_weights()
+            outcomes += self.serve_apart([one])
+        return outcomes
 
     @contextmanager
     def _on_side_stream(self, *, beside_forwards: bool) -> Iterator[None]:
@@ -188,6 +220,15 @@ class RunningWork:
         self._work.close()
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a device, or the host, had no memory; torch says so in several ways."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("out of memory", "can't allocate memory")
+    )
+
+
 def _alike(requests: Iterable[One], key: Callable[[One], Hashable]) -> Iterable[list[One]]:
     """Divide requests into those that can be served together, in order of their first."""
     batches: dict[Hashable, list[One]] = defaultdict(list)
@@ -200,8 +241,13 @@ def _alike(requests: Iterable[One], key: Callable[[One], Hashable]) -> Iterable[
 def _depth(decoder: nn.Module, *, advances: bool) -> Iterator[None]:
     """Let every layer of the next forward read what the first one reads, unless it advances."""
     first: list[Tensor] = []
+    thread = get_ident()
 
-    def read_first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def read_first(
+        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]] | None:
+        if get_ident() != thread:  # another session runs the same model meanwhile
+            return None
         first.append(args[0])
         return (first[0], *args[1:]), kwargs
 

@@ -54,7 +54,7 @@ def read_guidance(
     Paper: sec. 3.1, pseudo query
     Differs: in the released code the prompt's hidden states never advance, so that every layer scores
         with queries made from word embeddings; here the prompt takes a true forward, unless the guidance
-        says that it does not advance. That holds for one thread: nothing else may use the model meanwhile.
+        says that it does not advance.
     """
     weights, segments = zero_weights(cache), []
     for index, text in enumerate(guidance.prompts):

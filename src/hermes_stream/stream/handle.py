@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from hermes_stream.errors import CapacityError
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.decoding import Sampling
+from hermes_stream.stream.executor import Failure
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Work
@@ -26,6 +28,7 @@ class StreamHandle:
     Args:
         stream: the stream; nobody else may use it while the handle is open.
         step: does the engine's next step.
+        check_thread: refuses a call from a thread that does not own the engine.
         leave: takes the handle out of the engine.
         overflow: what happens to a frame when as many wait as may.
         queue_frames: frames that wait, at most; at least two chunks.
@@ -41,6 +44,7 @@ class StreamHandle:
         stream: Stream,
         *,
         step: Callable[[], bool],
+        check_thread: Callable[[], None],
         leave: Callable[[StreamHandle], None],
         overflow: Overflow,
         queue_frames: int,
@@ -48,7 +52,7 @@ class StreamHandle:
         self.stream = stream
         self.num_dropped_frames = 0
         self.served_in_step = 0
-        self._step, self._leave = step, leave
+        self._step, self._check_thread, self._leave = step, check_thread, leave
         self._overflow, self._queue_frames = overflow, queue_frames
         self._questions: deque[tuple[Answer, Work[None]]] = deque()
         self._work: Work[None] | None = None
@@ -65,6 +69,7 @@ class StreamHandle:
 
         Raises:
             ValueError: a frame is malformed or not later than the one before.
+            ThreadError: another thread owns the engine.
             CapacityError: the handle is closed, or its policy has no bound and the positions are used up.
         """
         self._check()
@@ -90,6 +95,7 @@ class StreamHandle:
         Raises:
             CapacityError: the handle is closed, or question and answer do not fit the room for text.
             VideoError: no frame was observed yet.
+            ThreadError: another thread owns the engine.
             ValueError: an argument is out of its range.
         """
         self._check()
@@ -104,7 +110,12 @@ class StreamHandle:
         return self.stream.stats
 
     def close(self) -> None:
-        """Give up all that waits, and leave the engine; safe to repeat."""
+        """Give up all that waits, and leave the engine; safe to repeat.
+
+        Raises:
+            ThreadError: another thread owns the engine.
+        """
+        self._check_thread()
         if not self._is_open:
             return
         self._is_open = False
@@ -117,6 +128,7 @@ class StreamHandle:
 
     def _check(self) -> None:
         """Raise what went wrong with a chunk, once."""
+        self._check_thread()
         if not self._is_open:
             raise CapacityError("this stream was closed; add another one to the engine")
         failure, self._failure = self._failure, None
@@ -137,12 +149,15 @@ class StreamHandle:
 
     @property
     def cost_tokens(self) -> int:
-        """Tokens that the next request takes; of an encode, as many as the frames will make."""
+        """Tokens of frames that the next request takes; 0 for text of a question or an answer.
+
+        An encode takes as many as its frames will make.
+        """
         if self._request is None:
-            return self.stream.chunk_tokens
+            return self.stream.num_pending_tokens if self._questions else self.stream.chunk_tokens
         if isinstance(self._request, EncodeRequest):
             return self._request.pixels.grid[0] * self.stream.model.card.tokens_per_temporal_patch
-        return self._request.num_tokens
+        return 0 if self._request.wants_logits else self._request.num_tokens
 
     def begin(self) -> bool:
         """Take the next work in hand, if there is none; tell whether it asks for something."""
@@ -161,18 +176,19 @@ class StreamHandle:
         ahead = None
         # a live stream drops what is old: what was encoded ahead might never be folded in
         if isinstance(self._request, ForwardRequest) and not self.has_question and self._overflow == "wait":
-            ahead = self.stream.request_ahead()
+            with suppress(Exception):  # the chunk's own turn will tell
+                ahead = self.stream.request_ahead()
         return [self._request] if ahead is None else [self._request, ahead]
 
-    def send(self, results: Sequence[Any]) -> None:
-        """Give the work what it asked for, and note what it asks for next."""
-        if len(results) > 1:
-            self.stream.receive_ahead(results[1])
-        self._advance(lambda work: work.send(results[0]))
-
-    def throw(self, error: Exception) -> None:
-        """Raise inside the work that what it asked for failed."""
-        self._advance(lambda work: work.throw(error))
+    def receive(self, outcomes: Sequence[Any]) -> None:
+        """Give the work what it asked for, or raise inside it; note what it asks for next."""
+        outcome, *ahead = outcomes
+        if ahead and not isinstance(ahead[0], Failure):
+            self.stream.receive_ahead(ahead[0])
+        if isinstance(outcome, Failure):
+            self._advance(lambda work: work.throw(outcome.error))
+        else:
+            self._advance(lambda work: work.send(outcome))
 
     def _advance(self, resume: Callable[[Work[None]], Request]) -> None:
         assert self._work is not None
@@ -183,6 +199,8 @@ class StreamHandle:
         except Exception as error:
             if self._answer is None:
                 self._failure = error
+            elif not self._answer.is_done:
+                self._answer.fail(error)
             self._end()
 
     def _end(self) -> None:

@@ -93,7 +93,7 @@ class HeldFrames:
 
     def prepare(self) -> Work[None]:
         """Prefill the held frames, unless no frame came since the last question."""
-        if not len(self._buffer) or max(self._memory.cache.num_visual_tokens):
+        if not self.num_unprepared_tokens:
             return
         held, patch_frames = list(self._buffer), self._memory.model.card.frames_per_temporal_patch
         next_id = (self._buffer.num_frames - len(held)) // patch_frames
@@ -120,6 +120,11 @@ class HeldFrames:
     def state(self) -> MemoryState:
         """Return what the last question read."""
         return self._memory.state()
+
+    @property
+    def num_unprepared_tokens(self) -> int:
+        """Tokens of the held frames, unless they were prefilled since the newest came."""
+        return 0 if max(self._memory.cache.num_visual_tokens) else self._buffer.num_tokens
 
     @property
     def max_context_tokens(self) -> int:

@@ -1,14 +1,20 @@
-"""The rim of a session: frames are checked once, sampled by time where a rate is asked for, and wait here."""
+"""The rim of a stream: frames are checked once, sampled by time where a rate is asked for, and wait here."""
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from hermes_stream.video.frame import Frame
 
+log = logging.getLogger(__name__)
 _EARLY = 0.1
+_GAP_SECONDS = 60.0
+_MAX_GAP_SECONDS = 1e7
+_MAX_SECONDS = 1e11
 
 
 class Intake:
@@ -17,57 +23,86 @@ class Intake:
     Unlike ``video.sample_frames`` it never waits for a later frame, so that a live picture is seen at once. A
     frame up to a tenth of an interval early counts as due: cameras jitter.
 
+    A frame that is refused changes nothing: the stream goes on with the next.
+
     Args:
         fps: frames to take per second; None takes all.
+        check_size: raises ``ValueError`` for a height and width that the model cannot read; None takes any.
 
     Attributes:
         waiting: frames that wait, oldest first.
         num_accepted: frames taken in so far.
+        num_gaps: pauses of more than a minute between frames.
 
     Raises:
         ValueError: the rate is not a positive number.
     """
 
-    def __init__(self, fps: float | None) -> None:
+    def __init__(self, fps: float | None, check_size: Callable[[int, int], object] | None = None) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(
                 f"fps must be a positive number of frames per second, or None for all; got {fps}"
             )
-        self._fps = fps
+        self._fps, self._check_size = fps, check_size
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf
         self._due = 0
         self.waiting: list[Frame] = []
-        self.num_accepted = 0
+        self.num_accepted = self.num_gaps = 0
 
     @property
     def num_folded(self) -> int:
         """Frames accepted that no longer wait."""
         return self.num_accepted - len(self.waiting)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of host memory that the waiting frames take."""
+        return sum(frame.image.nbytes for frame in self.waiting)
+
     def accept(self, frame: Frame) -> None:
         """Check a frame, and let it wait if it is due.
 
         Raises:
-            ValueError: it is malformed, or not later than the one before.
+            ValueError: it is malformed, not later than the one before, or later by more than 115 days.
         """
-        if self._is_due(frame):
+        check_frame(frame)
+        gap_seconds = self._gap_before(frame)
+        if self._check_size is not None:
+            self._check_size(*frame.image.shape[:2])
+        if gap_seconds > _GAP_SECONDS:
+            self.num_gaps += 1
+            log.warning("no frame came for %.0f seconds of the stream", gap_seconds)
+        self._newest_seconds = frame.pts_seconds
+        if self._start_seconds is None:
+            self._start_seconds = frame.pts_seconds
+        if self._is_due(frame.pts_seconds - self._start_seconds):
             self.waiting.append(frame)
             self.num_accepted += 1
 
-    def _is_due(self, frame: Frame) -> bool:
-        check_frame(frame)
-        if frame.pts_seconds <= self._newest_seconds:
+    def _gap_before(self, frame: Frame) -> float:
+        """Return the seconds since the frame before, 0 for the first."""
+        if self._start_seconds is None:
+            return 0.0
+        gap_seconds = frame.pts_seconds - self._newest_seconds
+        if gap_seconds <= 0:
             raise ValueError(
                 f"frames must come in order of time: got pts_seconds {frame.pts_seconds} after "
                 f"{self._newest_seconds}; start a new session for a new stream"
             )
-        self._newest_seconds = frame.pts_seconds
-        if self._start_seconds is None:
-            self._start_seconds = frame.pts_seconds
+        if gap_seconds > _MAX_GAP_SECONDS:
+            raise ValueError(
+                f"frames may be at most {_MAX_GAP_SECONDS:g} seconds apart: got pts_seconds "
+                f"{frame.pts_seconds} after {self._newest_seconds}; give times in seconds, or start a new "
+                "session for a new stream"
+            )
+        return gap_seconds
+
+    def _is_due(self, seconds: float) -> bool:
+        """Tell whether a frame so long after the first is due, and when the next one is."""
         if self._fps is None:
             return True
-        instant = (frame.pts_seconds - self._start_seconds) * self._fps + _EARLY
+        instant = seconds * self._fps + _EARLY
         if instant < self._due:
             return False
         self._due = math.floor(instant) + 1
@@ -82,8 +117,14 @@ def check_frame(frame: Frame) -> None:
     """
     if not isinstance(frame, Frame):
         raise ValueError(f"observe takes Frame(pts_seconds=..., image=...), got a {type(frame).__name__}")
-    if not math.isfinite(frame.pts_seconds):
-        raise ValueError(f"pts_seconds must be a finite number of seconds, got {frame.pts_seconds}")
+    seconds = frame.pts_seconds
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.floating | np.integer):
+        raise ValueError(f"pts_seconds must be a number of seconds, got {seconds!r}")
+    if not (math.isfinite(seconds) and abs(seconds) <= _MAX_SECONDS):
+        # beyond, neighbouring frames would have the same time in 64 bits
+        raise ValueError(
+            f"pts_seconds must be a finite number from -{_MAX_SECONDS:g} to {_MAX_SECONDS:g}, got {seconds}"
+        )
     image = frame.image
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = f"{image.dtype} array" if isinstance(image, np.ndarray) else type(image).__name__

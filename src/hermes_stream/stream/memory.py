@@ -279,6 +279,11 @@ class StreamMemory:
         return self.cache.state()
 
     @property
+    def num_unprepared_tokens(self) -> int:
+        """None: there is nothing to prepare."""
+        return 0
+
+    @property
     def max_context_tokens(self) -> int:
         """Tokens that a layer shows to a question, at most; the prefix included."""
         return max(self.cache.num_tokens)

@@ -58,6 +58,11 @@ class RetrievedContext:
         return self._retriever.state()
 
     @property
+    def num_unprepared_tokens(self) -> int:
+        """None: there is nothing to prepare."""
+        return 0
+
+    @property
     def max_context_tokens(self) -> int:
         """Tokens that a layer shows to a question, at most; the prefix included."""
         return self._retriever.workspace.num_context_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from threading import RLock
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,7 +27,8 @@ from hermes_stream.video.frame import Frame
 class Session:
     """Watches one stream with a model and answers questions about it from a bounded memory.
 
-    Several sessions may share a model. A session is not thread-safe: one call at a time.
+    Several sessions may share a model. Threads may share a session: their calls wait for each other, so that
+    a camera's thread and one that asks simply work.
 
     Args:
         model: a loaded model.
@@ -79,6 +81,7 @@ class Session:
         self._executor = executor or Executor.for_one_stream(model)
         self._stream = Stream(self._executor, capacity, fps=fps, token_filter=filter, still_below=still_below)
         self._open_answer: Answer | None = None
+        self._lock = RLock()
 
     @property
     def cache(self) -> StreamCache:
@@ -97,12 +100,14 @@ class Session:
             ValueError: a frame is malformed or not later than the one before.
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        self._close_open_answer()
         for frame in [frames] if isinstance(frames, Frame) else frames:
-            # before the frame, too: a chunk that failed waits in full
-            self._fold_full_chunk()
-            self._stream.intake.accept(frame)
-        self._fold_full_chunk()
+            # the lock is held for a frame, not for a source that may go on for hours
+            with self._lock:
+                self._finish_open_answer()
+                # before the frame, too: a chunk that failed waits in full
+                self._fold_full_chunk()
+                self._stream.intake.accept(frame)
+                self._fold_full_chunk()
 
     def _fold_full_chunk(self) -> None:
         if self._stream.has_full_chunk:
@@ -114,9 +119,10 @@ class Session:
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        self._close_open_answer()
-        while self._stream.intake.waiting:
-            self._executor.run(self._stream.fold())
+        with self._lock:
+            self._finish_open_answer()
+            while self._stream.intake.waiting:
+                self._executor.run(self._stream.fold())
 
     def ask(
         self,
@@ -158,12 +164,13 @@ class Session:
             stop=tuple(stop),
             seed=seed,
         )
-        answer, work = self._stream.ask(question, options, sampling)
-        self._close_open_answer()
-        running = RunningWork(self._executor, work)
-        answer.attach(running.step, running.close)
-        self._open_answer = answer
-        answer.wait_for_first()
+        with self._lock:
+            answer, work = self._stream.ask(question, options, sampling)
+            self._finish_open_answer()
+            running = RunningWork(self._executor, work)
+            answer.attach(running.step, running.close, self._lock)
+            self._open_answer = answer
+            answer.wait_for_first()
         return answer
 
     def next_token_logits(
@@ -179,8 +186,9 @@ class Session:
             CapacityError: the question does not fit the room for text.
             VideoError: no frame was observed yet.
         """
-        self._close_open_answer()
-        return self._executor.run(self._stream.next_token_logits(question, options)).cpu()
+        with self._lock:
+            self._finish_open_answer()
+            return self._executor.run(self._stream.next_token_logits(question, options)).cpu()
 
     def read_attention(
         self,
@@ -208,11 +216,12 @@ class Session:
         """
         if answer_ids and whole_question:
             raise ValueError("answer_ids and whole_question exclude each other; leave one of them out")
-        self._close_open_answer()
         reading = self._stream.read_attention(
             question, options, answer_ids=answer_ids, whole_question=whole_question
         )
-        return self._executor.run(reading)
+        with self._lock:
+            self._finish_open_answer()
+            return self._executor.run(reading)
 
     def evidence(
         self, question: str, options: Sequence[str] | None = None, *, answer_ids: Sequence[int] = ()
@@ -229,8 +238,17 @@ class Session:
     @property
     def stats(self) -> SessionStats:
         """What this session has done and holds."""
-        return self._stream.stats
+        with self._lock:
+            return self._stream.stats
 
-    def _close_open_answer(self) -> None:
+    def close(self) -> None:
+        """Give up an answer that is not read to its end; the session may go on. Safe to repeat."""
+        with self._lock:
+            if self._open_answer is not None:
+                self._open_answer.close()
+
+    def _finish_open_answer(self) -> None:
+        """Make the rest of an answer that is still read, before what it reads changes."""
         if self._open_answer is not None:
-            self._open_answer.close()
+            self._open_answer.finish()
+            self._open_answer = None

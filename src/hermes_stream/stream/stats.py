@@ -20,6 +20,8 @@ class SessionStats:
     Attributes:
         num_frames: frames taken into the stream, waiting ones included.
         num_pending_frames: frames that wait for their chunk.
+        num_failed_frames: frames that were left out, because folding them failed twice.
+        num_gaps: pauses of more than a minute between frames.
         num_still_frames: frames that were not encoded again, because they had not changed.
         num_visual_tokens_seen: visual tokens that the frames made so far.
         num_visual_tokens_dropped: those of them that a filter dropped before they were prefilled.
@@ -29,6 +31,7 @@ class SessionStats:
             most policies.
         num_compressions: how often tokens were evicted.
         num_questions: questions answered to their end.
+        waiting_bytes: bytes of host memory that waiting frames take.
         cache_bytes: bytes of the stream's buffers on the model's device.
         host_bytes: bytes of host memory held for questions to come; 0 for most policies.
         recall_seconds: what the last question took before itself, part of its ttft_seconds; next to nothing
@@ -40,6 +43,8 @@ class SessionStats:
 
     num_frames: int
     num_pending_frames: int
+    num_failed_frames: int
+    num_gaps: int
     num_still_frames: int
     num_visual_tokens_seen: int
     num_visual_tokens_dropped: int
@@ -48,6 +53,7 @@ class SessionStats:
     num_archived_tokens: int
     num_compressions: int
     num_questions: int
+    waiting_bytes: int
     cache_bytes: int
     host_bytes: int
     recall_seconds: float | None
@@ -93,3 +99,5 @@ def synchronize(device: torch.device | None) -> None:
     """Wait until a device has done what was asked of it; a CPU has, always."""
     if device is not None and device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device is not None and device.type == "mps":
+        torch.mps.synchronize()

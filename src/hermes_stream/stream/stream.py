@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
-from hermes_stream.errors import VideoError
+from hermes_stream.errors import CapacityError, VideoError
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.tiers import Tier, Tiers
@@ -21,7 +22,7 @@ from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.decoding import Sampling, choose_option, decode_answer
 from hermes_stream.stream.evidence import read_attention
-from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.executor import Executor, is_out_of_memory
 from hermes_stream.stream.held_frames import FrameBuffer, HeldFrames, group_by_size, num_tokens
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
@@ -29,7 +30,9 @@ from hermes_stream.stream.question import Question
 from hermes_stream.stream.retrieved_context import RetrievedContext
 from hermes_stream.stream.stats import SessionStats, synchronize
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
+from hermes_stream.video.frame import Frame
 
+log = logging.getLogger(__name__)
 _MAX_NEW_TOKENS = 256
 
 
@@ -63,10 +66,12 @@ class Stream:
     ) -> None:
         self.model, self.policy, self._text_tokens = executor.model, capacity.policy, capacity.text_tokens
         self.chunk_frames = capacity.chunk_frames
-        self.intake = Intake(fps)
+        self.intake = Intake(fps, check_size=self.model.num_tokens)
         self.memory = StreamMemory(executor, capacity, token_filter=token_filter, still_below=still_below)
         self.context = _context(self.memory, capacity)
-        self._num_frames = self._num_seen = self._num_questions = 0
+        self._num_frames = self._num_seen = self._num_questions = self._num_failed_frames = 0
+        self._failed_frame: Frame | None = None
+        self._num_failures = 0
         self._newest_answer: Answer | None = None
         self._recall_seconds: float | None = None
 
@@ -85,6 +90,12 @@ class Stream:
         """Tokens of a chunk, at most."""
         card = self.model.card
         return -(-self.chunk_frames // card.frames_per_temporal_patch) * card.tokens_per_temporal_patch
+
+    @property
+    def num_pending_tokens(self) -> int:
+        """Tokens of a chunk that a question asked now must wait for, or of what its policy prepares first."""
+        waiting = self.intake.waiting[: self.chunk_frames]
+        return num_tokens(self.model, waiting) if waiting else self.context.num_unprepared_tokens
 
     def request_ahead(self) -> EncodeRequest | None:
         """Ask to encode the next chunk, if all of it waits; see ``receive_ahead``."""
@@ -111,13 +122,57 @@ class Stream:
         chunk, intake.waiting = intake.waiting[:count], intake.waiting[count:]
         try:
             for same in group_by_size(chunk):
-                yield from self.context.fold(same)
-                self._num_frames += len(same)
-                self._num_seen += num_tokens(self.model, same)
+                yield from self._fold_or_leave_out(same)
                 del chunk[: len(same)]
         finally:
             # what failed, or was abandoned, waits for the next try
             intake.waiting = chunk + intake.waiting
+
+    def _fold_or_leave_out(self, frames: Sequence[Frame]) -> Work[None]:
+        """Fold frames of one size; where they failed before, one temporal patch at a time.
+
+        A patch that fails then is left out, so that one bad frame does not stop its stream for ever. If all
+        of them fail it may not be theirs, and they are tried once more before they are.
+        """
+        num_failures = self._num_failures if frames[0] is self._failed_frame else 0
+        try:
+            yield from self._fold_together(frames)
+        except Exception as error:
+            if not self._is_of_frames(error):
+                raise
+            self._failed_frame, self._num_failures = frames[0], num_failures + 1
+            if num_failures == 0:
+                raise
+            failed = yield from self._fold_apart(frames)
+            if len(failed) == len(frames) > 1 and num_failures == 1:
+                raise
+            self._num_failed_frames += len(failed)
+            times = ", ".join(f"{frame.pts_seconds:.3f}" for frame in failed)
+            log.warning("%d frames are left out, at %s s: %s", len(failed), times, error)
+
+    def _fold_apart(self, frames: Sequence[Frame]) -> Work[list[Frame]]:
+        """Fold temporal patches one by one; return the frames of those that failed."""
+        failed: list[Frame] = []
+        size = self.model.card.frames_per_temporal_patch
+        for start in range(0, len(frames), size):
+            patch = frames[start : start + size]
+            try:
+                yield from self._fold_together(patch)
+            except Exception as error:
+                if not self._is_of_frames(error):
+                    raise
+                failed += patch
+        return failed
+
+    @staticmethod
+    def _is_of_frames(error: Exception) -> bool:
+        """Tell whether other frames might do better; what has no room now may have some later."""
+        return not (isinstance(error, CapacityError) or is_out_of_memory(error))
+
+    def _fold_together(self, frames: Sequence[Frame]) -> Work[None]:
+        yield from self.context.fold(frames)
+        self._num_frames += len(frames)
+        self._num_seen += num_tokens(self.model, frames)
 
     def ask(self, text: str, options: Sequence[str] | None, sampling: Sampling) -> tuple[Answer, Work[None]]:
         """Check a question; return its answer, still empty, and the work that makes it.
@@ -246,6 +301,8 @@ class Stream:
         return SessionStats(
             num_frames=self._num_frames + len(self.intake.waiting),
             num_pending_frames=len(self.intake.waiting),
+            num_failed_frames=self._num_failed_frames,
+            num_gaps=self.intake.num_gaps,
             num_still_frames=self.memory.encoder.num_still_frames,
             num_visual_tokens_seen=self._num_seen,
             num_visual_tokens_dropped=self.memory.filtering.num_dropped,
@@ -254,6 +311,7 @@ class Stream:
             num_kept_by_tier=by_tier,
             num_compressions=self.cache.num_compressions,
             num_questions=self._num_questions,
+            waiting_bytes=self.intake.waiting_bytes,
             cache_bytes=usage.device_bytes,
             host_bytes=usage.host_bytes,
             recall_seconds=None if recall is None else recall + usage.retrieval_seconds,

@@ -49,6 +49,13 @@ class ForwardRequest:
         """Tokens that enter the forward."""
         return sum(len(segment.embeddings) for segment in self.segments)
 
+    def clear_weights(self) -> None:
+        """Forget the attention weights that a forward which failed half-way has added up."""
+        for segment in self.segments:
+            for collector in (segment.probe, segment.observation):
+                if collector is not None:
+                    collector.weights.zero_()
+
 
 Request = EncodeRequest | ForwardRequest
 Result = TypeVar("Result")

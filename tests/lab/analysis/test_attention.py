@@ -11,10 +11,10 @@ from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.memory.state import MemoryState
 
 
-def planted(attention, *, tokens_per_temporal_patch, words_per_frame=0) -> MemoryState:
-    """Frames two seconds apart; the words of a frame come first."""
+def planted(attention, *, tokens_per_temporal_patch, text_tokens_per_patch=0) -> MemoryState:
+    """Frames two seconds apart; the text tokens of a temporal patch come first."""
     attention = torch.tensor(attention)
-    each = tokens_per_temporal_patch + words_per_frame
+    each = tokens_per_temporal_patch + text_tokens_per_patch
     index = torch.arange(attention.shape[1])
     rows = len(attention)
     return MemoryState(
@@ -22,7 +22,7 @@ def planted(attention, *, tokens_per_temporal_patch, words_per_frame=0) -> Memor
         token_ids=index.expand(rows, -1),
         temporal_patch_ids=(index // each).expand(rows, -1),
         pts_seconds=(index // each * 2.0).expand(rows, -1),
-        counts=(index % each >= words_per_frame).long().expand(rows, -1),
+        counts=(index % each >= text_tokens_per_patch).long().expand(rows, -1),
         protected=torch.zeros(attention.shape, dtype=torch.bool),
         attention=attention,
     )
@@ -44,7 +44,7 @@ def test_attention_by_age():
     assert found.layers[1].attention_by_age == pytest.approx((0.5, 0.5))
     assert [layer.video_share for layer in found.layers] == pytest.approx([0.4, 0.4])
     assert found.layers[0].recency_index == pytest.approx((0.25 * 4 + 0.75 * 5) / 5)
-    assert (found.num_frames, found.tokens_per_temporal_patch) == (3, 2)
+    assert (found.num_temporal_patches, found.tokens_per_temporal_patch) == (3, 2)
 
 
 def test_each_question_counts_the_same():
@@ -61,7 +61,9 @@ def test_anchor_tokens_are_periodic_and_bright_frames_are_not(words):
     anchors = [[0.0] * words + [1.0, 0, 0, 0, 0, 0]] * num_frames
     frames = [[0.0] * words + [float(k % 3 == 0)] * each for k in range(num_frames)]
     rows = [[x for frame in row for x in frame] for row in (anchors, frames)]
-    found = study_of([planted(rows, tokens_per_temporal_patch=each, words_per_frame=words)], questions=["?"])
+    found = study_of(
+        [planted(rows, tokens_per_temporal_patch=each, text_tokens_per_patch=words)], questions=["?"]
+    )
     assert found.tokens_per_temporal_patch == each
     assert found.layers[0].periodicity > 0.8
     assert found.layers[1].periodicity < 0.1
@@ -113,7 +115,7 @@ def test_a_session_is_studied(model):
     session = Session(model, FullPolicy(), chunk_frames=4)
     session.observe(random_frames(10))
     found = study_attention(session, ["what came first?", "what is there now?"], num_buckets=5)
-    assert (found.num_frames, found.tokens_per_temporal_patch, len(found.layers)) == (10, 9, 10)
+    assert (found.num_temporal_patches, found.tokens_per_temporal_patch, len(found.layers)) == (10, 9, 10)
     assert [bucket.from_seconds for bucket in found.buckets] == [0, 2, 4, 6, 8]
     for layer in found.layers:
         assert sum(layer.attention_by_age) == pytest.approx(1)

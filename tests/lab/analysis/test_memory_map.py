@@ -42,7 +42,7 @@ def test_the_map_equals_a_plain_loop(model, name):
     assert any(held.num_summaries for held in found.layers) == (name == "hermes")
 
 
-def test_words_are_counted_apart():
+def test_text_tokens_are_counted_apart():
     frames = torch.tensor([[2, 2, 2, 5, -1], [2, 5, 5, -1, -1]])
     state = MemoryState(
         num_prefix_tokens=0,
@@ -68,7 +68,7 @@ def test_an_empty_memory_is_an_empty_map(model):
 
 
 def test_thumbnails_are_bounded_and_spread():
-    pictures = Thumbnails(most=8, pixels=10)
+    pictures = Thumbnails(max_frames=8, pixels=10)
     for k in range(100):
         pictures.add(Frame(pts_seconds=float(k), image=np.full((31, 20, 3), k, dtype=np.uint8)))
         assert len(pictures) <= 8
@@ -79,7 +79,7 @@ def test_thumbnails_are_bounded_and_spread():
     assert Thumbnails().at(3) is None
 
 
-def test_a_picture_shrinks_to_means():
+def test_an_image_shrinks_to_means():
     image = np.zeros((4, 6, 3), dtype=np.uint8)
     image[:2, :2] = 100
     small = shrunk(image, 3)

@@ -12,6 +12,7 @@ from tests.lab.analysis.test_attention import planted
 
 from hermes_lab.analysis import plots
 from hermes_lab.analysis.attention import study_of
+from hermes_lab.analysis.figures import save
 from hermes_lab.analysis.memory_map import LayerMemory, MemoryMap
 from hermes_lab.analysis.thumbnails import Thumbnails
 from hermes_stream import Frame, MissingPackageError
@@ -85,7 +86,7 @@ def test_every_picture_can_be_written(tmp_path, num_frames):
         plots.draw_evidence([row, replace(row, spans=())], pictures(), span=(0.0, 10.0), period=2.0),
     ]
     for k, figure in enumerate(figures):
-        plots.save(figure, tmp_path / f"{k}.png")
+        save(figure, tmp_path / f"{k}.png", dpi=plots.DPI)
         with Image.open(tmp_path / f"{k}.png") as image:
             assert image.width == 880
             assert np.asarray(image.convert("L")).std() > 5
@@ -93,16 +94,16 @@ def test_every_picture_can_be_written(tmp_path, num_frames):
 
 def test_the_same_values_give_the_same_bytes(tmp_path):
     for name in ("one", "two"):
-        plots.save(plots.draw_tiers(study()), tmp_path / f"{name}.png")
+        save(plots.draw_tiers(study()), tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingPackageError, match=r"hermes-stream\[plot\]"):
+    with pytest.raises(MissingPackageError, match=r"hermes-stream\[lab\]"):
         plots.draw_tiers(study())
 
 
 def test_the_time_from_frame_to_frame():
-    assert plots.frame_period((0, 1, 5), (0.0, 2.0, 10.0)) == 2
-    assert plots.frame_period((3,), (7.0,)) == 1
+    assert plots.patch_period((0, 1, 5), (0.0, 2.0, 10.0)) == 2
+    assert plots.patch_period((3,), (7.0,)) == 1

@@ -1,26 +1,35 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hermes_lab.bench.generated_frames import make_footage
-from hermes_lab.bench.roofline import DeviceSpeed, Work, measure_cost, measure_speed
+from hermes_lab.bench import roofline
+from hermes_lab.bench.roofline import Cost, Roofline, measure_roofline
+from hermes_lab.bench.workload import Workload, make_workload
 from hermes_stream.attention import Segment, forward
 from hermes_stream.cache import StreamCache
 
-SPEED = DeviceSpeed(memory_bytes_per_second=100.0, operations_per_second=1000.0, buffer_bytes=8)
+
+@pytest.fixture(scope="module")
+def workload(model) -> Workload:
+    return make_workload(model, image_size=56, question_tokens=1, new_tokens=2, seed=0)
 
 
 @pytest.fixture(scope="module")
-def cost(model):
-    return measure_cost(model, make_footage(seed=0, size=56, fps=1.0))
+def cost(model, workload) -> Roofline:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(roofline, "_TRY_SECONDS", 0.02)
+        return measure_roofline(model, workload)
 
 
-def test_the_longer_of_reading_and_computing_counts():
-    assert Work(num_bytes=200).seconds(SPEED) == 2
-    assert Work(num_bytes=200, operations=5000).seconds(SPEED) == 5
-    assert (Work(num_bytes=200) + Work(num_bytes=100, operations=10)).seconds(SPEED) == 3
+def test_the_longer_of_reading_and_computing_counts(cost):
+    slow = replace(cost, memory_bytes_per_second=100.0, operations_per_second=1000.0)
+    assert slow.seconds(Cost(200, 0)) == 2
+    assert slow.seconds(Cost(200, 5000)) == 5
+    assert slow.seconds(Cost(200, 0).plus(Cost(100, 10))) == 3
 
 
 def test_weights_are_those_that_a_forward_reads(model, cost):
@@ -46,8 +55,9 @@ def test_operations_equal_those_that_run(model, cost):
     assert cost.forward(1, 0).operations - products == cost.attention_operations
 
 
-def test_eight_bits_are_less_to_read(model, cost):
-    small = measure_cost(model, make_footage(seed=0, size=56, fps=1.0), kv_bits=8)
+def test_eight_bits_are_less_to_read(model, workload, cost, monkeypatch):
+    monkeypatch.setattr(roofline, "_TRY_SECONDS", 0.02)
+    small = measure_roofline(model, workload, kv_bits=8)
     assert small.kv_bytes_per_token < cost.kv_bytes_per_token / 2
     assert small.buffer_bytes_per_token < cost.buffer_bytes_per_token / 2
     assert small.weight_bytes == cost.weight_bytes
@@ -59,15 +69,14 @@ def test_keys_and_values_are_read_and_written(cost):
     assert one.num_bytes == cost.weight_bytes + 101 * cost.kv_bytes_per_token
 
 
-def test_watching_is_encoding_and_prefilling(model, cost):
+def test_ingest_is_encoding_and_prefilling(model, cost):
     assert cost.tokens_per_picture == model.card.tokens_per_temporal_patch
     assert cost.encode_operations > 0
-    watched = cost.watch(3, 10).operations - 3 * cost.encode_operations
-    assert watched == cost.forward(3 * cost.tokens_per_picture, 10, reads_logits=False).operations
+    ingested = cost.ingest(3, 10).operations - 3 * cost.encode_operations
+    assert ingested == cost.forward(3 * cost.tokens_per_picture, 10, with_logits=False).operations
 
 
-def test_speeds_of_this_machine():
-    speed = measure_speed(torch.device("cpu"), torch.float32, weight_bytes=1000)
-    assert speed.buffer_bytes == 2**22
-    assert speed.memory_bytes_per_second > 1e6
-    assert speed.operations_per_second > 1e6
+def test_speeds_of_this_machine(cost):
+    assert cost.buffer_bytes == max(cost.weight_bytes // 8 * 8, 2**22)
+    assert cost.memory_bytes_per_second > 1e6
+    assert cost.operations_per_second > 1e6

@@ -23,7 +23,11 @@ def test_a_video(hermes, story, tmp_path):
         40,
     )
     study = found["attention"]
-    assert (study["num_frames"], study["tokens_per_temporal_patch"], study["questions"]) == (8, 9, [NOW])
+    assert (study["num_temporal_patches"], study["tokens_per_temporal_patch"], study["questions"]) == (
+        8,
+        9,
+        [NOW],
+    )
     assert len(study["layers"]) == len(found["memory_map"]["layers"]) == 10
     (answer,) = found["answers"]
     assert sum(f["share"] for f in answer["frames"]) + answer["summary_share"] == pytest.approx(1, abs=1e-5)
@@ -76,7 +80,7 @@ def test_pictures_need_matplotlib_and_say_so_first(hermes, story, tmp_path, monk
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     run = hermes("analyze", story, "--out", tmp_path / "seen")
     assert run.code == 1
-    assert 'pip install "hermes-stream[plot]"' in run.err
+    assert 'pip install "hermes-stream[lab]"' in run.err
     assert not (tmp_path / "seen").exists()
     assert hermes("analyze", story, "--json").code == 0
 
@@ -89,4 +93,4 @@ def test_a_long_video_is_studied_as_far_as_it_fits(hermes, story, monkeypatch):
     assert run.code == 0
     assert "attention is studied on the first" in run.err
     assert run.document["studied_until_seconds"] < run.document["last_seconds"] == 7
-    assert run.document["attention"]["num_frames"] < 8
+    assert run.document["attention"]["num_temporal_patches"] < 8

@@ -45,9 +45,19 @@ def test_the_document(hermes, folder):
     assert document["machine"].keys() == {"device", "processor", "load_average"}
     assert document["versions"]["torch"]
     words = document["command"].split()
-    assert words[:3] == ["hermes", "bench", "--frames=8,64"]
+    assert words[:4] == ["hermes", "bench", "--frames", "8,64"]
     assert str(folder) not in document["command"]
     assert {file.name for file in folder.iterdir()} == {"bench.json", "ttft.png", "memory.png", "ingest.png"}
+
+
+def test_a_quick_run_keeps_what_is_given(hermes):
+    words = ("--frames", "4", "--repeats", 3, "--policies", "window", "--size", 72)
+    run = hermes("bench", "--quick", *words, "--json")
+    assert run.code == 0
+    document = run.document
+    assert (document["repeats"], document["new_tokens"], document["max_seconds"]) == (3, 8, 1.0)
+    assert [row["num_frames"] for row in document["runs"]] == [4]
+    assert document["command"].endswith("--quick")
 
 
 def test_figures_can_be_drawn_again(folder, tmp_path):
@@ -68,6 +78,7 @@ def test_for_people(hermes):
     [
         (("--model", "tiny", "--random", "llava-onevision-0.5b"), 2, "exclude each other"),
         (("--random", "nosuch"), 1, "no published size"),
+        (("--random", "llava-onevision-0.5b", "--weights", "int8"), 2, "not quantised"),
         (("--frames", "16,x"), 2, "whole numbers above 0"),
         (("--frames", "0"), 2, "whole numbers above 0"),
         (("--frames", "16,16"), 2, "a number twice"),
@@ -100,12 +111,13 @@ def test_random_weights_need_neither_pyav_nor_a_test_package():
         "    sys.modules[name] = None\n"
         "from hermes_stream.cli import main\n"
         "from hermes_stream.models.loading import shapes\n"
-        "small = shapes._row('small', 'llava_onevision', 'none/none', 1, 2, 64, 128, 2, 1, 32, 300, 4096)\n"
+        "small = shapes.ModelShape('small', 'llava_onevision', 'none/none', 1,\n"
+        "    shapes.TextShape(2, 64, 128, 2, 1, 32, 300, 4096))\n"
         "shapes.SHAPES['small'] = small\n"
         "built = shapes._FAMILIES['llava_onevision']\n"
         "tower = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)\n"
-        "def build(shape, text):\n"
-        "    config = built(shape, text)\n"
+        "def build(text, shape):\n"
+        "    config = built(text, shape)\n"
         "    config['vision_config'].update(tower, image_size=56)\n"
         "    return config\n"
         "shapes._FAMILIES['llava_onevision'] = build\n"

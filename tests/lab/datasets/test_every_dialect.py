@@ -8,8 +8,8 @@ import math
 
 import pytest
 
-from hermes_lab.datasets import READ_DIALECTS, read_annotations
-from hermes_lab.datasets.candidates import FOLDERS
+from hermes_lab.datasets import DIALECTS, read_annotations
+from hermes_lab.datasets.dialects.candidates import VIDEO_FOLDERS
 from hermes_stream.errors import AnnotationError
 
 FOUR = ["A. red", "B. blue", "C. green", "D. black"]
@@ -198,12 +198,12 @@ def test_videomme(tmp_path, name):
 
 
 def test_mvbench_as_a_folder_of_its_tasks(tmp_path):
-    for task in FOLDERS:
+    for task in VIDEO_FOLDERS:
         bounds = {"start": 1.5, "end": 7} if task in ("action_sequence", "episodic_reasoning") else {}
         written(tmp_path / "json", f"{task}.json", [candidate(k, **bounds) for k in range(3)])
     read = read_annotations(tmp_path / "json")
     assert (read.dialect, read.num_items, read.num_questions) == ("candidates", 60, 60)
-    assert read.tasks == dict.fromkeys(sorted(FOLDERS), 3)
+    assert read.tasks == dict.fromkeys(sorted(VIDEO_FOLDERS), 3)
     by_kind = {one.questions[0].kind: one for one in read.episodes}
     assert by_kind["action_antonym"].video.startswith("ssv2_video/")
     assert by_kind["episodic_reasoning"].clip == (1.5, 7.0)
@@ -268,4 +268,4 @@ def test_files_of_no_use(tmp_path):
 
 
 def test_every_dialect_says_its_keys():
-    assert all(dialect.keys for dialect in READ_DIALECTS.values())
+    assert all(dialect.signatures for dialect in DIALECTS.values())

@@ -40,7 +40,7 @@ def test_streamingbench():
 
 def test_lists_within_the_list():
     document = json.loads((DATA / "streamingbench.json").read_text())
-    nested = DIALECTS["streamingbench"].episodes([document[:2], document[2:]])
+    nested = DIALECTS["streamingbench"].episodes([document[:2], document[2:]])[0]
     assert [len(one.questions) for one in nested] == [3, 1]
     first, second, third = nested[0].questions
     assert first.question_id == "[0][1].questions[0]"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_lab.datasets import find_video
+from hermes_lab.datasets import VideoFinder
 from hermes_stream.errors import AnnotationError
 
 
@@ -54,7 +54,7 @@ def folder(tmp_path):
     ],
 )
 def test_found(folder, annotated, found):
-    assert find_video(annotated, folder) == folder / found
+    assert VideoFinder(folder).find(annotated) == folder / found
 
 
 @pytest.mark.parametrize(
@@ -72,22 +72,22 @@ def test_found(folder, annotated, found):
 )
 def test_not_found_names_what_was_looked_for(folder, annotated):
     with pytest.raises(AnnotationError) as caught:
-        find_video(annotated, folder)
+        VideoFinder(folder).find(annotated)
     assert repr(annotated) in str(caught.value)
     assert str(folder) in str(caught.value)
 
 
 def test_an_absolute_path_that_exists_elsewhere_is_not_taken(folder):
     with pytest.raises(AnnotationError, match=r"looked for .*outside\.mp4"):
-        find_video(str(folder.parent / "outside.mp4"), folder)
+        VideoFinder(folder).find(str(folder.parent / "outside.mp4"))
 
 
 def test_no_folder(tmp_path):
     with pytest.raises(AnnotationError, match="there is no folder"):
-        find_video("one.mp4", tmp_path / "missing")
+        VideoFinder(tmp_path / "missing").find("one.mp4")
 
 
 def test_one_name_in_two_folders(folder):
-    assert find_video("c/twin.mp4", folder) == folder / "c/twin.mp4"
+    assert VideoFinder(folder).find("c/twin.mp4") == folder / "c/twin.mp4"
     with pytest.raises(AnnotationError, match=r"could be .*b/twin\.mp4 or .*c/twin\.mp4; rename"):
-        find_video("twin.mp4", folder)
+        VideoFinder(folder).find("twin.mp4")

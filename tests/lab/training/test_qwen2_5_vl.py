@@ -1,4 +1,4 @@
-"""The second family: patches and positions are transformers' own, streams are watched as they come."""
+"""The second family: patches and positions are transformers' own, streams are patches as they come."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from hermes_lab.training.lessons import Classroom, draw_worlds, question_mask
-from hermes_lab.training.qwen2_5_vl import Qwen25VLFamily, to_patches
+from hermes_lab.training.batch import question_mask
+from hermes_lab.training.batch_builder import BatchBuilder
+from hermes_lab.training.decoder import Decoder
+from hermes_lab.training.qwen2_5_vl import Qwen25VLFamily, to_pixel_patches
 from hermes_lab.training.recipe import Recipe, Stage
-from hermes_lab.training.train import Decoder, load_start, train
-from hermes_lab.training.vision import draw_pictures
+from hermes_lab.training.stories import draw_worlds
+from hermes_lab.training.train import load_shipped, train
+from hermes_lab.training.vision import render_samples
 from hermes_stream.synthetic.world import Pace
 
 BUSY = Pace(stay_seconds=(2, 4), entry_seconds=(1, 2), quiet_share=0.0)
@@ -24,7 +27,7 @@ SECONDS = 12
 
 @pytest.fixture(scope="module")
 def start():
-    return load_start("tiny")
+    return load_shipped("tiny")
 
 
 @pytest.fixture(scope="module")
@@ -32,39 +35,41 @@ def model(start):
     return QWEN.build_model(0, start).eval()
 
 
-def classroom(**changes) -> Classroom:
-    room = Classroom(
+def make_builder(**changes) -> BatchBuilder:
+    builder = BatchBuilder(
         family=QWEN,
         chat=QWEN.build_chat(),
         worlds=draw_worlds(6, SECONDS, BUSY, seed=0),
         num_streams=8,
-        num_frames=SECONDS,
+        num_seconds=SECONDS,
         num_questions=10,
     )
-    return replace(room, **changes)
+    return replace(builder, **changes)
 
 
 def test_patches_lie_by_blocks_that_are_merged():
     pixels = torch.randn(2, 2, 3, 72, 72)
-    patches = iter(to_patches(pixels))
-    for glimpse in pixels:
+    patches = iter(to_pixel_patches(pixels))
+    for temporal_patch in pixels:
         for block_row in range(3):
             for block_column in range(3):
                 for row in (2 * block_row, 2 * block_row + 1):
                     for column in (2 * block_column, 2 * block_column + 1):
-                        patch = glimpse[:, :, 12 * row : 12 * row + 12, 12 * column : 12 * column + 12]
+                        patch = temporal_patch[:, :, 12 * row : 12 * row + 12, 12 * column : 12 * column + 12]
                         assert torch.equal(next(patches), patch.transpose(0, 1).flatten())
 
 
 @torch.no_grad()
-def test_many_glimpses_at_once_are_encoded_as_transformers_encodes_each(model):
+def test_many_temporal_patches_at_once_are_encoded_as_transformers_encodes_each(model):
     pixels = torch.randn(3, 2, 3, 72, 72)
     together = QWEN.visual_tokens(model, pixels)
     model.set_attn_implementation({"vision_config": "sdpa"})
-    for glimpse, tokens in zip(pixels, together, strict=True):
-        alone = model.model.visual(to_patches(glimpse[None]), torch.tensor([[1, 6, 6]])).pooler_output
+    for temporal_patch, tokens in zip(pixels, together, strict=True):
+        alone = model.model.visual(
+            to_pixel_patches(temporal_patch[None]), torch.tensor([[1, 6, 6]])
+        ).pooler_output
         assert torch.allclose(alone, tokens, atol=1e-5)
-    model.set_attn_implementation({"vision_config": "glimpses"})
+    model.set_attn_implementation({"vision_config": "temporal_patches"})
 
 
 def test_the_template_opens_the_video_before_it_and_closes_it_in_the_question():
@@ -94,98 +99,100 @@ def tokens_of(model):
     return AutoTokenizer.from_pretrained(model.config._name_or_path)
 
 
-def test_streams_show_every_picture_in_its_turn_or_skip_what_a_repeated_one_stood_for():
-    rng, shows = np.random.default_rng(0), QWEN.glimpses(SECONDS)
+def test_streams_show_every_frame_in_turn_or_skip_the_one_whose_place_a_repeated_one_took():
+    rng, shows = np.random.default_rng(0), QWEN.list_patches(SECONDS)
     skipped, repeated = 0, 0.0
-    for watched in QWEN.watch(rng, 200, SECONDS):
-        pictures = shows[watched]
-        steps = pictures[1:, 0] - pictures[:-1, 1]
-        alone = pictures[:-1, 0] == pictures[:-1, 1]
+    for patches in QWEN.draw_patches(rng, 200, SECONDS):
+        frames = shows[patches]
+        steps = frames[1:, 0] - frames[:-1, 1]
+        alone = frames[:-1, 0] == frames[:-1, 1]
         assert (steps[~alone] == 1).all()
         assert len(set(steps[alone].tolist())) <= 1
-        assert (pictures[:, 1] - pictures[:, 0] <= 1).all()
+        assert (frames[:, 1] - frames[:, 0] <= 1).all()
         skipped += bool((steps == 2).any())
         repeated += alone.float().mean().item() / 200
     assert 60 < skipped < 120
     assert 0.18 < repeated < 0.27
 
 
-def test_questions_are_asked_as_often_after_a_repeated_picture_as_after_a_pair():
-    room, after = classroom(), []
+def test_questions_are_asked_as_often_after_a_repeated_frame_as_after_a_pair():
+    builder, after = make_builder(), []
     for seed in range(10):
-        lesson = room.lesson(np.random.default_rng(seed))
-        last = lesson.glimpses.gather(1, lesson.asked_glimpses - 1)
-        shows = QWEN.glimpses(SECONDS)[last]
+        batch = builder.draw(np.random.default_rng(seed))
+        last = batch.patches.gather(1, batch.num_visible_patches - 1)
+        shows = QWEN.list_patches(SECONDS)[last]
         after.append((shows[..., 0] == shows[..., 1]).float().mean())
     assert 0.35 < np.mean(after) < 0.65
 
 
-def test_notes_and_questions_are_about_the_last_picture_of_a_glimpse():
-    pictures = draw_pictures(QWEN, draw_worlds(2, 4, BUSY, seed=3), 4)
-    assert pictures.pixels.shape == (2, 8, 3, 72, 72)
-    assert pictures.notes.shape[:2] == (2, 8)
-    assert pictures.shows[:4].tolist() == [[0, 0], [0, 1], [1, 1], [1, 2]]
-    assert torch.equal(pictures.notes[:, 2, :, 0] >= 0, pictures.centres[:, 2].sum(-1) > 0)
+def test_labels_are_those_of_the_last_frame_of_a_temporal_patch():
+    samples = render_samples(QWEN, draw_worlds(2, 4, BUSY, seed=3), 4)
+    assert samples.pixels.shape == (2, 8, 3, 72, 72)
+    assert samples.labels.shape[:2] == (2, 8)
+    assert samples.patch_frames[:4].tolist() == [[0, 0], [0, 1], [1, 1], [1, 2]]
+    assert torch.equal(samples.labels[:, 2, :, 0] >= 0, samples.centres[:, 2].sum(-1) > 0)
 
 
 def test_positions_of_pairs_are_those_of_transformers_and_text_goes_on_by_the_clock(model):
-    config, room = model.config, classroom()
-    lesson = room.lesson(np.random.default_rng(1))
-    lesson = replace(lesson, glimpses=torch.arange(SECONDS).mul(4).add(1).expand(8, -1))
-    ids = torch.tensor([[*room.chat.prefix_ids, *[config.video_token_id] * (9 * SECONDS)]])
+    config, builder = model.config, make_builder()
+    batch = builder.draw(np.random.default_rng(1))
+    batch = replace(batch, patches=torch.arange(SECONDS).mul(4).add(1).expand(8, -1))
+    ids = torch.tensor([[*builder.chat.prefix_ids, *[config.video_token_id] * (9 * SECONDS)]])
     theirs, _ = model.model.get_rope_index(
         ids,
         mm_token_type_ids=(ids == config.video_token_id).int() * 2,
         video_grid_thw=torch.tensor([[SECONDS, 6, 6]]),
         second_per_grid_ts=torch.tensor([1.0]),
     )
-    ours = QWEN.positions(lesson, PREFIX)[:, :, : ids.shape[1]]
+    ours = QWEN.position_ids(batch, PREFIX)[:, :, : ids.shape[1]]
     assert torch.equal(ours, theirs.expand(3, 8, -1))
     # There text follows the grid's side; with long videos that is in the middle of them.
     assert config.text_after_video == "clock"
-    asked = QWEN.positions(lesson, PREFIX)[:, :, ids.shape[1] :].unflatten(2, (10, -1))
+    asked = QWEN.position_ids(batch, PREFIX)[:, :, ids.shape[1] :].unflatten(2, (10, -1))
     for row in range(8):
-        ends = [PREFIX + max(2 * (int(n) - 1), 2) for n in lesson.asked_glimpses[row]]
+        ends = [PREFIX + max(2 * (int(n) - 1), 2) for n in batch.num_visible_patches[row]]
         assert (asked[:, row, :, 0] == torch.tensor(ends) + 1).all()
 
 
 def test_gaps_are_jumps_of_time_alone_and_the_clock_may_jump_too():
-    lesson = classroom(max_gap=8).lesson(np.random.default_rng(3))
-    positions = QWEN.positions(lesson, PREFIX)
+    batch = make_builder(max_gap=8).draw(np.random.default_rng(3))
+    positions = QWEN.position_ids(batch, PREFIX)
     video = positions[:, :, PREFIX : PREFIX + 9 * SECONDS].unflatten(2, (SECONDS, 9))
-    assert lesson.gaps.max() > 0
-    assert torch.equal(video[0, :, :, 0], PREFIX + lesson.glimpses // 2 + lesson.gaps.cumsum(1))
+    assert batch.gaps.max() > 0
+    assert torch.equal(video[0, :, :, 0], PREFIX + batch.patches // 2 + batch.gaps.cumsum(1))
     assert (video[1] == PREFIX + torch.arange(3).repeat_interleave(3)).all()
     assert (video[2] == PREFIX + torch.arange(3).repeat(3)).all()
     starts = positions[:, :, PREFIX + 9 * SECONDS :].unflatten(2, (10, -1))[..., 0]
     assert torch.equal(starts[0], starts[1])
     for row in range(8):
         for block in range(10):
-            seen = video[:, row, : lesson.asked_glimpses[row, block]]
-            assert starts[0, row, block] == seen.max() + 1 + lesson.clock_jumps[row, block]
-    assert lesson.clock_jumps.max() > 0
-    assert not lesson.clock_jumps[~lesson.gaps.any(1)].any()
+            seen = video[:, row, : batch.num_visible_patches[row, block]]
+            assert starts[0, row, block] == seen.max() + 1 + batch.question_gaps[row, block]
+    assert batch.question_gaps.max() > 0
+    assert not batch.question_gaps[~batch.gaps.any(1)].any()
 
 
 @torch.no_grad()
 def test_a_question_among_others_is_answered_as_if_it_were_alone(start):
-    room, model = classroom(max_gap=8), QWEN.build_model(0, start).eval()
-    lesson = room.lesson(np.random.default_rng(1))
+    builder, model = make_builder(max_gap=8), QWEN.build_model(0, start).eval()
+    batch = builder.draw(np.random.default_rng(1))
     video = torch.randn(8, SECONDS, 9, 128)
-    positions = QWEN.positions(lesson, PREFIX)
-    mask = question_mask(lesson.asked_glimpses, (PREFIX, SECONDS, 9, room.block_tokens))
-    decoder = Decoder(model, room.chat.prefix_ids, QWEN.video_end(model))
-    logits = decoder(video, lesson.token_ids, positions, mask)[0].view(8, 10, room.block_tokens, -1)
+    positions = QWEN.position_ids(batch, PREFIX)
+    mask = question_mask(batch.num_visible_patches, (PREFIX, SECONDS, 9, builder.block_tokens))
+    decoder = Decoder(model, builder.chat.prefix_ids, QWEN.video_end(model))
+    logits = decoder(video, batch.token_ids, positions, mask)[0].view(8, 10, builder.block_tokens, -1)
     model.set_attn_implementation({"text_config": "sdpa"})
     text = model.model.language_model
     for row, block in ((0, 0), (5, 7)):
-        num_seen = 9 * int(lesson.asked_glimpses[row, block])
-        prefix, asked = (text.embed_tokens(ids) for ids in (decoder.prefix_ids, lesson.token_ids[row, block]))
+        num_seen = 9 * int(batch.num_visible_patches[row, block])
+        prefix, asked = (text.embed_tokens(ids) for ids in (decoder.prefix_ids, batch.token_ids[row, block]))
         alone = torch.cat([prefix, video[row].flatten(0, 1)[:num_seen], asked])[None]
-        begin = PREFIX + 9 * SECONDS + block * room.block_tokens
-        where = torch.cat([torch.arange(PREFIX + num_seen), torch.arange(begin, begin + room.block_tokens)])
+        begin = PREFIX + 9 * SECONDS + block * builder.block_tokens
+        where = torch.cat(
+            [torch.arange(PREFIX + num_seen), torch.arange(begin, begin + builder.block_tokens)]
+        )
         hidden = text(inputs_embeds=alone, position_ids=positions[:, row : row + 1, where]).last_hidden_state
-        expected = hidden[0, -room.block_tokens :] @ text.embed_tokens.weight.T
+        expected = hidden[0, -builder.block_tokens :] @ text.embed_tokens.weight.T
         assert torch.allclose(expected, logits[row, block], atol=1e-4)
 
 
@@ -193,9 +200,9 @@ def test_a_run_is_reproducible_and_transformers_loads_what_it_writes(tmp_path, m
     monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
     recipe = replace(
         Recipe.qwen2_5_vl(),
-        vision=Stage(num_frames=3, num_steps=3, num_worlds=4, pace=BUSY),
+        vision=Stage(num_seconds=3, num_steps=3, num_worlds=4, pace=BUSY),
         num_questions=2,
-        stages=(Stage(num_frames=4, num_steps=5, num_streams=2, num_worlds=4, max_gap=5),),
+        stages=(Stage(num_seconds=4, num_steps=5, num_streams=2, num_worlds=4, max_gap=5),),
     )
     states = []
     for part in ("one", "other"):

@@ -34,14 +34,17 @@ def test_what_cannot_fit_is_refused_with_numbers_and_advice():
 
 
 def test_what_fits_barely_is_a_warning(caplog):
-    with caplog.at_level(logging.WARNING):
-        check(FOOTPRINT.total_bytes)
-    assert "fits barely" in caplog.text
+    for free_bytes in (FOOTPRINT.total_bytes, int(FOOTPRINT.total_bytes / 0.91)):
+        with caplog.at_level(logging.WARNING):
+            check(free_bytes)
+        assert "fits barely" in caplog.text
+        caplog.clear()
 
 
 def test_what_fits_is_silent(caplog):
     with caplog.at_level(logging.WARNING):
         check(24_000_000_000)
+        check(int(FOOTPRINT.total_bytes / 0.89))  # the last tenth of what is free is kept
         check(None)
     assert caplog.text == ""
 

@@ -14,9 +14,10 @@ from torch import nn
 from hermes_stream import DeviceError, FullPolicy, ModelError, Session, load_model
 from hermes_stream.models.loading import load as loading
 from hermes_stream.models.loading import placement
-from hermes_stream.models.loading.checkpoint import build_empty, read_config
+from hermes_stream.models.loading.config_files import read_config
 from hermes_stream.models.loading.load import embedded_folder
-from hermes_stream.models.loading.quantised import int8_bytes
+from hermes_stream.models.loading.quantisation import int8_bytes
+from hermes_stream.models.loading.weights import build_empty
 
 QUESTION = "what came before the red circle?"
 

@@ -322,7 +322,7 @@ def test_preprocessing_may_stand_in_the_processors_file(copy, model, part):
 
 def encoded(model, picture):
     return visual_tokens(
-        model, [Frame(pts_seconds=0, image=picture)], start_seconds=0, num_patches_before=0
+        model, [Frame(pts_seconds=0, image=picture)], start_seconds=0.0, num_patches_before=0
     ).embeddings
 
 

@@ -26,7 +26,7 @@ def test_a_size_is_what_its_architecture_counts(name):
     assert sum(weight.numel() for weight in model.parameters()) == shape.num_parameters
     assert 2 * kv_values_per_token(config) == shape.kv_bytes_per_token
     assert config.model_type == shape.model_type
-    assert config.get_text_config().max_position_embeddings == shape.max_positions
+    assert config.get_text_config().max_position_embeddings == shape.text.max_position_embeddings
 
 
 @pytest.mark.parametrize(

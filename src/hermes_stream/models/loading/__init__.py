@@ -1,1 +1,13 @@
-"""Opening, checking and placing checkpoints."""
+"""From a name to a loaded model: opening, checking and placing checkpoints.
+
+``load`` tells the order of the steps; each is a module that imports only those above it::
+
+    messages progress weight_files placement    know nothing of each other
+    hub            a hub name to a folder: the small files first, then the weights
+    config_files   config, tokenizer and settings of a folder
+    quantisation   weights of 8 bits and fewer
+    weights        tensors onto their devices
+    footprint      whether a model and one stream fit a device
+    load           all of it in turn
+    shapes, catalogue, random_weights    sizes that are published, what can be loaded, models without weights
+"""

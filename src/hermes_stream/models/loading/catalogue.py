@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from huggingface_hub import scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from hermes_stream.errors import ModelError
-from hermes_stream.models.loading.checkpoint import read_config
-from hermes_stream.models.loading.footprint import DEFAULT_BUDGET_TOKENS, kv_values_per_token
-from hermes_stream.models.loading.load import EMBEDDED, MODELS, embedded_folder
+from hermes_stream.models.card import DEFAULT_BUDGET_TOKENS, config_settings, read_budget_tokens, read_fps
+from hermes_stream.models.families import MODELS
+from hermes_stream.models.loading.config_files import CONFIG_FILE, read_config, read_family
+from hermes_stream.models.loading.footprint import kv_values_per_token
+from hermes_stream.models.loading.load import EMBEDDED, embedded_folder
 from hermes_stream.models.loading.shapes import SHAPES, ModelShape
 from hermes_stream.models.loading.weight_files import read_weight_files
 
@@ -23,7 +24,7 @@ _HALF_BYTES = 2  # bytes of a number of 16 bits, in which caches are compared
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueEntry:
-    """One model that may be loaded; numbers are None where nothing tells them before loading.
+    """One model that may be loaded; numbers that are not known before loading are None.
 
     Attributes:
         source: "embedded" in the package, a published size of a "family", or in the local hub "cache".
@@ -34,10 +35,10 @@ class CatalogueEntry:
         num_parameters: numbers of all weights.
         kv_bytes_per_token: keys and values of one token over all layers, at 16 bits a number.
         max_positions: positions that it was made for.
-        default_fps: sampling rate that it is used with.
+        default_fps: frames per second that it is used with.
         default_budget_tokens: visual tokens that each layer keeps when no other budget is asked for.
-        tokens_per_temporal_patch: visual tokens of a temporal patch, without the text that a family puts
-            before it; None where they follow from the frame's size.
+        tokens_per_temporal_patch: visual tokens of a temporal patch, without its text; None for a family
+            whose frames keep their size.
         revision: commits in the cache, and the branches that they are known by.
         stored_bytes: on disk.
     """
@@ -84,6 +85,7 @@ def _embedded(name: str) -> CatalogueEntry:
 
 
 def _published(shape: ModelShape) -> CatalogueEntry:
+    max_positions = shape.text.max_position_embeddings
     return CatalogueEntry(
         source="family",
         name=shape.hub_name,
@@ -92,9 +94,9 @@ def _published(shape: ModelShape) -> CatalogueEntry:
         supported=True,
         num_parameters=shape.num_parameters,
         kv_bytes_per_token=shape.kv_bytes_per_token,
-        max_positions=shape.max_positions,
+        max_positions=max_positions,
         default_fps=MODELS[shape.model_type].default_fps,
-        default_budget_tokens=min(DEFAULT_BUDGET_TOKENS, shape.max_positions // 2),
+        default_budget_tokens=min(DEFAULT_BUDGET_TOKENS, max_positions // 2),
         tokens_per_temporal_patch=shape.tokens_per_temporal_patch,
     )
 
@@ -107,13 +109,13 @@ def _cached(cache_folder: Path | None) -> Iterator[CatalogueEntry]:
     for repo in sorted(repos, key=lambda repo: repo.repo_id):
         for revision in sorted(repo.revisions, key=lambda revision: revision.commit_hash):
             folder = Path(revision.snapshot_path)
-            if repo.repo_type != "model" or not (folder / "config.json").is_file():
+            if repo.repo_type != "model" or not (folder / CONFIG_FILE).is_file():
                 continue
-            known_by = f" ({', '.join(sorted(revision.refs))})" if revision.refs else ""
+            branches = f" ({', '.join(sorted(revision.refs))})" if revision.refs else ""
             yield CatalogueEntry(
                 source="cache",
                 name=repo.repo_id,
-                revision=f"{revision.commit_hash[:12]}{known_by}",
+                revision=f"{revision.commit_hash[:12]}{branches}",
                 stored_bytes=revision.size_on_disk,
                 **_numbers_of_folder(folder, repo.repo_id),
             )
@@ -121,26 +123,22 @@ def _cached(cache_folder: Path | None) -> Iterator[CatalogueEntry]:
 
 def _numbers_of_folder(folder: Path, name: str) -> dict[str, Any]:
     """Return a cached checkpoint's numbers, as far as it is supported and whole."""
+    model_type = None
     try:
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return {"model_type": None, "supported": False}
-    if model_type not in MODELS:
-        return {"model_type": model_type, "supported": False}
-    try:
-        return _numbers(read_config(folder, name)) | {"supported": True}
+        model_type = read_family(folder, name)
+        if model_type in MODELS:
+            return _numbers(read_config(folder, name)) | {"supported": True}
     except ModelError:
-        return {"model_type": model_type, "supported": False}
+        pass
+    return {"model_type": model_type, "supported": False}
 
 
 def _numbers(config: Any) -> dict[str, Any]:
-    max_positions = config.get_text_config().max_position_embeddings
-    own_budget = getattr(config, "memory_budget_tokens", DEFAULT_BUDGET_TOKENS)
     return {
         "model_type": config.model_type,
         "kv_bytes_per_token": kv_values_per_token(config) * _HALF_BYTES,
-        "max_positions": max_positions,
-        "default_fps": getattr(config, "training_fps", MODELS[config.model_type].default_fps),
-        "default_budget_tokens": min(own_budget, max_positions // 2),
-        "tokens_per_temporal_patch": getattr(config, "tokens_per_temporal_patch", None),
+        "max_positions": config.get_text_config().max_position_embeddings,
+        "default_fps": read_fps(config, MODELS[config.model_type].default_fps),
+        "default_budget_tokens": read_budget_tokens(config),
+        "tokens_per_temporal_patch": config_settings(config).integer("tokens_per_temporal_patch", None),
     }

@@ -1,8 +1,9 @@
-"""Whether a model fits a device, told before its weights are read."""
+"""Whether a model and one stream fit a device, known before weights are read."""
 
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,16 @@ from typing import Any
 import torch
 
 from hermes_stream.errors import DeviceError
+from hermes_stream.models.card import kv_shape, read_budget_tokens
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_BUDGET_TOKENS = 4000
-_TIGHT = 0.9  # of what is free: activations and the libraries' own buffers want the rest
-_BUFFERS_PER_TOKEN = 3  # raw key, value, and the rotated copy of the key
+_TIGHT_SHARE = 0.9  # of what is free: activations and the libraries' own buffers need the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What a model and one stream take of a device.
+    """Bytes of a device that a model and one stream need.
 
     Attributes:
         weight_bytes: all weights, as loaded.
@@ -51,23 +51,17 @@ def measure_footprint(config: Any, *, weight_bytes: int, dtype: torch.dtype) -> 
         weight_bytes: all weights, as loaded.
         dtype: of keys and values.
     """
-    budget_tokens = min(
-        getattr(config, "memory_budget_tokens", DEFAULT_BUDGET_TOKENS),
-        config.get_text_config().max_position_embeddings // 2,
-    )
+    # Three buffers hold a token: raw key, value, and the rotated copy of the key.
     return Footprint(
         weight_bytes=weight_bytes,
-        bytes_per_token=_BUFFERS_PER_TOKEN * kv_values_per_token(config) * dtype.itemsize // 2,
-        budget_tokens=budget_tokens,
+        bytes_per_token=3 * kv_values_per_token(config) * dtype.itemsize // 2,
+        budget_tokens=read_budget_tokens(config),
     )
 
 
 def kv_values_per_token(config: Any) -> int:
     """Return how many numbers the keys and values of one token are, over all layers."""
-    text = config.get_text_config()
-    num_kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return int(2 * text.num_hidden_layers * num_kv_heads * head_dim)
+    return 2 * math.prod(kv_shape(config))
 
 
 def check_fits(footprint: Footprint, free_bytes: int | None, *, name: str, device: str) -> None:
@@ -75,14 +69,14 @@ def check_fits(footprint: Footprint, free_bytes: int | None, *, name: str, devic
 
     Args:
         footprint: what is needed.
-        free_bytes: what the device has; None where it cannot be told, and nothing is checked.
+        free_bytes: free on the device; None, if that is unknown, checks nothing.
         name: of the model, for the message.
         device: its name, for the message.
 
     Raises:
         DeviceError: weights and one stream need more than is free.
     """
-    if free_bytes is None or footprint.total_bytes <= _TIGHT * free_bytes:
+    if free_bytes is None or footprint.total_bytes <= _TIGHT_SHARE * free_bytes:
         return
     needs = (
         f"{_gigabytes(footprint.weight_bytes)} of weights and {_gigabytes(footprint.cache_bytes)} for one "
@@ -96,7 +90,7 @@ def check_fits(footprint: Footprint, free_bytes: int | None, *, name: str, devic
 
 
 def free_bytes(device: torch.device | str) -> int | None:
-    """Return the memory that is free on a device now, None where it cannot be told."""
+    """Return the memory that is free on a device now; None if it is unknown."""
     device = torch.device(device)
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
@@ -109,7 +103,7 @@ def host_free_bytes(root: Path = Path("/")) -> int | None:
     """Return what Linux could give to a new program, within the limit of its container.
 
     Args:
-        root: where ``proc`` and ``sys`` are; other systems do not say it in a file.
+        root: folder of ``proc`` and ``sys``; other systems have no such files, and None is returned.
     """
     lines = _lines(root / "proc/meminfo")
     kilobytes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
@@ -119,8 +113,8 @@ def host_free_bytes(root: Path = Path("/")) -> int | None:
     limit = _lines(root / "sys/fs/cgroup/memory.max")
     if not limit or not limit[0].isdigit():
         return free
-    taken = dict(line.split(maxsplit=1) for line in _lines(root / "sys/fs/cgroup/memory.stat"))
-    return min(free, int(limit[0]) - int(taken.get("anon", 0)))
+    used = dict(line.split(maxsplit=1) for line in _lines(root / "sys/fs/cgroup/memory.stat"))
+    return min(free, int(limit[0]) - int(used.get("anon", 0)))
 
 
 def _lines(path: Path) -> list[str]:

@@ -23,21 +23,20 @@ from huggingface_hub.errors import (
 )
 
 from hermes_stream.errors import ModelError
+from hermes_stream.models.loading.messages import first_line
 from hermes_stream.models.loading.progress import OnProgress, download_bar
 from hermes_stream.models.loading.weight_files import INDEX_FILE, WEIGHTS_FILE, names_in_index
 
-SETTINGS_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
-_SUBFOLDERS = ["*/*"]
+_SETTINGS_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 _REQUEST_SECONDS = 5.0
-_ANSWER_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HubPlace:
-    """Where hub models come from.
+class Hub:
+    """A hub and the local cache of it.
 
     Attributes:
-        offline: take what is in the cache, ask nobody.
+        offline: take what is in the cache, and send no request.
         endpoint: address of the hub; None takes the one that huggingface_hub is set to.
         cache_folder: the local hub cache; None takes the one that huggingface_hub is set to.
         answer_seconds: how long the hub may take to answer at all.
@@ -46,7 +45,55 @@ class HubPlace:
     offline: bool = False
     endpoint: str | None = None
     cache_folder: Path | None = None
-    answer_seconds: float = _ANSWER_SECONDS
+    answer_seconds: float = 8.0
+
+    def look_up(self, name: str, revision: str | None) -> HubModel:
+        """Ask the hub for a model, for a few seconds at most.
+
+        Raises:
+            ModelError: the hub answers that there is no such model or revision.
+        """
+        if self.offline:
+            return HubModel(name=name, revision=revision, hub=self)
+        try:
+            listing = self._ask(name, revision)
+        except HFValidationError as error:
+            raise ModelError(f"{name!r} is no hub name: {first_line(error)}") from error
+        except GatedRepoError as error:
+            raise _gated(name) from error
+        except RevisionNotFoundError as error:
+            raise ModelError(f"model {name!r} has no revision {revision!r} on the hub") from error
+        except RepositoryNotFoundError as error:
+            raise ModelError(
+                f"the hub has no model {name!r}, or it is private; check the name, or log in with "
+                "'hf auth login'"
+            ) from error
+        except Exception as error:  # no network, a proxy, a hub that is down: many kinds
+            return HubModel(name=name, revision=revision, hub=self, unreachable=first_line(error))
+        sizes = {file.rfilename: int(file.size or 0) for file in listing.siblings or ()}
+        return HubModel(name=name, revision=revision, hub=self, file_bytes=sizes)
+
+    def _ask(self, name: str, revision: str | None) -> Any:
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                api = HfApi(endpoint=self.endpoint)
+                answers.put(
+                    api.model_info(name, revision=revision, files_metadata=True, timeout=_REQUEST_SECONDS)
+                )
+            except Exception as error:
+                answers.put(error)
+
+        # In a thread of its own: looking up an address has no time limit that could be set.
+        threading.Thread(target=ask, name="hub", daemon=True).start()
+        try:
+            answer = answers.get(timeout=self.answer_seconds)
+        except queue.Empty:
+            raise TimeoutError(f"no answer within {self.answer_seconds:g} seconds") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +103,14 @@ class HubModel:
     Attributes:
         name: such as ``llava-hf/llava-onevision-qwen2-0.5b-ov-hf``.
         revision: branch, tag or commit; None is the main branch.
-        place: where it comes from.
-        file_bytes: size of each file as the hub lists it; None where the hub did not tell.
-        unreachable: why the hub did not tell; None where it did, or was not asked.
+        hub: where it comes from.
+        file_bytes: size of each file as the hub lists it; None without a listing.
+        unreachable: why the hub gave no listing; None if it did, or was not asked.
     """
 
     name: str
     revision: str | None
-    place: HubPlace
+    hub: Hub
     file_bytes: Mapping[str, int] | None = None
     unreachable: str | None = None
 
@@ -73,44 +120,43 @@ class HubModel:
         Raises:
             ModelError: they are neither on the hub nor in the cache.
         """
-        return self._fetch(SETTINGS_FILES, None)
+        return self._fetch(_SETTINGS_FILES, None)
 
-    def weight_names(self, folder: Path) -> tuple[str, ...]:
-        """Return the names of the weight files, or none where there are no safetensors.
+    def weight_bytes(self, folder: Path) -> int | None:
+        """Return the bytes of the weight files; None without a listing.
 
         Args:
             folder: what ``fetch_settings`` returned.
         """
+        sizes = self.file_bytes
+        return None if sizes is None else sum(sizes.get(name, 0) for name in self._weight_names(folder))
+
+    def fetch_weights(self, folder: Path, on_progress: OnProgress | None) -> None:
+        """Fetch the weights to the same folder, or leave it as it is without a listing.
+
+        Args:
+            folder: what ``fetch_settings`` returned.
+            on_progress: called with the bytes that are there.
+
+        Raises:
+            ModelError: they are not on the hub, or the download breaks off.
+        """
+        if self.file_bytes is None:
+            return
+        names = self._weight_names(folder)
+        if not names:
+            listed = ", ".join(sorted(self.file_bytes)[:6])
+            raise ModelError(
+                f"model {self.name!r} has no safetensors weights, which alone are loaded; the hub lists "
+                f"{listed}, ...; look for another revision or a converted copy"
+            )
+        self._fetch(names, on_progress)
+
+    def _weight_names(self, folder: Path) -> tuple[str, ...]:
         if self.file_bytes is None or WEIGHTS_FILE in self.file_bytes:
             return (WEIGHTS_FILE,)
         index = folder / INDEX_FILE
         return names_in_index(index) if index.is_file() else ()
-
-    def weight_bytes(self, folder: Path) -> int | None:
-        """Return the bytes of the weight files; None where the hub did not tell."""
-        sizes = self.file_bytes
-        return None if sizes is None else sum(sizes.get(name, 0) for name in self.weight_names(folder))
-
-    def fetch_weights(self, folder: Path, on_progress: OnProgress | None) -> None:
-        """Fetch the weights to the same folder, or leave it as it is where only the cache is there.
-
-        Args:
-            folder: what ``fetch_settings`` returned.
-            on_progress: told of the download.
-
-        Raises:
-            ModelError: they are not on the hub, or the hub breaks off.
-        """
-        if self.file_bytes is None:
-            return
-        names = self.weight_names(folder)
-        if not names:
-            kept = ", ".join(sorted(self.file_bytes)[:6])
-            raise ModelError(
-                f"model {self.name!r} has no safetensors weights, which alone are loaded; the hub lists "
-                f"{kept}, ...; look for another revision or a converted copy"
-            )
-        self._fetch(names, on_progress)
 
     def _fetch(self, names: Sequence[str], on_progress: OnProgress | None) -> Path:
         total_bytes = sum((self.file_bytes or {}).get(name, 0) for name in names)
@@ -120,10 +166,10 @@ class HubModel:
                     self.name,
                     revision=self.revision,
                     allow_patterns=list(names),
-                    ignore_patterns=_SUBFOLDERS,
+                    ignore_patterns=["*/*"],  # no subfolders
                     local_files_only=self.file_bytes is None,
-                    endpoint=self.place.endpoint,
-                    cache_dir=self.place.cache_folder,
+                    endpoint=self.hub.endpoint,
+                    cache_dir=self.hub.cache_folder,
                     tqdm_class=download_bar(on_progress, total_bytes),
                 )
             )
@@ -133,7 +179,7 @@ class HubModel:
             raise _gated(self.name) from error
         except Exception as error:  # the network raises many kinds
             raise ModelError(
-                f"the download of model {self.name!r} broke off: {_first_line(error)}; try again, what is "
+                f"the download of model {self.name!r} broke off: {first_line(error)}; try again, what is "
                 f"there already is kept"
             ) from error
 
@@ -152,62 +198,7 @@ class HubModel:
         )
 
 
-def look_up(name: str, revision: str | None, place: HubPlace) -> HubModel:
-    """Ask the hub for a model, for a few seconds at most.
-
-    Raises:
-        ModelError: the hub answers that there is no such model or revision.
-    """
-    if place.offline:
-        return HubModel(name=name, revision=revision, place=place)
-    try:
-        listing = _ask(name, revision, place)
-    except HFValidationError as error:
-        raise ModelError(f"{name!r} is no hub name: {_first_line(error)}") from error
-    except GatedRepoError as error:
-        raise _gated(name) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"model {name!r} has no revision {revision!r} on the hub") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"the hub has no model {name!r}, or it is private; check the name, or log in with 'hf auth login'"
-        ) from error
-    except Exception as error:  # no network, a proxy, a hub that is down: many kinds
-        return HubModel(name=name, revision=revision, place=place, unreachable=_first_line(error))
-    sizes = {file.rfilename: int(file.size or 0) for file in listing.siblings or ()}
-    return HubModel(name=name, revision=revision, place=place, file_bytes=sizes)
-
-
-def _ask(name: str, revision: str | None, place: HubPlace) -> Any:
-    """Ask in a thread of its own: looking up an address has no time limit that could be set."""
-    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(
-                HfApi(endpoint=place.endpoint).model_info(
-                    name, revision=revision, files_metadata=True, timeout=_REQUEST_SECONDS
-                )
-            )
-        except Exception as error:
-            answers.put(error)
-
-    threading.Thread(target=ask, name="hub", daemon=True).start()
-    try:
-        answer = answers.get(timeout=place.answer_seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {place.answer_seconds:g} seconds") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
 def _gated(name: str) -> ModelError:
     return ModelError(
         f"model {name!r} is gated: accept its terms on its page on the hub, then log in with 'hf auth login'"
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".: ") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""From a name to a loaded model."""
+"""From a name to a loaded model. Each step is cheaper than the next, so that mistakes show at once."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ import torch
 
 from hermes_stream.errors import ModelError, UnknownFamilyError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.internvl import InternVL
-from hermes_stream.models.llava_onevision import LlavaOnevision
-from hermes_stream.models.loading.checkpoint import (
-    build_empty,
-    check_size,
-    read_checkpoint,
-    read_config,
-    read_family,
-)
+from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.families import MODELS
+from hermes_stream.models.loading.config_files import read_companions, read_config, read_family
 from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
-from hermes_stream.models.loading.hub import HubModel, HubPlace, look_up
+from hermes_stream.models.loading.hub import Hub, HubModel
 from hermes_stream.models.loading.placement import (
     DeviceMap,
     Placement,
@@ -29,21 +23,10 @@ from hermes_stream.models.loading.placement import (
     warn_of_slow,
 )
 from hermes_stream.models.loading.progress import OnProgress
-from hermes_stream.models.loading.quantised import check_quantisation, int8_bytes, quantisation
+from hermes_stream.models.loading.quantisation import check_quantisation, int8_bytes, quantisation
 from hermes_stream.models.loading.weight_files import read_weight_files
-from hermes_stream.models.qwen2_5_vl import Qwen25VL
-from hermes_stream.models.qwen2_vl import Qwen2VL
-from hermes_stream.models.qwen3_vl import Qwen3VL
-from hermes_stream.models.smolvlm import SmolVLM
+from hermes_stream.models.loading.weights import build_empty, check_size, read_weights
 
-MODELS: dict[str, type[VideoModel]] = {
-    LlavaOnevision.family: LlavaOnevision,
-    Qwen2VL.family: Qwen2VL,
-    Qwen25VL.family: Qwen25VL,
-    Qwen3VL.family: Qwen3VL,
-    InternVL.family: InternVL,
-    SmolVLM.family: SmolVLM,
-}
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
 _NAMES = (
     f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
@@ -73,10 +56,10 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
         revision: branch, tag or commit of a hub name.
         device_map: spreads the layers over several GPUs, "auto" or a dict from module to device,
             as transformers has it. Needs the extra ``multi-gpu``.
-        offline: take hub names from the local cache, and ask no hub.
-        on_progress: is told how far the download and the reading are.
-        min_pixels: least pixels of a picture, for families that keep its size; None is the checkpoint's.
-        max_pixels: most pixels of a picture, for families that keep its size; None is the checkpoint's.
+        offline: take hub names from the local cache, and send the hub no request.
+        on_progress: called with how far the download and the reading are.
+        min_pixels: fewest pixels of a frame, for families that keep its size; None is the checkpoint's.
+        max_pixels: most pixels of a frame, for families that keep its size; None is the checkpoint's.
         weights: "auto" (as the checkpoint stores them), or "int8" (quantised while they are read). Needs the
             extra ``quantised``.
 
@@ -90,23 +73,22 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     if not name.strip():
         raise ModelError(f"the name of the model is empty; {_NAMES}")
     placement = choose_placement(device, device_map, weights)
-    hub, folder = _find(name, revision, HubPlace(offline=offline))
+    hub_model, folder = _find(name, revision, Hub(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
     _check_pixels(adapter, min_pixels, max_pixels)
     config = read_config(folder, name)
     check_quantisation(name, config, weights)
-    number = choose_dtype(dtype, placement.device, _stored_dtype(config))
+    number = choose_dtype(dtype, placement.device, config.dtype or config.get_text_config().dtype)
     how: dict[str, Any] = {"placement": placement, "dtype": number}
-    if hub is not None:
-        if (weight_bytes := hub.weight_bytes(folder)) is not None:
+    if hub_model is not None:
+        if (weight_bytes := hub_model.weight_bytes(folder)) is not None:
             _check_fits(name, config, weight_bytes, **how)
-        hub.fetch_weights(folder, on_progress)
+        hub_model.fetch_weights(folder, on_progress)
     _check_weights(name, folder, config, **how)
     warn_of_slow(number, placement)
-    pixels: dict[str, Any] = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    return adapter(
-        read_checkpoint(folder, name=name, config=config, on_progress=on_progress, **how, **pixels)
-    )
+    companions = read_companions(folder, name, config)
+    model = read_weights(folder, name, config, on_progress=on_progress, **how)
+    return adapter(Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions))
 
 
 def embedded_folder(name: str) -> Path:
@@ -114,7 +96,7 @@ def embedded_folder(name: str) -> Path:
     return Path(str(files("hermes_stream").joinpath(EMBEDDED[name])))
 
 
-def _find(name: str, revision: str | None, place: HubPlace) -> tuple[HubModel | None, Path]:
+def _find(name: str, revision: str | None, hub: Hub) -> tuple[HubModel | None, Path]:
     """Return the folder of a checkpoint; that of a hub name holds everything but the weights."""
     path = embedded_folder(name) if name in EMBEDDED else Path(name).expanduser()
     if path.is_dir():
@@ -128,8 +110,8 @@ def _find(name: str, revision: str | None, place: HubPlace) -> tuple[HubModel | 
     if looks_like_path or path.exists():
         kind = "is a file, not a folder" if path.exists() else "does not exist"
         raise ModelError(f"model {name!r} {kind}; {_NAMES}")
-    hub = look_up(name, revision, place)
-    return hub, hub.fetch_settings()
+    hub_model = hub.look_up(name, revision)
+    return hub_model, hub_model.fetch_settings()
 
 
 def _adapter(name: str, family: str) -> type[VideoModel]:
@@ -152,18 +134,17 @@ def _check_pixels(adapter: type[VideoModel], min_pixels: int | None, max_pixels:
             f"picture to one size; leave them out (families that keep a picture's size: "
             f"{', '.join(able)})"
         )
-    least, most = min_pixels or 1, max_pixels or min_pixels or 1
-    if least < 1 or most < least:
+    lower, upper = min_pixels or 1, max_pixels or min_pixels or 1
+    if lower < 1 or upper < lower:
         raise ValueError(
-            f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no picture; at least 1, and the "
-            f"least no more than the most"
+            f"min_pixels {min_pixels} and max_pixels {max_pixels} leave no frame; min_pixels must be at "
+            f"least 1, and at most max_pixels"
         )
 
 
 def _check_weights(name: str, folder: Path, config: Any, *, placement: Placement, dtype: torch.dtype) -> None:
     """Check from their headers that the weights are whole, are those of the config, and fit."""
-    weights = read_weight_files(folder)
-    itemsize = None
+    weights, itemsize = read_weight_files(folder), None
     if quantisation(config) is None:
         itemsize = dtype.itemsize
         check_size(name, config, weights.num_floating)
@@ -180,7 +161,3 @@ def _check_fits(
         weight_bytes = int8_bytes(build_empty(name, config), dtype)
     footprint = measure_footprint(config, weight_bytes=weight_bytes, dtype=dtype)
     check_fits(footprint, free_bytes(placement.device), name=name, device=str(placement.device))
-
-
-def _stored_dtype(config: Any) -> torch.dtype | str | None:
-    return getattr(config, "dtype", None) or config.get_text_config().dtype

@@ -1,4 +1,4 @@
-"""Where a model's weights go, and as what numbers."""
+"""The device that a model's weights go to, and their dtype."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 
 import torch
-from torch import nn
 
 from hermes_stream.errors import DeviceError
 
@@ -18,14 +17,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 WEIGHTS = ("auto", "int8")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
-_MULTIPLIES_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # x86, then ARM
+_BFLOAT16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # x86, then ARM
 
 DeviceMap = str | Mapping[str, int | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where weights go.
+    """Where weights go, and as what.
 
     Attributes:
         device: the device, or the first one where a map spreads the layers.
@@ -42,7 +41,7 @@ def choose_placement(device: str, device_map: DeviceMap | None, weights: str = "
     """Return where weights go, checked before anything is read.
 
     Raises:
-        ValueError: a device and a device map are both given, or the map has no meaning.
+        ValueError: a device and a device map are both given, or there is no such map.
         DeviceError: there is no such device or kind of weights here, or accelerate or torchao is missing.
     """
     if weights not in WEIGHTS:
@@ -67,21 +66,8 @@ def choose_placement(device: str, device_map: DeviceMap | None, weights: str = "
             f"device_map {device_map!r} needs accelerate, which is not installed; "
             f"pip install 'hermes-stream[multi-gpu]'"
         )
-    return Placement(
-        device=choose_device("auto"),
-        device_map=device_map if isinstance(device_map, str) else dict(device_map),
-        weights=weights,
-    )
-
-
-def devices_of_layers(decoder: nn.Module) -> tuple[torch.device, ...]:
-    """Return where each decoder layer runs; nothing where all run on one device."""
-    devices = []
-    for layer in decoder.layers:  # type: ignore[union-attr]
-        hook = getattr(layer, "_hf_hook", None)  # accelerate's, where it moves weights in for the run
-        runs_on = getattr(hook, "execution_device", None)
-        devices.append(next(layer.parameters()).device if runs_on is None else torch.device(runs_on))
-    return tuple(devices) if len(set(devices)) > 1 else ()
+    spread = device_map if isinstance(device_map, str) else dict(device_map)
+    return Placement(device=choose_device("auto"), device_map=spread, weights=weights)
 
 
 def choose_device(device: str) -> torch.device:
@@ -90,12 +76,16 @@ def choose_device(device: str) -> torch.device:
     Raises:
         DeviceError: there is no such device here.
     """
+    has_mps = torch.backends.mps.is_available()
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    available += ["mps"] if torch.backends.mps.is_available() else []
+        return torch.device("mps" if has_mps else "cpu")
+    available = [
+        "cpu",
+        *(f"cuda:{i}" for i in range(torch.cuda.device_count())),
+        *(["mps"] if has_mps else []),
+    ]
     named = "cuda:0" if device == "cuda" else device
     if named not in available:
         raise DeviceError(f"device {device!r} is not available; this machine has: {', '.join(available)}")
@@ -117,13 +107,15 @@ def choose_dtype(dtype: str, device: torch.device, stored: torch.dtype | str | N
 
 
 def computes_bfloat16() -> bool | None:
-    """Tell whether the processor multiplies bfloat16 in hardware; None where this torch cannot tell."""
-    look = getattr(torch.cpu, "get_capabilities", None)
-    return None if look is None else any(look().get(name) for name in _MULTIPLIES_BFLOAT16)
+    """Return whether the processor multiplies bfloat16 in hardware; None if this torch does not say."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if capabilities is None:
+        return None
+    return any(capabilities().get(name) for name in _BFLOAT16_CAPABILITIES)
 
 
 def warn_of_slow(dtype: torch.dtype, placement: Placement) -> None:
-    """Log a warning where a processor has to imitate the dtype's matrix products; int8 it computes."""
+    """Log a warning if the processor does not multiply the dtype in hardware; int8 it always does."""
     on_processor = placement.device.type == "cpu" and placement.weights == "auto"
     if on_processor and dtype == torch.bfloat16 and computes_bfloat16() is False:
         logger.warning(
@@ -133,7 +125,7 @@ def warn_of_slow(dtype: torch.dtype, placement: Placement) -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a package is installed, by the name that pip knows it by."""
+    """Return whether a package is installed, by the name that pip knows it by."""
     try:
         distribution(package)
     except PackageNotFoundError:

@@ -1,18 +1,16 @@
-"""How far loading is, told through a callback; the bars of the libraries below stay silent meanwhile."""
+"""Progress of loading, reported through a callback; the libraries' own bars stay silent meanwhile."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from transformers.utils import logging
 
-Item = TypeVar("Item")
-
-_one_hook_at_a_time = threading.RLock()
+_reading = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,41 +31,10 @@ class LoadingProgress:
 OnProgress = Callable[[LoadingProgress], None]
 
 
-@contextmanager
-def reading_told_to(on_progress: OnProgress | None) -> Iterator[None]:
-    """Tell how many tensors transformers has read; no bar is drawn, and all is then as before.
+class _SilentBar:
+    """Stand in for a library's progress bar; what it is asked for beside counting does nothing."""
 
-    transformers has one hook for the bars of a whole process, so that one model is read at a time.
-    """
-
-    def watch(_factory: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> _Watched[Any]:
-        return _Watched(named["iterable"] if "iterable" in named else next(iter(arguments), ()), on_progress)
-
-    with _one_hook_at_a_time:
-        before, verbosity = logging.set_tqdm_hook(watch), logging.get_verbosity()
-        logging.set_verbosity_error()
-        try:
-            yield
-        finally:
-            logging.set_tqdm_hook(before)
-            logging.set_verbosity(verbosity)
-
-
-class _Watched(Iterable[Item]):
-    """Stands where transformers would draw a bar; whatever else is asked of a bar does nothing."""
-
-    def __init__(self, items: Collection[Item], on_progress: OnProgress | None) -> None:
-        self._items = items
-        self._on_progress = on_progress
-
-    def __iter__(self) -> Iterator[Item]:
-        total = len(self._items)
-        for number, item in enumerate(self._items, start=1):
-            yield item
-            if self._on_progress is not None:
-                self._on_progress(LoadingProgress(stage="read", done=number, total=total))
-
-    def __enter__(self) -> _Watched[Item]:
+    def __enter__(self) -> _SilentBar:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,15 +44,45 @@ class _Watched(Iterable[Item]):
         return lambda *_, **__: None
 
 
+class _ReadingBar(_SilentBar):
+    def __init__(self, items: Collection[Any], on_progress: OnProgress | None) -> None:
+        self._items = items
+        self._on_progress = on_progress
+
+    def __iter__(self) -> Iterator[Any]:
+        for done, item in enumerate(self._items, start=1):
+            yield item
+            if self._on_progress is not None:
+                self._on_progress(LoadingProgress(stage="read", done=done, total=len(self._items)))
+
+
+@contextmanager
+def report_reading(on_progress: OnProgress | None) -> Iterator[None]:
+    """Report how many tensors transformers has read; afterwards its settings are as before."""
+
+    def stand_in(_factory: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> _ReadingBar:
+        return _ReadingBar(named.get("iterable") or next(iter(arguments), ()), on_progress)
+
+    # transformers has one hook for the bars of a whole process, so that one model is read at a time.
+    with _reading:
+        before, verbosity = logging.set_tqdm_hook(stand_in), logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_tqdm_hook(before)
+            logging.set_verbosity(verbosity)
+
+
 def download_bar(on_progress: OnProgress | None, total_bytes: int) -> type:
-    """Return a class that stands for the hub's bars and tells the bytes that were written.
+    """Return a class for the hub to use instead of its bars; it reports the bytes that were written.
 
     Args:
-        on_progress: whom to tell; None tells nobody.
+        on_progress: called with each step; None reports nothing.
         total_bytes: of all files that are fetched.
     """
 
-    class Bar:
+    class DownloadBar(_SilentBar):
         _lock = threading.RLock()
 
         def __init__(self, *_: object, **named: Any) -> None:
@@ -94,7 +91,7 @@ def download_bar(on_progress: OnProgress | None, total_bytes: int) -> type:
             self.format_dict: dict[str, object] = {}
             self._counts_bytes = named.get("unit") == "B"
 
-        def update(self, count: float | None = 1) -> None:
+        def update(self, count: int | float | None = 1) -> None:
             self.n += count or 0
             if on_progress is not None and self._counts_bytes and total_bytes:
                 done = min(int(self.n), total_bytes)
@@ -108,13 +105,4 @@ def download_bar(on_progress: OnProgress | None, total_bytes: int) -> type:
         def set_lock(cls, lock: threading.RLock) -> None:
             cls._lock = lock
 
-        def __enter__(self) -> Bar:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            return None
-
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            return lambda *_, **__: None
-
-    return Bar
+    return DownloadBar

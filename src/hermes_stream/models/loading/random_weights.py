@@ -1,4 +1,4 @@
-"""A published size with random weights, for measuring speed and memory where no checkpoint is at hand."""
+"""A published size with random weights, for measuring speed and memory without a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 
 from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.loading.checkpoint import Checkpoint, attach_memory
-from hermes_stream.models.loading.load import MODELS
+from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.families import MODELS
 from hermes_stream.models.loading.placement import choose_device, choose_dtype
 from hermes_stream.models.loading.shapes import SHAPES, build_config
+from hermes_stream.models.loading.weights import attach_memory
 from hermes_stream.policies.base import GuidancePrompts
 
 _QWEN_VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
@@ -27,9 +28,9 @@ _MARKS = {
 
 
 def random_model(size: str, *, device: str = "auto", dtype: str = "bfloat16", seed: int = 0) -> VideoModel:
-    """Build a model of a published size with random weights. It speaks nonsense at the true speed.
+    """Build a model of a published size with random weights. It answers nonsense at the true speed.
 
-    Its tokenizer takes every word for one token.
+    Its tokenizer makes one token of every word.
 
     Args:
         size: one of ``SHAPES``, such as ``llava-onevision-7b``.
@@ -44,15 +45,15 @@ def random_model(size: str, *, device: str = "auto", dtype: str = "bfloat16", se
     if size not in SHAPES or SHAPES[size].model_type not in MODELS:
         known = sorted(name for name, shape in SHAPES.items() if shape.model_type in MODELS)
         raise ModelError(f"no published size is called {size!r}; choose one of: {', '.join(known)}")
-    place = choose_device(device)
+    chosen = choose_device(device)
     config = build_config(SHAPES[size])
     torch.manual_seed(seed)
-    with torch.device(place):
-        model = AutoModelForImageTextToText.from_config(config, dtype=choose_dtype(dtype, place, None))
+    with chosen:
+        model = AutoModelForImageTextToText.from_config(config, dtype=choose_dtype(dtype, chosen, None))
     tokenizer = _tokenizer(config)
     checkpoint = Checkpoint(
         name=f"{size} (random weights)",
-        model=attach_memory(model.to(place).eval().requires_grad_(False)),
+        model=attach_memory(model.to(chosen)),
         tokenizer=tokenizer,
         chat_template=_template(config.model_type),
         preprocessing={},
@@ -64,7 +65,7 @@ def random_model(size: str, *, device: str = "auto", dtype: str = "bfloat16", se
 
 
 def _tokenizer(config: Any) -> Any:
-    """Return a tokenizer that knows the family's marks by their ids, and takes words for one token each."""
+    """Return a tokenizer that has the family's marks at their ids, and makes one token of every word."""
     marks = {text: getattr(config, name) for name, text in _MARKS.items() if getattr(config, name, None)}
     if config.model_type not in _VIDEO:
         marks = {"<video>": getattr(config, "video_token_id", None) or config.image_token_id}

@@ -1,4 +1,4 @@
-"""A checkpoint's safetensors files, known from their headers alone, before a byte of a weight is read.
+"""A checkpoint's safetensors files, known from their headers before a byte of a weight is read.
 
 The module knows nothing about models: it says which files there are, whether they are whole, and how large.
 """
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hermes_stream.errors import ModelError
+from hermes_stream.models.settings import read_settings
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _LENGTH_BYTES = 8
-_LONGEST_HEADER_BYTES = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000
 _FLOATING = {"F64", "F32", "F16", "BF16"}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -73,8 +74,8 @@ def names_in_index(path: Path) -> tuple[str, ...]:
         ModelError: the index cannot be read, or names a file outside its folder.
     """
     try:
-        names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names = set(read_settings(path).values["weight_map"].values())
+    except (ModelError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path} is no index of safetensors files: it must hold a weight_map from tensor to file; "
             f"download or copy the checkpoint again"
@@ -98,17 +99,17 @@ def read_header(path: Path) -> Mapping[str, Any]:
     with file:
         num_bytes = path.stat().st_size
         header_bytes = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if num_bytes < _LENGTH_BYTES or header_bytes > _LONGEST_HEADER_BYTES:
+        begin = _LENGTH_BYTES + header_bytes
+        if num_bytes < _LENGTH_BYTES or header_bytes > _MAX_HEADER_BYTES:
             raise _broken(path, "it does not begin as one")
-        if num_bytes < _LENGTH_BYTES + header_bytes:
+        if num_bytes < begin:
             raise _broken(
                 path, f"its header alone takes {header_bytes:,} bytes and the file has {num_bytes:,}"
             )
         try:
             header = json.loads(file.read(header_bytes))
             header.pop("__metadata__", None)
-            needed = _LENGTH_BYTES + header_bytes
-            needed += max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+            needed = begin + max((int(it["data_offsets"][1]) for it in header.values()), default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise _broken(path, "its header cannot be read") from error
     if num_bytes != needed:

@@ -1,0 +1,46 @@
+"""``hermes train``: train an embedded checkpoint on the synthetic world."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hermes_stream.cli.options import SeedOption
+
+
+def train(
+    *,
+    family: Annotated[
+        Literal["llava_onevision", "qwen2_5_vl"], typer.Option("--family", help="Architecture.")
+    ] = "llava_onevision",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder of the run, which goes on if it was started; default: .training/FAMILY.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Train an embedded checkpoint with the full cache; a stopped run goes on where it stood.
+
+    Every 50 steps one line of JSON says how the run stands. The folder holds the recipe, the curve, the state
+    to go on from, and in the end the checkpoint.
+    """
+    from hermes_lab.training.train import FAMILIES
+    from hermes_lab.training.train import train as run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    made, recipe_for = FAMILIES[family]
+    run(
+        out or Path(".training") / family,
+        recipe_for(seed),
+        family=made,
+        on_progress=lambda row: typer.echo(json.dumps(row)),
+    )

@@ -1,0 +1,88 @@
+"""Responses as the benchmarks' own code stores them, turned into lines of ``question_id`` and ``response``.
+
+OVO-Bench stores an object with ``backward``, ``realtime`` and ``forward``; StreamingBench its annotations
+with each response beside its question, under the system's name. Lists of lines are taken as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hermes_lab.datasets.annotated_questions import name_of
+from hermes_lab.datasets.entry import Entry, entries_of
+from hermes_lab.datasets.files import read_json
+from hermes_lab.datasets.task_groups import OVO_TASKS
+from hermes_stream.errors import AnnotationError
+
+_STREAMINGBENCH_KEYS = {
+    "task_type",
+    "question",
+    "time_stamp",
+    "answer",
+    "options",
+    "required_ability",
+    "audio_path",
+    "time",
+    "question_id",
+    "question_type",
+    "temporal_windows",
+    "ground_truth_time_stamp",
+    "ground_truth_output",
+}
+
+Line = dict[str, Any]
+
+
+def read_responses(path: Path) -> list[Line]:
+    """Return the responses of a JSON file.
+
+    Raises:
+        AnnotationError: the file cannot be read, or holds no responses in a known form.
+    """
+    document = read_json(path)
+    try:
+        if isinstance(document, dict) and document.keys() & OVO_TASKS.keys():
+            return [line for category in OVO_TASKS for line in _of_ovo(document.get(category) or [])]
+        first = next(entries_of(document), None) if isinstance(document, list) else None
+        if first is not None and first.has("questions"):
+            return list(_of_streamingbench(document))
+        if first is not None and "question_id" in first.fields:
+            return [dict(entry.fields) for entry in entries_of(document)]
+    except AnnotationError as error:
+        raise AnnotationError(f"{path}: {error}") from error
+    raise AnnotationError(
+        f"{path} holds no responses in a known form; give lines of question_id and response (JSONL), or what "
+        "the code of OVO-Bench or StreamingBench stores"
+    )
+
+
+def _of_ovo(items: list[Any]) -> Iterator[Line]:
+    for entry in entries_of(items):
+        name = entry.text("id")
+        if not entry.has("test_info"):
+            yield {"question_id": name, "response": entry.fields.get("response")}
+            continue
+        for number, probe in enumerate(entry.entries("test_info")):
+            yield {"question_id": f"{name}_{number}", "response": probe.fields.get("response")}
+
+
+def _of_streamingbench(document: list[Any]) -> Iterator[Line]:
+    for clip in entries_of(document):
+        for question in clip.entries("questions"):
+            yield {"question_id": name_of(question), "response": _response_beside(question)}
+
+
+def _response_beside(question: Entry) -> Any:
+    """Return what stands beside a question under a key of its own; None if nothing does.
+
+    Raises:
+        AnnotationError: several systems answered.
+    """
+    own = [key for key in question.fields if key not in _STREAMINGBENCH_KEYS]
+    if len(own) > 1:
+        raise AnnotationError(
+            f"{question.place} has responses under {', '.join(own)}; leave those of one system in the file"
+        )
+    return question.fields[own[0]] if own else None

@@ -1,0 +1,142 @@
+"""A model's weights, read from a folder onto their devices, and checked against its config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText
+
+from hermes_stream.attention import ATTENTION_NAME, register
+from hermes_stream.errors import DeviceError, ModelError
+from hermes_stream.models.loading.messages import first_line
+from hermes_stream.models.loading.placement import Placement
+from hermes_stream.models.loading.progress import OnProgress, report_reading
+from hermes_stream.models.loading.quantisation import int8_config, quantisation
+
+_MAX_SIZE_RATIO = 1.5  # below it transformers names the tensors that are missing
+
+
+def read_weights(
+    folder: Path,
+    name: str,
+    config: Any,
+    *,
+    placement: Placement,
+    dtype: torch.dtype,
+    on_progress: OnProgress | None,
+) -> Any:
+    """Return transformers' model, its weights read, with the ``hermes`` attention in its decoder.
+
+    Args:
+        folder: holds safetensors weights.
+        name: of the model, for messages.
+        config: transformers' config of the whole model.
+        placement: where weights go; quantised ones are placed while they are read.
+        dtype: of weights that are not quantised.
+        on_progress: called with the tensors that were read.
+
+    Raises:
+        ModelError: weights are missing or broken.
+        DeviceError: the devices of a map cannot hold them.
+    """
+    int8 = int8_config(placement)
+    is_quantised = int8 is not None or quantisation(config) is not None
+    device_map: Any = placement.device_map
+    if is_quantised and device_map is None and placement.device.type != "cpu":
+        device_map = {"": placement.device}
+    try:
+        with report_reading(on_progress):
+            model, loading = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                device_map=device_map,
+                quantization_config=int8,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers and the quantisers raise many kinds
+        raise ModelError(
+            f"cannot load the weights of model {name!r}: {first_line(error)}; its folder must hold "
+            f"safetensors weights that fit its config.json"
+        ) from error
+    _check_complete(name, loading)
+    _check_offload(name, getattr(model, "hf_device_map", {}))
+    if device_map is None and not is_quantised:
+        model = model.to(placement.device)
+    return attach_memory(model)
+
+
+def attach_memory(model: Any) -> Any:
+    """Set a model to evaluation, its decoder attending to streams' caches, and return it."""
+    register()
+    model.set_attn_implementation({"text_config": ATTENTION_NAME, "vision_config": "sdpa"})
+    return model.eval().requires_grad_(False)
+
+
+def build_empty(name: str, config: Any) -> Any:
+    """Return the architecture of a model without its numbers.
+
+    Raises:
+        ModelError: it cannot be built.
+    """
+    try:
+        with torch.device("meta"):
+            return AutoModelForImageTextToText.from_config(config)
+    except Exception as error:  # transformers raises many kinds here
+        raise ModelError(
+            f"cannot build model {name!r} as its config.json tells: {first_line(error)}; take the file from "
+            f"the checkpoint again"
+        ) from error
+
+
+def check_size(name: str, config: Any, num_stored: int) -> None:
+    """Refuse weights that are far fewer than the config tells of; transformers would draw the rest at random.
+
+    Args:
+        name: of the model, for the message.
+        config: transformers' config of the whole model, not quantised.
+        num_stored: numbers in the weight files.
+
+    Raises:
+        ModelError: the architecture has many more, or cannot be built.
+    """
+    num_wanted = sum(weight.numel() for weight in build_empty(name, config).parameters())
+    if num_wanted > _MAX_SIZE_RATIO * num_stored:
+        raise ModelError(
+            f"the weights of model {name!r} do not fit its config.json, which tells of {num_wanted:,} "
+            f"parameters: its files hold {num_stored:,}; take both from the same checkpoint"
+        )
+
+
+def _check_complete(name: str, loading: Mapping[str, Any]) -> None:
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"the weights of model {name!r} are incomplete: {len(missing)} tensors are missing, the first "
+            f"is {missing[0]}; download or copy the checkpoint again"
+        )
+    mismatched = sorted(loading["mismatched_keys"])
+    if mismatched:
+        tensor, stored, wanted = mismatched[0]
+        raise ModelError(
+            f"the weights of model {name!r} do not fit its config.json: {len(mismatched)} tensors have other "
+            f"shapes, the first is {tensor} with {list(stored)} instead of {list(wanted)}; take both from "
+            f"the same checkpoint"
+        )
+
+
+def _check_offload(name: str, device_map: Mapping[str, Any]) -> None:
+    """Refuse a map that puts some modules on the host or on disk: buffers live with their layers."""
+    offloaded = sorted(module for module, device in device_map.items() if str(device) in ("cpu", "disk"))
+    if offloaded and len({str(device) for device in device_map.values()}) > 1:
+        raise DeviceError(
+            f"the GPUs cannot hold model {name!r}: {len(offloaded)} modules would be offloaded, the first is "
+            f"{offloaded[0]}; choose a smaller dtype, a quantised checkpoint, or more GPUs"
+        )
