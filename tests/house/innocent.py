@@ -45,6 +45,7 @@ INNOCENT = [
     ),
     (STREAM, "def f(model):\n    return model.config.hidden_size, model.generation_config"),
     (STREAM, "import subprocess\n\ndef f(x):\n    return subprocess.run(x, check=True)"),
+    ("hermes_stream/models/loading/config_files.py", "x = 1"),
     (LOADING, "def f(config):\n    config.hidden_size = 2\n    return config"),
     (
         LOADING,

@@ -71,6 +71,7 @@ FORMS: dict[str, list[tuple[str, str]]] = {
         ("hermes_stream/utils/__init__.py", ""),
         ("hermes_stream/stream/helpers/__init__.py", ""),
         ("hermes_stream/stream/config.py", "x = 1"),
+        ("hermes_stream/models/config.py", "x = 1"),
         ("hermes_lab/core/run.py", "x = 1"),
         ("hermes_lab/bench/common.py", "x = 1"),
     ],

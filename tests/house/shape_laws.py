@@ -15,7 +15,7 @@ MAX_FUNCTION_LINES = 60
 MAX_POSITIONAL = 4
 
 # Others decide what these are called with.
-_CALLED_FROM_OUTSIDE = {"hermes_stream.attention": {"memory_attention"}}
+_CALLED_FROM_OUTSIDE = {"hermes_stream.attention": {"hermes_attention"}}
 
 _BANNED = {
     *(
@@ -35,6 +35,7 @@ _BANNED = {
 # Names that are said everywhere as they are.
 _STANDARD_NAMES = {"data_dir"}
 # Where a config is one of transformers, read from a checkpoint; ours are called options, or are the object.
+_CONFIGS = {"config", "configs", "configuration"}
 _ROOMS_WITH_CONFIGS = {"models", "attention", "tiny", "hermes_lab.training"}
 _VERSION = re.compile(r"_v\d+(_|$)|(?<=[a-z])V\d+(?![a-z0-9])")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -88,10 +89,10 @@ def _own_bases(node: ast.ClassDef, module: Module, house: House) -> Iterator[tup
 
 def names_are_in_place(module: Module, house: House) -> Iterator[Breach]:
     """What a module defines is not called a manager, a helper, data, ``load_v2``."""
-    for part in (*module.path.parent.parts, module.path.stem):
-        if word := _misplaced(part, is_path=True):
-            yield Breach(module=module, line=1, text=f"{part} is named {word}")
     has_configs = module.room in _ROOMS_WITH_CONFIGS
+    for part in (*module.path.parent.parts, module.path.stem):
+        if word := _misplaced(part, has_configs=has_configs and part not in _CONFIGS, is_path=True):
+            yield Breach(module=module, line=1, text=f"{part} is named {word}")
     for node in module.nodes:
         for name in _names_of(node):
             is_class = isinstance(node, ast.ClassDef)
@@ -129,5 +130,5 @@ def _misplaced(name: str, *, has_configs: bool = False, is_path: bool = False) -
         return None
     if version := _VERSION.search(name) or (is_path and re.fullmatch(r"v\d+", name)):
         return version.group().strip("_")
-    banned = _BANNED if has_configs else _BANNED | {"config", "configs", "configuration"}
+    banned = _BANNED if has_configs else _BANNED | _CONFIGS
     return next((word for word in map(str.lower, _WORD.findall(name)) if word in banned), None)
