@@ -7,6 +7,7 @@ import sys
 # From the ground up. A room imports lower rows; the rooms of one row do not know each other.
 ROWS: list[set[str]] = [
     {"errors", "_version"},
+    {"plugins"},
     {"memory", "video"},
     {"layout"},
     {"buffers"},
@@ -32,6 +33,7 @@ ROOMS = set(ROW_OF) | LAB_ROOMS | {"hermes_lab."}
 GROUND = {
     "errors": set(),
     "_version": set(),
+    "plugins": set(),
     "memory": {"torch", "jaxtyping"},
     "video": {"numpy", "av"},
     "client": {"httpx"},

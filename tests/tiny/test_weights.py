@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from hermes_lab.datasets.choices import normal
-from hermes_lab.datasets.world import world_episode
 from hermes_stream import Engine, FileSource, FullPolicy, HermesPolicy, WindowPolicy, load_model
 from hermes_stream.models import EMBEDDED
 from hermes_stream.stream.playback import watch
+from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import KIND_GROUPS, QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video import write_video
@@ -45,7 +45,7 @@ def stories(tmp_path_factory):
     for seed in SEEDS:
         world, path = generate_world(seed, SECONDS), folder / f"{seed}.mp4"
         write_video(path, world.frames(2, size=192), fps=2)
-        stories.append((path, world_episode(world, num_questions=NUM_QUESTIONS, seed=seed)))
+        stories.append((path, plan_questions(world, num_questions=NUM_QUESTIONS, seed=seed)))
     return stories
 
 
