@@ -28,6 +28,7 @@ _EFFECTS = {
     *("set_num_threads", "basicConfig", "import_module", "__import__", "start", "register"),
     *("cwd", "home", "expanduser", "exists", "iterdir", "glob", "is_available", "device_count"),
 }
+_VERBS_OF_EFFECT = re.compile(r"_?(load|read|open|fetch|download|write|save|start|run|train|generate)_")
 _MUTATORS = {
     *("append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "clear", "remove"),
     *("discard", "appendleft", "popleft", "sort"),
@@ -86,7 +87,7 @@ def _effect_of(statement: ast.stmt, origins: dict[str, str]) -> str | None:
     for node in (n for part in parts for n in _outside_functions(part)):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in _EFFECTS:
+            if called in _EFFECTS or _VERBS_OF_EFFECT.match(called):
                 return ast.unparse(node)
         if (dotted(node, origins) or "").startswith("os.environ"):
             return ast.unparse(node)

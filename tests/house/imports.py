@@ -23,6 +23,7 @@ _FROM_A_FILE = {
     "importlib.util.spec_from_file_location",
     "importlib.machinery.SourceFileLoader",
     "runpy.run_path",
+    "importlib.util.module_from_spec",
 }
 
 
@@ -89,7 +90,7 @@ def _dynamic(module: Module) -> Iterator[tuple[str | None, None, int]]:
     """Find imports made by a call, and modules taken from ``sys.modules``."""
     origins = origins_of(module)
     for node in module.nodes:
-        argument: ast.expr | None = None
+        argument, package = None, module.package
         if isinstance(node, ast.Subscript) and dotted(node.value, origins) == "sys.modules":
             argument = node.slice
         elif isinstance(node, ast.Call):
@@ -99,12 +100,20 @@ def _dynamic(module: Module) -> Iterator[tuple[str | None, None, int]]:
                 yield None, None, node.lineno
             if called in _DYNAMIC:
                 argument = node.args[0] if node.args else next((k.value for k in node.keywords), None)
+                package = _package_of(node, module)
         if argument is not None:
             for text in texts_of(argument, module) or [None]:
-                yield _from_here(text, module), None, node.lineno
+                yield _from_here(text, package), None, node.lineno
 
 
-def _from_here(text: str | None, module: Module) -> str | None:
+def _package_of(call: ast.Call, module: Module) -> str:
+    """Return the package that a dynamic import starts from."""
+    said = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "package")]
+    texts = texts_of(said[0], module) if said else None
+    return texts[0] if texts else module.package
+
+
+def _from_here(text: str | None, package: str) -> str | None:
     """Make a dynamic import's relative name absolute, and drop what it takes from a module."""
     if text is None or text.startswith("*"):
         return None
@@ -112,7 +121,7 @@ def _from_here(text: str | None, module: Module) -> str | None:
     level = len(name) - len(name.lstrip("."))
     if not level:
         return name
-    parts = module.package.split(".")
+    parts = package.split(".")
     return ".".join([*parts[: len(parts) - level + 1], name.lstrip(".")])
 
 

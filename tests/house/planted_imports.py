@@ -38,6 +38,11 @@ IMPORTS: dict[str, list[tuple[str, str]]] = {
             "from importlib import import_module as load\n\ndef f(x):\n    return load(f'hermes_stream.{x}')",
         ),
         (MEMORY, "def f():\n    return __import__('hermes_stream.cli')"),
+        (MEMORY, "import importlib\n\ndef f():\n    return importlib.import_module('.cli', 'hermes_stream')"),
+        (
+            MEMORY,
+            "import importlib as i\n\ndef f():\n    return i.import_module('.cli', package='hermes_stream')",
+        ),
         (MEMORY, "import sys\n\ndef f():\n    return sys.modules['hermes_stream.cli']"),
         (MEMORY, "import sys\n\ndef f():\n    return sys.modules.get('hermes_stream.cli')"),
         (MEMORY, "import pkgutil\n\ndef f():\n    return pkgutil.resolve_name('hermes_stream.cli:main')"),

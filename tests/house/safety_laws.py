@@ -22,9 +22,16 @@ _PICKLES = {
     "marshal",
     "pickletools",
 }
-_BUILTINS_THAT_RUN_TEXT = {"eval", "exec", "compile"}
+_BUILTINS_THAT_RUN_TEXT = {"eval", "exec", "compile", "__import__"}
 _CALLS_OF_A_SHELL = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
-_LOADERS_OF_CODE = {"torch.hub.load", "torch.jit.load", "torch.package"}
+_LOADERS_OF_CODE = {
+    "torch.hub.load",
+    "torch.jit.load",
+    "torch.package",
+    "torch.serialization.add_safe_globals",
+}
+# A module of torch has a method ``eval`` that may be reached by its name.
+_NEVER_BY_NAME = _BUILTINS_THAT_RUN_TEXT - {"eval"}
 # Keywords that may have one value alone.
 _ONLY_VALUE = {
     "weights_only": True,
@@ -66,8 +73,14 @@ def _unsafe(node: ast.AST, origins: dict[str, str]) -> Iterator[str]:
                 f"builtins.{one}" for one in _BUILTINS_THAT_RUN_TEXT
             }:
                 yield f"reads {name}"
+            elif isinstance(node, ast.Attribute) and node.attr in _PICKLES | {"ForkingPickler"}:
+                yield f"reaches {node.attr}"
             elif isinstance(node, ast.Attribute) and node.attr in ("read_pickle", "to_pickle", "unpickle"):
                 yield f"reads {node.attr}"
+        case ast.ImportFrom(names=names) if found := {a.name for a in names} & (
+            _PICKLES | {"ForkingPickler"}
+        ):
+            yield f"imports {', '.join(sorted(found))}"
         case ast.keyword(arg=str(name), value=value) if name in _ONLY_VALUE:
             if not (isinstance(value, ast.Constant) and value.value is _ONLY_VALUE[name]):
                 yield f"{name} must be {_ONLY_VALUE[name]}"
@@ -83,5 +96,5 @@ def _unsafe(node: ast.AST, origins: dict[str, str]) -> Iterator[str]:
             yield "numpy.load with more than a path; allow_pickle=False is said by name"
         case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name)), *_]):
             reached = f"{dotted(owner, origins)}.{name}"
-            if reached in {"torch.load", *_CALLS_OF_A_SHELL} or name in _BUILTINS_THAT_RUN_TEXT - {"eval"}:
+            if reached in {"torch.load", "builtins.eval", *_CALLS_OF_A_SHELL} or name in _NEVER_BY_NAME:
                 yield f"reaches {reached} by its name"

@@ -118,6 +118,8 @@ def _names_of(node: ast.AST) -> Iterator[str]:
             ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store())
         ):
             yield name
+        case ast.Call(func=ast.Name(id="setattr"), args=[_, ast.Constant(value=str(name)), *_]):
+            yield name
         case ast.alias(asname=str(name)) | ast.ExceptHandler(name=str(name)):
             yield name
         case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
