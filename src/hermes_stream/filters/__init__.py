@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hermes_stream.filters.base import FilterFacts, Sifted, TokenFilter
+from hermes_stream.filters.base import FilteredTokens, FilterFacts, TokenFilter
 from hermes_stream.filters.dedup import FrameDedup
 from hermes_stream.filters.dtd import DifferentialTokenDrop
 from hermes_stream.filters.fluxmem import FluxMem
@@ -13,9 +13,9 @@ __all__ = [
     "FILTERS",
     "DifferentialTokenDrop",
     "FilterFacts",
+    "FilteredTokens",
     "FluxMem",
     "FrameDedup",
-    "Sifted",
     "TokenFilter",
 ]
 
