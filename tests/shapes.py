@@ -86,7 +86,10 @@ def check_shapes(checked: Any) -> Any:
 
 
 def _sampled(function: Callable, checked: Callable) -> Callable:
-    """Check the first thousand calls, then every tenth: what a decoder does in each layer is called often."""
+    """Check the first thousand calls, then every tenth: what a decoder does in each layer is called often.
+
+    The function that checks always is kept as ``checked``.
+    """
     calls = count(1)
 
     @wraps(function)
@@ -94,6 +97,7 @@ def _sampled(function: Callable, checked: Callable) -> Callable:
         number = next(calls)
         return (checked if number <= _CHECKED_CALLS or number % 10 == 0 else function)(*args, **kwargs)
 
+    call.checked = checked
     return call
 
 

@@ -38,6 +38,7 @@ def test_other_weights_are_refused(hermes, story):
     assert "choose one of: auto, int8" in run.err
 
 
+@pytest.mark.usefixtures("threads_put_back")
 def test_programs_of_a_run_share_threads_and_settings(hermes, story, tmp_path):
     assert hermes("world", "--streams", 2, "--seconds", 20, "--out", tmp_path / "stories").code == 0
     words = ["eval", tmp_path / "stories" / "annotations.json", "--videos", tmp_path / "stories"]

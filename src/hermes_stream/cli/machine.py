@@ -34,13 +34,24 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def devices() -> list[Device]:
-    """Return the devices that torch can use, the slowest first."""
+def devices(*, num_threads: int | None = None) -> list[Device]:
+    """Return the devices that torch can use, the slowest first.
+
+    Args:
+        num_threads: how many of the processor's compute; None is as many as torch has now.
+    """
     import torch
 
     from hermes_stream.models.loading.footprint import free_bytes
 
-    found = [Device(name="cpu", title=_processor(), total_bytes=_total_bytes(), free_bytes=free_bytes("cpu"))]
+    found = [
+        Device(
+            name="cpu",
+            title=_processor(num_threads),
+            total_bytes=_total_bytes(),
+            free_bytes=free_bytes("cpu"),
+        )
+    ]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         title = torch.cuda.get_device_name(index)
@@ -72,13 +83,13 @@ def processor_name() -> str:
     return next(found, platform.processor() or platform.machine())
 
 
-def _processor() -> str:
+def _processor(num_threads: int | None) -> str:
     import torch
 
     from hermes_stream.models.loading.placement import computes_bfloat16
 
     how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
-    threads = torch.get_num_threads()
+    threads = num_threads or torch.get_num_threads()
     return f"{platform.machine()}, {os.cpu_count()} processors, {threads} threads, bfloat16 {how}"
 
 
