@@ -22,7 +22,7 @@ from beartype import beartype
 from jaxtyping import AbstractArray, jaxtyped
 
 _SHAPE = re.compile(r"\[Tensor, ")
-_CHECKED_CALLS = 1000
+_CHECKED_CALLS = 300
 _DECORATOR = "_check_shapes"
 
 
@@ -86,7 +86,7 @@ def check_shapes(checked: Any) -> Any:
 
 
 def _sampled(function: Callable, checked: Callable) -> Callable:
-    """Check the first thousand calls, then every tenth: what a decoder does in each layer is called often.
+    """Check the first 300 calls, then every twentieth: what a decoder does in each layer is called often.
 
     The function that checks always is kept as ``checked``.
     """
@@ -95,7 +95,7 @@ def _sampled(function: Callable, checked: Callable) -> Callable:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         number = next(calls)
-        return (checked if number <= _CHECKED_CALLS or number % 10 == 0 else function)(*args, **kwargs)
+        return (checked if number <= _CHECKED_CALLS or number % 20 == 0 else function)(*args, **kwargs)
 
     call.checked = checked
     return call
