@@ -17,6 +17,7 @@ __all__ = [
     "FluxMem",
     "FrameDedup",
     "TokenFilter",
+    "filter_named",
 ]
 
 FILTERS: dict[str, Callable[..., TokenFilter]] = {
@@ -24,3 +25,14 @@ FILTERS: dict[str, Callable[..., TokenFilter]] = {
     "dtd": DifferentialTokenDrop,
     "fluxmem": FluxMem,
 }
+
+
+def filter_named(name: str) -> TokenFilter:
+    """Return a filter with its defaults.
+
+    Raises:
+        ValueError: there is no such filter.
+    """
+    if name not in FILTERS:
+        raise ValueError(f"{name!r} is none of {', '.join(FILTERS)}")
+    return FILTERS[name]()
