@@ -226,7 +226,7 @@ def test_no_decoded_picture_waits_for_the_collector_of_circles(clip):
     try:
         for _ in FileSource(clip):
             pass
-        left = [one for one in gc.get_objects() if isinstance(one, av.VideoFrame) and one.width == 64]
+        left = [one for one in gc.get_objects() if type(one) is av.VideoFrame and one.width == 64]
     finally:
         gc.enable()
     assert not left
