@@ -240,16 +240,6 @@ def test_programs_end_with_whoever_reads_their_results():
     assert not active_children()
 
 
-def test_other_programs_find_the_same(tiny):
-    episodes = [story(7, 4), story(8, 4)]
-    here = {one.episode.video: one for one in evaluate(episodes, policies()[:1], viewing(tiny))}
-    elsewhere = Viewing(load_model=Load(), open_source=Play(), open_session=in_fours)
-    there = {one.episode.video: one for one in evaluate(episodes, policies()[:1], elsewhere, num_workers=2)}
-    assert set(there) == {"7", "8"}
-    for video, one in here.items():
-        assert answers(one.runs[0].predictions) == answers(there[video].runs[0].predictions)
-
-
 def test_programs_take_turns_at_the_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
     assert [gpu_of(number) for number in range(3)] == ["2", "GPU-5", "2"]
