@@ -25,6 +25,7 @@ from hermes_lab.training.batch import Batch
 from hermes_lab.training.checkpoint import (
     DECODER,
     GUIDANCE_PROMPTS,
+    KNOWS,
     IMAGE_SIZE,
     MEMORY_BUDGET_TOKENS,
     PIXEL_SETTINGS,
@@ -100,6 +101,7 @@ def build_config() -> Qwen2_5_VLConfig:
         tie_word_embeddings=True,
         training_frames=TRAINING_FRAMES * FPS,
         training_fps=float(FPS),
+        knows=KNOWS,
         memory_budget_tokens=MEMORY_BUDGET_TOKENS,
         guidance_prompts=GUIDANCE_PROMPTS,
         multiple_choice="text",

@@ -37,6 +37,10 @@ class Settings:
         """Return a number above 0."""
         return float(self._checked(name, default, lambda it: _is_number(it) and it > 0, "a number above 0"))
 
+    def text(self, name: str, default: Value) -> str | Value:
+        """Return a text that is not empty."""
+        return self._checked(name, default, lambda it: isinstance(it, str) and bool(it.strip()), "a text")
+
     def channels(self, name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
         """Return a number for each of the three colour channels."""
         red, green, blue = self._checked(
