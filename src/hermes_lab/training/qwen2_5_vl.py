@@ -25,8 +25,8 @@ from hermes_lab.training.batch import Batch
 from hermes_lab.training.checkpoint import (
     DECODER,
     GUIDANCE_PROMPTS,
-    KNOWS,
     IMAGE_SIZE,
+    KNOWS,
     MEMORY_BUDGET_TOKENS,
     PIXEL_SETTINGS,
     SPECIAL_TOKENS,

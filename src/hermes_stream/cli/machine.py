@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -42,13 +42,19 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def host() -> Device:
+    """Return the processor, as far as it is known without torch."""
+    title = f"{platform.machine()}, {os.cpu_count()} processors"
+    return Device(name="cpu", title=title, total_bytes=_total_bytes(), free_bytes=None)
+
+
 def devices() -> list[Device]:
     """Return the devices that torch can use, the slowest first."""
     import torch
 
     from hermes_stream.models.loading.footprint import free_bytes
 
-    found = [Device(name="cpu", title=_processor(), total_bytes=_total_bytes(), free_bytes=free_bytes("cpu"))]
+    found = [replace(host(), title=f"{host().title}, {_arithmetic()}", free_bytes=free_bytes("cpu"))]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         title = torch.cuda.get_device_name(index)
@@ -99,14 +105,13 @@ def processor_name() -> str:
     return next(found, platform.processor() or platform.machine())
 
 
-def _processor() -> str:
+def _arithmetic() -> str:
     import torch
 
     from hermes_stream.models.loading.placement import computes_bfloat16
 
     how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
-    threads = torch.get_num_threads()
-    return f"{platform.machine()}, {os.cpu_count()} processors, {threads} threads, bfloat16 {how}"
+    return f"{torch.get_num_threads()} threads, bfloat16 {how}"
 
 
 def _total_bytes() -> int | None:

@@ -29,6 +29,7 @@ class StreamNeeds:
         stream_bytes: buffers of the stream; where there is no bound, of its beginning.
         device_free_bytes: free on the device with the model loaded; None is unknown.
         fits: whether the device has room for the stream; None is unknown.
+        model_knows: the only thing that the model understands; None for general models.
     """
 
     model: str
@@ -46,6 +47,7 @@ class StreamNeeds:
     stream_bytes: int
     device_free_bytes: int | None
     fits: bool | None
+    model_knows: str | None = None
 
     def lines(self, policy: str, *, chunk_frames: int) -> dict[str, str]:
         """Return a line about each topic.
@@ -57,6 +59,7 @@ class StreamNeeds:
         growing = " at first, growing with the stream" if self.budget_tokens is None else ""
         return {
             "model": f"{self.model} ({self.family}), {self.dtype} on {self.device}",
+            **({} if self.model_knows is None else {"knows": f"{self.model_knows}, and nothing else"}),
             "layers": self._layers(),
             "policy": f"{policy}: {self._budget()}",
             "frames": self._frames(),
@@ -127,4 +130,5 @@ def measure(session: Session, *, free_bytes: int | None) -> StreamNeeds:
         stream_bytes=stream_bytes,
         device_free_bytes=free_bytes,
         fits=None if free_bytes is None else stream_bytes <= free_bytes,
+        model_knows=model.card.knows,
     )
