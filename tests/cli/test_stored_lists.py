@@ -19,7 +19,7 @@ LISTED = """
 import sys, time
 from hermes_stream.cli import main
 code = main(sys.argv[1:])
-heavy = {"torch", "transformers", "numpy", "matplotlib"} & set(sys.modules)
+heavy = {"torch", "transformers", "matplotlib"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else f"{time.process_time()} s" if time.process_time() > 1 else code)
 """
 

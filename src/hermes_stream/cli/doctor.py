@@ -37,7 +37,8 @@ def doctor(
 
     The machine comes first and at once. Then torch is loaded, and the model, to measure a stream of it.
     """
-    from hermes_stream.cli.machine import codecs, host, versions
+    from hermes_stream.cli.machine import host, versions
+    from hermes_stream.video.codecs import codecs
 
     if not quick:
         check_options(model, memory)

@@ -25,8 +25,8 @@ from hermes_lab.cli.compared_policies import (
         (["hermes:a=1,b=2;hermes:a=2,b=3,hermes"], ["hermes:a=1,b=2", "hermes:a=2,b=3", "hermes"]),
         (["window,hermes:smoothing=[0,0.1,0],b=2"], ["window", "hermes:smoothing=[0,0.1,0],b=2"]),
         (
-            ["hermes:w=(1,2),recent_n,random:unit=frames"],
-            ["hermes:w=(1,2)", "recent_n", "random:unit=frames"],
+            ["hermes:w=(1,2),recent_n,random:unit=patches"],
+            ["hermes:w=(1,2)", "recent_n", "random:unit=patches"],
         ),
     ],
 )

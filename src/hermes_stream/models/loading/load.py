@@ -15,6 +15,7 @@ from hermes_stream.models.families import MODELS
 from hermes_stream.models.loading.config_files import read_companions, read_config, read_family
 from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.loading.hub import Hub, HubModel
+from hermes_stream.models.loading.in_hand import borrow, is_in_hand
 from hermes_stream.models.loading.placement import (
     DeviceMap,
     Placement,
@@ -35,10 +36,11 @@ _NAMES = (
 
 
 def load_model(  # noqa: PLR0913 - one parameter per choice
-    name: str | Path,
+    name: str | Path | Any,
+    processor: Any = None,
     *,
     device: str = "auto",
-    dtype: str = "auto",
+    dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     device_map: DeviceMap | None = None,
     offline: bool = False,
@@ -50,9 +52,12 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     """Load a checkpoint and return its adapter.
 
     Args:
-        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, or a hub name.
+        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, a hub name, or a
+            transformers model in hand, whose weights are shared and whose attention is borrowed until
+            ``close``.
+        processor: transformers' processor of a model in hand; None reads the files that it was loaded from.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16".
+        dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16", or torch's.
         revision: branch, tag or commit of a hub name.
         device_map: spreads the layers over several GPUs, "auto" or a dict from module to device,
             as transformers has it. Needs the extra ``multi-gpu``.
@@ -69,9 +74,9 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
         DeviceError: the device or dtype is not available here, or the model does not fit it.
         ValueError: arguments contradict each other.
     """
-    name = str(name)
-    if not name.strip():
-        raise ModelError(f"the name of the model is empty; {_NAMES}")
+    if is_in_hand(name):
+        return _borrow(name, processor)
+    name, dtype = _named(name, processor), str(dtype).removeprefix("torch.")
     placement = choose_placement(device, device_map, weights)
     hub_model, folder = _find(name, revision, Hub(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
@@ -89,6 +94,23 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     companions = read_companions(folder, name, config)
     model = read_weights(folder, name, config, on_progress=on_progress, **how)
     return adapter(Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions))
+
+
+def _named(name: str | Path, processor: Any) -> str:
+    """Return a name as text; it is no empty one, and comes alone."""
+    if processor is not None:
+        raise ValueError("a processor goes with a transformers model in hand; leave it out for a name")
+    if not str(name).strip():
+        raise ModelError(f"the name of the model is empty; {_NAMES}")
+    return str(name)
+
+
+def _borrow(model: Any, processor: Any) -> VideoModel:
+    """Return the adapter of a transformers model in hand."""
+    checkpoint, give_back = borrow(model, processor)
+    borrowed = _adapter(checkpoint.name, checkpoint.model.config.model_type)(checkpoint)
+    borrowed.give_back = give_back
+    return borrowed
 
 
 def embedded_folder(name: str) -> Path:
