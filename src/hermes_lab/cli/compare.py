@@ -26,13 +26,13 @@ from hermes_lab.cli.evaluation_run import (
     watch,
 )
 from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
-from hermes_lab.cli.folder import make_folder, write_document
+from hermes_lab.cli.folder import can_draw, make_folder, write_document
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import policy_scores
 from hermes_stream.cli.opening import check_options, load
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import ChunkOption, JsonOption, MemoryOptions, ModelOptions
-from hermes_stream.cli.output import print_json, screen
+from hermes_stream.cli.output import print_json, say, screen
 from hermes_stream.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def compare(
     check_scoring(scoring)
     compared_policies(names, sizes or [1], num_seeds=1, first_seed=scoring.seed)
     task = read_task(annotations, videos, limit=viewing.limit)
-    make_folder(out, plots=comparison.plots)
+    make_folder(out)
+    draws = comparison.plots and can_draw()
     from hermes_lab.cli.tables import print_comparison
     from hermes_lab.evaluation.comparison_scores import skipped_policies
     from hermes_lab.evaluation.run_folder import RunFolder
@@ -159,13 +160,13 @@ def compare(
         **setup.circumstances,
     }
     document = {"manifest": manifest, **_results(asked, task, scores, skipped)}
-    figures = "comparison_plots" if comparison.plots else None
+    figures = "comparison_plots" if draws else None
     num_figures = write_document(document, out / COMPARISON, figures=figures)
     if json:
         print_json(document)
         return
     print_comparison(screen(), scores, skipped, reference=asked.reference)
-    typer.echo(f"\n{COMPARISON} and {num_figures} figures in {out}")
+    say(f"\n{COMPARISON} and {num_figures} figures in {out}")
 
 
 def _results(

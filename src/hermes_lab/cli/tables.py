@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 Row = tuple[str, "Score"]
 _MAX_SECONDS_SHOWN = 7200.0
+_AVERAGES = {
+    "questions": "mean over all questions",
+    "tasks": "mean over kinds of questions, each kind counted once",
+    "ovo_backward": "OVO-Bench, mean over backward tasks",
+    "ovo_realtime": "OVO-Bench, mean over real-time tasks",
+    "ovo_forward": "OVO-Bench, mean over forward tasks",
+    "ovo_realtime_backward": "OVO-Bench without forward tasks, mean of the other two",
+    "ovo": "OVO-Bench, mean of its three categories",
+}
 
 
 def print_run(console: Console, graded: Graded, *, seed: int, took_seconds: float | None = None) -> None:
@@ -55,7 +64,7 @@ def _print_scored(console: Console, graded: Graded, seed: int) -> None:
     overall = report.overall
     console.print()
     for name, value in graded.averages.items():
-        console.print(f"{value:8.2%}  {name}")
+        console.print(f"{value:8.2%}  {_AVERAGES.get(name, name)}")
     console.print()
     console.print(
         f"{sum(graded.rights)} of {overall.num_questions} answers right ({overall.accuracy:.1%}; 95 %: "
@@ -196,7 +205,10 @@ def _ago(one: DelayScore) -> str:
 
 
 def _interval(own: Score) -> str:
-    return "one video" if own.low is None or own.high is None else f"{own.low:.1%} to {own.high:.1%}"
+    if own.low is None or own.high is None:
+        return "one video"
+    # videos that are all alike say nothing of others
+    return "too few" if own.low == own.high else f"{own.low:.1%} to {own.high:.1%}"
 
 
 def _parts(one: PolicyScores, groups: Sequence[str]) -> list[Score]:
@@ -215,8 +227,13 @@ def _points(part: Score) -> Text:
 
 
 def _with_interval(value: float, low: float | None, high: float | None, sign: str) -> str:
-    middle, *ends = ("" if number is None else f"{100 * number:{sign}.1f}" for number in (value, low, high))
-    return f"{middle} ({' '.join(ends)})" if all(ends) else f"{middle} (one video)"
+    if low is None or high is None:
+        between = "one video"
+    elif low == high:
+        between = "too few"
+    else:
+        between = f"{100 * low:{sign}.1f} {100 * high:{sign}.1f}"
+    return f"{100 * value:{sign}.1f} ({between})"
 
 
 def _videos(count: int) -> str:
