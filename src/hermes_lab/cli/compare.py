@@ -142,7 +142,7 @@ def compare(
     compared_policies(names, sizes or [1], num_seeds=1, first_seed=scoring.seed)
     task = read_task(annotations, videos, limit=viewing.limit)
     make_folder(out)
-    draws = comparison.plots and can_draw()
+    figures = "comparison_plots" if comparison.plots and can_draw() else None
     from hermes_lab.cli.tables import print_comparison
     from hermes_lab.evaluation.comparison_scores import skipped_policies
     from hermes_lab.evaluation.run_folder import RunFolder
@@ -160,7 +160,6 @@ def compare(
         **setup.circumstances,
     }
     document = {"manifest": manifest, **_results(asked, task, scores, skipped)}
-    figures = "comparison_plots" if draws else None
     num_figures = write_document(document, out / COMPARISON, figures=figures)
     if json:
         print_json(document)

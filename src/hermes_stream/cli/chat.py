@@ -20,7 +20,7 @@ from hermes_stream.cli.options import (
     SpeedOption,
     VideoArgument,
 )
-from hermes_stream.cli.output import clock, complain, print_json, size
+from hermes_stream.cli.output import clock, complain, is_terminal, print_json, size
 from hermes_stream.cli.settings import memory_of, settings_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def chat(
     from hermes_stream.cli.transcript import Transcript
     from hermes_stream.cli.typed_lines import PROMPT, edits_lines, typed_lines
 
-    is_typed, edits = sys.stdin.isatty(), edits_lines(on_standard_error=json)
+    is_typed, edits = is_terminal(sys.stdin), edits_lines(on_standard_error=json)
     prompt = PROMPT if is_typed and not edits else ""  # an editor of lines draws its own
     transcript = Transcript(session, generation, on_standard_error=json, echoes=not is_typed, prompt=prompt)
     player = Player(session, source, transcript)

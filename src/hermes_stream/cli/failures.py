@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -54,9 +55,18 @@ def run_to_exit_code(command: Callable[[], int], *, as_json: bool) -> int:
         command: returns its own exit code.
         as_json: whether a failure is a document too.
     """
-    if not _repair_streams():
-        complain("standard output is closed; give it a place to go to, such as > answers.txt")
-        return 1
+    with ExitStack() as stack:
+        if sys.stderr is None:  # closed
+            nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(redirect_stderr(nowhere))
+        if sys.stdout is None:
+            complain("standard output is closed; give it a place to go to, such as > answers.txt")
+            return 1
+        _show_plain_letters()
+        return _run(command, as_json=as_json)
+
+
+def _run(command: Callable[[], int], *, as_json: bool) -> int:
     try:
         code = command()
         sys.stdout.flush()
@@ -143,17 +153,12 @@ def _can_flush() -> bool:
     return True
 
 
-def _repair_streams() -> bool:
-    """Replace standard streams that are closed, except standard output; return whether that is open."""
-    if sys.stdin is None:
-        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - open while the program runs
-    if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+def _show_plain_letters() -> None:
+    """Let a terminal that lacks a letter show another, and go on."""
     codecs.register_error(_PLAIN, _plain_letters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=_PLAIN)
-    return sys.stdout is not None
 
 
 def _plain_letters(error: UnicodeError) -> tuple[str, int]:

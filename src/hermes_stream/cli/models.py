@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -42,14 +43,21 @@ def models(*, json: JsonOption = False) -> None:
 
 def _cached() -> list[Entry]:
     """Return the checkpoints of the local hub cache; their configs take transformers, and so some seconds."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    if not any(Path(HF_HUB_CACHE).glob("models--*")):
+    if not any(hub_cache().glob("models--*")):
         return []
     with doing("reading the local hub cache"):
         from hermes_stream.models.loading.catalogue import list_cached
 
         return [asdict(entry) for entry in list_cached()]
+
+
+def hub_cache() -> Path:
+    """Return the folder where the hub's own library keeps checkpoints, without the library."""
+    if folder := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(os.path.expandvars(folder)).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{caches}/huggingface"
+    return Path(os.path.expandvars(home)).expanduser() / "hub"
 
 
 def _print(entries: Sequence[Entry]) -> None:

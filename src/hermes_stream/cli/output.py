@@ -56,6 +56,11 @@ def complain(message: str, *, kind: str = "error") -> None:
     say(f"hermes: {kind}: {message}", err=True)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a person sits at a standard stream; at one that is closed, nobody does."""
+    return stream is not None and stream.isatty()
+
+
 def encodes(text: str, stream: TextIO | None = None) -> bool:
     """Tell whether a stream can show a text as it is; standard output where none is named."""
     try:

@@ -12,6 +12,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
+from hermes_stream.cli.output import is_terminal
+
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import History
@@ -28,7 +30,7 @@ def edits_lines(*, on_standard_error: bool) -> bool:
         on_standard_error: whether answers appear there instead of on standard output.
     """
     shown = sys.stderr if on_standard_error else sys.stdout
-    return sys.stdin.isatty() and shown.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    return is_terminal(sys.stdin) and is_terminal(shown) and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 @contextmanager
@@ -106,5 +108,7 @@ def standard_input_lines() -> Iterator[str]:
 
     The interpreter closes ``sys.stdin`` when it ends, and aborts where a thread still waits in it.
     """
+    if sys.stdin is None:  # closed
+        return
     with os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8", errors="replace") as lines:
         yield from lines
