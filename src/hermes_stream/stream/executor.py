@@ -244,12 +244,14 @@ def _depth(decoder: nn.Module, *, advances: bool) -> Iterator[None]:
     thread = get_ident()
 
     def read_first(
-        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]] | None:
-        if get_ident() != thread:  # another session runs the same model meanwhile
+        # Another session may run the same model meanwhile: it is left alone. While hooks come and go torch
+        # may call this one there without keywords.
+        if get_ident() != thread:
             return None
         first.append(args[0])
-        return (first[0], *args[1:]), kwargs
+        return (first[0], *args[1:]), kwargs or {}
 
     layers: Iterable[nn.Module] = () if advances else decoder.layers  # type: ignore[assignment]
     hooks = [layer.register_forward_pre_hook(read_first, with_kwargs=True) for layer in layers]
