@@ -41,8 +41,8 @@ from hermes_stream.video.frame import Frame
 CHUNK_FRAMES = 4
 QUESTIONS = ("what came first?", "what is on screen now?", "was there a circle?")
 TIMES = (1, 2, 6, None)
-# Its prototypes are weighted by the attention of a prompt of two tokens or three. In which order a product of
-# so few rows is summed depends on the other rows of the forward, with or without a fault; so do its last bits.
+# Its prototypes are weighted by the attention of a prompt of a few tokens. In which order a product of so few
+# rows is summed depends on the other rows of the forward, with or without a fault; so do its last bits.
 _ROUNDING: dict[type[MemoryPolicy], float] = {StreamMemPolicy: 1e-4}
 _SIDE = 64
 _MAX_TRIES = 50
@@ -113,7 +113,8 @@ class Outcome:
             assert answer.text is not None
             given.append(answer.token_ids)
         cache, stats = stream.cache, stream.stats
-        contents, records = [], [cache.next_position, stats.num_frames, stats.num_pending_frames]
+        contents: list[Tensor] = []
+        records: list[Any] = [cache.next_position, stats.num_frames, stats.num_pending_frames]
         records += [stats.num_compressions, stats.num_archived_tokens, stats.num_questions]
         for layer in range(cache.layout.num_layers):
             contents += [cache.keys(layer).clone(), cache.values(layer).clone()]
