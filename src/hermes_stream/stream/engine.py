@@ -247,7 +247,7 @@ class Engine:
             room, may_exceed = min(room, self._tokens_beside_questions), False
         patience = self._patience_steps
         for handle in ready:
-            if handle.has_question:
+            if handle in asking:  # also where its question has failed meanwhile
                 continue
             cost, waited = handle.cost_tokens, self.num_steps - handle.served_in_step
             if (may_exceed or cost <= room or waited >= patience) and handle.begin():
