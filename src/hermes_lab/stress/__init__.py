@@ -1,1 +1,1 @@
-"""Stress: whether what one stream, file or question does can hurt another; each script stores what it saw."""
+"""What is thrown at the product to see that it holds: damaged files, and outcomes that are counted."""
