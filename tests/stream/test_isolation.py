@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from hermes_lab.stress.faults import PLACES, Fault, InjectedError, injected
 from hermes_lab.stress.streams import Script, Trial, alone, policies
 from hermes_stream import Frame, HermesPolicy, Session, VideoError, load_model
-from hermes_stream.policies import RecentNPolicy, RekvPolicy, WindowPolicy
+from hermes_stream.policies import RecentNPolicy, RekvPolicy, StreamMemPolicy, WindowPolicy
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest
@@ -143,6 +144,53 @@ def test_one_bad_frame_is_left_out_and_the_rest_stays_in_order(tiny, monkeypatch
     state, expected = handle.stream.cache.state(), session.cache.state()
     torch.testing.assert_close(state.pts_seconds, expected.pts_seconds)
     assert torch.equal(state.temporal_patch_ids, expected.temporal_patch_ids)
+
+
+def test_a_session_leaves_a_bad_frame_out_too(tiny, monkeypatch):
+    frames, prepare = frames_of(0, 20), type(tiny).prepare
+
+    def picky(model, shown):
+        if frames[5].pts_seconds in [frame.pts_seconds for frame in shown]:
+            raise RuntimeError("this picture cannot be read")
+        return prepare(model, shown)
+
+    monkeypatch.setattr(type(tiny), "prepare", picky)
+    session, num_told = Session(tiny, HermesPolicy.paper(60), chunk_frames=4), 0
+    for frame in frames:
+        try:
+            session.observe(frame)
+        except RuntimeError:
+            num_told += 1
+    size = tiny.card.frames_per_temporal_patch
+    assert num_told == 1
+    assert (session.stats.num_frames, session.stats.num_failed_frames) == (20 - size, size)
+    assert session.ask(QUESTION).text is not None
+
+
+def test_an_interrupted_step_is_done_again(tiny, monkeypatch):
+    """As if nothing had happened: what was read of attention does not count twice."""
+    engine, policy = Engine(tiny), StreamMemPolicy(budget_tokens=60)
+    handle, session = engine.add(policy, chunk_frames=4), Session(tiny, policy, chunk_frames=4)
+    plain, count = Executor._forward, 0
+
+    def interrupted(executor, requests):
+        nonlocal count
+        result, count = plain(executor, requests), count + 1
+        if count % 2:
+            raise KeyboardInterrupt
+        return result
+
+    for watcher in (handle, session):
+        watcher.observe(frames_of(0, 40))
+    with monkeypatch.context() as patched:
+        patched.setattr(Executor, "_forward", interrupted)
+        while engine.streams[0].is_ready:
+            with suppress(KeyboardInterrupt):
+                engine.step()
+    assert count > 10
+    for layer in range(tiny.layout.num_layers):
+        assert torch.equal(handle.stream.cache.keys(layer), session.cache.keys(layer))
+        assert torch.equal(handle.stream.cache.values(layer), session.cache.values(layer))
 
 
 @pytest.mark.parametrize("is_abandoned", [False, True])

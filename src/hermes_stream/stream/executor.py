@@ -104,16 +104,16 @@ class Executor:
         """
         try:
             return list(self.serve(requests))
-        except Exception as error:
+        except BaseException as error:
+            for one in requests:  # they are served again, also where the user interrupts
+                if isinstance(one, ForwardRequest):
+                    one.clear_weights()
+            if not isinstance(error, Exception):
+                raise
             if len(requests) == 1:
                 return [Failure(error)]
             log.info("%d requests failed together, and are served apart: %s", len(requests), error)
-        outcomes: list[Features | Tensor | Failure | None] = []
-        for one in requests:
-            if isinstance(one, ForwardRequest):
-                one.clear_weights()
-            outcomes += self.serve_apart([one])
-        return outcomes
+        return [outcome for one in requests for outcome in self.serve_apart([one])]
 
     @contextmanager
     def _on_side_stream(self, *, beside_forwards: bool) -> Iterator[None]:
