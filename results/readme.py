@@ -88,8 +88,8 @@ def measured(_: str) -> str:
             f"right about the past, from {tokens} tokens a layer",
             f"`hermes_best` {percent(past['hermes_best'])}, `hermes` {percent(past['hermes'])}, "
             f"`window` {percent(past['window'])}, a guesser {100 * past['hermes']['chance']:.0f}",
-            f"one generated world, a model of its own; in counting `hermes_best` has {counted['hermes_best']}, "
-            f"`hermes` {counted['hermes']}",
+            "one generated world, a model of its own; in counting `hermes_best` has "
+            f"{counted['hermes_best']}, `hermes` {counted['hermes']}",
         ],
         [
             f"first token after {longest:,} frames, over that after 64",
