@@ -75,15 +75,8 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
         ValueError: arguments contradict each other.
     """
     if is_in_hand(name):
-        checkpoint, give_back = borrow(name, processor)
-        borrowed = _adapter(checkpoint.name, checkpoint.model.config.model_type)(checkpoint)
-        borrowed.give_back = give_back
-        return borrowed
-    if processor is not None:
-        raise ValueError("a processor goes with a transformers model in hand; leave it out for a name")
-    name, dtype = str(name), str(dtype).removeprefix("torch.")
-    if not name.strip():
-        raise ModelError(f"the name of the model is empty; {_NAMES}")
+        return _borrow(name, processor)
+    name, dtype = _named(name, processor), str(dtype).removeprefix("torch.")
     placement = choose_placement(device, device_map, weights)
     hub_model, folder = _find(name, revision, Hub(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
@@ -101,6 +94,23 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     companions = read_companions(folder, name, config)
     model = read_weights(folder, name, config, on_progress=on_progress, **how)
     return adapter(Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions))
+
+
+def _named(name: str | Path, processor: Any) -> str:
+    """Return a name as text; it is no empty one, and comes alone."""
+    if processor is not None:
+        raise ValueError("a processor goes with a transformers model in hand; leave it out for a name")
+    if not str(name).strip():
+        raise ModelError(f"the name of the model is empty; {_NAMES}")
+    return str(name)
+
+
+def _borrow(model: Any, processor: Any) -> VideoModel:
+    """Return the adapter of a transformers model in hand."""
+    checkpoint, give_back = borrow(model, processor)
+    borrowed = _adapter(checkpoint.name, checkpoint.model.config.model_type)(checkpoint)
+    borrowed.give_back = give_back
+    return borrowed
 
 
 def embedded_folder(name: str) -> Path:
