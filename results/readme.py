@@ -12,11 +12,11 @@ from evidence import comparison, percent
 from tables import FOLDER, filled, table, write_pages
 
 FIRST_SIZES = {
-    "smolvlm2-256m": "the smallest download: shows that all works, answers roughly",
-    "llava-onevision-0.5b": "a laptop; one of the paper's own models",
+    "smolvlm2-256m": "the smallest: shows that all works; expect rough answers",
+    "llava-onevision-0.5b": "a laptop; {frame_seconds} s a frame for its decoder on one new core; in the paper",
     "smolvlm2-2.2b": "a laptop with memory to spare, or a small GPU",
-    "qwen2.5-vl-3b": "a GPU of 12 GB; frames of any shape",
-    "qwen2.5-vl-7b": "a GPU of 24 GB; another of the paper's",
+    "qwen2.5-vl-3b": "a GPU of 12 GB; frames keep their shape",
+    "qwen2.5-vl-7b": "a GPU of 24 GB; in the paper",
 }
 
 
@@ -32,12 +32,21 @@ def size(num_bytes: float) -> str:
 
 def first_models(_: str) -> str:
     """Write which published checkpoints to begin with."""
-    sizes = read("published")["sizes"]
+    sizes, speed = read("published")["sizes"], read("cpu_speed")
+    (seconds,) = (
+        run["frame"]["median_processor_seconds"]
+        for run in speed["runs"]
+        if (run["instructions"], run["way"]) == ("all", "bfloat16")
+    )
     lines = [
-        [f"`{sizes[name]['hub_name']}`", *_takes(sizes[name]), expected]
+        [
+            f"`{sizes[name]['hub_name']}`",
+            *_takes(sizes[name]),
+            expected.format(frame_seconds=f"{seconds:.1f}"),
+        ]
         for name, expected in FIRST_SIZES.items()
     ]
-    return table(["`--model`", "weights", "one stream", "for"], lines)
+    return table(["`--model`", "weights", "one stream", "what to expect"], lines)
 
 
 def published(_: str) -> str:
