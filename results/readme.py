@@ -13,7 +13,7 @@ from tables import FOLDER, filled, table, write_pages
 
 FIRST_SIZES = {
     "smolvlm2-256m": "the smallest: shows that all works; expect rough answers",
-    "llava-onevision-0.5b": "a laptop; {frame_seconds} s a frame for its decoder on one new core; in the paper",
+    "llava-onevision-0.5b": "a laptop; {frame_seconds} s a frame in its decoder, on a new core; in the paper",
     "smolvlm2-2.2b": "a laptop with memory to spare, or a small GPU",
     "qwen2.5-vl-3b": "a GPU of 12 GB; frames keep their shape",
     "qwen2.5-vl-7b": "a GPU of 24 GB; in the paper",
