@@ -110,8 +110,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    numbers = watch_day(load_model("tiny"), given.frames, seed=given.seed)
-    write_record(given.out, {"seed": given.seed, **numbers})
+    model = load_model("tiny")
+    numbers = watch_day(model, given.frames, seed=given.seed)
+    write_record(given.out, "day", {"seed": given.seed, **numbers})
     raise SystemExit(0 if numbers["is_flat"] else 1)
 
 

@@ -314,7 +314,7 @@ def main() -> None:
     num_wrong = sum(row["num_right"] < row["num_others"] or not row["goes_on"] for row in rows)
     numbers = {"seed": given.seed, "num_streams": given.streams, "num_rounds": given.rounds}
     took = {"num_trials": len(rows), "num_wrong": num_wrong, "seconds": time.perf_counter() - began}
-    write_record(given.out, {**numbers, **took, "trials": rows})
+    write_record(given.out, "streams", {**numbers, **took, "trials": rows})
     raise SystemExit(1 if num_wrong else 0)
 
 

@@ -264,8 +264,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    numbers = run_bouts(load_model("tiny"), num_threads=given.threads, seconds=given.seconds, seed=given.seed)
-    write_record(given.out, {"seed": given.seed, **numbers})
+    model = load_model("tiny")
+    numbers = run_bouts(model, num_threads=given.threads, seconds=given.seconds, seed=given.seed)
+    write_record(given.out, "threads", {"seed": given.seed, **numbers})
     raise SystemExit(1 if numbers["num_errors"] or numbers["num_wrong"] else 0)
 
 

@@ -165,6 +165,9 @@ class Engine:
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
         )
+        return self._opened(stream, overflow, limits)
+
+    def _opened(self, stream: Stream, overflow: Overflow, limits: QueueLimits) -> StreamHandle:
         handle = StreamHandle(
             stream,
             step=self.step,
