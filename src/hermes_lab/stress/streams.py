@@ -85,7 +85,7 @@ class Script:
                 blocks = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
                 image = blocks.repeat(_SIDE // 4, axis=0).repeat(_SIDE // 4, axis=1)
                 frames.append(Frame(pts_seconds=pts_seconds, image=image))
-            asks = number == num_rounds - 1 or rng.random() < 0.4
+            asks = number in (0, num_rounds - 1) or rng.random() < 0.4
             question = QUESTIONS[rng.integers(len(QUESTIONS))] if asks else None
             rounds.append((tuple(frames), question))
         return cls(policy=policy, rounds=tuple(rounds))
