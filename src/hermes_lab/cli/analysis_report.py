@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import typer
 
+from hermes_lab.cli.folder import written
 from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.settings import memory_of
 
@@ -134,11 +135,12 @@ class Analysis:
             plots.draw_map(mapped, thumbnails, span=span),
             plots.draw_evidence(rows, thumbnails, span=span, period=period),
         ]
-        folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        (folder / "analysis.json").write_text(text, encoding="utf-8")
-        for name, figure in zip(_FIGURES, figures, strict=True):
-            save(figure, folder / f"{name}.png", dpi=plots.DPI)
+        with written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "analysis.json").write_text(text, encoding="utf-8")
+            for name, figure in zip(_FIGURES, figures, strict=True):
+                save(figure, folder / f"{name}.png", dpi=plots.DPI)
 
     def _evidence_row(self, answer: TracedAnswer) -> EvidenceRow:
         from hermes_lab.analysis.plots import EvidenceRow

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_lab.cli.analysis_report import Analysis, AnalysisQuestion, TracedAnswer
+from hermes_lab.cli.folder import written
 from hermes_stream.cli.opening import check_options, load, open_session, open_video
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
@@ -80,6 +81,8 @@ def analyze(
             from hermes_lab.analysis.figures import check_matplotlib
 
             check_matplotlib()
+        with written(out):
+            out.mkdir(parents=True, exist_ok=True)
     with _open(video, seed=seed, seconds=seconds, fps=fps, model=model) as (loaded, source, of_story):
         asked = [AnalysisQuestion(text=text) for text in question or ()]
         analysis = _analyze(open_session(memory, loaded), source, asked or of_story or _prompts(loaded))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from json import dumps
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
+from hermes_lab.datasets.files import shown
 
 
 def make_folder(out: Path, *, plots: bool, file: str | None = None) -> None:
@@ -29,13 +32,29 @@ def make_folder(out: Path, *, plots: bool, file: str | None = None) -> None:
             "--no-plots",
             param_hint="--plots",
         )
-    try:
+    with written(out):
         out.mkdir(parents=True, exist_ok=True)
         if file is not None:
             (out / file).open("ab").close()
+
+
+@contextmanager
+def written(out: Path) -> Iterator[None]:
+    """Turn what the system says against writing into words.
+
+    Args:
+        out: what ``--out`` says.
+
+    Raises:
+        BadParameter: something in it cannot be written.
+    """
+    try:
+        yield
     except OSError as error:
         raise typer.BadParameter(
-            f"{out} cannot be written: {error.strerror}; give a folder", param_hint="--out"
+            f"{shown(out)} cannot be written: {error.strerror}; give a folder, and look at permissions and "
+            "disk space",
+            param_hint="--out",
         ) from error
 
 
@@ -46,11 +65,15 @@ def write_document(document: Mapping[str, Any], path: Path, *, figures: str | No
         document: what is written.
         path: where.
         figures: module of ``analysis`` that draws them; None draws none.
+
+    Raises:
+        BadParameter: a file cannot be written.
     """
     part = path.with_name(f"{path.name}.part")
-    part.write_text(dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
-    if figures is None:
-        return 0
-    plot = import_module(f"hermes_lab.analysis.{figures}").plot
-    return len(plot(document, path.parent))
+    with written(path.parent):
+        part.write_text(dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(path)
+        if figures is None:
+            return 0
+        plot = import_module(f"hermes_lab.analysis.{figures}").plot
+        return len(plot(document, path.parent))
