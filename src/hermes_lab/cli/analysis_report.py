@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from hermes_lab.cli.folder import write_document
+from hermes_lab.cli.folder import write_document, written
 from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.output import say
 from hermes_stream.cli.settings import memory_of
@@ -154,8 +154,9 @@ class Analysis:
             plots.draw_map(mapped, thumbnails, span=span),
             plots.draw_evidence(rows, thumbnails, span=span, period=period),
         ]
-        for name, figure in zip(_FIGURES, figures, strict=True):
-            save(figure, folder / f"{name}.png", dpi=plots.DPI)
+        with written(folder):
+            for name, figure in zip(_FIGURES, figures, strict=True):
+                save(figure, folder / f"{name}.png", dpi=plots.DPI)
 
     def _evidence_row(self, answer: TracedAnswer) -> EvidenceRow:
         from hermes_lab.analysis.plots import EvidenceRow

@@ -27,6 +27,7 @@ def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> Non
         "num_questions": read.num_questions,
         "tasks": read.tasks,
         "oddities": list(read.oddities),
+        "files_left_out": list(read.files_left_out),
         "missing_videos": missing,
     }
     if as_json:
@@ -40,6 +41,8 @@ def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> Non
     say(f"oddities {len(read.oddities)}")
     for odd in read.oddities:
         say(f"  {odd}")
+    for told in read.files_left_out:
+        say(f"left out {told}")
     if missing is not None:
         say(f"missing_videos {len(missing)}")
         for video in missing:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from json import dumps
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import typer
 
+from hermes_lab.datasets.files import shown
 from hermes_stream.cli.output import complain, with_schema
 from hermes_stream.errors import MissingPackageError
 
@@ -24,14 +26,10 @@ def make_folder(out: Path, *, file: str | None = None) -> None:
     Raises:
         BadParameter: it cannot be made.
     """
-    try:
+    with written(out):
         out.mkdir(parents=True, exist_ok=True)
         if file is not None:
             (out / file).open("ab").close()
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{out} cannot be written: {error.strerror}; give a folder", param_hint="--out"
-        ) from error
 
 
 def can_draw() -> bool:
@@ -46,6 +44,26 @@ def can_draw() -> bool:
     return True
 
 
+@contextmanager
+def written(out: Path) -> Iterator[None]:
+    """Turn what the system says against writing into words.
+
+    Args:
+        out: what ``--out`` says.
+
+    Raises:
+        BadParameter: something in it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{shown(out)} cannot be written: {error.strerror}; give a folder, and look at permissions and "
+            "disk space",
+            param_hint="--out",
+        ) from error
+
+
 def write_document(document: Mapping[str, Any], path: Path, *, figures: str | None) -> int:
     """Write a document, whole or not at all, and draw its figures beside it; return how many.
 
@@ -53,11 +71,15 @@ def write_document(document: Mapping[str, Any], path: Path, *, figures: str | No
         document: what is written.
         path: where.
         figures: module of ``analysis`` that draws them; None draws none.
+
+    Raises:
+        BadParameter: a file cannot be written.
     """
     part = path.with_name(f"{path.name}.part")
-    part.write_text(dumps(with_schema(document), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
-    if figures is None:
-        return 0
-    plot = import_module(f"hermes_lab.analysis.{figures}").plot
-    return len(plot(document, path.parent))
+    with written(path.parent):
+        part.write_text(dumps(with_schema(document), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(path)
+        if figures is None:
+            return 0
+        plot = import_module(f"hermes_lab.analysis.{figures}").plot
+        return len(plot(document, path.parent))

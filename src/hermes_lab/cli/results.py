@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from hermes_lab.evaluation.comparison_scores import PolicyScores
     from hermes_lab.evaluation.scoring import DelayScore
 
-_NO_SCORE = {"accuracy": None, "low": None, "high": None, "chance": None, "num_questions": 0}
+_NO_SCORE = {
+    "accuracy": None,
+    "low": None,
+    "high": None,
+    "chance": None,
+    "num_questions": 0,
+    "no_interval": "there is nothing to score",
+}
 
 
 def run_scores(graded: Graded, *, seed: int) -> dict[str, Any]:
@@ -27,8 +34,11 @@ def run_scores(graded: Graded, *, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "num_videos": len({one.video for one in graded.predictions}),
         "num_unscored": len(graded.unscored),
+        "num_unreadable": len(graded.unreadable),
         "averages": rounded(graded.averages),
     }
+    if graded.proactive is not None:
+        found["proactive"] = asdict(graded.proactive)
     if not graded.scored:
         return found | _NO_SCORE | {"accuracy_by_kind": {}, "accuracy_by_group": {}, "ttft_seconds": None}
     report = score(graded.scored, rights=graded.rights, seed=seed)
@@ -57,9 +67,14 @@ def rounded(value: Any) -> Any:
 def _report(report: Report, *, is_compared: bool) -> dict[str, Any]:
     def plain(own: Score) -> dict[str, Any]:
         found = asdict(own)
+        del found["num_videos"]
         if not is_compared:
             del found["difference"]
-        return found
+        if own.no_interval is not None:
+            for part in (found, found.get("difference")):
+                if part is not None:
+                    part |= {"low": None, "high": None}
+        return found | {"no_interval": own.no_interval}
 
     def by_delay(scores: Sequence[DelayScore]) -> list[dict[str, Any]]:
         return [

@@ -89,6 +89,11 @@ class VideoModel(ABC):
         images = [frame.image for frame in frames]
         return self.preprocessing.pixels(images, device=self.vision.device, dtype=self.vision.dtype)
 
+    @property
+    def max_frame_bytes(self) -> int:
+        """Bytes of a frame at the size that the model sees, at most."""
+        return self.preprocessing.max_image_bytes
+
     @abstractmethod
     def encode(self, pixels: Pixels) -> Features:
         """Run the vision tower. Temporal patches do not see each other, so they may be of several streams."""

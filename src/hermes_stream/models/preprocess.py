@@ -117,6 +117,11 @@ class Preprocessing:
         scaling = Scaling.from_settings(file)
         return cls(height=height, width=width, longest_side=longest_side, scaling=scaling)
 
+    @property
+    def max_image_bytes(self) -> int:
+        """Bytes of an image of the size that images are resized to."""
+        return 3 * self.height * self.width
+
     def pixels(self, images: Sequence[Image], *, device: torch.device, dtype: torch.dtype) -> Pixels:
         """Turn images into what the vision tower reads.
 

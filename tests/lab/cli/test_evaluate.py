@@ -11,7 +11,7 @@ from hermes_lab.datasets import load_annotations
 from hermes_stream import FileSource, Session, load_model
 from hermes_stream.synthetic.questions import KIND_GROUPS, QUESTION_KINDS
 
-SCORE = {"accuracy", "low", "high", "chance", "num_questions"}
+SCORE = {"accuracy", "low", "high", "chance", "num_questions", "no_interval"}
 SECONDS, NUM_QUESTIONS = 8, 10
 
 

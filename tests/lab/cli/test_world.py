@@ -166,7 +166,7 @@ def test_a_file_is_no_folder(hermes, tmp_path):
     assert "is a file" in run.err
     run = hermes("world", "--out", tmp_path / "file" / "below", *SMALL)
     assert (run.code, run.out) == (1, "")
-    assert "cannot be made" in run.err
+    assert "cannot be written" in run.err
 
 
 def test_more_questions_than_a_story_answers(hermes, tmp_path):
