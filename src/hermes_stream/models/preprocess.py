@@ -117,23 +117,49 @@ class Preprocessing:
         scaling = Scaling.from_settings(file)
         return cls(height=height, width=width, longest_side=longest_side, scaling=scaling)
 
-    def pixels(self, images: Sequence[Image], *, device: torch.device, dtype: torch.dtype) -> Pixels:
+    def pixels(
+        self,
+        images: Sequence[Image],
+        sizes: Sequence[tuple[int, int]] | None = None,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Pixels:
         """Turn images into what the vision tower reads.
 
         Args:
-            images: RGB, of any sizes.
+            images: RGB, of any sizes, or shrunk already.
+            sizes: height and width of each image before it was shrunk; None, if none was.
             device: where the work is done.
             dtype: of the result; all arithmetic is in float32.
         """
-        resized = torch.cat([self._resize(to_tensor(image, device)) for image in images])
+        sizes = sizes or [image.shape[:2] for image in images]
+        resized = torch.cat(
+            [self._resize(to_tensor(image, device), size) for image, size in zip(images, sizes, strict=True)]
+        )
         values = self.scaling.normalise(resized).to(dtype)
         return Pixels(values=values, grid=(len(images), self.height, self.width))
 
-    def _resize(self, pixels: UInt8[Tensor, "1 3 rows columns"]) -> UInt8[Tensor, "1 3 height width"]:
-        if self.longest_side is not None:
-            size = fit_longest_side(pixels.shape[2], pixels.shape[3], self.longest_side)
-            pixels = resize(pixels, size, self.scaling.mode)
-        return resize(pixels, (self.height, self.width), self.scaling.mode)
+    def shrink(self, image: Image, size: tuple[int, int]) -> Image:
+        """Return an image as ``pixels`` resizes it, or the image itself if that is no smaller.
+
+        Args:
+            image: RGB.
+            size: height and width of the image before it was shrunk.
+        """
+        if self.height * self.width >= image.shape[0] * image.shape[1]:
+            return image
+        return to_image(self._resize(to_tensor(image, torch.device("cpu")), size))
+
+    def _resize(
+        self, pixels: UInt8[Tensor, "1 3 rows columns"], source_size: tuple[int, int]
+    ) -> UInt8[Tensor, "1 3 height width"]:
+        size = (self.height, self.width)
+        # A shrunk image went through both resizings: the first would enlarge it again.
+        is_shrunk = tuple(pixels.shape[2:]) == size != tuple(source_size)
+        if self.longest_side is not None and not is_shrunk:
+            pixels = resize(pixels, fit_longest_side(*source_size, self.longest_side), self.scaling.mode)
+        return resize(pixels, size, self.scaling.mode)
 
 
 def to_tensor(image: Image, device: torch.device) -> UInt8[Tensor, "1 3 height width"]:
@@ -142,6 +168,11 @@ def to_tensor(image: Image, device: torch.device) -> UInt8[Tensor, "1 3 height w
     if device.type == "cuda":  # from pinned memory the host need not wait for the copy
         pixels = pixels.pin_memory()
     return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None]
+
+
+def to_image(pixels: UInt8[Tensor, "1 3 height width"]) -> Image:
+    """Return the image that ``to_tensor`` makes such pixels of, with memory of its own."""
+    return pixels[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def _read_longest_side(file: Settings) -> int:
