@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(INSTALLED)  ## Set up .venv with the package and its test tools (safe to repeat)
+install: $(INSTALLED)  ## Set up .venv with the package, its laboratory and its test tools (safe to repeat)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

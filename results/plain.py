@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from hermes_lab.datasets.world import world_episode
 from hermes_lab.training.qwen2_5_vl import to_pixel_patches
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.preprocess import Preprocessing
+from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video import FileSource, write_video
@@ -89,7 +89,7 @@ def ask_plainly(folder: Path, *, seed: int, num_streams: int, num_seconds: int) 
             write_video(path, world.frames(FPS, size=192), fps=FPS)
             images = [frame.image for frame in FileSource(path)]
         pixels = PREPROCESSING.pixels(images, device=torch.device("cpu"), dtype=torch.float32).values
-        questions = world_episode(world, num_questions=40, seed=k)
+        questions = plan_questions(world, num_questions=40, seed=k)
         moments = [int(question.asked_seconds * FPS) for question in questions]
         asked = [
             (style, question, patches_until(last, interrupted_at))

@@ -1,4 +1,4 @@
-"""A built wheel works away from the clone: it carries the embedded checkpoint and runs the demo."""
+"""A wheel built from the source distribution works away from the clone: product, laboratory, checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with nothing but the installed wheel."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     wheel = next(folder.glob("*.whl"))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
@@ -29,19 +29,30 @@ def test_the_wheel_is_complete_and_small(installed):
     assert (package / "py.typed").exists()
     weights = package / "tiny" / "weights"
     assert sum(file.stat().st_size for file in weights.iterdir()) < 12e6
+    assert (installed / "hermes_lab" / "cli" / "evaluate.py").exists()
     assert not list(installed.glob("tests"))
     license_file = next(installed.glob("*.dist-info/licenses/LICENSE"))
     assert "Apache License" in license_file.read_text()
 
 
-def test_the_demo_runs_from_the_wheel(installed, tmp_path):
+def hermes(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = (
         f"import sys; sys.path.insert(0, {str(installed)!r}); import hermes_stream; "
         f"assert hermes_stream.__file__.startswith({str(installed)!r}); "
-        "from hermes_stream.cli import main; sys.exit(main(['demo', '--seconds', '20', '--json']))"
+        f"from hermes_stream.cli import main; sys.exit(main({list(arguments)!r}))"
     )
     command = [sys.executable, "-c", code]
-    out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_commands_of_the_laboratory_come_with_the_wheel(installed, tmp_path):
+    out = hermes(installed, tmp_path, "--help")
+    assert out.returncode == 0, out.stderr
+    assert all(name in out.stdout for name in ("eval", "compare", "score", "bench", "analyze", "world"))
+
+
+def test_the_demo_runs_from_the_wheel(installed, tmp_path):
+    out = hermes(installed, tmp_path, "demo", "--seconds", "20", "--json")
     assert out.returncode == 0, out.stderr
     result = json.loads(out.stdout.splitlines()[-1])
     assert result["num_questions"] >= 30

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         HermesError,
         MissingPackageError,
         ModelError,
+        PluginError,
         UnknownFamilyError,
         VideoError,
     )
@@ -48,6 +49,7 @@ _HOMES = {
         "DeviceError",
         "CapacityError",
         "AnnotationError",
+        "PluginError",
         "MissingPackageError",
     ),
 }
@@ -78,6 +80,7 @@ __all__ = [
     "DeviceError",
     "CapacityError",
     "AnnotationError",
+    "PluginError",
     "MissingPackageError",
     "__version__",
 ]

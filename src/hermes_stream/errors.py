@@ -11,6 +11,7 @@
     ├── ThreadError           a call from a thread that may not call
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
     ├── JudgeError            whoever judges open answers does not
+    ├── PluginError           an installed plugin cannot be loaded, or takes a name that there is
     └── MissingPackageError   a package that this alone needs is not installed
 
 A message says what failed, the value got, what is accepted and what to do. A wrong argument of a call is a
@@ -54,6 +55,10 @@ class AnnotationError(HermesError):
 
 class JudgeError(HermesError):
     """The endpoint that judges open answers refuses, or nobody answers; names the address and the reason."""
+
+
+class PluginError(HermesError):
+    """A plugin cannot be loaded, or its name is taken; names the name and the packages that offer it."""
 
 
 class MissingPackageError(HermesError):

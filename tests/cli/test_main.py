@@ -89,6 +89,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(hermes, arguments, words):
     assert all(word in run.err for word in words)
 
 
+def test_a_command_that_is_misspelt_is_suggested(hermes):
+    assert "Did you mean 'analyze'?" in hermes("analyse").err
+
+
 def test_a_reader_that_leaves_is_no_error():
     with subprocess.Popen([*COMMAND, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         run.stdout.close()

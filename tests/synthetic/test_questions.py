@@ -14,7 +14,7 @@ from hermes_stream.synthetic.questions import (
     QUESTION_KINDS,
     ask_at,
 )
-from hermes_stream.synthetic.world import MOTIONS, PLACES, SHAPES, THINGS, Pace, generate_world
+from hermes_stream.synthetic.world import MOTIONS, REGIONS, SHAPES, THINGS, Pace, generate_world
 
 SECONDS = 40
 BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2))
@@ -31,7 +31,7 @@ def truths(world, seconds):
     if len(shown[-1]) <= 1:
         answers["what is on screen now?"] = str(shown[-1][0].thing) if shown[-1] else "nothing"
     for a in shown[-1]:
-        place = PLACES[a.cell_at(seconds)]
+        place = REGIONS[a.cell_at(seconds)]
         answers[f"what is at the {place} now?"] = str(a.thing)
         answers[f"where is the {a.thing} now?"] = place
         answers[f"which way is the {a.thing} moving now?"] = a.motion

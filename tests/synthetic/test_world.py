@@ -12,7 +12,7 @@ from hermes_stream.synthetic.world import (
     COLOURS,
     MAX_AT_ONCE,
     MOTIONS,
-    PLACES,
+    REGIONS,
     SHAPES,
     SIZES,
     Pace,
@@ -119,7 +119,7 @@ def test_places_are_named_row_by_row():
     world = generate_world(2, 200)
     for appearance in world.appearances:
         x, y = appearance.centre_at(appearance.enters_seconds)
-        name = PLACES[appearance.cell_at(appearance.enters_seconds)]
+        name = REGIONS[appearance.cell_at(appearance.enters_seconds)]
         assert ("top" in name) == (y < 1 / 3)
         assert ("bottom" in name) == (y >= 2 / 3)
         assert ("left" in name) == (x < 1 / 3)

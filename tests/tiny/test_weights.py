@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_lab.datasets.world import as_episode, world_episode
+from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import SessionWatcher, score
 from hermes_lab.evaluation.runner import run_episode
 from hermes_stream import FileSource, FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.models import EMBEDDED
+from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video import write_video
@@ -28,7 +29,7 @@ def stories(tmp_path_factory):
     for seed in SEEDS:
         world, path = generate_world(seed, SECONDS), folder / f"{seed}.mp4"
         write_video(path, world.frames(2, size=192), fps=2)
-        questions = world_episode(world, num_questions=NUM_QUESTIONS, seed=seed)
+        questions = plan_questions(world, num_questions=NUM_QUESTIONS, seed=seed)
         stories.append((as_episode(world, questions, video=path.name), path))
     return stories
 

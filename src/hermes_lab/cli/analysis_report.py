@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import typer
 
-from hermes_stream.cli.evidence import in_words, rested_on
+from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.settings import memory_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class TracedAnswer:
         document = {
             "question": self.question.text,
             "answer": self.text,
-            **rested_on(self.evidence, start_seconds),
+            **evidence_entry(self.evidence, start_seconds),
             "frames": frames,
         }
         if self.question.truth is not None:
@@ -169,7 +169,7 @@ class Analysis:
         )
         for answer in self.answers:
             typer.echo(f"{answer.question.text}\n  {answer.shown}")
-            typer.echo(f"  looked at {in_words(rested_on(answer.evidence, self.start_seconds))}")
+            typer.echo(f"  looked at {evidence_line(evidence_entry(answer.evidence, self.start_seconds))}")
         stats = self.session.stats
         typer.echo(
             f"\n{stats.num_visual_tokens_kept} of {stats.num_visual_tokens_seen} visual tokens kept, of "

@@ -106,11 +106,11 @@ def _open(
     if video is not None:
         yield loaded, open_video(video, SourceOptions(fps=rate)), []
         return
-    from hermes_stream.cli.demo_story import written_story
+    from hermes_stream.synthetic.recording import recorded_world
 
-    with written_story(seed, duration_seconds=seconds, num_questions=1) as story:
-        source = open_video(str(story.path), SourceOptions(fps=rate))
-        yield loaded, source, _story_questions(story.world, rate)
+    with recorded_world(seed, duration_seconds=seconds, num_questions=1) as recording:
+        source = open_video(str(recording.path), SourceOptions(fps=rate))
+        yield loaded, source, _story_questions(recording.world, rate)
 
 
 def _story_questions(world: World, fps: float) -> list[AnalysisQuestion]:

@@ -12,7 +12,7 @@ import typer
 from hermes_lab.cli.bench_options import BenchOptions
 from hermes_lab.cli.bench_report import report
 from hermes_lab.cli.bench_run import run_bench
-from hermes_stream.cli.folder import make_folder
+from hermes_lab.cli.folder import make_folder
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import JsonOption, ModelOptions
 

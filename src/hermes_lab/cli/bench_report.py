@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hermes_stream.cli.folder import write_document
+from hermes_lab.cli.folder import write_document
 from hermes_stream.cli.output import print_json, screen, size
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import typer
 from hermes_lab.cli.comparison_run import COMPARISON, RUNS, Contest, Settings, read_episodes
 from hermes_lab.cli.contestants import line_up, reference_among, split_budgets, split_policies
 from hermes_lab.cli.evaluate import AnnotationsArgument, LimitOption, ShortAnswersOption
-from hermes_stream.cli.folder import make_folder, write_document
+from hermes_lab.cli.folder import make_folder, write_document
 from hermes_stream.cli.opening import check_options
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hermes_stream.cli.fields import split_at_commas
 from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def split_policies(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     for part in (part for given in words for part in given.split(";")):
         own: list[str] = []
-        for piece in _at_commas(part):
+        for piece in split_at_commas(part):
             if own and "=" in piece and ":" not in piece.partition("=")[0]:
                 own[-1] += f",{piece}"
             else:
@@ -46,18 +47,6 @@ def split_policies(words: Sequence[str]) -> list[str]:
     if twice:
         raise typer.BadParameter(f"{twice[0]!r} is there twice; name each policy once", param_hint=_OPTION)
     return found
-
-
-def _at_commas(text: str) -> list[str]:
-    """Split at commas outside brackets."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "[(") - (letter in "])")
-        if letter == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts]
 
 
 def split_budgets(words: str | None) -> list[int]:
@@ -130,5 +119,5 @@ def _contestants(name: str, budgets: Sequence[int], draws: range, first_seed: in
 
 def _draws(name: str, policy: Any) -> bool:
     """Tell whether a policy draws from a seed that the words do not name."""
-    named = {piece.partition("=")[0].strip() for piece in _at_commas(name.partition(":")[2])}
+    named = {piece.partition("=")[0].strip() for piece in split_at_commas(name.partition(":")[2])}
     return "seed" in {field.name for field in fields(policy)} - named

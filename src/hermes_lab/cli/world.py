@@ -125,9 +125,10 @@ def _generate(stories: StoryOptions) -> list[World]:
 
 
 def _episode(world: World, *, num_questions: int) -> Episode:
-    from hermes_lab.datasets.world import as_episode, world_episode
+    from hermes_lab.datasets.world import as_episode
+    from hermes_stream.synthetic.planning import plan_questions
 
-    questions = world_episode(world, num_questions=num_questions, seed=world.seed)
+    questions = plan_questions(world, num_questions=num_questions, seed=world.seed)
     return as_episode(world, questions, video=f"{_VIDEOS}/world-{world.seed:06d}.mp4")
 
 

@@ -10,11 +10,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any, final
 
 import typer
+import typer.core
+import typer.main
 
 from hermes_stream._version import __version__
 from hermes_stream.cli.ask import ask
@@ -24,16 +25,10 @@ from hermes_stream.cli.doctor import doctor
 from hermes_stream.cli.models import models
 from hermes_stream.cli.output import complain
 from hermes_stream.cli.policies import policies
-from hermes_stream.errors import HermesError
+from hermes_stream.errors import HermesError, PluginError
+from hermes_stream.plugins import Registry
 
-app = typer.Typer(
-    name="hermes",
-    help="Watch video as it streams in; answer questions about it at any moment, from a bounded memory.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-COMMANDS: dict[str, Callable[..., None]] = {
+_OWN: dict[str, Callable[..., None]] = {
     "demo": demo,
     "ask": ask,
     "chat": chat,
@@ -41,11 +36,55 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "policies": policies,
     "doctor": doctor,
 }
-for point in entry_points(group="hermes_stream.commands"):
-    COMMANDS[point.name] = point.load()
-for name, command in COMMANDS.items():
-    paragraphs = (command.__doc__ or "").split("\n\n")
-    app.command(name, help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
+COMMANDS = Registry("hermes_stream.commands", _OWN)
+_HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+@final
+class CommandGroup(typer.core.TyperGroup):
+    """All commands; those of installed packages are imported when they are listed or run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's own signature
+        """Return the names, this package's first."""
+        return list(COMMANDS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command of a command line; one that cannot be loaded is an error where it is asked for."""
+        if args[0] in COMMANDS:
+            COMMANDS[args[0]]
+        else:
+            for name in COMMANDS:  # typer suggests what it knows
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return a command; None where there is none, or with a warning where it cannot be loaded."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            try:
+                self.commands[cmd_name] = _typer_command(cmd_name, COMMANDS[cmd_name])
+            except Exception as error:  # whatever typer raises of a function that it does not take
+                if cmd_name in _OWN and not isinstance(error, PluginError):
+                    raise
+                complain(f"command {cmd_name!r} is left out: {error}", kind="warning")
+        return self.commands.get(cmd_name)
+
+
+def _typer_command(name: str, function: Callable[..., None]) -> Any:
+    single = typer.Typer(add_completion=False, context_settings=_HELP_NAMES)
+    paragraphs = (function.__doc__ or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    single.command(name, help=text)(function)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    name="hermes",
+    cls=CommandGroup,
+    help="Watch video as it streams in; answer questions about it at any moment, from a bounded memory.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=_HELP_NAMES,
+)
 
 
 def _print_version(asked: bool) -> None:

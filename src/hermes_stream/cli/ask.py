@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_stream.cli.evidence import Rested, in_words, rested_on
-from hermes_stream.cli.opening import open_stream
+from hermes_stream.cli.evidence import evidence_entry, evidence_line
+from hermes_stream.cli.opening import open_stream, warn_of_damage
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
     AnswerOptions,
@@ -34,15 +34,13 @@ if TYPE_CHECKING:
 def ask(
     *,
     video: VideoArgument,
-    question: Annotated[list[str], typer.Argument(help="One or more questions.", show_default=False)],
+    question: Annotated[list[str], typer.Argument(help="One or more questions.")],
     at: Annotated[
         list[float] | None,
         typer.Option(
-            "--at",
             metavar="SECONDS",
             help="When to ask, in seconds from the start of the video; once for all questions or once for "
             "each; default: the end.",
-            show_default=False,
         ),
     ] = None,
     model: ModelOptions,
@@ -57,20 +55,20 @@ def ask(
     The whole video is streamed once, and each question is answered at its time, from what the memory then
     holds. A time after the end means the end. The numbers about the memory are those at the end of the video.
     """
-    questions = _timed(question, at or [])
+    questions = _at_their_times(question, at or [])
     session, source = open_stream(video, reading, model, memory)
-    answers, rested = _answers(session, source, questions, generation, reads_evidence=evidence)
-    if source.damage:
-        complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
+    answers, evidence_of = _answers(session, source, questions, generation, reads_evidence=evidence)
+    warn_of_damage(source)
     if json:
-        entries = [_entry(given, rested.get(given.index)) for given in answers]
+        entries = [_entry(given, evidence_of.get(given.index)) for given in answers]
         about = {"video": video, **settings_of(session, model, memory), "seed": generation.seed}
-        print_json(about | _watched(session, source) | {"answers": entries})
+        about |= {"fps": source.fps, "duration_seconds": source.duration_seconds}
+        print_json(about | memory_of(session) | {"damage": source.damage, "answers": entries})
     else:
-        _print(session, source, answers, rested)
+        _print(session, source, answers, evidence_of)
 
 
-def _timed(questions: list[str], at: list[float]) -> list[TimedQuestion]:
+def _at_their_times(questions: list[str], at: list[float]) -> list[TimedQuestion]:
     """Give each question its time.
 
     Raises:
@@ -104,58 +102,49 @@ def _answers(
     generation: AnswerOptions,
     *,
     reads_evidence: bool,
-) -> tuple[list[TimedAnswer], dict[int, Rested]]:
+) -> tuple[list[TimedAnswer], dict[int, dict[str, Any]]]:
     """Watch the video; return the answers in the order of the questions, and their evidence if asked for."""
     from hermes_stream.stream.playback import play
 
-    answers, rested = [], {}
+    answers, evidence_of = [], {}
     put = partial(session.ask, **asdict(generation))
     with progress_bar("watching", source.duration_seconds) as move:
         for given in play(session, source, questions, ask=put, on_frame=move):
             answers.append(given)
             if reads_evidence:
                 found = session.evidence(given.answer.question, answer_ids=given.answer.token_ids)
-                rested[given.index] = rested_on(found, source.start_seconds)
+                evidence_of[given.index] = evidence_entry(found, source.start_seconds)
             if given.is_past_end:
                 complain(
                     f"{questions[given.index].at_seconds:g} s is after the end of the video; answered at its "
                     f"end, {given.at_seconds:.3f} s",
                     kind="warning",
                 )
-    return sorted(answers, key=lambda given: given.index), rested
+    return sorted(answers, key=lambda given: given.index), evidence_of
 
 
-def _watched(session: Session, source: FileSource) -> dict[str, object]:
-    return {
-        "fps": source.fps,
-        "duration_seconds": source.duration_seconds,
-        **memory_of(session),
-        "damage": source.damage,
-    }
-
-
-def _entry(given: TimedAnswer, rested: Rested | None) -> dict[str, object]:
+def _entry(given: TimedAnswer, evidence: dict[str, Any] | None) -> dict[str, object]:
     return {
         "question": given.answer.question,
         "answer": given.text,
         "at_seconds": round(given.at_seconds, 6),
         "ttft_seconds": round(given.answer.ttft_seconds, 6),
         "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
-        **(rested or {}),
+        **(evidence or {}),
     }
 
 
 def _print(
-    session: Session, source: FileSource, answers: list[TimedAnswer], rested: dict[int, Rested]
+    session: Session, source: FileSource, answers: list[TimedAnswer], evidence_of: dict[int, dict[str, Any]]
 ) -> None:
-    moments = [clock(given.at_seconds) for given in answers]
-    width = max(map(len, moments))
-    for moment, given in zip(moments, answers, strict=True):
+    times = [clock(given.at_seconds) for given in answers]
+    width = max(map(len, times))
+    for time, given in zip(times, answers, strict=True):
         answer = given.text.strip() or "(no answer)"
-        typer.echo(f"{moment:>{width}}  {given.answer.question}")
+        typer.echo(f"{time:>{width}}  {given.answer.question}")
         typer.echo(f"{'':{width}}  {answer}  ({milliseconds(given.answer.ttft_seconds)} to the first token)")
-        if given.index in rested:
-            typer.echo(f"{'':{width}}  looked at {in_words(rested[given.index])}")
+        if given.index in evidence_of:
+            typer.echo(f"{'':{width}}  looked at {evidence_line(evidence_of[given.index])}")
     stats = session.stats
     typer.echo(
         f"{stats.num_frames} frames at {source.fps:g} fps; {stats.num_visual_tokens_kept} of "

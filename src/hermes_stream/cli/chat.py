@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import typer
 
-from hermes_stream.cli.opening import open_stream
+from hermes_stream.cli.opening import open_stream, warn_of_damage
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
     AnswerOptions,
@@ -47,22 +47,23 @@ def chat(
     rest of the video is watched as fast as possible.
     """
     session, source = open_stream(video, reading, model, memory)
-    turns = Turns(session, generation, on_standard_error=json)
-    conversation = _start(speed)
-    _hold(conversation, turns, session, source)
+    from hermes_stream.cli.conversation import Conversation, standard_input_lines
+
+    transcript = Transcript(session, generation, on_standard_error=json)
+    conversation = Conversation(standard_input_lines(), speed=speed, ends_with_input=sys.stdin.isatty())
+    _play(conversation, transcript, session, source)
     if sys.stdin.isatty() and conversation.has_ended:
-        turns.say("\n")
-    if source.damage:
-        complain(f"{video} is damaged, what is good was watched: {source.damage}", kind="warning")
+        transcript.say("\n")
+    warn_of_damage(source)
     if json:
         about = settings_of(session, model, memory) | {"seed": generation.seed, "fps": source.fps}
-        print_json({"video": video, **about, **memory_of(session), "answers": turns.answers})
-    if turns.has_failed:
+        print_json({"video": video, **about, **memory_of(session), "answers": transcript.answers})
+    if transcript.has_failed:
         raise typer.Exit(1)
 
 
 @final
-class Turns:
+class Transcript:
     """Answers typed questions on the terminal, and keeps them for the document at the end.
 
     Args:
@@ -72,7 +73,7 @@ class Turns:
 
     Attributes:
         answers: the questions so far with their answers.
-        has_failed: tells whether a question got an error instead.
+        has_failed: whether a question got an error instead.
     """
 
     def __init__(self, session: Session, generation: AnswerOptions, *, on_standard_error: bool) -> None:
@@ -80,10 +81,10 @@ class Turns:
         self.has_failed = False
         self._session, self._generation, self._err = session, generation, on_standard_error
 
-    def take(self, question: str, at_seconds: float) -> None:
-        """Answer one question, piece by piece as the answer is made; an error costs only this turn."""
-        turn: dict[str, object] = {"question": question, "answer": None, "at_seconds": round(at_seconds, 6)}
-        self.answers.append(turn)
+    def answer(self, question: str, at_seconds: float) -> None:
+        """Answer one question, piece by piece as the answer is made; an error ends only this answer."""
+        entry: dict[str, object] = {"question": question, "answer": None, "at_seconds": round(at_seconds, 6)}
+        self.answers.append(entry)
         try:
             answer = self._session.ask(question, **asdict(self._generation))
             if not sys.stdin.isatty():
@@ -93,37 +94,31 @@ class Turns:
                 self.say(piece)
         except (HermesError, ValueError) as error:
             self.has_failed = True
-            turn["error"] = str(error)
+            entry["error"] = str(error)
             complain(str(error))
             return
         self.say(f"  ({milliseconds(answer.ttft_seconds)} to the first token)\n")
-        turn["answer"] = answer.text
-        turn["ttft_seconds"] = round(answer.ttft_seconds, 6)
-        turn["ttft_with_pending_seconds"] = round(answer.ttft_with_pending_seconds, 6)
+        entry["answer"] = answer.text
+        entry["ttft_seconds"] = round(answer.ttft_seconds, 6)
+        entry["ttft_with_pending_seconds"] = round(answer.ttft_with_pending_seconds, 6)
 
     def say(self, text: str) -> None:
         """Write without a line break, at once."""
         typer.echo(text, nl=False, err=self._err)
 
 
-def _start(speed: float) -> Conversation:
-    from hermes_stream.cli.conversation import Conversation, standard_input_lines
-
-    return Conversation(standard_input_lines(), speed=speed, ends_with_input=sys.stdin.isatty())
-
-
-def _hold(conversation: Conversation, turns: Turns, session: Session, source: FileSource) -> None:
+def _play(conversation: Conversation, transcript: Transcript, session: Session, source: FileSource) -> None:
     """Play the video to its end or to 'quit', then go on with questions about the whole."""
     prompt = "> " if sys.stdin.isatty() else ""
     if prompt:
         length = "" if source.duration_seconds is None else f" {clock(source.duration_seconds)} of"
-        turns.say(f"playing{length} {source.path.name}; type a question, or quit\n{prompt}")
+        transcript.say(f"playing{length} {source.path.name}; type a question, or quit\n{prompt}")
     newest_seconds = 0.0
     for frame in source:
         seconds = frame.pts_seconds - source.start_seconds
         for question in conversation.until(seconds):
-            turns.take(question, newest_seconds)
-            turns.say(prompt)
+            transcript.answer(question, newest_seconds)
+            transcript.say(prompt)
         if conversation.is_over:
             return
         session.observe(frame)
@@ -131,11 +126,11 @@ def _hold(conversation: Conversation, turns: Turns, session: Session, source: Fi
     session.flush()
     if prompt:
         stats = session.stats
-        turns.say(
+        transcript.say(
             f"\nthe video has ended: {stats.num_frames} frames seen, {stats.num_visual_tokens_kept} of "
             f"{stats.num_visual_tokens_seen} visual tokens kept in {size(stats.cache_bytes)}; ask on, or quit"
             f"\n{prompt}"
         )
     for question in conversation.rest():
-        turns.take(question, newest_seconds)
-        turns.say(prompt)
+        transcript.answer(question, newest_seconds)
+        transcript.say(prompt)

@@ -10,7 +10,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import final
 
-_MOST_WAITING_LINES = 64
+_MAX_WAITING_LINES = 64
 _QUIT = ("quit", "exit")
 
 
@@ -25,18 +25,18 @@ def standard_input_lines() -> Iterator[str]:
 
 @final
 class Conversation:
-    """Says which questions were typed before the video reached a moment, and waits for that moment.
+    """Yields the questions typed before the video reached a time, and waits for that time.
 
-    The clock starts with the first moment that is asked for. A question typed before it comes right after it.
+    The clock starts with the first call of ``until``. A question typed before it comes right after it.
 
     Args:
         lines: typed lines; read in a thread of their own, at most 64 ahead.
         speed: seconds of video per second; 0 never waits.
-        ends_with_input: tells whether the end of the lines means what 'quit' does.
+        ends_with_input: whether the end of the lines means what 'quit' does.
 
     Attributes:
-        has_ended: tells whether the lines have ended.
-        is_over: tells whether the user has left.
+        has_ended: whether the lines have ended.
+        is_over: whether the user has left.
     """
 
     def __init__(self, lines: Iterable[str], *, speed: float, ends_with_input: bool) -> None:
@@ -45,7 +45,7 @@ class Conversation:
         self._speed = speed
         self._ends_with_input = ends_with_input
         self._began: float | None = None
-        self._typed: Queue[tuple[float, str | None]] = Queue(_MOST_WAITING_LINES)
+        self._typed: Queue[tuple[float, str | None]] = Queue(_MAX_WAITING_LINES)
         self._next: tuple[float, str | None] | None = None
         Thread(target=self._read, args=(lines,), daemon=True).start()
 
@@ -56,10 +56,10 @@ class Conversation:
         self._typed.put((time.monotonic(), None))
 
     def until(self, seconds: float) -> Iterator[str]:
-        """Yield the questions typed before a moment of the video, as they come, until it is reached.
+        """Yield the questions typed before a time of the video, as they come, until it is reached.
 
         Args:
-            seconds: the moment, counted from the start of the video; each at least the one before.
+            seconds: the time, from the start of the video; at least that of the call before.
         """
         if self._began is None:
             self._began = time.monotonic()
@@ -79,7 +79,7 @@ class Conversation:
                 yield question
 
     def _typed_before(self, due: float | None) -> str | None:
-        """Wait for the next question until a moment of ``time.monotonic``; None waits without end."""
+        """Wait for the next question until a time of ``time.monotonic``; None waits without end."""
         if self._next is None:
             timeout = None if due is None else max(0.0, due - time.monotonic())
             try:

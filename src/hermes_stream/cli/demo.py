@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -13,27 +14,19 @@ import typer
 
 from hermes_stream.cli.opening import check_options, load, open_session
 from hermes_stream.cli.option_groups import expand_options
-from hermes_stream.cli.options import (
-    JsonOption,
-    MemoryOptions,
-    ModelOptions,
-    SeedOption,
-)
+from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, SeedOption
 from hermes_stream.cli.output import doing, print_json, progress_bar, screen
 from hermes_stream.cli.policy_choice import read_policy
 from hermes_stream.cli.settings import memory_of, settings_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from hermes_lab.evaluation import Prediction
-    from hermes_stream.cli.demo_story import Story
-    from hermes_stream.cli.scoreboard import Scoreboard
+    from hermes_stream.cli.demo_table import AnswerTable
     from hermes_stream.models import VideoModel
     from hermes_stream.stream import Session
+    from hermes_stream.synthetic.recording import Graded, Recording
 
 _NUM_QUESTIONS = 40
-_NOBODY = "none"
+_NO_RIVAL = "none"
 
 
 @expand_options
@@ -61,119 +54,110 @@ def demo(
     tokens: by default one that keeps the newest frames.
     """
     check_options(model, memory)
-    rival = _rival(memory, against)
+    rival = _rival_memory(memory, against)
     loaded = load(model)
-    from hermes_stream.cli.demo_story import written_story
+    from hermes_stream.synthetic.recording import recorded_world
 
-    with written_story(seed, duration_seconds=seconds, num_questions=_NUM_QUESTIONS, save=save) as story:
-        other = _play_rival(rival, loaded, story)
+    with recorded_world(seed, duration_seconds=seconds, num_questions=_NUM_QUESTIONS, save=save) as recording:
+        beside = _play_rival(rival, loaded, recording)
         session = open_session(memory, loaded)
-        table = None if json else screen()
-        board = _begin_board(table, session, story, (memory.policy, against if other else None))
+        names = (memory.policy, against if beside else None)
+        table = None if json else _begin_table(session, recording, *names)
         began = time.perf_counter()
-        asked = _play(session, story, board, other)
+        graded = _play(session, recording, table, beside)
         took_seconds = time.perf_counter() - began
     if table is None:
-        settings = settings_of(session, model, memory)
-        print_json(settings | _document(session, story, asked) | _rival_of(against, other))
+        about = settings_of(session, model, memory) | _document(session, recording, graded)
+        print_json(about | _rival_document(against, beside))
         return
-    from hermes_stream.cli.scoreboard import print_totals
+    from hermes_stream.cli.demo_table import print_totals
 
-    print_totals(table, asked, other, session.stats, watched_seconds=seconds, took_seconds=took_seconds)
+    stats = session.stats
+    print_totals(table.console, graded, beside, stats, watched_seconds=seconds, took_seconds=took_seconds)
 
 
-def _rival(memory: MemoryOptions, against: str) -> MemoryOptions | None:
+def _rival_memory(memory: MemoryOptions, against: str) -> MemoryOptions | None:
     """Return the memory of the rival, with the same budget where it takes one."""
-    if against in (_NOBODY, memory.policy):
+    if against in (_NO_RIVAL, memory.policy):
         return None
     takes_budget = read_policy(against, option="--against").takes_budget
     return replace(memory, policy=against, budget_tokens=memory.budget_tokens if takes_budget else None)
 
 
-def _play_rival(memory: MemoryOptions | None, model: VideoModel, story: Story) -> list[Prediction]:
+def _play_rival(memory: MemoryOptions | None, model: VideoModel, recording: Recording) -> list[Graded]:
     if memory is None:
         return []
     with doing(f"watching with policy {memory.policy} first"):
-        return list(story.play(open_session(memory, model)))
+        return list(recording.play(open_session(memory, model)))
 
 
 def _play(
-    session: Session, story: Story, board: Scoreboard | None, other: list[Prediction]
-) -> list[Prediction]:
-    """Play the story; rows appear as questions are answered."""
-    asked: list[Prediction] = []
-    above = board.console if board else None
-    with progress_bar("watching", story.world.duration_seconds, above=above) as move:
-        for one in story.play(session, on_frame=move):
-            if board is not None:
-                board.print_row(one, other[len(asked)] if other else None)
-            asked.append(one)
-    return asked
+    session: Session, recording: Recording, table: AnswerTable | None, rival: Sequence[Graded]
+) -> list[Graded]:
+    """Play the recording; rows appear as questions are answered."""
+    graded: list[Graded] = []
+    above = table.console if table else None
+    with progress_bar("watching", recording.world.duration_seconds, above=above) as move:
+        for one in recording.play(session, on_frame=move):
+            if table is not None:
+                table.print_row(one, rival[len(graded)] if rival else None)
+            graded.append(one)
+    return graded
 
 
-def _begin_board(
-    table: Console | None, session: Session, story: Story, names: tuple[str, str | None]
-) -> Scoreboard | None:
-    if table is None:
-        return None
-    from hermes_stream.cli.scoreboard import Scoreboard
+def _begin_table(session: Session, recording: Recording, policy: str, rival: str | None) -> AnswerTable:
+    from hermes_stream.cli.demo_table import AnswerTable
 
     budget = session.policy.budget_tokens
     kept = "all" if budget is None else f"at most {budget}"
     card = session.model.card
     typer.echo(
-        f"{card.name} watches story {story.world.seed}, {card.default_fps:g} frames a second; "
-        f"policy {names[0]} keeps {kept} visual tokens per layer\n"
+        f"{card.name} watches story {recording.world.seed}, {card.default_fps:g} frames a second; "
+        f"policy {policy} keeps {kept} visual tokens per layer\n"
     )
-    board = Scoreboard(table, rival=names[1])
-    board.print_heading()
-    return board
+    table = AnswerTable(screen(), rival=rival)
+    table.print_heading()
+    return table
 
 
-def _document(session: Session, story: Story, asked: list[Prediction]) -> dict[str, object]:
+def _document(session: Session, recording: Recording, graded: Sequence[Graded]) -> dict[str, object]:
+    from hermes_stream.synthetic.recording import accuracies
+
     stats = session.stats
     return {
-        "seed": story.world.seed,
+        "seed": recording.world.seed,
         "fps": session.model.card.default_fps,
-        "duration_seconds": story.world.duration_seconds,
+        "duration_seconds": recording.world.duration_seconds,
         **memory_of(session),
         "kept_share": round(stats.num_visual_tokens_kept / stats.num_visual_tokens_seen, 6),
-        "num_questions": len(asked),
-        **_shares(asked),
-        "num_questions_by_kind": dict(sorted(Counter(one.question.kind for one in asked).items())),
-        "ttft_seconds": round(median(one.reply.ttft_seconds for one in asked), 6),
-        "questions": [_entry(one) for one in asked],
+        "num_questions": len(graded),
+        **accuracies(graded),
+        "num_questions_by_kind": dict(sorted(Counter(one.question.kind for one in graded).items())),
+        "ttft_seconds": round(median(one.given.answer.ttft_seconds for one in graded), 6),
+        "questions": [_entry(one) for one in graded],
     }
 
 
-def _rival_of(name: str, other: list[Prediction]) -> dict[str, object]:
+def _rival_document(name: str, rival: Sequence[Graded]) -> dict[str, object]:
     """Return how the rival did; nothing where there was none."""
-    if not other:
+    from hermes_stream.synthetic.recording import accuracies
+
+    if not rival:
         return {}
-    return {"against": {"policy": name, **_shares(other), "answers": [one.reply.text for one in other]}}
+    return {"against": {"policy": name, **accuracies(rival), "answers": [one.given.text for one in rival]}}
 
 
-def _shares(asked: list[Prediction]) -> dict[str, object]:
-    from hermes_lab.evaluation import score
-
-    report = score(asked, num_resamples=1)
+def _entry(one: Graded) -> dict[str, object]:
+    question, given = one.question, one.given
     return {
-        "accuracy": round(report.overall.accuracy, 6),
-        "accuracy_by_kind": {kind: round(own.accuracy, 6) for kind, own in report.by_kind.items()},
-        "accuracy_by_group": {group: round(own.accuracy, 6) for group, own in report.by_group.items()},
-    }
-
-
-def _entry(one: Prediction) -> dict[str, object]:
-    return {
-        "kind": one.question.kind,
-        "question": one.question.text,
-        "answer": one.reply.text,
-        "truth": one.question.answer,
+        "kind": question.kind,
+        "question": question.text,
+        "answer": given.text,
+        "truth": question.answer,
         "is_right": one.is_right,
-        "at_seconds": one.at_seconds,
-        "delay_seconds": one.question.delay_seconds,
-        "ttft_seconds": round(one.reply.ttft_seconds, 6),
-        "num_visual_tokens_seen": one.reply.num_visual_tokens_seen,
-        "num_visual_tokens_kept": one.reply.num_visual_tokens_kept,
+        "at_seconds": given.at_seconds,
+        "delay_seconds": question.delay_seconds,
+        "ttft_seconds": round(given.answer.ttft_seconds, 6),
+        "num_visual_tokens_seen": given.stats.num_visual_tokens_seen,
+        "num_visual_tokens_kept": given.stats.num_visual_tokens_kept,
     }

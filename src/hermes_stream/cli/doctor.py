@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -28,39 +28,33 @@ def doctor(*, model: ModelOptions, memory: MemoryOptions, json: JsonOption = Fal
     check_options(model, memory)
     from hermes_stream.cli.machine import codecs, devices, processor, versions
 
-    found, places, formats = versions(), devices(), codecs()
+    installed, found, formats = versions(), devices(), codecs()
     if not json:
-        _print_machine(found, places, formats)
-    needs = _stream(model, memory)
+        _print_machine(installed, found, formats)
+    needs = _measure_stream(model, memory)
     if json:
-        listed = [asdict(place) for place in places]
-        machine = {"versions": found, "processor": processor(), "devices": listed, "codecs": formats}
-        print_json(machine | {"stream": {"policy": memory.policy, **asdict(needs)}})
+        machine = {"versions": installed, "processor": processor(), "devices": list(map(asdict, found))}
+        print_json(machine | {"codecs": formats, "stream": {"policy": memory.policy, **asdict(needs)}})
     else:
         _print_section("stream", needs.lines(memory.policy, chunk_frames=memory.chunk_frames))
 
 
-def _stream(model: ModelOptions, memory: MemoryOptions) -> StreamNeeds:
-    """Start a stream and measure it."""
-    from hermes_stream.cli.machine import free_bytes
+def _measure_stream(model: ModelOptions, memory: MemoryOptions) -> StreamNeeds:
     from hermes_stream.cli.stream_needs import measure
+    from hermes_stream.models.loading.footprint import free_bytes
 
     loaded = load(model)
-    free = free_bytes(str(loaded.layout.device))
+    free = free_bytes(loaded.layout.device)  # before the stream takes its share
     return measure(open_session(memory, loaded), free_bytes=free)
 
 
 def _print_machine(
-    found: Mapping[str, str | None], places: list[Device], formats: Mapping[str, Mapping[str, bool]]
+    installed: Mapping[str, str | None],
+    found: Sequence[Device],
+    formats: Mapping[str, Mapping[str, bool]],
 ) -> None:
-    _print_section("versions", {name: number or "not installed" for name, number in found.items()})
-    _print_section(
-        "devices",
-        {
-            place.name: f"{place.title}; {_bytes(place.free_bytes)} free of {_bytes(place.total_bytes)}"
-            for place in places
-        },
-    )
+    _print_section("versions", {name: number or "not installed" for name, number in installed.items()})
+    _print_section("devices", {device.name: _line(device) for device in found})
     _print_section(
         "codecs",
         {
@@ -78,5 +72,9 @@ def _print_section(title: str, lines: Mapping[str, str]) -> None:
     typer.echo()
 
 
-def _bytes(num_bytes: int | None) -> str:
-    return "unknown" if num_bytes is None else size(num_bytes)
+def _line(device: Device) -> str:
+    free, total = (
+        "unknown" if num_bytes is None else size(num_bytes)
+        for num_bytes in (device.free_bytes, device.total_bytes)
+    )
+    return f"{device.title}; {free} free of {total}"

@@ -1,8 +1,9 @@
-"""Fields behind a name on the command line: ``NAME:FIELD=VALUE,...``, values as in JSON, or bare words."""
+"""Fields behind a name on the command line: ``NAME:FIELD=VALUE,...``, values as in JSON, or bare strings."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import typer
@@ -10,38 +11,48 @@ import typer
 _OPENING, _CLOSING = "[({", "])}"
 
 
-def split_fields(rest: str) -> list[str]:
-    """Split what follows the colon at commas outside brackets."""
+def split_at_commas(text: str) -> list[str]:
+    """Split at commas outside brackets; the pieces come without spaces around them."""
     parts, depth = [""], 0
-    for letter in rest:
+    for letter in text:
         depth += (letter in _OPENING) - (letter in _CLOSING)
         if letter == "," and not depth:
             parts.append("")
         else:
             parts[-1] += letter
-    return [part for part in parts if part.strip()]
+    return [part.strip() for part in parts]
 
 
-def read_field(one: str, known: list[str], words: str, option: str) -> tuple[str, Any]:
-    """Read one field and its value; lists and what stands in round brackets are tuples.
+def read_fields(
+    fields: str, known: Collection[str], *, given: str, option: str, texts: Collection[str] = ()
+) -> dict[str, Any]:
+    """Read fields with their values; lists and what stands in round brackets are tuples.
 
     Args:
-        one: ``FIELD=VALUE``.
+        fields: ``FIELD=VALUE,...``, or nothing.
         known: names of the fields that there are.
-        words: all that was given, for the complaint.
-        option: where it was given, for the complaint.
+        given: the whole value of the option, for the message.
+        option: its name, for the message.
+        texts: names of the fields whose values stay as they are written.
 
     Raises:
-        BadParameter: there is no such field, or no value.
+        BadParameter: there is no such field, or a field without a value.
     """
-    name, equals, value = (part.strip() for part in one.partition("="))
-    if not equals or name not in known:
-        raise typer.BadParameter(
-            f"{words!r}: {one.strip()!r} is not a field with its value; fields: {', '.join(known) or 'none'}",
-            param_hint=option,
-        )
+    read = {}
+    for field in filter(None, split_at_commas(fields)):
+        name, equals, value = (part.strip() for part in field.partition("="))
+        if not equals or name not in known:
+            raise typer.BadParameter(
+                f"{given!r}: {field!r} is not a field with its value; fields: {', '.join(known) or 'none'}",
+                param_hint=option,
+            )
+        read[name] = value if name in texts else _read_value(value)
+    return read
+
+
+def _read_value(text: str) -> Any:
     try:
-        read = json.loads(value.replace("(", "[").replace(")", "]"))
+        value = json.loads(text.replace("(", "[").replace(")", "]"))
     except ValueError:
-        read = value
-    return name, tuple(read) if isinstance(read, list) else read
+        return text
+    return tuple(value) if isinstance(value, list) else value

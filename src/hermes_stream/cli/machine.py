@@ -23,7 +23,7 @@ _ENCODERS = ("libx264",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A place for models; bytes are None where they cannot be told."""
+    """A device that models can be on; bytes are None where they are unknown."""
 
     name: str
     title: str
@@ -46,6 +46,8 @@ def devices() -> list[Device]:
     """Return the devices that torch can use, the slowest first."""
     import torch
 
+    from hermes_stream.models.loading.footprint import free_bytes
+
     found = [Device(name="cpu", title=_processor(), total_bytes=_total_bytes(), free_bytes=free_bytes("cpu"))]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
@@ -55,17 +57,6 @@ def devices() -> list[Device]:
         total = torch.mps.recommended_max_memory()
         found.append(Device(name="mps", title="Apple GPU", total_bytes=total, free_bytes=free_bytes("mps")))
     return found
-
-
-def free_bytes(device: str) -> int | None:
-    """Return the memory that is free on a device now, None where it cannot be told.
-
-    Args:
-        device: as torch writes it, such as cpu or cuda:0.
-    """
-    from hermes_stream.models.loading.footprint import free_bytes as measure
-
-    return measure(device)
 
 
 def codecs() -> dict[str, dict[str, bool]]:
@@ -88,7 +79,7 @@ def codecs() -> dict[str, dict[str, bool]]:
 
 
 def processor() -> dict[str, int | bool | None]:
-    """Return how many threads compute, and whether bfloat16 is done in hardware, None where none can tell."""
+    """Return how many threads compute, and whether bfloat16 is done in hardware; None is unknown."""
     import torch
 
     from hermes_stream.models.loading.placement import computes_bfloat16
@@ -101,7 +92,7 @@ def processor() -> dict[str, int | bool | None]:
 
 
 def processor_name() -> str:
-    """Return the processor's name, where Linux tells it."""
+    """Return the processor's name, as Linux gives it where there is Linux."""
     lines = Path("/proc/cpuinfo")
     names = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
     found = (line.partition(":")[2].strip() for line in names if line.startswith("model name"))

@@ -108,10 +108,16 @@ def open_video(path: str, options: SourceOptions) -> FileSource:
 
 
 def mute_log() -> None:
-    """Keep Python from printing the library's warnings itself; commands tell what matters."""
+    """Keep Python from printing the library's warnings itself; commands print what matters."""
     logger = logging.getLogger("hermes_stream")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+
+
+def warn_of_damage(source: FileSource) -> None:
+    """Warn of what broke in a video while it was watched."""
+    if source.damage:
+        complain(f"{source.path} is damaged, what is good was watched: {source.damage}", kind="warning")
 
 
 def open_stream(
@@ -160,20 +166,20 @@ def _quieten() -> None:
 
 @contextmanager
 def _warnings_shown() -> Iterator[None]:
-    """Tell what the library warns of while a model loads, such as weights that barely fit."""
-    teller = logging.Handler(logging.WARNING)
-    teller.emit = lambda record: complain(record.getMessage(), kind="warning")  # type: ignore[method-assign]
+    """Print what the library warns of while a model loads, such as weights that barely fit."""
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: complain(record.getMessage(), kind="warning")  # type: ignore[method-assign]
     logger = logging.getLogger("hermes_stream.models")
-    logger.addHandler(teller)
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(teller)
+        logger.removeHandler(handler)
 
 
 @contextmanager
 def _loading(name: str) -> Iterator[OnProgress | None]:
-    """Show that a model loads, and how far it is where that may take long; on a terminal alone."""
+    """Show that a model loads, and how far its files are read; on a terminal alone."""
     from hermes_stream.models import EMBEDDED
 
     if name in EMBEDDED or not sys.stderr.isatty():
@@ -188,8 +194,8 @@ def _loading(name: str) -> Iterator[OnProgress | None]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"loading {shown}", total=None)
 
-        def show(moment: LoadingProgress) -> None:
-            verb = "downloading" if moment.stage == "download" else "reading"
-            progress.update(task, description=f"{verb} {shown}", completed=moment.done, total=moment.total)
+        def show(now: LoadingProgress) -> None:
+            verb = "downloading" if now.stage == "download" else "reading"
+            progress.update(task, description=f"{verb} {shown}", completed=now.done, total=now.total)
 
         yield show

@@ -27,11 +27,10 @@ def _check_kv_bits(value: int | None) -> int | None:
     return value
 
 
-VideoArgument = Annotated[str, typer.Argument(help="A local video file.", show_default=False)]
+VideoArgument = Annotated[str, typer.Argument(help="A local video file.")]
 ModelOption = Annotated[
     str,
     typer.Option(
-        "--model",
         metavar="NAME",
         help="tiny or tiny-qwen (shipped), a checkpoint folder, or a hub name; fields as in "
         "NAME:max_pixels=151200: min_pixels, max_pixels, revision, device_map, offline.",
@@ -40,7 +39,6 @@ ModelOption = Annotated[
 PolicyOption = Annotated[
     str,
     typer.Option(
-        "--policy",
         metavar="NAME",
         help="What the memory keeps: hermes, hermes_best, full, window, streaming_vlm, recent_n, uniform, "
         "random, stratified, infinipot_v, streammem, livevlm, rekv, rekv_bounded, resv, resv_bounded; "
@@ -50,70 +48,56 @@ PolicyOption = Annotated[
 FilterOption = Annotated[
     str | None,
     typer.Option(
-        "--filter",
         metavar="NAME",
         help="What is dropped before it enters the memory: dedup, dtd, fluxmem; default: nothing.",
-        show_default=False,
     ),
 ]
 BudgetOption = Annotated[
     int | None,
     typer.Option(
-        "--budget-tokens",
         metavar="N",
         min=1,
         help="Visual tokens that each layer keeps; default: what the model suggests.",
-        show_default=False,
     ),
 ]
 KvBitsOption = Annotated[
     int | None,
     typer.Option(
-        "--kv-bits",
         metavar="8",
         help="Keep keys and values in 8 bits, in less than half of the memory; default: as they are made.",
         callback=_check_kv_bits,
-        show_default=False,
     ),
 ]
 StillOption = Annotated[
     float | None,
     typer.Option(
-        "--still-below",
         metavar="LEVELS",
         help="Do not look again at frames of which no block of 16 x 16 pixels changed by so many grey levels "
         "of 255; default: look at all.",
         callback=_check_rate,
-        show_default=False,
     ),
 ]
 FpsOption = Annotated[
     float | None,
     typer.Option(
-        "--fps",
         metavar="F",
         callback=_check_rate,
         help="Frames sampled per second of video; default: what the model is used with.",
-        show_default=False,
     ),
 ]
-ChunkOption = Annotated[
-    int, typer.Option("--chunk-frames", metavar="N", min=1, help="Frames that enter the memory together.")
-]
+ChunkOption = Annotated[int, typer.Option(metavar="N", min=1, help="Frames that enter the memory together.")]
 MaxNewTokensOption = Annotated[
     int | None,
     typer.Option(
-        "--max-new-tokens",
         metavar="N",
         min=1,
         help="Most tokens of an answer; default: what fits, at most 256.",
-        show_default=False,
     ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 DtypeOption = Annotated[
     str,
-    typer.Option("--dtype", metavar="NAME", help="auto (the checkpoint's own), float32, bfloat16, float16."),
+    typer.Option(metavar="NAME", help="auto (the checkpoint's own), float32, bfloat16, float16."),
 ]
 WeightsOption = Annotated[
     str,
@@ -124,17 +108,14 @@ WeightsOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads",
         metavar="N",
         min=1,
         help="Threads that compute on the processor, over all programs of a run; default: torch's choice.",
-        show_default=False,
     ),
 ]
 TemperatureOption = Annotated[
     float,
     typer.Option(
-        "--temperature",
         metavar="T",
         callback=_check_not_negative,
         help="0 always takes the likeliest word; above 0 draws.",
@@ -143,29 +124,24 @@ TemperatureOption = Annotated[
 SpeedOption = Annotated[
     float,
     typer.Option(
-        "--speed",
         metavar="X",
         callback=_check_not_negative,
         help="Seconds of video per second; 0 is as fast as possible.",
     ),
 ]
-SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="Seed of what is drawn at random.")
-]
+SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")]
 VideoStreamOption = Annotated[
     int | None,
     typer.Option(
-        "--video-stream",
         metavar="N",
         min=0,
         help="Which of the file's video streams, counted from 0; default: the best.",
-        show_default=False,
     ),
 ]
 EvidenceOption = Annotated[
     bool,
     typer.Option(
-        "--evidence",
+        "--evidence",  # typer would add --no-evidence
         help="Say on which moments of the video each answer's attention rested; reads each question twice.",
     ),
 ]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hermes_stream.cli.options import JsonOption
-from hermes_stream.cli.output import doing, print_json
+from hermes_stream.cli.output import complain, doing, print_json
+from hermes_stream.errors import PluginError
 
 if TYPE_CHECKING:
     from hermes_stream.policies import MemoryPolicy
@@ -23,7 +24,12 @@ def policies(*, json: JsonOption = False) -> None:
         from hermes_stream.filters import FILTERS
         from hermes_stream.policies import POLICIES
 
-    made = {name: make() for name, make in POLICIES.items()}
+    made = {}
+    for name in POLICIES:
+        try:
+            made[name] = POLICIES[name]()
+        except PluginError as error:
+            complain(str(error), kind="warning")
     if json:
         listed = [
             {

@@ -1,4 +1,4 @@
-"""A policy as a word on the command line: its name, and fields that differ from its defaults.
+"""A policy on the command line: its name, and fields that differ from its defaults.
 
 ``hermes``, or ``hermes:summarize=false,protect_recent_patches=2``.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hermes_stream.cli.fields import read_field, split_fields
+from hermes_stream.cli.fields import read_fields
 
 if TYPE_CHECKING:
     from hermes_stream.policies import MemoryPolicy
@@ -22,32 +22,33 @@ class PolicyChoice:
     """A policy that a user chose.
 
     Attributes:
-        make: makes it from a budget, or from none where it takes none.
-        takes_budget: tells whether it takes one.
+        make: makes the policy from ``budget_tokens``, or from nothing where it takes no budget.
+        takes_budget: whether it takes one.
     """
 
     make: Callable[..., MemoryPolicy]
     takes_budget: bool
 
 
-def read_policy(words: str, *, option: str = "--policy") -> PolicyChoice:
+def read_policy(text: str, *, option: str = "--policy") -> PolicyChoice:
     """Read a policy's name and fields.
 
     Args:
-        words: ``NAME`` or ``NAME:FIELD=VALUE,...``; values as in JSON, or bare words.
-        option: where the words were given, for the complaint.
+        text: ``NAME`` or ``NAME:FIELD=VALUE,...``; values as in JSON, or bare strings.
+        option: where the text was given, for the message.
 
     Raises:
         BadParameter: there is no such policy or field, or the policy refuses a value.
+        PluginError: the policy is that of an installed package, which cannot be loaded.
     """
     from hermes_stream.policies import POLICIES
 
-    name, _, rest = words.partition(":")
+    name, _, rest = text.partition(":")
     if name not in POLICIES:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(POLICIES)}", param_hint=option)
     made: Any = POLICIES[name]
     known = [field.name for field in fields(made()) if field.name != "budget_tokens"]
-    chosen = dict(read_field(one, known, words, option) for one in split_fields(rest))
+    chosen = read_fields(rest, known, given=text, option=option)
 
     def make(**budget: int) -> MemoryPolicy:
         if isinstance(made, type):
@@ -57,5 +58,5 @@ def read_policy(words: str, *, option: str = "--policy") -> PolicyChoice:
     try:
         takes_budget = make().budget_tokens is not None
     except (TypeError, ValueError) as error:
-        raise typer.BadParameter(f"{words!r}: {error}", param_hint=option) from error
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint=option) from error
     return PolicyChoice(make=make, takes_budget=takes_budget)

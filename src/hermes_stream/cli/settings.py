@@ -1,4 +1,4 @@
-"""What every JSON document says about a session."""
+"""What JSON documents say about a session."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def memory_of(session: Session) -> dict[str, object]:
         "num_visual_tokens_dropped": stats.num_visual_tokens_dropped,
         "num_visual_tokens_kept": stats.num_visual_tokens_kept,
         "num_archived_tokens": stats.num_archived_tokens,
-        "num_kept_by_temporal_patch": _kept_by_frame(session),
+        "num_kept_by_temporal_patch": _kept_by_patch(session),
         "num_compressions": stats.num_compressions,
         "cache_bytes": stats.cache_bytes,
         "host_bytes": stats.host_bytes,
@@ -43,9 +43,9 @@ def memory_of(session: Session) -> dict[str, object]:
     }
 
 
-def _kept_by_frame(session: Session) -> dict[str, float]:
-    """Count what is left of each frame that is not forgotten, mean over layers; summaries are of no frame."""
+def _kept_by_patch(session: Session) -> dict[str, float]:
+    """Count the tokens left of each temporal patch, mean over layers; summaries belong to none."""
     state = session.cache.state()
-    frames = state.temporal_patch_ids[state.temporal_patch_ids >= 0]
-    counts = zip(*(part.tolist() for part in frames.unique(return_counts=True)), strict=True)
-    return {str(frame): round(count / state.num_layers, 3) for frame, count in counts}
+    patch_ids = state.temporal_patch_ids[state.temporal_patch_ids >= 0]
+    counts = zip(*(part.tolist() for part in patch_ids.unique(return_counts=True)), strict=True)
+    return {str(patch_id): round(count / state.num_layers, 3) for patch_id, count in counts}

@@ -20,15 +20,15 @@ class StreamNeeds:
         dtype: of keys and values.
         num_layers_by_tier: decoder layers of each tier; an empty tier has 0.
         budget_tokens: visual tokens that each layer keeps; None is no bound.
-        tokens_per_temporal_patch: most tokens of one frame.
-        frames_per_temporal_patch: pictures that the model encodes as one frame.
-        fps: pictures a second that the model is used with.
-        chunk_frames: frames that enter the memory together in fact.
+        tokens_per_temporal_patch: visual tokens of one temporal patch, at most.
+        frames_per_temporal_patch: frames that the model encodes as one.
+        fps: frames a second that the model is used with.
+        chunk_frames: frames that enter the memory together, as far as positions allow.
         max_positions: positions that the model was made for.
         bytes_per_visual_token: over all layers.
         stream_bytes: buffers of the stream; where there is no bound, of its beginning.
-        device_free_bytes: free on the device with the model loaded; None where it cannot be told.
-        fits: tells whether the device has room for the stream; None where it cannot be told.
+        device_free_bytes: free on the device with the model loaded; None is unknown.
+        fits: whether the device has room for the stream; None is unknown.
     """
 
     model: str
@@ -48,12 +48,13 @@ class StreamNeeds:
     fits: bool | None
 
     def lines(self, policy: str, *, chunk_frames: int) -> dict[str, str]:
-        """Put the numbers into words, by topic.
+        """Return a line about each topic.
 
         Args:
             policy: the policy's name.
             chunk_frames: frames that were asked for.
         """
+        growing = " at first, growing with the stream" if self.budget_tokens is None else ""
         return {
             "model": f"{self.model} ({self.family}), {self.dtype} on {self.device}",
             "layers": self._layers(),
@@ -61,21 +62,9 @@ class StreamNeeds:
             "frames": self._frames(),
             "chunks": self._chunks(chunk_frames),
             "positions": f"{self.max_positions} at most",
-            "buffers": size(self.stream_bytes)
-            + (" at first, growing with the stream" if self._is_endless else ""),
+            "buffers": f"{size(self.stream_bytes)}{growing}",
             "fits": self._fits(),
         }
-
-    @property
-    def _is_endless(self) -> bool:
-        return self.budget_tokens is None
-
-    def _frames(self) -> str:
-        several = f"{self.frames_per_temporal_patch} pictures each, " * (self.frames_per_temporal_patch > 1)
-        return (
-            f"{several}{self.tokens_per_temporal_patch} visual tokens each; a token takes "
-            f"{size(self.bytes_per_visual_token)}"
-        )
 
     def _layers(self) -> str:
         counts = self.num_layers_by_tier
@@ -86,12 +75,17 @@ class StreamNeeds:
     def _budget(self) -> str:
         if self.budget_tokens is None:
             return "no budget, everything is kept while positions last"
-        num_frames = self.budget_tokens / self.tokens_per_temporal_patch
-        seconds = num_frames * self.frames_per_temporal_patch / self.fps
+        num_patches = self.budget_tokens / self.tokens_per_temporal_patch
+        seconds = num_patches * self.frames_per_temporal_patch / self.fps
         return (
-            f"{self.budget_tokens} visual tokens per layer, as much as {num_frames:.4g} frames or "
+            f"{self.budget_tokens} visual tokens per layer, as much as {num_patches:.4g} frames or "
             f"{clock(round(seconds))} of video at {self.fps:g} fps"
         )
+
+    def _frames(self) -> str:
+        several = f"{self.frames_per_temporal_patch} pictures each, " * (self.frames_per_temporal_patch > 1)
+        each = size(self.bytes_per_visual_token)
+        return f"{several}{self.tokens_per_temporal_patch} visual tokens each; a token takes {each}"
 
     def _chunks(self, asked: int) -> str:
         lowered = f" (not {asked}: budget, chunk and text share the positions)" * (self.chunk_frames < asked)
@@ -101,7 +95,7 @@ class StreamNeeds:
         if self.device_free_bytes is None:
             return f"unknown: {self.device} does not tell its free memory"
         free = f"{'yes' if self.fits else 'NO'}: {size(self.device_free_bytes)} free on {self.device}"
-        if self._is_endless:
+        if self.budget_tokens is None:
             return free
         room = self.device_free_bytes // self.stream_bytes
         return f"{free}, room for {room} such stream{'s' * (room != 1)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hermes_stream.plugins import Registry
 from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts
 from hermes_stream.policies.full import FullPolicy
 from hermes_stream.policies.hermes import HermesPolicy
@@ -40,7 +41,7 @@ __all__ = [
     "WindowPolicy",
 ]
 
-POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
+_OWN: dict[str, Callable[..., MemoryPolicy]] = {
     "hermes": HermesPolicy,
     "hermes_best": HermesPolicy.best,
     "full": FullPolicy,
@@ -58,3 +59,5 @@ POLICIES: dict[str, Callable[..., MemoryPolicy]] = {
     "resv": ResvPolicy,
     "resv_bounded": ResvPolicy.bounded,
 }
+POLICIES = Registry("hermes_stream.policies", _OWN)
+"""What makes each policy, by name; installed packages add theirs."""

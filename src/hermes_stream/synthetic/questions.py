@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from hermes_stream.synthetic.world import COLOURS, MOTIONS, PLACES, SHAPES, THINGS, Appearance, Thing, World
+from hermes_stream.synthetic.world import COLOURS, MOTIONS, REGIONS, SHAPES, THINGS, Appearance, Thing, World
 
 NUMBERS: tuple[str, ...] = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NOTHING = "nothing"
@@ -42,7 +42,7 @@ class Question:
         answer: the one right answer, one of the options.
         options: what there is to choose from, in random order.
         asked_seconds: the moment of asking; the answer holds for the stream up to and including it.
-        evidence: when what decides the answer was on screen, (from, until) in seconds, none after the moment
+        evidence: (from, until) in seconds of everything on screen that decides the answer, cut at the moment
             of asking; empty where the answer is that something was not there.
     """
 
@@ -55,13 +55,13 @@ class Question:
 
     @property
     def delay_seconds(self) -> float | None:
-        """How far back the oldest evidence had left the screen when asked; None without evidence."""
+        """Seconds from when the oldest evidence left the screen to the question; None without evidence."""
         return self.asked_seconds - min(end for _, end in self.evidence) if self.evidence else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What may be asked about: the story up to a moment, and the dice."""
+    """What may be asked about: the world up to a moment, and the random generator that chooses."""
 
     world: World
     seconds: float
@@ -75,7 +75,7 @@ class _Moment:
     def on_screen(self) -> list[Appearance]:
         return self.world.on_screen(self.seconds)
 
-    def pick(self, pool: Sequence[T]) -> T | None:
+    def choose(self, pool: Sequence[T]) -> T | None:
         return pool[int(self.rng.integers(len(pool)))] if pool else None
 
     def question(
@@ -102,22 +102,22 @@ class _Moment:
             ),
         )
 
-    def other_things(
+    def wrong_things(
         self, truth: Thing | None, *, but: Iterable[Thing] = (), shown: Iterable[Appearance] | None = None
     ) -> list[str]:
-        """Return three wrong things: one of those shown, by default ever, one like it, one like the truth.
+        """Return three wrong things: one that was shown, one that shares a trait with it, one with the truth.
 
         Options come in two pairs of a kind, so that nothing tells which pair, or which of it, is right.
         """
         excluded = {truth, *but}
         pool = dict.fromkeys(a.thing for a in (self.seen if shown is None else shown))
-        other = self.pick([thing for thing in pool if thing not in excluded])
-        other = other or self.pick([thing for thing in THINGS if thing not in excluded])
+        other = self.choose([thing for thing in pool if thing not in excluded])
+        other = other or self.choose([thing for thing in THINGS if thing not in excluded])
         assert other is not None
         wrong = [other]
         for one in (other, truth or other):
             excluded |= set(wrong)
-            alike = [thing for thing in THINGS if _is_akin(thing, one) and thing not in excluded]
+            alike = [thing for thing in THINGS if _share_a_trait(thing, one) and thing not in excluded]
             wrong.append(alike[int(self.rng.integers(len(alike)))])
         return [str(thing) for thing in wrong]
 
@@ -126,8 +126,8 @@ class _Moment:
         return [pool[i] for i in self.rng.permutation(len(pool))]
 
 
-def _is_akin(one: Thing, other: Thing) -> bool:
-    """Say whether two things share a colour or a shape."""
+def _share_a_trait(one: Thing, other: Thing) -> bool:
+    """Return whether two things have one colour or one shape."""
     return one.colour == other.colour or one.shape == other.shape
 
 
@@ -148,11 +148,11 @@ def _names(appearances: Sequence[Appearance]) -> list[tuple[int, str]]:
 
 
 def _now_what(moment: _Moment) -> Question | None:
-    """Ask for the one thing on screen, or for what is at a place when there are several."""
+    """Ask for the one thing on screen, or for what is in a region when there are several."""
     shown = moment.on_screen
     if len(shown) <= 1:
         truth = shown[0].thing if shown else None
-        other, like_other, like_truth = moment.other_things(truth)
+        other, like_other, like_truth = moment.wrong_things(truth)
         wrong = [other, like_other, like_truth]
         if truth and moment.rng.random() < 0.5:
             # Two of the three things are alike; the truth is any of them.
@@ -161,27 +161,27 @@ def _now_what(moment: _Moment) -> Question | None:
         return moment.question("now_what", text, str(truth or NOTHING), wrong, shown)
     if any(a.border_distance(moment.seconds) < _CLEAR_OF_BORDER for a in shown):
         return None
-    chosen = moment.pick(shown)
+    chosen = moment.choose(shown)
     assert chosen is not None
-    place = PLACES[chosen.cell_at(moment.seconds)]
-    wrong = moment.other_things(chosen.thing, shown=shown)
+    place = REGIONS[chosen.cell_at(moment.seconds)]
+    wrong = moment.wrong_things(chosen.thing, shown=shown)
     return moment.question("now_what", f"what is at the {place} now?", str(chosen.thing), wrong, [chosen])
 
 
 def _now_where(moment: _Moment) -> Question | None:
     clear = [a for a in moment.on_screen if a.border_distance(moment.seconds) >= _CLEAR_OF_BORDER]
-    chosen = moment.pick(clear)
+    chosen = moment.choose(clear)
     if chosen is None:
         return None
-    elsewhere = moment.shuffled(PLACES[a.cell_at(moment.seconds)] for a in moment.on_screen)
-    wrong = [*elsewhere, *moment.shuffled(PLACES)]
-    place = PLACES[chosen.cell_at(moment.seconds)]
+    elsewhere = moment.shuffled(REGIONS[a.cell_at(moment.seconds)] for a in moment.on_screen)
+    wrong = [*elsewhere, *moment.shuffled(REGIONS)]
+    place = REGIONS[chosen.cell_at(moment.seconds)]
     return moment.question("now_where", f"where is the {chosen.thing} now?", place, wrong, [chosen])
 
 
 def _now_moving(moment: _Moment) -> Question | None:
     long_enough = moment.seconds - SECONDS_TO_SEE_MOTION
-    chosen = moment.pick([a for a in moment.on_screen if a.enters_seconds <= long_enough])
+    chosen = moment.choose([a for a in moment.on_screen if a.enters_seconds <= long_enough])
     if chosen is None:
         return None
     return moment.question(
@@ -198,19 +198,19 @@ def _first(moment: _Moment) -> Question | None:
     seen = moment.seen
     if not seen:
         return None
-    wrong = moment.other_things(seen[0].thing)
+    wrong = moment.wrong_things(seen[0].thing)
     return moment.question("first", "what came first?", str(seen[0].thing), wrong, seen[:1])
 
 
 def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
     def ask(moment: _Moment) -> Question | None:
         seen = moment.seen
-        chosen = moment.pick([(i, name) for i, name in _names(seen) if 0 <= i + step < len(seen)])
+        chosen = moment.choose([(i, name) for i, name in _names(seen) if 0 <= i + step < len(seen)])
         if chosen is None:
             return None
         i, name = chosen
         truth = seen[i + step]
-        wrong = moment.other_things(truth.thing, but=[seen[i].thing])
+        wrong = moment.wrong_things(truth.thing, but=[seen[i].thing])
         evidence = [truth, seen[i]]
         return moment.question(kind, f"what came {kind} the {name}?", str(truth.thing), wrong, evidence)
 
@@ -220,7 +220,7 @@ def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
 def _colour(moment: _Moment) -> Question | None:
     """Ask for the colour of the first or the last of a shape."""
     seen = moment.seen
-    shape = moment.pick(sorted({a.thing.shape for a in seen}))
+    shape = moment.choose(sorted({a.thing.shape for a in seen}))
     if shape is None:
         return None
     alike = [a for a in seen if a.thing.shape == shape]
@@ -235,8 +235,8 @@ def _was_there(moment: _Moment) -> Question | None:
     """Half the time a thing that was; else a near miss that shares colour or shape with one that was."""
     shown = sorted({a.thing for a in moment.seen})
     is_true = bool(moment.rng.random() < 0.5)
-    close = [t for t in THINGS if t not in shown and any(_is_akin(t, s) for s in shown)]
-    thing = moment.pick(shown if is_true else close)
+    close = [t for t in THINGS if t not in shown and any(_share_a_trait(t, s) for s in shown)]
+    thing = moment.choose(shown if is_true else close)
     if thing is None:
         return None
     evidence = [a for a in moment.seen if a.thing == thing][-1:]
@@ -252,10 +252,10 @@ def _how_long_ago(moment: _Moment) -> Question | None:
         age = _age(moment.seconds - seen[i].enters_seconds)
         if age is not None:
             by_age.setdefault(age, []).append((i, name))
-    age = moment.pick(sorted(by_age))
+    age = moment.choose(sorted(by_age))
     if age is None:
         return None
-    chosen = moment.pick(by_age[age])
+    chosen = moment.choose(by_age[age])
     assert chosen is not None
     i, name = chosen
     return moment.question("how_long_ago", f"how long ago did the {name} come?", age, AGES, [seen[i]])
@@ -277,10 +277,10 @@ def _counting(moment: _Moment) -> Question | None:
         names = [str(thing) for thing in THINGS]
     else:
         names = list(SHAPES)
-    count = moment.pick(sorted({n for n in (counts[name] for name in names) if n < len(NUMBERS)}))
+    count = moment.choose(sorted({n for n in (counts[name] for name in names) if n < len(NUMBERS)}))
     if count is None:
         return None
-    name = moment.pick([name for name in names if counts[name] == count])
+    name = moment.choose([name for name in names if counts[name] == count])
     assert name is not None
     counted = [a for a in seen if str(a.thing).endswith(name)]
     # The four options are neighbours, the truth anywhere among them.
@@ -313,7 +313,7 @@ def ask_at(world: World, seconds: float, kind: str, rng: np.random.Generator) ->
     """Make a question of a kind at a moment; None where the kind has no exact answer then.
 
     Args:
-        world: the stream's story.
+        world: what is asked about.
         seconds: the moment of asking.
         kind: a key of ``QUESTION_KINDS``.
         rng: chooses among the things that could be asked about.

@@ -31,7 +31,7 @@ MOTIONS: dict[str, tuple[int, int]] = {
     "down": (0, 1),
     "still": (0, 0),
 }
-PLACES: tuple[str, ...] = (
+REGIONS: tuple[str, ...] = (
     "top left",
     "top",
     "top right",
@@ -66,7 +66,7 @@ THINGS: tuple[Thing, ...] = tuple(Thing(colour, shape) for colour in COLOURS for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearance:
-    """One thing's stay on screen. Places and lengths are shares of the picture's side, y grows downwards.
+    """One thing's stay on screen. Points and lengths are shares of the picture's side, y grows downwards.
 
     Attributes:
         thing: what it is.
@@ -95,16 +95,16 @@ class Appearance:
         return self.entrance[0] + towards[0] * way, self.entrance[1] + towards[1] * way
 
     def cell_at(self, seconds: float) -> int:
-        """Return where the centre is: an index into ``PLACES``."""
+        """Return the region of the centre: an index into ``REGIONS``."""
         column, row = (min(int(share * GRID), GRID - 1) for share in self.centre_at(seconds))
         return row * GRID + column
 
     def border_distance(self, seconds: float) -> float:
-        """Return how far the centre is from the nearest border between two places."""
+        """Return how far the centre is from the nearest border between two regions."""
         return min(abs(share - k / GRID) for share in self.centre_at(seconds) for k in range(1, GRID))
 
     def is_on_screen(self, seconds: float) -> bool:
-        """Say whether it shows at a moment."""
+        """Return whether it is on screen at a moment."""
         return self.enters_seconds <= seconds < self.leaves_seconds
 
 
@@ -117,7 +117,7 @@ class Pace:
         entry_seconds: from one entrance to the next, at least 1, so that things enter one by one.
         quiet_seconds: how long the screen is empty in a quiet stretch.
         quiet_share: how often a quiet stretch follows an entrance, 0 to 1.
-        cast_things: how many different things there are in a story; they come again and again, others never.
+        cast_things: how many different things there are in a world; they come again and again, others never.
     """
 
     stay_seconds: tuple[int, int] = (3, 7)
@@ -127,16 +127,16 @@ class Pace:
     cast_things: tuple[int, int] = (12, 16)
 
     def __post_init__(self) -> None:
-        for name, least in (
+        for name, minimum in (
             ("stay_seconds", 1),
             ("entry_seconds", 1),
             ("quiet_seconds", 0),
             ("cast_things", 6),
         ):
             low, high = getattr(self, name)
-            if not least <= low <= high:
+            if not minimum <= low <= high:
                 raise ValueError(
-                    f"{name} must be two numbers, the first at least {least} and the second not below it, "
+                    f"{name} must be two numbers, the first at least {minimum} and the second not below it, "
                     f"got {low}, {high}"
                 )
         if self.cast_things[1] > len(THINGS):
@@ -147,7 +147,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """One stream's story: who was on screen when, in order of entrance."""
+    """All that is on screen in one stream: what, where and when, in order of entrance."""
 
     seed: int
     duration_seconds: float
@@ -180,7 +180,7 @@ class World:
 
 
 def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = None) -> World:
-    """Make a story; things enter and leave at whole seconds, no two enter at the same one.
+    """Make a world; things enter and leave at whole seconds, no two enter at the same one.
 
     Args:
         seed: same seed, same world; at least 0.
@@ -228,7 +228,7 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
 def _enter(
     rng: np.random.Generator, now: int, pace: Pace, thing: Thing, present: list[Appearance]
 ) -> Appearance | None:
-    """Find a way for a thing that crosses no other; None where none was found."""
+    """Draw the stay and motion of a thing so that it crosses no other; None where no draw did."""
     if len(present) >= MAX_AT_ONCE:
         return None
     stay = int(rng.integers(pace.stay_seconds[0], pace.stay_seconds[1] + 1))
@@ -257,7 +257,7 @@ def _enter(
 def _entrance(
     rng: np.random.Generator, towards: tuple[int, int], radius: float, way: float
 ) -> tuple[float, float]:
-    """Draw a place from which the whole way stays inside the picture."""
+    """Draw a point from which the whole way stays inside the picture."""
     x, y = (
         rng.uniform(radius + (way if step < 0 else 0), 1 - radius - (way if step > 0 else 0))
         for step in towards
@@ -266,7 +266,7 @@ def _entrance(
 
 
 def _keep_apart(one: Appearance, other: Appearance) -> bool:
-    """Say whether two things neither touch nor share a place while both are on screen."""
+    """Return whether two things neither touch nor share a region while both are on screen."""
     end = min(one.leaves_seconds, other.leaves_seconds)
     for seconds in np.arange(one.enters_seconds, end, 0.5):
         (x, y), (u, v) = one.centre_at(seconds), other.centre_at(seconds)

@@ -18,15 +18,16 @@ from hermes_lab.datasets import (
 )
 from hermes_lab.datasets.dialects.ovo import TASK_OF_KIND as OVO_TASKS
 from hermes_lab.datasets.dialects.streamingbench import TASK_OF_KIND as STREAMINGBENCH_TASKS
-from hermes_lab.datasets.world import as_episode, world_episode
+from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import run, score
 from hermes_stream.errors import AnnotationError
+from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 
 WORLDS = [generate_world(seed, 20) for seed in (1, 2)]
 STORIES = [
-    as_episode(world, world_episode(world, num_questions=20, seed=0), video=f"videos/{world.seed}.mp4")
+    as_episode(world, plan_questions(world, num_questions=20, seed=0), video=f"videos/{world.seed}.mp4")
     for world in WORLDS
 ]
 TIMES = ("end_time", "time_stamp", "realtime")

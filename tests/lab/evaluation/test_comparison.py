@@ -8,7 +8,7 @@ import pytest
 from tests.lab.episodes import episode, question
 from tests.lab.watchers import Pictures, told
 
-from hermes_lab.datasets.world import as_episode, world_episode
+from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import SessionWatcher
 from hermes_lab.evaluation.comparison import Contestant, Watching, compare
 from hermes_lab.evaluation.runner import run_episode
@@ -16,6 +16,7 @@ from hermes_lab.evaluation.shared_encoder import SharedEyes
 from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.errors import VideoError
 from hermes_stream.policies import RecentNPolicy
+from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.world import generate_world
 
 SECONDS = 14
@@ -46,7 +47,7 @@ class Load:
 
 def story(seed, num_questions=8):
     world = generate_world(seed, SECONDS)
-    return as_episode(world, world_episode(world, num_questions=num_questions, seed=seed), video=str(seed))
+    return as_episode(world, plan_questions(world, num_questions=num_questions, seed=seed), video=str(seed))
 
 
 def contestants():

@@ -9,11 +9,12 @@ import pytest
 from tests.lab.episodes import episode, prediction, question
 from tests.lab.watchers import Blind, Pictures, Recorder, grey, told
 
-from hermes_lab.datasets.world import as_episode, world_episode
+from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import Reply, SessionWatcher, run, score
 from hermes_lab.evaluation.runner import run_episode
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.errors import VideoError
+from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.world import generate_world
 
 
@@ -101,7 +102,7 @@ def tiny():
 
 def test_later_frames_change_no_answer(tiny):
     world = generate_world(21, 12)
-    asked = as_episode(world, world_episode(world, num_questions=10, seed=0), video="v")
+    asked = as_episode(world, plan_questions(world, num_questions=10, seed=0), video="v")
     early = episode(*(one for one in asked.questions if one.asked_seconds <= 6))
 
     def answers(of, frames):
@@ -136,7 +137,7 @@ def test_a_blind_model_scores_no_more_than_chance(tiny, short_answers):
     """Holds for any weights: whoever sees black knows what a guesser knows, and how long it was black."""
     worlds = [generate_world(seed, 20) for seed in range(900, 906)]
     episodes = [
-        as_episode(world, world_episode(world, num_questions=20, seed=0), video=str(world.seed))
+        as_episode(world, plan_questions(world, num_questions=20, seed=0), video=str(world.seed))
         for world in worlds
     ]
     stories = {str(world.seed): told(world) for world in worlds}

@@ -83,7 +83,7 @@ class PictureDecoder:
                 if packet.size:  # an empty one would end decoding, mid-file too
                     yield packet
         except av.error.FFmpegError as error:
-            self._ending = f"reading broke {self._place()}: {error.strerror}"
+            self._ending = f"reading broke {self._where()}: {error.strerror}"
         yield None  # drains the decoder
 
     def _decoded(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
@@ -93,7 +93,7 @@ class PictureDecoder:
             return []
         except av.error.FFmpegError as error:
             self._num_lost_packets += 1
-            self._first_loss = self._first_loss or f"{self._place()}: {error.strerror}"
+            self._first_loss = self._first_loss or f"{self._where()}: {error.strerror}"
             return []
 
     def _check_ending(self) -> None:
@@ -106,6 +106,6 @@ class PictureDecoder:
                 f"the pictures end at {end_seconds:.1f} s, {self._known_end_seconds:.1f} s were declared"
             )
 
-    def _place(self) -> str:
+    def _where(self) -> str:
         last_seconds = self._clock.last_seconds
         return "before the first picture" if last_seconds is None else f"at {last_seconds:.1f} s"

@@ -120,13 +120,11 @@ class FileSource:
     def _frames(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
         converter = RgbConverter()
         if self.fps is None:
-            timed = ((picture.pts_seconds, picture.duration_seconds, picture) for picture in pictures)
+            timed: Iterator[tuple[float, Picture]] = ((one.pts_seconds, one) for one in pictures)
         else:
-            shown_seconds = 1 / self.fps
-            timed = (
-                (instant, shown_seconds, picture) for instant, picture in on_screen(pictures, fps=self.fps)
-            )
-        for pts_seconds, duration_seconds, picture in timed:
+            timed = on_screen(pictures, fps=self.fps)
+        for pts_seconds, picture in timed:
+            duration_seconds = picture.duration_seconds if self.fps is None else 1 / self.fps
             image = self._converted(converter, picture)
             yield Frame(pts_seconds=pts_seconds, image=image, duration_seconds=duration_seconds)
 

@@ -27,7 +27,7 @@ class RgbConverter:
         self._coded_size: tuple[int, int] | None = None
 
     def convert(self, picture: VideoFrame) -> NDArray[np.uint8]:
-        """Return the picture as uint8 RGB ``[height, width, 3]``, turned the way it is to be shown."""
+        """Return the picture as uint8 RGB ``[height, width, 3]``, rotated the way it is to be shown."""
         if self._coded_size is None:
             self._coded_size = picture.width, picture.height
         if picture.color_trc in (PQ_TRC, HLG_TRC):
@@ -44,10 +44,10 @@ class RgbConverter:
 
 
 def upright(image: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
-    """Return a view of ``image`` turned and mirrored by the display matrix of ``picture``.
+    """Return a view of ``image`` rotated and mirrored by the display matrix of ``picture``.
 
-    The matrix sends ``(x, y)`` to ``(a x + c y, b x + d y)`` with y pointing down; its turn is taken to the
-    nearest quarter.
+    The matrix sends ``(x, y)`` to ``(a x + c y, b x + d y)`` with y pointing down; the rotation is
+    rounded to a quarter.
     """
     matrix: Any = picture.side_data.get("DISPLAYMATRIX")
     if matrix is None:

@@ -25,7 +25,7 @@ def make_folder(out: Path, *, plots: bool, file: str | None = None) -> None:
     """
     if plots and find_spec("matplotlib") is None:
         raise typer.BadParameter(
-            "figures need matplotlib, which is not installed; pip install 'hermes-stream[plot]', or give "
+            "figures need matplotlib, which is not installed; pip install 'hermes-stream[lab]', or give "
             "--no-plots",
             param_hint="--plots",
         )

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from hermes_stream.cli.output import clock, milliseconds, size
 from hermes_stream.synthetic.questions import KIND_GROUPS
+from hermes_stream.synthetic.recording import Graded, of_kinds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hermes_lab.evaluation import Prediction
     from hermes_stream.stream import SessionStats
 
 _WIDE = 110
@@ -24,7 +24,7 @@ _FIXED_CELLS = 5 + 12 + 5 + 1 + 6
 
 
 @final
-class Scoreboard:
+class AnswerTable:
     """A table whose rows appear one by one; long cells wrap where the terminal is narrow.
 
     Args:
@@ -34,7 +34,6 @@ class Scoreboard:
 
     def __init__(self, console: Console, *, rival: str | None = None) -> None:
         self.console = console
-        self._rival = rival
         self._gap = 2 if console.width >= _WIDE else 1
         beside = max(len(rival), 6) if rival else 0
         room = console.width - _FIXED_CELLS - beside - 8 * self._gap
@@ -57,18 +56,18 @@ class Scoreboard:
         """Print the names of the columns."""
         self._print([Text(name, style="bold") for name, _, _ in self._columns])
 
-    def print_row(self, one: Prediction, other: Prediction | None) -> None:
+    def print_row(self, one: Graded, other: Graded | None) -> None:
         """Print one question with its answer, the truth, and whether the rival was right."""
-        delay_seconds = one.question.delay_seconds
+        question, given = one.question, one.given
         cells = [
-            Text(clock(one.question.asked_seconds)),
-            Text(_words(one.question.kind)),
-            Text(one.question.text),
-            Text(clock(delay_seconds) if delay_seconds else "", style="dim"),
-            Text(one.reply.text or "(no answer)", style=_style(one)),
+            Text(clock(question.asked_seconds)),
+            Text(question.kind.replace("_", " ")),
+            Text(question.text),
+            Text(clock(question.delay_seconds) if question.delay_seconds else "", style="dim"),
+            Text(given.text or "(no answer)", style=_style(one)),
             _mark(one),
-            Text(one.question.answer),
-            Text(milliseconds(one.reply.ttft_seconds)),
+            Text(question.answer),
+            Text(milliseconds(given.answer.ttft_seconds)),
         ]
         self._print([*cells, _mark(other)] if other is not None else cells)
 
@@ -82,8 +81,8 @@ class Scoreboard:
 
 def print_totals(
     console: Console,
-    asked: Sequence[Prediction],
-    other: Sequence[Prediction],
+    graded: Sequence[Graded],
+    rival: Sequence[Graded],
     stats: SessionStats,
     *,
     watched_seconds: float,
@@ -93,17 +92,17 @@ def print_totals(
 
     Args:
         console: where they are printed.
-        asked: all questions with their answers.
-        other: the same with the rival's answers, empty where there is none.
+        graded: all questions with their answers.
+        rival: the same with the rival's answers, empty where there is none.
         stats: the session at the end of the stream.
         watched_seconds: length of the stream.
         took_seconds: how long it took to watch and answer.
     """
     console.print()
-    console.print(_bars(asked, other))
-    num_right, num_asked = sum(one.is_right for one in asked), len(asked)
+    console.print(_bars(graded, rival))
+    num_right, num_asked = sum(one.is_right for one in graded), len(graded)
     kept, seen = stats.num_visual_tokens_kept, stats.num_visual_tokens_seen
-    beside = f"; the rival has {sum(one.is_right for one in other)}" if other else ""
+    beside = f"; the rival has {sum(one.is_right for one in rival)}" if rival else ""
     console.print()
     console.print(
         f"{num_right} of {num_asked} answers right ({num_right / num_asked:.0%}){beside}", style="bold"
@@ -111,7 +110,7 @@ def print_totals(
     console.print(
         f"{kept} of {seen} visual tokens kept ({kept / seen:.0%}), in a cache of {size(stats.cache_bytes)}"
     )
-    ttft_seconds = median(one.reply.ttft_seconds for one in asked)
+    ttft_seconds = median(one.given.answer.ttft_seconds for one in graded)
     console.print(
         f"{milliseconds(ttft_seconds)} to the first token (median); {clock(watched_seconds)} of video "
         f"in {took_seconds:.1f} s"
@@ -121,28 +120,22 @@ def print_totals(
     )
 
 
-def _bars(asked: Sequence[Prediction], other: Sequence[Prediction]) -> Table:
+def _bars(graded: Sequence[Graded], rival: Sequence[Graded]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for group, kinds in KIND_GROUPS.items():
         row: list[Text] = [Text(group)]
-        for predictions in filter(None, (asked, other)):
-            own = [one for one in predictions if one.question.kind in kinds]
-            if own:
-                num_right = sum(one.is_right for one in own)
-                filled = round(_BAR_CELLS * num_right / len(own))
-                bar = Text.assemble(("█" * filled, "green"), ("░" * (_BAR_CELLS - filled), "dim"))
-                row += [Text(f"{num_right} of {len(own)} right"), bar]
+        for own in filter(None, (of_kinds(graded, kinds), of_kinds(rival, kinds))):
+            num_right = sum(one.is_right for one in own)
+            filled = round(_BAR_CELLS * num_right / len(own))
+            bar = Text.assemble(("█" * filled, "green"), ("░" * (_BAR_CELLS - filled), "dim"))
+            row += [Text(f"{num_right} of {len(own)} right"), bar]
         grid.add_row(*row)
     return grid
 
 
-def _words(kind: str) -> str:
-    return kind.replace("_", " ")
-
-
-def _style(one: Prediction) -> str:
+def _style(one: Graded) -> str:
     return "green" if one.is_right else "red"
 
 
-def _mark(one: Prediction) -> Text:
+def _mark(one: Graded) -> Text:
     return Text("✓" if one.is_right else "✗", style=_style(one))
