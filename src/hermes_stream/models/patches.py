@@ -67,7 +67,7 @@ class PatchPreprocessing:
     @classmethod
     def from_settings(
         cls,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | Settings,
         vision: Any,
         *,
         default_min_pixels: int,
@@ -94,13 +94,12 @@ class PatchPreprocessing:
             "temporal_patch_size": vision.temporal_patch_size,
             "merge_size": vision.spatial_merge_size,
         }
+        file = Settings.of(settings, "the preprocessor file")
         for name, side in sides.items():
-            if settings.get(name) not in (None, side):
+            if (own := file.integer(name, side)) != side:
                 raise ModelError(
-                    f"{name} is {settings[name]} in the preprocessor file and {side} in the vision tower; "
-                    f"they must be equal"
+                    f"{name} is {own} in {file.source} and {side} in the vision tower; they must be equal"
                 )
-        file = Settings(settings, "the preprocessor file")
         mean, std = (CLIP_MEAN, CLIP_STD) if bounds == "frame" else (HALF, HALF)
         return cls(
             **sides,

@@ -54,12 +54,12 @@ class Scaling:
         Raises:
             ModelError: a value is not accepted.
         """
-        is_scaled, is_normalised = (file.values.get(f"do_{it}", True) for it in ("rescale", "normalize"))
+        is_scaled, is_normalised = (file.boolean(f"do_{it}", default=True) for it in ("rescale", "normalize"))
         return cls(
             mode=file.choice("resample", _RESAMPLE_MODES, default=3),
-            rescale_factor=file.number("rescale_factor", 1 / 255) if is_scaled else 1.0,
+            rescale_factor=file.number("rescale_factor", 1 / 255, most=1) if is_scaled else 1.0,
             mean=file.channels("image_mean", mean) if is_normalised else (0.0, 0.0, 0.0),
-            std=file.channels("image_std", std) if is_normalised else (1.0, 1.0, 1.0),
+            std=file.channels("image_std", std, above_zero=True) if is_normalised else (1.0, 1.0, 1.0),
         )
 
     def normalise(
@@ -92,7 +92,7 @@ class Preprocessing:
     scaling: Scaling = DEFAULT_SCALING
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], *, image_size: int) -> Preprocessing:
+    def from_settings(cls, settings: Mapping[str, Any] | Settings, *, image_size: int) -> Preprocessing:
         """Read a preprocessor file's settings.
 
         A frame is always one tile: ``crop_to_patches`` and ``do_image_splitting`` are for single images.
@@ -104,16 +104,20 @@ class Preprocessing:
         Raises:
             ModelError: the settings ask for something that is not supported.
         """
-        file = Settings(settings, "the preprocessor file")
-        if settings.get("do_center_crop"):
-            raise ModelError("do_center_crop must be false: frames are resized whole, never cropped")
+        file = Settings.of(settings, "the preprocessor file")
+        if file.boolean("do_center_crop", default=False):
+            raise ModelError(
+                f"do_center_crop must be false in {file.source}: frames are resized whole, never cropped"
+            )
         size, longest_side = file.section("size"), None
-        if settings.get("max_image_size"):
+        if file.section("max_image_size").values:
             longest_side = min(_read_longest_side(file), _MAX_SIDE)
-            height = width = file.section("max_image_size").integer("longest_edge", image_size)
+            height = width = file.section("max_image_size").integer(
+                "longest_edge", image_size, most=_MAX_SIDE
+            )
         else:
-            side = size.integer("shortest_edge", image_size)
-            height, width = size.integer("height", side), size.integer("width", side)
+            side = size.integer("shortest_edge", image_size, most=_MAX_SIDE)
+            height, width = (size.integer(it, side, most=_MAX_SIDE) for it in ("height", "width"))
         scaling = Scaling.from_settings(file)
         return cls(height=height, width=width, longest_side=longest_side, scaling=scaling)
 
@@ -184,6 +188,6 @@ def _read_longest_side(file: Settings) -> int:
     if longest_side is None:
         raise ModelError(
             f"size must name longest_edge where max_image_size is given, got {size.values or 'no size'}; "
-            f"see the checkpoint's preprocessor file"
+            f"see {file.source}"
         )
     return longest_side

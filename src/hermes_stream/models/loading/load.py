@@ -15,6 +15,7 @@ from hermes_stream.models.families import MODELS
 from hermes_stream.models.loading.config_files import read_companions, read_config, read_family
 from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.loading.hub import Hub, HubModel
+from hermes_stream.models.loading.messages import refusing
 from hermes_stream.models.loading.placement import (
     DeviceMap,
     Placement,
@@ -24,10 +25,12 @@ from hermes_stream.models.loading.placement import (
 )
 from hermes_stream.models.loading.progress import OnProgress
 from hermes_stream.models.loading.quantisation import check_quantisation, int8_bytes, quantisation
+from hermes_stream.models.loading.trial import check_logits, check_tokens
 from hermes_stream.models.loading.weight_files import read_weight_files
 from hermes_stream.models.loading.weights import build_empty, check_size, read_weights
 
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
+_ADVICE = "download or copy the checkpoint again"
 _NAMES = (
     f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
     "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
@@ -77,7 +80,8 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     adapter = _adapter(name, read_family(folder, name))
     _check_pixels(adapter, min_pixels, max_pixels)
     config = read_config(folder, name)
-    check_quantisation(name, config, weights)
+    with refusing(f"use model {name!r} as its config.json tells", _ADVICE):
+        check_quantisation(name, config, weights)
     number = choose_dtype(dtype, placement.device, config.dtype or config.get_text_config().dtype)
     how: dict[str, Any] = {"placement": placement, "dtype": number}
     if hub_model is not None:
@@ -88,7 +92,12 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     warn_of_slow(number, placement)
     companions = read_companions(folder, name, config)
     model = read_weights(folder, name, config, on_progress=on_progress, **how)
-    return adapter(Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions))
+    checkpoint = Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions)
+    with refusing(f"use model {name!r} with the files of its folder", _ADVICE):
+        loaded = adapter(checkpoint)
+        check_tokens(loaded)
+        check_logits(loaded)
+    return loaded
 
 
 def embedded_folder(name: str) -> Path:
