@@ -81,11 +81,11 @@ def compare(
     story = "short" if part == "short" else "long"
     videos, out = work / story, work / f"{part}-{model}"
     if not (videos / "annotations.json").exists():
-        wish = [word for name, value in STORIES[story].items() for word in (f"--{name}", value)]
-        hermes("world", "--out", videos, "--seconds", seconds, *wish, "--force")
-    most = {"budgets": BUDGETS_STREAMS, "long": stories}.get(part)
-    limit = ["--limit", most] if most else []
-    how = [*limit, "--model", model, "--budgets", ",".join(map(str, budgets)), "--seeds", NUM_SEEDS]
+        options = [word for name, value in STORIES[story].items() for word in (f"--{name}", value)]
+        hermes("world", "--out", videos, "--seconds", seconds, *options, "--force")
+    limit = {"budgets": BUDGETS_STREAMS, "long": stories}.get(part)
+    limited = ["--limit", limit] if limit else []
+    how = [*limited, "--model", model, "--budgets", ",".join(map(str, budgets)), "--seeds", NUM_SEEDS]
     asked = [videos / "annotations.json", "--videos", videos, "--policies", ";".join(POLICIES[part])]
     hermes("compare", *asked, *how, "--workers", workers, "--out", out)
     kept = FOLDER / model / part
@@ -99,21 +99,23 @@ def rights(videos: Path, out: Path, policy: str, group: str) -> tuple[list[float
     """Return how often each question of a group is answered right, mean over seeds, and the video of each."""
     from hermes_lab.datasets import load_annotations
     from hermes_lab.datasets.task_groups import group_of
+    from hermes_lab.evaluation.run_folder import RunFolder
+    from hermes_lab.evaluation.scorers import strict
 
     budgets = json.loads((out / "comparison.json").read_text(encoding="utf-8"))["manifest"]["budgets"]
-    lines = (out / "runs.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    runs: dict[str, list[Any]] = {}
-    for run in map(json.loads, lines):
-        if run["policy"] == policy and run["budget_tokens"] in (*budgets, None):
-            runs.setdefault(run["video"], []).append(run["given"])
-    found, video_of = [], []
-    watched = [one for one in load_annotations(videos / "annotations.json") if one.name in runs]
-    for episode in watched:
-        for question, *given in zip(episode.questions, *runs[episode.name], strict=True):
-            if group_of(question.kind) == group:
-                found.append(sum(one["is_right"] for one in given) / len(given))
-                video_of.append(episode.name)
-    return found, video_of
+    episodes = load_annotations(videos / "annotations.json")
+    answers: dict[str, list[bool]] = {}
+    for run in RunFolder(out).runs(episodes).values():
+        if run.key.policy == policy and run.key.budget_tokens in (*budgets, None):
+            for one in run.predictions:
+                answers.setdefault(one.question.question_id, []).append(strict(one) is True)
+    asked = [(one.name, question) for one in episodes for question in one.questions]
+    chosen = [
+        (video, answers[question.question_id])
+        for video, question in asked
+        if group_of(question.kind) == group and question.question_id in answers
+    ]
+    return [sum(own) / len(own) for _, own in chosen], [video for video, _ in chosen]
 
 
 def aims(model: str, policy: str, work: Path, *, long: Path, short: Path) -> dict[str, Any]:

@@ -23,10 +23,9 @@ def comparison(model: str, part: str) -> dict[str, Any]:
     return json.loads((FOLDER / model / part / "comparison.json").read_text(encoding="utf-8"))
 
 
-def percent(estimate: dict[str, Any]) -> str:
+def percent(score: dict[str, Any], value: str = "accuracy") -> str:
     """Write an accuracy with its interval."""
-    low, high = estimate["low"], estimate["high"]
-    return f"{100 * estimate['value']:.1f} ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{100 * score[value]:.1f} ({100 * score['low']:.0f} to {100 * score['high']:.0f})"
 
 
 def points(estimate: dict[str, Any] | None) -> str:
@@ -39,21 +38,20 @@ def points(estimate: dict[str, Any] | None) -> str:
 
 
 def _rows(model: str, part: str, *, variants: bool) -> list[dict[str, Any]]:
-    standings = comparison(model, part)["standings"]
-    return [row for row in standings if (":" in row["policy"]) == variants]
+    return [row for row in comparison(model, part)["scores"] if (":" in row["policy"]) == variants]
 
 
 def rivals(model: str, part: str = "long") -> str:
     """Write what each memory scores, best on the past first."""
     rows = _rows(model, part, variants=False)
-    rows.sort(key=lambda row: -row["by_group"]["backward"]["accuracy"]["value"])
+    rows.sort(key=lambda row: -row["accuracy_by_group"]["backward"]["accuracy"])
     groups = [*GROUPS, "all"]
     lines = []
     for row in rows:
-        by_group = row["by_group"] | {"all": row["overall"]}
+        by_group = row["accuracy_by_group"] | {"all": row}
         kept = str(row["num_visual_tokens_kept"])
-        lines.append([f"`{row['policy']}`", kept, *(percent(by_group[name]["accuracy"]) for name in groups)])
-    chance = rows[0]["by_group"] | {"all": rows[0]["overall"]}
+        lines.append([f"`{row['policy']}`", kept, *(percent(by_group[name]) for name in groups)])
+    chance = rows[0]["accuracy_by_group"] | {"all": rows[0]}
     lines.append(["*a guesser*", "", *(f"{100 * chance[name]['chance']:.1f}" for name in groups)])
     return table(["memory", "tokens", *groups], lines)
 
@@ -67,41 +65,48 @@ def ablations(model: str) -> str:
     """Write by how much variants differ from what they vary, question by question."""
     rows = _rows(model, "long", variants=True)
     rows.sort(
-        key=lambda row: (row["policy"].split(":")[0], -row["by_group"]["backward"]["difference"]["value"])
+        key=lambda row: (
+            row["policy"].split(":")[0],
+            -row["accuracy_by_group"]["backward"]["difference"]["value"],
+        )
     )
     ours = [row for row in _rows(model, "long", variants=False) if row["policy"] == "hermes_best"]
     lines = [
-        [f"`{row['policy']}`", *(points(row["by_group"][name]["difference"]) for name in GROUPS)]
+        [f"`{row['policy']}`", *(points(row["accuracy_by_group"][name]["difference"]) for name in GROUPS)]
         for row in ours + rows
     ]
     return table(["minus `hermes`, in points", *GROUPS], lines)
 
 
+def _backward(row: dict[str, Any]) -> list[dict[str, Any]]:
+    return row["accuracy_by_delay"]["by_group"]["backward"]
+
+
 def delay(model: str) -> str:
     """Write recall of the past against the time since the evidence left the screen."""
     rows = _rows(model, "long", variants=False)
-    bins = rows[0]["by_delay"]["backward"]
+    bins = _backward(rows[0])
     head = [f"{one['from_seconds']:.0f} to {one['until_seconds']:.0f} s" for one in bins]
     lines = [
         [
             f"`{row['policy']}`",
-            *(f"{100 * one['part']['accuracy']['value']:.0f}" for one in row["by_delay"]["backward"]),
+            *(f"{100 * one['accuracy']:.0f}" for one in _backward(row)),
         ]
-        for row in sorted(rows, key=lambda row: -row["by_group"]["backward"]["accuracy"]["value"])
+        for row in sorted(rows, key=lambda row: -row["accuracy_by_group"]["backward"]["accuracy"])
     ]
-    lines.append(["*questions*", *(str(one["part"]["num_questions"]) for one in bins)])
+    lines.append(["*questions*", *(str(one["num_questions"]) for one in bins)])
     return table(["right, %", *head], lines)
 
 
 def budgets(model: str) -> str:
     """Write what memories score with half and with twice the budget."""
-    rows = comparison(model, "budgets")["standings"]
+    rows = comparison(model, "budgets")["scores"]
     rows.sort(key=lambda row: (row["policy"], row["budget_tokens"]))
     lines = [
         [
             f"`{row['policy']}`",
             str(row["budget_tokens"]),
-            *(percent(row["by_group"][name]["accuracy"]) for name in GROUPS),
+            *(percent(row["accuracy_by_group"][name]) for name in GROUPS),
         ]
         for row in rows
     ]
@@ -134,7 +139,8 @@ def aims(model: str) -> str:
             else:
                 others = one[f"others_minus_{found['policy']}"]
                 rival, nearest = max(others.items(), key=lambda item: item[1]["value"])
-                what = f"{percent(one['accuracy'])}; best of the others `{rival}`, {points(nearest)} points"
+                share = percent(one["accuracy"], "value")
+                what = f"{share}; best of the others `{rival}`, {points(nearest)} points"
             lines.append([f"`{found['policy']}`", name.replace("_", " "), what, one["verdict"]])
     return table(["memory", "aim", "measured", "verdict"], lines)
 

@@ -97,8 +97,8 @@ def ask_stories(
 ) -> dict[str, Any]:
     """Write the stories, ask each policy for short answers, and some to choose among options."""
     with TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
-        wish = ["--seed", WORLD_SEED, "--streams", num_streams, "--seconds", WORLD_SECONDS]
-        hermes("world", *wish, "--out", folder, "--force")
+        options = ["--seed", WORLD_SEED, "--streams", num_streams, "--seconds", WORLD_SECONDS]
+        hermes("world", *options, "--out", folder, "--force")
 
         def ask(policy: str, *style: str) -> Future[dict[str, Any]]:
             budget = () if policy == "full" else ("--budget-tokens", WORLD_BUDGET_TOKENS)
@@ -212,8 +212,8 @@ def tried(policies: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Ask about the same stories with other boundaries of the tiers."""
     found = {}
     with TemporaryDirectory() as folder:
-        wish = ["--seed", WORLD_SEED, "--streams", ATTENTION_STREAMS, "--seconds", WORLD_SECONDS]
-        hermes("world", *wish, "--out", folder, "--force")
+        options = ["--seed", WORLD_SEED, "--streams", ATTENTION_STREAMS, "--seconds", WORLD_SECONDS]
+        hermes("world", *options, "--out", folder, "--force")
         for policy in policies:
             words = ["eval", Path(folder) / "annotations.json", "--videos", folder, "--policy", policy]
             found[policy] = hermes(*words, "--budget-tokens", WORLD_BUDGET_TOKENS, "--short-answers")

@@ -47,14 +47,14 @@ def importance(attention: list[float], decay: float, weight: float) -> list[floa
 
 
 def smooth(
-    scores: Rows, token_ids: list[list[int]], strength: list[float], match: str, recursive: bool, missing: str
+    scores: Rows, token_ids: list[list[int]], strength: list[float], match: str, recursive: bool
 ) -> Rows:
     """Eq. 5."""
     result = [list(row) for row in scores]
     for layer in reversed(range(len(scores) - 1)):
         deeper_scores = result[layer + 1] if recursive else scores[layer + 1]
         for i, own in enumerate(scores[layer]):
-            deeper = 0.0 if missing == "zero" else own
+            deeper = 0.0
             for j, candidate in enumerate(deeper_scores):
                 same = token_ids[layer + 1][j] == token_ids[layer][i] if match == "identity" else i == j
                 if same:
@@ -63,15 +63,14 @@ def smooth(
     return result
 
 
-def select(scores: list[float], budget: int, protected: list[bool], preferred: list[bool]) -> list[int]:
-    """Eq. 6 for one layer: take the best token again and again."""
+def select(scores: list[float], budget: int, preferred: list[bool]) -> list[int]:
+    """Eq. 6 for one layer: keep the best token again and again."""
     kept: list[int] = []
     while len(kept) < len(scores):
         left = [i for i in range(len(scores)) if i not in kept]
-        must = [i for i in left if protected[i]]
-        if len(kept) >= budget and not must:
+        if len(kept) >= budget:
             break
-        pool = must or [i for i in left if preferred[i]] or left
+        pool = [i for i in left if preferred[i]] or left
         best = pool[0]
         for i in pool:
             if scores[i] > scores[best]:
@@ -106,13 +105,13 @@ def dense(axis: list[float], offset: int) -> list[int]:
 
 
 def rotate(vector: list[float], angles: list[float]) -> list[float]:
-    """Turn pair (i, i + d/2) by angle i."""
+    """Rotate pair (i, i + d/2) by angle i."""
     half = len(vector) // 2
-    turned = [0.0] * len(vector)
+    rotated = [0.0] * len(vector)
     for i, angle in enumerate(angles):
-        turned[i] = vector[i] * math.cos(angle) - vector[i + half] * math.sin(angle)
-        turned[i + half] = vector[i + half] * math.cos(angle) + vector[i] * math.sin(angle)
-    return turned
+        rotated[i] = vector[i] * math.cos(angle) - vector[i + half] * math.sin(angle)
+        rotated[i + half] = vector[i + half] * math.cos(angle) + vector[i] * math.sin(angle)
+    return rotated
 
 
 def splitmix(identity: int, seed: int) -> float:

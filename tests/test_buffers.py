@@ -1,4 +1,4 @@
-"""Keys and values in 8 bits: rounded once, moved as they are, turned when they are read."""
+"""Keys and values in 8 bits: rounded once, moved as they are, rotated when they are read."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_memory_in_8_bits_grows_and_refuses_as_a_whole_one():
 def test_bytes_are_those_of_the_layout():
     whole, small = caches()
     for cache in (whole, small):
-        assert cache.num_bytes == StreamCache.num_bytes_of(cache.layout, cache.capacities)
+        assert cache.num_bytes == StreamCache.num_bytes_of(cache.layout, cache.buffers.capacities)
         tokens = sum(tensor.nbytes for tensor in cache.buffers.tensors) / 40
         assert tokens == cache.layout.bytes_per_token
     assert small.layout.bytes_per_token == LAYERS * HEADS * (2 * DIM + 2 * 2)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hermes_stream.memory.rope import RotaryLayout, reindex, rotate, unrotate
+from hermes_stream.memory.rope import RotaryLayout, reindex, rotate
 from hermes_stream.memory.selection import evicted_mask, select_tokens
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.summary import merge_evicted, summary_position
@@ -95,7 +95,6 @@ def scoring_state(
         temporal_patch_ids=index,
         pts_seconds=index.float(),
         counts=torch.ones_like(index),
-        protected=torch.zeros_like(index, dtype=torch.bool),
         attention=attention,
     )
 
@@ -156,7 +155,7 @@ def rotary_layout(parameters: dict[str, Any]) -> RotaryLayout:
 
 def unrotated(parameters: dict[str, Any], tensors: dict[str, Tensor]) -> Tensor:
     cos, sin = rotary_layout(parameters).cos_sin(with_axes(tensors["positions"]))
-    return unrotate(tensors["keys"], cos[:, None], sin[:, None])
+    return rotate(tensors["keys"], cos[:, None], -sin[:, None])
 
 
 def with_axes(positions: Tensor) -> Tensor:

@@ -150,11 +150,11 @@ def oracle_scoring(num_layers: int, num_tokens: int, budget: int, prefix: int) -
         raw.append(oracles.importance(source[layer].double().tolist(), decay, weight))
     strength = [{"sensory": 0.1, "working": 0.3, "long_term": 0.4}[t] for t in oracles.tier_names(num_layers)]
     ids = [list(range(num_tokens))] * num_layers
-    scores = oracles.smooth(raw, ids, strength, "index", True, "zero")
+    scores = oracles.smooth(raw, ids, strength, "index", True)
     none = [False] * num_tokens
     rows = []
     for layer, tier in enumerate(oracles.tier_names(num_layers)):
-        kept = oracles.select(scores[layer], budget - (tier == "long_term"), none, none)
+        kept = oracles.select(scores[layer], budget - (tier == "long_term"), none)
         rows.append([*range(prefix), *(prefix + index for index in kept)])
     width = max(map(len, rows))
     keep = torch.tensor([row + [-1] * (width - len(row)) for row in rows])
@@ -180,7 +180,7 @@ def oracle_compaction(sections: list[int] | None, *, reindexed: bool, kv_heads: 
     keep = [[*range(prefix), *(prefix + i for i in kept)] for kept in ([0, 2, 3], [1, 2, 5], [0, 4])]
     axis_of = [a for a, n in enumerate(sections or [head_dim // 2]) for _ in range(n)]
 
-    def turned(vector: list[float], position: list[int]) -> list[float]:
+    def rotated(vector: list[float], position: list[int]) -> list[float]:
         angles = [position[a] * theta ** (-2 * f / head_dim) for f, a in enumerate(axis_of)]
         return oracles.rotate(vector, angles)
 
@@ -199,12 +199,12 @@ def oracle_compaction(sections: list[int] | None, *, reindexed: bool, kv_heads: 
                     into.append(oracles.mean_of(head[gone].tolist(), [1.0] * len(gone)))
         at = list(zip(*new, strict=True))
         out["out_keys"].append(
-            [[turned(v, p) for v, p in zip(head, at, strict=True)] for head in picked["out_keys"]]
+            [[rotated(v, p) for v, p in zip(head, at, strict=True)] for head in picked["out_keys"]]
         )
         out["out_values"].append(picked["out_values"])
         out["out_positions"].append(new)
     keys = [
-        [[turned(v, positions[layer, :, i].tolist()) for i, v in enumerate(head.tolist())] for head in heads]
+        [[rotated(v, positions[layer, :, i].tolist()) for i, v in enumerate(head.tolist())] for head in heads]
         for layer, heads in enumerate(raw)
     ]
     tensors = {name: torch.tensor(rows) for name, rows in out.items()} | {"keys": torch.tensor(keys)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -26,8 +26,9 @@ from hermes_stream.memory.rope import rotate
 ATTENTION_NAME = "hermes"
 
 
+@runtime_checkable
 class KeysAndValues(Protocol):
-    """What attention needs of a stream's cache, or of what stands in for it."""
+    """What attention needs of a stream's cache, or of another store that a question reads."""
 
     layout: CacheLayout
 
@@ -35,7 +36,7 @@ class KeysAndValues(Protocol):
         """Fill the slots that were reserved last, in one layer."""
 
     def rotated_keys(self, layer_idx: int) -> Tensor:
-        """Return the keys that a layer holds, turned to their positions."""
+        """Return the keys that a layer holds, rotated to their positions."""
 
     def values(self, layer_idx: int) -> Tensor:
         """Return the values that a layer holds."""
@@ -76,9 +77,10 @@ class Segment:
         embeddings: of the new tokens.
         positions: of the new tokens, in host memory.
         probe: given, the segment reads the memory and leaves nothing in it.
-        observation: given, the segment is written as ever, and what its newest tokens attend to is read.
-        recall: given, it is told each layer's raw queries before that layer is read.
-        deepstack: given, what is added to the tokens behind each of the first decoder layers.
+        observation: given, collects what the segment's newest tokens attend to; the segment is written as
+            without it.
+        recall: given, called with each layer's index and raw queries before that layer is read.
+        deepstack: given, features that are added to the tokens behind each of the first decoder layers.
     """
 
     cache: KeysAndValues
@@ -101,10 +103,11 @@ class _Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FixedText:
-    """Where the text tokens of a forward of fixed length go, said in tensors alone; the last may be padding.
+    """Slots and rotation of the text tokens of a forward of fixed length; the last ones may be padding.
 
     Attributes:
-        buffers: of the stream. Text is never compressed, so that its raw keys are not kept.
+        buffers: of the stream. Only rotated keys are written: text is rewound before any compression, which
+            is what raw keys are for.
         cos: rotation of each token, ``[length, head_dim]``.
         sin: likewise.
         starts: slot of the first token in each layer.
@@ -139,8 +142,10 @@ def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tenso
     embeddings = torch.cat([segment.embeddings for segment in segments])
     output = decoder(
         inputs_embeds=embeddings[None],
+        # At position 0 the model rotates by nothing, so that queries and keys reach the attention raw.
         position_ids=torch.zeros_like(positions[:1]),
         use_cache=False,
+        # transformers hands keywords that it does not know down to the attention function.
         packed=packed,
         **_deepstack(segments, layout.device),
     )
@@ -167,7 +172,7 @@ def forward_fixed(
 
 
 def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
-    """Return what the decoder adds behind its first layers, and to which tokens; mostly nothing."""
+    """Return what the decoder adds behind its first layers, and to which tokens; nothing in most families."""
     stacks = [segment.deepstack for segment in segments if segment.deepstack is not None]
     if not stacks:
         return {}
@@ -191,8 +196,8 @@ def hermes_attention(
 ) -> tuple[Float[Tensor, "one tokens heads head_dim"], None]:
     """Attend each segment to its own stream: what the stream remembers, then itself, causally.
 
-    Queries and keys arrive raw. A segment's keys and values are written to its stream in place; a probe's
-    are dropped after use.
+    Queries and keys arrive before rotation. A segment's keys and values are written to its stream in place;
+    a probe's are dropped after use.
     """
     layer_idx: int = module.layer_idx  # type: ignore[assignment]
     cos, sin = packed.cos.to(query.device), packed.sin.to(query.device)
@@ -209,6 +214,7 @@ def hermes_attention(
             outputs.append(_probe(segment, layer_idx, queries[:, slots], *own, scaling=scaling))
             continue
         if segment.recall is not None:
+            # Before the question's own keys are stored: what it recalls is laid out in front of them.
             segment.recall(layer_idx, query[0][:, slots])
         segment.cache.store(
             layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
@@ -231,6 +237,7 @@ def _attend_fixed(
     """Write text into its slots and attend to all slots up to each token's own."""
     held_keys, held_values = text.buffers.whole(layer_idx)
     device = held_keys.device
+    # Tensors only, and a mask over all slots: a captured graph repeats what Python decided the first time.
     slots = text.starts[layer_idx].to(device) + torch.arange(queries.shape[1], device=device)
     held_keys.index_copy_(1, slots, rotated)
     held_values.index_copy_(1, slots, values)
@@ -246,6 +253,7 @@ def _attend(
 ) -> Float[Tensor, "heads tokens head_dim"]:
     keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
     count, held = queries.shape[1], keys.shape[1]
+    # The new tokens are the last slots: a causal mask must end in the lower right corner. One sees all.
     mask = None if count == 1 else causal_lower_right(count, held)
     return F.scaled_dot_product_attention(
         queries[None], keys[None], values[None], attn_mask=mask, scale=scaling, enable_gqa=True
@@ -288,6 +296,7 @@ def _probe(
     assert segment.probe is not None
     keys, values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
     count, held = queries.shape[1], keys.shape[1]
+    # What is remembered comes before the whole prompt; only the prompt itself is causal.
     hidden = torch.ones(count, count, dtype=torch.bool, device=queries.device).triu(1)
     outputs: list[Tensor] = []
     for head, group in enumerate(queries.chunk(len(keys))):

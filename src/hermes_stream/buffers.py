@@ -1,6 +1,6 @@
-"""Where one stream's keys and values lie: as the model makes them, or in 8 bits.
+"""Where one stream's keys and values lie: in the model's dtype, or in 8 bits.
 
-Slots are written, read and moved; what they mean is the cache's affair. Everything is allocated once.
+Slots are written, read and moved here; the cache knows what they mean. Everything is allocated once.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ class Buffers(ABC):
     def rotated_keys(
         self, layer: int, slots: slice, positions: Int[Tensor, "axes tokens"]
     ) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return keys of a layer, turned to the positions of these slots."""
+        """Return keys of a layer, rotated to the positions of these slots."""
 
     @abstractmethod
-    def turn(self, layer: int, positions: Int[Tensor, "axes tokens"]) -> None:
-        """Take note of new positions of a layer's first slots."""
+    def rotate(self, layer: int, positions: Int[Tensor, "axes tokens"]) -> None:
+        """Rotate what is stored rotated to new positions of a layer's first slots."""
 
     @abstractmethod
-    def take(self, layer: int, first: int, keep: Int[Tensor, " kept"]) -> None:
+    def select(self, layer: int, first: int, keep: Int[Tensor, " kept"]) -> None:
         """Move tokens of a layer to the front of the slots from ``first`` on, which ``keep`` counts from."""
 
     def copy_from(self, other: Buffers) -> None:
-        """Take over what smaller buffers hold."""
+        """Copy what smaller buffers hold."""
         for tensor, smaller in zip(self.tensors, other.tensors, strict=True):
             tensor[:, : smaller.shape[1]] = smaller
 
@@ -87,21 +87,22 @@ class Buffers(ABC):
         shape = (self.layout.num_kv_heads, self.capacities[layer], width)
         return torch.zeros(shape, dtype=dtype, device=self.layout.device_of(layer))
 
-    def _each(self, width: int, dtype: torch.dtype) -> list[Tensor]:
+    def _per_layer(self, width: int, dtype: torch.dtype) -> list[Tensor]:
+        # A list, not one tensor: layers may have different capacities and devices.
         return [self._zeros(layer, width, dtype) for layer in range(self.layout.num_layers)]
 
 
 @final
 class WholeBuffers(Buffers):
-    """Keys and values as the model makes them, and a copy of the keys that is turned already.
+    """Keys and values in the model's dtype, and a copy of the keys that is rotated already.
 
-    The copy is what attention reads, so that a question rotates nothing.
+    Attention reads the copy, so that a question rotates nothing.
     """
 
     def __init__(self, layout: CacheLayout, capacities: Sequence[int]) -> None:
         super().__init__(layout, capacities)
         self._raw, self._rotated, self._values = (
-            self._each(layout.head_dim, layout.dtype) for _ in ("raw keys", "rotated keys", "values")
+            self._per_layer(layout.head_dim, layout.dtype) for _ in ("raw keys", "rotated keys", "values")
         )
 
     @property
@@ -127,22 +128,22 @@ class WholeBuffers(Buffers):
         return self._values[layer][:, slots]
 
     def rotated_keys(self, layer: int, slots: slice, positions: Tensor) -> Tensor:  # noqa: ARG002
-        """Return keys of a layer, turned (a view)."""
+        """Return rotated keys of a layer (a view)."""
         return self._rotated[layer][:, slots]
 
     def whole(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Return all slots of a layer: keys as they are turned, and values."""
+        """Return all slots of a layer: rotated keys, and values."""
         return self._rotated[layer], self._values[layer]
 
-    def turn(self, layer: int, positions: Tensor) -> None:
-        """Turn the copy of a layer's first keys to new positions."""
+    def rotate(self, layer: int, positions: Tensor) -> None:
+        """Rotate the copy of a layer's first keys to new positions."""
         raw = self._raw[layer][:, : positions.shape[1]]
-        self._rotated[layer][:, : positions.shape[1]] = turned(self.layout, raw, positions)
+        self._rotated[layer][:, : positions.shape[1]] = _rotated(self.layout, raw, positions)
 
-    def take(self, layer: int, first: int, keep: Tensor) -> None:
-        """Move tokens to the front of a layer's slots from ``first`` on; ``turn`` must follow."""
+    def select(self, layer: int, first: int, keep: Tensor) -> None:
+        """Move tokens to the front of a layer's slots from ``first`` on; ``rotate`` must follow."""
         for buffers in (self._raw, self._values):
-            _take(buffers[layer], first, keep)
+            _select(buffers[layer], first, keep)
 
 
 @final
@@ -150,15 +151,15 @@ class EightBitBuffers(Buffers):
     """Keys and values as whole numbers from -127 to 127 with scales of 16 bits.
 
     A value has one scale for each token and head; a raw key one for each group of channels as well, since
-    some channels of keys are many times larger than others. Keys are turned when they are read: a turned copy
-    would take half as much again. Moving a token moves its numbers, so that it is rounded once in its life.
+    some channels of keys are many times larger than others. Keys are rotated when they are read: a rotated
+    copy would take half as much again. Moving a token moves its numbers, so that it is rounded only once.
     """
 
     def __init__(self, layout: CacheLayout, capacities: Sequence[int]) -> None:
         super().__init__(layout, capacities)
-        self._raw, self._values = (self._each(layout.head_dim, torch.int8) for _ in ("keys", "values"))
-        self._key_scales = self._each(layout.num_key_groups, torch.float16)
-        self._value_scales = self._each(1, torch.float16)
+        self._raw, self._values = (self._per_layer(layout.head_dim, torch.int8) for _ in ("keys", "values"))
+        self._key_scales = self._per_layer(layout.num_key_groups, torch.float16)
+        self._value_scales = self._per_layer(1, torch.float16)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -174,7 +175,7 @@ class EightBitBuffers(Buffers):
         rotated_keys: Tensor,  # noqa: ARG002
         values: Tensor,
     ) -> None:
-        """Fill slots of a layer from ``start`` on; keys are turned anew when they are read."""
+        """Fill slots of a layer from ``start`` on; keys are rotated when they are read."""
         slots = slice(start, start + raw_keys.shape[1])
         self._raw[layer][:, slots], self._key_scales[layer][:, slots] = in_8_bits(raw_keys, KEY_GROUP)
         self._values[layer][:, slots], self._value_scales[layer][:, slots] = in_8_bits(values)
@@ -190,28 +191,28 @@ class EightBitBuffers(Buffers):
         )
 
     def rotated_keys(self, layer: int, slots: slice, positions: Tensor) -> Tensor:
-        """Return keys of a layer, turned to the positions of these slots."""
-        return turned(self.layout, self.keys(layer, slots), positions)
+        """Return keys of a layer, rotated to the positions of these slots."""
+        return _rotated(self.layout, self.keys(layer, slots), positions)
 
-    def turn(self, layer: int, positions: Tensor) -> None:
-        """Do nothing: keys are turned when they are read."""
+    def rotate(self, layer: int, positions: Tensor) -> None:
+        """Do nothing: keys are rotated when they are read."""
 
-    def take(self, layer: int, first: int, keep: Tensor) -> None:
+    def select(self, layer: int, first: int, keep: Tensor) -> None:
         """Move tokens to the front of a layer's slots from ``first`` on."""
         for buffers in (self._raw, self._values, self._key_scales, self._value_scales):
-            _take(buffers[layer], first, keep)
+            _select(buffers[layer], first, keep)
 
 
-def _take(buffer: Tensor, first: int, keep: Int[Tensor, " kept"]) -> None:
+def _select(buffer: Tensor, first: int, keep: Int[Tensor, " kept"]) -> None:
+    # Gathered into a tensor of its own first: source and target overlap.
     buffer[:, first : first + len(keep)] = select_tokens(buffer[:, first:], keep)
 
 
-def turned(
+def _rotated(
     layout: CacheLayout,
     raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
     positions: Int[Tensor, "axes tokens"],
 ) -> Float[Tensor, "kv_heads tokens head_dim"]:
-    """Turn raw keys to positions."""
     cos, sin = layout.rotary.cos_sin(positions)
     return rotate(raw_keys, cos.to(raw_keys.device), sin.to(raw_keys.device))
 
@@ -231,6 +232,7 @@ def in_8_bits(
     scales = (
         (largest / 127).clamp(min=torch.finfo(torch.float16).tiny, max=torch.finfo(torch.float16).max).half()
     )
+    # The smallest scale is above 0, so that a group of zeros divides to zeros.
     codes = (numbers.float() / _spread(scales, width)).round().clamp(-127, 127)
     return codes.to(torch.int8), scales
 

@@ -74,22 +74,19 @@ class StreamCache:
         self._allocate(capacities)
 
     def _allocate(self, capacities: Sequence[int]) -> None:
-        layout = self.layout
+        # All at once: memory is bounded by construction, and captured graphs find every slot where it was.
+        layout, device, width = self.layout, self.layout.device, max(capacities)
         self.buffers = make_buffers(layout, capacities)
-        slots, device = (layout.num_layers, max(capacities)), layout.device
-        axes = layout.rotary.num_axes
-        self._positions = torch.zeros((slots[0], axes, slots[1]), dtype=torch.long, device=device)
+        slots = (layout.num_layers, width)
+        self._positions = torch.zeros(
+            (layout.num_layers, layout.rotary.num_axes, width), dtype=torch.long, device=device
+        )
         self._token_ids = torch.full(slots, -1, dtype=torch.long, device=device)
         self._temporal_patch_ids = torch.full(slots, -1, dtype=torch.long, device=device)
         self._grid_indices = torch.full(slots, -1, dtype=torch.long, device=device)
         self._counts = torch.zeros(slots, dtype=torch.long, device=device)
         seconds = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         self._pts_seconds = torch.zeros(slots, dtype=seconds, device=device)
-
-    @property
-    def capacities(self) -> tuple[int, ...]:
-        """Slots of each layer."""
-        return self.buffers.capacities
 
     @property
     def num_visual_tokens(self) -> tuple[int, ...]:
@@ -103,7 +100,7 @@ class StreamCache:
 
     @staticmethod
     def num_bytes_of(layout: CacheLayout, capacities: Sequence[int]) -> int:
-        """Return what the buffers of a cache with so many slots in each layer take."""
+        """Return the bytes of a cache with these numbers of slots in its layers."""
         keys_and_values = sum(capacities) * layout.bytes_per_token // layout.num_layers
         records = layout.rotary.num_axes + 5
         return keys_and_values + layout.num_layers * max(capacities) * 8 * records
@@ -115,7 +112,7 @@ class StreamCache:
         return sum(tensor.nbytes for tensor in tensors)
 
     def _records(self) -> tuple[Tensor, ...]:
-        """Return what is noted of each token beside its position, as ``[layers, slots]``."""
+        """Return what is recorded of each token beside its position, as ``[layers, slots]``."""
         identities = (self._token_ids, self._temporal_patch_ids, self._grid_indices)
         return (*identities, self._counts, self._pts_seconds)
 
@@ -128,14 +125,14 @@ class StreamCache:
         return self.buffers.values(layer_idx, slice(self._lengths[layer_idx]))
 
     def rotated_keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the keys that a layer holds, turned to their positions."""
-        return self._turned(layer_idx, slice(self._lengths[layer_idx]))
+        """Return the keys that a layer holds, rotated to their positions."""
+        return self._rotated(layer_idx, slice(self._lengths[layer_idx]))
 
-    def _turned(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
+    def _rotated(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
         return self.buffers.rotated_keys(layer_idx, slots, self._positions[layer_idx, :, slots])
 
     def temporal_patch_ids(self, layer_idx: int) -> Int[Tensor, " tokens"]:
-        """Return which frame each of a layer's prefix (-1) and visual tokens came from (a view)."""
+        """Return the temporal patch of each of a layer's prefix (-1) and visual tokens (a view)."""
         return self._temporal_patch_ids[layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]]
 
     def positions(self, layer_idx: int) -> Int[Tensor, "axes tokens"]:
@@ -149,38 +146,46 @@ class StreamCache:
         Args:
             positions: of the new tokens, in host memory, so that the clock advances without waiting for the
                 device.
-            origin: frames of visual tokens; None for text, which after the prefix is a question or an answer
-                and must be rewound before visual tokens follow.
+            origin: where visual tokens come from; None for text, which after the prefix is a question or an
+                answer and must be rewound before visual tokens follow.
 
         Raises:
             CapacityError: the buffers are full.
             ValueError: visual tokens would follow a question.
         """
         count = positions.shape[1]
-        if origin is not None and self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
+        if origin is not None and self._holds_question:
             raise ValueError("visual tokens cannot follow a question; rewind to the mark before it first")
         self._make_room(count)
-        turns_later = self.layout.kv_bits is not None
-        if turns_later or origin is not None or self._lengths[0] < self.num_prefix_tokens:
+        # Nobody reads the records of a question, but keys that are rotated on read need their positions.
+        rotates_on_read = self.layout.kv_bits is not None
+        if rotates_on_read or origin is not None or self._lengths[0] < self.num_prefix_tokens:
             self._record(positions, origin)
         self._lengths = [length + count for length in self._lengths]
+        # One clock for layers that hold different tokens, so that a question has one position everywhere.
         self.next_position = max(self.next_position, int(positions.max()) + 1)
         if origin is not None:
             self._num_visual = [length + count for length in self._num_visual]
             self._next_token_id += count
 
+    @property
+    def _holds_question(self) -> bool:
+        # Text enters all layers alike, so that one tells for all.
+        return self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]
+
     def _make_room(self, count: int) -> None:
         needed = [length + count for length in self._lengths]
-        if all(n <= capacity for n, capacity in zip(needed, self.capacities, strict=True)):
+        if all(n <= capacity for n, capacity in zip(needed, self.buffers.capacities, strict=True)):
             return
         if not self.growable:
             raise CapacityError(
                 f"{count} more tokens do not fit: the fullest layer holds {max(self._lengths)} of "
-                f"{max(self.capacities)} slots; ask a shorter question, or make the session with "
+                f"{max(self.buffers.capacities)} slots; ask a shorter question, or make the session with "
                 f"more text_tokens"
             )
         buffers, records = self.buffers, (self._positions, *self._records())
-        self._allocate([max(2 * capacity, *needed) for capacity in self.capacities])
+        # Doubled, so that over a whole stream each token is copied about once.
+        self._allocate([max(2 * capacity, *needed) for capacity in self.buffers.capacities])
         self.buffers.copy_from(buffers)
         for record, grown in zip(records, (self._positions, *self._records()), strict=True):
             grown[..., : record.shape[-1]] = record
@@ -198,7 +203,7 @@ class StreamCache:
         self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
         self._counts[rows, slots] = 1 if origin.is_text is None else (~origin.is_text).long().to(device)
         self._grid_indices[rows, slots] = (
-            -1 if (patches := origin.grid_indices) is None else patches.to(device)
+            -1 if origin.grid_indices is None else origin.grid_indices.to(device)
         )
 
     def store(
@@ -234,8 +239,10 @@ class StreamCache:
         Raises:
             ValueError: the cache was compressed since the mark.
         """
+        # A compression moves tokens, so the lengths of an older mark would name other ones.
         if mark.generation != self._generation:
             raise ValueError("this mark is from before a compression; only later marks can be rewound to")
+        # Slots behind the lengths are never read and are overwritten later: nothing needs clearing.
         self._lengths, self._num_visual = list(mark.lengths), list(mark.num_visual)
         self.next_position, self._next_token_id = mark.next_position, mark.next_token_id
 
@@ -263,13 +270,11 @@ class StreamCache:
             temporal_patch_ids=self._temporal_patch_ids[:, visual].masked_fill(absent, -1),
             pts_seconds=self._pts_seconds[:, visual].masked_fill(absent, 0),
             counts=self._counts[:, visual].masked_fill(absent, 0),
-            protected=torch.zeros_like(absent),
             attention=attention,
-            num_compressions=self.num_compressions,
             grid_indices=self._grid_indices[:, visual].masked_fill(absent, -1),
-            raw_keys=_Held(self, self.buffers.keys) if shows_keys else None,
-            rotated_keys=_Held(self, self._turned) if shows_keys else None,
-            values=_Held(self, self.buffers.values) if shows_values else None,
+            raw_keys=_VisualPart(self, self.buffers.keys) if shows_keys else None,
+            rotated_keys=_VisualPart(self, self._rotated) if shows_keys else None,
+            values=_VisualPart(self, self.buffers.values) if shows_values else None,
         )
 
     def visual_slots(self, layer_idx: int) -> slice:
@@ -282,13 +287,14 @@ class StreamCache:
         Raises:
             ValueError: a question is in the cache, or the plan is for another number of layers.
         """
-        if self._lengths[0] != self.num_prefix_tokens + self._num_visual[0]:
+        if self._holds_question:
             raise ValueError("the memory cannot be compressed while a question is in it; rewind it first")
         if len(plan.keep) != self.layout.num_layers:
             raise ValueError(
                 f"the plan is for {len(plan.keep)} layers, the cache has {self.layout.num_layers}"
             )
         state = self.state()
+        # Text tokens of a patch leave without a trace: the mean of a video has no share of "12 seconds".
         evicted = evicted_mask(plan.keep, state.present) & (state.counts > 0)
         evicts = evicted.any(dim=1)
         summarizes = plan.summarize & evicts
@@ -302,7 +308,7 @@ class StreamCache:
         self._retain_records(plan, state, evicted, summarizes)
         self._num_visual = [kept + added for kept, added in zip(num_kept, num_added, strict=True)]
         self._lengths = [self.num_prefix_tokens + count for count in self._num_visual]
-        self._place(summarizes, dense=plan.reindex)
+        self._set_positions(summarizes, dense=plan.reindex)
         self._generation += 1
         self.num_compressions += int(evicts.any())
 
@@ -313,15 +319,17 @@ class StreamCache:
         merge: MergedSlots | None,
         evicted: Bool[Tensor, " tokens"] | None,
     ) -> None:
-        """Move a layer's kept tokens to the front, and new slots behind them; None evicted adds none."""
+        """Move a layer's kept tokens to the front, and new slots behind them, unless ``evicted`` is None."""
         added = None
         if evicted is not None:
+            # Before the move, which overwrites tokens that the new slots are means of.
             slots = self.visual_slots(layer)
             visual = self.buffers.keys(layer, slots), self.buffers.values(layer, slots)
             added = merged(*visual, merge, layer, evicted)
-        self.buffers.take(layer, self.num_prefix_tokens, keep)
+        self.buffers.select(layer, self.num_prefix_tokens, keep)
         if added is not None:
             end = self.num_prefix_tokens + len(keep)
+            # Raw for now: ``_set_positions`` rotates them once their positions are known.
             self.buffers.write(layer, end, raw_keys=added[0], rotated_keys=added[0], values=added[1])
 
     def _retain_records(
@@ -333,22 +341,23 @@ class StreamCache:
     ) -> None:
         """Do to the records what ``_retain`` does to keys and values."""
         first, keep = self.num_prefix_tokens, plan.keep
-        place, counts = new_slots(plan.merge, state, evicted, summarizes)
-        rows, columns = (place >= 0).nonzero(as_tuple=True)
-        origins, slots = first + place[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
+        sources, counts = new_slots(plan.merge, state, evicted, summarizes)
+        rows, columns = (sources >= 0).nonzero(as_tuple=True)
+        origins, slots = first + sources[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
         visual, source = slice(first, first + keep.shape[1]), keep.clamp(min=0) + first
         for record in (*self._records(), *self._positions.unbind(1)):
-            inherited = record[rows, origins]
+            inherited = record[rows, origins]  # read before kept tokens move there
             record[:, visual] = record.gather(1, source)
             record[rows, slots] = inherited
+        # Ids stay ascending within a layer, which smoothing relies on: new slots are younger than all tokens.
         self._token_ids[rows, slots] = self._next_token_id + columns
         self._counts[rows, slots] = counts[rows, columns]
-        of_no_frame = rows[summarizes[rows]], slots[summarizes[rows]]
-        self._temporal_patch_ids[of_no_frame] = self._grid_indices[of_no_frame] = -1
-        self._next_token_id += place.shape[1]
+        of_no_patch = rows[summarizes[rows]], slots[summarizes[rows]]
+        self._temporal_patch_ids[of_no_patch] = self._grid_indices[of_no_patch] = -1
+        self._next_token_id += sources.shape[1]
 
-    def _place(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
-        """Give summaries their positions, make positions dense if asked, and turn the keys to them."""
+    def _set_positions(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
+        """Give summaries their positions, make positions dense if asked, and rotate the keys to them."""
         width = max(self._lengths)
         lengths = torch.tensor(self._lengths, device=self._positions.device)
         present = torch.arange(width, device=lengths.device) < lengths[:, None]
@@ -358,6 +367,7 @@ class StreamCache:
         kept = present & ~is_summary
         positions = self._positions[:, :, :width]
         if dense:
+            # An earlier right alignment may have moved the prefix; it begins at 0 again.
             positions[:, :, : self.num_prefix_tokens] = torch.arange(
                 self.num_prefix_tokens, device=lengths.device
             )
@@ -366,20 +376,23 @@ class StreamCache:
         positions.copy_(torch.where(is_summary[:, None], summary[:, None, None], positions))
         ends = next_position(positions, present)
         if dense:
+            # Attention sees differences of positions alone, so moving a whole layer changes no logit.
             positions += right_alignment(ends)[:, None, None]
+        # With gaps left open the clock never runs back: a position is used once, whatever was evicted.
         self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
         for layer, length in enumerate(self._lengths):
-            self.buffers.turn(layer, self._positions[layer, :, :length])
+            self.buffers.rotate(layer, self._positions[layer, :, :length])
 
 
-class _Held:
-    """What each layer holds of its visual tokens, fetched when it is asked for."""
+class _VisualPart:
+    """Keys or values of each layer's visual tokens, fetched when a layer is asked for."""
 
     def __init__(self, cache: StreamCache, fetch: Callable[[int, slice], Tensor]) -> None:
         self._cache, self._fetch = cache, fetch
 
     def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads held head_dim"]:
         """Return those of one layer."""
+        # An IndexError ends iteration over the layers.
         if not 0 <= layer < self._cache.layout.num_layers:
             raise IndexError(layer)
         return self._fetch(layer, self._cache.visual_slots(layer))

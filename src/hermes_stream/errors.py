@@ -10,9 +10,9 @@
     ├── CapacityError         more tokens than a stream's buffers or positions hold
     ├── ThreadError           a call from a thread that may not call
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
-    ├── JudgeError            whoever judges open answers does not
-    ├── PluginError           an installed plugin cannot be loaded, or takes a name that there is
-    └── MissingPackageError   a package that this alone needs is not installed
+    ├── JudgeError            the endpoint that judges open answers gives no judgement
+    ├── PluginError           an installed plugin cannot be loaded, or its name is taken
+    └── MissingPackageError   an optional package is not installed
 
 A message says what failed, the value got, what is accepted and what to do. A wrong argument of a call is a
 plain ``ValueError``.
@@ -50,11 +50,11 @@ class ThreadError(HermesError):
 
 
 class AnnotationError(HermesError):
-    """Annotations cannot be read or written, or a video of theirs is not found; names file and place."""
+    """Annotations cannot be read or written, or their video is not found; names the file and the entry."""
 
 
 class JudgeError(HermesError):
-    """The endpoint that judges open answers refuses, or nobody answers; names the address and the reason."""
+    """The endpoint that judges open answers refuses or does not answer; names the address and the reason."""
 
 
 class PluginError(HermesError):
@@ -62,4 +62,4 @@ class PluginError(HermesError):
 
 
 class MissingPackageError(HermesError):
-    """A package is needed that is not installed with the rest; says how to install it."""
+    """An optional package is needed and not installed; says how to install it."""

@@ -23,7 +23,7 @@ class CacheLayout:
         head_dim: width of a head.
         dtype: of keys and values.
         device: where tokens enter and leave the decoder, and where records are kept.
-        rotary: how positions turn keys.
+        rotary: how positions rotate keys.
         max_positions: positions that the model was made for.
         layer_devices: where each layer's keys and values live; empty where all are on ``device``.
         kv_bits: bits that a number of a key or value takes in memory; None keeps ``dtype``.

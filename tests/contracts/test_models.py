@@ -15,7 +15,7 @@ from transformers import AttentionInterface, DynamicCache
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.attention import Probe, Segment, forward
-from hermes_stream.memory.rope import rotate, unrotate
+from hermes_stream.memory.rope import rotate
 from hermes_stream.models.visual import joined_features, joined_pixels
 from hermes_stream.stream.positions import text_positions
 
@@ -297,7 +297,8 @@ def test_reindexing_equals_recomputing_at_the_new_positions(family):
         ids = cache.state().token_ids[index]
         kept = torch.cat([torch.arange(prefix), prefix + ids[ids >= 0] - first_id])
         keys, values = layer.keys[0][:, kept], layer.values[0][:, kept]
-        raw = unrotate(keys, *cos_sin(plain, old[:, 0][:, kept], keys))
+        cos, sin = cos_sin(plain, old[:, 0][:, kept], keys)
+        raw = rotate(keys, cos, -sin)
         assert distance(raw, cache.keys(index)) < family.tolerance
         new = cache.positions(index)
         assert new.max() < max(cache.num_tokens)

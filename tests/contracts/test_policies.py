@@ -1,4 +1,4 @@
-"""What every policy owes: its budget, what is protected, order, repeatability; and its line in the lists."""
+"""What every policy owes: its budget, order, repeatability; and its line in the lists."""
 
 from __future__ import annotations
 
@@ -20,20 +20,29 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 names = pytest.mark.parametrize("name", POLICIES)
 VARIANTS = {
     "uniform": {"spacing": "tokens"},
-    "random": {"unit": "frames", "per_layer": True},
+    "random": {"unit": "patches", "per_layer": True},
     "stratified": {"per_layer": True},
     "streaming_vlm": {"window_seconds": 2},
-    "window": {"sink_tokens": 0},
+    "window": {"sink_tokens": 1},
     "infinipot_v": {"keys": "raw", "temporal_share": 0.8, "pooling": (1, 1, 1, 1)},
-    "livevlm": {"recent_frames": 1, "bucket_tokens": 2},
+    "livevlm": {"recent_patches": 1, "bucket_tokens": 2},
 }
 
 
 def bounded(name: str, budget_tokens: int) -> list[MemoryPolicy]:
-    if POLICIES[name]().budget_tokens is None:
-        return [POLICIES[name]()]
-    variants = [{}, VARIANTS[name]] if name in VARIANTS else [{}]
-    return [POLICIES[name](budget_tokens=budget_tokens, **variant) for variant in variants]
+    """The policy with its defaults, and its variant where there is one."""
+    make = POLICIES[name]
+    if make().budget_tokens is None:
+        return [make()]
+    # A sink needs a token beside it, so the smallest budget is for the defaults alone.
+    variants = [{}, VARIANTS[name]] if name in VARIANTS and budget_tokens > 1 else [{}]
+    return [make(budget_tokens=budget_tokens, **variant) for variant in variants]
+
+
+def test_variants_differ_from_the_defaults() -> None:
+    for name, variant in VARIANTS.items():
+        defaults = POLICIES[name]()
+        assert all(getattr(defaults, field) != value for field, value in variant.items()), name
 
 
 @names

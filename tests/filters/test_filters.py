@@ -39,23 +39,23 @@ def cosine(one: list[float], other: list[float]) -> float:
 def test_dtd_compares_with_what_was_kept_last(num_frames, seed, max_cosine, cut):
     tokens = video(num_frames, seed)
     policy = DifferentialTokenDrop(max_cosine=max_cosine)
-    first = policy.sift(tokens[:cut], None)
+    first = policy.filter(tokens[:cut], None)
     kept = first.kept.tolist()
     if cut < num_frames:
-        kept += policy.sift(tokens[cut:], first.past).kept.tolist()
+        kept += policy.filter(tokens[cut:], first.past).kept.tolist()
     rows, last = tokens.tolist(), tokens[0].tolist()
     for frame in range(num_frames):
-        for place in range(9):
-            new = frame == 0 or cosine(rows[frame][place], last[place]) <= max_cosine
-            assert kept[frame][place] == new
-            last[place] = rows[frame][place] if new else last[place]
+        for index in range(9):
+            new = frame == 0 or cosine(rows[frame][index], last[index]) <= max_cosine
+            assert kept[frame][index] == new
+            last[index] = rows[frame][index] if new else last[index]
 
 
 @examples
 @given(st.integers(1, 9), st.integers(0, 99), st.sampled_from([0.0, 0.7, 0.95]))
 def test_dedup_keeps_a_running_average(num_frames, seed, max_cosine):
     tokens = video(num_frames, seed, change=0.1)
-    sifted = FrameDedup(max_cosine=max_cosine).sift(tokens, None)
+    filtered = FrameDedup(max_cosine=max_cosine).filter(tokens, None)
     groups: list[list[int]] = []
     for frame in range(num_frames):
         mean = tokens[frame].mean(dim=0).tolist()
@@ -63,11 +63,11 @@ def test_dedup_keeps_a_running_average(num_frames, seed, max_cosine):
             groups[-1].append(frame)
         else:
             groups.append([frame])
-    assert sifted.kept.all(dim=1).nonzero()[:, 0].tolist() == [group[0] for group in groups]
-    assert torch.equal(sifted.kept.any(dim=1), sifted.kept.all(dim=1))
+    assert filtered.kept.all(dim=1).nonzero()[:, 0].tolist() == [group[0] for group in groups]
+    assert torch.equal(filtered.kept.any(dim=1), filtered.kept.all(dim=1))
     for group in groups:
-        torch.testing.assert_close(sifted.tokens[group[0]], tokens[group].mean(dim=0), rtol=1e-4, atol=1e-5)
-    again = FrameDedup(max_cosine=max_cosine).sift(tokens[-1:], sifted.past)
+        torch.testing.assert_close(filtered.tokens[group[0]], tokens[group].mean(dim=0), rtol=1e-4, atol=1e-5)
+    again = FrameDedup(max_cosine=max_cosine).filter(tokens[-1:], filtered.past)
     assert torch.equal(again.tokens, tokens[-1:])
 
 
@@ -95,8 +95,8 @@ def test_otsu_parts_values_best(values):
     assert float(otsu(torch.tensor(values))) == pytest.approx(slow_otsu(values), abs=1e-6)
 
 
-def neighbours(place: int) -> list[int]:
-    row, column = divmod(place, 3)
+def neighbours(index: int) -> list[int]:
+    row, column = divmod(index, 3)
     return [
         3 * r + c
         for r in range(row - 1, row + 2)
@@ -111,11 +111,11 @@ def test_fluxmem_selects_between_frames(num_frames, seed, with_past):
     tokens = video(num_frames, seed)
     policy = FluxMem(merges=False)
     past = (video(1, seed + 100)[0],) if with_past else None
-    sifted = policy.sift(tokens, past)
+    filtered = policy.filter(tokens, past)
     rows = tokens.tolist()
     before = past[0].tolist() if past else None
-    assert torch.equal(sifted.tokens, tokens)
-    assert sifted.kept[-1].all()
+    assert torch.equal(filtered.tokens, tokens)
+    assert filtered.kept[-1].all()
 
     def distances(frame, other):
         return [1 - max(cosine(frame[i], other[j]) for j in neighbours(i)) for i in range(9)]
@@ -129,7 +129,7 @@ def test_fluxmem_selects_between_frames(num_frames, seed, with_past):
             differs = forward[i] >= float(otsu(torch.tensor(forward)))
             if backward:
                 differs = differs or backward[i] >= float(otsu(torch.tensor(backward)))
-            assert near or bool(sifted.kept[t, i]) == (differs and 1 - forward[i] <= 0.8)
+            assert near or bool(filtered.kept[t, i]) == (differs and 1 - forward[i] <= 0.8)
 
 
 def test_fluxmem_merges_like_neighbours():
@@ -137,24 +137,24 @@ def test_fluxmem_merges_like_neighbours():
     left, right = torch.randn(2, 8, generator=generator)
     frame = torch.stack([left, left * 1.5, right] * 3)  # two columns alike, one of its own
     other = torch.randn(9, 8, generator=generator)
-    alone = FluxMem(merges=False).sift(torch.stack([frame, other]), None)
-    merged = FluxMem().sift(torch.stack([frame, other]), None)
+    alone = FluxMem(merges=False).filter(torch.stack([frame, other]), None)
+    merged = FluxMem().filter(torch.stack([frame, other]), None)
     columns = {0: 0, 1: 0, 2: 1}
     groups = {columns[i % 3] for i in alone.kept[0].nonzero()[:, 0].tolist()}
     assert merged.kept[0].sum() == len(groups)
-    for place in merged.kept[0].nonzero()[:, 0].tolist():
-        members = [i for i in alone.kept[0].nonzero()[:, 0].tolist() if columns[i % 3] == columns[place % 3]]
-        torch.testing.assert_close(merged.tokens[0, place], frame[members].mean(dim=0))
+    for index in merged.kept[0].nonzero()[:, 0].tolist():
+        members = [i for i in alone.kept[0].nonzero()[:, 0].tolist() if columns[i % 3] == columns[index % 3]]
+        torch.testing.assert_close(merged.tokens[0, index], frame[members].mean(dim=0))
     assert merged.kept[1].all()
 
 
 @names
 def test_it_is_a_frozen_value_with_facts(name):
-    sieve = FILTERS[name]()
-    assert is_dataclass(sieve)
-    assert sieve.__dataclass_params__.frozen
-    assert sieve.facts.summary
-    assert sieve.facts.paper
+    token_filter = FILTERS[name]()
+    assert is_dataclass(token_filter)
+    assert token_filter.__dataclass_params__.frozen
+    assert token_filter.facts.summary
+    assert token_filter.facts.paper
     with pytest.raises(ValueError, match=r"max_cosine must be in \[-1, 1\]; got 2"):
         FILTERS[name](max_cosine=2)
 
@@ -168,9 +168,9 @@ def still(count: int) -> list[Frame]:
 @names
 @pytest.mark.parametrize("policy", [name for name in POLICIES if name != "full"])
 def test_filters_combine_with_every_policy(model, name, policy):
-    sieve = FILTERS[name](max_cosine=0.9)
+    token_filter = FILTERS[name](max_cosine=0.9)
     bounded = POLICIES[policy](budget_tokens=45)
-    session = Session(model, bounded, chunk_frames=4, text_tokens=64, filter=sieve)
+    session = Session(model, bounded, chunk_frames=4, text_tokens=64, filter=token_filter)
     session.observe(still(14))
     session.flush()
     stats = session.stats
@@ -191,12 +191,12 @@ def test_dropping_nothing_changes_nothing_and_dropping_repeats_is_not_seeing_the
         session.flush()
     assert torch.equal(plain.next_token_logits(QUESTION), kept.next_token_logits(QUESTION))
     once = Session(model, FullPolicy(), chunk_frames=12)
-    sieved = Session(model, FullPolicy(), chunk_frames=12, filter=DifferentialTokenDrop(max_cosine=0.99999))
+    thinned = Session(model, FullPolicy(), chunk_frames=12, filter=DifferentialTokenDrop(max_cosine=0.99999))
     once.observe(frames[::2])
-    sieved.observe(frames)
-    sieved.flush()
-    assert sieved.stats.num_visual_tokens_dropped == 54
-    state = sieved.cache.state()
+    thinned.observe(frames)
+    thinned.flush()
+    assert thinned.stats.num_visual_tokens_dropped == 54
+    state = thinned.cache.state()
     assert state.temporal_patch_ids[0].unique().tolist() == list(range(6))
     assert state.pts_seconds[0].unique().tolist() == [0, 2, 4, 6, 8, 10]
 

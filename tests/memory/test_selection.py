@@ -22,36 +22,26 @@ from hermes_stream.memory.selection import (
 examples = settings(max_examples=80, deadline=None)
 
 
-def as_lists(keep: torch.Tensor) -> list[list[int]]:
-    """Rows without padding, which must stand on the right."""
-    for row in keep.tolist():
-        assert -1 not in row[: len([index for index in row if index >= 0])]
-    return [[index for index in row if index >= 0] for row in keep.tolist()]
-
-
 @examples
 @given(rows=score_rows(), data=st.data(), extra=st.integers(0, 2))
 def test_select(rows: Rows, data: st.DataObject, extra: int) -> None:
     budgets = [data.draw(st.integers(0, 9)) for _ in rows]
-    protected = [[data.draw(st.booleans()) for _ in row] for row in rows]
     preferred = [[data.draw(st.booleans()) for _ in row] for row in rows]
-    keep = select(
+    kept = select(
         padded(rows, 99.0, extra).float(),
         present_of(rows, extra),
         torch.tensor(budgets),
-        protected=padded(protected, True, extra).bool(),
         preferred=padded(preferred, True, extra).bool(),
     )
-    expected = [oracles.select(*layer) for layer in zip(rows, budgets, protected, preferred, strict=True)]
-    assert as_lists(keep) == expected
-    assert keep.shape[1] == max(map(len, expected))
+    expected = [oracles.select(*layer) for layer in zip(rows, budgets, preferred, strict=True)]
+    assert [row.nonzero()[:, 0].tolist() for row in kept] == expected
 
 
-def select_plain(scores: list[float], budget: int, protected: list[bool] | None = None) -> list[int]:
+def select_plain(scores: list[float], budget: int, preferred: list[bool] | None = None) -> list[int]:
     row = torch.tensor([scores])
-    mask = torch.tensor([protected or [False] * len(scores)])
-    present = torch.ones_like(mask)
-    return select(row, present, torch.tensor([budget]), protected=mask)[0].tolist()
+    mask = None if preferred is None else torch.tensor([preferred])
+    present = torch.ones_like(row, dtype=torch.bool)
+    return select(row, present, torch.tensor([budget]), preferred=mask)[0].nonzero()[:, 0].tolist()
 
 
 def test_ties_go_to_the_lower_index() -> None:
@@ -63,20 +53,22 @@ def test_a_budget_of_the_whole_length_keeps_all() -> None:
     assert select_plain([3.0, 1.0, 2.0], 3) == select_plain([3.0, 1.0, 2.0], 9) == [0, 1, 2]
 
 
-def test_protected_tokens_stay_even_over_budget() -> None:
+def test_preferred_tokens_stay_first_within_the_budget() -> None:
     assert select_plain([0.0, 9.0, 0.0, 5.0], 2, [True, False, True, False]) == [0, 2]
-    assert select_plain([0.0, 9.0, 0.0, 5.0], 1, [True, False, True, False]) == [0, 2]
-    assert select_plain([0.0, 9.0], 1, [True, True]) == [0, 1]
+    assert select_plain([0.0, 9.0, 0.0, 5.0], 3, [True, False, True, False]) == [0, 1, 2]
+    assert select_plain([0.0, 9.0, 1.0, 5.0], 1, [True, False, True, False]) == [2]
 
 
-def test_a_huge_score_does_not_beat_protection() -> None:
+def test_a_huge_score_does_not_beat_preference() -> None:
     assert select_plain([float("inf"), -float("inf")], 1, [False, True]) == [1]
 
 
 def test_no_tokens() -> None:
     nothing = torch.zeros(2, 0, dtype=torch.bool)
-    assert select(torch.zeros(2, 0), nothing, torch.tensor([3, 3]), protected=nothing).shape == (2, 0)
+    assert select(torch.zeros(2, 0), nothing, torch.tensor([3, 3]), preferred=nothing).shape == (2, 0)
     assert indices_of(nothing).shape == (2, 0)
+    assert whole_groups(nothing, torch.zeros(2, 0), 3).shape == evenly_spaced(nothing, 3).shape == (2, 0)
+    assert rank_within(torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 0)).shape == (2, 0)
 
 
 @examples
@@ -105,6 +97,15 @@ def test_layer_budgets_of_the_deep_heavy_setting() -> None:
 
 
 @examples
+@given(st.lists(st.lists(st.booleans(), max_size=8), min_size=1, max_size=4))
+def test_indices_of(rows: list[list[bool]]) -> None:
+    expected = [[i for i, is_kept in enumerate(row) if is_kept] for row in rows]
+    width = max(map(len, expected))
+    found = indices_of(padded(rows, False, 1).bool())
+    assert found.tolist() == [row + [-1] * (width - len(row)) for row in expected]
+
+
+@examples
 @given(score_rows(), st.data())
 def test_evicted_mask_is_the_rest(rows: Rows, data: st.DataObject) -> None:
     present = present_of(rows, 1)
@@ -117,11 +118,11 @@ def test_evicted_mask_of_one_layer() -> None:
     assert evicted_mask(torch.tensor([1, -1]), present).tolist() == [True, False, True, False]
 
 
-def test_take_tokens_gathers_per_layer() -> None:
+def test_select_tokens_gathers_per_layer() -> None:
     keys = torch.arange(2 * 3 * 4 * 2.0).reshape(2, 3, 4, 2)
-    taken = select_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
-    assert torch.equal(taken[0], keys[0][:, [0, 3]])
-    assert torch.equal(taken[1, :, 0], keys[1, :, 2])
+    selected = select_tokens(keys, torch.tensor([[0, 3], [2, -1]]))
+    assert torch.equal(selected[0], keys[0][:, [0, 3]])
+    assert torch.equal(selected[1, :, 0], keys[1, :, 2])
     assert torch.equal(select_tokens(keys[0], torch.tensor([1])), keys[0][:, [1]])
 
 
@@ -136,7 +137,7 @@ def test_whole_groups(rows: Rows, data: st.DataObject) -> None:
     room = [data.draw(st.integers(-1, 9)) for _ in rows]
     chosen = [[data.draw(st.booleans()) for _ in row] for row in rows]
     candidates = padded(chosen, False, 1).bool()
-    taken = whole_groups(candidates, padded(rows, 9.0, 1).float(), torch.tensor(room)[:, None])
+    selected = whole_groups(candidates, padded(rows, 9.0, 1).float(), torch.tensor(room)[:, None])
     for layer, row in enumerate(rows):
         expected: list[int] = []
         for key in sorted(set(row)):
@@ -146,7 +147,14 @@ def test_whole_groups(rows: Rows, data: st.DataObject) -> None:
                     expected = group[len(group) - max(room[layer], 0) :]
                 break
             expected += group
-        assert taken[layer].nonzero()[:, 0].tolist() == sorted(expected)
+        assert selected[layer].nonzero()[:, 0].tolist() == sorted(expected)
+
+
+def test_a_group_that_does_not_fit_is_left_out_whole() -> None:
+    keys = torch.tensor([[1, 1, 0, 0, 1, 2]])
+    everything = torch.ones(1, 6, dtype=torch.bool)
+    for room, expected in ((1, [3]), (2, [2, 3]), (4, [2, 3]), (5, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4, 5])):
+        assert whole_groups(everything, keys, room)[0].nonzero()[:, 0].tolist() == expected
 
 
 @examples
@@ -165,9 +173,9 @@ def test_rank_within(rows: Rows, data: st.DataObject) -> None:
 def test_evenly_spaced(rows: Rows, data: st.DataObject) -> None:
     room = [data.draw(st.integers(0, 9)) for _ in rows]
     chosen = [[data.draw(st.booleans()) for _ in row] for row in rows]
-    taken = evenly_spaced(padded(chosen, False, 1).bool(), torch.tensor(room)[:, None])
+    selected = evenly_spaced(padded(chosen, False, 1).bool(), torch.tensor(room)[:, None])
     for layer, row in enumerate(chosen):
         among = [i for i, is_candidate in enumerate(row) if is_candidate]
-        most = min(room[layer], len(among))
-        expected = [among[i * len(among) // most] for i in range(most)]
-        assert taken[layer].nonzero()[:, 0].tolist() == expected
+        count = min(room[layer], len(among))
+        expected = [among[i * len(among) // count] for i in range(count)]
+        assert selected[layer].nonzero()[:, 0].tolist() == expected

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.memory.ragged import padded, present_of, unpadded
 
-from hermes_stream.memory.smoothing import Match, Missing, index_in_next_layer, pool, smooth
+from hermes_stream.memory.smoothing import Match, index_in_next_layer, pool, smooth
 
 id_rows = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=7).map(sorted), min_size=1, max_size=4)
 
@@ -17,13 +17,10 @@ id_rows = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=7).map(sort
     ids=id_rows,
     match=st.sampled_from(["identity", "index"]),
     recursive=st.booleans(),
-    missing=st.sampled_from(["zero", "own"]),
     seed=st.integers(0, 9),
     extra=st.integers(0, 2),
 )
-def test_smooth(
-    ids: list[list[int]], match: Match, recursive: bool, missing: Missing, seed: int, extra: int
-) -> None:
+def test_smooth(ids: list[list[int]], match: Match, recursive: bool, seed: int, extra: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = [torch.rand(len(row), generator=generator).tolist() for row in ids]
     strength = [0.1, 0.3, 0.4, 0.9][: len(ids)]
@@ -33,11 +30,10 @@ def test_smooth(
         torch.tensor(strength),
         match=match,
         recursive=recursive,
-        missing=missing,
     )
     present = present_of(scores, extra)
     assert torch.all(result[~present] == 0)
-    expected = oracles.smooth(scores, ids, strength, match, recursive, missing)
+    expected = oracles.smooth(scores, ids, strength, match, recursive)
     for ours, theirs in zip(unpadded(result, present), expected, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6)
 

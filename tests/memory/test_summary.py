@@ -16,19 +16,16 @@ def random_layers(*shape: int, seed: int = 0) -> torch.Tensor:
 @settings(max_examples=30, deadline=None)
 @given(
     evicted=st.lists(st.booleans(), min_size=1, max_size=6).filter(any),
-    weighted=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_merge_evicted(evicted: list[bool], weighted: bool, seed: int) -> None:
+def test_merge_evicted(evicted: list[bool], seed: int) -> None:
     raw_keys, values = random_layers(2, 3, len(evicted), 4, seed=seed)
-    counts = torch.arange(len(evicted)) % 3 + 1
-    key, value = merge_evicted(raw_keys, values, torch.tensor(evicted), counts if weighted else None)
+    key, value = merge_evicted(raw_keys, values, torch.tensor(evicted))
     gone = [i for i, leaves in enumerate(evicted) if leaves]
-    weights = [float(counts[i]) if weighted else 1.0 for i in gone]
     for head in range(3):
         for ours, rows in ((key, raw_keys), (value, values)):
             assert ours[head].tolist() == pytest.approx(
-                oracles.mean_of(rows[head, gone].tolist(), weights), abs=1e-5
+                oracles.mean_of(rows[head, gone].tolist(), [1.0] * len(gone)), abs=1e-5
             )
 
 
@@ -50,15 +47,6 @@ def test_mean_is_taken_in_float32() -> None:
     assert key.item() == 1.0
 
 
-def test_merged_in_two_steps_by_counts_equals_merged_at_once() -> None:
-    x = random_layers(1, 6, 4)
-    whole, _ = merge_evicted(x, x, torch.ones(6, dtype=torch.bool))
-    part, _ = merge_evicted(x[:, :4], x[:, :4], torch.ones(4, dtype=torch.bool))
-    later = torch.cat((x[:, 4:], part[:, None]), dim=1)
-    again, _ = merge_evicted(later, later, torch.ones(3, dtype=torch.bool), torch.tensor([1, 1, 4]))
-    torch.testing.assert_close(again, whole)
-
-
 def test_summary_position_is_past_the_furthest_axis() -> None:
     positions = torch.tensor([[[0, 4, 4, 99], [0, 2, 7, 99]], [[0, 5, 6, 9], [0, 1, 1, 1]]])
     present = torch.tensor([[True, True, True, False], [True] * 4])
@@ -66,12 +54,12 @@ def test_summary_position_is_past_the_furthest_axis() -> None:
     assert summary_position(positions[0], present[0]).item() == 8
 
 
-def test_a_former_summary_keeps_its_share_and_words_have_none() -> None:
+def test_a_former_summary_keeps_its_share_and_text_has_none() -> None:
     counts = torch.tensor([[1, 0, 6, 1, 1, 1]])
     evicted = torch.tensor([[True, True, True, False, True, False]])
     merge = summary_in_place(evicted, counts, torch.tensor([True]))
     assert merge.slot_of_token.tolist() == [[0, -1, 0, -1, 0, -1]]
     torch.testing.assert_close(merge.weights, torch.tensor([[1, 0, 6, 0, 1, 0]]) / 8)
-    assert merge.place.tolist() == [[2]]
+    assert merge.source_indices.tolist() == [[2]]
     nothing = summary_in_place(torch.zeros_like(evicted), counts, torch.tensor([True]))
-    assert nothing.place.tolist() == [[-1]]
+    assert nothing.source_indices.tolist() == [[-1]]

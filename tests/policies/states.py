@@ -13,7 +13,6 @@ def make_state(
     *,
     tokens_per_temporal_patch: int = 3,
     seed: int = 0,
-    protected_share: float = 0.0,
     padding: int = 0,
 ) -> MemoryState:
     """Layers of these lengths, each holding the newest tokens of one stream, with random attention."""
@@ -31,7 +30,6 @@ def make_state(
         temporal_patch_ids=frames,
         pts_seconds=frames.clamp(min=0).double(),
         counts=present.long(),
-        protected=present & (torch.rand(num_layers, width, generator=generator) < protected_share),
         attention=torch.where(present, random, 0.0),
         grid_indices=torch.where(present, ids % tokens_per_temporal_patch, -1),
         raw_keys=tuple(torch.randn(2, count, 4, generator=generator) for count in lengths),
@@ -45,7 +43,6 @@ states = st.builds(
     st.lists(st.integers(0, 14), min_size=1, max_size=12),
     tokens_per_temporal_patch=st.integers(1, 5),
     seed=st.integers(0, 99),
-    protected_share=st.sampled_from([0.0, 0.2, 1.0]),
     padding=st.integers(0, 2),
 )
 
@@ -55,16 +52,14 @@ def kept_rows(plan: RetentionPlan) -> list[list[int]]:
 
 
 def check_contract(plan: RetentionPlan, state: MemoryState, budgets: tuple[int, ...]) -> None:
-    """Budget kept, protected never evicted, indices sorted and unique, padding never kept."""
+    """Budget kept, indices sorted and unique, padding never kept."""
     for layer, kept in enumerate(kept_rows(plan)):
         length = int(state.lengths[layer])
-        protected = state.protected[layer].nonzero().flatten().tolist()
         evicts = len(kept) < length
         num_slots = len(kept) + int(plan.summarize[layer] and evicts)
         if plan.merge is not None:
             num_slots += check_merge(plan, layer, length)
-        assert num_slots <= max(budgets[layer], len(protected))
-        assert set(protected) <= set(kept)
+        assert num_slots <= budgets[layer]
         assert kept == sorted(set(kept))
         assert all(index < length for index in kept)
         assert plan.keep[layer].tolist() == kept + [-1] * (plan.keep.shape[1] - len(kept))
@@ -73,9 +68,9 @@ def check_contract(plan: RetentionPlan, state: MemoryState, budgets: tuple[int, 
 def check_merge(plan: RetentionPlan, layer: int, length: int) -> int:
     """New slots join tokens there are, weights sum to 1; return how many slots there are."""
     merge = plan.merge
-    place = merge.place[layer].tolist()
-    slots = [index for index in place if index >= 0]
-    assert place == slots + [-1] * (len(place) - len(slots))
+    sources = merge.source_indices[layer].tolist()
+    slots = [index for index in sources if index >= 0]
+    assert sources == slots + [-1] * (len(sources) - len(slots))
     assert all(index < length for index in slots)
     joined, weights = merge.slot_of_token[layer], merge.weights[layer]
     assert (joined[length:] == -1).all()

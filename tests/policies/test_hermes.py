@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.policies.states import check_contract, kept_rows, make_state, states
 
+from hermes_stream.memory.novelty import novelty
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.base import GuidancePrompts
@@ -20,7 +21,7 @@ policies = st.sampled_from(
         HermesPolicy.paper(),
         HermesPolicy.reference_code("llava_onevision"),
         HermesPolicy.reference_code("qwen2_5_vl"),
-        HermesPolicy(summarize=False, smoothing_missing="own"),
+        HermesPolicy(summarize=False),
         HermesPolicy(tier_budget_weights=(0.7, 1.0, 1.3), protect_recent_patches=2, reindex="eager"),
         HermesPolicy(same_tokens=True, summary_place="middle"),
     ]
@@ -45,14 +46,9 @@ def working_scores(policy: HermesPolicy, layer: int, num_layers: int, attention:
 
 @pytest.mark.parametrize(
     "policy",
-    [
-        HermesPolicy.paper(5),
-        HermesPolicy.reference_code("llava_onevision", 5),
-        HermesPolicy(smoothing_missing="own"),
-    ],
+    [HermesPolicy.paper(5), HermesPolicy.reference_code("llava_onevision", 5)],
 )
 def test_plan_follows_the_equations(policy: HermesPolicy) -> None:
-    policy = replace(policy, budget_tokens=5)
     state = make_state([9, 8, 9, 7, 9, 9, 9, 9, 9, 6])
     names = oracles.tier_names(10)
     raw, ids = [], []
@@ -65,11 +61,10 @@ def test_plan_follows_the_equations(policy: HermesPolicy) -> None:
             raw.append(oracles.importance(attention, 20.0, 1.0 if name == "sensory" else 0.0))
         ids.append(state.token_ids[layer, :length].tolist())
     strength = [{"sensory": 0.1, "working": 0.3, "long_term": 0.4}[name] for name in names]
-    modes = (policy.smoothing_match, policy.smoothing_recursive, policy.smoothing_missing)
-    scores = oracles.smooth(raw, ids, strength, *modes)
+    scores = oracles.smooth(raw, ids, strength, policy.smoothing_match, policy.smoothing_recursive)
     for layer, kept in enumerate(kept_rows(policy.plan(state))):
         none = [False] * len(scores[layer])
-        assert kept == oracles.select(scores[layer], 5 - (names[layer] == "long_term"), none, none)
+        assert kept == oracles.select(scores[layer], 5 - (names[layer] == "long_term"), none)
 
 
 def test_long_term_layers_summarize_and_keep_one_token_less() -> None:
@@ -82,9 +77,9 @@ def test_no_summary_where_there_is_no_room_for_one() -> None:
     plan = HermesPolicy.paper(1).plan(make_state([6] * 10))
     assert not plan.summarize.any()
     assert [len(kept) for kept in kept_rows(plan)] == [1] * 10
-    plan = HermesPolicy.paper(4).plan(make_state([6] * 10, protected_share=1.0))
-    assert not plan.summarize.any()
-    assert [len(kept) for kept in kept_rows(plan)] == [6] * 10
+    plan = HermesPolicy.paper(2).plan(make_state([6] * 10))
+    assert plan.summarize.tolist() == [False] * 7 + [True] * 3
+    assert [len(kept) for kept in kept_rows(plan)] == [2] * 7 + [1] * 3
 
 
 def test_a_layer_under_its_budget_keeps_all() -> None:
@@ -100,9 +95,18 @@ def test_budget_smaller_than_a_frame() -> None:
     assert all(min(kept) >= 10 for kept in kept_rows(plan))
 
 
-def test_recent_frames_stay_whole() -> None:
+def test_recent_patches_stay_whole() -> None:
     plan = HermesPolicy(budget_tokens=8, protect_recent_patches=2).plan(make_state([21] * 10))
     assert all(set(range(15, 21)) <= set(kept) for kept in kept_rows(plan))
+
+
+def test_summaries_and_padding_are_not_recent() -> None:
+    state = make_state([7] * 9 + [6], padding=1)
+    patches, attention = state.temporal_patch_ids.clone(), state.attention.clone()
+    patches[:, 0], attention[:, 0] = -1, 9.0  # an old summary that all prompts attend to
+    state = replace(state, temporal_patch_ids=patches, attention=attention)
+    plan = HermesPolicy(budget_tokens=6, protect_recent_patches=5, summarize=False).plan(state)
+    assert kept_rows(plan)[:9] == [[1, 2, 3, 4, 5, 6]] * 9
 
 
 def test_no_tokens_and_one_token() -> None:
@@ -111,10 +115,10 @@ def test_no_tokens_and_one_token() -> None:
 
 
 def test_deep_heavy_budgets() -> None:
-    policy = HermesPolicy(budget_tokens=100, tier_budget_weights=(0.7, 1.0, 1.3))
-    budgets = policy.layer_budgets(10)
-    assert sum(budgets) == 1000
-    assert budgets[0] < budgets[1] < budgets[9]
+    policy = HermesPolicy(budget_tokens=6000, tier_budget_weights=(0.7, 1.0, 1.3))
+    budgets = policy.layer_budgets(36)
+    assert budgets == (*(3938,) * 3, *(5625,) * 22, *(7313,) * 4, *(7312,) * 7)
+    assert list(budgets) == oracles.layer_budgets([7] * 3 + [10] * 22 + [13] * 11, 6000)
     assert HermesPolicy.paper(4000).layer_budgets(28) == (4000,) * 28
 
 
@@ -163,11 +167,11 @@ def test_a_summary_may_stand_in_the_middle_of_what_it_stands_for() -> None:
     assert not plan.summarize.any()
     for layer, kept in enumerate(kept_rows(plan)):
         evicted = [token for token in range(12) if token not in kept]
-        place = plan.merge.place[layer].tolist()
+        sources = plan.merge.source_indices[layer].tolist()
         if not end.summarize[layer]:
-            assert place == [-1]
+            assert sources == [-1]
             continue
-        assert place == [evicted[(len(evicted) - 1) // 2]]
+        assert sources == [evicted[(len(evicted) - 1) // 2]]
         assert plan.merge.slot_of_token[layer].tolist() == [0 if i in evicted else -1 for i in range(12)]
         assert plan.merge.weights[layer].sum() == pytest.approx(1)
 
@@ -177,18 +181,33 @@ def test_plan_without_attention_is_refused() -> None:
         HermesPolicy.paper().plan(replace(make_state([3]), attention=None))
 
 
+def test_scores_are_multiplied_by_novelty() -> None:
+    state = make_state([9] * 10)
+    plain = HermesPolicy.paper().scores(state)
+    new = novelty(state.raw_keys, state.grid_indices)
+    assert torch.equal(HermesPolicy(novelty=2.0).scores(state), plain * new**2.0)
+
+
+@pytest.mark.parametrize("missing", ["raw_keys", "grid_indices"])
+def test_novelty_without_keys_or_grid_indices_is_refused(missing: str) -> None:
+    state = replace(make_state([3] * 10), **{missing: None})
+    with pytest.raises(ValueError, match=r"novelty=1\.0 needs a state that shows raw_keys and grid_indices"):
+        HermesPolicy.best().scores(state)
+    assert HermesPolicy.paper().scores(state).isfinite().all()
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"budget_tokens": 0},
         {"sensory_share": 0.9},
-        {"sensory_decay": -1.0},
+        {"sensory_decay": -0.5},
+        {"working_decay": (20.0, -0.5)},
         {"working_decay": (20.0, float("nan"))},
         {"working_recency_weight": (1.2, 0.0)},
         {"smoothing": (0.1, 0.3, -0.4)},
         {"tier_budget_weights": (0.0, 1.0, 1.0)},
         {"smoothing_match": "place"},
-        {"smoothing_missing": "mean"},
         {"reindex": "never"},
         {"summary_place": "start"},
         {"protect_recent_patches": -1},
@@ -199,9 +218,54 @@ def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
         HermesPolicy(**fields)
 
 
+def test_the_ends_of_all_ranges_are_accepted() -> None:
+    HermesPolicy(
+        budget_tokens=1,
+        sensory_decay=0.0,
+        working_decay=(0.0, 0.0),
+        working_recency_weight=(1.0, 0.0),
+        smoothing=(0.0, 1.0, 0.0),
+        novelty=0.0,
+        protect_recent_patches=0,
+    )
+
+
 def test_unknown_back_end_is_refused() -> None:
     with pytest.raises(ValueError, match="backend must be one of llava_onevision, qwen2_5_vl; got 'gpt'"):
         HermesPolicy.reference_code("gpt")
+
+
+PAPER = {
+    "budget_tokens": 4000,
+    "sensory_share": 0.1,
+    "long_term_share": 0.3,
+    "sensory_decay": 20.0,
+    "working_decay": (20.0, 8.0),
+    "working_recency_weight": (0.75, 0.15),
+    "smoothing": (0.1, 0.3, 0.4),
+    "smoothing_match": "identity",
+    "smoothing_recursive": False,
+    "same_tokens": False,
+    "novelty": 0.0,
+    "summarize": True,
+    "summary_place": "end",
+    "tier_budget_weights": (1.0, 1.0, 1.0),
+    "reindex": "lazy",
+    "protect_recent_patches": 0,
+    "prompts": None,
+    "guidance_forward": "true",
+    "trigger_counts_prefix": False,
+}
+
+
+def test_presets_have_the_published_numbers() -> None:
+    assert asdict(HermesPolicy.paper()) == PAPER
+    released = {"smoothing_match": "index", "smoothing_recursive": True, "trigger_counts_prefix": True}
+    assert asdict(HermesPolicy.reference_code("qwen2_5_vl")) == PAPER | released
+    llava = {"working_decay": (20.0, 0.5), "working_recency_weight": (1.0, 0.1)}
+    assert asdict(HermesPolicy.reference_code("llava_onevision")) == PAPER | released | llava
+    best = {"same_tokens": True, "novelty": 1.0, "protect_recent_patches": 2, "summarize": False}
+    assert asdict(HermesPolicy.best()) == PAPER | best
 
 
 def test_paper_is_the_default_and_fields_are_the_serial_form() -> None:

@@ -21,9 +21,7 @@ def cosine(one: list[float], other: list[float]) -> float:
 
 def oracle(policy: InfinipotVPolicy, state: MemoryState, layer: int) -> list[int]:
     n, budget = int(state.lengths[layer]), policy.budget_tokens
-    frames, patches, protected = (
-        part[layer, :n].tolist() for part in (state.temporal_patch_ids, state.grid_indices, state.protected)
-    )
+    frames, grid = (part[layer, :n].tolist() for part in (state.temporal_patch_ids, state.grid_indices))
     keys = (state.raw_keys if policy.keys == "raw" else state.rotated_keys)[layer].tolist()
     values = state.values[layer].tolist()
     if not n:
@@ -39,14 +37,14 @@ def oracle(policy: InfinipotVPolicy, state: MemoryState, layer: int) -> list[int
         recent += tokens
     unlike = []
     for i in range(n):
-        heads = [[cosine(head[i], head[j]) for j in recent if patches[j] == patches[i]] for head in keys]
+        heads = [[cosine(head[i], head[j]) for j in recent if grid[j] == grid[i]] for head in keys]
         unlike.append(-sum(sum(head) / max(len(head), 1) for head in heads) / len(heads))
-    forced = oracles.select(unlike, share, [i in recent for i in range(n)], [False] * n)
+    forced = oracles.select(unlike, share, [i in recent for i in range(n)])
     norms = [sum(sum(x * x for x in head[i]) ** 0.5 for head in values) / len(values) for i in range(n)]
     half = policy.pooling[4 * layer // state.num_layers] // 2
     around = [norms[max(i - half, 0) : i + half + 1] for i in range(n)]
     pooled = [sum(part) / len(part) for part in around]
-    return oracles.select(pooled, budget, protected, [i in forced for i in range(n)])
+    return oracles.select(pooled, budget, [i in forced for i in range(n)])
 
 
 @settings(max_examples=60, deadline=None)
@@ -69,7 +67,7 @@ def test_plan_follows_the_equations(state, budget_tokens, keys, temporal_share, 
 def test_a_token_that_newer_frames_repeat_goes_first():
     state = make_state([12], tokens_per_temporal_patch=3)
     keys = state.raw_keys[0]
-    keys[:, 0] = keys[:, 9] * 2  # frame 0 repeats frame 3 at place 0
+    keys[:, 0] = keys[:, 9] * 2  # frame 0 repeats frame 3 at grid index 0
     keys[:, 3] = -keys[:, 9]  # frame 1 is the opposite of it there
     policy = InfinipotVPolicy(budget_tokens=4, keys="raw", temporal_share=1.0)
     assert kept_rows(policy.plan(state)) == [[3, 9, 10, 11]]

@@ -17,23 +17,16 @@ from hermes_stream.policies.livevlm import LiveVlmPolicy
 
 def oracle(policy: LiveVlmPolicy, state: MemoryState, layer: int) -> list[int]:
     n = int(state.lengths[layer])
-    attention, frames, protected = (
-        part[layer, :n].tolist() for part in (state.attention, state.temporal_patch_ids, state.protected)
-    )
+    attention, frames = (part[layer, :n].tolist() for part in (state.attention, state.temporal_patch_ids))
     recent: list[int] = []
-    for frame in sorted({f for f in frames if f > max(frames) - policy.recent_frames}, reverse=True):
-        tokens = [i for i in range(n) if frames[i] == frame and not protected[i]]
+    for frame in sorted({f for f in frames if f > max(frames) - policy.recent_patches}, reverse=True):
+        tokens = [i for i in range(n) if frames[i] == frame]
         if len(recent) + len(tokens) > policy.budget_tokens // 2:
             recent = recent or tokens[len(tokens) - policy.budget_tokens // 2 :]
             break
         recent += tokens
-    must = [i for i in range(n) if protected[i]]
-    fixed = sorted(must + recent)
-    if len(fixed) > policy.budget_tokens:
-        best = sorted(recent, key=lambda i: (-attention[i], i))
-        return sorted(must + best[: max(policy.budget_tokens - len(must), 0)])
-    older = [i for i in range(n) if i not in fixed]
-    room = policy.budget_tokens - len(fixed)
+    older = [i for i in range(n) if i not in recent]
+    room = policy.budget_tokens - len(recent)
     by_score = sorted(older, key=lambda i: (-attention[i], i))
     chosen = by_score[: int(policy.sink_share * room)]
     num_buckets = max(room // policy.bucket_tokens, 1)
@@ -46,15 +39,15 @@ def oracle(policy: LiveVlmPolicy, state: MemoryState, layer: int) -> list[int]:
         if i not in chosen and len(held) < policy.bucket_tokens and len(chosen) < room:
             chosen.append(i)
     chosen += [i for i in by_score if i not in chosen][: room - len(chosen)]
-    return sorted(fixed + chosen)
+    return sorted(recent + chosen)
 
 
 @settings(max_examples=100, deadline=None)
 @given(states, st.integers(1, 16), st.integers(0, 3), st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 3))
-def test_plan_fills_the_buckets(state, budget_tokens, recent_frames, sink_share, bucket_tokens):
+def test_plan_fills_the_buckets(state, budget_tokens, recent_patches, sink_share, bucket_tokens):
     policy = LiveVlmPolicy(
         budget_tokens=budget_tokens,
-        recent_frames=recent_frames,
+        recent_patches=recent_patches,
         sink_share=sink_share,
         bucket_tokens=bucket_tokens,
     )
@@ -64,8 +57,8 @@ def test_plan_fills_the_buckets(state, budget_tokens, recent_frames, sink_share,
 
 def test_every_stretch_of_the_past_keeps_its_best():
     state = make_state([40], tokens_per_temporal_patch=1)
-    attention = torch.linspace(1, 0.1, 40)[None]  # all of the mass lies at the beginning
-    policy = LiveVlmPolicy(budget_tokens=8, recent_frames=0, sink_share=0.0)
+    attention = torch.linspace(1, 0.1, 40)[None]  # the beginning has the most
+    policy = LiveVlmPolicy(budget_tokens=8, recent_patches=0, sink_share=0.0)
     plan = policy.plan(replace(state, attention=attention))
     assert kept_rows(plan) == [list(range(0, 40, 5))]
 

@@ -15,15 +15,9 @@ from hermes_stream.policies.random import RandomPolicy
 from hermes_stream.policies.stratified import StratifiedPolicy
 
 
-def rows_of(state: MemoryState, layer: int) -> tuple[list[int], list[int], list[bool]]:
-    parts = (state.token_ids, state.temporal_patch_ids, state.protected)
+def rows_of(state: MemoryState, layer: int) -> tuple[list[int], list[int]]:
+    parts = (state.token_ids, state.temporal_patch_ids)
     return tuple(part[layer, : int(state.lengths[layer])].tolist() for part in parts)
-
-
-def smallest(ids: list[int], protected: list[bool], budget_tokens: int, seed: int) -> list[int]:
-    kept = [i for i in range(len(ids)) if protected[i]]
-    others = sorted((i for i in range(len(ids)) if not protected[i]), key=lambda i: splitmix(ids[i], seed))
-    return sorted(kept + others[: max(budget_tokens - len(kept), 0)])
 
 
 @settings(max_examples=60, deadline=None)
@@ -31,24 +25,22 @@ def smallest(ids: list[int], protected: list[bool], budget_tokens: int, seed: in
 def test_the_smallest_numbers_stay(state, budget_tokens, seed):
     plan = RandomPolicy(budget_tokens=budget_tokens, seed=seed).plan(state)
     for layer, kept in enumerate(kept_rows(plan)):
-        ids, _, protected = rows_of(state, layer)
-        assert kept == smallest(ids, protected, budget_tokens, seed)
+        ids, _ = rows_of(state, layer)
+        by_number = sorted(range(len(ids)), key=lambda i: splitmix(ids[i], seed))
+        assert kept == sorted(by_number[:budget_tokens])
 
 
 @settings(max_examples=60, deadline=None)
 @given(states, st.integers(1, 16), st.integers(0, 3))
 def test_whole_frames_stay(state, budget_tokens, seed):
-    plan = RandomPolicy(budget_tokens=budget_tokens, seed=seed, unit="frames").plan(state)
+    plan = RandomPolicy(budget_tokens=budget_tokens, seed=seed, unit="patches").plan(state)
     for layer, kept in enumerate(kept_rows(plan)):
-        _, frames, protected = rows_of(state, layer)
-        expected = [i for i in range(len(frames)) if protected[i]]
-        fixed = list(expected)
-        free = [i for i in range(len(frames)) if not protected[i]]
-        for frame in sorted({frames[i] for i in free}, key=lambda frame: splitmix(frame, seed)):
-            tokens = [i for i in free if frames[i] == frame]
+        _, frames = rows_of(state, layer)
+        expected: list[int] = []
+        for frame in sorted(set(frames), key=lambda frame: splitmix(frame, seed)):
+            tokens = [i for i in range(len(frames)) if frames[i] == frame]
             if len(expected) + len(tokens) > budget_tokens:
-                if expected == fixed:
-                    expected += tokens[len(tokens) - max(budget_tokens - len(fixed), 0) :]
+                expected = expected or tokens[len(tokens) - budget_tokens :]
                 break
             expected += tokens
         assert kept == sorted(expected)
@@ -59,9 +51,9 @@ def test_whole_frames_stay(state, budget_tokens, seed):
 def test_every_frame_gets_its_turn(state, budget_tokens, seed):
     plan = StratifiedPolicy(budget_tokens=budget_tokens, seed=seed).plan(state)
     for layer, kept in enumerate(kept_rows(plan)):
-        ids, frames, protected = rows_of(state, layer)
-        expected = [i for i in range(len(ids)) if protected[i]]
-        left = sorted((i for i in range(len(ids)) if not protected[i]), key=lambda i: splitmix(ids[i], seed))
+        ids, frames = rows_of(state, layer)
+        expected: list[int] = []
+        left = sorted(range(len(ids)), key=lambda i: splitmix(ids[i], seed))
         while left and len(expected) < budget_tokens:
             firsts = [i for n, i in enumerate(left) if frames[i] not in {frames[j] for j in left[:n]}]
             expected += firsts[: budget_tokens - len(expected)]
@@ -80,14 +72,7 @@ def test_many_small_compressions_equal_one(make):
             whole,
             **{
                 name: getattr(whole, name)[:, held]
-                for name in (
-                    "token_ids",
-                    "temporal_patch_ids",
-                    "pts_seconds",
-                    "counts",
-                    "protected",
-                    "grid_indices",
-                )
+                for name in ("token_ids", "temporal_patch_ids", "pts_seconds", "counts", "grid_indices")
             },
             attention=None,
         )
@@ -114,7 +99,7 @@ def test_layers_draw_together_or_alone():
 
 
 def test_fields_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="unit must be one of tokens, frames"):
+    with pytest.raises(ValueError, match="unit must be one of tokens, patches"):
         RandomPolicy(unit="pixels")
     with pytest.raises(ValueError, match="seed must be at least 0; got -1"):
         StratifiedPolicy(seed=-1)

@@ -9,14 +9,12 @@ from tests.policies.states import kept_rows, make_state, states
 from hermes_stream.policies.streaming_vlm import StreamingVlmPolicy
 
 
-def oracle(seconds: list[float], protected: list[bool], budget_tokens: int, window_seconds: int) -> list[int]:
-    fixed = [i for i in range(len(seconds)) if protected[i]]
-    kept = list(fixed)
+def oracle(seconds: list[float], budget_tokens: int, window_seconds: int) -> list[int]:
+    kept: list[int] = []
     for second in range(int(max(seconds, default=0)), int(max(seconds, default=0)) - window_seconds, -1):
-        tokens = [i for i in range(len(seconds)) if int(seconds[i]) == second and not protected[i]]
+        tokens = [i for i in range(len(seconds)) if int(seconds[i]) == second]
         if len(kept) + len(tokens) > budget_tokens:
-            if kept == fixed:
-                kept += tokens[len(tokens) - max(budget_tokens - len(kept), 0) :]
+            kept = kept or tokens[len(tokens) - budget_tokens :]
             break
         kept += tokens
     return sorted(kept)
@@ -30,8 +28,8 @@ def test_whole_seconds_leave(state, budget_tokens, window_seconds, seconds_per_f
     assert plan.reindex
     for layer, kept in enumerate(kept_rows(plan)):
         length = int(state.lengths[layer])
-        seconds, protected = (part[layer, :length].tolist() for part in (state.pts_seconds, state.protected))
-        assert kept == oracle(seconds, protected, budget_tokens, window_seconds)
+        seconds = state.pts_seconds[layer, :length].tolist()
+        assert kept == oracle(seconds, budget_tokens, window_seconds)
 
 
 def test_time_passes_under_budget_too():

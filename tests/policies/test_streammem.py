@@ -21,16 +21,13 @@ def test_plan_follows_the_rules(state, budget_tokens):
     plan = StreamMemPolicy(budget_tokens=budget_tokens).plan(state)
     for layer, kept in enumerate(kept_rows(plan)):
         n = int(state.lengths[layer])
-        attention, frames, protected = (
-            part[layer, :n].tolist() for part in (state.attention, state.temporal_patch_ids, state.protected)
-        )
-        room = max(min(budget_tokens // 2, budget_tokens - sum(protected)), 0)
-        new = sorted(set(frames))[max(len(set(frames)) - room, 0) :]
-        assert kept == oracles.select(attention, budget_tokens - len(new), protected, [False] * n)
+        attention, frames = (part[layer, :n].tolist() for part in (state.attention, state.temporal_patch_ids))
+        new = sorted(set(frames))[max(len(set(frames)) - budget_tokens // 2, 0) :]
+        assert kept == oracles.select(attention, budget_tokens - len(new), [False] * n)
         for slot, frame in enumerate(new):
             tokens = [i for i in range(n) if frames[i] == frame]
             total = sum(attention[i] for i in tokens)
-            assert int(plan.merge.place[layer, slot]) == tokens[(len(tokens) + 1) // 2 - 1]
+            assert int(plan.merge.source_indices[layer, slot]) == tokens[(len(tokens) + 1) // 2 - 1]
             for i in tokens:
                 assert int(plan.merge.slot_of_token[layer, i]) == slot
                 assert float(plan.merge.weights[layer, i]) == pytest.approx(attention[i] / total, rel=1e-4)
@@ -41,7 +38,7 @@ def test_only_frames_after_the_newest_prototype_get_one():
     counts = state.counts.clone()
     counts[0, 5] = 3  # a prototype of frame 1
     plan = StreamMemPolicy(budget_tokens=8).plan(replace(state, counts=counts))
-    assert plan.merge.place.tolist() == [[7, 10]]
+    assert plan.merge.source_indices.tolist() == [[7, 10]]
     assert len(kept_rows(plan)[0]) == 6
 
 
@@ -72,15 +69,15 @@ def test_prototypes_in_a_stream_are_weighted_means(model, monkeypatch):
     session.observe(random_frames(8))
     state, plan, keys, values, positions = seen[-1]
     first = cache.num_prefix_tokens + len(kept_rows(plan)[6])
-    for slot, place in enumerate(plan.merge.place[6].tolist()):
+    for slot, source in enumerate(plan.merge.source_indices[6].tolist()):
         joins = plan.merge.slot_of_token[6] == slot
         weights = plan.merge.weights[6][joins][:, None]
         torch.testing.assert_close(cache.keys(6)[:, first + slot], (keys[:, joins] * weights).sum(dim=1))
         torch.testing.assert_close(cache.values(6)[:, first + slot], (values[:, joins] * weights).sum(dim=1))
-        assert cache.positions(6)[:, first + slot].tolist() == positions[place].tolist()
+        assert cache.positions(6)[:, first + slot].tolist() == positions[source].tolist()
         new = cache.state()
         at = first + slot - cache.num_prefix_tokens
         assert new.counts[6, at] == joins.sum() == 9
-        assert new.temporal_patch_ids[6, at] == state.temporal_patch_ids[6, place] >= 4
+        assert new.temporal_patch_ids[6, at] == state.temporal_patch_ids[6, source] >= 4
         assert new.token_ids[6, at] == state.token_ids.max() + 1 + slot
     assert set(cache.num_visual_tokens) == {20}

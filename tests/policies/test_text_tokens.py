@@ -1,4 +1,4 @@
-"""Words of frames: in the budget, with their frame, never in a summary, unseen by policies."""
+"""Text tokens of patches: in the budget, with their patch, never in a summary, not shown to policies."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.text_tokens import plan_with_text_tokens
 
-WORDS, PICTURE = 2, 4
-FRAME = WORDS + PICTURE
+NUM_TEXT, NUM_VISUAL = 2, 4
+PATCH = NUM_TEXT + NUM_VISUAL
 
 
-def stream(num_frames: int, num_layers: int = 10) -> MemoryState:
-    """Return frames of two words and four visual tokens each."""
-    state = make_state([num_frames * FRAME] * num_layers, tokens_per_temporal_patch=FRAME)
-    is_text = torch.arange(num_frames * FRAME) % FRAME < WORDS
+def stream(num_patches: int, num_layers: int = 10) -> MemoryState:
+    """Return temporal patches of two text tokens and four visual tokens each."""
+    state = make_state([num_patches * PATCH] * num_layers, tokens_per_temporal_patch=PATCH)
+    is_text = torch.arange(num_patches * PATCH) % PATCH < NUM_TEXT
     shape = state.token_ids.shape
     return replace(
         state,
         counts=(~is_text).long().expand(shape).clone(),
-        grid_indices=torch.where(is_text, -1, state.grid_indices - WORDS),
+        grid_indices=torch.where(is_text, -1, state.grid_indices - NUM_TEXT),
     )
 
 
 @pytest.mark.parametrize("name", [name for name in POLICIES if name != "full"])
-def test_words_stay_with_their_frame_within_the_budget(name):
+def test_text_stays_with_its_patch_within_the_budget(name):
     policy, state = POLICIES[name](budget_tokens=24), stream(12)
     state = replace(state, attention=torch.rand(state.token_ids.shape, generator=torch.Generator()))
     plan = plan_with_text_tokens(policy, state)
@@ -39,22 +39,22 @@ def test_words_stay_with_their_frame_within_the_budget(name):
         kept = [index for index in row if index >= 0]
         assert kept == sorted(set(kept))
         assert len(kept) + int(plan.summarize[layer]) <= limits[layer]
-        frames_seen = {index // FRAME for index in kept if index % FRAME >= WORDS}
-        words = [index for index in kept if index % FRAME < WORDS]
-        assert words == [f * FRAME + w for f in sorted(frames_seen) for w in range(WORDS)]
-        assert frames_seen
+        patches_seen = {index // PATCH for index in kept if index % PATCH >= NUM_TEXT}
+        text = [index for index in kept if index % PATCH < NUM_TEXT]
+        assert text == [p * PATCH + i for p in sorted(patches_seen) for i in range(NUM_TEXT)]
+        assert patches_seen
 
 
-def test_a_budget_below_one_frame_with_its_words_keeps_what_fits():
+def test_a_budget_below_one_patch_with_its_text_keeps_what_fits():
     policy = WindowPolicy(budget_tokens=3)
     plan = plan_with_text_tokens(policy, stream(5, num_layers=2))
     for row in plan.keep.tolist():
         kept = [index for index in row if index >= 0]
         assert len(kept) <= 3
-        assert {index // FRAME for index in kept if index % FRAME < WORDS} == {i // FRAME for i in kept}
+        assert {index // PATCH for index in kept if index % PATCH < NUM_TEXT} == {i // PATCH for i in kept}
 
 
-def test_keys_are_shown_without_words():
+def test_keys_are_shown_without_text():
     state = stream(3, num_layers=2)
     keys = tuple(torch.arange(18.0).expand(1, 18)[..., None] for _ in range(2))
     seen = {}
@@ -66,5 +66,5 @@ def test_keys_are_shown_without_words():
             return super().plan(state)
 
     plan_with_text_tokens(Spy(budget_tokens=9), replace(state, raw_keys=keys, rotated_keys=keys))
-    assert seen["keys"] == [i for i in range(18) if i % FRAME >= WORDS]
+    assert seen["keys"] == [i for i in range(18) if i % PATCH >= NUM_TEXT]
     assert seen["counts"] == [[1] * 12] * 2

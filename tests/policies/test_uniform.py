@@ -35,7 +35,6 @@ def state_of(frames: list[int]) -> MemoryState:
         temporal_patch_ids=row,
         pts_seconds=row.double(),
         counts=torch.ones_like(row),
-        protected=torch.zeros_like(row, dtype=torch.bool),
     )
 
 
@@ -79,11 +78,11 @@ def test_a_frame_larger_than_the_budget_keeps_tokens_at_even_distances():
 @given(st.integers(1, 40), st.integers(1, 20))
 def test_even_distances_between_tokens(num_tokens, budget_tokens):
     policy = UniformPolicy(budget_tokens=budget_tokens, spacing="tokens")
-    most = min(budget_tokens, num_tokens)
-    expected = [i * num_tokens // most for i in range(most)]
+    count = min(budget_tokens, num_tokens)
+    expected = [i * num_tokens // count for i in range(count)]
     assert kept_rows(policy.plan(make_state([num_tokens]))) == [expected]
 
 
 def test_a_spacing_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="spacing must be one of frames, tokens; got 'seconds'"):
+    with pytest.raises(ValueError, match="spacing must be one of patches, tokens; got 'seconds'"):
         UniformPolicy(spacing="seconds")

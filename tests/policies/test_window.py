@@ -14,18 +14,15 @@ def window_of(lengths: list[int], **fields: int) -> list[list[int]]:
     return kept_rows(WindowPolicy(**fields).plan(make_state(lengths)))
 
 
-def oracle(frames: list[int], protected: list[bool], budget_tokens: int, sink_tokens: int) -> list[int]:
+def oracle(frames: list[int], budget_tokens: int, sink_tokens: int) -> list[int]:
     """Add the newest frames one by one as long as they fit; if not even one does, its newest tokens."""
-    fixed = [i for i in range(len(frames)) if protected[i]]
-    for i in range(min(sink_tokens, len(frames))):
-        if not protected[i] and len(fixed) < budget_tokens:
-            fixed.append(i)
-    kept, others = list(fixed), [i for i in range(len(frames)) if i not in fixed]
+    sinks = list(range(min(sink_tokens, len(frames))))
+    kept, others = list(sinks), range(len(sinks), len(frames))
     for frame in sorted({frames[i] for i in others}, reverse=True):
         tokens = [i for i in others if frames[i] == frame]
         if len(kept) + len(tokens) > budget_tokens:
-            if kept == fixed:
-                kept += tokens[len(tokens) - max(budget_tokens - len(kept), 0) :]
+            if kept == sinks:
+                kept += tokens[len(tokens) - (budget_tokens - len(kept)) :]
             break
         kept += tokens
     return sorted(kept)
@@ -42,8 +39,7 @@ def test_contract(state: MemoryState, budget_tokens: int, sink_tokens: int) -> N
     for layer, kept in enumerate(kept_rows(plan)):
         length = int(state.lengths[layer])
         frames = state.temporal_patch_ids[layer, :length].tolist()
-        protected = state.protected[layer, :length].tolist()
-        assert kept == oracle(frames, protected, budget_tokens, sink_tokens)
+        assert kept == oracle(frames, budget_tokens, sink_tokens)
 
 
 def test_newest_whole_frames_stay() -> None:

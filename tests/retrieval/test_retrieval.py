@@ -10,7 +10,7 @@ from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, plain_model, random_fra
 from transformers import DynamicCache
 
 from hermes_stream import FullPolicy, Session
-from hermes_stream.memory.rope import rotate, unrotate
+from hermes_stream.memory.rope import rotate
 from hermes_stream.policies import RekvPolicy, ResvPolicy
 from hermes_stream.retrieval.groups import hash_signs
 from hermes_stream.retrieval.retriever import Retriever
@@ -47,7 +47,7 @@ def asked_of(session, monkeypatch):
         keys = workspace._keys[layer][:, start : workspace.num_context_tokens]
         read.append(
             (
-                unrotate(keys, cos, sin),
+                rotate(keys, cos, -sin),
                 workspace._values[layer][:, start : workspace.num_context_tokens].clone(),
             )
         )
@@ -90,7 +90,7 @@ def test_what_leaves_the_window_is_in_the_archive_bit_for_bit(model, policy):
 
 
 def test_rekv_reads_the_frames_that_answer_best(model, monkeypatch):
-    session = watched(model, RekvPolicy(budget_tokens=45, read_frames=3))
+    session = watched(model, RekvPolicy(budget_tokens=45, read_patches=3))
     prefix = session.cache.num_prefix_tokens
     _, queries, read = asked_of(session, monkeypatch)
     seen = set()
@@ -156,7 +156,7 @@ def test_resv_reads_heavy_clusters_and_the_window(model, monkeypatch):
 
 
 def test_the_answer_is_that_of_a_plain_model_with_this_cache(model, checkpoint_folder, monkeypatch):
-    session = watched(model, RekvPolicy(budget_tokens=45, read_frames=3))
+    session = watched(model, RekvPolicy(budget_tokens=45, read_patches=3))
     logits, _, read = asked_of(session, monkeypatch)
     plain, held = plain_model(checkpoint_folder), read[0][0].shape[1]
     past = DynamicCache(config=plain.config.text_config)

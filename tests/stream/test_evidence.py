@@ -34,7 +34,6 @@ def planted(attention, frames, counts=None) -> MemoryState:
         temporal_patch_ids=frames.clamp(min=-1),
         pts_seconds=10.0 + 2.0 * frames.clamp(min=0),
         counts=torch.ones_like(frames) if counts is None else torch.tensor(counts),
-        protected=torch.zeros_like(frames, dtype=torch.bool),
         attention=torch.tensor(attention),
     )
 

@@ -120,7 +120,7 @@ def test_a_failed_observe_loses_nothing(model, monkeypatch, part):
         (Frame(pts_seconds=9.0, image=np.zeros((4, 4, 3), np.float32)), "float32"),
         (Frame(pts_seconds=9.0, image=np.zeros((4, 4), np.uint8)), r"\[4, 4\]"),
         (Frame(pts_seconds=9.0, image=np.zeros((0, 4, 3), np.uint8)), r"\[0, 4, 3\]"),
-        ("a picture", "str"),
+        ("a picture", "one path"),
     ],
 )
 def test_a_bad_frame_is_refused_and_the_session_goes_on(session, bad, reason):

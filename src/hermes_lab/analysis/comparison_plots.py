@@ -41,11 +41,11 @@ def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
         document: as ``hermes compare`` writes it.
         folder: where PNG files are written; must exist.
     """
-    rows, reference = document["standings"], document["reference"]
+    rows, reference = document["scores"], document["reference"]
     if not rows:
         return []
     figures = {"budget": _against_budget(rows, reference), "ttft": _against_ttft(rows, reference)}
-    if rows[0]["by_delay"].get("backward"):
+    if rows[0]["accuracy_by_delay"]["by_group"].get("backward"):
         figures["delay"] = _against_delay(rows, reference)
     return save_all(figures, folder)
 
@@ -57,9 +57,9 @@ def _against_budget(rows: Sequence[Row], reference: str) -> Figure:
 
 
 def _ranking(rows: Sequence[Row], reference: str) -> Figure:
-    groups = list(rows[0]["by_group"]) or ["overall"]
+    groups = list(rows[0]["accuracy_by_group"]) or ["overall"]
     decisive = "backward" if "backward" in groups else groups[0]
-    ranked = sorted(rows, key=lambda row: _part(row, decisive)["accuracy"]["value"])
+    ranked = sorted(rows, key=lambda row: _part(row, decisive)["accuracy"])
     figure = new_figure(3.2 + 3.0 * len(groups), 1.6 + 0.3 * len(ranked))
     own = next((row for row in rows if row["policy"] == reference), None)
     for group, axes in _panels(figure, groups, sharey=True):
@@ -69,7 +69,7 @@ def _ranking(rows: Sequence[Row], reference: str) -> Figure:
             axes.errorbar(middle, height, xerr=reach, fmt="o", color=colour, capsize=3, markersize=5)
         _mark_chance(axes, _part(rows[0], group)["chance"], upright=True)
         if own:
-            axes.axvline(100 * _part(own, group)["accuracy"]["value"], color=ORANGE, lw=0.8, alpha=0.5)
+            axes.axvline(100 * _part(own, group)["accuracy"], color=ORANGE, lw=0.8, alpha=0.5)
         axes.set_xlabel("right answers, %")
         axes.grid(visible=False, axis="y")
         axes.set_yticks(range(len(ranked)), [_wrapped(row["policy"]) for row in ranked], fontsize=8)
@@ -78,7 +78,7 @@ def _ranking(rows: Sequence[Row], reference: str) -> Figure:
 
 
 def _curves(rows: Sequence[Row], reference: str, budgets: Sequence[int]) -> Figure:
-    groups = list(rows[0]["by_group"]) or ["overall"]
+    groups = list(rows[0]["accuracy_by_group"]) or ["overall"]
     names = list(dict.fromkeys(row["policy"] for row in rows))
     figure = new_figure(1.0 + 3.6 * len(groups), 4.2 + 0.22 * ceil(len(names) / 3))
     colours = colours_of(names, {reference})
@@ -120,7 +120,7 @@ def _against_delay(rows: Sequence[Row], reference: str) -> Figure:
     num_rows = ceil(len(others) / num_columns)
     figure = new_figure(1.0 + 3.1 * num_columns, 1.2 + 2.4 * num_rows)
     panels = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
-    bins = [_bin_title(one) for one in shown[0]["by_delay"]["backward"]]
+    bins = [_bin_title(one) for one in shown[0]["accuracy_by_delay"]["by_group"]["backward"]]
     for axes in panels.flat[len(others) :]:
         axes.set_visible(False)
     for k, (axes, row) in enumerate(zip(panels.flat, others, strict=False)):
@@ -140,7 +140,7 @@ def _against_delay(rows: Sequence[Row], reference: str) -> Figure:
 
 
 def _draw_delays(axes: Axes, row: Row, *, aside: float, **style: Any) -> None:
-    bars = [_bar(own["part"]) for own in row["by_delay"]["backward"]]
+    bars = [_bar(own) for own in row["accuracy_by_delay"]["by_group"]["backward"]]
     _draw_bars(axes, [k + aside for k in range(len(bars))], bars, marker="o", ms=4, lw=1.2, **style)
 
 
@@ -148,7 +148,7 @@ def _against_ttft(rows: Sequence[Row], reference: str) -> Figure:
     """Draw accuracy against the time to the first token, now and backward apart."""
     from matplotlib.ticker import ScalarFormatter
 
-    groups = [group for group in rows[0]["by_group"] if group != "counting"] or ["overall"]
+    groups = [group for group in rows[0]["accuracy_by_group"] if group != "counting"] or ["overall"]
     names = [_label(row, rows) for row in rows]
     figure = new_figure(1.0 + 4.2 * len(groups), 4.4 + 0.22 * ceil(len(names) / 3))
     colours = colours_of(names, {_label(row, rows) for row in rows if row["policy"] == reference})
@@ -184,13 +184,13 @@ def _panels(figure: Figure, groups: Sequence[str], **sharing: Any) -> Iterator[t
 
 
 def _part(row: Row, group: str) -> Mapping[str, Any]:
-    part: Mapping[str, Any] = row["by_group"].get(group, row["overall"])
+    part: Mapping[str, Any] = row["accuracy_by_group"].get(group, row)
     return part
 
 
 def _bar(part: Mapping[str, Any]) -> Bar:
     """Return an accuracy in percent and how far its interval reaches below and above it."""
-    value, low, high = (part["accuracy"][name] for name in ("value", "low", "high"))
+    value, low, high = (part[name] for name in ("accuracy", "low", "high"))
     if low is None or high is None:
         return 100 * value, ([0.0], [0.0])
     return 100 * value, ([100 * max(value - low, 0)], [100 * max(high - value, 0)])

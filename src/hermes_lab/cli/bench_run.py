@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hermes_lab.cli.bench_options import BenchOptions
-from hermes_lab.cli.contestants import split_policies
+from hermes_lab.cli.compared_policies import split_policies
 from hermes_stream.cli.machine import devices, processor_name, versions
 from hermes_stream.cli.opening import check_options, load, make_policy, mute_log
 from hermes_stream.cli.options import MemoryOptions, ModelOptions

@@ -1,31 +1,47 @@
-"""``hermes compare``: many memories watch the same videos, at equal budgets, and are scored alike."""
+"""``hermes compare``: many policies watch the same videos, at equal budgets, and are scored alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_lab.cli.comparison_run import COMPARISON, RUNS, Contest, Settings, read_episodes
-from hermes_lab.cli.contestants import line_up, reference_among, split_budgets, split_policies
-from hermes_lab.cli.evaluate import AnnotationsArgument, LimitOption, ShortAnswersOption
-from hermes_lab.cli.folder import make_folder, write_document
-from hermes_stream.cli.opening import check_options
-from hermes_stream.cli.option_groups import expand_options
-from hermes_stream.cli.options import (
-    ChunkOption,
-    FpsOption,
-    JsonOption,
-    MemoryOptions,
-    ModelOptions,
+from hermes_lab.cli.compared_policies import (
+    compared_policies,
+    reference_among,
+    split_budgets,
+    split_policies,
 )
+from hermes_lab.cli.evaluation_options import AnnotationsArgument, ScoringOptions, ViewingOptions
+from hermes_lab.cli.evaluation_run import (
+    VERDICTS,
+    Setup,
+    make_setup,
+    store_settings,
+    watch,
+)
+from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
+from hermes_lab.cli.folder import make_folder, write_document
+from hermes_lab.cli.grading import check_scoring, grade_answers
+from hermes_lab.cli.results import policy_scores
+from hermes_stream.cli.opening import check_options, load
+from hermes_stream.cli.option_groups import arguments_of, expand_options
+from hermes_stream.cli.options import ChunkOption, JsonOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.output import print_json, screen
+from hermes_stream.errors import AnnotationError
 
-VideosOption = Annotated[
-    Path, typer.Option("--videos", metavar="DIR", help="Where the videos are.", show_default=False)
-]
+if TYPE_CHECKING:
+    from hermes_lab.evaluation import Graded, Prediction, Run
+    from hermes_lab.evaluation.comparison_scores import PolicyScores, SkippedPolicy
+
+COMPARISON = "comparison.json"
+
+VideosOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the videos are.")]
 PoliciesOption = Annotated[
     list[str],
     typer.Option(
@@ -33,61 +49,73 @@ PoliciesOption = Annotated[
         "--policy",
         metavar="A,B",
         help="Memories, separated by commas or semicolons, fields as in hermes:summarize=false.",
-        show_default=False,
     ),
 ]
 BudgetsOption = Annotated[
     str | None,
     typer.Option(
-        "--budgets",
         metavar="N,M",
         help="Visual tokens that each layer keeps, for every policy; default: what the model suggests.",
-        show_default=False,
     ),
 ]
-OutOption = Annotated[
-    Path,
-    typer.Option("--out", metavar="DIR", help="Folder to write, or to go on in.", show_default=False),
-]
-SeedsOption = Annotated[
-    int, typer.Option("--seeds", metavar="K", min=1, help="How often policies that draw are drawn.")
-]
-FirstSeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="The first of these seeds, and that of intervals.")
-]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder to write, or to go on in.")]
+SeedsOption = Annotated[int, typer.Option(metavar="K", min=1, help="How often policies that draw are drawn.")]
 ReferenceOption = Annotated[
     str | None,
     typer.Option(
-        "--reference",
-        metavar="NAME",
-        help="The policy that others are compared with; default: hermes, else the first.",
-        show_default=False,
+        metavar="NAME", help="The policy that others are compared with; default: hermes, else the first."
     ),
-]
-WorkersOption = Annotated[
-    int, typer.Option("--workers", metavar="N", min=1, help="Programs that watch videos at the same time.")
 ]
 PlotsOption = Annotated[bool, typer.Option("--plots/--no-plots", help="Draw figures, with matplotlib.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonOptions:
+    """How policies are compared."""
+
+    budgets: BudgetsOption = None
+    seeds: SeedsOption = 1
+    reference: ReferenceOption = None
+    chunk_frames: ChunkOption = 16
+    plots: PlotsOption = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is compared, and how.
+
+    Attributes:
+        policies: as words.
+        budgets: in tokens; empty takes what the model suggests.
+        num_seeds: how often policies that draw are drawn.
+        reference: the policy that others are compared with.
+        model: which model.
+        memory: how frames enter memories.
+        viewing: how videos are watched.
+        scoring: how answers are scored.
+    """
+
+    policies: Sequence[str]
+    budgets: Sequence[int]
+    num_seeds: int
+    reference: str
+    model: ModelOptions
+    memory: MemoryOptions
+    viewing: ViewingOptions
+    scoring: ScoringOptions
+
+
 @expand_options
-def compare(  # noqa: PLR0913 - one parameter per option
+def compare(
     *,
     annotations: AnnotationsArgument,
     videos: VideosOption,
     policies: PoliciesOption,
     out: OutOption,
-    budgets: BudgetsOption = None,
-    seeds: SeedsOption = 1,
-    reference: ReferenceOption = None,
+    comparison: ComparisonOptions,
     model: ModelOptions,
-    fps: FpsOption = None,
-    chunk_frames: ChunkOption = 16,
-    seed: FirstSeedOption = 0,
-    limit: LimitOption = None,
-    short_answers: ShortAnswersOption = False,
-    workers: WorkersOption = 1,
-    plots: PlotsOption = True,
+    viewing: ViewingOptions,
+    scoring: ScoringOptions,
     json: JsonOption = False,
 ) -> None:
     """Compare memories on annotated videos, at equal budgets.
@@ -98,34 +126,136 @@ def compare(  # noqa: PLR0913 - one parameter per option
 
     A comparison that was stopped goes on with the same --out; policies, budgets and videos may be added.
     """
-    names, sizes = split_policies(policies), split_budgets(budgets)
-    settings = Settings(
-        names=names,
+    names, sizes = split_policies(policies), split_budgets(comparison.budgets)
+    asked = Comparison(
+        policies=names,
         budgets=sizes,
-        num_seeds=seeds,
-        seed=seed,
-        fps=fps,
-        chunk_frames=chunk_frames,
-        short_answers=short_answers,
-        reference=reference_among(names, reference),
+        num_seeds=comparison.seeds,
+        reference=reference_among(names, comparison.reference),
+        model=model,
+        memory=MemoryOptions(chunk_frames=comparison.chunk_frames),
+        viewing=viewing,
+        scoring=scoring,
     )
-    check_options(model, MemoryOptions())
-    line_up(names, sizes or [1], num_seeds=1, first_seed=seed)
-    episodes, files = read_episodes(annotations, videos, limit)
-    make_folder(out, plots=plots, file=RUNS)
-    contest = Contest(model, episodes, files, settings)
-    contest.watch(out, num_workers=workers)
-    document = contest.document(annotations=annotations.name, videos=videos.resolve().name)
-    _conclude(contest, document, out, plots=plots, as_json=json)
+    check_options(model, asked.memory)
+    check_scoring(scoring)
+    compared_policies(names, sizes or [1], num_seeds=1, first_seed=scoring.seed)
+    task = read_task(annotations, videos, limit=viewing.limit)
+    make_folder(out, plots=comparison.plots)
+    from hermes_lab.cli.tables import print_comparison
+    from hermes_lab.evaluation.comparison_scores import skipped_policies
+    from hermes_lab.evaluation.run_folder import RunFolder
 
-
-def _conclude(
-    contest: Contest, document: Mapping[str, Any], out: Path, *, plots: bool, as_json: bool
-) -> None:
-    """Write what was found, and print it."""
-    num_figures = write_document(document, out / COMPARISON, figures="comparison_plots" if plots else None)
-    if as_json:
+    folder = RunFolder(out)
+    asked, setup, facts = _set_up(asked, task)
+    store_settings(folder, {}, setup, scoring)
+    runs = watch(task, setup, folder, num_workers=viewing.workers, shows_lines=True)
+    warn_of_gaps(task, runs)
+    skipped, scores = skipped_policies(runs), _scores(asked, task, runs, verdicts_file=out / VERDICTS)
+    manifest = {
+        "command": _command(asked, annotations=annotations.name, videos=videos.resolve().name),
+        **facts,
+        **_extent(task, runs),
+        **setup.circumstances,
+    }
+    document = {"manifest": manifest, **_results(asked, task, scores, skipped)}
+    figures = "comparison_plots" if comparison.plots else None
+    num_figures = write_document(document, out / COMPARISON, figures=figures)
+    if json:
         print_json(document)
         return
-    contest.print(screen())
+    print_comparison(screen(), scores, skipped, reference=asked.reference)
     typer.echo(f"\n{COMPARISON} and {num_figures} figures in {out}")
+
+
+def _results(
+    asked: Comparison, task: Task, scores: Sequence[PolicyScores], skipped: Sequence[SkippedPolicy]
+) -> dict[str, Any]:
+    return {
+        "scorer": asked.scoring.scorer,
+        "judge": asked.scoring.judge_model,
+        "reference": asked.reference,
+        "scores": [policy_scores(one) for one in scores],
+        "skipped": [asdict(one) for one in skipped],
+        "left_out": task.missing | task.failed,
+    }
+
+
+def _set_up(asked: Comparison, task: Task) -> tuple[Comparison, Setup, dict[str, Any]]:
+    """Load the model; return the comparison with defaults filled in, how it is watched, and its manifest."""
+    model = load(asked.model)
+    budgets = asked.budgets or [model.card.default_budget_tokens]
+    first_seed = asked.scoring.seed
+    setup = make_setup(
+        model,
+        compared_policies(asked.policies, budgets, num_seeds=asked.num_seeds, first_seed=first_seed),
+        task,
+        options=asked.model,
+        memory=asked.memory,
+        viewing=asked.viewing,
+    )
+    viewing = replace(asked.viewing, fps=setup.settings["fps"])
+    return (
+        replace(asked, budgets=budgets, viewing=viewing),
+        setup,
+        {
+            **setup.settings,
+            "model": Path(asked.model.model).name,
+            "max_positions": model.layout.max_positions,
+            "training_frames": model.card.training_frames,
+            "budgets": list(budgets),
+            "num_seeds": asked.num_seeds,
+            "seed": first_seed,
+        },
+    )
+
+
+def _scores(asked: Comparison, task: Task, runs: Sequence[Run], *, verdicts_file: Path) -> list[PolicyScores]:
+    """Grade and compare.
+
+    Raises:
+        AnnotationError: no question can be graded for all policies.
+    """
+    from hermes_lab.evaluation.comparison_scores import compare_scores
+
+    def grader(predictions: Sequence[Prediction]) -> Graded:
+        dialect = task.read.dialect
+        return grade_answers(asked.scoring, predictions, dialect=dialect, verdicts_file=verdicts_file)[0]
+
+    scores = compare_scores(
+        task.watched, runs, reference=asked.reference, grader=grader, seed=asked.scoring.seed
+    )
+    if not scores and any(run.skipped is None for run in runs):
+        raise AnnotationError(
+            "no answer can be scored: questions are open, or have no truth; give --scorer strict, or a judge"
+        )
+    return scores
+
+
+def _command(asked: Comparison, *, annotations: str, videos: str) -> str:
+    """Write the command as it may be given again, without this machine's folders."""
+    words = ["hermes", "compare", annotations, "--videos", videos, "--policies", ";".join(asked.policies)]
+    words += ["--budgets", ",".join(map(str, asked.budgets)), "--seeds", str(asked.num_seeds)]
+    words += ["--reference", asked.reference]
+    words += arguments_of(
+        replace(asked.model, model=Path(asked.model.model).name, device="auto", threads=None),
+        asked.memory,
+        replace(asked.viewing, workers=1),
+        replace(asked.scoring, judge_url=None, judge_model=None),
+    )
+    return shlex.join([*words, "--out", "DIR"])
+
+
+def _extent(task: Task, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return how much was watched and asked."""
+    episodes, replies = task.watched, [one.reply for run in runs for one in run.predictions]
+    last = [max(one.asked_seconds for one in episode.questions) for episode in episodes]
+    watched = {run.key.video: run.predictions for run in runs if run.skipped is None}
+    return {
+        "num_videos": len(episodes),
+        "num_questions": sum(len(episode.questions) for episode in episodes),
+        "num_questions_past_end": sum(one.is_past_end for own in watched.values() for one in own),
+        "longest_seconds": max((seconds for seconds in last if seconds < math.inf), default=None),
+        "num_frames": sum(max(one.reply.num_frames for one in own) for own in watched.values()),
+        "max_visual_tokens_seen": max((one.num_visual_tokens_seen for one in replies), default=0),
+    }

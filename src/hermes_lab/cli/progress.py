@@ -10,40 +10,35 @@ from typing import final
 
 import typer
 
-from hermes_stream.cli.output import clock
+from hermes_stream.cli.output import clock, progress_bar
 
 
 @contextmanager
-def pacing(num_videos: int) -> Iterator[Callable[[float], None]]:
-    """Give a function that is told how many videos are done, a share of the next one included.
+def video_progress(num_videos: int, *, shows_lines: bool) -> Iterator[Callable[[float], None]]:
+    """Give a function that takes the number of videos done, a share of the next one included.
 
-    On a terminal it moves a bar on standard error, elsewhere it writes a line for each video.
+    On a terminal it moves a bar on standard error.
 
     Args:
         num_videos: how many there are to do; nothing is shown for 0.
+        shows_lines: whether it writes a line for each video where there is no terminal.
     """
-    if not num_videos:
+    if num_videos and shows_lines and not sys.stderr.isatty():
+        yield ProgressLines(num_videos)
+    elif num_videos:
+        with progress_bar("watching", num_videos) as move:
+            yield move
+    else:
         yield lambda _: None
-        return
-    if not sys.stderr.isatty():
-        yield Lines(num_videos)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("watching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600) as bar:
-        task = bar.add_task("watching", total=num_videos)
-        yield lambda done: bar.update(task, completed=done)
 
 
 @final
-class Lines:
+class ProgressLines:
     """Writes a line for each video that is done, with the time that the others will take at this pace.
 
     Args:
         num_videos: how many there are to do.
-        now: tells the time in seconds.
+        now: returns the time in seconds.
     """
 
     def __init__(self, num_videos: int, *, now: Callable[[], float] = time.monotonic) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hermes_lab.cli.judge import JudgeModelOption, JudgeUrlOption, ScorerOption, ScoringWish
-from hermes_lab.cli.results import print_report, results
-from hermes_stream.cli.options import JsonOption, SeedOption
+from hermes_lab.cli.evaluation_options import ScoringOptions
+from hermes_lab.cli.grading import check_scoring, grade_answers
+from hermes_stream.cli.option_groups import expand_options
+from hermes_stream.cli.options import JsonOption
 from hermes_stream.cli.output import complain, print_json, screen
 from hermes_stream.errors import AnnotationError
 
@@ -17,35 +18,22 @@ if TYPE_CHECKING:
     from hermes_lab.evaluation.responses import Joined
 
 PredictionsArgument = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="PREDICTIONS...", help="JSONL files of responses, or folders of runs.", show_default=False
-    ),
+    list[Path], typer.Argument(metavar="PREDICTIONS...", help="JSONL files of responses, or folders of runs.")
 ]
-AnnotationsOption = Annotated[
-    Path, typer.Option("--annotations", metavar="FILE", help="What was asked.", show_default=False)
-]
+AnnotationsOption = Annotated[Path, typer.Option(metavar="FILE", help="What was asked.")]
 VerdictsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--verdicts",
-        metavar="FILE",
-        help="Keep the judge's verdicts here, and ask for none twice.",
-        show_default=False,
-    ),
+    Path | None, typer.Option(metavar="FILE", help="Keep the judge's verdicts here, and ask for none twice.")
 ]
 _SHOWN = 5
 
 
+@expand_options
 def score(
     *,
     predictions: PredictionsArgument,
     annotations: AnnotationsOption,
-    scorer: ScorerOption = "strict",
-    judge_url: JudgeUrlOption = None,
-    judge_model: JudgeModelOption = None,
+    scoring: ScoringOptions,
     verdicts: VerdictsOption = None,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Score stored responses again, those of any system.
@@ -53,32 +41,33 @@ def score(
     A line of PREDICTIONS is a JSON object with question_id and response. Several files are one run. A .json
     file is what the code of OVO-Bench or StreamingBench stores.
     """
-    wish = ScoringWish(scorer=scorer, judge_url=judge_url, judge_model=judge_model, seed=seed)
-    wish.check()
+    check_scoring(scoring)
+    from hermes_lab.cli.results import run_scores
+    from hermes_lab.cli.tables import print_run
     from hermes_lab.datasets import read_annotations
     from hermes_lab.evaluation.responses import join
 
     read = read_annotations(annotations)
     joined = join(read.episodes, _lines(predictions))
-    _complain_of(joined, predictions)
-    marked, scoring = wish.mark(joined.predictions, dialect=read.dialect, verdicts_file=verdicts)
-    if json:
-        counts = {
-            "num_unanswered": len(joined.unanswered),
-            "num_unknown": len(joined.unknown),
-            "num_repeated": joined.num_repeated,
-        }
-        asked = {"annotations": str(annotations), "dialect": read.dialect, "seed": seed}
-        print_json(asked | scoring | results(marked, seed=seed) | counts)
-    else:
-        print_report(screen(), marked, seed=seed)
+    _warn_of_gaps(joined, predictions)
+    graded, graders = grade_answers(scoring, joined.predictions, dialect=read.dialect, verdicts_file=verdicts)
+    if not json:
+        print_run(screen(), graded, seed=scoring.seed)
+        return
+    counts = {
+        "num_unanswered": len(joined.unanswered),
+        "num_unknown": len(joined.unknown),
+        "num_repeated": joined.num_repeated,
+    }
+    asked = {"annotations": str(annotations), "dialect": read.dialect, "seed": scoring.seed}
+    print_json(asked | graders | run_scores(graded, seed=scoring.seed) | counts)
 
 
 def _lines(paths: list[Path]) -> list[dict[str, object]]:
     """Read all files of responses.
 
     Raises:
-        AnnotationError: a file cannot be read, or a folder holds none.
+        AnnotationError: a file cannot be read, a folder holds none, or the answers are of several policies.
     """
     from hermes_lab.datasets.response_files import read_responses
     from hermes_lab.evaluation.responses import read_lines
@@ -93,14 +82,20 @@ def _lines(paths: list[Path]) -> list[dict[str, object]]:
             )
         for file in files:
             found += read_responses(file) if file.suffix.lower() == ".json" else read_lines(file)
+    given = {(one["policy"], one.get("budget_tokens"), one.get("seed")) for one in found if "policy" in one}
+    if len(given) > 1:
+        raise AnnotationError(
+            f"{', '.join(map(str, paths))}: the answers are of {len(given)} policies, budgets or seeds; "
+            "give those of one, or start 'hermes compare' again with the same --out"
+        )
     return found
 
 
-def _complain_of(joined: Joined, paths: list[Path]) -> None:
-    """Tell of responses and questions that do not meet.
+def _warn_of_gaps(joined: Joined, paths: list[Path]) -> None:
+    """Warn of responses without a question, and of questions without a response.
 
     Raises:
-        AnnotationError: none do.
+        AnnotationError: no response is to a question.
     """
     shown = ", ".join(joined.unknown[:_SHOWN])
     if not joined.predictions:

@@ -24,7 +24,7 @@ class Estimate:
 
     Attributes:
         value: of all questions.
-        low: lower end; None where a single video cannot tell.
+        low: lower end; None if all questions are about one video.
         high: upper end, likewise.
     """
 
@@ -35,10 +35,10 @@ class Estimate:
 
 @final
 class Bootstrap:
-    """Draws as many videos as there are, with replacement, again and again; all estimates share the draws.
+    """Resamples whole videos with replacement; all estimates share the draws.
 
     Two policies that answered the same questions are compared by the mean of their differences, question by
-    question, so that what makes a video hard for both drops out.
+    question, so that what makes a video hard for both cancels out.
 
     Args:
         video_of: for each question the video that it is about, any labels.
@@ -98,7 +98,7 @@ class Bootstrap:
         return floats, chosen
 
     def _resampled(self, values: Floats, chosen: Booleans) -> Floats | None:
-        """Return the mean of each draw; None where fewer than two videos have questions."""
+        """Return the mean of each draw; None if fewer than two videos have questions."""
         videos = self._video_of[chosen]
         asked = np.bincount(videos, minlength=self._num_videos)
         total = np.bincount(videos, weights=values[chosen], minlength=self._num_videos)

@@ -1,4 +1,4 @@
-"""Which answers of a run are right, by a scorer and perhaps a judge, and which cannot be told."""
+"""Which answers of a run are right, by a scorer and perhaps a judge, and which cannot be graded."""
 
 from __future__ import annotations
 
@@ -6,30 +6,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hermes_lab.evaluation.judging import Verdict
-from hermes_lab.evaluation.runner import Prediction
+from hermes_lab.evaluation.predictions import Prediction
 from hermes_lab.evaluation.scorers import Scorer
 from hermes_lab.evaluation.task_averages import averages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marked:
-    """Answers with marks.
+class Graded:
+    """Answers with grades.
 
     Attributes:
-        predictions: those that are right or wrong.
-        rights: which of them are right.
-        unscored: those that are neither: without a truth, or words that nobody judged.
+        predictions: all answers.
+        grades: which of them are right; None without a truth, and for an open answer that is not judged.
     """
 
-    predictions: list[Prediction]
-    rights: list[bool]
-    unscored: list[Prediction]
+    predictions: Sequence[Prediction]
+    grades: Sequence[bool | None]
+
+    @property
+    def scored(self) -> list[Prediction]:
+        """Those that are right or wrong."""
+        pairs = zip(self.predictions, self.grades, strict=True)
+        return [one for one, grade in pairs if grade is not None]
+
+    @property
+    def rights(self) -> list[bool]:
+        """Which of the scored ones are right."""
+        return [grade for grade in self.grades if grade is not None]
+
+    @property
+    def unscored(self) -> list[Prediction]:
+        """Those that are neither right nor wrong."""
+        return [one for one, grade in zip(self.predictions, self.grades, strict=True) if grade is None]
 
     @property
     def averages(self) -> dict[str, float]:
         """Every average that benchmarks publish and these kinds allow."""
         by_kind: dict[str, list[bool]] = {}
-        for one, is_right in zip(self.predictions, self.rights, strict=True):
+        for one, is_right in zip(self.scored, self.rights, strict=True):
             by_kind.setdefault(one.question.kind, []).append(is_right)
         return averages(by_kind)
 
@@ -40,26 +54,21 @@ def is_for_judge(one: Prediction) -> bool:
     return not question.options and question.form == "words" and question.has_truth
 
 
-def mark(
+def grade(
     predictions: Sequence[Prediction], scorer: Scorer, verdicts: Mapping[str, Verdict] | None = None
-) -> Marked:
-    """Mark every answer.
+) -> Graded:
+    """Grade every answer.
 
     Args:
-        predictions: of a run.
+        predictions: of one run.
         scorer: decides where no judge does.
-        verdicts: of the judge, by the names of questions; None where there is none. An answer that it left
+        verdicts: of the judge, by the names of questions; None without a judge. An answer that it left
             unjudged is unscored.
     """
-    marks = [
+    grades = [
         verdicts[one.question.question_id].is_right
         if verdicts is not None and one.question.question_id in verdicts
         else scorer(one)
         for one in predictions
     ]
-    pairs = list(zip(predictions, marks, strict=True))
-    return Marked(
-        predictions=[one for one, is_right in pairs if is_right is not None],
-        rights=[is_right for _, is_right in pairs if is_right is not None],
-        unscored=[one for one, is_right in pairs if is_right is None],
-    )
+    return Graded(predictions=predictions, grades=grades)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from hermes_lab.datasets.files import read_text
-from hermes_lab.evaluation.runner import Prediction
+from hermes_lab.evaluation.predictions import Prediction
 from hermes_stream.errors import JudgeError
 
 KEY_VARIABLE = "HERMES_JUDGE_API_KEY"
@@ -37,10 +37,10 @@ SYSTEM_PROMPT = (
 _PRED = re.compile(r"""["']?pred["']?\s*[:=]\s*["']?(yes|no)\b""", re.IGNORECASE)
 _SCORE = re.compile(r"""["']?score["']?\s*[:=]\s*["']?(\d(?:\.\d+)?)""", re.IGNORECASE)
 _REPLY_TOKENS = 64
-_MOST_REPLY_BYTES = 1 << 20
-_MOST_SCORE = 5.0
-_MOST_WAIT_SECONDS = 30.0
-_PASSING_CODES = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+_MAX_REPLY_BYTES = 1 << 20
+_MAX_SCORE = 5.0
+_MAX_WAIT_SECONDS = 30.0
+_RETRIED_CODES = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,9 @@ class Verdict:
     """What the judge says of one answer.
 
     Attributes:
-        is_right: whether it means the truth; None where the judge did not say.
-        score: from 0 to 5; None where the judge did not say.
-        problem: why there is no verdict; empty where there is one.
+        is_right: whether it means the truth; None if the judge did not say.
+        score: from 0 to 5; None if the judge did not say.
+        problem: why there is no verdict; empty if there is one.
     """
 
     is_right: bool | None = None
@@ -112,7 +112,7 @@ class Judge:
         """Yield the verdict on each answer, in their order.
 
         Raises:
-            JudgeError: the endpoint refuses the key, the model or the request, or nobody answers.
+            JudgeError: the endpoint refuses the key, the model or the request, or does not answer.
         """
         with ThreadPoolExecutor(self._num_at_once) as pool:
             waiting = [pool.submit(self.verdict, one) for one in predictions]
@@ -127,7 +127,7 @@ class Judge:
         """Return the verdict on one answer; an empty one is wrong without asking.
 
         Raises:
-            JudgeError: the endpoint refuses the key, the model or the request, or nobody answers.
+            JudgeError: the endpoint refuses the key, the model or the request, or does not answer.
         """
         if not one.reply.text.strip():
             return Verdict(is_right=False, score=0.0)
@@ -135,7 +135,7 @@ class Judge:
         return _verdict_in(self._posted(body))
 
     def name_of(self, one: Prediction) -> str:
-        """Return what tells a verdict from others: of judge, prompt, question, truth and answer."""
+        """Return a verdict's name in store: a digest of judge, prompt, question, truth and answer."""
         return hashlib.sha256(json.dumps(self._request(one)).encode()).hexdigest()
 
     def _request(self, one: Prediction) -> dict[str, Any]:
@@ -159,15 +159,15 @@ class Judge:
         problem = ""
         for attempt in range(self._num_attempts):
             if attempt:
-                time.sleep(min(self._first_wait_seconds * 2 ** (attempt - 1), _MOST_WAIT_SECONDS))
+                time.sleep(min(self._first_wait_seconds * 2 ** (attempt - 1), _MAX_WAIT_SECONDS))
             try:
                 with self._opener.open(self._http(body), timeout=self._timeout_seconds) as reply:
-                    return bytes(reply.read(_MOST_REPLY_BYTES))
+                    return bytes(reply.read(_MAX_REPLY_BYTES))
             except HTTPError as error:
-                told = error.read(300).decode("utf-8", "replace").strip().replace("\n", " ")
+                said = error.read(300).decode("utf-8", "replace").strip().replace("\n", " ")
                 error.close()
-                problem = f"it answers {error.code} {error.reason}: {told}"
-                if error.code not in _PASSING_CODES:
+                problem = f"it answers {error.code} {error.reason}: {said}"
+                if error.code not in _RETRIED_CODES:
                     break
             except (URLError, OSError, http.client.HTTPException) as error:
                 problem = str(getattr(error, "reason", None) or error or type(error).__name__)
@@ -199,7 +199,7 @@ class Verdicts:
         self._by_name: dict[str, Verdict] = {}
         if path is not None and path.exists():
             for line in read_text(path).splitlines():
-                self._take(line)
+                self._read(line)
 
     def judged(
         self,
@@ -234,8 +234,8 @@ class Verdicts:
                 f"{self._path} cannot be written: {error.strerror}; give a file in a folder that exists"
             ) from error
 
-    def _take(self, line: str) -> None:
-        """Take a stored verdict; a line that was cut while it was written is judged again."""
+    def _read(self, line: str) -> None:
+        """Read a stored verdict; an answer whose line was cut short is judged again."""
         try:
             held = json.loads(line)
             name = str(held["name"])
@@ -250,6 +250,6 @@ def _verdict_in(body: bytes) -> Verdict:
     except (ValueError, LookupError, TypeError, RecursionError):
         return Verdict(problem="the reply is no chat completion")
     pred, score = _PRED.search(str(text)), _SCORE.search(str(text))
-    if not pred or not score or not 0 <= float(score[1]) <= _MOST_SCORE or math.isnan(float(score[1])):
+    if not pred or not score or not 0 <= float(score[1]) <= _MAX_SCORE or math.isnan(float(score[1])):
         return Verdict(problem=f"the reply has no pred and score: {str(text)[:80]!r}")
     return Verdict(is_right=pred[1].lower() == "yes", score=float(score[1]))

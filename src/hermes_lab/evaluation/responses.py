@@ -14,11 +14,18 @@ from typing import Any
 from hermes_lab.datasets.choices import LETTERS
 from hermes_lab.datasets.episode import Episode, EvalQuestion
 from hermes_lab.datasets.files import read_text
-from hermes_lab.evaluation.runner import Prediction, Reply
+from hermes_lab.evaluation.predictions import Prediction, Reply
 from hermes_lab.evaluation.scorers import strict
 from hermes_stream.errors import AnnotationError
 
 _ENDLESS = 1e15
+_COUNTS = (
+    "num_frames",
+    "num_visual_tokens_seen",
+    "num_visual_tokens_kept",
+    "cache_bytes",
+    "host_bytes",
+)
 
 
 def line_of(one: Prediction) -> dict[str, Any]:
@@ -40,14 +47,9 @@ def line_of(one: Prediction) -> dict[str, Any]:
         "is_past_end": one.is_past_end,
         "delay_seconds": question.delay_seconds,
         "ttft_seconds": round(reply.ttft_seconds, 6),
-        "num_visual_tokens_seen": reply.num_visual_tokens_seen,
-        "num_visual_tokens_kept": reply.num_visual_tokens_kept,
+        **{name: getattr(reply, name) for name in _COUNTS},
+        "took_seconds": round(one.took_seconds, 3),
     }
-
-
-def written(one: Prediction) -> str:
-    """Return a prediction as one line of a file, its end included."""
-    return json.dumps(line_of(one), allow_nan=False) + "\n"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -132,8 +134,7 @@ def _prediction(episode: Episode, question: EvalQuestion, line: dict[str, Any]) 
         option_index=index if is_index else None,
         options_shown=line.get("options_shown") is not False,
         ttft_seconds=_number(line, "ttft_seconds", 0.0),
-        num_visual_tokens_seen=int(_number(line, "num_visual_tokens_seen", 0)),
-        num_visual_tokens_kept=int(_number(line, "num_visual_tokens_kept", 0)),
+        **{name: int(_number(line, name, 0)) for name in _COUNTS},
     )
     return Prediction(
         video=episode.video,
@@ -141,6 +142,7 @@ def _prediction(episode: Episode, question: EvalQuestion, line: dict[str, Any]) 
         reply=reply,
         at_seconds=_number(line, "at_seconds", question.asked_seconds),
         is_past_end=line.get("is_past_end") is True,
+        took_seconds=_number(line, "took_seconds", 0.0),
     )
 
 

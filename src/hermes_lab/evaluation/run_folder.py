@@ -1,29 +1,30 @@
 """The folder of a run: its predictions, as they come, and the settings that they hold for.
 
-A run that was killed goes on where it stopped. Videos whose questions are all answered are not watched again;
-one that was cut short is watched from its start, as an answer may depend on the questions before it. Several
-programs may share a run: each writes a file of its own into the folder.
+A run that was killed goes on where it stopped: what was watched to its end is not watched again. A video that
+was cut short is watched from its start, as an answer may depend on the questions before it. Several programs
+may share a folder: each writes files of its own into it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from hermes_lab.datasets.episode import Episode
-from hermes_lab.datasets.files import read_json
-from hermes_lab.evaluation.responses import read_lines, written
-from hermes_lab.evaluation.runner import Prediction
+from hermes_lab.datasets.episode import Episode, EvalQuestion
+from hermes_lab.datasets.files import read_json, read_text
+from hermes_lab.evaluation.predictions import Run, RunKey
+from hermes_lab.evaluation.responses import join, line_of, read_lines
 from hermes_stream.errors import AnnotationError
 
 MANIFEST = "manifest.json"
-SCORES = "scores.json"
 PREDICTIONS = "predictions"
+SKIPPED = "skipped"
+Lines = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class Shard:
 
 @final
 class RunFolder:
-    """The files of one run.
+    """The files of one run: a line for each answer, with the policy, budget and seed that gave it.
 
     Args:
         folder: where they are; made where it is missing.
@@ -65,7 +66,8 @@ class RunFolder:
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self._folder = folder
         part = f"-{shard.index}-of-{shard.count}" if shard else ""
-        self._own = folder / f"{PREDICTIONS}{part}.jsonl"
+        self._predictions = folder / f"{PREDICTIONS}{part}.jsonl"
+        self._skipped = folder / f"{SKIPPED}{part}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,21 +84,21 @@ class RunFolder:
             scoring: what changes scores alone, and may change from one start of the run to the next.
 
         Returns:
-            Which circumstances are others than those of the run that is there.
+            Which circumstances differ from those of the run that is there.
 
         Raises:
             AnnotationError: a run with other settings is there, or the manifest cannot be written.
         """
         document = {"settings": settings, "circumstances": circumstances, "scoring": scoring}
         manifest = json.loads(json.dumps(document))
-        path, files = self._folder / MANIFEST, self._files()
+        path = self._folder / MANIFEST
         if not path.exists():
-            if files:
+            if prediction_files(self._folder):
                 raise AnnotationError(
-                    f"{self._folder} holds predictions without {MANIFEST}, so nobody knows what they hold "
-                    "for; give another folder"
+                    f"{self._folder} holds predictions without {MANIFEST}, so their settings are unknown; "
+                    "give another folder"
                 )
-            self._replace(path, json.dumps(manifest, indent=1) + "\n")
+            replace_file(path, json.dumps(manifest, indent=1) + "\n")
             return []
         held = read_json(path)
         held = held if isinstance(held, dict) else {}
@@ -107,16 +109,38 @@ class RunFolder:
                 "or the same settings to go on with it"
             )
         if held.get("scoring") != manifest["scoring"]:
-            self._replace(path, json.dumps(held | {"scoring": manifest["scoring"]}, indent=1) + "\n")
+            replace_file(path, json.dumps(held | {"scoring": manifest["scoring"]}, indent=1) + "\n")
         return _differences(held.get("circumstances"), manifest["circumstances"])
 
-    def manifest(self) -> dict[str, Any]:
-        """Return the stored settings."""
-        held = read_json(self._folder / MANIFEST)
-        return held if isinstance(held, dict) else {}
+    def runs(self, episodes: Sequence[Episode]) -> dict[RunKey, Run]:
+        """Return what was watched to its end, by this program and by others.
 
-    def keep_whole(self, episodes: Sequence[Episode]) -> list[Episode]:
-        """Drop the answers to videos of this part that were cut short, and return the episodes to be watched.
+        Args:
+            episodes: what is asked; of other videos nothing is returned.
+
+        Raises:
+            AnnotationError: a file cannot be read, or holds answers to other questions about these videos.
+        """
+        by_name: dict[tuple[str, int | None, int | None], Lines] = {}
+        for line in (line for file in prediction_files(self._folder) for line in read_lines(file)):
+            by_name.setdefault(_policy_of(line), []).append(line)
+        found: dict[RunKey, Run] = {}
+        for name, lines in by_name.items():
+            self._check_questions(episodes, lines)
+            answers = {one.question.question_id: one for one in join(episodes, lines).predictions}
+            for episode in episodes:
+                own = [answers.get(question.question_id) for question in episode.questions]
+                key = RunKey(episode.name, *name)
+                if own and None not in own:
+                    found[key] = Run(key=key, predictions=tuple(one for one in own if one is not None))
+        for file in sorted(self._folder.glob(f"{SKIPPED}*.jsonl")):
+            for line in _whole_lines(file):
+                key = RunKey(line["video"], *_policy_of(line))
+                found[key] = Run(key=key, skipped=line["reason"])
+        return found
+
+    def keep_whole(self, episodes: Sequence[Episode]) -> dict[RunKey, Run]:
+        """Drop answers that this program wrote to videos that were cut short, and return the other runs.
 
         Args:
             episodes: those of this part.
@@ -124,56 +148,95 @@ class RunFolder:
         Raises:
             AnnotationError: a file cannot be read or written.
         """
-        answered = {str(line["question_id"]) for line in self.lines()}
-        names = [{question.question_id for question in one.questions} for one in episodes]
-        cut = set().union(*(own for own in names if not own <= answered))
-        if self._own.exists():
-            kept = [line for line in read_lines(self._own) if str(line["question_id"]) not in cut]
-            self._replace(self._own, "".join(json.dumps(line) + "\n" for line in kept))
-        return [one for one, own in zip(episodes, names, strict=True) if not own <= answered]
+        runs = self.runs(episodes)
+        video_of = {q.question_id: one.name for one in episodes for q in one.questions}
+        if self._predictions.exists():
+            kept = [
+                line
+                for line in read_lines(self._predictions)
+                if str(line["question_id"]) not in video_of
+                or RunKey(video_of[str(line["question_id"])], *_policy_of(line)) in runs
+            ]
+            replace_file(self._predictions, "".join(json.dumps(line) + "\n" for line in kept))
+        if self._skipped.exists():
+            kept = _whole_lines(self._skipped)
+            replace_file(self._skipped, "".join(json.dumps(line) + "\n" for line in kept))
+        return runs
 
-    @contextmanager
-    def writing(self) -> Iterator[Callable[[Prediction], None]]:
-        """Give a function that stores a prediction at once.
+    def add(self, runs: Iterable[Run]) -> None:
+        """Write the runs of one video.
 
         Raises:
-            AnnotationError: the file cannot be written.
+            AnnotationError: a file cannot be written.
         """
-        try:
-            with self._own.open("a", encoding="utf-8") as file:
+        answers, skipped = [], []
+        for run in runs:
+            _, policy, budget_tokens, seed = run.key
+            name = {"policy": policy, "budget_tokens": budget_tokens, "seed": seed}
+            for one in run.predictions:
+                answers.append(line_of(one) | name | {"question_digest": digest_of(one.question)})
+            if run.skipped is not None:
+                skipped.append({"video": run.key.video, **name, "reason": run.skipped})
+        _append(self._predictions, answers)
+        _append(self._skipped, skipped)
 
-                def write(one: Prediction) -> None:
-                    file.write(written(one))
-                    file.flush()
-
-                yield write
-        except OSError as error:
-            raise _unwritable(self._own, error) from error
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the predictions of all parts."""
-        return [line for file in self._files() for line in read_lines(file)]
-
-    def write_scores(self, scores: dict[str, Any]) -> None:
-        """Store the scores of the whole run."""
-        self._replace(self._folder / SCORES, json.dumps(scores, indent=1, allow_nan=False) + "\n")
-
-    def _files(self) -> list[Path]:
-        return prediction_files(self._folder)
-
-    def _replace(self, path: Path, text: str) -> None:
-        """Write a file in one step, so that who is killed leaves the old one or the new one."""
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(path)
-        except OSError as error:
-            raise _unwritable(path, error) from error
+    def _check_questions(self, episodes: Sequence[Episode], lines: Lines) -> None:
+        digests = {q.question_id: digest_of(q) for one in episodes for q in one.questions}
+        for line in lines:
+            wanted = digests.get(str(line["question_id"]))
+            if wanted is not None and line.get("question_digest", wanted) != wanted:
+                raise AnnotationError(
+                    f"{self._folder} holds answers to other questions about {line.get('video')}; give the "
+                    "annotations that it was begun with, or another folder"
+                )
 
 
 def prediction_files(path: Path) -> list[Path]:
     """Return the files of predictions in a folder, or the file itself where it is one."""
     return sorted(path.glob(f"{PREDICTIONS}*.jsonl")) if path.is_dir() else [path]
+
+
+def digest_of(question: EvalQuestion) -> str:
+    """Return a digest that changes with what is asked, when, and with its truth."""
+    asked = (question.preamble + question.text, question.answer, question.options, question.asked_seconds)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file in one step, so that a kill leaves the old one or the new one.
+
+    Raises:
+        AnnotationError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _append(path: Path, lines: Lines) -> None:
+    if not lines:
+        return
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _policy_of(line: dict[str, Any]) -> tuple[str, int | None, int | None]:
+    """Return policy, budget and seed of a line."""
+    return line.get("policy", ""), line.get("budget_tokens"), line.get("seed")
+
+
+def _whole_lines(path: Path) -> Lines:
+    """Return the lines of a file that this module wrote, but for a last one that a kill cut short."""
+    whole, _, _ = read_text(path).rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def _differences(held: Any, new: dict[str, Any]) -> list[str]:

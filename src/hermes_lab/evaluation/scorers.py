@@ -1,7 +1,7 @@
 """Which responses are right: strictly, or as a benchmark's own code has it.
 
-A scorer says True or False, or None where it cannot tell: without a truth, and for answers in words of their
-own where the benchmark lets a judge decide.
+A scorer returns True or False; None for a question without a truth, and for an open answer if the benchmark
+leaves those to a judge.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from hermes_lab.datasets.choices import LETTERS, normal
-from hermes_lab.evaluation.runner import Prediction
+from hermes_lab.evaluation.predictions import Prediction
 
 Scorer = Callable[[Prediction], bool | None]
 ScorerName = Literal["strict", "official"]

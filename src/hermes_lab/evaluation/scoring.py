@@ -7,24 +7,20 @@ together. Pure functions; the same predictions and seed give the same numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from hermes_lab.datasets.task_groups import GROUPS, group_of
+from hermes_lab.evaluation.bootstrap import NUM_RESAMPLES, Booleans, Bootstrap, Estimate
 from hermes_lab.evaluation.chance import Guesser
-from hermes_lab.evaluation.runner import Prediction
-from hermes_stream.synthetic.questions import KIND_GROUPS
+from hermes_lab.evaluation.predictions import Prediction
 
-NUM_RESAMPLES = 2000
-_PERCENTILES = (2.5, 97.5)
 _FIRST_EDGE_SECONDS = 5.0
-
-Booleans = NDArray[np.bool_]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +28,12 @@ class Score:
     """How good the answers to some questions are.
 
     Attributes:
-        accuracy: share of right answers.
-        low: lower end of the 95 % interval; None where a single video cannot tell.
+        accuracy: share of right answers, mean over seeds.
+        low: lower end of the 95 % interval; None if all questions are about one video.
         high: upper end, likewise.
         chance: what a guesser who saw nothing would score on the same questions.
         num_questions: how many there are, at least 1.
+        difference: accuracy minus that of a reference on the same questions; None without a reference.
     """
 
     accuracy: float
@@ -44,6 +41,7 @@ class Score:
     high: float | None
     chance: float
     num_questions: int
+    difference: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +49,8 @@ class DelayScore:
     """A score of questions whose evidence was seen about equally long ago.
 
     Attributes:
-        from_seconds: least delay, included.
-        until_seconds: most delay, excluded.
+        from_seconds: shortest delay, included.
+        until_seconds: longest delay, excluded.
         score: of the questions in between.
     """
 
@@ -63,12 +61,12 @@ class DelayScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All scores of one run; kinds and groups without questions are missing.
+    """All scores of one policy; kinds and groups without questions are missing.
 
     Attributes:
         overall: of all questions.
         by_kind: in alphabetical order.
-        by_group: of the synthetic world's groups of kinds, and of the groups that annotations name.
+        by_group: of the present, the past, counts, the future; then of the groups that annotations name.
         by_delay: of all questions with evidence, bins without questions missing.
         by_delay_of_kind: the same of each kind.
         by_delay_of_group: the same of each group.
@@ -103,62 +101,86 @@ def score(
     if not predictions:
         raise ValueError("there are no predictions to score; run at least one question")
     rights = [one.is_right for one in predictions] if rights is None else rights
-    tally = _Tally(predictions, rights, seed=seed, num_resamples=num_resamples)
-    kinds = np.array([one.question.kind for one in predictions])
-    of_kind = {str(kind): kinds == kind for kind in np.unique(kinds)}
-    of_group = _groups(predictions, kinds)
-    delays = np.array([_delay_seconds(one) for one in predictions])
-    return Report(
-        overall=tally.score(np.ones(len(predictions), dtype=bool)),
-        by_kind={kind: tally.score(chosen) for kind, chosen in of_kind.items()},
-        by_group={group: tally.score(chosen) for group, chosen in of_group.items()},
-        by_delay=_by_delay(tally, delays, np.ones(len(predictions), dtype=bool)),
-        by_delay_of_kind=_each_by_delay(tally, delays, of_kind),
-        by_delay_of_group=_each_by_delay(tally, delays, of_group),
-    )
+    return ScoredQuestions(predictions, seed=seed, num_resamples=num_resamples).report(rights)
 
 
 @final
-class _Tally:
-    """The answers of a run, and how often each resample draws each video."""
+class ScoredQuestions:
+    """The questions of a run, sorted in all ways in which scores are reported.
+
+    All reports share the draws of the bootstrap, so that policies can be compared question by question.
+
+    Args:
+        predictions: one for each question, at least one; what was answered does not matter.
+        seed: of the bootstrap.
+        num_resamples: how often the bootstrap draws as many videos as there are.
+    """
 
     def __init__(
-        self, predictions: Sequence[Prediction], rights: Sequence[bool], *, seed: int, num_resamples: int
+        self, predictions: Sequence[Prediction], *, seed: int, num_resamples: int = NUM_RESAMPLES
     ) -> None:
-        self._right = np.array(rights, dtype=bool)
+        videos = [one.video for one in predictions]
+        self._bootstrap = Bootstrap(videos, seed=seed, num_resamples=num_resamples)
         self._guesser = Guesser(predictions)
-        videos, self._video = np.unique([one.video for one in predictions], return_inverse=True)
-        self._num_videos = len(videos)
-        even = np.full(self._num_videos, 1 / self._num_videos)
-        self._drawn = np.random.default_rng(seed).multinomial(self._num_videos, even, size=num_resamples)
+        self._all = np.ones(len(predictions), dtype=bool)
+        kinds = np.array([one.question.kind for one in predictions])
+        self._of_kind = {str(kind): kinds == kind for kind in np.unique(kinds)}
+        self._of_group = _groups(predictions)
+        self._delays = np.array([_delay_seconds(one) for one in predictions])
 
-    def score(self, chosen: Booleans) -> Score:
-        """Return the score of some of the questions, at least one."""
-        low, high = self._interval(chosen)
-        return Score(
-            accuracy=float(self._right[chosen].mean()),
-            low=low,
-            high=high,
-            chance=self._guesser.chance(chosen),
-            num_questions=int(chosen.sum()),
+    def report(self, rights: ArrayLike, reference: ArrayLike | None = None) -> Report:
+        """Return all scores.
+
+        Args:
+            rights: for each question how often it was answered right, from 0 to 1.
+            reference: the same of the policy to be compared with; None compares with nothing.
+        """
+
+        def score_of(chosen: Booleans) -> Score:
+            accuracy = self._bootstrap.mean(rights, chosen)
+            return Score(
+                accuracy=accuracy.value,
+                low=accuracy.low,
+                high=accuracy.high,
+                chance=self._guesser.chance(chosen),
+                num_questions=int(chosen.sum()),
+                difference=None
+                if reference is None
+                else self._bootstrap.difference(rights, reference, chosen),
+            )
+
+        return Report(
+            overall=score_of(self._all),
+            by_kind={kind: score_of(chosen) for kind, chosen in self._of_kind.items()},
+            by_group={group: score_of(chosen) for group, chosen in self._of_group.items()},
+            by_delay=self._by_delay(self._all, score_of),
+            by_delay_of_kind=self._each_by_delay(self._of_kind, score_of),
+            by_delay_of_group=self._each_by_delay(self._of_group, score_of),
         )
 
-    def _interval(self, chosen: Booleans) -> tuple[float | None, float | None]:
-        asked = np.bincount(self._video[chosen], minlength=self._num_videos)
-        right = np.bincount(self._video[chosen & self._right], minlength=self._num_videos)
-        if np.count_nonzero(asked) < 2:
-            return None, None
-        num_asked, num_right = self._drawn @ asked, self._drawn @ right
-        accuracies = num_right[num_asked > 0] / num_asked[num_asked > 0]
-        if not len(accuracies):
-            return None, None
-        low, high = np.percentile(accuracies, _PERCENTILES)
-        return float(low), float(high)
+    def _each_by_delay(
+        self, parts: Mapping[str, Booleans], score_of: Callable[[Booleans], Score]
+    ) -> dict[str, list[DelayScore]]:
+        found = {name: self._by_delay(chosen, score_of) for name, chosen in parts.items()}
+        return {name: scores for name, scores in found.items() if scores}
+
+    def _by_delay(self, chosen: Booleans, score_of: Callable[[Booleans], Score]) -> list[DelayScore]:
+        delays = self._delays
+        has_evidence = ~np.isnan(delays)
+        if not has_evidence.any():
+            return []
+        found = []
+        for low, high in pairwise(delay_edges(float(delays[has_evidence].max()))):
+            own = chosen & has_evidence & (delays >= low) & (delays < high)
+            if own.any():
+                found.append(DelayScore(from_seconds=low, until_seconds=high, score=score_of(own)))
+        return found
 
 
-def _groups(predictions: Sequence[Prediction], kinds: NDArray[np.str_]) -> dict[str, Booleans]:
-    found = {group: np.isin(kinds, own) for group, own in KIND_GROUPS.items()}
+def _groups(predictions: Sequence[Prediction]) -> dict[str, Booleans]:
+    of_kinds = np.array([group_of(one.question.kind) or "" for one in predictions])
     named = np.array([one.question.group for one in predictions])
+    found = {group: of_kinds == group for group in GROUPS}
     found |= {str(group): named == group for group in np.unique(named) if group}
     return {group: chosen for group, chosen in found.items() if chosen.any()}
 
@@ -172,26 +194,6 @@ def delay_edges(longest_seconds: float) -> list[float]:
 
 
 def _delay_seconds(one: Prediction) -> float:
-    """Return the delay, 0 where the evidence still shows, not a number where there is none."""
+    """Return the delay, 0 where the evidence still shows, NaN without evidence."""
     delay_seconds = one.question.delay_seconds
     return math.nan if delay_seconds is None else max(delay_seconds, 0.0)
-
-
-def _by_delay(tally: _Tally, delays: NDArray[np.float64], chosen: Booleans) -> list[DelayScore]:
-    has_evidence = ~np.isnan(delays)
-    if not has_evidence.any():
-        return []
-    edges = delay_edges(float(delays[has_evidence].max()))
-    found = []
-    for low, high in pairwise(edges):
-        own = chosen & has_evidence & (delays >= low) & (delays < high)
-        if own.any():
-            found.append(DelayScore(from_seconds=low, until_seconds=high, score=tally.score(own)))
-    return found
-
-
-def _each_by_delay(
-    tally: _Tally, delays: NDArray[np.float64], parts: Mapping[str, Booleans]
-) -> dict[str, list[DelayScore]]:
-    found = {name: _by_delay(tally, delays, chosen) for name, chosen in parts.items()}
-    return {name: scores for name, scores in found.items() if scores}

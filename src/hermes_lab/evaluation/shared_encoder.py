@@ -15,7 +15,7 @@ from hermes_stream.video.frame import Frame
 
 
 @final
-class SharedEyes(VideoModel):
+class SharedEncoder(VideoModel):
     """A model that remembers what it saw of the newest chunk, for sessions that watch in lockstep.
 
     Args:
@@ -38,7 +38,7 @@ class SharedEyes(VideoModel):
         self.encode_seconds = 0.0
 
     def prepare(self, frames: Sequence[Frame]) -> Pixels:
-        """Turn pictures into what the vision tower reads; the newest chunk is the same again."""
+        """Turn pictures into what the vision tower reads; the newest chunk is reused."""
         if self._pixels is None or not self._are_newest(frames):
             began = time.perf_counter()
             self._pixels, self._features = self.unshared.prepare(frames), None
@@ -47,7 +47,7 @@ class SharedEyes(VideoModel):
         return self._pixels
 
     def encode(self, pixels: Pixels) -> Features:
-        """Run the vision tower, at the newest chunk but once."""
+        """Run the vision tower, once on the newest chunk."""
         if pixels is not self._pixels:
             return self.unshared.encode(pixels)
         if self._features is None:
@@ -59,7 +59,7 @@ class SharedEyes(VideoModel):
     def lay_out(
         self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_patches_before: int
     ) -> VisualTokens:
-        """Say where tokens stand in picture and time."""
+        """Assign each visual token its place in picture and time."""
         return self.unshared.lay_out(
             features, frames, start_seconds=start_seconds, num_patches_before=num_patches_before
         )
@@ -70,7 +70,7 @@ class SharedEyes(VideoModel):
         )
 
     def num_tokens(self, height: int, width: int) -> int:
-        """Return how many tokens a frame of such pictures takes in the memory, at most, words included."""
+        """Return the most tokens that a temporal patch of such frames takes, text tokens included."""
         return self.unshared.num_tokens(height, width)
 
     def embed(self, token_ids: Sequence[int]) -> Float[Tensor, "tokens hidden"]:

@@ -10,7 +10,7 @@ from hermes_lab.datasets.task_groups import OVO_TASKS
 _TASKS = {task for tasks in OVO_TASKS.values() for task in tasks}
 
 
-def averages(rights_by_kind: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+def averages(rights_by_kind: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return every average that the kinds allow.
 
     ``questions`` is the mean over all questions, ``tasks`` that over kinds. Where all kinds are tasks of
@@ -19,7 +19,8 @@ def averages(rights_by_kind: Mapping[str, Sequence[bool]]) -> dict[str, float]:
     in papers without its forward tasks.
 
     Args:
-        rights_by_kind: for each kind which answers are right; kinds without any are passed over.
+        rights_by_kind: for each kind how often each question was answered right, from 0 to 1; kinds
+            without any are passed over.
     """
     rights = {kind: own for kind, own in rights_by_kind.items() if own}
     if not rights:

@@ -1,4 +1,4 @@
-"""The filter seam: what a chunk loses between encode and prefill."""
+"""The filter seam: a filter drops visual tokens of a chunk between encode and prefill."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 Past = tuple[Tensor, ...]
-"""What a filter remembers of earlier chunks; its own business."""
+"""What a filter remembers of earlier chunks; only the filter itself reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterFacts:
-    """What stands beside a filter about it.
+    """What is stated about a filter, for readers and for lists of filters.
 
     Attributes:
         summary: what it drops, in a few words.
-        paper: where it comes from; None for what everybody knows.
+        paper: title and arXiv number; None for methods without a paper.
     """
 
     summary: str
@@ -27,13 +27,13 @@ class FilterFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
-    """What a filter leaves of a chunk.
+class FilteredTokens:
+    """The tokens of a chunk after filtering.
 
     Attributes:
         tokens: the chunk's tokens, some of them replaced by means.
-        kept: which of them enter the memory.
-        past: for the next chunk.
+        kept: True for the tokens that enter the memory.
+        past: what the filter needs to know at the next chunk.
     """
 
     tokens: Float[Tensor, "frames per_frame hidden"]
@@ -45,26 +45,26 @@ class TokenFilter(ABC):
     """Drop visual tokens before they are prefilled. Holds settings only; combines with any policy.
 
     Attributes:
-        facts: what stands beside the filter about it.
+        facts: what is stated about the filter.
     """
 
     facts: ClassVar[FilterFacts]
 
     @abstractmethod
-    def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
-        """Choose what enters the memory.
+    def filter(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> FilteredTokens:
+        """Choose the tokens that enter the memory.
 
         Args:
-            tokens: consecutive frames.
-            past: what the chunk before left; None at the beginning of a stream.
+            tokens: visual tokens of consecutive temporal patches.
+            past: ``past`` of the chunk before; None at the beginning of a stream.
         """
 
 
 def check_cosine(name: str, value: float) -> None:
-    """Refuse a field that is no cosine.
+    """Refuse a field that cannot be a cosine.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not in [-1, 1].
     """
     if not -1 <= value <= 1:
         raise ValueError(f"{name} must be in [-1, 1]; got {value}")

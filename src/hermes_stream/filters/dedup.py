@@ -1,4 +1,4 @@
-"""Drop frames like the one before (the frame filter of StreamMem)."""
+"""Drop frames that are like the one before (the frame filter of StreamMem)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.filters.base import FilterFacts, Past, Sifted, TokenFilter, check_cosine
+from hermes_stream.filters.base import FilteredTokens, FilterFacts, Past, TokenFilter, check_cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,14 @@ class FrameDedup(TokenFilter):
     def __post_init__(self) -> None:
         check_cosine("max_cosine", self.max_cosine)
 
-    def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
+    def filter(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> FilteredTokens:
         """Compare frame by frame with the running average of the last kept one."""
         tokens = tokens.clone()
         kept = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         average, count = past if past is not None else (None, tokens.new_ones(()))
-        home = -1  # the kept frame of this chunk that the average stands for
+        # Index of the kept frame that holds the average; -1 while that frame is in an earlier chunk, which
+        # is prefilled already and cannot be changed.
+        kept_frame = -1
         for frame in range(len(tokens)):
             mean = tokens[frame].float().mean(dim=0)
             if (
@@ -50,10 +52,10 @@ class FrameDedup(TokenFilter):
             ):
                 average = (average * count + tokens[frame].float()) / (count + 1)
                 count = count + 1
-                if home >= 0:
-                    tokens[home] = average.to(tokens.dtype)
+                if kept_frame >= 0:
+                    tokens[kept_frame] = average.to(tokens.dtype)
                 continue
-            average, count, home = tokens[frame].float(), tokens.new_ones(()), frame
+            average, count, kept_frame = tokens[frame].float(), tokens.new_ones(()), frame
             kept[frame] = True
         assert average is not None
-        return Sifted(tokens=tokens, kept=kept, past=(average, count))
+        return FilteredTokens(tokens=tokens, kept=kept, past=(average, count))

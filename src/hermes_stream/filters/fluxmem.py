@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.filters.base import FilterFacts, Past, Sifted, TokenFilter, check_cosine
+from hermes_stream.filters.base import FilteredTokens, FilterFacts, Past, TokenFilter, check_cosine
 
 _BINS = 128
 _OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
@@ -21,19 +21,19 @@ _OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
 class FluxMem(TokenFilter):
     """Keep tokens that differ from the frame before or after, by thresholds that each frame sets itself.
 
-    Temporal selection: a token's distance to a frame is 1 minus its largest cosine with the 3x3 places around
-    its own. It stays where its distance to the next or the previous frame reaches Otsu's threshold of the
-    frame's distances, and leaves anyway where the next frame has more than ``max_cosine`` of it. Spatial
-    merging: neighbours closer than Otsu's threshold of the frame's edges join; a component becomes its token
-    nearest to the mean, with the mean as its feature.
+    Temporal selection: a token's distance to a frame is 1 minus its largest cosine with the 3x3 tokens around
+    its own position. It stays where its distance to the next or the previous frame reaches Otsu's threshold
+    of the frame's distances, and leaves anyway where its cosine to the next frame is above ``max_cosine``.
+    Spatial merging: neighbours closer than Otsu's threshold of the frame's edges join; a component becomes
+    its token nearest to the mean, with the mean as its feature.
 
-    Chosen where the source leaves it open, or for a filter before prefill: nothing is held back for a next
-    frame. The last frame of a chunk has none, and stays whole, as the newest frame does in the method; so
-    what never changes is there once a chunk. The method merges what is older than what it selects; here both
-    happen at once, or ``merges`` is off. Tokens that make no square are taken as one row.
+    Chosen where the source leaves it open, or for a filter before prefill: no frame waits for the
+    next. The last frame of a chunk has no next one and stays whole, as the newest frame does in the method;
+    so what never changes is kept once in a chunk. The method merges what is older than what it selects; here
+    both happen at once, or ``merges`` is off. Tokens that form no square are read as one row.
 
     Attributes:
-        max_cosine: what is this like its place's surroundings in the next frame is dropped, in [-1, 1].
+        max_cosine: a token with a larger cosine to the next frame is dropped, in [-1, 1].
         merges: merge neighbours within a frame.
 
     Raises:
@@ -51,7 +51,7 @@ class FluxMem(TokenFilter):
     def __post_init__(self) -> None:
         check_cosine("max_cosine", self.max_cosine)
 
-    def sift(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> Sifted:
+    def filter(self, tokens: Float[Tensor, "frames per_frame hidden"], past: Past | None) -> FilteredTokens:
         """Select between frames, then merge within them; the last frame stays whole."""
         frames = tokens if past is None else torch.cat([past[0][None], tokens])
         grid = _grid(F.normalize(frames.float(), dim=-1))
@@ -62,27 +62,28 @@ class FluxMem(TokenFilter):
         tokens = tokens.clone()
         for index in range(len(tokens) - 1):
             at = index + first
+            # A frame sets its own thresholds, so that nothing depends on how fast the video changes.
             differs = to_next[at] >= otsu(to_next[at])
             if at:
                 differs = differs | (to_previous[at - 1] >= otsu(to_previous[at - 1]))
             kept[index] = differs & (1 - to_next[at] <= self.max_cosine)
             if self.merges and kept[index].any():
                 tokens[index], kept[index] = _merged(tokens[index], grid[at], kept[index])
-        return Sifted(tokens=tokens, kept=kept, past=(frames[-1],))
+        return FilteredTokens(tokens=tokens, kept=kept, past=(frames[-1],))
 
 
 def otsu(distances: Float[Tensor, " values"]) -> Float[Tensor, ""]:
-    """Return the threshold that parts values in [0, 2] best: the largest variance between the two classes.
+    """Return the threshold that separates values in [0, 2] best: the largest variance between two classes.
 
-    Of 128 bins; the median where all values are in one of them.
+    The values are counted in 128 bins; where all are in one bin, the threshold is their median.
     """
     counts = distances.clamp(0, 2).histc(_BINS, 0, 2)
     if (counts > 0).sum() < 2:
         return distances.median()
     centres = (torch.arange(_BINS, device=distances.device) + 0.5) * 2 / _BINS
-    below, mass = counts.cumsum(0), (counts * centres).cumsum(0)
+    below, sums = counts.cumsum(0), (counts * centres).cumsum(0)
     above = below[-1] - below
-    means = mass / below.clamp(min=1), (mass[-1] - mass) / above.clamp(min=1)
+    means = sums / below.clamp(min=1), (sums[-1] - sums) / above.clamp(min=1)
     between = below * above * (means[0] - means[1]) ** 2
     return (between.argmax() + 1) * 2 / _BINS
 
@@ -96,7 +97,7 @@ def _grid(tokens: Float[Tensor, "frames per_frame hidden"]) -> Float[Tensor, "fr
 def _distance(
     frames: Float[Tensor, "frames rows columns hidden"], others: Float[Tensor, "frames rows columns hidden"]
 ) -> Float[Tensor, "frames per_frame"]:
-    """Return 1 minus each token's largest cosine with the 3x3 places around its own in the other frame."""
+    """Return 1 minus each token's largest cosine with the 3x3 tokens around it in the other frame."""
     rows, columns = frames.shape[1:3]
     around = F.pad(others, (0, 0, 1, 1, 1, 1))
     inside = F.pad(torch.ones(rows, columns, dtype=torch.bool, device=frames.device), (1, 1, 1, 1))
@@ -138,7 +139,8 @@ def _components(
         near = near & (distance <= otsu(distance[near]))
     component = torch.where(kept, index, -1)
     while True:
-        least = torch.where(near, component, len(index)).amin(dim=1).minimum(component)
-        if torch.equal(least, component):
+        # Each token takes the smallest number around it, until no number changes any more.
+        smallest = torch.where(near, component, len(index)).amin(dim=1).minimum(component)
+        if torch.equal(smallest, component):
             return component
-        component = least
+        component = smallest

@@ -1,4 +1,4 @@
-"""How much of a token was not there before, at its place in the picture."""
+"""How much of a token is new, compared with the token held before it at the same grid index."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from torch.nn import functional as F
 from hermes_stream.memory.state import PerLayer
 
 
-def previous_at_place(grid_indices: Int[Tensor, "layers tokens"]) -> Int[Tensor, "layers tokens"]:
-    """Find for each token the last one before it at the same place of its picture; -1 where there is none.
+def previous_at_grid_index(grid_indices: Int[Tensor, "layers tokens"]) -> Int[Tensor, "layers tokens"]:
+    """Find for each token the last one before it with the same grid index; -1 where there is none.
 
     Args:
-        grid_indices: place within the frame, -1 for tokens of no place and for padding.
+        grid_indices: index within the temporal patch, -1 for tokens that have none and for padding.
     """
-    place, order = grid_indices.sort(dim=1, stable=True)
-    follows = torch.zeros_like(place, dtype=torch.bool)
-    follows[:, 1:] = (place[:, 1:] == place[:, :-1]) & (place[:, 1:] >= 0)
+    # A stable sort puts tokens of one grid index side by side, still in the order of the stream.
+    ordered, order = grid_indices.sort(dim=1, stable=True)
+    follows = torch.zeros_like(ordered, dtype=torch.bool)
+    follows[:, 1:] = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
     before = torch.where(follows, order.roll(1, dims=1), -1)
     return torch.empty_like(before).scatter(1, order, before)
 
 
 def novelty(raw_keys: PerLayer, grid_indices: Int[Tensor, "layers tokens"]) -> Float[Tensor, "layers tokens"]:
-    """Return 1 minus the cosine of a token's key to that of the last held token at its place, 0 to 1.
+    """Return 1 minus the cosine of a token's key to the previous key at its grid index, from 0 to 1.
 
-    What is first at its place, and what has none, is wholly new. Keys are raw, so that time alone makes no
-    difference.
+    A token without a previous one is wholly new and scores 1.
 
     Args:
         raw_keys: of each layer ``[kv_heads, held, head_dim]``.
-        grid_indices: place within the frame, -1 for tokens of no place and for padding.
+        grid_indices: index within the temporal patch, -1 for tokens that have none and for padding.
     """
-    previous = previous_at_place(grid_indices)
+    previous = previous_at_grid_index(grid_indices)
     found = torch.ones(previous.shape, device=previous.device)
     for layer, padded in enumerate(previous):
+        # Raw keys: rotated ones would differ by their time alone.
         keys = raw_keys[layer].transpose(0, 1).flatten(1).float()
         before = padded[: len(keys)].to(keys.device)
-        alike = F.cosine_similarity(keys, keys[before.clamp(min=0)], dim=-1)
-        new = (1 - alike).clamp(0, 1).masked_fill(before < 0, 1.0)
+        cosine = F.cosine_similarity(keys, keys[before], dim=-1)  # -1 reads the last key, and is masked
+        new = (1 - cosine).clamp(0, 1).masked_fill(before < 0, 1.0)
         found[layer, : len(keys)] = new.to(found.device)
     return found

@@ -1,8 +1,8 @@
 """Rotary positions: one rotation for 1-D, sectioned and interleaved layouts, and re-indexing.
 
-Keys are stored raw and turned when they are read. The rotation here is pure: a family's
-``attention_scaling`` (YaRN) is already in its queries and keys, because at position 0, where the model
-leaves them, transformers multiplies by ``cos(0) * attention_scaling``.
+Keys are stored raw. The rotation here is pure: a family's ``attention_scaling`` (YaRN) is already in its
+queries and keys, because the model runs at position 0, where transformers multiplies them by
+``cos(0) * attention_scaling``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RotaryLayout:
-    """Which frequency turns with which axis of a position.
+    """Which axis of a position each rotary frequency follows.
 
     Attributes:
         inv_freq: radians per position of each frequency, float32.
@@ -32,7 +32,7 @@ class RotaryLayout:
 
     @classmethod
     def one_axis(cls, inv_freq: Float[Tensor, " frequencies"]) -> RotaryLayout:
-        """Turn every frequency with the one position (LLaVA-OneVision, Qwen2)."""
+        """Let every frequency follow the one position (LLaVA-OneVision, Qwen2)."""
         axis = torch.zeros(len(inv_freq), dtype=torch.long, device=inv_freq.device)
         return cls(inv_freq=inv_freq.float(), axis_of_frequency=axis, num_axes=1)
 
@@ -54,7 +54,7 @@ class RotaryLayout:
 
     @classmethod
     def interleaved(cls, inv_freq: Float[Tensor, " frequencies"], sections: Sequence[int]) -> RotaryLayout:
-        """Deal frequencies in turn, t h w t h w, until an axis has its number; t takes the rest (Qwen3-VL).
+        """Deal frequencies out as t h w t h w until h and w have theirs; t takes the rest (Qwen3-VL).
 
         Args:
             inv_freq: radians per position of each frequency.
@@ -65,8 +65,8 @@ class RotaryLayout:
         """
         _check_sections(inv_freq, sections)
         axis = torch.zeros(len(inv_freq), dtype=torch.long, device=inv_freq.device)
-        for turn in range(1, len(sections)):
-            axis[turn : len(sections) * sections[turn] : len(sections)] = turn
+        for h_or_w in range(1, len(sections)):
+            axis[h_or_w : len(sections) * sections[h_or_w] : len(sections)] = h_or_w
         return cls(inv_freq=inv_freq.float(), axis_of_frequency=axis, num_axes=len(sections))
 
     def to(self, device: torch.device | str) -> RotaryLayout:
@@ -79,6 +79,7 @@ class RotaryLayout:
         self, positions: Num[Tensor, "*batch axes tokens"]
     ) -> tuple[Float[Tensor, "*batch tokens head_dim"], Float[Tensor, "*batch tokens head_dim"]]:
         """Return cosine and sine of every angle in float32: position[axis] * inv_freq, both halves alike."""
+        # float32 whatever the model's dtype: bfloat16 has no whole numbers between 256 and 258.
         angles = positions.float().mT[..., self.axis_of_frequency] * self.inv_freq
         cos, sin = angles.cos(), angles.sin()
         return torch.cat((cos, cos), dim=-1), torch.cat((sin, sin), dim=-1)
@@ -102,7 +103,7 @@ def rotate(
     cos: Float[Tensor, "... tokens head_dim"],
     sin: Float[Tensor, "... tokens head_dim"],
 ) -> Float[Tensor, "... tokens head_dim"]:
-    """Turn queries or raw keys to their positions, bit for bit as transformers does it.
+    """Rotate queries or raw keys to their positions, bit for bit as transformers does it; ``-sin`` undoes it.
 
     Args:
         x: queries or raw keys.
@@ -113,15 +114,6 @@ def rotate(
         Rotated ``x``, in its dtype.
     """
     return x * cos.to(x.dtype) + _rotate_half(x) * sin.to(x.dtype)
-
-
-def unrotate(
-    x: Float[Tensor, "... tokens head_dim"],
-    cos: Float[Tensor, "... tokens head_dim"],
-    sin: Float[Tensor, "... tokens head_dim"],
-) -> Float[Tensor, "... tokens head_dim"]:
-    """Turn keys back to raw keys: the inverse of ``rotate``, exact up to rounding."""
-    return rotate(x, cos, -sin)
 
 
 def dense_positions(
@@ -144,8 +136,10 @@ def dense_positions(
     if present is None:
         present = torch.ones_like(positions[..., 0, :], dtype=torch.bool)
     absent = ~present[..., None, :].expand_as(positions)
+    # Padding sorts behind every token, so that it takes no rank from one.
     limits = torch.finfo(positions.dtype) if positions.is_floating_point() else torch.iinfo(positions.dtype)
     ordered, order = positions.masked_fill(absent, limits.max).sort(dim=-1)
+    # Summed up, the steps between unequal neighbours number the distinct positions from 0.
     is_new = torch.zeros_like(ordered)
     is_new[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
     rank = torch.zeros_like(ordered).scatter(-1, order, is_new.cumsum(dim=-1))

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+# As in the released code; equal scores become 0 instead of 0 / 0.
 EPSILON = 1e-6
 
 
@@ -44,8 +45,9 @@ def recency(
 
     Paper: sec. 3.1, eq. 1
     Differs: the paper's dt is T-1-i tokens; the released code, and we, divide it by max(T-1, 1), because
-        the k it uses (20) would forget everything after one token.
+        the k it uses (20) would leave nothing of any token but the newest.
     """
+    # By order, not by time: a layer that holds few tokens spreads the same decay over them.
     num_tokens = present.sum(dim=1, keepdim=True)
     index = torch.arange(present.shape[1], device=present.device)
     distance = (num_tokens - 1 - index) / (num_tokens - 1).clamp(min=1)

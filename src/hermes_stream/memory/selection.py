@@ -45,58 +45,51 @@ def select(
     present: Bool[Tensor, "layers tokens"],
     budgets: Int[Tensor, " layers"],
     *,
-    protected: Bool[Tensor, "layers tokens"],
     preferred: Bool[Tensor, "layers tokens"] | None = None,
-) -> Int[Tensor, "layers kept"]:
+) -> Bool[Tensor, "layers tokens"]:
     """Keep the best tokens of each layer, as many as its budget allows.
 
-    Protected tokens come first, then preferred ones, then the rest, each by falling score; at equal score
-    the lower index wins.
+    Preferred tokens come first, then the rest, each by falling score; at equal score the lower index wins.
 
     Args:
         scores: importance; what padding holds does not matter.
         present: True where there is a token.
-        budgets: tokens that each layer may keep, at least 0.
-        protected: tokens that always stay. A layer with more of them than budget keeps them all and
-            nothing else: it alone exceeds its budget.
-        preferred: tokens that stay before others as long as the budget lasts.
+        budgets: tokens that each layer may keep; 0 or less keeps none.
+        preferred: tokens that stay before others as long as the budget lasts, whatever they score.
 
     Returns:
-        Physical indices, ascending, padded on the right with -1.
+        True where a token stays.
 
     Paper: sec. 3.2, eq. 6
     """
-    protected = protected & present
-    others_last = torch.where(present, 2, 3)
+    group = torch.where(present, 1, 2)
     if preferred is not None:
-        others_last = torch.where(preferred & present, 1, others_last)
-    group = torch.where(protected, 0, others_last)
+        group = torch.where(preferred & present, 0, group)
+    # Two stable sorts instead of a bonus on the score: no score, infinite ones included, crosses groups.
     by_score = scores.argsort(dim=1, descending=True, stable=True)
     order = by_score.gather(1, group.gather(1, by_score).argsort(dim=1, stable=True))
     rank = order.argsort(dim=1)
-    allowed = budgets.maximum(protected.sum(dim=1))
-    return indices_of((rank < allowed[:, None]) & present)
+    return (rank < budgets[:, None]) & present
 
 
 def whole_groups(
     candidates: Bool[Tensor, "layers tokens"],
     keys: Num[Tensor, "layers tokens"],
-    room: Int[Tensor, "layers one"],
+    room: Int[Tensor, "layers one"] | int,
 ) -> Bool[Tensor, "layers tokens"]:
-    """Take whole groups of tokens, smallest key first, until the next one does not fit.
+    """Select whole groups of tokens, smallest key first, until the next one does not fit.
 
     Args:
         candidates: tokens to choose from.
         keys: tokens of one layer with the same key are a group; of finite numbers.
-        room: tokens that each layer may take; less than 1 takes nothing.
+        room: tokens that each layer may select; less than 1 selects none.
 
     Returns:
-        The tokens taken; where not even the first group fits, its newest tokens.
+        The selected tokens; where not even the first group fits, its newest tokens.
     """
-    if candidates.shape[1] == 0:
-        return candidates
     limits = torch.finfo(keys.dtype) if keys.is_floating_point() else torch.iinfo(keys.dtype)
     keys = keys.masked_fill(~candidates, limits.max)
+    # Sorted from the end, so that equal keys come newest first and a cut leaves the newest.
     order = keys.shape[1] - 1 - keys.flip(1).argsort(dim=1, stable=True)
     ordered = keys.gather(1, order)
     rank = torch.arange(1, keys.shape[1] + 1, device=keys.device).expand_as(keys)
@@ -104,21 +97,19 @@ def whole_groups(
     is_last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
     group_end = torch.where(is_last, rank, keys.shape[1]).flip(1).cummin(dim=1).values.flip(1)
     whole = group_end <= room
-    taken = torch.where(whole.any(dim=1, keepdim=True), whole, rank <= room)
-    return torch.zeros_like(candidates).scatter(1, order, taken) & candidates
+    selected = torch.where(whole.any(dim=1, keepdim=True), whole, rank <= room)
+    return torch.zeros_like(candidates).scatter(1, order, selected) & candidates
 
 
 def rank_within(
     groups: Int[Tensor, "layers tokens"], keys: Num[Tensor, "layers tokens"]
 ) -> Int[Tensor, "layers tokens"]:
-    """Return each token's place within its group by rising key, from 0; at equal keys the lower index first.
+    """Return each token's rank within its group by rising key, from 0; at equal keys the lower index first.
 
     Args:
         groups: tokens of one layer with the same number are a group.
         keys: what to order by.
     """
-    if groups.shape[1] == 0:
-        return groups
     by_key = keys.argsort(dim=1, stable=True)
     order = by_key.gather(1, groups.gather(1, by_key).argsort(dim=1, stable=True))
     ordered = groups.gather(1, order)
@@ -130,23 +121,23 @@ def rank_within(
 
 
 def evenly_spaced(
-    candidates: Bool[Tensor, "layers tokens"], room: Int[Tensor, "layers one"]
+    candidates: Bool[Tensor, "layers tokens"], room: Int[Tensor, "layers one"] | int
 ) -> Bool[Tensor, "layers tokens"]:
-    """Take M of n candidates at even distances: those with index i * n // M among them, i below M.
+    """Select M of n candidates at even distances: those with index i * n // M among them, i below M.
 
     Args:
         candidates: tokens to choose from.
-        room: M, tokens that each layer may take; all where there are no more than that.
+        room: M, tokens that each layer may select; more than n selects all.
     """
     num_candidates = candidates.sum(dim=1, keepdim=True)
-    room = room.minimum(num_candidates)
+    room = num_candidates.clamp(max=room)
     rank = candidates.cumsum(dim=1)
     num_candidates = num_candidates.clamp(min=1)
     return candidates & (-(-rank * room // num_candidates) > -(-(rank - 1) * room // num_candidates))
 
 
 def indices_of(kept: Bool[Tensor, "layers tokens"]) -> Int[Tensor, "layers kept"]:
-    """List the True places of each row, ascending, padded on the right with -1 to the longest row."""
+    """List the indices of True in each row, ascending, padded on the right with -1 to the longest row."""
     num_kept = kept.sum(dim=1, keepdim=True)
     width = int(num_kept.max())
     indices = kept.int().argsort(dim=1, descending=True, stable=True)[:, :width]
@@ -167,6 +158,7 @@ def evicted_mask(
         True where a token leaves, False where it stays and on padding.
     """
     num_tokens = present.shape[-1]
+    # One column more than tokens: padding of ``keep`` is scattered there and cut off.
     kept = torch.zeros(*present.shape[:-1], num_tokens + 1, dtype=torch.bool, device=present.device)
     kept = kept.scatter(-1, torch.where(keep >= 0, keep, num_tokens), True)
     return present & ~kept[..., :num_tokens]

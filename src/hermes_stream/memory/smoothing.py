@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Match = Literal["identity", "index"]
-Missing = Literal["zero", "own"]
 
 
 def index_in_next_layer(
@@ -19,7 +18,7 @@ def index_in_next_layer(
 
     Args:
         token_ids: ascending within a layer, -1 on padding at the right.
-        match: "identity" looks for the same token; "index" takes whatever stands in the same place.
+        match: "identity" looks for the same token; "index" takes the token of the same physical index.
 
     Returns:
         Physical index in the next deeper layer, -1 for padding and where that layer holds no such token.
@@ -32,9 +31,8 @@ def index_in_next_layer(
     if match == "index":
         index = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(shallow)
         return torch.where((shallow >= 0) & (deep >= 0), index, -1)
-    if token_ids.shape[1] == 0:
-        return shallow
     ascending = deep.masked_fill(deep < 0, torch.iinfo(deep.dtype).max)
+    # Ids ascend within a layer, so each is found by bisection instead of a table of all pairs.
     index = torch.searchsorted(ascending, shallow.contiguous()).clamp(max=token_ids.shape[1] - 1)
     return torch.where((shallow >= 0) & (deep.gather(1, index) == shallow), index, -1)
 
@@ -46,11 +44,10 @@ def smooth(
     *,
     match: Match = "identity",
     recursive: bool = False,
-    missing: Missing = "zero",
 ) -> Float[Tensor, "layers tokens"]:
     """Blend scores with those of the next deeper layer: S~(l) = (1 - lam(l)) S(l) + lam(l) S(l + 1).
 
-    The deepest layer is unchanged.
+    A token that the next layer does not hold scores 0 there. The deepest layer is unchanged.
 
     Args:
         scores: importance of each token; what padding holds does not matter.
@@ -58,7 +55,6 @@ def smooth(
         strength: lam of each layer, in [0, 1]; that of the deepest is not read.
         match: how a token is found in the next layer, see ``index_in_next_layer``.
         recursive: blend with the next layer's smoothed scores, deep to shallow, instead of its raw ones.
-        missing: what a token takes where the next layer does not hold it: 0, or its own score.
 
     Returns:
         Smoothed scores, 0 on padding.
@@ -68,13 +64,12 @@ def smooth(
     """
     scores = scores.masked_fill(token_ids < 0, 0)
     index = index_in_next_layer(token_ids, match)
-    found = index >= 0
-    index = index.clamp(min=0)
+    found, index = index >= 0, index.clamp(min=0)
     smoothed = scores.clone()
+    # From deep to shallow, so that recursion finds the next layer smoothed already.
     for layer in range(scores.shape[0] - 2, -1, -1):
         source = smoothed if recursive else scores
-        absent = scores[layer] if missing == "own" else torch.zeros_like(scores[layer])
-        deeper = torch.where(found[layer], source[layer + 1].gather(0, index[layer]), absent)
+        deeper = source[layer + 1].gather(0, index[layer]) * found[layer]
         smoothed[layer] = (1 - strength[layer]) * scores[layer] + strength[layer] * deeper
     return smoothed
 

@@ -22,10 +22,10 @@ class VisualOrigin:
     """Where the tokens of a chunk come from: one entry per token.
 
     Attributes:
-        temporal_patch_ids: which frame of the stream.
-        pts_seconds: presentation time of that frame.
-        grid_indices: place within the frame; None where nobody counted.
-        is_text: text that belongs to the frame, such as its time; None where there is none.
+        temporal_patch_ids: temporal patch of the stream that the token belongs to.
+        pts_seconds: presentation time of that patch.
+        grid_indices: index of the token within its patch; None when the model does not number them.
+        is_text: True for text tokens of the patch, such as its time; None when no token is text.
     """
 
     temporal_patch_ids: Int[Tensor, " tokens"]
@@ -54,18 +54,17 @@ class MemoryState:
         num_prefix_tokens: text tokens before the video, held by every layer.
         token_ids: identity of each token in the stream, the same in all layers, ascending within a layer;
             -1 is padding. A summary token has an id of its own.
-        temporal_patch_ids: which frame of the stream a token came from; -1 for summaries and padding.
-        pts_seconds: presentation time of that frame in seconds; for a summary, of its newest token.
-        counts: how many visual tokens of the stream a token stands for: 1, or more for a summary; 0 for words
-            that belong to a frame, and for padding.
-        protected: tokens that no policy may evict.
+        temporal_patch_ids: temporal patch that a token came from; -1 for summaries and padding.
+        pts_seconds: presentation time of that patch in seconds; for a summary, of its newest token.
+        counts: how many visual tokens of the stream a token stands for: 1, or more for a summary; 0 for text
+            tokens of a patch, and for padding.
         attention: softmax weight that the layer's guidance prompt pays to each token (mean over heads and
             prompt tokens, not renormalised), 0 in layers that read none; None when no prompt was read.
-        num_compressions: how often this stream was compressed before; seeds what is random.
-        grid_indices: place of each token within its frame, from 0; None where nobody counted.
+        grid_indices: index of each token within its temporal patch, from 0; -1 for tokens that have none and
+            for padding; None when the state was built without them.
         raw_keys: of each layer, keys before rotation, ``[kv_heads, held, head_dim]`` without padding; views.
             None unless the policy's facts name "keys".
-        rotated_keys: the same keys, turned to their positions.
+        rotated_keys: the same keys, rotated to their positions.
         values: of each layer, likewise; None unless the policy's facts name "values".
     """
 
@@ -74,9 +73,7 @@ class MemoryState:
     temporal_patch_ids: Int[Tensor, "layers tokens"]
     pts_seconds: Float[Tensor, "layers tokens"]
     counts: Int[Tensor, "layers tokens"]
-    protected: Bool[Tensor, "layers tokens"]
     attention: Float[Tensor, "layers tokens"] | None = None
-    num_compressions: int = 0
     grid_indices: Int[Tensor, "layers tokens"] | None = None
     raw_keys: PerLayer | None = None
     rotated_keys: PerLayer | None = None
@@ -100,25 +97,25 @@ class MemoryState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedSlots:
-    """Tokens that are averaged into new slots, appended behind those that stay.
+    """New slots, each the weighted mean of tokens, appended behind the tokens that stay.
 
     A token may join a slot and stay as well. A new slot is an ordinary token afterwards.
 
     Attributes:
         slot_of_token: which new slot of its layer each token joins, from 0; -1 joins none.
         weights: share that each token has in its slot; those of a slot sum to 1.
-        place: for each new slot the physical index of the token whose frame, time and position it takes,
-            padded on the right with -1.
+        source_indices: for each new slot the physical index of the token whose temporal patch, time and
+            position it inherits, padded on the right with -1.
     """
 
     slot_of_token: Int[Tensor, "layers tokens"]
     weights: Float[Tensor, "layers tokens"]
-    place: Int[Tensor, "layers slots"]
+    source_indices: Int[Tensor, "layers slots"]
 
     @property
     def num_slots(self) -> Int[Tensor, " layers"]:
         """Number of new slots in each layer."""
-        return (self.place >= 0).sum(dim=1)
+        return (self.source_indices >= 0).sum(dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +128,7 @@ class RetentionPlan:
         summarize: layers that replace what they evict by one summary token, appended last; a layer that
             evicts nothing gets none.
         reindex: give the kept tokens dense positions now (eager) instead of leaving gaps (lazy).
-        merge: further slots that the layers get; None is none. A plan either merges or summarizes.
+        merge: slots that the layers gain; None adds none. A plan either merges or summarizes.
     """
 
     keep: Int[Tensor, "layers kept"]

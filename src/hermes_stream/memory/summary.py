@@ -14,16 +14,14 @@ def merge_evicted(
     raw_keys: Float[Tensor, "*layers kv_heads tokens head_dim"],
     values: Float[Tensor, "*layers kv_heads tokens head_dim"],
     evicted: Bool[Tensor, "*layers tokens"],
-    counts: Int[Tensor, "*layers tokens"] | None = None,
 ) -> tuple[Float[Tensor, "*layers kv_heads head_dim"], Float[Tensor, "*layers kv_heads head_dim"]]:
     """Average the evicted tokens of each layer into one raw key and one value.
 
     Args:
         raw_keys: keys before rotation.
         values: values.
-        evicted: tokens to merge; a layer that evicts nothing gives zeros, to be ignored.
-        counts: tokens of the stream that each token stands for, at least 1; weights the mean so that a
-            former summary keeps its share. None weighs all alike, as paper and released code do.
+        evicted: tokens to merge, all of the same weight; a layer that evicts nothing gives zeros, which
+            the caller ignores.
 
     Returns:
         Key and value of the summary token, averaged in float32, in the dtype of the inputs.
@@ -31,7 +29,8 @@ def merge_evicted(
     Paper: app. F, alg. 1
     Differs: the paper rotates keys to one common position before it averages; raw keys share one already.
     """
-    weights = evicted.float() if counts is None else evicted * counts.float()
+    # A sum of thousands in bfloat16 would lose the last ones, so the mean is taken in float32.
+    weights = evicted.float()
     weights = (weights / weights.sum(dim=-1, keepdim=True).clamp(min=1))[..., None, None, :]
     key = (weights @ raw_keys.float()).squeeze(-2)
     value = (weights @ values.float()).squeeze(-2)
@@ -58,7 +57,7 @@ def merged(
     if merge is None:
         key, value = merge_evicted(raw_keys, values, evicted[:num_tokens])
         return key[:, None], value[:, None]
-    slots = torch.arange(int(merge.num_slots[layer]), device=merge.place.device)[:, None]
+    slots = torch.arange(int(merge.num_slots[layer]), device=merge.source_indices.device)[:, None]
     joins = merge.slot_of_token[layer, :num_tokens] == slots
     shares = (joins * merge.weights[layer, :num_tokens].float()).to(raw_keys.device)
     return (shares @ raw_keys.float()).to(raw_keys.dtype), (shares @ values.float()).to(values.dtype)
@@ -70,7 +69,7 @@ def new_slots(
     evicted: Bool[Tensor, "layers tokens"],
     summarizes: Bool[Tensor, " layers"],
 ) -> tuple[Int[Tensor, "layers slots"], Int[Tensor, "layers slots"]]:
-    """Return which token each new slot takes its place from, -1 is no slot, and how many it stands for.
+    """Return the token that each new slot inherits from, -1 for no slot, and how many tokens it stands for.
 
     Args:
         merge: what joins which slot; None makes one summary in each layer that summarizes.
@@ -79,12 +78,13 @@ def new_slots(
         summarizes: layers that make a summary.
     """
     if merge is not None:
-        slots = torch.arange(merge.place.shape[1], device=evicted.device)
+        slots = torch.arange(merge.source_indices.shape[1], device=evicted.device)
         joins = merge.slot_of_token[:, None] == slots[:, None]
-        return merge.place, (state.counts[:, None] * joins).sum(dim=2)
+        return merge.source_indices, (state.counts[:, None] * joins).sum(dim=2)
     if not summarizes.any():
         nothing = state.counts[:, :0]
         return nothing, nothing
+    # A summary has the time of its newest token, behind which it stands.
     newest = state.pts_seconds.masked_fill(~evicted, -torch.inf).argmax(dim=1, keepdim=True)
     counts = (state.counts * evicted).sum(dim=1, keepdim=True)
     return newest.masked_fill(~summarizes[:, None], -1), counts
@@ -126,10 +126,11 @@ def summary_in_place(
     """
     weights = (evicted * counts * summarizes[:, None]).float()
     total = weights.sum(dim=1, keepdim=True)
+    # The weighted median: half of what the summary stands for came before it.
     middle = (weights.cumsum(dim=1) * 2 < total).sum(dim=1, keepdim=True)
     joins = evicted & summarizes[:, None] & (counts > 0)
     return MergedSlots(
         slot_of_token=torch.where(joins, 0, -1),
         weights=weights / total.clamp(min=1),
-        place=middle.masked_fill(total == 0, -1),
+        source_indices=middle.masked_fill(total == 0, -1),
     )

@@ -7,8 +7,12 @@ A frame becomes tokens in three steps: ``prepare`` makes pixels of it, ``encode`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+<<<<<<< HEAD
 from collections.abc import Sequence
 from dataclasses import replace
+=======
+from collections.abc import Callable, Sequence
+>>>>>>> main
 from typing import ClassVar
 
 import torch
@@ -40,6 +44,7 @@ class VideoModel(ABC):
         vision: transformers' vision tower.
         decoder: transformers' text model, set to the ``hermes`` attention.
         head: from a last hidden state to logits.
+        give_back: returns a borrowed model to its owner, see ``close``; None for others.
         video_end: embeddings, not of text, between the video and the question; they belong to the question.
             Most families have none.
 
@@ -60,8 +65,24 @@ class VideoModel(ABC):
     head: nn.Module
     video_end: Float[Tensor, "tokens hidden"]
 
+    give_back: Callable[[], None] | None = None
+
     @abstractmethod
     def __init__(self, checkpoint: Checkpoint) -> None: ...
+
+    def close(self) -> None:
+        """Give a borrowed model its attention back (see ``load_model``). Safe to repeat, and for others."""
+        if self.give_back is not None:
+            self.give_back()
+            self.give_back = None
+
+    def __repr__(self) -> str:
+        layout = self.layout
+        dtype = str(layout.dtype).removeprefix("torch.")
+        return (
+            f"{type(self).__name__}(name={self.card.name!r}, layers={layout.num_layers}, dtype={dtype}, "
+            f"device={str(layout.device)!r})"
+        )
 
     def prepare(self, frames: Sequence[Frame]) -> Pixels:
         """Turn frames into what the vision tower reads, on its device.

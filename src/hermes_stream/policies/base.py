@@ -1,4 +1,7 @@
-"""The policy seam: a policy decides which visual tokens stay, the cache applies it."""
+"""The policy seam: a policy decides which visual tokens stay, the cache applies it.
+
+A frame in the description of a method is what its model encodes as one: a temporal patch.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,23 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hermes_stream.memory.selection import indices_of, select
-from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan
 
 TURN_END = "{turn_end}"
-"""Stands in a guidance prompt for what a model's own template puts between a question and its answer."""
+"""Placeholder in a guidance prompt: the text that a model's template puts between question and answer."""
 
 Reads = Literal["attention", "keys", "values", "positions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFacts:
-    """What stands beside a policy about it, for people and for lists.
+    """What is stated about a policy, for readers and for lists of policies.
 
     Attributes:
         summary: what it keeps, in a few words.
-        paper: where it comes from; None for what everybody knows.
+        paper: title and arXiv number; None for methods without a paper.
         budget_rule: what ``budget_tokens`` bounds.
-        reads: what of the memory's state it looks at; "positions" is where a token stands in the stream.
+        reads: parts of the memory's state that it uses; "positions" means ids, temporal patches and times.
         at_question: what is computed when a question comes, beside the question itself.
     """
 
@@ -69,14 +72,14 @@ class GuidancePrompts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guidance:
-    """Which prompts to read, and which layer listens to which.
+    """Which guidance prompts are read, and which layer reads which.
 
     Attributes:
         prompts: texts, each read in a true forward over the memory; ``TURN_END`` in them is filled in.
         prompt_of_layer: for each layer the index of its prompt, or None for a layer that reads none.
-        observed_tokens: so many of the chunk's newest visual tokens are observed in all layers while they are
-            prefilled, instead of prompts; 0 observes none.
-        advances: prompts take a true forward; else every layer reads their bare word embeddings.
+        observed_tokens: number of the chunk's newest visual tokens whose attention is observed in all layers
+            while they are prefilled, instead of prompts; 0 observes none.
+        advances: True runs prompts through the layers; False lets every layer read their token embeddings.
     """
 
     prompts: tuple[str, ...] = ()
@@ -89,9 +92,9 @@ class MemoryPolicy(ABC):
     """Decide which visual tokens a bounded memory keeps. Holds settings only, never a stream's state.
 
     Attributes:
-        facts: what stands beside the policy about it.
-        rebuilds_at_question: hold the newest pictures instead of a memory, as many whole frames as the budget
-            has room for, and prefill them when a question comes.
+        facts: what is stated about the policy.
+        rebuilds_at_question: True holds the newest frames, as many as the budget has room for, instead of a
+            memory, and prefills them when a question comes.
         budget_tokens: visual tokens each layer may keep (mean over layers); None keeps everything.
     """
 
@@ -171,36 +174,42 @@ class RetrievalSpec:
     archive_policy: MemoryPolicy | None = None
 
 
-def keeping(kept: Bool[Tensor, "layers tokens"], *, reindex: bool = False) -> RetentionPlan:
-    """Return the plan that keeps these tokens and merges nothing."""
-    nothing = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
-    return RetentionPlan(keep=indices_of(kept), summarize=nothing, reindex=reindex)
+def keeping(
+    kept: Bool[Tensor, "layers tokens"],
+    *,
+    summarize: Bool[Tensor, " layers"] | None = None,
+    reindex: bool = False,
+    merge: MergedSlots | None = None,
+) -> RetentionPlan:
+    """Return the plan that keeps these tokens; by default no layer summarizes, re-indexes or merges."""
+    if summarize is None:
+        summarize = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
+    return RetentionPlan(keep=indices_of(kept), summarize=summarize, reindex=reindex, merge=merge)
 
 
 def keeping_best(
     scores: Float[Tensor, "layers tokens"], state: MemoryState, budget_tokens: int
 ) -> RetentionPlan:
-    """Return the plan that keeps each layer's protected tokens, then its best, and merges nothing."""
+    """Return the plan that keeps each layer's best tokens and merges nothing."""
     budgets = torch.full((state.num_layers,), budget_tokens, device=scores.device)
-    keep = select(scores, state.present, budgets, protected=state.protected)
-    return RetentionPlan(keep=keep, summarize=torch.zeros_like(budgets, dtype=torch.bool))
+    return keeping(select(scores, state.present, budgets))
 
 
-def check_min(name: str, value: float, least: float) -> None:
-    """Refuse a field below its least value.
+def check_min(name: str, value: float, minimum: float) -> None:
+    """Refuse a field below its minimum.
 
     Raises:
-        ValueError: it is.
+        ValueError: the value is below the minimum, or no number (NaN).
     """
-    if not value >= least:
-        raise ValueError(f"{name} must be at least {least}; got {value}")
+    if not value >= minimum:
+        raise ValueError(f"{name} must be at least {minimum}; got {value}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a field that is none of its choices.
+    """Refuse a field that is not one of its choices.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not among the choices.
     """
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

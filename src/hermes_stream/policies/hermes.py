@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hermes_stream.memory.novelty import novelty
 from hermes_stream.memory.scoring import importance
-from hermes_stream.memory.selection import evicted_mask, layer_budgets, select
-from hermes_stream.memory.smoothing import Match, Missing, pool, smooth
+from hermes_stream.memory.selection import layer_budgets, select
+from hermes_stream.memory.smoothing import Match, pool, smooth
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.memory.summary import summary_in_place
 from hermes_stream.memory.tiers import Tier, Tiers
@@ -23,6 +23,7 @@ from hermes_stream.policies.base import (
     PolicyFacts,
     check_choice,
     check_min,
+    keeping,
 )
 
 Backend = Literal["llava_onevision", "qwen2_5_vl"]
@@ -47,20 +48,19 @@ class HermesPolicy(MemoryPolicy):
         smoothing: lam of sensory, working and long-term layers. Paper: app. C.
         smoothing_match: find a token in the next layer by identity (paper) or by index (released code).
         smoothing_recursive: blend with smoothed scores (released code) instead of raw ones (paper: eq. 5).
-        smoothing_missing: what a token takes where the next layer no longer holds it. Ours.
         same_tokens: layers keep the same tokens, the best by the mean of their smoothed scores. Ours.
         novelty: scores are multiplied by a token's novelty to this power, so that of many like tokens at a
-            place few stay; 0 does not look. Ours.
+            grid index few stay; 0 turns it off. Ours.
         summarize: long-term layers merge what they evict into one token. Paper: app. F.
-        summary_place: where that token stands: "end", behind the newest (paper), or in the "middle" of what
+        summary_place: position of that token: "end", behind the newest (paper), or in the "middle" of what
             it stands for. Ours.
         tier_budget_weights: relative budgets of sensory, working and long-term layers. Paper: tab. 5.
         reindex: "eager" gives dense positions at each compression, "lazy" leaves that to the cache, which
             does it when positions near the model's limit. Paper: sec. 3.3, lazy for streams.
-        protect_recent_patches: newest frames that stay whole as long as the budget lasts. Ours.
-        prompts: local and global guidance prompt; None takes those of the checkpoint. Paper: app. B
-        guidance_forward: prompts take a "true" forward (paper), or every layer reads their "embeddings" as if
-            it were the first (released code, whose hidden states of prompts never advance).
+        protect_recent_patches: newest temporal patches that stay whole as long as the budget lasts. Ours.
+        prompts: local and global guidance prompt; None uses those of the checkpoint. Paper: app. B
+        guidance_forward: "true" runs prompts through the layers (paper); "embeddings" lets every layer read
+            their token embeddings, as the first does (released code, whose prompts never advance).
         trigger_counts_prefix: compress when prefix and video exceed the budget (released code) instead of
             video alone (paper).
 
@@ -86,7 +86,6 @@ class HermesPolicy(MemoryPolicy):
     smoothing: tuple[float, float, float] = (0.1, 0.3, 0.4)
     smoothing_match: Match = "identity"
     smoothing_recursive: bool = False
-    smoothing_missing: Missing = "zero"
     same_tokens: bool = False
     novelty: float = 0.0
     summarize: bool = True
@@ -110,7 +109,6 @@ class HermesPolicy(MemoryPolicy):
         if min(self.tier_budget_weights) <= 0:
             raise ValueError(f"tier_budget_weights must be above 0; got {self.tier_budget_weights}")
         check_choice("smoothing_match", self.smoothing_match, get_args(Match))
-        check_choice("smoothing_missing", self.smoothing_missing, get_args(Missing))
         check_choice("reindex", self.reindex, get_args(Reindex))
         check_choice("guidance_forward", self.guidance_forward, get_args(GuidanceForward))
         if self.prompts is not None and not (
@@ -187,6 +185,7 @@ class HermesPolicy(MemoryPolicy):
         if self.prompts is not None:
             prompts = replace(prompts, local_prompt=self.prompts[0], global_prompt=self.prompts[1])
         local_text, global_text = prompts.texts(last_conversation)
+        # Sensory layers score by recency alone (w = 1): they need no prompt.
         prompt_of_tier = {Tier.SENSORY: None, Tier.WORKING: 0, Tier.LONG_TERM: 1}
         return Guidance(
             prompts=(f"{local_text}; {global_text}", global_text),
@@ -198,29 +197,28 @@ class HermesPolicy(MemoryPolicy):
         """Score, smooth, select; a layer that summarizes keeps one token less to make room.
 
         Raises:
-            ValueError: the state carries no attention.
+            ValueError: the state lacks what ``scores`` needs.
         """
         budgets = torch.tensor(self.layer_budgets(state.num_layers), device=state.token_ids.device)
-        summarize = self._summarizing_layers(state, budgets)
-        keep = select(
+        summarize = self._summarizing_layers(budgets)
+        kept = select(
             self.scores(state),
             state.present,
             budgets - summarize.long(),
-            protected=state.protected,
             preferred=self._recent(state),
         )
         reindex = self.reindex == "eager"
         if self.summary_place == "end":
-            return RetentionPlan(keep=keep, summarize=summarize, reindex=reindex)
-        merge = summary_in_place(evicted_mask(keep, state.present), state.counts, summarize)
-        nowhere = torch.zeros_like(summarize)
-        return RetentionPlan(keep=keep, summarize=nowhere, reindex=reindex, merge=merge)
+            return keeping(kept, summarize=summarize, reindex=reindex)
+        merge = summary_in_place(state.present & ~kept, state.counts, summarize)
+        return keeping(kept, reindex=reindex, merge=merge)
 
     def scores(self, state: MemoryState) -> Float[Tensor, "layers tokens"]:
         """Return the smoothed importance of every token, 0 on padding.
 
         Raises:
-            ValueError: the state carries no attention.
+            ValueError: the state carries no attention; or novelty is asked for, and it carries no raw keys or
+                grid indices.
 
         Paper: sec. 3.1; sec. 3.2
         """
@@ -245,24 +243,26 @@ class HermesPolicy(MemoryPolicy):
             torch.tensor(strength, device=device),
             match=self.smoothing_match,
             recursive=self.smoothing_recursive,
-            missing=self.smoothing_missing,
         )
-        if self.novelty and state.raw_keys is not None and state.grid_indices is not None:
+        if self.novelty:
+            if state.raw_keys is None or state.grid_indices is None:
+                raise ValueError(
+                    f"novelty={self.novelty} needs a state that shows raw_keys and grid_indices; "
+                    "make it with shows_keys=True, or set novelty=0"
+                )
             smoothed = smoothed * novelty(state.raw_keys, state.grid_indices) ** self.novelty
         return pool(smoothed, state.token_ids) if self.same_tokens else smoothed
 
-    def _summarizing_layers(
-        self, state: MemoryState, budgets: Int[Tensor, " layers"]
-    ) -> Bool[Tensor, " layers"]:
-        """Find long-term layers with room for a summary beside one token and all that are protected."""
-        is_long_term = [tier is Tier.LONG_TERM for tier in self.tiers(state.num_layers).tier_of_layer]
-        num_fixed = (state.protected & state.present).sum(dim=1).clamp(min=1)
-        return torch.tensor(is_long_term, device=budgets.device) & (num_fixed < budgets) & self.summarize
+    def _summarizing_layers(self, budgets: Int[Tensor, " layers"]) -> Bool[Tensor, " layers"]:
+        """Find long-term layers with room for one token beside the summary."""
+        is_long_term = [tier is Tier.LONG_TERM for tier in self.tiers(len(budgets)).tier_of_layer]
+        return torch.tensor(is_long_term, device=budgets.device) & (budgets > 1) & self.summarize
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"] | None:
         """Mark the tokens of the newest frames."""
-        if self.protect_recent_patches == 0 or state.temporal_patch_ids.numel() == 0:
+        if state.temporal_patch_ids.numel() == 0:
             return None
+        # Counted from the stream's newest patch, the same in all layers, whatever each of them still holds.
         oldest_recent = state.temporal_patch_ids.max() - self.protect_recent_patches + 1
         return (state.temporal_patch_ids >= oldest_recent) & (state.temporal_patch_ids >= 0)
 

@@ -1,4 +1,4 @@
-"""InfiniPot-V: forget what newer frames repeat, and keep values of large norm."""
+"""InfiniPot-V: evict what newer frames repeat, and keep values of large norm."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.memory.selection import evicted_mask, select, whole_groups
+from hermes_stream.memory.selection import select, whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min, keeping
 
 Keys = Literal["rotated", "raw"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfinipotVPolicy(MemoryPolicy):
-    """Keep the newest frames, then older tokens unlike them at their place, then values of large norm.
+    """Keep the newest frames, then older tokens unlike them, then values of large norm.
 
-    Temporal redundancy (TaR): an older token scores minus the mean cosine of its key with the keys at the
-    same place in the newest frames. These and the best older tokens fill ``temporal_share`` of the budget.
-    Value norm (VaN): the rest of the budget goes to the largest values.
+    Temporal redundancy (TaR): an older token scores minus the mean cosine of its key with the keys of the
+    same grid index in the newest frames. These and the best older tokens fill ``temporal_share`` of the
+    budget. Value norm (VaN): the rest of the budget goes to the largest values.
 
     Chosen where the source leaves it open: one selection per layer, cosines and norms averaged over KV heads,
-    since all heads of a layer share their slots; a place that no newest frame holds has cosine 0; fewer
+    since all heads of a layer share their slots; a grid index that no newest frame holds has cosine 0; fewer
     newest frames where they would take more than their share, and the newest tokens where one frame does;
     norms are pooled along the order of tokens, because what is left of older frames is no grid. Positions are
     lazy, as in the released code, which keeps them. It compresses to the whole budget; the released code
@@ -35,8 +35,8 @@ class InfinipotVPolicy(MemoryPolicy):
     Attributes:
         budget_tokens: visual tokens each layer keeps, at least 1.
         temporal_share: alpha, part of the budget that TaR fills, in [0, 1].
-        recent_share: rho, part of the frames that the tokens would fill that counts as newest, in [0, 1].
-        keys: "rotated" keys as in the released code, or "raw" ones, whose cosine sees no time between frames.
+        recent_share: rho, part of the temporal patches held that counts as newest, in [0, 1].
+        keys: "rotated" keys as in the released code, or "raw" ones, whose cosine ignores the time between.
         pooling: how many tokens' norms are averaged, odd, for four groups of layers, shallow ones first.
 
     Raises:
@@ -65,10 +65,10 @@ class InfinipotVPolicy(MemoryPolicy):
             raise ValueError(f"pooling must be four odd numbers of tokens; got {self.pooling}")
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Force what TaR chooses, fill up by VaN.
+        """Keep what TaR selects, fill up by VaN.
 
         Raises:
-            ValueError: the state shows no keys, values or places.
+            ValueError: the state shows no keys, values or grid indices.
         """
         keys = state.rotated_keys if self.keys == "rotated" else state.raw_keys
         if keys is None or state.values is None or state.grid_indices is None:
@@ -81,46 +81,42 @@ class InfinipotVPolicy(MemoryPolicy):
             unlike[held] = -_redundancy(keys[layer].float(), state.grid_indices[held], recent[held])
             size = self.pooling[4 * layer // state.num_layers]
             norms[held] = _pooled(state.values[layer].float().norm(dim=-1).mean(dim=0), size)
-        forced = select(unlike, state.present, temporal, protected=recent)
-        keep = select(
-            norms,
-            state.present,
-            torch.full_like(temporal, self.budget_tokens),
-            protected=state.protected,
-            preferred=state.present & ~evicted_mask(forced, state.present),
-        )
-        return RetentionPlan(keep=keep, summarize=torch.zeros_like(temporal, dtype=torch.bool))
+        by_redundancy = select(unlike, state.present, temporal, preferred=recent)
+        budgets = torch.full_like(temporal, self.budget_tokens)
+        return keeping(select(norms, state.present, budgets, preferred=by_redundancy))
 
     def _recent(self, state: MemoryState, temporal: Int[Tensor, " layers"]) -> Bool[Tensor, "layers tokens"]:
-        """Mark the newest frames: their share of the frames that the tokens would fill, within TaR's."""
+        """Mark the newest frames, as many as their share of the frames and TaR's budget allow."""
         recent = torch.zeros_like(state.present)
         for layer, count in enumerate(state.lengths.tolist()):
             if count:
                 _, rank, sizes = state.temporal_patch_ids[layer, :count].unique(
                     return_inverse=True, return_counts=True
                 )
-                num_frames = (self.recent_share * count / sizes.max()).long()
-                recent[layer, :count] = rank >= len(sizes) - num_frames
+                # Frames that all tokens would fill: what is left of older frames counts by its size.
+                num_recent = (self.recent_share * count / sizes.max()).long()
+                recent[layer, :count] = rank >= len(sizes) - num_recent
         return whole_groups(recent, -state.temporal_patch_ids, temporal[:, None])
 
 
 def _redundancy(
     keys: Float[Tensor, "kv_heads tokens head_dim"],
-    patches: Int[Tensor, " tokens"],
+    grid_indices: Int[Tensor, " tokens"],
     recent: Bool[Tensor, " tokens"],
 ) -> Float[Tensor, " tokens"]:
-    """Return each token's mean cosine with the newest frames' keys at its place, 0 where there are none."""
+    """Return each token's mean cosine with the newest frames' keys of its grid index, 0 without any."""
     keys = F.normalize(keys, dim=-1)
-    patches = patches.clamp(min=0)
-    num_places = int(patches.max()) + 1 if len(patches) else 0
-    sums = keys.new_zeros(keys.shape[0], num_places, keys.shape[2])
-    sums.index_add_(1, patches[recent], keys[:, recent])
-    counts = patches[recent].bincount(minlength=num_places).clamp(min=1)
-    return (keys * sums[:, patches]).sum(dim=-1).mean(dim=0) / counts[patches]
+    grid_indices = grid_indices.clamp(min=0)
+    size = int(grid_indices.max()) + 1 if len(grid_indices) else 0
+    # The mean of cosines is one product with the sum of unit keys: no matrix of all pairs.
+    sums = keys.new_zeros(keys.shape[0], size, keys.shape[2])
+    sums.index_add_(1, grid_indices[recent], keys[:, recent])
+    counts = grid_indices[recent].bincount(minlength=size).clamp(min=1)
+    return (keys * sums[:, grid_indices]).sum(dim=-1).mean(dim=0) / counts[grid_indices]
 
 
 def _pooled(norms: Float[Tensor, " tokens"], size: int) -> Float[Tensor, " tokens"]:
-    """Average each norm with its neighbours in order; at the ends with those there are."""
+    """Average each norm with its neighbours in order; at the ends with the neighbours that exist."""
     if not len(norms):
         return norms
     return F.avg_pool1d(norms[None], size, stride=1, padding=size // 2, count_include_pad=False)[0]

@@ -9,9 +9,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from hermes_stream.memory.selection import evicted_mask, rank_within, select, whole_groups
+from hermes_stream.memory.selection import rank_within, select, whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import Guidance, GuidancePrompts, MemoryPolicy, PolicyFacts, check_min
+from hermes_stream.policies.base import (
+    Guidance,
+    GuidancePrompts,
+    MemoryPolicy,
+    PolicyFacts,
+    check_min,
+    keeping,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +26,9 @@ class LiveVlmPolicy(MemoryPolicy):
     """Keep the newest frames whole, and of older tokens the most attended, at least one in every stretch.
 
     Vision sink bucketing (VSB): the chunk's newest tokens are observed while they are prefilled; a token's
-    score is what they attend to it, mean over them and over heads. Of the M tokens that older ones may keep,
-    the best ``sink_share`` go first. Then the past is cut into M buckets of equal length, and tokens are
-    taken by falling score where their bucket has none; what is left is filled by score.
+    score is what they attend to it, mean over them and over heads. Of the M tokens that are left for older
+    ones, the best ``sink_share`` are kept first. Then the past is cut into M buckets of equal length, and
+    tokens are kept by falling score where their bucket has none; what is left is filled by score.
 
     Chosen where the source leaves it open: the number of observed tokens and of newest frames, and the share
     of the first phase, see the fields; the newest frames take at most half of the budget; lazy positions.
@@ -29,7 +36,7 @@ class LiveVlmPolicy(MemoryPolicy):
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, newest frames included, at least 1.
-        recent_frames: newest frames that stay whole, at least 0.
+        recent_patches: newest temporal patches that stay whole, at least 0.
         observed_tokens: newest tokens of a chunk whose attention counts, at least 1.
         sink_share: part of the older tokens' room that goes to the best ones wherever they are, in [0, 1].
         bucket_tokens: B, tokens that a bucket may hold before others are filled, at least 1.
@@ -45,14 +52,14 @@ class LiveVlmPolicy(MemoryPolicy):
     )
 
     budget_tokens: int = 4000
-    recent_frames: int = 4
+    recent_patches: int = 4
     observed_tokens: int = 32
     sink_share: float = 0.5
     bucket_tokens: int = 1
 
     def __post_init__(self) -> None:
         check_min("budget_tokens", self.budget_tokens, 1)
-        check_min("recent_frames", self.recent_frames, 0)
+        check_min("recent_patches", self.recent_patches, 0)
         check_min("observed_tokens", self.observed_tokens, 1)
         check_min("bucket_tokens", self.bucket_tokens, 1)
         if not 0 <= self.sink_share <= 1:
@@ -75,36 +82,24 @@ class LiveVlmPolicy(MemoryPolicy):
         """
         if state.attention is None:
             raise ValueError("LiveVlmPolicy needs the attention of the chunk that its guidance() observes")
-        fixed = state.protected | self._recent(state)
-        older = state.present & ~fixed
-        room = (self.budget_tokens - (fixed & state.present).sum(dim=1)).clamp(min=0)
-        sinks = select(
-            state.attention, older, (self.sink_share * room).long(), protected=torch.zeros_like(older)
-        )
-        # Scores are below 1: what its bucket has room for comes before all that it has not.
-        scores = (
-            state.attention / state.attention.amax().clamp(min=1e-30) / 2
-            if older.numel()
-            else state.attention
-        )
-        scores = scores + self._opens_bucket(state, older, room)
-        keep = select(
-            scores,
-            state.present,
-            torch.full_like(room, self.budget_tokens),
-            protected=state.protected,
-            preferred=fixed | (older & ~evicted_mask(sinks, older)),
-        )
-        return RetentionPlan(keep=keep, summarize=torch.zeros_like(room, dtype=torch.bool))
+        recent = self._recent(state)
+        older = state.present & ~recent
+        room = self.budget_tokens - recent.sum(dim=1)
+        sinks = select(state.attention, older, (self.sink_share * room).long())
+        # Scaled below 1, so that a token its bucket has room for comes before all others.
+        largest = state.attention.amax().clamp(min=1e-30) if older.numel() else 1
+        scores = state.attention / largest / 2 + self._opens_bucket(state, older, room)
+        budgets = torch.full_like(room, self.budget_tokens)
+        return keeping(select(scores, state.present, budgets, preferred=recent | sinks))
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"]:
-        """Mark the newest frames that are not protected anyway, within half of the budget."""
-        frames = state.temporal_patch_ids
-        if not frames.numel() or not self.recent_frames:
+        """Mark the newest frames, within half of the budget."""
+        patches = state.temporal_patch_ids
+        if not patches.numel() or not self.recent_patches:
             return torch.zeros_like(state.present)
-        newest = frames.amax(dim=1, keepdim=True)
-        recent = state.present & ~state.protected & (frames > newest - self.recent_frames)
-        return whole_groups(recent, -frames, torch.full_like(newest, self.budget_tokens // 2))
+        newest = patches.amax(dim=1, keepdim=True)
+        recent = state.present & (patches > newest - self.recent_patches)
+        return whole_groups(recent, -patches, self.budget_tokens // 2)
 
     def _opens_bucket(
         self, state: MemoryState, older: Bool[Tensor, "layers tokens"], room: Int[Tensor, " layers"]

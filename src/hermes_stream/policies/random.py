@@ -1,4 +1,4 @@
-"""A fair sample of the whole stream: the reservoir."""
+"""A uniform random sample of the whole stream: the reservoir."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hermes_stream.policies.base import (
     keeping_best,
 )
 
-Unit = Literal["tokens", "frames"]
+Unit = Literal["tokens", "patches"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,8 @@ class RandomPolicy(MemoryPolicy):
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, at least 1.
-        unit: draw "tokens", or whole "frames"; a first frame larger than the room keeps its newest tokens.
+        unit: draw "tokens", or whole temporal "patches"; a first one larger than the budget keeps its newest
+            tokens.
         per_layer: draw in each layer on its own instead of the same in all.
         seed: of the draw, at least 0.
 
@@ -52,12 +53,10 @@ class RandomPolicy(MemoryPolicy):
         check_choice("unit", self.unit, get_args(Unit))
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Keep what has the smallest numbers within what protected tokens leave."""
+        """Keep the tokens, or whole patches, that have the smallest numbers."""
         dtype = state.pts_seconds.dtype
         if self.unit == "tokens":
             keys = random_keys(state.token_ids, self.seed, dtype, per_layer=self.per_layer)
             return keeping_best(-keys, state, self.budget_tokens)
-        protected, free = state.present & state.protected, state.present & ~state.protected
         keys = random_keys(state.temporal_patch_ids, self.seed, dtype, per_layer=self.per_layer)
-        room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        return keeping(protected | whole_groups(free, keys, room))
+        return keeping(whole_groups(state.present, keys, self.budget_tokens))

@@ -1,4 +1,4 @@
-"""The newest frames and no memory: seen afresh for each question (SimpleStream)."""
+"""The newest frames and no memory: prefilled anew for each question (SimpleStream)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, ke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentNPolicy(MemoryPolicy):
-    """Hold the last N pictures, N whole frames of the budget; encode and prefill them for a question.
+    """Hold the last N frames that the budget has room for; encode and prefill them for a question.
 
     The model sees exactly what it would see of a video that consists of these N frames, every token that
     it makes of each included (native resolution): no trace of older frames is in their keys and values, as
     there is in those of a window. That is computed when a question comes, and its time is part of the time
-    to first token; a second question before the next frame finds it done. Between questions only pictures
-    are held.
+    to first token; a second question before the next frame finds it done. Between questions only frames are
+    held.
 
     Attributes:
         budget_tokens: visual tokens that the N frames may take, at least those of one frame.
@@ -28,7 +28,7 @@ class RecentNPolicy(MemoryPolicy):
     """
 
     facts: ClassVar[PolicyFacts] = PolicyFacts(
-        summary="the last N pictures, seen afresh for each question; no memory",
+        summary="the last N frames, prefilled anew for each question; no memory",
         paper="SimpleStream, arXiv 2604.02317",
         budget_rule="visual tokens of N whole frames",
         at_question="encode and prefill N frames, unless no frame came since the last question",
@@ -42,6 +42,6 @@ class RecentNPolicy(MemoryPolicy):
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Keep the newest whole frames."""
-        protected, free = state.present & state.protected, state.present & ~state.protected
-        room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        return keeping(protected | whole_groups(free, -state.temporal_patch_ids, room), reindex=True)
+        return keeping(
+            whole_groups(state.present, -state.temporal_patch_ids, self.budget_tokens), reindex=True
+        )

@@ -20,13 +20,13 @@ class RekvPolicy(MemoryPolicy):
     read stands packed behind the prefix, in the order of the stream, and the question right behind it. It all
     happens in the question's own forward, layer by layer; the whole answer reads the same frames.
 
-    Chosen where the source leaves it open: one frame is a block; no drift correction; each layer chooses for
-    itself. ``bounded`` holds as many bytes as other policies do: half of the budget is the window, half the
-    archive, whole frames of which leave as ``archive_keeps`` says.
+    Chosen where the source leaves it open: one temporal patch is a block; no drift correction; each layer
+    chooses for itself. ``bounded`` holds as many bytes as other policies do: half of the budget is the
+    window, half the archive, whole frames of which leave as ``archive_keeps`` says.
 
     Attributes:
         budget_tokens: visual tokens of the window, and at most as many that a question reads, at least 1.
-        read_frames: most frames that a question reads, at least 1; 64 in the paper.
+        read_patches: temporal patches that a question reads at most, at least 1; 64 in the paper.
         is_bounded: window and archive together hold no more than the budget.
         archive_keeps: what a bounded archive keeps: the "newest" frames, or a "uniform" stride.
 
@@ -44,13 +44,13 @@ class RekvPolicy(MemoryPolicy):
     )
 
     budget_tokens: int = 4000
-    read_frames: int = 64
+    read_patches: int = 64
     is_bounded: bool = False
     archive_keeps: ArchiveKeeps = "newest"
 
     def __post_init__(self) -> None:
         check_min("budget_tokens", self.budget_tokens, 1)
-        check_min("read_frames", self.read_frames, 1)
+        check_min("read_patches", self.read_patches, 1)
 
     @classmethod
     def bounded(cls, budget_tokens: int = 4000) -> RekvPolicy:
@@ -72,7 +72,7 @@ class RekvPolicy(MemoryPolicy):
         return RetrievalSpec(
             read_tokens=self.budget_tokens,
             reads_memory=False,
-            grouping=PatchGrouping(max_patches=self.read_frames),
+            grouping=PatchGrouping(max_patches=self.read_patches),
             archive_policy=archive_policy(self.archive_keeps, archive_tokens) if self.is_bounded else None,
         )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from hermes_stream.memory.random_keys import random_keys
 from hermes_stream.memory.selection import rank_within
 from hermes_stream.memory.state import MemoryState, RetentionPlan
@@ -42,8 +40,8 @@ class StratifiedPolicy(MemoryPolicy):
         check_min("seed", self.seed, 0)
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Fill the quotas round by round within what protected tokens leave."""
+        """Fill the quotas round by round."""
         keys = random_keys(state.token_ids, self.seed, state.pts_seconds.dtype, per_layer=self.per_layer)
-        is_free = state.present & ~state.protected
-        frames = torch.where(is_free, state.temporal_patch_ids, -2)
-        return keeping_best(-rank_within(frames, keys) - keys, state, self.budget_tokens)
+        # The rank is the round; keys below 1 order the tokens within it.
+        rounds = rank_within(state.temporal_patch_ids, keys)
+        return keeping_best(-rounds - keys, state, self.budget_tokens)

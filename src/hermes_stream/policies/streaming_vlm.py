@@ -43,16 +43,14 @@ class StreamingVlmPolicy(MemoryPolicy):
         check_min("window_seconds", self.window_seconds, 1)
 
     def exceeds(self, num_visual_tokens: int, budget_tokens: int, num_prefix_tokens: int) -> bool:  # noqa: ARG002
-        """Tell that time has passed: always, where there are tokens."""
+        """Return True where there are tokens, because time passes without the budget being full."""
         return num_visual_tokens > 0
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Drop whole seconds that left the window, then the oldest until the budget holds."""
         if not state.token_ids.numel():
             return keeping(state.present, reindex=True)
-        protected, free = state.present & state.protected, state.present & ~state.protected
         seconds = state.pts_seconds.floor()
         newest = seconds.masked_fill(~state.present, -torch.inf).amax(dim=1, keepdim=True)
-        in_window = free & (seconds > newest - self.window_seconds)
-        room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        return keeping(protected | whole_groups(in_window, -seconds, room), reindex=True)
+        in_window = state.present & (seconds > newest - self.window_seconds)
+        return keeping(whole_groups(in_window, -seconds, self.budget_tokens), reindex=True)

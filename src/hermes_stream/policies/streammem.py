@@ -18,6 +18,7 @@ from hermes_stream.policies.base import (
     MemoryPolicy,
     PolicyFacts,
     check_min,
+    keeping,
 )
 
 
@@ -71,39 +72,36 @@ class StreamMemPolicy(MemoryPolicy):
         """
         if state.attention is None:
             raise ValueError("StreamMemPolicy needs the attention of the prompt that its guidance() names")
+        # Clamped, so that a frame without any attention gets a plain mean instead of 0 / 0.
         merge = self._prototypes(state, state.attention.float().clamp(min=1e-30))
         room = self.budget_tokens - merge.num_slots
-        keep = select(state.attention, state.present, room, protected=state.protected)
-        return RetentionPlan(keep=keep, summarize=torch.zeros_like(room, dtype=torch.bool), merge=merge)
+        return keeping(select(state.attention, state.present, room), merge=merge)
 
     def _prototypes(self, state: MemoryState, attention: Float[Tensor, "layers tokens"]) -> MergedSlots:
-        """Merge each layer's new frames, those after its newest prototype."""
+        """Merge each layer's new patches, those after its newest prototype."""
         slot_of_token = torch.full_like(state.token_ids, -1)
         weights = torch.zeros(slot_of_token.shape, device=slot_of_token.device)
-        places = []
-        num_fixed = (state.protected & state.present).sum(dim=1).tolist()
+        source_indices = []
         for layer, count in enumerate(state.lengths.tolist()):
-            room = min(self.budget_tokens // 2, self.budget_tokens - num_fixed[layer])
-            frames, counts = state.temporal_patch_ids[layer, :count], state.counts[layer, :count]
-            newest_prototype = frames.masked_fill(counts < 2, -1).max() if count else frames.new_tensor(-1)
-            new_frames = frames[(frames > newest_prototype) & (counts == 1)].unique()
-            new_frames = new_frames[max(len(new_frames) - max(room, 0), 0) :]
-            joins = frames == new_frames[:, None]
-            mass = joins * attention[layer, :count]
-            weights[layer, :count] = (mass / mass.sum(dim=1, keepdim=True)).sum(dim=0)
-            slots = torch.arange(len(new_frames), device=frames.device)[:, None]
+            patches, counts = state.temporal_patch_ids[layer, :count], state.counts[layer, :count]
+            # Only a merged slot stands for several tokens, so the counts tell prototypes from tokens.
+            newest_prototype = patches.masked_fill(counts < 2, -1).max() if count else patches.new_tensor(-1)
+            new_patches = patches[(patches > newest_prototype) & (counts == 1)].unique()
+            new_patches = new_patches[max(len(new_patches) - self.budget_tokens // 2, 0) :]
+            joins = patches == new_patches[:, None]
+            shares = joins * attention[layer, :count]
+            weights[layer, :count] = (shares / shares.sum(dim=1, keepdim=True)).sum(dim=0)
+            # A token joins one patch at most, so summing over patches leaves its slot, or -1.
+            slots = torch.arange(len(new_patches), device=patches.device)[:, None]
             slot_of_token[layer, :count] = (joins * (slots + 1)).sum(dim=0) - 1
-            places.append(_middles(joins))
-        return MergedSlots(slot_of_token=slot_of_token, weights=weights, place=_padded(places))
+            source_indices.append(_middles(joins))
+        padded = torch.nn.utils.rnn.pad_sequence(source_indices, batch_first=True, padding_value=-1)
+        return MergedSlots(slot_of_token=slot_of_token, weights=weights, source_indices=padded)
 
 
 def _middles(joins: Bool[Tensor, "slots tokens"]) -> Int[Tensor, " slots"]:
-    """Return the index of each frame's middle token."""
+    """Return the index of each patch's middle token."""
     if not len(joins):
         return torch.zeros(0, dtype=torch.long, device=joins.device)
     order = joins.cumsum(dim=1)
     return (joins & (order == (order[:, -1:] + 1) // 2)).int().argmax(dim=1)
-
-
-def _padded(rows: list[Tensor]) -> Int[Tensor, "layers slots"]:
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)

@@ -16,12 +16,11 @@ from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, ke
 class WindowPolicy(MemoryPolicy):
     """Keep the newest whole frames, and the first visual tokens as sinks, at dense positions.
 
-    A frame larger than the room left by sinks and protected tokens keeps its newest tokens.
+    A frame larger than the room that sinks leave keeps its newest tokens.
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, sinks included, at least 1.
-        sink_tokens: first visual tokens that stay as long as protected tokens leave room, at least 0 and
-            below the budget; 0 or 4 are usual.
+        sink_tokens: first visual tokens, which always stay, at least 0 and below the budget; often 0 or 4.
 
     Raises:
         ValueError: a field is out of its range.
@@ -45,11 +44,10 @@ class WindowPolicy(MemoryPolicy):
             )
 
     def plan(self, state: MemoryState) -> RetentionPlan:
-        """Fill what protected tokens and sinks leave of the budget with the newest frames."""
+        """Fill what sinks leave of the budget with the newest frames."""
         index = torch.arange(state.token_ids.shape[1], device=state.token_ids.device)
-        protected, free = state.present & state.protected, state.present & ~state.protected
-        room = self.budget_tokens - protected.sum(dim=1, keepdim=True)
-        sinks = free & (index < self.sink_tokens) & (free.cumsum(dim=1) <= room)
-        room = room - sinks.sum(dim=1, keepdim=True)
-        window = whole_groups(free & ~sinks, -state.temporal_patch_ids, room)
-        return keeping(protected | sinks | window, reindex=True)
+        sinks = state.present & (index < self.sink_tokens)
+        room = self.budget_tokens - sinks.sum(dim=1, keepdim=True)
+        window = whole_groups(state.present & ~sinks, -state.temporal_patch_ids, room)
+        # Dense at once, as StreamingLLM: positions count within the window, not along the stream.
+        return keeping(sinks | window, reindex=True)

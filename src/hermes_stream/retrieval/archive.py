@@ -178,5 +178,4 @@ class Archive:
             temporal_patch_ids=patches,
             pts_seconds=self.pts_seconds[None],
             counts=torch.ones_like(patches),
-            protected=torch.zeros_like(patches, dtype=torch.bool),
         )

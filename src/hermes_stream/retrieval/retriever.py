@@ -86,8 +86,6 @@ class Retriever:
             temporal_patch_ids=patches,
             pts_seconds=seconds,
             counts=counts,
-            protected=torch.zeros_like(token_ids, dtype=torch.bool),
-            num_compressions=held.num_compressions,
         )
 
     def _choose(

@@ -45,16 +45,17 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        limit = self.max_new_tokens
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ValueError(f"max_new_tokens must be a whole number of at least 1, or None; got {limit!r}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty >= 1):
             raise ValueError(f"repetition_penalty must be at least 1, got {self.repetition_penalty}")
-        if isinstance(self.stop, str) or not all(self.stop):
-            raise ValueError(f"stop must be a tuple of non-empty texts, got {self.stop!r}")
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+            raise ValueError(f"stop must be a list of non-empty texts, such as ['\\n'], got {self.stop!r}")
 
 
 def decode_answer(

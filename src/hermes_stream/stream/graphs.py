@@ -44,7 +44,8 @@ class TextGraphs:
             return
         for length in LENGTHS:
             if all(
-                held + length <= slots for held, slots in zip(cache.num_tokens, cache.capacities, strict=True)
+                held + length <= slots
+                for held, slots in zip(cache.num_tokens, cache.buffers.capacities, strict=True)
             ):
                 self._forward(cache, length)
 
@@ -60,7 +61,7 @@ class TextGraphs:
         if segment.probe or segment.observation or segment.recall or segment.deepstack is not None:
             return None
         starts = [held - count for held in cache.num_tokens]
-        room = min(slots - start for slots, start in zip(cache.capacities, starts, strict=True))
+        room = min(slots - start for slots, start in zip(cache.buffers.capacities, starts, strict=True))
         length = next((length for length in LENGTHS if count <= length <= room), None)
         own = None if length is None else self._forward(cache, length)
         return None if own is None else own.run(segment, starts)

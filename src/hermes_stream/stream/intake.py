@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,6 +52,11 @@ class Intake:
         self.num_accepted = self.num_gaps = 0
 
     @property
+    def newest_seconds(self) -> float | None:
+        """Time of the newest frame, taken in or not; None before the first."""
+        return None if self._start_seconds is None else self._newest_seconds
+
+    @property
     def num_folded(self) -> int:
         """Frames accepted that no longer wait."""
         return self.num_accepted - len(self.waiting)
@@ -77,6 +83,8 @@ class Intake:
         if self._start_seconds is None:
             self._start_seconds = frame.pts_seconds
         if self._is_due(frame.pts_seconds - self._start_seconds):
+            if not frame.image.flags.writeable:  # torch warns of these, and its tensors share the memory
+                frame = replace(frame, image=frame.image.copy())
             self.waiting.append(frame)
             self.num_accepted += 1
 

@@ -6,7 +6,7 @@ Large models read lettered options and name a letter. A model whose checkpoint s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -119,12 +119,19 @@ def check_options(options: Sequence[str]) -> None:
     """Check that there are options to choose from.
 
     Raises:
-        ValueError: fewer than 2, more than 26, or an empty one.
+        ValueError: fewer than 2, more than 26, an empty one, or one twice.
     """
+    if isinstance(options, Mapping):
+        raise ValueError(
+            f"options must be a list of texts, got a {type(options).__name__}; the prompt puts letters "
+            "before them: give list(options.values())"
+        )
     if isinstance(options, str) or not 2 <= len(options) <= len(ascii_uppercase):
         raise ValueError(f"options must be a list of 2 to {len(ascii_uppercase)} texts, got {options!r}")
     if not all(isinstance(option, str) and option.strip() for option in options):
         raise ValueError(f"every option must be a non-empty text, got {list(options)!r}")
+    if len(set(options)) < len(options):
+        raise ValueError(f"every option must stand there once, got {list(options)!r}")
 
 
 def with_lettered_options(question: str, options: Sequence[str]) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
+from copy import copy
+from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
+from hermes_stream.filters import filter_named
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState
+from hermes_stream.models import load_model
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.policies.hermes import HermesPolicy
+from hermes_stream.policies.named import policy_named
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.capacity import plan_capacity
 from hermes_stream.stream.decoding import Sampling
@@ -21,25 +27,29 @@ from hermes_stream.stream.evidence import Evidence, evidence_of
 from hermes_stream.stream.executor import Executor, RunningWork
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
-from hermes_stream.video.frame import Frame
+from hermes_stream.video.conversion import frames_from
 
 
 class Session:
     """Watches one stream with a model and answers questions about it from a bounded memory.
 
     Several sessions may share a model. Threads may share a session: their calls wait for each other, so that
-    a camera's thread and one that asks simply work.
+    a camera's thread and one that asks simply work. ``with Session(...)`` closes it at the end.
 
     Args:
-        model: a loaded model.
-        policy: what the memory keeps; None is ``HermesPolicy.paper`` with the model's default budget. A
-            budget that the model's positions do not hold is lowered, with a warning (see the attribute).
+        model: a loaded model, or what ``load_model`` takes.
+        policy: what the memory keeps, or its name, fields behind it: ``"window:sink_tokens=4"``; None is
+            ``HermesPolicy.paper``. A budget that the model's positions do not hold is lowered, with a warning
+            (see the attribute).
+        budget_tokens: visual tokens that each layer keeps, for a policy given by name or None; None takes the
+            model's default.
         fps: sample the observed frames by time at this rate, in frames per second; None takes every frame.
         chunk_frames: frames that are prefilled together, at least 1; fewer where they would take more than
             half of the model's positions (see the attribute).
         text_tokens: room for a question and its answer together, in tokens; None takes an eighth of the
             model's positions, at most 2,048.
-        filter: what drops visual tokens before they are prefilled, with any policy; None drops none.
+        filter: what drops visual tokens before they are prefilled, with any policy, or its name; None drops
+            none.
         still_below: frames that changed by fewer grey levels than this, in every block of 16 x 16 pixels,
             take the features of the last that was encoded, without the vision tower; None encodes all.
         kv_bits: 8 keeps keys and values in 8 bits, in less than half of the memory; None as the model makes
@@ -49,37 +59,49 @@ class Session:
     Attributes:
         model: the model.
         policy: what the memory keeps in fact.
+        fps: rate of sampling; None takes every frame.
         chunk_frames: frames that are prefilled together in fact; whole temporal patches where the model has
             them.
 
     Raises:
         CapacityError: two frames and text do not fit the model's positions.
+        ModelError: there is no such model.
         ValueError: an argument is out of its range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter per choice
         self,
-        model: VideoModel,
-        policy: MemoryPolicy | None = None,
+        model: VideoModel | str | Path,
+        policy: MemoryPolicy | str | None = None,
         *,
+        budget_tokens: int | None = None,
         fps: float | None = None,
         chunk_frames: int = 16,
         text_tokens: int | None = None,
-        filter: TokenFilter | None = None,
+        filter: TokenFilter | str | None = None,
         still_below: float | None = None,
         kv_bits: int | None = None,
         executor: Executor | None = None,
     ) -> None:
+        if not isinstance(model, VideoModel):
+            model = load_model(model)
         capacity = plan_capacity(
             model,
-            policy or HermesPolicy.paper(budget_tokens=model.card.default_budget_tokens),
+            _policy(policy, budget_tokens, model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
             text_tokens=text_tokens,
             kv_bits=kv_bits,
         )
         self.model, self.policy, self.chunk_frames = model, capacity.policy, capacity.chunk_frames
+        self.fps = fps
         self._executor = executor or Executor.for_one_stream(model)
-        self._stream = Stream(self._executor, capacity, fps=fps, token_filter=filter, still_below=still_below)
+        self._stream = Stream(
+            self._executor,
+            capacity,
+            fps=fps,
+            token_filter=filter_named(filter) if isinstance(filter, str) else filter,
+            still_below=still_below,
+        )
         self._open_answer: Answer | None = None
         self._lock = RLock()
 
@@ -88,19 +110,36 @@ class Session:
         """The stream's cache, for inspection."""
         return self._stream.cache
 
-    def observe(self, frames: Iterable[Frame] | Frame) -> None:
+    def observe(
+        self,
+        frames: Any,
+        *,
+        fps: float | None = None,
+        pts_seconds: float | Sequence[float] | None = None,
+    ) -> None:
         """Watch frames; full chunks enter the memory at once, the rest waits for more or for a question.
 
         If this fails, frames up to the one it names are kept, and the session goes on working.
 
         Args:
-            frames: any number of frames, timestamps increasing over the whole stream.
+            frames: a ``Frame``; a path of a video file, which is sampled at the session's rate or the
+                model's; a numpy array or torch tensor, uint8 RGB ``[height, width, 3]`` or ``[frames, height,
+                width, 3]``; a Pillow image; or an iterable of these, of any length. Times increase over the
+                stream.
+            fps: frames per second of pictures without times; they go on from the newest frame.
+            pts_seconds: time of each picture without one, in seconds, instead of ``fps``.
 
         Raises:
-            ValueError: a frame is malformed or not later than the one before.
+            ValueError: a frame is malformed, has no time, or is not later than the one before.
+            VideoError: a file cannot be read.
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        for frame in [frames] if isinstance(frames, Frame) else frames:
+        if isinstance(frames, str | os.PathLike):
+            from hermes_stream.video import FileSource  # needs PyAV, which arrays do not
+
+            frames = FileSource(frames, fps=self.fps or self.model.card.default_fps)
+        newest_seconds = self._stream.intake.newest_seconds
+        for frame in frames_from(frames, fps=fps, pts_seconds=pts_seconds, newest_seconds=newest_seconds):
             # the lock is held for a frame, not for a source that may go on for hours
             with self._lock:
                 self._finish_open_answer()
@@ -161,7 +200,7 @@ class Session:
             temperature=temperature,
             top_p=top_p,
             repetition_penalty=repetition_penalty,
-            stop=tuple(stop),
+            stop=stop if isinstance(stop, str) else tuple(stop),  # type: ignore[arg-type]  # refused there
             seed=seed,
         )
         with self._lock:
@@ -241,6 +280,34 @@ class Session:
         with self._lock:
             return self._stream.stats
 
+    def fork(self) -> Session:
+        """Return a second session with the same memory; from here on each goes its own way.
+
+        The model is shared, the memory is copied: as many bytes again.
+        """
+        with self._lock:
+            self._finish_open_answer()
+            other = copy(self)
+            other._executor = Executor.for_one_stream(self.model)
+            other._stream = self._stream.fork(other._executor)
+            other._lock = RLock()
+            return other
+
+    def __enter__(self) -> Session:
+        """Return the session; it is closed where the block ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        stats = self.stats
+        return (
+            f"Session(model={self.model.card.name!r}, policy={type(self.policy).__name__}, "
+            f"budget_tokens={self.policy.budget_tokens}, num_frames={stats.num_frames}, "
+            f"num_visual_tokens_kept={stats.num_visual_tokens_kept}, num_questions={stats.num_questions})"
+        )
+
     def close(self) -> None:
         """Give up an answer that is not read to its end; the session may go on. Safe to repeat."""
         with self._lock:
@@ -252,3 +319,18 @@ class Session:
         if self._open_answer is not None:
             self._open_answer.finish()
             self._open_answer = None
+
+
+def _policy(
+    policy: MemoryPolicy | str | None, budget_tokens: int | None, default_budget_tokens: int
+) -> MemoryPolicy:
+    if isinstance(policy, MemoryPolicy):
+        if budget_tokens is not None:
+            raise ValueError(
+                f"a policy has its own budget; leave budget_tokens out, or write {type(policy).__name__}"
+                f"(budget_tokens={budget_tokens})"
+            )
+        return policy
+    if policy is not None and not isinstance(policy, str):
+        raise ValueError(f"policy must be a MemoryPolicy, a name, or None; got a {type(policy).__name__}")
+    return policy_named(policy or "hermes").with_budget(budget_tokens, default_budget_tokens)

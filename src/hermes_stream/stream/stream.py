@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -65,6 +68,7 @@ class Stream:
         still_below: float | None = None,
     ) -> None:
         self.model, self.policy, self._text_tokens = executor.model, capacity.policy, capacity.text_tokens
+        self._executor, self._capacity = executor, capacity
         self.chunk_frames = capacity.chunk_frames
         self.intake = Intake(fps, check_size=self.model.num_tokens)
         self.memory = StreamMemory(executor, capacity, token_filter=token_filter, still_below=still_below)
@@ -79,6 +83,20 @@ class Stream:
     def cache(self) -> StreamCache:
         """The stream's cache."""
         return self.memory.cache
+
+    def fork(self, executor: Executor) -> Stream:
+        """Return a copy of the stream that shares the model.
+
+        Args:
+            executor: runs the copy's work.
+        """
+        shared = (self.model, self.policy, self._newest_answer, self._capacity, self.cache.layout)
+        memo: dict[int, Any] = {id(one): one for one in shared}
+        memo[id(self._executor)] = executor
+        with torch.inference_mode():
+            forked = deepcopy(self, memo)
+        executor.prepare(forked.cache)
+        return forked
 
     @property
     def has_full_chunk(self) -> bool:

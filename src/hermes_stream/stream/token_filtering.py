@@ -45,14 +45,14 @@ class TokenFiltering:
         )
         tokens_per_patch = patches.shape[1]
         past = self._past[1] if self._past and self._past[0] == tokens_per_patch else None
-        sifted = self._filter.sift(patches, past)
-        kept[is_visual] = sifted.kept.flatten().cpu()
+        filtered = self._filter.filter(patches, past)
+        kept[is_visual] = filtered.kept.flatten().cpu()
         is_alive = torch.zeros(visual.num_temporal_patches, dtype=torch.bool)
         is_alive[visual.temporal_patch_index[kept & is_visual]] = True
         kept[visual.is_text] = is_alive[visual.temporal_patch_index[visual.is_text]]
         embeddings = visual.embeddings.clone()
-        embeddings[is_visual.to(embeddings.device)] = sifted.tokens.flatten(0, 1)
-        self._uncommitted = (tokens_per_patch, sifted.past, int((~sifted.kept).sum()))
+        embeddings[is_visual.to(embeddings.device)] = filtered.tokens.flatten(0, 1)
+        self._uncommitted = (tokens_per_patch, filtered.past, int((~filtered.kept).sum()))
         return visual.with_embeddings(embeddings), kept
 
     def commit(self) -> None:

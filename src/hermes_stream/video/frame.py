@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +29,23 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """Height and width of the picture as it came; a model's view of it follows from these."""
         return self.source_size or (self.image.shape[0], self.image.shape[1])
+
+    @classmethod
+    def from_bgr(cls, image: NDArray[np.uint8], pts_seconds: float) -> Frame:
+        """Return a frame of a picture with blue first, as OpenCV reads them.
+
+        Args:
+            image: BGR pixels, uint8 ``[height, width, 3]``.
+            pts_seconds: presentation time in seconds.
+        """
+        return cls(pts_seconds=pts_seconds, image=np.ascontiguousarray(image[..., ::-1]))
+
+    @classmethod
+    def from_pil(cls, image: Any, pts_seconds: float) -> Frame:
+        """Return a frame of a Pillow image, whatever its mode.
+
+        Args:
+            image: a ``PIL.Image.Image``.
+            pts_seconds: presentation time in seconds.
+        """
+        return cls(pts_seconds=pts_seconds, image=np.array(image.convert("RGB")))

@@ -23,7 +23,6 @@ def planted(attention, *, tokens_per_temporal_patch, text_tokens_per_patch=0) ->
         temporal_patch_ids=(index // each).expand(rows, -1),
         pts_seconds=(index // each * 2.0).expand(rows, -1),
         counts=(index % each >= text_tokens_per_patch).long().expand(rows, -1),
-        protected=torch.zeros(attention.shape, dtype=torch.bool),
         attention=attention,
     )
 

@@ -13,52 +13,48 @@ from hermes_lab.analysis import comparison_plots as comparison
 GROUPS = ("now", "backward", "counting")
 
 
-def part(value, reach=0.1, chance=0.25):
-    interval = (
-        {"value": value, "low": value - reach, "high": value + reach}
-        if reach
-        else {"value": value, "low": None, "high": None}
-    )
-    return {"accuracy": interval, "difference": None, "chance": chance, "num_questions": 9}
+def score(value, reach=0.1, chance=0.25):
+    low, high = (value - reach, value + reach) if reach else (None, None)
+    return {"accuracy": value, "low": low, "high": high, "chance": chance, "num_questions": 9}
 
 
-def standing(policy, budget_tokens, value, *, reach=0.1, delays=3):
+def entry(policy, budget_tokens, value, *, reach=0.1, delays=3):
     bins = [
-        {"from_seconds": 5.0 * 2**k, "until_seconds": 10.0 * 2**k, "part": part(value, reach)}
+        {"from_seconds": 5.0 * 2**k, "until_seconds": 10.0 * 2**k, **score(value, reach)}
         for k in range(delays)
     ]
     return {
         "policy": policy,
         "budget_tokens": budget_tokens,
-        "overall": part(value, reach),
-        "by_group": {group: part(value, reach) for group in GROUPS},
-        "by_delay": {"overall": bins, "backward": bins},
+        **score(value, reach),
+        "accuracy_by_group": {group: score(value, reach) for group in GROUPS},
+        "accuracy_by_delay": {"overall": bins, "by_group": {"backward": bins}},
         "ttft_seconds": 0.01,
         "ttft_low_seconds": 0.008,
         "ttft_high_seconds": 0.02,
     }
 
 
-def document(*standings):
-    return {"reference": "hermes", "standings": list(standings)}
+def document(*scores):
+    return {"reference": "hermes", "scores": list(scores)}
 
 
 @pytest.mark.parametrize("budgets", [(138,), (70, 138, 276)])
 @pytest.mark.parametrize("reach", [0.1, None])
 def test_figures_are_written(tmp_path, budgets, reach):
     every = [
-        standing(policy, budget, value, reach=reach)
+        entry(policy, budget, value, reach=reach)
         for policy, value in (("hermes", 0.8), ("hermes:summarize=false,reindex=eager", 0.7), ("window", 0.5))
         for budget in budgets
     ]
-    paths = comparison.plot(document(*every, standing("full", None, 0.9)), tmp_path)
+    paths = comparison.plot(document(*every, entry("full", None, 0.9)), tmp_path)
     assert [path.name for path in paths] == ["budget.png", "ttft.png", "delay.png"]
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_axes_are_labelled_and_bars_drawn():
-    every = [standing("hermes", 138, 0.8), standing("window", 138, 0.5)]
+    every = [entry("hermes", 138, 0.8), entry("window", 138, 0.5)]
     figures: list[Figure] = [
         comparison._against_budget(every, "hermes"),
         comparison._against_delay(every, "hermes"),
@@ -75,9 +71,9 @@ def test_axes_are_labelled_and_bars_drawn():
 
 
 def test_without_backward_questions_there_is_no_delay(tmp_path):
-    one = standing("a", 9, 0.5)
-    one["by_delay"] = {"overall": []}
-    one["by_group"] = {}
+    one = entry("a", 9, 0.5)
+    one["accuracy_by_delay"] = {"overall": [], "by_group": {}}
+    one["accuracy_by_group"] = {}
     assert [path.name for path in comparison.plot(document(one), tmp_path)] == ["budget.png", "ttft.png"]
     assert comparison.plot(document(), tmp_path) == []
 

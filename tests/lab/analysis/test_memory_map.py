@@ -50,7 +50,6 @@ def test_text_tokens_are_counted_apart():
         temporal_patch_ids=frames,
         pts_seconds=frames.double(),
         counts=torch.tensor([[0, 1, 1, 3, 8], [0, 1, 1, 0, 0]]),
-        protected=torch.zeros_like(frames, dtype=torch.bool),
     )
     found = map_of(state)
     assert (found.temporal_patch_ids, found.seconds) == ((2, 5), (2.0, 5.0))

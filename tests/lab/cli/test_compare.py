@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from hermes_lab.cli.progress import Lines
+from hermes_lab.cli.progress import ProgressLines
 
 POLICIES = "hermes;hermes:summarize=false;random"
 TIMINGS = {"ttft_seconds", "ttft_low_seconds", "ttft_high_seconds", "took_seconds"}
@@ -57,29 +57,69 @@ def test_the_document(compare, folder, kept):
     assert manifest["versions"].keys() >= {"hermes-stream", "torch"}
     assert manifest["machine"]
     assert str(folder.parent) not in json.dumps(document)
-    assert manifest["command"].startswith("hermes compare annotations.json --videos stories --policies ")
+    assert manifest["command"] == (
+        "hermes compare annotations.json --videos stories --policies 'hermes;hermes:summarize=false;random' "
+        "--budgets 30 --seeds 2 --reference hermes --chunk-frames 4 --fps 1.0 --out DIR"
+    )
     assert document["reference"] == "hermes"
     assert (document["skipped"], document["left_out"]) == ([], {})
-    first, second, third = document["standings"]
+    first, second, third = document["scores"]
     assert [one["policy"] for one in (first, second, third)] == POLICIES.split(";")
-    assert first["overall"]["difference"] is None
-    assert second["overall"]["difference"].keys() == {"value", "low", "high"}
+    assert first["difference"] is None
+    assert second["difference"].keys() == {"value", "low", "high"}
     assert (second["num_seeds"], third["num_seeds"]) == (1, 2)
-    assert first["by_group"].keys() == {"now", "backward", "counting"}
+    assert first["accuracy_by_group"].keys() == {"now", "backward", "counting"}
     assert first["cache_bytes"] == second["cache_bytes"] == third["cache_bytes"] > first["host_bytes"] == 0
-    assert {file.name for file in kept.iterdir()} >= {"budget.png", "delay.png", "ttft.png", "runs.jsonl"}
-    assert len((kept / "runs.jsonl").read_text().splitlines()) == 1 + 2 * 4
+    assert {file.name for file in kept.iterdir()} >= {"budget.png", "delay.png", "ttft.png", "manifest.json"}
+    assert len((kept / "predictions.jsonl").read_text().splitlines()) == 20 * 4
+
+
+def without_differences(document):
+    if isinstance(document, dict):
+        return {name: without_differences(own) for name, own in document.items() if name != "difference"}
+    return [without_differences(own) for own in document] if isinstance(document, list) else document
+
+
+def test_eval_gives_the_same_numbers_and_intervals(compare, hermes, folder, kept):
+    """An evaluation is a comparison with one policy: accuracy, intervals, chance, kinds, groups, delays."""
+    entries = compare(kept, "--seeds", 2, "--json", "--no-plots").document["scores"]
+    common = ["--budget-tokens", 30, "--chunk-frames", 4, "--json"]
+    shared = {"accuracy", "low", "high", "chance", "num_questions", "num_videos", "num_unscored", "averages"}
+    shared |= {"accuracy_by_kind", "accuracy_by_group", "accuracy_by_delay", "budget_tokens", "policy"}
+    for entry in entries[:2]:
+        words = ["eval", folder / "annotations.json", "--videos", folder, "--policy", entry["policy"]]
+        document = hermes(*words, *common).document
+        assert {name: document[name] for name in shared} == {
+            name: without_differences(entry[name]) for name in shared
+        }
+    groups = [own for entry in entries for own in entry["accuracy_by_group"].values()]
+    assert any(own["low"] < own["accuracy"] < own["high"] for own in groups if own["low"] is not None)
+
+
+def test_a_policy_that_draws_gives_the_same_with_the_same_seed(compare, hermes, folder, tmp_path):
+    words = ["--seed", 3, "--json"]
+    (entry,) = compare(tmp_path / "out", *words, "--no-plots", policies="random").document["scores"]
+    asked = ["eval", folder / "annotations.json", "--videos", folder, "--policy", "random"]
+    document = hermes(*asked, "--budget-tokens", 30, "--chunk-frames", 4, *words).document
+    for name in ("accuracy", "low", "high", "accuracy_by_kind"):
+        assert document[name] == without_differences(entry[name])
+
+
+def test_answers_of_several_policies_are_no_single_run(hermes, folder, kept):
+    run = hermes("score", kept, "--annotations", folder / "annotations.json")
+    assert (run.code, run.out) == (1, "")
+    assert "the answers are of 4 policies, budgets or seeds" in run.err
 
 
 def test_it_goes_on_where_a_kill_left_it(compare, kept, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(kept, out)
-    lines = (kept / "runs.jsonl").read_bytes().splitlines(keepends=True)
-    (out / "runs.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:200])
+    lines = (kept / "predictions.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "predictions.jsonl").write_bytes(b"".join(lines[:45]) + lines[45][:200])
     (out / "comparison.json").unlink()
     run = compare(out, "--seeds", 2, "--json", "--no-plots")
     assert (run.code, run.err) == (0, "hermes: 1 of 1 videos\n")
-    assert (out / "runs.jsonl").read_bytes().startswith(b"".join(lines[:5]))
+    assert (out / "predictions.jsonl").read_bytes().startswith(b"".join(lines[:40]))
     assert untimed(run.document) == untimed(json.loads((kept / "comparison.json").read_text()))
 
 
@@ -102,11 +142,11 @@ def test_what_cannot_watch_is_told(compare, kept):
 
 
 def test_other_settings_need_another_folder(compare, kept):
-    before = (kept / "runs.jsonl").read_bytes()
+    before = (kept / "predictions.jsonl").read_bytes()
     run = compare(kept, "--fps", 2)
     assert (run.code, run.out) == (1, "")
-    assert "begun with fps 1.0, now it is 2.0" in run.err
-    assert (kept / "runs.jsonl").read_bytes() == before
+    assert "fps is 1.0 there and 2.0 here" in run.err
+    assert (kept / "predictions.jsonl").read_bytes() == before
 
 
 def test_a_broken_video_is_left_out_for_all(compare, folder, tmp_path):
@@ -115,7 +155,7 @@ def test_a_broken_video_is_left_out_for_all(compare, folder, tmp_path):
     (videos / "world-000000.mp4").write_bytes(b"no video")
     run = compare(tmp_path / "out", "--json", "--no-plots", policies="window", videos=videos)
     assert run.code == 0
-    assert "world-000000.mp4 is left out, for all memories" in run.err
+    assert "1 videos are not watched to their end, with 10 questions: videos/world-000000.mp4" in run.err
     assert run.document["manifest"]["num_videos"] == 1
     assert list(run.document["left_out"]) == ["videos/world-000000.mp4"]
     (videos / "world-000001.mp4").write_bytes(b"no video")
@@ -150,7 +190,7 @@ def test_failures_are_one_line(compare, tmp_path, arguments, code, words):
 
 def test_time_left(capsys):
     now = iter([0.0, 30.0, 60.0])
-    lines = Lines(3, now=lambda: next(now))
+    lines = ProgressLines(3, now=lambda: next(now))
     for done in (0.2, 1, 1.5, 3):
         lines(done)
     assert capsys.readouterr().err.splitlines() == [

@@ -19,7 +19,7 @@ from hermes_lab.datasets import (
 from hermes_lab.datasets.dialects.ovo import TASK_OF_KIND as OVO_TASKS
 from hermes_lab.datasets.dialects.streamingbench import TASK_OF_KIND as STREAMINGBENCH_TASKS
 from hermes_lab.datasets.world import as_episode
-from hermes_lab.evaluation import run, score
+from hermes_lab.evaluation import run_episode, score
 from hermes_stream.errors import AnnotationError
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import QUESTION_KINDS
@@ -59,7 +59,7 @@ def test_gold_scores_one(tmp_path, dialect):
     write_annotations(tmp_path / "annotations.json", STORIES, dialect=dialect)
     stories = {told_of.video: told(world) for told_of, world in zip(STORIES, WORLDS, strict=True)}
     episodes = load_annotations(tmp_path / "annotations.json")
-    given = list(run(episodes, open_source=lambda one: stories[one.video], make_watcher=Gold))
+    given = [one for own in episodes for one in run_episode(own, stories[own.video], Gold())]
     report = score(given)
     assert len(given) == 40
     assert report.overall.accuracy == 1

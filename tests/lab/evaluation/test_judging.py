@@ -11,7 +11,7 @@ import pytest
 from tests.lab.episodes import question
 
 from hermes_lab.evaluation import Prediction, Reply
-from hermes_lab.evaluation.grading import is_for_judge, mark
+from hermes_lab.evaluation.grading import grade, is_for_judge
 from hermes_lab.evaluation.judging import SYSTEM_PROMPT, Judge, Verdict, Verdicts
 from hermes_lab.evaluation.scorers import strict
 from hermes_stream.errors import JudgeError
@@ -182,9 +182,9 @@ def test_a_judge_that_stops_loses_no_verdict(tmp_path):
 def test_the_judge_decides_over_words_and_nothing_else():
     ones = [answered(name="a"), answered(name="b"), answered("Chopping onions.", name="c")]
     verdicts = {"a": Verdict(is_right=True, score=4.0), "b": Verdict(problem="?")}
-    marked = mark(ones, strict, verdicts)
-    assert marked.rights == [True, True]
-    assert marked.unscored == [ones[1]]
+    graded = grade(ones, strict, verdicts)
+    assert graded.rights == [True, True]
+    assert graded.unscored == [ones[1]]
     assert is_for_judge(ones[0])
     choice = Prediction(video="v", question=question(), reply=Reply(text="A"), at_seconds=1.0)
     assert not is_for_judge(choice)

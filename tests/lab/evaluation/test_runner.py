@@ -10,10 +10,8 @@ from tests.lab.episodes import episode, prediction, question
 from tests.lab.watchers import Blind, Pictures, Recorder, grey, told
 
 from hermes_lab.datasets.world import as_episode
-from hermes_lab.evaluation import Reply, SessionWatcher, run, score
-from hermes_lab.evaluation.runner import run_episode
+from hermes_lab.evaluation import Reply, SessionWatcher, run_episode, score
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
-from hermes_stream.errors import VideoError
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.world import generate_world
 
@@ -36,35 +34,6 @@ def test_the_stream_ends_with_the_last_question():
     recorder = Recorder()
     list(run_episode(episode(question(at=2.0)), Pictures([grey(t) for t in range(50)]), recorder))
     assert recorder.times == [0, 1, 2]
-
-
-def test_every_video_is_streamed_once_with_a_watcher_of_its_own():
-    opened, watchers, progress = [], [], []
-
-    def open_source(one):
-        opened.append(one.video)
-        return Pictures([grey(t) for t in range(4)])
-
-    def make_watcher():
-        watchers.append(Recorder())
-        return watchers[-1]
-
-    episodes = [
-        episode(question(name="a"), question(name="b"), video="one"),
-        episode(video="nothing asked", left_out=("forward",)),
-        episode(question(name="c"), video="two"),
-    ]
-    given = list(
-        run(episodes, open_source=open_source, make_watcher=make_watcher, on_progress=progress.append)
-    )
-    assert [one.question.question_id for one in given] == ["a", "b", "c"]
-    assert [one.video for one in given] == ["one", "one", "two"]
-    assert opened == ["one", "two"]
-    assert [sorted(own.seen_at) for own in watchers] == [["a", "b"], ["c"]]
-    assert all(own.times == [0, 1, 2] for own in watchers)
-    assert progress == sorted(progress)
-    assert progress[0] == 0
-    assert 2 < progress[-1] < 3
 
 
 def test_questions_after_the_end_are_marked():
@@ -142,13 +111,10 @@ def test_a_blind_model_scores_no_more_than_chance(tiny, short_answers):
     ]
     stories = {str(world.seed): told(world) for world in worlds}
     policy = HermesPolicy.paper(budget_tokens=tiny.card.default_budget_tokens)
-    given = list(
-        run(
-            episodes,
-            open_source=lambda one: stories[one.video],
-            make_watcher=lambda: Blind(SessionWatcher(Session(tiny, policy), short_answers=short_answers)),
-        )
-    )
+    given = []
+    for one in episodes:
+        watcher = Blind(SessionWatcher(Session(tiny, policy), short_answers=short_answers))
+        given += run_episode(one, stories[one.video], watcher)
     for kind, own in score(given).by_kind.items():
         assert not is_beyond(own.accuracy, own.chance, own.num_questions), f"{kind}: {own}"
 
@@ -199,24 +165,3 @@ def test_a_preamble_is_asked_too_and_a_single_option_is_taken(tiny):
     one, two = run_episode(asked, Pictures([grey(t) for t in range(4)]), SessionWatcher(Session(tiny)))
     assert (one.reply.option_index, one.reply.text, one.is_right) == (0, "nothing", True)
     assert two.reply.text
-
-
-def test_a_video_that_fails_is_told_and_the_others_go_on():
-    failed = []
-
-    def open_source(one):
-        if one.video == "bad":
-            raise VideoError("no video")
-        return Pictures([grey(t) for t in range(4)])
-
-    episodes = [episode(question(), video="bad"), episode(question(), video="good")]
-    given = run(
-        episodes,
-        open_source=open_source,
-        make_watcher=Recorder,
-        on_failure=lambda one, error: failed.append((one.video, str(error))),
-    )
-    assert [one.video for one in given] == ["good"]
-    assert failed == [("bad", "no video")]
-    with pytest.raises(VideoError):
-        list(run(episodes, open_source=open_source, make_watcher=Recorder))

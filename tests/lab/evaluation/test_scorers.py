@@ -8,7 +8,7 @@ import pytest
 from tests.lab.episodes import question
 
 from hermes_lab.evaluation import Prediction, Reply, scorer
-from hermes_lab.evaluation.grading import mark
+from hermes_lab.evaluation.grading import grade
 from hermes_lab.evaluation.task_averages import averages
 
 OPTIONS = ("a pan", "a pot", "a lid", "a cup")
@@ -127,8 +127,8 @@ def test_words_are_for_a_judge():
 def test_without_a_truth_nobody_can_tell():
     one = given("A")
     one = replace(one, question=replace(one.question, answer="", answer_index=None))
-    marked = mark([one, given("B")], scorer("strict", dialect="egoschema"))
-    assert (marked.rights, marked.unscored) == ([True], [one])
+    graded = grade([one, given("B")], scorer("strict", dialect="egoschema"))
+    assert (graded.rights, graded.unscored) == ([True], [one])
     assert scorer("official", dialect="egoschema")(one) is None
 
 

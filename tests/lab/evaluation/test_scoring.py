@@ -38,8 +38,10 @@ def test_accuracy_and_number():
     }
 
 
-def test_kinds_of_other_benchmarks_have_no_group():
-    assert score(run_of({"a": [True]}, kind="Causal Reasoning")).by_group == {}
+def test_kinds_of_benchmarks_are_in_their_groups_and_others_in_none():
+    assert list(score(run_of({"a": [True]}, kind="Causal Reasoning")).by_group) == ["now"]
+    assert list(score(run_of({"a": [True]}, kind="EPM")).by_group) == ["backward"]
+    assert score(run_of({"a": [True]}, kind="no such")).by_group == {}
 
 
 def bootstrap_loop(rights_by_video, *, seed, num_resamples):

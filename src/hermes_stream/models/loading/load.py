@@ -15,7 +15,11 @@ from hermes_stream.models.families import MODELS
 from hermes_stream.models.loading.config_files import read_companions, read_config, read_family
 from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.loading.hub import Hub, HubModel
+<<<<<<< HEAD
 from hermes_stream.models.loading.messages import refusing
+=======
+from hermes_stream.models.loading.in_hand import borrow, is_in_hand
+>>>>>>> main
 from hermes_stream.models.loading.placement import (
     DeviceMap,
     Placement,
@@ -38,10 +42,11 @@ _NAMES = (
 
 
 def load_model(  # noqa: PLR0913 - one parameter per choice
-    name: str | Path,
+    name: str | Path | Any,
+    processor: Any = None,
     *,
     device: str = "auto",
-    dtype: str = "auto",
+    dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     device_map: DeviceMap | None = None,
     offline: bool = False,
@@ -53,9 +58,12 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     """Load a checkpoint and return its adapter.
 
     Args:
-        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, or a hub name.
+        name: ``"tiny"`` or ``"tiny-qwen"`` (shipped with the package), a checkpoint folder, a hub name, or a
+            transformers model in hand, whose weights are shared and whose attention is borrowed until
+            ``close``.
+        processor: transformers' processor of a model in hand; None reads the files that it was loaded from.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16".
+        dtype: "auto" (the checkpoint's own), "float32", "bfloat16", "float16", or torch's.
         revision: branch, tag or commit of a hub name.
         device_map: spreads the layers over several GPUs, "auto" or a dict from module to device,
             as transformers has it. Needs the extra ``multi-gpu``.
@@ -72,7 +80,14 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
         DeviceError: the device or dtype is not available here, or the model does not fit it.
         ValueError: arguments contradict each other.
     """
-    name = str(name)
+    if is_in_hand(name):
+        checkpoint, give_back = borrow(name, processor)
+        borrowed = _adapter(checkpoint.name, checkpoint.model.config.model_type)(checkpoint)
+        borrowed.give_back = give_back
+        return borrowed
+    if processor is not None:
+        raise ValueError("a processor goes with a transformers model in hand; leave it out for a name")
+    name, dtype = str(name), str(dtype).removeprefix("torch.")
     if not name.strip():
         raise ModelError(f"the name of the model is empty; {_NAMES}")
     placement = choose_placement(device, device_map, weights)

@@ -1,4 +1,4 @@
-"""From words on the command line to the contestants of a comparison."""
+"""From words on the command line to the policies that an evaluation compares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hermes_stream.cli.fields import split_at_commas
 from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
-    from hermes_lab.evaluation.comparison import Contestant
+    from hermes_lab.evaluation import EvaluatedPolicy
+    from hermes_stream.policies import MemoryPolicy
 
 _OPTION = "--policies"
 
@@ -80,9 +81,9 @@ def reference_among(names: Sequence[str], wanted: str | None) -> str:
     return wanted or ("hermes" if "hermes" in names else names[0])
 
 
-def line_up(
+def compared_policies(
     names: Sequence[str], budgets: Sequence[int], *, num_seeds: int, first_seed: int
-) -> list[Contestant]:
+) -> list[EvaluatedPolicy]:
     """Return every policy with every budget; those that draw with every seed, unless a seed was named.
 
     A policy without a bound is there once.
@@ -96,28 +97,37 @@ def line_up(
     Raises:
         BadParameter: there is no such policy or field, or the policy refuses a value.
     """
-    return [one for name in names for one in _contestants(name, budgets, range(num_seeds), first_seed)]
+    seeds = range(first_seed, first_seed + num_seeds)
+    return [
+        one
+        for name in names
+        for policy in _with_budgets(name, budgets)
+        for one in with_seeds(name, policy, seeds)
+    ]
 
 
-def _contestants(name: str, budgets: Sequence[int], draws: range, first_seed: int) -> list[Contestant]:
-    from hermes_lab.evaluation.comparison import Contestant
+def with_seeds(name: str, policy: MemoryPolicy, seeds: Sequence[int]) -> list[EvaluatedPolicy]:
+    """Return a policy with every seed; once if it does not draw at random, or its words name a seed.
 
-    choice = read_policy(name, option=_OPTION)
-    made: list[Contestant] = []
-    for budget in budgets if choice.takes_budget else (None,):
-        try:
-            policy: Any = choice.make() if budget is None else choice.make(budget_tokens=budget)
-        except ValueError as error:
-            raise typer.BadParameter(f"{name!r}: {error}", param_hint=_OPTION) from error
-        if not _draws(name, policy):
-            made.append(Contestant(name=name, policy=policy))
-            continue
-        seeds = [first_seed + k for k in draws]
-        made += [Contestant(name=name, policy=replace(policy, seed=seed), seed=seed) for seed in seeds]
-    return made
+    Args:
+        name: its words.
+        policy: the policy, its budget included.
+        seeds: at least one.
+    """
+    from hermes_lab.evaluation import EvaluatedPolicy
 
-
-def _draws(name: str, policy: Any) -> bool:
-    """Tell whether a policy draws from a seed that the words do not name."""
+    drawing: Any = policy
     named = {piece.partition("=")[0].strip() for piece in split_at_commas(name.partition(":")[2])}
-    return "seed" in {field.name for field in fields(policy)} - named
+    if "seed" in named or "seed" not in {field.name for field in fields(drawing)}:
+        return [EvaluatedPolicy(name=name, policy=policy)]
+    return [EvaluatedPolicy(name=name, policy=replace(drawing, seed=seed), seed=seed) for seed in seeds]
+
+
+def _with_budgets(name: str, budgets: Sequence[int]) -> list[MemoryPolicy]:
+    choice = read_policy(name, option=_OPTION)
+    try:
+        if not choice.takes_budget:
+            return [choice.make()]
+        return [choice.make(budget_tokens=budget) for budget in budgets]
+    except ValueError as error:
+        raise typer.BadParameter(f"{name!r}: {error}", param_hint=_OPTION) from error

@@ -1,11 +1,16 @@
-"""From words to contestants: separators, budgets, seeds."""
+"""From words to compared policies: separators, budgets, seeds."""
 
 from __future__ import annotations
 
 import pytest
 import typer
 
-from hermes_lab.cli.contestants import line_up, reference_among, split_budgets, split_policies
+from hermes_lab.cli.compared_policies import (
+    compared_policies,
+    reference_among,
+    split_budgets,
+    split_policies,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,8 +25,8 @@ from hermes_lab.cli.contestants import line_up, reference_among, split_budgets, 
         (["hermes:a=1,b=2;hermes:a=2,b=3,hermes"], ["hermes:a=1,b=2", "hermes:a=2,b=3", "hermes"]),
         (["window,hermes:smoothing=[0,0.1,0],b=2"], ["window", "hermes:smoothing=[0,0.1,0],b=2"]),
         (
-            ["hermes:w=(1,2),recent_n,random:unit=frames"],
-            ["hermes:w=(1,2)", "recent_n", "random:unit=frames"],
+            ["hermes:w=(1,2),recent_n,random:unit=patches"],
+            ["hermes:w=(1,2)", "recent_n", "random:unit=patches"],
         ),
     ],
 )
@@ -60,7 +65,7 @@ def test_the_reference():
 
 def test_every_budget_and_every_seed():
     names = ["hermes", "full", "random", "random:seed=5", "resv_bounded"]
-    found = line_up(names, [20, 40], num_seeds=2, first_seed=7)
+    found = compared_policies(names, [20, 40], num_seeds=2, first_seed=7)
     assert [(one.name, one.policy.budget_tokens, one.seed) for one in found] == [
         ("hermes", 20, None),
         ("hermes", 40, None),
@@ -83,4 +88,4 @@ def test_every_budget_and_every_seed():
 def test_unknown_policies_and_fields():
     for wrong in ("nosuch", "hermes:nosuch=1", "hermes:reindex=never"):
         with pytest.raises(typer.BadParameter, match=r"nosuch|never"):
-            line_up([wrong], [20], num_seeds=1, first_seed=0)
+            compared_policies([wrong], [20], num_seeds=1, first_seed=0)

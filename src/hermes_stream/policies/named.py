@@ -1,0 +1,67 @@
+"""Policies by name: ``hermes``, or ``hermes:summarize=false,protect_recent_patches=2``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from hermes_stream.fields import read_fields
+from hermes_stream.policies import POLICIES
+from hermes_stream.policies.base import MemoryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPolicy:
+    """A policy that was asked for by name, its budget still open.
+
+    Attributes:
+        make: makes the policy from ``budget_tokens``, or from nothing where it takes no budget.
+        takes_budget: whether it takes one.
+    """
+
+    make: Callable[..., MemoryPolicy]
+    takes_budget: bool
+
+    def with_budget(self, budget_tokens: int | None, default_budget_tokens: int) -> MemoryPolicy:
+        """Return the policy with a budget, or with the default where None is asked for.
+
+        Raises:
+            ValueError: the policy takes no such budget.
+        """
+        if not self.takes_budget:
+            if budget_tokens is not None:
+                raise ValueError("the policy keeps everything; leave budget_tokens out, or choose another")
+            return self.make()
+        return self.make(budget_tokens=default_budget_tokens if budget_tokens is None else budget_tokens)
+
+
+def policy_named(text: str) -> NamedPolicy:
+    """Read a policy's name and fields.
+
+    Args:
+        text: ``NAME`` or ``NAME:FIELD=VALUE,...``; values as in JSON, or bare strings.
+
+    Raises:
+        ValueError: there is no such policy or field, or the policy refuses a value.
+        PluginError: the policy is that of an installed package, which cannot be loaded.
+    """
+    name, _, rest = text.partition(":")
+    if name not in POLICIES:
+        raise ValueError(f"{name!r} is none of {', '.join(POLICIES)}")
+    made: Any = POLICIES[name]
+    try:
+        chosen = read_fields(rest, [field.name for field in fields(made()) if field.name != "budget_tokens"])
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from error
+
+    def make(**budget: int) -> MemoryPolicy:
+        if isinstance(made, type):
+            return made(**budget, **chosen)
+        return replace(made(**budget), **chosen)  # a preset takes its budget alone
+
+    try:
+        takes_budget = make().budget_tokens is not None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{text!r}: {error}") from error
+    return NamedPolicy(make=make, takes_budget=takes_budget)

@@ -1,0 +1,181 @@
+"""Policies watch in lockstep as each would alone; the vision tower encodes once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from tests.lab.episodes import episode, question
+from tests.lab.watchers import Pictures, told
+
+from hermes_lab.datasets.world import as_episode
+from hermes_lab.evaluation import EvaluatedPolicy, SessionWatcher, Viewing, evaluate, run_episode
+from hermes_lab.evaluation.pool import gpu_of
+from hermes_lab.evaluation.shared_encoder import SharedEncoder
+from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream.errors import VideoError
+from hermes_stream.policies import RecentNPolicy
+from hermes_stream.synthetic.planning import plan_questions
+from hermes_stream.synthetic.world import generate_world
+
+SECONDS = 14
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_model("tiny", device="cpu")
+
+
+@dataclass(frozen=True)
+class Play:
+    """Opens stories by their seed."""
+
+    def __call__(self, one):
+        if one.video == "broken":
+            raise VideoError("no video")
+        return told(generate_world(int(one.video), SECONDS))
+
+
+@dataclass(frozen=True)
+class Load:
+    """Loads the embedded model in whichever program."""
+
+    def __call__(self):
+        return load_model("tiny", device="cpu")
+
+
+def story(seed, num_questions=8):
+    world = generate_world(seed, SECONDS)
+    return as_episode(world, plan_questions(world, num_questions=num_questions, seed=seed), video=str(seed))
+
+
+def policies():
+    return [
+        EvaluatedPolicy(name="hermes", policy=HermesPolicy(budget_tokens=40)),
+        EvaluatedPolicy(name="recent_n", policy=RecentNPolicy(budget_tokens=40)),
+        EvaluatedPolicy(name="full", policy=FullPolicy()),
+    ]
+
+
+def in_fours(model, policy):
+    return Session(model, policy, chunk_frames=4)
+
+
+def viewing(model, **options):
+    return Viewing(load_model=lambda: model, open_source=Play(), open_session=in_fours, **options)
+
+
+def answers(predictions):
+    return [
+        (one.question.question_id, one.reply.text, one.reply.option_index, one.is_right)
+        for one in predictions
+    ]
+
+
+@pytest.mark.parametrize("short_answers", [False, True])
+def test_each_answers_as_if_it_were_alone(tiny, short_answers):
+    one = story(3)
+    (watched,) = evaluate([one], policies(), viewing(tiny, short_answers=short_answers))
+    assert watched.failure is watched.damage is None
+    for evaluated, run in zip(policies(), watched.runs, strict=True):
+        session = Session(tiny, evaluated.policy, chunk_frames=4)
+        alone = run_episode(one, Play()(one), SessionWatcher(session, short_answers=short_answers))
+        assert answers(alone) == answers(run.predictions)
+        stats, last = session.stats, run.predictions[-1].reply
+        assert (run.key.policy, run.key.seed, run.skipped) == (evaluated.name, None, None)
+        assert (last.num_frames, last.cache_bytes) == (stats.num_frames, stats.cache_bytes)
+        assert last.num_visual_tokens_seen == 9 * last.num_frames
+        assert last.num_visual_tokens_kept <= (evaluated.policy.budget_tokens or 10**9)
+        times = [prediction.took_seconds for prediction in run.predictions]
+        assert 0 < times[0] <= times[-1]
+    hermes, recent, _ = (run.predictions[-1].reply for run in watched.runs)
+    assert recent.host_bytes > 0 == hermes.host_bytes
+
+
+def test_the_vision_tower_encodes_once(tiny):
+    encoder = SharedEncoder(tiny)
+    encoded = []
+
+    class FrameEncoder:
+        def prepare(self, frames):
+            return tiny.prepare(frames)
+
+        def encode(self, pixels):
+            encoded.append(pixels.grid[0])
+            return tiny.encode(pixels)
+
+    encoder.unshared = FrameEncoder()
+    frames = list(generate_world(0, 6).frames(1))
+    first = encoder.encode(encoder.prepare(frames[:4]))
+    assert encoder.encode(encoder.prepare(list(frames[:4]))) is first
+    assert encoder.encode(encoder.prepare(frames[:3])) is not first
+    assert encoder.encode(encoder.prepare(frames[1:4])) is not first
+    assert encoded == [4, 3, 3]
+    assert encoder.encode_seconds > 0
+    assert (encoder.family, encoder.card, encoder.layout) == (tiny.family, tiny.card, tiny.layout)
+
+
+def test_runs_that_are_done_are_not_made_again(tiny):
+    one = story(4)
+    (first,) = evaluate([one], policies()[:1], viewing(tiny))
+    done = {run.key: run for run in first.runs}
+    (second,) = evaluate([one], policies(), viewing(tiny), done=done)
+    assert [run.key.policy for run in second.runs] == ["recent_n", "full"]
+    done |= {run.key: run for run in second.runs}
+    assert list(evaluate([one], policies(), viewing(None), done=done)) == []
+
+
+def test_what_does_not_fit_is_skipped_and_the_others_go_on(tiny):
+    room = tiny.layout.max_positions
+    frames = [*generate_world(0, room // 9 + 20).frames(1)]
+    asked = episode(question(at=3.0, name="early"), question(at=room / 9 + 15, name="late"))
+    own = Viewing(load_model=lambda: tiny, open_source=lambda _: Pictures(frames), open_session=Session)
+    many = [
+        EvaluatedPolicy(name="full", policy=FullPolicy()),
+        EvaluatedPolicy(name="window", policy=WindowPolicy(budget_tokens=18)),
+        EvaluatedPolicy(name="wide", policy=WindowPolicy(budget_tokens=5000)),
+        EvaluatedPolicy(name="no frame", policy=RecentNPolicy(budget_tokens=5)),
+    ]
+    (watched,) = evaluate([asked], many, own)
+    full, window, wide, none = watched.runs
+    assert "positions" in full.skipped
+    assert full.predictions == ()
+    assert (window.skipped, len(window.predictions)) == (None, 2)
+    assert "positions hold a budget of" in wide.skipped
+    assert "holds no whole frame" in none.skipped
+
+
+def test_a_broken_video_is_told_and_others_are_watched(tiny):
+    told_progress = []
+    given = list(
+        evaluate(
+            [episode(question(), video="broken"), story(5), episode(video="6")],
+            policies()[:1],
+            viewing(tiny),
+            on_progress=told_progress.append,
+        )
+    )
+    assert [(one.episode.video, one.failure, len(one.runs)) for one in given] == [
+        ("broken", "no video", 0),
+        ("5", None, 1),
+    ]
+    assert told_progress == sorted(told_progress)
+    assert told_progress[-1] == 2
+
+
+def test_other_programs_find_the_same(tiny):
+    episodes = [story(7, 4), story(8, 4)]
+    here = {one.episode.video: one for one in evaluate(episodes, policies()[:1], viewing(tiny))}
+    elsewhere = Viewing(load_model=Load(), open_source=Play(), open_session=in_fours)
+    there = {one.episode.video: one for one in evaluate(episodes, policies()[:1], elsewhere, num_workers=2)}
+    assert set(there) == {"7", "8"}
+    for video, one in here.items():
+        assert answers(one.runs[0].predictions) == answers(there[video].runs[0].predictions)
+
+
+def test_programs_take_turns_at_the_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
+    assert [gpu_of(number) for number in range(3)] == ["2", "GPU-5", "2"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert gpu_of(0) is None
