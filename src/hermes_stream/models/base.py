@@ -7,12 +7,8 @@ A frame becomes tokens in three steps: ``prepare`` makes pixels of it, ``encode`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-<<<<<<< HEAD
-from collections.abc import Sequence
-from dataclasses import replace
-=======
 from collections.abc import Callable, Sequence
->>>>>>> main
+from dataclasses import replace
 from typing import ClassVar
 
 import torch

@@ -15,11 +15,8 @@ from hermes_stream.models.families import MODELS
 from hermes_stream.models.loading.config_files import read_companions, read_config, read_family
 from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.loading.hub import Hub, HubModel
-<<<<<<< HEAD
-from hermes_stream.models.loading.messages import refusing
-=======
 from hermes_stream.models.loading.in_hand import borrow, is_in_hand
->>>>>>> main
+from hermes_stream.models.loading.messages import refusing
 from hermes_stream.models.loading.placement import (
     DeviceMap,
     Placement,
