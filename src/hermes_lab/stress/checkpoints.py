@@ -26,6 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 _MAX_SECONDS = 20.0
+_IMPORT_SECONDS = 60.0
 _MAX_BYTES = 1 << 30
 _PACKAGES = ("hermes-stream", "torch", "transformers", "tokenizers", "safetensors", "jinja2", "numpy")
 FAULTS = ("traceback", "nonsense", "hang", "crash", "memory")
@@ -123,7 +124,7 @@ class Examiner:
     def examine(self, folder: Path) -> Outcome:
         """Return what became of a checkpoint."""
         # The first also waits for the worker's imports.
-        deadline, self._is_new = _MAX_SECONDS + (60 if self._is_new else 0), False
+        deadline, self._is_new = _MAX_SECONDS + (_IMPORT_SECONDS if self._is_new else 0), False
         self._connection.send(str(folder))
         try:
             if self._connection.poll(deadline):

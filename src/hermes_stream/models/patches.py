@@ -19,6 +19,7 @@ from hermes_stream.models.preprocess import (
     HALF,
     Image,
     Scaling,
+    refuse_cropping,
     to_image,
     to_tensor,
 )
@@ -95,6 +96,7 @@ class PatchPreprocessing:
             "merge_size": vision.spatial_merge_size,
         }
         file = Settings.of(settings, "the preprocessor file")
+        refuse_cropping(file)
         for name, side in sides.items():
             if (own := file.integer(name, side)) != side:
                 raise ModelError(

@@ -105,10 +105,7 @@ class Preprocessing:
             ModelError: the settings ask for something that is not supported.
         """
         file = Settings.of(settings, "the preprocessor file")
-        if file.boolean("do_center_crop", default=False):
-            raise ModelError(
-                f"do_center_crop must be false in {file.source}: frames are resized whole, never cropped"
-            )
+        refuse_cropping(file)
         size, longest_side = file.section("size"), None
         if file.section("max_image_size").values:
             longest_side = min(_read_longest_side(file), _MAX_SIDE)
@@ -164,6 +161,18 @@ class Preprocessing:
         if self.longest_side is not None and not is_shrunk:
             pixels = resize(pixels, fit_longest_side(*source_size, self.longest_side), self.scaling.mode)
         return resize(pixels, size, self.scaling.mode)
+
+
+def refuse_cropping(file: Settings) -> None:
+    """Refuse a preprocessor file that wants images cropped.
+
+    Raises:
+        ModelError: ``do_center_crop`` is not false.
+    """
+    if file.boolean("do_center_crop", default=False):
+        raise ModelError(
+            f"do_center_crop must be false in {file.source}: frames are resized whole, never cropped"
+        )
 
 
 def to_tensor(image: Image, device: torch.device) -> UInt8[Tensor, "1 3 height width"]:

@@ -40,7 +40,7 @@ _INTEGERS = {
 }
 _SIDES = {"image_size": 1 << 14, "patch_size": 1 << 10}
 _NUMBERS = {
-    "rope_theta": (10.0, 1e12),
+    "rope_theta": (100.0, 1e9),
     "rms_norm_eps": (1e-12, 0.1),
     "layer_norm_eps": (1e-12, 0.1),
     "factor": (1.0, 1e4),

@@ -168,6 +168,12 @@ def _check_weights(name: str, folder: Path, config: Any, *, placement: Placement
     weights, itemsize = read_weight_files(folder), None
     if quantisation(config) is None:
         itemsize = dtype.itemsize
+        if weights.quantised:
+            raise ModelError(
+                f"{len(weights.quantised)} weights of model {name!r} are stored as whole numbers or in 8 "
+                f"bits, the first is {weights.quantised[0]}, and its config.json names no "
+                f"quantization_config; {_ADVICE}"
+            )
         check_size(name, config, weights.num_floating)
     _check_fits(name, config, weights.loaded_bytes(itemsize), placement=placement, dtype=dtype)
 

@@ -24,27 +24,29 @@ from hermes_stream.video.frame import Frame
 
 _WORDS = "What came before the red circle? \N{GRINNING FACE} 1, 2."
 _MAX_TOKENS = 16
+_MAX_WEIGHT = 1e6  # float16 ends at 65,504
 _ADVICE = "download or copy the checkpoint again"
 
 
 def check_finite_weights(model: torch.nn.Module, name: str) -> None:
-    """Refuse weights that are no numbers.
+    """Refuse weights that are no numbers, or far larger than any that training makes.
 
     Args:
         model: transformers' model; quantised weights in it are left out.
         name: of the model, for the message.
 
     Raises:
-        ModelError: a weight is NaN or infinite; names the first.
+        ModelError: a weight is NaN, infinite or huge; names the first.
     """
     weights = [(key, it) for key, it in model.named_parameters() if it.numel() and not it.is_meta]
     names = [key for key, weight in weights if _is_plain(weight)]
     extremes = [torch.stack(torch.aminmax(weight.detach())) for _, weight in weights if _is_plain(weight)]
-    broken = [key for key, it in zip(names, extremes, strict=True) if not it.isfinite().all()]
+    # Written so that NaN is broken too.
+    broken = [key for key, it in zip(names, extremes, strict=True) if not (it.abs() <= _MAX_WEIGHT).all()]
     if broken:
         raise ModelError(
-            f"the weights of model {name!r} are broken: {len(broken)} tensors hold NaN or infinite numbers, "
-            f"the first is {broken[0]}; {_ADVICE}"
+            f"the weights of model {name!r} are broken: {len(broken)} tensors hold NaN, infinite numbers or "
+            f"numbers beyond {_MAX_WEIGHT:g}, the first is {broken[0]}; {_ADVICE}"
         )
 
 

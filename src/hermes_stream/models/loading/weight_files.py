@@ -34,12 +34,14 @@ class WeightFiles:
         stored_bytes: bytes of all tensors as they are stored.
         num_floating: elements of tensors that a dtype may be chosen for.
         other_bytes: bytes of the other tensors: integers, and numbers of 8 bits or fewer.
+        quantised: names of weights and biases among the other tensors.
     """
 
     paths: tuple[Path, ...]
     stored_bytes: int
     num_floating: int
     other_bytes: int
+    quantised: tuple[str, ...] = ()
 
     def loaded_bytes(self, itemsize: int | None) -> int:
         """Return the bytes that the weights take once loaded.
@@ -58,15 +60,23 @@ def read_weight_files(folder: Path) -> WeightFiles:
     """
     paths = _find(folder)
     stored = floating = other = 0
+    quantised = []
     for path in paths:
-        for tensor in read_header(path).values():
+        for name, tensor in read_header(path).items():
             begin, end = tensor["data_offsets"]
             stored += end - begin
             if tensor["dtype"] in _FLOATING:
                 floating += math.prod(tensor["shape"])
             else:
                 other += end - begin
-    return WeightFiles(paths=paths, stored_bytes=stored, num_floating=floating, other_bytes=other)
+                quantised += [name] if name.endswith((".weight", ".bias")) else []
+    return WeightFiles(
+        paths=paths,
+        stored_bytes=stored,
+        num_floating=floating,
+        other_bytes=other,
+        quantised=tuple(quantised),
+    )
 
 
 def names_in_index(path: Path) -> tuple[str, ...]:
