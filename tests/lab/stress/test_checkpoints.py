@@ -55,10 +55,10 @@ def die(connection):
     raise SystemExit(3)
 
 
-@pytest.mark.parametrize(("stand_in", "kind"), [(hang, "hang"), (die, "crash")])
-def test_a_worker_that_hangs_or_dies_is_replaced(monkeypatch, tmp_path, stand_in, kind):
+@pytest.mark.parametrize(("stand_in", "kind", "seconds"), [(hang, "hang", 1), (die, "crash", 60)])
+def test_a_worker_that_hangs_or_dies_is_replaced(monkeypatch, tmp_path, stand_in, kind, seconds):
     monkeypatch.setattr(checkpoints, "_MAX_SECONDS", 0.2)
-    monkeypatch.setattr(checkpoints, "_IMPORT_SECONDS", 8)
+    monkeypatch.setattr(checkpoints, "_IMPORT_SECONDS", seconds)
     monkeypatch.setattr(checkpoints, "worker", stand_in)
     examiner = Examiner()
     first = examiner._process.pid

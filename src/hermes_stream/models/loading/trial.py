@@ -117,11 +117,12 @@ def check_logits(model: VideoModel) -> None:
 
 def _small(model: VideoModel, frames: Sequence[Frame]) -> Pixels:
     preprocessing = model.preprocessing
-    if isinstance(preprocessing, PatchPreprocessing):
-        side = 2 * preprocessing.patch_size * preprocessing.merge_size
-        preprocessing = replace(
-            preprocessing, min_pixels=1, max_pixels=preprocessing.num_bounded_frames * side**2
-        )
+    if not isinstance(preprocessing, PatchPreprocessing):
+        return model.prepare(frames)
+    side = 2 * preprocessing.patch_size * preprocessing.merge_size
+    preprocessing = replace(
+        preprocessing, min_pixels=1, max_pixels=preprocessing.num_bounded_frames * side**2
+    )
     images = [frame.image for frame in frames]
     return preprocessing.pixels(images, device=model.vision.device, dtype=model.vision.dtype)
 
