@@ -105,11 +105,16 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     companions = read_companions(folder, name, config)
     model = read_weights(folder, name, config, on_progress=on_progress, **how)
     checkpoint = Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions)
-    with refusing(f"use model {name!r} with the files of its folder", _ADVICE):
-        loaded = adapter(checkpoint)
-        check_tokens(loaded)
-        check_logits(loaded)
-    return loaded
+    return _tried(adapter, checkpoint)
+
+
+def _tried(adapter: type[VideoModel], checkpoint: Checkpoint) -> VideoModel:
+    """Return the adapter of a checkpoint, once it has seen a picture and read a few words."""
+    with refusing(f"use model {checkpoint.name!r} with the files of its folder", _ADVICE):
+        model = adapter(checkpoint)
+        check_tokens(model)
+        check_logits(model)
+    return model
 
 
 def embedded_folder(name: str) -> Path:
