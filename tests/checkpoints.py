@@ -17,9 +17,13 @@ IMAGE_SIZE = 24
 TOKENS_PER_TEMPORAL_PATCH = 9
 
 
-def save_random_checkpoint(folder: Path, *, seed: int = 0, max_positions: int = 4096) -> Path:
-    """Write a LLaVA-OneVision checkpoint with random weights and ten layers, and return its folder."""
+def save_random_checkpoint(
+    folder: Path, *, seed: int = 0, max_positions: int = 4096, num_layers: int = 10
+) -> Path:
+    """Write a LLaVA-OneVision checkpoint with random weights, and return its folder."""
     config = build_config()
+    config.text_config.num_hidden_layers = num_layers
+    config.text_config.layer_types = config.text_config.layer_types[:num_layers]
     config.vision_config.image_size, config.vision_config.patch_size = IMAGE_SIZE, 4
     config.vision_config.hidden_size, config.vision_config.intermediate_size = 32, 32
     config.vision_config.num_hidden_layers = 1

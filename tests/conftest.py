@@ -1,13 +1,14 @@
-"""Shapes in signatures of ``memory/`` are checked in tests only; random checkpoints are shared."""
+"""Shapes in signatures are checked in tests alone; random checkpoints are shared."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from tests.shapes import check_shapes_of
 
-install_import_hook("hermes_stream.memory", "beartype.beartype")
+ROOMS_WITH_TENSORS = ["memory", "layout", "buffers", "cache", "attention", "policies", "filters", "retrieval"]
+check_shapes_of([*ROOMS_WITH_TENSORS, "models", "stream"])
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -14,10 +14,10 @@ ARGUMENTS = {"ask_a_file": [str(CLIP), "what is on screen now?"], "watch_picture
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_an_example_runs(example):
-    command = [sys.executable, str(example), *ARGUMENTS[example.stem]]
-    out = subprocess.run(command, capture_output=True, text=True, check=True)
-    lines = out.stdout.splitlines()
+def test_an_example_runs(example, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(example), *ARGUMENTS[example.stem]])
+    runpy.run_path(str(example), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
     if example.stem == "ask_a_file":
         assert "ms to the first token" in lines[-1]
     elif example.stem == "watch_many":

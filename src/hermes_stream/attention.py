@@ -203,15 +203,16 @@ def hermes_attention(
     cos, sin = packed.cos.to(query.device), packed.sin.to(query.device)
     queries, rotated = rotate(query[0], cos, sin), rotate(key[0], cos, sin)
     if isinstance(packed, FixedText):
-        return _attend_fixed(packed, layer_idx, queries, rotated, value[0], scaling=scaling), None
+        output = _attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
+        return output, None
     outputs: list[Tensor] = []
     start = 0
     for segment in packed.segments:
         slots = slice(start, start + len(segment.embeddings))
         start = slots.stop
         if segment.probe is not None:
-            own = rotated[:, slots], value[0, :, slots]
-            outputs.append(_probe(segment, layer_idx, queries[:, slots], *own, scaling=scaling))
+            own = {"own_keys": rotated[:, slots], "own_values": value[0, :, slots]}
+            outputs.append(_probe(segment, layer_idx, queries[:, slots], **own, scaling=scaling))
             continue
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
@@ -229,9 +230,9 @@ def _attend_fixed(
     text: FixedText,
     layer_idx: int,
     queries: Float[Tensor, "heads length head_dim"],
+    *,
     rotated: Float[Tensor, "kv_heads length head_dim"],
     values: Float[Tensor, "kv_heads length head_dim"],
-    *,
     scaling: float,
 ) -> Float[Tensor, "one length heads head_dim"]:
     """Write text into its slots and attend to all slots up to each token's own."""
@@ -284,9 +285,9 @@ def _probe(
     segment: Segment,
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
+    *,
     own_keys: Float[Tensor, "kv_heads tokens head_dim"],
     own_values: Float[Tensor, "kv_heads tokens head_dim"],
-    *,
     scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:
     """Attend a guidance prompt to memory and itself; add up the weight on each slot of the memory.

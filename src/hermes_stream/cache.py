@@ -325,7 +325,7 @@ class StreamCache:
             # Before the move, which overwrites tokens that the new slots are means of.
             slots = self.visual_slots(layer)
             visual = self.buffers.keys(layer, slots), self.buffers.values(layer, slots)
-            added = merged(*visual, merge, layer, evicted)
+            added = merged(*visual, merge, layer=layer, evicted=evicted)
         self.buffers.select(layer, self.num_prefix_tokens, keep)
         if added is not None:
             end = self.num_prefix_tokens + len(keep)

@@ -38,16 +38,6 @@ def test_other_weights_are_refused(hermes, story):
     assert "choose one of: auto, int8" in run.err
 
 
-def test_programs_of_a_run_share_threads_and_settings(hermes, story, tmp_path):
-    assert hermes("world", "--streams", 2, "--seconds", 20, "--out", tmp_path / "stories").code == 0
-    words = ["eval", tmp_path / "stories" / "annotations.json", "--videos", tmp_path / "stories"]
-    words += ["--workers", 2, "--threads", 2, "--weights", "int8", "--out", tmp_path / "run", "--json"]
-    run = hermes(*words)
-    assert run.code == 0, run.err
-    assert run.document["weights"] == "int8"
-    assert "1 threads" in run.document["machine"]
-
-
 def test_what_a_processor_imitates_is_told_once(hermes, monkeypatch):
     monkeypatch.setattr(placement, "computes_bfloat16", lambda: False)
     run = hermes("doctor", "--dtype", "bfloat16")

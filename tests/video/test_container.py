@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import math
 import os
 from pathlib import Path
@@ -83,6 +84,51 @@ def test_refuses_what_is_no_video(tmp_path, name, make, message):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a" * 300 + ".mp4", "cannot be reached: File name too long"),
+        ("/".join(["a" * 200] * 40), "cannot be reached: File name too long"),
+        ("\ud800.mp4", r"\\ud800.mp4 is no name that a file can have"),
+        ("\udcff.mp4", r"\\udcff.mp4 does not exist"),
+        ("a\0b.mp4", r"a\\0b.mp4 is no name that a file can have"),
+        ("file.mp4/a.mp4", "does not exist"),
+        ("/dev/zero", "devices and pipes are not read"),
+        ("/dev/full", "devices and pipes are not read"),
+        ("", "is a folder"),
+    ],
+)
+def test_refuses_names_that_lead_nowhere(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file.mp4").touch()
+    with pytest.raises(VideoError, match=message) as caught:
+        FileSource(name)
+    assert len(str(caught.value).encode()) < 700  # whatever the name, a terminal or a log can show it
+
+
+def test_a_name_that_is_no_text_is_read(clip):
+    renamed = clip.rename(clip.with_name("\udcff.mp4"))
+    assert len(list(FileSource(renamed))) == 20
+
+
+def test_refuses_what_is_out_of_reach(clip, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(VideoError, match="cannot be reached: Permission denied; check the path"):
+        FileSource(clip)
+
+
+def test_a_working_folder_that_is_gone(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(VideoError, match="the folder that this was started in is gone"):
+        FileSource("a.mp4")
+
+
 def test_refuses_a_file_without_its_index(clip):
     content = clip.read_bytes()
     clip.write_bytes(content[: content.index(b"moov")])
@@ -94,7 +140,7 @@ def test_refuses_a_file_without_its_index(clip):
     "url", ["http://a.example/b.mp4", "rtsp://camera/1", "file:///tmp/a.mp4", Path("rtsp://camera/1")]
 )
 def test_refuses_urls(url):
-    with pytest.raises(VideoError, match=r"is a URL; this version reads local files"):
+    with pytest.raises(VideoError, match=r"is a URL; this version reads local files, and network sources"):
         FileSource(url)
 
 
@@ -118,6 +164,25 @@ def test_strange_names_are_only_names(clip, monkeypatch):
         clip.rename(name)
         assert len(list(FileSource(name, fps=1))) == 2
         clip = Path(name)
+
+
+@pytest.mark.parametrize("kind", [b"stsz", b"stts", b"ctts"])
+def test_refuses_more_samples_than_a_file_can_hold(clip, kind):
+    """FFmpeg would make room for each of them."""
+    content = bytearray(clip.read_bytes())
+    place = content.index(kind) + 12
+    content[place : place + 4] = (100_000_000).to_bytes(4, "big")
+    clip.write_bytes(content)
+    with pytest.raises(VideoError, match=r"claims \d+ samples in \d+ bytes, so its index is damaged"):
+        FileSource(clip)
+
+
+def test_boxes_in_boxes_without_end_are_no_video(tmp_path):
+    path = tmp_path / "a.mp4"
+    nested = b"".join((8 * k).to_bytes(4, "big") + b"moov" for k in range(20_000, 0, -1))
+    path.write_bytes(nested)
+    with pytest.raises(VideoError, match="is not a video"):
+        FileSource(path)
 
 
 def test_refuses_pictures_that_are_too_large(clip):

@@ -2,19 +2,25 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from av.codec.context import ThreadType
 from tests.video.clips import (
     MEDIA,
+    encode,
     overwrite,
     times,
 )
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video import FileSource
+from hermes_stream.video.sources.container import choose_video_stream, open_container, read_packets
 
 
 def test_bad_packets_are_skipped_and_told(busy_clip, caplog):
@@ -68,6 +74,54 @@ def remux_index_first(source, target):
             if packet.size:
                 packet.stream = stream
                 written.mux(packet)
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Twelve key frames of noise; the content of the fifth is damaged."""
+    images = list(np.random.default_rng(2).integers(0, 256, (12, 96, 128, 3), dtype=np.uint8))
+    path = encode(tmp_path / "keys.mp4", images, options={"g": "1", "crf": "40"})
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][4]
+        start, size = packet.pos, packet.size
+    return overwrite(path, (start + 4) / path.stat().st_size, b"\xff" * (size - 4))
+
+
+def test_one_bad_packet_costs_one_picture(keys):
+    """Threads that decode several pictures at once lose those beside it as well."""
+    source = FileSource(keys)
+    assert times(source) == pytest.approx([k / 10 for k in range(12) if k != 4])
+    assert "1 packet(s) lost" in source.damage
+
+
+@pytest.mark.parametrize("name", ["h265_video.mp4", "av1_video.mkv", "bt601_limited_range.mp4"])
+def test_every_stream_is_decoded_in_one_thread(name):
+    with open_container(MEDIA / name, max_pixels=10**7) as container:
+        stream = choose_video_stream(container, MEDIA / name, video_stream=None, max_pixels=10**7)
+        coder = stream.codec_context
+        assert (coder.thread_type, coder.thread_count) == (ThreadType.SLICE, 1)
+
+
+def test_abandoned_decoding_ends_where_a_program_listens_to_the_log():
+    program = (
+        "import av.logging, sys; from hermes_stream import FileSource\n"
+        "av.logging.set_level(av.logging.DEBUG)\n"
+        "for _ in range(40): next(iter(FileSource(sys.argv[1])))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(MEDIA / "nasa_13013_rotated.mp4")]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+
+
+def test_streams_that_appear_in_the_middle_are_no_error():
+    """PyAV counts the streams before it reads, and fails at the end where there are more by then."""
+
+    class Container:
+        def demux(self, *streams):
+            yield from (SimpleNamespace(size=size) for size in (5, 0, 7))
+            raise IndexError("list index out of range")
+
+    assert [packet.size for packet in read_packets(Container(), [None])] == [5, 7]
 
 
 def test_no_picture_that_decodes(busy_clip):

@@ -22,7 +22,7 @@ from tests.video.clips import (
 from hermes_stream.video import FileSource, sample_frames
 from hermes_stream.video.sources import pixels
 
-CLIPS = sorted(path.name for path in MEDIA.iterdir() if path.suffix != ".md")
+CLIPS = sorted(path.name for path in MEDIA.iterdir() if path.is_file() and path.suffix != ".md")
 
 
 @pytest.mark.parametrize(

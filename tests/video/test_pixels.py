@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -157,3 +160,73 @@ def test_pictures_that_change_size_are_scaled_to_the_first(tmp_path):
     frames = list(FileSource(path))
     assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
     assert [shown(frame.image) for frame in frames] == list(range(20)) * 2
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "expected"),
+    [
+        ((720, 576), Fraction(64, 45), (1024, 576)),  # a wide DVD
+        ((720, 480), Fraction(8, 9), (640, 480)),
+        ((64, 48), Fraction(2), (128, 48)),
+        ((200, 112), Fraction(224, 225), (200, 112)),  # what a scaler rounded
+        ((64, 48), Fraction(1000), (64, 48)),  # nonsense
+    ],
+)
+def test_pixels_that_are_not_square_become_so(tmp_path, size, ratio, expected):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = ratio
+        picture = av.VideoFrame.from_ndarray(np.zeros((size[1], size[0], 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(picture.reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    source = FileSource(path)
+    (frame,) = source
+    assert (source.width, source.height) == expected == frame.image.shape[1::-1]
+
+
+@pytest.mark.parametrize("max_image_pixels", [1, 7, 100, 768, 3071])
+@pytest.mark.parametrize("degrees", [0, 90])
+def test_images_are_no_larger_than_asked_for(tmp_path, max_image_pixels, degrees):
+    path = encode(tmp_path / "a.mp4", greys(3), rotation={"degrees": degrees})
+    source = FileSource(path, max_image_pixels=max_image_pixels)
+    frames = list(source)
+    assert {frame.image.shape for frame in frames} == {(source.height, source.width, 3)}
+    assert max_image_pixels / 4 < source.height * source.width <= max_image_pixels
+    assert [shown(frame.image) for frame in frames] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("max_image_pixels", [None, 3072, 10**9])
+def test_images_keep_their_size_where_it_is_allowed(tmp_path, max_image_pixels):
+    path = encode(tmp_path / "a.mp4", [corner_image()])
+    (plain,), (same,) = FileSource(path), FileSource(path, max_image_pixels=max_image_pixels)
+    assert np.array_equal(plain.image, same.image)
+
+
+def test_refuses_images_of_no_pixels(tmp_path):
+    with pytest.raises(ValueError, match="max_image_pixels is 0; accepted: 1 or more, or None"):
+        FileSource(encode(tmp_path / "a.mp4", greys(1)), max_image_pixels=0)
+
+
+def test_a_small_picture_of_high_dynamic_range_is_that_of_the_large_one(tmp_path):
+    colours = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}
+    picture = av.VideoFrame.from_ndarray(coded_hdr((80.0, 20.0, 10.0), 16), format="rgb48le")
+    picture = picture.reformat(format="yuv420p10le", dst_colorspace=9, dst_color_range=1)
+    path = encode(tmp_path / "a.mkv", [picture], pix_fmt="yuv420p10le", colours=colours, options={"crf": "1"})
+    (large,), (small,) = FileSource(path), FileSource(path, max_image_pixels=300)
+    assert small.image.shape == (15, 20, 3)
+    assert np.abs(small.image.astype(int) - large.image[24, 32]).max() <= 2
+
+
+def test_no_decoded_picture_waits_for_the_collector_of_circles(clip):
+    """PyAV ties a picture to its side data in a circle; 8192 x 8192 ones would pile up to gigabytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in FileSource(clip):
+            pass
+        left = [one for one in gc.get_objects() if type(one) is av.VideoFrame and one.width == 64]
+    finally:
+        gc.enable()
+    assert not left

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from itertools import count, islice
+from itertools import count, islice, pairwise
 
 import numpy as np
 import pytest
@@ -113,7 +113,7 @@ def test_endless_source_is_read_only_as_far_as_needed():
     assert next(num_read) <= 53
 
 
-@pytest.mark.parametrize("fps", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("fps", [0, -1, 100_001, math.nan, math.inf])
 def test_refuses_a_rate_that_is_none(fps):
     with pytest.raises(ValueError, match=r"fps is .*finite number above 0"):
         sample_frames([], fps=fps)
@@ -123,3 +123,25 @@ def test_refuses_a_rate_that_is_none(fps):
 def test_refuses_times_that_do_not_increase(times):
     with pytest.raises(ValueError, match="times must increase"):
         sampled(frames_at(times), 1)
+
+
+def test_a_long_gap_is_filled_for_a_minute_and_left_empty_after_that():
+    instants = sampled(frames_at([0.0, 1.0, 1_000_000.25, 1_000_001.0]), 2)
+    assert [index for _, index in instants] == [0, 0] + [1] * 120 + [2, 3, 3]
+    assert [t for t, _ in instants[:122]] == [k / 2 for k in range(122)]
+    assert [t for t, _ in instants[122:]] == [1_000_000.5, 1_000_001.0, 1_000_001.5]
+
+
+def test_a_last_frame_that_claims_to_stay_for_years_stays_for_a_minute():
+    assert len(sampled(frames_at([5.0], durations=[1e9]), 2)) == 120
+
+
+def test_no_rate_repeats_one_frame_without_end():
+    instants = sampled(frames_at([0.0, 50.0, 50.5]), 10_000)
+    assert [sum(index == k for _, index in instants) for k in range(3)] == [3600, 3600, 3600]
+    assert all(a < b for (a, _), (b, _) in pairwise(instants))
+
+
+def test_a_rate_below_one_frame_a_minute_still_meets_frames_that_stay_long():
+    frames = frames_at([0.0, 300.0, 600.0], durations=[300.0] * 3)
+    assert sampled(frames, 0.01) == [(0.0, 0), (300.0, 1), (600.0, 2)]

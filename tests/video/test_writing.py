@@ -107,6 +107,25 @@ def test_missing_folder_is_named(tmp_path):
         write_video(tmp_path / "none" / "a.mp4", greys(1), fps=10)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a" * 300 + ".mp4", "cannot be written: File name too long"),
+        ("\ud800.mp4", "no name that a file can have"),
+        ("a\0.mp4", "no name that a file can have"),
+        ("\ud800/a.mp4", "no name that a file can have"),
+    ],
+)
+def test_names_that_no_file_can_have(tmp_path, name, message):
+    with pytest.raises(VideoError, match=message):
+        write_video(tmp_path / name, greys(1), fps=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_name_that_a_file_can_have(tmp_path):
+    assert write_video(tmp_path / ("a" * 251 + ".mp4"), greys(1), fps=10) == 1
+
+
 def test_unwritable_target_is_named(tmp_path):
     (tmp_path / "a.mp4").mkdir()
     with pytest.raises(VideoError, match=r"a\.mp4 cannot be written"):

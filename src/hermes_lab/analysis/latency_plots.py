@@ -147,7 +147,7 @@ def _write_plain_numbers(axes: Axes) -> None:
 
 
 def _draw_lines(
-    axes: Axes, document: Document, key: str, factor: float, spread: tuple[str, str] | None = None
+    axes: Axes, document: Document, key: str, factor: float, *, spread: tuple[str, str] | None = None
 ) -> None:
     """Draw one line for each memory, and a band around it if quartiles are named."""
     names = list(dict.fromkeys(run["policy"] for run in document["runs"]))

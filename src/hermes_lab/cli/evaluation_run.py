@@ -103,7 +103,7 @@ def make_setup(
             **how,
             **_model_settings(model, is_open=viewing.short_answers),
         },
-        circumstances={"versions": versions(), "machine": _machine(str(layout.device))},
+        circumstances={"versions": versions(), "machine": _machine(str(layout.device), viewing.workers)},
     )
 
 
@@ -196,5 +196,9 @@ def store_settings(
         complain(f"the run goes on under other circumstances: {other}", kind="warning")
 
 
-def _machine(device: str) -> str:
-    return next((one.title for one in devices() if one.name.startswith(device)), device)
+def _machine(device: str, num_workers: int) -> str:
+    """Name the device as one of the programs has it, since they share the processor's threads."""
+    import torch
+
+    found = devices(num_threads=max(torch.get_num_threads() // num_workers, 1))
+    return next((one.title for one in found if one.name.startswith(device)), device)

@@ -16,7 +16,8 @@ from hermes_lab.datasets.video_lookup import PICTURE_SUFFIXES
 from hermes_stream.errors import VideoError
 from hermes_stream.stream.playback import Source
 from hermes_stream.video.frame import Frame
-from hermes_stream.video.sampling import on_screen
+from hermes_stream.video.paths import check_readable, readable
+from hermes_stream.video.sampling import MAX_FILLED_SECONDS, on_screen
 
 DEFAULT_PICTURES_FPS = 1.0
 _TOLERANCE_SECONDS = 1e-6
@@ -38,11 +39,11 @@ def open_source(path: Path, *, fps: float, pictures_fps: float | None, clip: Spa
     """
     whole: Source
     rate = pictures_fps or DEFAULT_PICTURES_FPS
-    if path.is_dir():
+    if _is_folder(path):
         whole = _folder_source(path, fps=fps, pictures_fps=rate)
     elif path.suffix.lower() == ".npy":
         images = _load_array(path)
-        names = [f"{path}[{k}]" for k in range(len(images))]
+        names = [f"{readable(path)}[{k}]" for k in range(len(images))]
         whole = PictureSource(lambda k: np.array(images[k]), names, fps=fps, pictures_fps=rate)
     else:
         from hermes_stream.video import FileSource
@@ -74,6 +75,7 @@ class PictureSource:
     Attributes:
         start_seconds: 0.
         duration_seconds: how long they last.
+        damage: what sampling leaves out, ``None`` if nothing.
 
     Args:
         read: returns the picture of an index.
@@ -89,6 +91,10 @@ class PictureSource:
         self._fps, self._pictures_fps = fps, pictures_fps
         self.start_seconds = 0.0
         self.duration_seconds: float | None = len(names) / pictures_fps
+        self.damage: str | None = None
+        if 1 / pictures_fps > MAX_FILLED_SECONDS:
+            stays = f"each picture stays for {1 / pictures_fps:.0f} s"
+            self.damage = f"{stays}, of which sampling fills {MAX_FILLED_SECONDS:.0f} s"
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the pictures on screen at each instant.
@@ -144,29 +150,48 @@ class ClipSource:
             yield replace(before, pts_seconds=self.start_seconds)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, a parent out of reach: the source of files says so
+        return False
+
+
 def _load_array(path: Path) -> Image:
+    check_readable(path)
     try:
         images: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    # The header of an array is text, and may name a shape that no memory holds.
+    except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
         raise VideoError(
-            f"{path} cannot be read as an array of pictures ({error}); give a .npy file of numbers, as "
-            "objects are never unpickled"
+            f"{readable(path)} cannot be read as an array of pictures ({error}); give a .npy file of "
+            "numbers, as objects are never unpickled"
         ) from error
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
+    if not isinstance(images, np.ndarray):
+        images.close()
+        raise VideoError(f"{readable(path)} holds several arrays; save the one of the pictures as .npy")
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not images.size:
         raise VideoError(
-            f"{path} holds {images.dtype} of shape {list(images.shape)}; it must hold uint8 pictures "
-            "[pictures, height, width, 3]; convert it"
+            f"{readable(path)} holds {images.dtype} of shape {list(images.shape)}; it must hold uint8 "
+            "pictures [pictures, height, width, 3]; convert it"
         )
     loaded: Image = images
     return loaded
 
 
 def _folder_source(folder: Path, *, fps: float, pictures_fps: float) -> PictureSource:
-    found = (file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+    try:
+        found = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
+    except OSError as error:
+        raise VideoError(
+            f"{readable(folder)} cannot be listed: {error.strerror}; check its permissions"
+        ) from error
     files = sorted(found, key=lambda file: _by_numbers(file.name))
     if not files:
-        raise VideoError(f"{folder} holds no pictures ({' '.join(PICTURE_SUFFIXES)}); download them again")
-    names = [str(file) for file in files]
+        raise VideoError(
+            f"{readable(folder)} holds no pictures ({' '.join(PICTURE_SUFFIXES)}); download them again"
+        )
+    names = [readable(file) for file in files]
     return PictureSource(lambda k: _read_picture(files[k]), names, fps=fps, pictures_fps=pictures_fps)
 
 

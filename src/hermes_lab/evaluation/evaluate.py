@@ -46,7 +46,7 @@ def evaluate(
     model = viewing.load_model() if tasks else None
     for number, (episode, missing) in enumerate(tasks):
         assert model is not None
-        yield watch_video(model, episode, missing, viewing, _share(number, episode, on_progress))
+        yield watch_video(model, episode, missing, viewing, on_frame=_share(number, episode, on_progress))
         on_progress(number + 1)
 
 

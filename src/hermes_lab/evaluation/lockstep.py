@@ -88,6 +88,7 @@ def watch_video(
     episode: Episode,
     policies: Sequence[EvaluatedPolicy],
     viewing: Viewing,
+    *,
     on_frame: Callable[[float], None] = lambda _: None,
 ) -> WatchedVideo:
     """Play one video to all policies, and ask all of them its questions.

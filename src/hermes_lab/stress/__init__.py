@@ -1,1 +1,1 @@
-"""Stress: damaged inputs in great number, each of which must be served or refused in words."""
+"""What is thrown at the product to see that it holds: damaged files, and outcomes that are counted."""

@@ -182,8 +182,8 @@ def run(count: int, seed: int, *, max_seconds: float) -> dict[str, Any]:
         seed: of the damage and of the random weights.
         max_seconds: no further one is begun after so long.
     """
-    from hermes_lab.stress.damage import damage
-    from hermes_lab.stress.sources import save_sources
+    from hermes_lab.stress.checkpoint_damage import damage
+    from hermes_lab.stress.checkpoint_sources import save_sources
 
     kinds: Counter[str] = Counter()
     errors: Counter[str] = Counter()

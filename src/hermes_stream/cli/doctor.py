@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def doctor(*, model: ModelOptions, memory: MemoryOptions, json: JsonOption = False) -> None:
     """Show versions, devices and codecs, then the tiers and the memory of a model with a budget."""
     check_options(model, memory)
-    from hermes_stream.cli.machine import codecs, devices, processor, versions
+    from hermes_stream.cli.machine import devices, processor, versions
+    from hermes_stream.video.codecs import codecs
 
     installed, found, formats = versions(), devices(), codecs()
     if not json:

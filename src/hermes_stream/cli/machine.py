@@ -1,4 +1,4 @@
-"""What this machine offers: versions, devices, codecs."""
+"""What this machine offers: versions and devices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ from pathlib import Path
 from hermes_stream._version import __version__
 
 _PACKAGES = ("torch", "transformers", "av")
-# The decoders that PyAV may find for each codec; FFmpeg's own "av1" needs a graphics card.
-_DECODERS = {
-    "h264": ("h264",),
-    "hevc": ("hevc",),
-    "vp9": ("vp9", "libvpx-vp9"),
-    "av1": ("libdav1d", "libaom-av1"),
-}
-_ENCODERS = ("libx264",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +34,24 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def devices() -> list[Device]:
-    """Return the devices that torch can use, the slowest first."""
+def devices(*, num_threads: int | None = None) -> list[Device]:
+    """Return the devices that torch can use, the slowest first.
+
+    Args:
+        num_threads: how many of the processor's compute; None is as many as torch has now.
+    """
     import torch
 
     from hermes_stream.models.loading.footprint import free_bytes
 
-    found = [Device(name="cpu", title=_processor(), total_bytes=_total_bytes(), free_bytes=free_bytes("cpu"))]
+    found = [
+        Device(
+            name="cpu",
+            title=_processor(num_threads),
+            total_bytes=_total_bytes(),
+            free_bytes=free_bytes("cpu"),
+        )
+    ]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         title = torch.cuda.get_device_name(index)
@@ -57,25 +60,6 @@ def devices() -> list[Device]:
         total = torch.mps.recommended_max_memory()
         found.append(Device(name="mps", title="Apple GPU", total_bytes=total, free_bytes=free_bytes("mps")))
     return found
-
-
-def codecs() -> dict[str, dict[str, bool]]:
-    """Return which codecs can be read and written here; nothing where PyAV is missing."""
-    try:
-        from av.codec import Codec
-        from av.error import FFmpegError
-    except ImportError:
-        return {"decoders": dict.fromkeys(_DECODERS, False), "encoders": dict.fromkeys(_ENCODERS, False)}
-
-    def exists(name: str, mode: str) -> bool:
-        try:
-            Codec(name, mode)
-        except (FFmpegError, ValueError):
-            return False
-        return True
-
-    decoders = {codec: any(exists(name, "r") for name in names) for codec, names in _DECODERS.items()}
-    return {"decoders": decoders, "encoders": {name: exists(name, "w") for name in _ENCODERS}}
 
 
 def processor() -> dict[str, int | bool | None]:
@@ -99,13 +83,13 @@ def processor_name() -> str:
     return next(found, platform.processor() or platform.machine())
 
 
-def _processor() -> str:
+def _processor(num_threads: int | None) -> str:
     import torch
 
     from hermes_stream.models.loading.placement import computes_bfloat16
 
     how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
-    threads = torch.get_num_threads()
+    threads = num_threads or torch.get_num_threads()
     return f"{platform.machine()}, {os.cpu_count()} processors, {threads} threads, bfloat16 {how}"
 
 

@@ -48,8 +48,10 @@ def check_options(model: ModelOptions, memory: MemoryOptions) -> None:
 def load(options: ModelOptions) -> VideoModel:
     """Load the model, without the noise that its libraries make."""
     with doing("starting"):
-        _quieten()
         from hermes_stream.models import load_model
+        from hermes_stream.models.loading.messages import mute_libraries
+
+        mute_libraries()
 
     name, fields = read_model(options.model)
     with _warnings_shown(), _loading(name) as on_progress:
@@ -154,35 +156,23 @@ def _share_processors(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _quieten() -> None:
-    """Keep the libraries' own bars and warnings out of what a user reads."""
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    hub_logging.set_verbosity_error()
-
-
 @contextmanager
 def _warnings_shown() -> Iterator[None]:
     """Print what the library warns of while a model loads, such as weights that barely fit."""
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: complain(record.getMessage(), kind="warning")  # type: ignore[method-assign]
+    shown = logging.Handler(logging.WARNING)
+    shown.emit = lambda record: complain(record.getMessage(), kind="warning")  # type: ignore[method-assign]
     logger = logging.getLogger("hermes_stream.models")
-    logger.addHandler(handler)
+    logger.addHandler(shown)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        logger.removeHandler(shown)
 
 
 @contextmanager
 def _loading(name: str) -> Iterator[OnProgress | None]:
     """Show that a model loads, and how far its files are read; on a terminal alone."""
-    from hermes_stream.models import EMBEDDED
-
-    if name in EMBEDDED or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         with doing(f"loading {name}"):
             yield None
         return

@@ -41,6 +41,7 @@ def merged(
     raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
     values: Float[Tensor, "kv_heads tokens head_dim"],
     merge: MergedSlots | None,
+    *,
     layer: int,
     evicted: Bool[Tensor, " width"],
 ) -> tuple[Float[Tensor, "kv_heads slots head_dim"], Float[Tensor, "kv_heads slots head_dim"]]:

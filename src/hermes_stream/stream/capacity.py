@@ -28,7 +28,7 @@ class Capacity:
         chunk_frames: frames that are folded in at once, at most; whole temporal patches; fewer than asked for
             where they would take more than half of the model's positions.
         text_tokens: room for a question and its answer.
-        conversation_tokens: tokens of a conversation that steer guidance, at most.
+        conversation_tokens: tokens of a conversation that steer guidance, at most, each time that it is read.
         text_positions: positions that a question with its answer, or a guidance prompt, may take.
         slots_of_layer: slots of each layer: prefix, budget or at least one temporal patch, and the larger of
             chunk and text, which are never there together.
@@ -78,7 +78,8 @@ def plan_capacity(
         raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
     layout = model.layout if kv_bits is None else replace(model.layout, kv_bits=8)
     text_tokens = text_tokens or min(_TEXT_TOKENS, layout.max_positions // 8)
-    conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2)
+    # the prompts of one compression have it three times: working layers read two openings, deep ones one
+    conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2) // 3
     text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))
     patch_tokens, patch_frames = model.card.tokens_per_temporal_patch, model.card.frames_per_temporal_patch
     num_prefix = len(model.chat.prefix_ids)

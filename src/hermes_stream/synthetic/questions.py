@@ -84,8 +84,8 @@ class _Moment:
         text: str,
         answer: str,
         wrong: Iterable[str],
-        evidence: Iterable[Appearance],
         *,
+        evidence: Iterable[Appearance],
         num_options: int = _NUM_OPTIONS,
     ) -> Question:
         """Put a question together; the first of the wrong answers become its options."""
@@ -158,14 +158,16 @@ def _now_what(moment: _Moment) -> Question | None:
             # Two of the three things are alike; the truth is any of them.
             wrong = [NOTHING, other, like_other if moment.rng.random() < 1 / 3 else like_truth]
         text = "what is on screen now?"
-        return moment.question("now_what", text, str(truth or NOTHING), wrong, shown)
+        return moment.question("now_what", text, str(truth or NOTHING), wrong, evidence=shown)
     if any(a.border_distance(moment.seconds) < _CLEAR_OF_BORDER for a in shown):
         return None
     chosen = moment.choose(shown)
     assert chosen is not None
     place = REGIONS[chosen.cell_at(moment.seconds)]
     wrong = moment.wrong_things(chosen.thing, shown=shown)
-    return moment.question("now_what", f"what is at the {place} now?", str(chosen.thing), wrong, [chosen])
+    return moment.question(
+        "now_what", f"what is at the {place} now?", str(chosen.thing), wrong, evidence=[chosen]
+    )
 
 
 def _now_where(moment: _Moment) -> Question | None:
@@ -176,7 +178,7 @@ def _now_where(moment: _Moment) -> Question | None:
     elsewhere = moment.shuffled(REGIONS[a.cell_at(moment.seconds)] for a in moment.on_screen)
     wrong = [*elsewhere, *moment.shuffled(REGIONS)]
     place = REGIONS[chosen.cell_at(moment.seconds)]
-    return moment.question("now_where", f"where is the {chosen.thing} now?", place, wrong, [chosen])
+    return moment.question("now_where", f"where is the {chosen.thing} now?", place, wrong, evidence=[chosen])
 
 
 def _now_moving(moment: _Moment) -> Question | None:
@@ -189,7 +191,7 @@ def _now_moving(moment: _Moment) -> Question | None:
         f"which way is the {chosen.thing} moving now?",
         chosen.motion,
         moment.shuffled(MOTIONS),
-        [chosen],
+        evidence=[chosen],
         num_options=len(MOTIONS),
     )
 
@@ -199,7 +201,7 @@ def _first(moment: _Moment) -> Question | None:
     if not seen:
         return None
     wrong = moment.wrong_things(seen[0].thing)
-    return moment.question("first", "what came first?", str(seen[0].thing), wrong, seen[:1])
+    return moment.question("first", "what came first?", str(seen[0].thing), wrong, evidence=seen[:1])
 
 
 def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
@@ -212,7 +214,9 @@ def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
         truth = seen[i + step]
         wrong = moment.wrong_things(truth.thing, but=[seen[i].thing])
         evidence = [truth, seen[i]]
-        return moment.question(kind, f"what came {kind} the {name}?", str(truth.thing), wrong, evidence)
+        return moment.question(
+            kind, f"what came {kind} the {name}?", str(truth.thing), wrong, evidence=evidence
+        )
 
     return ask
 
@@ -228,7 +232,7 @@ def _colour(moment: _Moment) -> Question | None:
     truth = alike[0] if which == "first" else alike[-1]
     wrong = [*moment.shuffled(a.thing.colour for a in alike), *moment.shuffled(COLOURS)]
     text = f"what colour was the {which} {shape}?"
-    return moment.question("colour", text, truth.thing.colour, wrong, [truth])
+    return moment.question("colour", text, truth.thing.colour, wrong, evidence=[truth])
 
 
 def _was_there(moment: _Moment) -> Question | None:
@@ -241,7 +245,7 @@ def _was_there(moment: _Moment) -> Question | None:
         return None
     evidence = [a for a in moment.seen if a.thing == thing][-1:]
     answer = "yes" if is_true else "no"
-    return moment.question("was_there", f"was there a {thing}?", answer, ["yes", "no"], evidence)
+    return moment.question("was_there", f"was there a {thing}?", answer, ["yes", "no"], evidence=evidence)
 
 
 def _how_long_ago(moment: _Moment) -> Question | None:
@@ -258,7 +262,9 @@ def _how_long_ago(moment: _Moment) -> Question | None:
     chosen = moment.choose(by_age[age])
     assert chosen is not None
     i, name = chosen
-    return moment.question("how_long_ago", f"how long ago did the {name} come?", age, AGES, [seen[i]])
+    return moment.question(
+        "how_long_ago", f"how long ago did the {name} come?", age, AGES, evidence=[seen[i]]
+    )
 
 
 def _age(seconds: float) -> str | None:
@@ -287,7 +293,9 @@ def _counting(moment: _Moment) -> Question | None:
     low = int(np.clip(count - moment.rng.integers(_NUM_OPTIONS), 0, len(NUMBERS) - _NUM_OPTIONS))
     plural = f"{name}es" if name.endswith("s") else f"{name}s"
     text = f"how many {plural} came so far?"
-    return moment.question("counting", text, NUMBERS[count], NUMBERS[low : low + _NUM_OPTIONS], counted)
+    return moment.question(
+        "counting", text, NUMBERS[count], NUMBERS[low : low + _NUM_OPTIONS], evidence=counted
+    )
 
 
 QUESTION_KINDS: dict[str, Callable[[_Moment], Question | None]] = {

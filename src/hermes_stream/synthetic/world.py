@@ -206,7 +206,7 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
         present = [a for a in present if a.leaves_seconds > now]
         taken = {a.thing for a in (*present, *appearances[-1:])}
         free = [thing for thing in cast if thing not in taken]
-        entering = _enter(rng, now, pace, free[int(rng.integers(len(free)))], present)
+        entering = _enter(rng, now, pace, free[int(rng.integers(len(free)))], present=present)
         if entering is not None:
             appearances.append(entering)
             present.append(entering)
@@ -226,7 +226,7 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
 
 
 def _enter(
-    rng: np.random.Generator, now: int, pace: Pace, thing: Thing, present: list[Appearance]
+    rng: np.random.Generator, now: int, pace: Pace, thing: Thing, *, present: list[Appearance]
 ) -> Appearance | None:
     """Draw the stay and motion of a thing so that it crosses no other; None where no draw did."""
     if len(present) >= MAX_AT_ONCE:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+import threading
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.frame import Frame
+from hermes_stream.video.paths import readable
 from hermes_stream.video.sampling import checked_fps
 
 if TYPE_CHECKING:
@@ -57,23 +61,41 @@ def write_video(
         raise ValueError(f"path is {path}; the file is MP4, so its name must end in .mp4")
     if not 0 <= crf <= _MAX_CRF:
         raise ValueError(f"crf is {crf}; accepted: 0 (lossless) to {_MAX_CRF} (worst)")
-    if not path.parent.is_dir():
-        raise VideoError(f"{path} cannot be written: there is no folder {path.parent}; create it first")
+    _check_folder(path)
     images = _even_images(frames)
     first = next(images, None)
     if first is None:
         raise ValueError("frames is empty; a video needs at least one frame")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         num_frames = _encode(unfinished, chain([first], images), rate=rate, crf=crf)
         unfinished.replace(path)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(
-            f"{path} cannot be written: {error.strerror}; check permissions and disk space"
+            f"{readable(path)} cannot be written: {error.strerror}; check permissions and disk space"
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return num_frames
+
+
+def _check_folder(path: Path) -> None:
+    try:
+        if not stat.S_ISDIR(path.parent.stat().st_mode):
+            raise NotADirectoryError
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # raises where the name is too long, or none
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VideoError(
+            f"{readable(path)} cannot be written: there is no folder {readable(path.parent)}; create it first"
+        ) from error
+    except OSError as error:
+        raise VideoError(
+            f"{readable(path)} cannot be written: {error.strerror}; check its name, and the permissions of "
+            "its folders"
+        ) from error
+    except ValueError as error:
+        raise VideoError(f"{readable(path)} is no name that a file can have ({error})") from error
 
 
 def _encode(path: Path, images: Iterator[NDArray[np.uint8]], *, rate: Fraction, crf: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.lab.evaluation.test_judging import YES, serving
 
 SCORES = ("accuracy", "low", "high", "chance", "averages", "accuracy_by_kind", "accuracy_by_delay")
@@ -66,6 +67,13 @@ def test_the_manifest_says_what_changes_a_score(undisturbed):
     assert manifest["scoring"].keys() == {"scorer", "averaging", "judge", "seed"}
 
 
+def answers_of(run_folder):
+    """What was answered to each question, in the order of answers."""
+    given = map(json.loads, (run_folder / "predictions.jsonl").read_text().splitlines())
+    shown = ("question_id", "response", "at_seconds", "num_visual_tokens_kept")
+    return [tuple(one[name] for name in shown) for one in given]
+
+
 def test_a_run_that_is_killed_goes_on_to_the_same_scores(hermes, folder, undisturbed, tmp_path):
     out = tmp_path / "run"
     arguments = ["eval", folder / "annotations.json", "--videos", folder, "--out", out, "--json"]
@@ -93,14 +101,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_scores(hermes, folder, undistu
     run = hermes(*arguments)
     assert (run.code, run.err) == (0, "")
     assert stored_scores(out) == stored_scores(undisturbed) == scores_of(run.document)
-    answers = [
-        [
-            {name: one[name] for name in ("question_id", "response", "at_seconds", "num_visual_tokens_kept")}
-            for one in map(json.loads, (run_folder / "predictions.jsonl").read_text().splitlines())
-        ]
-        for run_folder in (out, undisturbed)
-    ]
-    assert answers[0] == answers[1]
+    assert answers_of(out) == answers_of(undisturbed)
 
 
 def test_a_finished_run_watches_nothing_again(hermes, folder, undisturbed):
@@ -136,10 +137,16 @@ def test_programs_share_a_run(hermes, folder, undisturbed, tmp_path, monkeypatch
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     out = tmp_path / "run"
     arguments = ["eval", folder / "annotations.json", "--videos", folder, "--out", out, "--json"]
-    run = hermes(*arguments, "--workers", 2)
+    num_threads = torch.get_num_threads()
+    try:
+        run = hermes(*arguments, "--workers", 2, "--threads", 2)
+    finally:
+        torch.set_num_threads(num_threads)
     assert (run.code, run.err) == (0, "")
     assert scores_of(run.document) == stored_scores(undisturbed) == stored_scores(out)
     assert run.document["fps"] == 1
+    assert "1 threads" in run.document["machine"]
+    assert sorted(answers_of(out)) == sorted(answers_of(undisturbed))
 
 
 def test_videos_that_are_not_there_are_listed(hermes, folder, tmp_path):

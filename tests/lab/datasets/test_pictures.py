@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,3 +99,50 @@ def test_folders_that_cannot_be_shown(tmp_path, folder):
     (folder / "frame1.png").write_bytes(b"no picture")
     with pytest.raises(VideoError, match=r"frame1\.png"):
         played(open_source(folder, fps=1, pictures_fps=None, clip=None))
+
+
+def test_pictures_of_cameras(tmp_path):
+    """EXIF is read and its orientation applied, whatever else it holds."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "camera"
+    for k in range(3):
+        Image.fromarray(image(40 * k)).save(tmp_path / f"{k}.jpg", exif=exif, quality=100)
+    frames = list(open_source(tmp_path, fps=1, pictures_fps=None, clip=None))
+    assert {frame.image.shape for frame in frames} == {(12, 8, 3)}
+    assert [round(frame.image.mean() / 40) for frame in frames] == [0, 1, 2]
+
+
+def test_pictures_that_stay_for_more_than_a_minute_are_told(array):
+    source = open_source(array, fps=1, pictures_fps=0.01, clip=None)
+    assert len(list(source)) == 6 * 60
+    assert damage_of(source) == "each picture stays for 100 s, of which sampling fills 60 s"
+
+
+def archive(path):
+    np.savez(path.with_suffix(".npz"), a=image(0))
+    path.with_suffix(".npz").rename(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("pipe.npy", os.mkfifo, "not a regular file"),
+        ("several.npy", archive, "holds several arrays"),
+        ("none.npy", lambda path: np.save(path, np.zeros((3, 0, 4, 3), np.uint8)), "must hold uint8"),
+        (
+            "endless.npy",
+            lambda path: path.write_bytes(
+                b"\x93NUMPY\x01\x00\x76\x00"
+                + b"{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999, 9, 9, 3), }".ljust(117)
+                + b"\n"
+            ),
+            "cannot be read as an array",
+        ),
+        ("a" * 300, lambda path: None, "cannot be reached: File name too long"),
+        ("a" * 300 + ".npy", lambda path: None, "cannot be reached: File name too long"),
+    ],
+)
+def test_what_is_no_array_is_refused_in_words(tmp_path, name, make, message):
+    make(tmp_path / name)
+    with pytest.raises(VideoError, match=message):
+        open_source(tmp_path / name, fps=1, pictures_fps=None, clip=None)

@@ -168,8 +168,8 @@ RECIPE = Recipe(
     vision=Stage(num_seconds=4, num_steps=2, num_worlds=6, pace=BUSY),
     num_questions=2,
     stages=(
-        Stage(num_seconds=3, num_steps=60, num_streams=2, num_worlds=4, pace=BUSY),
-        Stage(num_seconds=4, num_steps=60, num_streams=2, num_worlds=4, max_gap=5),
+        Stage(num_seconds=3, num_steps=6, num_streams=2, num_worlds=4, pace=BUSY),
+        Stage(num_seconds=4, num_steps=6, num_streams=2, num_worlds=4, max_gap=5),
     ),
 )
 
@@ -181,10 +181,13 @@ def uncompiled(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
 
 
-def test_a_run_is_reproducible_goes_on_where_it_stopped_and_loads_as_any_checkpoint(tmp_path, uncompiled):
+def test_a_run_is_reproducible_goes_on_where_it_stopped_and_loads_as_any_checkpoint(
+    tmp_path, uncompiled, monkeypatch
+):
+    monkeypatch.setattr("hermes_lab.training.train._ROW_STEPS", 4)
     train(tmp_path / "whole", RECIPE)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "parts", RECIPE, on_progress=interrupt_at(110))
+        train(tmp_path / "parts", RECIPE, on_progress=interrupt_at(10))
     train(tmp_path / "parts", RECIPE)
     one, other = (
         load_model(tmp_path / part / "checkpoint", device="cpu").decoder.state_dict()

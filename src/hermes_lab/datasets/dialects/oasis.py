@@ -13,8 +13,8 @@ _KEYS = Keys(index="gt", kinds=("task", "question_type"))
 
 
 def _read(question: Entry, video: Entry, oddities: list[str]) -> AnnotatedQuestion:
-    info = video.fields.get("info")
-    about = Entry(info, f"{video.place}.info") if isinstance(info, dict) else video
+    fields = video.fields.get("info")
+    about = Entry(fields, f"{video.place}.info") if isinstance(fields, dict) else video
     seconds = question.seconds_if_any("time")
     return AnnotatedQuestion(
         question=read_question(

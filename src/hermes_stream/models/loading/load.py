@@ -78,22 +78,13 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
         ValueError: arguments contradict each other.
     """
     if is_in_hand(name):
-        checkpoint, give_back = borrow(name, processor)
-        borrowed = _adapter(checkpoint.name, checkpoint.model.config.model_type)(checkpoint)
-        borrowed.give_back = give_back
-        return borrowed
-    if processor is not None:
-        raise ValueError("a processor goes with a transformers model in hand; leave it out for a name")
-    name, dtype = str(name), str(dtype).removeprefix("torch.")
-    if not name.strip():
-        raise ModelError(f"the name of the model is empty; {_NAMES}")
+        return _borrow(name, processor)
+    name, dtype = _named(name, processor), str(dtype).removeprefix("torch.")
     placement = choose_placement(device, device_map, weights)
     hub_model, folder = _find(name, revision, Hub(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
     _check_pixels(adapter, min_pixels, max_pixels)
-    config = read_config(folder, name)
-    with refusing(f"use model {name!r} as its config.json tells", _ADVICE):
-        check_quantisation(name, config, weights)
+    config = _read_config(folder, name, weights)
     number = choose_dtype(dtype, placement.device, config.dtype or config.get_text_config().dtype)
     how: dict[str, Any] = {"placement": placement, "dtype": number}
     if hub_model is not None:
@@ -108,6 +99,14 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     return _tried(adapter, checkpoint)
 
 
+def _read_config(folder: Path, name: str, weights: str) -> Any:
+    """Read a config, and check that its kind of weights can be read."""
+    config = read_config(folder, name)
+    with refusing(f"use model {name!r} as its config.json tells", _ADVICE):
+        check_quantisation(name, config, weights)
+    return config
+
+
 def _tried(adapter: type[VideoModel], checkpoint: Checkpoint) -> VideoModel:
     """Return the adapter of a checkpoint, once it has seen a picture and read a few words."""
     with refusing(f"use model {checkpoint.name!r} with the files of its folder", _ADVICE):
@@ -115,6 +114,23 @@ def _tried(adapter: type[VideoModel], checkpoint: Checkpoint) -> VideoModel:
         check_tokens(model)
         check_logits(model)
     return model
+
+
+def _named(name: str | Path, processor: Any) -> str:
+    """Return a name as text; it is no empty one, and comes alone."""
+    if processor is not None:
+        raise ValueError("a processor goes with a transformers model in hand; leave it out for a name")
+    if not str(name).strip():
+        raise ModelError(f"the name of the model is empty; {_NAMES}")
+    return str(name)
+
+
+def _borrow(model: Any, processor: Any) -> VideoModel:
+    """Return the adapter of a transformers model in hand."""
+    checkpoint, give_back = borrow(model, processor)
+    borrowed = _adapter(checkpoint.name, checkpoint.model.config.model_type)(checkpoint)
+    borrowed.give_back = give_back
+    return borrowed
 
 
 def embedded_folder(name: str) -> Path:

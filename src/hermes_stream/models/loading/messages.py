@@ -1,4 +1,4 @@
-"""What other libraries' errors say, for messages of one line."""
+"""What other libraries say: their errors in one line, their bars and warnings not at all."""
 
 from __future__ import annotations
 
@@ -36,3 +36,13 @@ def refusing(what: str, advice: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise ModelError(f"cannot {what}: {first_line(error)}; {advice}") from error
+
+
+def mute_libraries() -> None:
+    """Keep the libraries' own bars and warnings out of what a user reads."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
+from av.codec.context import ThreadType
 from av.stream import Disposition
 
 from hermes_stream.errors import VideoError
+from hermes_stream.video.paths import check_readable, readable
+from hermes_stream.video.sources.mp4 import check_sample_counts
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 # FFmpeg checks this list before it reads a header. A list of what is read, not of what is refused: playlists
@@ -24,8 +27,13 @@ _FORMATS = (
     "bmp_pipe jpeg_pipe png_pipe tiff_pipe webp_pipe "
     "aac ac3 aiff amr ape caf eac3 flac mp3 wav w64"
 )
-_OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS.split())}
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(_FORMATS.split()),
+    # FFmpeg would take a broadcast clock that starts again lower for one that has passed its limit, a day
+    # later; PictureClock tells the two apart.
+    "correct_ts_overflow": "0",
+}
 
 
 def open_container(path: Path, *, max_pixels: int) -> InputContainer:
@@ -38,33 +46,17 @@ def open_container(path: Path, *, max_pixels: int) -> InputContainer:
     Raises:
         VideoError: it is missing, no regular file, empty, or no container that is read.
     """
-    if path.is_dir():
-        raise VideoError(f"{path} is a folder; give the path of one video file in it")
-    if not path.exists():
-        raise VideoError(f"{path} does not exist; check the path (relative paths start at {Path.cwd()})")
-    if not path.is_file():
-        raise VideoError(f"{path} is not a regular file; devices and pipes are not read, give a video file")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path} is empty (0 bytes); its copy or recording never finished, make it again")
+    check_readable(path)
     try:
+        check_sample_counts(path)
         options = _OPEN_OPTIONS | {"max_pixels": str(max_pixels)}
         return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
-        raise VideoError(_why_not_opened(path, error)) from error
-
-
-def local_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path that is not a URL.
-
-    Raises:
-        VideoError: it is a URL.
-    """
-    text = os.fspath(path)
-    if "://" in text or (_URL.match(text) and not Path(text).exists()):
+        raise VideoError(_why_not_opened(readable(path), error)) from error
+    except OSError as error:
         raise VideoError(
-            f"{text} is a URL; this version reads local files: download it and give the file's path"
-        )
-    return Path(text)
+            f"{readable(path)} could not be opened: {error.strerror}; check its permissions"
+        ) from error
 
 
 def choose_video_stream(
@@ -82,37 +74,74 @@ def choose_video_stream(
     Raises:
         VideoError: there is no such stream, no decoder for it, or its pictures are too large.
     """
-    stream = _best(container, path) if video_stream is None else _numbered(container, path, video_stream)
+    name = readable(path)
+    stream = _best(container, name) if video_stream is None else _numbered(container, name, video_stream)
     if stream.codec_context is None:
-        raise VideoError(f"{path}: this FFmpeg has no decoder for its video; convert it to H.264 in MP4")
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height > max_pixels:
-        raise VideoError(
-            f"{path}: its pictures have {width} x {height} = {width * height} pixels, at most "
-            f"{max_pixels} are decoded; scale it down, or raise max_pixels if you trust the file"
-        )
-    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        raise VideoError(f"{name}: this FFmpeg has no decoder for its video; convert it to H.264 in MP4")
+    check_size(name, stream.codec_context.width, stream.codec_context.height, max_pixels=max_pixels)
+    make_ready(stream, max_pixels=max_pixels)
     return stream
 
 
-def _best(container: InputContainer, path: Path) -> VideoStream:
+def make_ready(stream: VideoStream, *, max_pixels: int) -> None:
+    """Set how a stream is decoded: in one thread, no picture larger than allowed.
+
+    Threads that decode several pictures at once lose good ones beside a damaged packet, how many depends on
+    the machine, and hang for ever at the end where a program listens to FFmpeg's log.
+    """
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    stream.codec_context.thread_type = ThreadType.SLICE
+    stream.codec_context.thread_count = 1
+
+
+def read_packets(container: InputContainer, streams: Sequence[VideoStream]) -> Iterator[Packet[Any]]:
+    """Yield the packets of some streams from where the container stands, empty ones left out.
+
+    Raises:
+        av.error.FFmpegError: reading broke.
+    """
+    try:
+        for packet in container.demux(*streams):
+            if packet.size:  # an empty one would end decoding, mid-file too
+                yield packet
+    except IndexError:
+        pass  # PyAV's, at the end of the file, where streams have appeared in the middle
+
+
+def check_size(name: str, width: int, height: int, *, max_pixels: int) -> None:
+    """Check that pictures are not too large.
+
+    Raises:
+        VideoError: they have more than ``max_pixels`` pixels.
+    """
+    if width * height > max_pixels:
+        raise VideoError(
+            f"{name}: its pictures have {width} x {height} = {width * height} pixels, at most "
+            f"{max_pixels} are decoded; scale it down, or raise max_pixels if you trust the file"
+        )
+
+
+def _best(container: InputContainer, name: str) -> VideoStream:
     candidates = [stream for stream in container.streams.video if not _is_cover(stream)]
     if candidates:
         best = container.streams.best("video")
-        return best if best in candidates else candidates[0]
+        chosen = best if best in candidates else candidates[0]
+        # A sequence of pictures as phones store it holds its title picture as a stream of one, besides.
+        longest = max(candidates, key=lambda stream: stream.frames)
+        return longest if chosen.frames == 1 < longest.frames else chosen
     if container.streams.video:
         raise VideoError(
-            f"{path} holds sound and a cover picture but no video; give a file with moving pictures"
+            f"{name} holds sound and a cover picture but no video; give a file with moving pictures"
         )
     kinds = " and ".join(sorted({stream.type for stream in container.streams})) or "an empty container"
-    raise VideoError(f"{path} holds no video, only {kinds}; give a file with moving pictures")
+    raise VideoError(f"{name} holds no video, only {kinds}; give a file with moving pictures")
 
 
-def _numbered(container: InputContainer, path: Path, video_stream: int) -> VideoStream:
+def _numbered(container: InputContainer, name: str, video_stream: int) -> VideoStream:
     streams = container.streams.video
     if not 0 <= video_stream < len(streams):
         accepted = f"accepted: 0 to {len(streams) - 1}" if streams else "give a file with moving pictures"
-        raise VideoError(f"{path} has no video stream {video_stream}; it has {len(streams)} ({accepted})")
+        raise VideoError(f"{name} has no video stream {video_stream}; it has {len(streams)} ({accepted})")
     return streams[video_stream]
 
 
@@ -120,15 +149,15 @@ def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _why_not_opened(path: Path, error: av.error.FFmpegError) -> str:
+def _why_not_opened(name: str, error: av.error.FFmpegError) -> str:
     if isinstance(error, av.error.ArgumentError):
         return (
-            f"{path} is a playlist or another format that is not read, since it may name other files; give a "
+            f"{name} is a playlist or another format that is not read, since it may name other files; give a "
             "single video file such as mp4, mkv, webm, mov, avi or ts"
         )
     if isinstance(error, (av.error.InvalidDataError, av.error.EOFError)):
         return (
-            f"{path} is not a video, or was cut short before its index was written ({error.strerror}); check "
+            f"{name} is not a video, or was cut short before its index was written ({error.strerror}); check "
             "that it plays elsewhere, or record or download it again"
         )
-    return f"{path} could not be opened: {error.strerror}; check its permissions, and that it plays elsewhere"
+    return f"{name} could not be opened: {error.strerror}; check its permissions, and that it plays elsewhere"

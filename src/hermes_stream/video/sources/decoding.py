@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import av
 
+from hermes_stream.video.sampling import MAX_FILLED_SECONDS
 from hermes_stream.video.sources.clock import PictureClock
+from hermes_stream.video.sources.container import read_packets
+from hermes_stream.video.sources.still import StillAssembly
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -36,18 +39,30 @@ class Picture:
 class PictureDecoder:
     """Decodes one stream from where its container stands to the end, past whatever is damaged.
 
+    Args:
+        container: an open container.
+        streams: the stream; several where one still picture is made of them.
+        assembly: makes one picture of what the streams hold, ``None`` to leave it as it is.
+        known_end_seconds: where the stream says that it ends, ``None`` if it does not.
+
     Attributes:
         num_pictures: pictures yielded so far.
         damage: what broke so far, ``None`` while nothing did.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, *, known_end_seconds: float | None
+        self,
+        container: InputContainer,
+        streams: Sequence[VideoStream],
+        *,
+        assembly: StillAssembly | None = None,
+        known_end_seconds: float | None = None,
     ) -> None:
         self.num_pictures = 0
         self._container = container
-        self._stream = stream
-        self._clock = PictureClock(stream, known_end_seconds=known_end_seconds)
+        self._streams = streams
+        self._assembly = assembly
+        self._clock = PictureClock(streams[0], known_end_seconds=known_end_seconds)
         self._known_end_seconds = known_end_seconds
         self._num_lost_packets = 0
         self._num_corrupt_pictures = 0
@@ -56,8 +71,8 @@ class PictureDecoder:
 
     def pictures(self) -> Generator[Picture]:
         """Yield every picture that decodes; damage never raises."""
-        for packet in self._packets():
-            for decoded in self._decoded(packet):
+        for stream, packet in self._packets():
+            for decoded in self._decoded(stream, packet):
                 stamp = self._clock.stamp(decoded)
                 self._num_corrupt_pictures += decoded.is_corrupt
                 if stamp is not None:
@@ -75,20 +90,30 @@ class PictureDecoder:
             parts.append(f"{self._num_corrupt_pictures} picture(s) decoded with errors in them")
         if self._clock.num_jumps:
             parts.append(f"the clock jumped {self._clock.num_jumps} time(s), later times follow on")
+        if self._clock.longest_stay_seconds > MAX_FILLED_SECONDS:
+            parts.append(
+                f"one picture stays for {self._clock.longest_stay_seconds:.0f} s, of which sampling fills "
+                f"{MAX_FILLED_SECONDS:.0f} s"
+            )
         return "; ".join(parts) or None
 
-    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
+    def _packets(self) -> Iterator[tuple[VideoStream, Packet[Any] | None]]:
+        by_index = {stream.index: stream for stream in self._streams}
         try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:  # an empty one would end decoding, mid-file too
-                    yield packet
+            for packet in read_packets(self._container, self._streams):
+                yield by_index[packet.stream_index], packet
         except av.error.FFmpegError as error:
             self._ending = f"reading broke {self._where()}: {error.strerror}"
-        yield None  # drains the decoder
+        for stream in self._streams:
+            yield stream, None  # drains the decoder
 
-    def _decoded(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+    def _decoded(self, stream: VideoStream, packet: Packet[Any] | None) -> list[VideoFrame]:
         try:
-            return self._stream.codec_context.decode(packet)
+            decoded = stream.codec_context.decode(packet)
+            if self._assembly is None:
+                return decoded
+            assembled = (self._assembly.add(stream.id, item) for item in decoded)
+            return [picture for picture in assembled if picture is not None]
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from hermes_stream.video.sources.side_data import display_matrix
 from hermes_stream.video.sources.tone_mapping import HLG_TRC, PQ_TRC, tone_map
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+
+_MAX_ASPECT_RATIO = 16  # of a pixel; anamorphic film has 2, damage has anything
+# Scalers that keep the shape of a picture note in the pixels' shape by how little they rounded its size.
+_ROUNDED_ASPECT_RATIO = Fraction(2, 100)
 
 
 @final
@@ -19,42 +26,96 @@ class RgbConverter:
     """Converts the pictures of one pass through a stream, all to the size of the first.
 
     Colours follow the matrix and range that the picture names; one that names none is read as FFmpeg does
-    (BT.601, limited range). Transparency is ignored, and so are pixels that are not square.
+    (BT.601, limited range). Transparency is ignored.
+
+    Args:
+        pixel_aspect_ratio: width of a pixel over its height, ``None`` for square ones. Wide and narrow ones
+            are made square by scaling the width, as players do.
+        max_image_pixels: the most pixels of an image; larger pictures are shrunk, in the conversion itself.
+        max_pixels: the most that making pixels square may lead to.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        pixel_aspect_ratio: Fraction | None = None,
+        max_image_pixels: int | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        self._pixel_aspect_ratio = _believable(pixel_aspect_ratio)
+        self._max_image_pixels = max_image_pixels
+        self._max_pixels = max_pixels
         self._reformatter = VideoReformatter()
-        self._coded_size: tuple[int, int] | None = None
+        self._size: tuple[int, int] | None = None
+        self._rotation: int | None = None
+        self._matrix: tuple[int, int, int, int] | None = None
+
+    def size_of(self, picture: VideoFrame) -> tuple[int, int]:
+        """Return width and height of the image that a picture becomes, in pixels."""
+        if self._size is None:
+            width, height = picture.width, picture.height
+            square_width = max(1, round(width * self._pixel_aspect_ratio))
+            if self._max_pixels is None or square_width * height <= self._max_pixels:
+                width = square_width
+            if self._max_image_pixels is not None:
+                width, height = _shrunk(width, height, max_pixels=self._max_image_pixels)
+            self._size = _turned((width, height), self._matrix_of(picture))
+        return self._size
 
     def convert(self, picture: VideoFrame) -> NDArray[np.uint8]:
         """Return the picture as uint8 RGB ``[height, width, 3]``, rotated the way it is to be shown."""
-        if self._coded_size is None:
-            self._coded_size = picture.width, picture.height
+        matrix = self._matrix_of(picture)
+        coded_size = _turned(self.size_of(picture), matrix)
         if picture.color_trc in (PQ_TRC, HLG_TRC):
-            deep = self._reformatted(picture, "rgb48le")
+            deep = self._reformatted(picture, coded_size, "rgb48le")
             image = tone_map(deep, transfer=picture.color_trc, primaries=picture.color_primaries)
         else:
-            image = self._reformatted(picture, "rgb24")
-        # A copy: what PyAV returns looks into FFmpeg's own padded buffer.
-        return np.array(upright(image, picture), order="C")
+            image = self._reformatted(picture, coded_size, "rgb24")
+        # A copy where PyAV returned a view of FFmpeg's own padded buffer.
+        return np.require(upright(image, matrix), requirements=["C", "O"])
 
-    def _reformatted(self, picture: VideoFrame, pixel_format: str) -> NDArray[Any]:
-        width, height = self._coded_size or (None, None)
-        return self._reformatter.reformat(picture, width, height, pixel_format).to_ndarray()
+    def _matrix_of(self, picture: VideoFrame) -> tuple[int, int, int, int] | None:
+        # The angle costs nothing to read, so that the rest is read only where it changes.
+        if picture.rotation != self._rotation:
+            self._rotation, self._matrix = picture.rotation, display_matrix(picture)
+        return self._matrix
+
+    def _reformatted(self, picture: VideoFrame, size: tuple[int, int], pixel_format: str) -> NDArray[Any]:
+        return self._reformatter.reformat(picture, *size, pixel_format).to_ndarray()
 
 
-def upright(image: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
-    """Return a view of ``image`` rotated and mirrored by the display matrix of ``picture``.
-
-    The matrix sends ``(x, y)`` to ``(a x + c y, b x + d y)`` with y pointing down; the rotation is
-    rounded to a quarter.
-    """
-    matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+def upright(image: NDArray[np.uint8], matrix: tuple[int, int, int, int] | None) -> NDArray[np.uint8]:
+    """Return a view of ``image`` rotated and mirrored by a display matrix, rounded to a quarter."""
     if matrix is None:
         return image
-    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
-    if abs(b) > abs(a):
+    a, b, c, d = matrix
+    if _is_quarter(matrix):
         image, flips_x, flips_y = image.swapaxes(0, 1), c < 0, b < 0
     else:
         flips_x, flips_y = a < 0, d < 0
     return image[:: -1 if flips_y else 1, :: -1 if flips_x else 1]
+
+
+def _is_quarter(matrix: tuple[int, int, int, int] | None) -> bool:
+    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
+
+
+def _turned(size: tuple[int, int], matrix: tuple[int, int, int, int] | None) -> tuple[int, int]:
+    return (size[1], size[0]) if _is_quarter(matrix) else size
+
+
+def _believable(ratio: Fraction | None) -> Fraction:
+    is_believable = ratio is not None and Fraction(1, _MAX_ASPECT_RATIO) <= ratio <= _MAX_ASPECT_RATIO
+    if ratio is None or not is_believable or abs(ratio - 1) < _ROUNDED_ASPECT_RATIO:
+        return Fraction(1)
+    return ratio
+
+
+def _shrunk(width: int, height: int, *, max_pixels: int) -> tuple[int, int]:
+    """Return the largest size of the same shape, as whole pixels go, with at most so many pixels."""
+    scale = math.sqrt(max_pixels / (width * height))
+    if scale >= 1:
+        return width, height
+    shrunk_height = min(max(1, math.floor(height * scale)), max_pixels)
+    shrunk_width = max(1, math.floor(width * scale))
+    return min(shrunk_width, max_pixels // shrunk_height), shrunk_height

@@ -22,7 +22,7 @@ _WHITE_NITS = 203.0
 _PEAK_NITS = 1000.0
 _KNEE = 0.5
 _DISPLAY_GAMMA = 2.2
-_ROWS_AT_ONCE = 128
+_ROWS_AT_ONCE = 32
 
 
 def tone_map(image: NDArray[np.uint16], *, transfer: int, primaries: int) -> NDArray[np.uint8]:
@@ -75,9 +75,11 @@ def _hlg_displayed(scene: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _compressed(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    brightest = light.max(axis=-1, keepdims=True)
+    # By hand, since numpy takes ten times as long for the maximum over an axis of three.
+    brightest = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
     above = np.maximum(brightest - _KNEE, 0) / (1 - _KNEE)
-    most = (_PEAK_NITS / _WHITE_NITS - _KNEE) / (1 - _KNEE)
-    target = np.minimum(brightest, _KNEE) + (1 - _KNEE) * above * (1 + above / most**2) / (1 + above)
-    compressed: NDArray[np.float32] = np.clip(light * (target / np.maximum(brightest, 1e-6)), 0, 1)
+    peak = (_PEAK_NITS / _WHITE_NITS - _KNEE) / (1 - _KNEE)
+    target = np.minimum(brightest, _KNEE) + (1 - _KNEE) * above * (1 + above / peak**2) / (1 + above)
+    factor = target / np.maximum(brightest, 1e-6)
+    compressed: NDArray[np.float32] = np.clip(light * factor[..., None], 0, 1)
     return compressed

@@ -1,0 +1,74 @@
+"""Who may import whom: rows of rooms, and the rooms of packages from outside."""
+
+from __future__ import annotations
+
+import sys
+
+# From the ground up. A room imports lower rows; the rooms of one row do not know each other.
+ROWS: list[set[str]] = [
+    {"errors", "_version"},
+    {"plugins", "fields"},
+    {"memory", "video"},
+    {"layout"},
+    {"buffers"},
+    {"cache", "policies", "filters"},
+    {"retrieval"},
+    {"attention"},
+    {"models"},
+    {"stream"},
+    {"synthetic", "tiny"},
+    {"service"},
+    {"recipes"},
+    {"server", "client"},
+    {"cli", "cluster"},
+    {"__init__", "__main__"},
+]
+ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
+LAB_ROOMS = {
+    f"hermes_lab.{room}" for room in ("evaluation", "datasets", "bench", "analysis", "training", "cli")
+}
+ROOMS = set(ROW_OF) | LAB_ROOMS | {"hermes_lab."}
+
+# What imports nothing from outside but these, whatever the table below says.
+GROUND = {
+    "errors": set(),
+    "_version": set(),
+    "plugins": set(),
+    "fields": set(),
+    "memory": {"torch", "jaxtyping"},
+    "video": {"numpy", "av"},
+    "client": {"httpx"},
+}
+_ANY = ROOMS - set(GROUND)
+# Packages from outside and the rooms that may import them; no other package is imported at all.
+PACKAGES: dict[str, set[str]] = {
+    "torch": _ANY | {"memory"},
+    "jaxtyping": _ANY | {"memory"},
+    "numpy": _ANY | {"video"},
+    "av": {"video"},
+    "transformers": {"attention", "models", "hermes_lab.training", "hermes_lab.datasets"},
+    "tokenizers": {"models", "hermes_lab.training"},
+    "huggingface_hub": {"models"},
+    "safetensors": {"models", "hermes_lab.training"},
+    "torchao": {"models"},
+    "accelerate": {"models"},
+    "pyarrow": {"hermes_lab.datasets"},
+    "matplotlib": LAB_ROOMS,
+    "typer": {"cli", "hermes_lab.cli"},
+    "click": {"cli", "hermes_lab.cli"},
+    "rich": {"cli", "hermes_lab.cli"},
+    "prompt_toolkit": {"cli", "hermes_lab.cli"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "mcp": {"server"},
+    "pydantic": {"server"},
+    "sqlalchemy": {"service"},
+    "aiomqtt": {"service"},
+    "httpx": {"client", "service"},
+    "ray": {"cluster"},
+}
+# Modules that may import what their room may not.
+PACKAGES_OF_MODULE = {"hermes_stream.service.settings": {"pydantic"}}
+
+STANDARD = sys.stdlib_module_names

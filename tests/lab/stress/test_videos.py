@@ -1,0 +1,103 @@
+"""Damaged videos: the same for the same seed, watched within limits, counted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hermes_lab.stress.mutations import MUTATIONS, mutated
+from hermes_lab.stress.videos import Limits, Watcher, damaged_video, summary, watch_all
+
+KINDS = Path(__file__).parents[2] / "data" / "media" / "kinds"
+ROOMY = Limits(seconds=20.0, bytes=10**9)
+CONTENT = bytes(range(256)) * 20
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_damage_is_damage_and_the_same_for_the_same_seed(name):
+    made = [bytes(MUTATIONS[name](bytearray(CONTENT), np.random.default_rng([3, k]))) for k in range(20)]
+    again = [bytes(MUTATIONS[name](bytearray(CONTENT), np.random.default_rng([3, k]))) for k in range(20)]
+    assert made == again
+    assert sum(one != CONTENT for one in made) >= 15
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"ab"])
+def test_next_to_nothing_can_be_damaged(content):
+    for seed in range(200):
+        assert isinstance(mutated(content, np.random.default_rng(seed))[0], bytes)
+
+
+def test_a_video_of_a_seed_is_always_the_same():
+    clips = sorted(KINDS.iterdir())
+    assert damaged_video(clips, seed=1, index=40) == damaged_video(clips, seed=1, index=40)
+    assert damaged_video(clips, seed=1, index=40)[1] != damaged_video(clips, seed=2, index=40)[1]
+
+
+def test_damaged_videos_are_watched_or_refused():
+    clips = sorted(KINDS.iterdir())
+    outcomes = list(watch_all(clips, count=len(clips), seed=7, limits=ROOMY, num_workers=1))
+    counted = summary(outcomes)
+    assert [outcome.index for outcome in outcomes] == list(range(len(clips)))
+    assert counted["num_videos"] == sum(counted["outcomes"].values()) == len(clips)
+    assert counted["wrong"] == []
+    assert 0 < counted["largest"]["peak_bytes"] < ROOMY.bytes
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(seconds=0.0, bytes=10**9), "hang"),
+        (Limits(seconds=20.0, bytes=10**6), "memory"),
+    ],
+)
+def test_limits(limits, expected):
+    watcher = Watcher(limits)
+    try:
+        assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == expected
+    finally:
+        watcher.close()
+
+
+def test_a_process_that_dies_is_told_and_started_again():
+    watcher = Watcher(ROOMY)
+    try:
+        assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == "watched"
+        watcher._process.send_signal(signal.SIGKILL)
+        watcher._process.wait()
+        assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == "crash"
+        assert watcher.watch(KINDS / "h264.mp4", {})["frames"] == 12
+        assert watcher.watch(KINDS / "h264.mp4", {"fps": -1.0})["outcome"] == "traceback"
+        assert watcher.watch(KINDS / "animated.webp", {})["outcome"] == "refused"
+    finally:
+        watcher.close()
+
+
+def test_the_command(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "hermes_lab.stress.videos",
+        "--count",
+        "3",
+        "--out",
+        str(tmp_path / "a.json"),
+    ]
+    done = subprocess.run(
+        [*command, "--clips", str(KINDS), "--workers", "1"], check=True, capture_output=True, text=True
+    )
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert document == json.loads((tmp_path / "a.json").read_text())
+    assert document["num_videos"] == 3
+    kept = subprocess.run(
+        [*command, "--clips", str(KINDS), "--only", "2", "--keep", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Path(kept.stdout.split()[0]).parent == tmp_path

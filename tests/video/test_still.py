@@ -1,0 +1,140 @@
+"""Pictures of phones: EXIF, tiles, what was cut off, sequences, animations."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from tests.video.clips import encode, greys, order, shown
+from tests.video.heif import crop, mirror, rotate, write_heic
+from tests.video.test_pixels import corner_image
+
+from hermes_stream.errors import VideoError
+from hermes_stream.video import FileSource
+
+
+def with_exif(file, form, *, orientation):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "camera"
+    Image.fromarray(corner_image()).save(file, form, exif=exif, quality=95)
+
+
+def is_close(image, expected):
+    return image.shape == expected.shape and np.abs(image.astype(int) - expected).mean() < 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_pictures_of_cameras_are_shown_the_way_they_were_held(tmp_path, form, orientation):
+    path = tmp_path / f"a.{form.lower()}"
+    with_exif(path, form, orientation=orientation)
+    with Image.open(path) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    source = FileSource(path)
+    (frame,) = source
+    assert (source.height, source.width) == expected.shape[:2]
+    assert is_close(frame.image, expected)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mov", "mkv"])
+def test_a_video_of_pictures_with_exif(tmp_path, suffix):
+    """All images have the size of the first, also where one was held differently."""
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index, orientation in enumerate([6, 6, 1]):
+            file = io.BytesIO()
+            with_exif(file, "JPEG", orientation=orientation)
+            packet = av.Packet(file.getvalue())
+            packet.stream, packet.pts, packet.dts = stream, index, index
+            packet.time_base, packet.is_keyframe = Fraction(1, 10), True
+            container.mux(packet)
+    source = FileSource(path)
+    frames = list(source)
+    assert {frame.image.shape for frame in frames} == {(source.height, source.width, 3)} == {(64, 48, 3)}
+    assert is_close(frames[1].image, np.rot90(corner_image(), -1))
+    assert source.damage is None
+
+
+def numbered(count):
+    return [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(1, count + 1)]
+
+
+def middles(image, rows, columns):
+    height, width = image.shape[0] // rows, image.shape[1] // columns
+    sampled = image[height // 2 :: height, width // 2 :: width].mean(axis=-1)
+    return np.rint(sampled / 40).astype(int).tolist()
+
+
+def test_tiles_are_put_together(tmp_path):
+    path = write_heic(tmp_path / "a.heic", numbered(6), columns=3, size=(180, 120))
+    source = FileSource(path)
+    (frame,) = source
+    assert (source.width, source.height, source.codec) == (180, 120, "hevc")
+    assert middles(frame.image, 2, 3) == [[1, 2, 3], [4, 5, 6]]
+    assert FileSource(path, video_stream=1).width == 64  # a tile, where it is asked for
+
+
+@pytest.mark.parametrize(
+    ("properties", "size", "expected"),
+    [
+        ([rotate(1)], (120, 180), [[3, 6], [2, 5], [1, 4]]),
+        ([rotate(2)], (180, 120), [[6, 5, 4], [3, 2, 1]]),
+        ([rotate(3)], (120, 180), [[4, 1], [5, 2], [6, 3]]),
+        ([mirror(0)], (180, 120), [[4, 5, 6], [1, 2, 3]]),
+        ([mirror(1)], (180, 120), [[3, 2, 1], [6, 5, 4]]),
+        ([crop(120, 60, 30, 30)], (120, 60), [[5, 6]]),
+    ],
+)
+def test_what_is_done_to_tiles(tmp_path, properties, size, expected):
+    path = write_heic(tmp_path / "a.heic", numbered(6), columns=3, size=(180, 120), properties=properties)
+    source = FileSource(path)
+    (frame,) = source
+    assert (source.width, source.height) == size
+    assert middles(frame.image, len(expected), len(expected[0])) == expected
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_was_cut_off_is_not_shown(tmp_path, turned):
+    slope = np.zeros((64, 96, 3), np.uint8)
+    slope[:] = np.arange(96)[:, None] * 2
+    cut = crop(64, 32, 8, 0)  # columns 24 to 88
+    path = write_heic(tmp_path / "a.heic", [slope], properties=[cut, rotate(1)] if turned else [cut])
+    (frame,) = FileSource(path)
+    expected = slope[16:48, 24:88]
+    assert is_close(frame.image, np.rot90(expected) if turned else expected)
+
+
+def test_tiles_that_do_not_belong_together_are_refused(tmp_path):
+    path = write_heic(tmp_path / "a.heic", numbered(6), columns=3, size=(180, 120))
+    path.write_bytes(path.read_bytes().replace(b"dimg", b"gone"))
+    with pytest.raises(VideoError, match=r"a picture made of several.*convert it to JPEG"):
+        FileSource(path)
+
+
+def test_tiles_make_no_larger_picture_than_is_allowed(tmp_path):
+    path = write_heic(tmp_path / "a.heic", numbered(6), columns=3, size=(180, 120))
+    with pytest.raises(VideoError, match="180 x 120 = 21600 pixels, at most 20000"):
+        FileSource(path, max_pixels=20_000)
+
+
+def test_a_sequence_is_shown_and_not_its_title(tmp_path):
+    path = encode(tmp_path / "a.avif", greys(6), codec="libsvtav1", format="avif")
+    assert order(FileSource(path)) == list(range(6))
+
+
+def test_an_animated_picture(tmp_path):
+    first, *others = [Image.fromarray(image) for image in greys(4)]
+    for suffix in ("gif", "png", "webp"):
+        first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=others, duration=500)
+    for suffix in ("gif", "png"):
+        frames = list(FileSource(tmp_path / f"a.{suffix}"))
+        assert [shown(frame.image) for frame in frames] == [0, 1, 2, 3]
+        assert [frame.pts_seconds for frame in frames] == [0.0, 0.5, 1.0, 1.5]
+    with pytest.raises(VideoError, match="is an animated WebP, which is not decoded; convert it"):
+        FileSource(tmp_path / "a.webp")
