@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from hermes_lab.stress import checkpoints
-from hermes_lab.stress.checkpoints import Examiner, Outcome, examine, run
 from hermes_lab.stress.checkpoint_damage import DAMAGES, damage
 from hermes_lab.stress.checkpoint_sources import save_sources
+from hermes_lab.stress.checkpoints import Examiner, Outcome, examine, run
 
 
 @pytest.fixture(scope="module")
