@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tarfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,37 @@ def test_the_wheel_is_complete_and_small(installed):
     assert not list(installed.glob("tests"))
     license_file = next(installed.glob("*.dist-info/licenses/LICENSE"))
     assert "Apache License" in license_file.read_text()
+
+
+def test_the_source_distribution_holds_what_its_pages_link(installed):
+    (archive,) = installed.parent.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    for page in sorted(name for name in names if name.endswith(".md") and not name.startswith("tests/")):
+        text = re.sub(r"```.*?```|`[^`]*`", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+        links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link}
+        targets = {(ROOT / page).parent.joinpath(link).resolve().relative_to(ROOT) for link in links - {""}}
+        missing = [
+            target
+            for target in map(str, targets)
+            if target not in names and not any(name.startswith(f"{target}/") for name in names)
+        ]
+        assert not missing, page
+
+
+def test_the_wheel_names_where_the_project_is(installed):
+    metadata = next(installed.glob("*.dist-info/METADATA")).read_text(encoding="utf-8")
+    assert "Project-URL: Paper, https://arxiv.org/abs/2601.14724" in metadata
+
+
+def test_pages_that_errors_name_are_in_the_wheel(installed):
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src/hermes_stream").rglob("*.py")]
+    named = set(re.findall(r"\bpage\([\"']([\w-]+\.md)[\"']\)", "\n".join(sources)))
+    assert named
+    spec = spec_from_file_location("errors_of_the_wheel", installed / "hermes_stream" / "errors.py")
+    errors = module_from_spec(spec)
+    spec.loader.exec_module(errors)
+    assert all(errors.page(name) == installed / "hermes_stream" / "docs" / name for name in named)
 
 
 def hermes(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

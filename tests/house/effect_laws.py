@@ -10,7 +10,7 @@ from tests.house.laws import Breach
 from tests.house.names import dotted, origins_of
 from tests.house.tree import LAB, House, Module, functions_of
 
-_COMMANDS = {"cli", f"{LAB}.cli"}
+_COMMANDS = {"cli", f"{LAB}.cli", f"{LAB}.stress"}
 _PRINTERS = {
     *("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"),
     *("pprint.pprint", "pprint.pp", "builtins.print"),

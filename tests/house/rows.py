@@ -25,7 +25,8 @@ ROWS: list[set[str]] = [
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 LAB_ROOMS = {
-    f"hermes_lab.{room}" for room in ("evaluation", "datasets", "bench", "analysis", "training", "cli")
+    f"hermes_lab.{room}"
+    for room in ("evaluation", "datasets", "bench", "analysis", "training", "stress", "cli")
 }
 ROOMS = set(ROW_OF) | LAB_ROOMS | {"hermes_lab."}
 

@@ -29,6 +29,7 @@ def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> Non
         "num_questions": read.num_questions,
         "tasks": read.tasks,
         "oddities": list(read.oddities),
+        "files_left_out": list(read.files_left_out),
         "missing_videos": missing,
     }
     if as_json:
@@ -42,6 +43,8 @@ def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> Non
     typer.echo(f"oddities {len(read.oddities)}")
     for odd in read.oddities:
         typer.echo(f"  {odd}")
+    for told in read.files_left_out:
+        typer.echo(f"left out {told}")
     if missing is not None:
         typer.echo(f"missing_videos {len(missing)}")
         for video in missing:

@@ -29,6 +29,7 @@ from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
 from hermes_lab.cli.folder import make_folder, write_document
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import policy_scores
+from hermes_lab.cli.stopping import ends_on_signals
 from hermes_stream.cli.opening import check_options, load
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import ChunkOption, JsonOption, MemoryOptions, ModelOptions
@@ -137,31 +138,40 @@ def compare(
         viewing=viewing,
         scoring=scoring,
     )
-    check_options(model, asked.memory)
-    check_scoring(scoring)
-    compared_policies(names, sizes or [1], num_seeds=1, first_seed=scoring.seed)
-    task = read_task(annotations, videos, limit=viewing.limit)
-    make_folder(out, plots=comparison.plots)
+    with ends_on_signals(out):
+        _compare(asked, annotations, videos, out, plots=comparison.plots, as_json=json)
+
+
+def _compare(
+    asked: Comparison, annotations: Path, videos: Path, out: Path, *, plots: bool, as_json: bool
+) -> None:
+    check_options(asked.model, asked.memory)
+    check_scoring(asked.scoring)
+    first_seed = asked.scoring.seed
+    compared_policies(asked.policies, asked.budgets or [1], num_seeds=1, first_seed=first_seed)
+    task = read_task(annotations, videos, limit=asked.viewing.limit)
+    make_folder(out, plots=plots)
     from hermes_lab.cli.tables import print_comparison
     from hermes_lab.evaluation.comparison_scores import skipped_policies
     from hermes_lab.evaluation.run_folder import RunFolder
 
     folder = RunFolder(out)
-    asked, setup, facts = _set_up(asked, task)
-    store_settings(folder, {}, setup, scoring)
-    runs = watch(task, setup, folder, num_workers=viewing.workers, shows_lines=True)
-    warn_of_gaps(task, runs)
-    skipped, scores = skipped_policies(runs), _scores(asked, task, runs, verdicts_file=out / VERDICTS)
-    manifest = {
-        "command": _command(asked, annotations=annotations.name, videos=videos.resolve().name),
-        **facts,
-        **_extent(task, runs),
-        **setup.circumstances,
-    }
-    document = {"manifest": manifest, **_results(asked, task, scores, skipped)}
-    figures = "comparison_plots" if comparison.plots else None
-    num_figures = write_document(document, out / COMPARISON, figures=figures)
-    if json:
+    with folder.writing():
+        asked, setup, facts = _set_up(asked, task)
+        store_settings(folder, {}, setup, asked.scoring)
+        runs = watch(task, setup, folder, num_workers=asked.viewing.workers, shows_lines=True)
+        warn_of_gaps(task, runs)
+        skipped, scores = skipped_policies(runs), _scores(asked, task, runs, verdicts_file=out / VERDICTS)
+        manifest = {
+            "command": _command(asked, annotations=annotations.name, videos=videos.resolve().name),
+            **facts,
+            **_extent(task, runs),
+            **setup.circumstances,
+        }
+        document = {"manifest": manifest, **_results(asked, task, scores, skipped)}
+        figures = "comparison_plots" if plots else None
+        num_figures = write_document(document, out / COMPARISON, figures=figures)
+    if as_json:
         print_json(document)
         return
     print_comparison(screen(), scores, skipped, reference=asked.reference)

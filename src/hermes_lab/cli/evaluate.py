@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
@@ -22,6 +23,7 @@ from hermes_lab.cli.evaluation_run import (
 from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import run_scores
+from hermes_lab.cli.stopping import ends_on_signals
 from hermes_stream.cli.opening import check_options, load, open_session, warn_of_unused_budget
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions
@@ -82,6 +84,20 @@ def evaluate(
     if check:
         print_check(annotations, run.videos, as_json=json)
         return
+    with ends_on_signals(run.out):
+        _evaluate(annotations, run, model, memory, viewing=viewing, scoring=scoring, as_json=json)
+
+
+def _evaluate(
+    annotations: Path,
+    run: RunOptions,
+    model: ModelOptions,
+    memory: MemoryOptions,
+    *,
+    viewing: ViewingOptions,
+    scoring: ScoringOptions,
+    as_json: bool,
+) -> None:
     check_options(model, memory)
     check_scoring(scoring)
     shard = _shard_of(run, memory, num_workers=viewing.workers)
@@ -91,33 +107,34 @@ def evaluate(
 
     began = time.perf_counter()
     folder = None if run.out is None else RunFolder(run.out, shard)
-    setup, asked = _set_up(task, model, memory, viewing, budget_bytes=run.budget_bytes, seed=scoring.seed)
-    asked |= {"annotations": annotations.name, "limit": viewing.limit}
-    if folder is not None:
-        store_settings(folder, asked, setup, scoring)
-    runs = watch(task, setup, folder, num_workers=viewing.workers, shows_lines=False)
-    task.failed |= {one.key.video: one.skipped for one in runs if one.skipped is not None}
-    warn_of_gaps(task, runs)
-    took_seconds = time.perf_counter() - began
-    predictions = [prediction for one in runs for prediction in one.predictions]
-    verdicts_file = run.out / VERDICTS if run.out else None
-    graded, graders = grade_answers(
-        scoring, predictions, dialect=task.read.dialect, verdicts_file=verdicts_file
-    )
-    document = {
-        **asked,
-        "annotations": str(annotations),
-        "videos": str(run.videos),
-        "seed": scoring.seed,
-        **setup.settings,
-        **setup.circumstances,
-        **task.gaps,
-        **graders,
-        **run_scores(graded, seed=scoring.seed),
-    }
-    if run.out is not None and shard is None:
-        replace_file(run.out / SCORES, dumps(document, indent=1, allow_nan=False) + "\n")
-    if json:
+    with nullcontext() if folder is None else folder.writing():
+        setup, asked = _set_up(task, model, memory, viewing, budget_bytes=run.budget_bytes, seed=scoring.seed)
+        asked |= {"annotations": annotations.name, "limit": viewing.limit}
+        if folder is not None:
+            store_settings(folder, asked, setup, scoring)
+        runs = watch(task, setup, folder, num_workers=viewing.workers, shows_lines=False)
+        task.failed |= {one.key.video: one.skipped for one in runs if one.skipped is not None}
+        warn_of_gaps(task, runs)
+        took_seconds = time.perf_counter() - began
+        predictions = [prediction for one in runs for prediction in one.predictions]
+        verdicts_file = run.out / VERDICTS if run.out else None
+        graded, graders = grade_answers(
+            scoring, predictions, dialect=task.read.dialect, verdicts_file=verdicts_file
+        )
+        document = {
+            **asked,
+            "annotations": str(annotations),
+            "videos": str(run.videos),
+            "seed": scoring.seed,
+            **setup.settings,
+            **setup.circumstances,
+            **task.gaps,
+            **graders,
+            **run_scores(graded, seed=scoring.seed),
+        }
+        if run.out is not None and shard is None:
+            replace_file(run.out / SCORES, dumps(document, indent=1, allow_nan=False) + "\n")
+    if as_json:
         print_json(document | {"took_seconds": round(took_seconds, 3)})
     else:
         print_run(screen(), graded, seed=scoring.seed, took_seconds=took_seconds)

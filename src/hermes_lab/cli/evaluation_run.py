@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,11 @@ from hermes_stream.cli.machine import devices, versions
 from hermes_stream.cli.opening import load, mute_log
 from hermes_stream.cli.options import MemoryOptions, ModelOptions
 from hermes_stream.cli.output import complain
+from hermes_stream.errors import AnnotationError
 
 if TYPE_CHECKING:
     from hermes_lab.datasets import Episode
-    from hermes_lab.evaluation import EvaluatedPolicy, Run, Viewing
+    from hermes_lab.evaluation import EvaluatedPolicy, Run, RunKey, Viewing
     from hermes_lab.evaluation.run_folder import RunFolder
     from hermes_stream.models import VideoModel
     from hermes_stream.policies import MemoryPolicy
@@ -153,16 +154,24 @@ def watch(
 
     Returns:
         Runs of the first policy, then of the next, each in the order of the episodes.
+
+    Raises:
+        AnnotationError: a question has no answer, or an answer is not in the folder.
     """
     from hermes_lab.evaluation import evaluate
 
     episodes, policies = task.watched, setup.policies
     runs = {} if folder is None else folder.keep_whole(episodes)
     missing = [e for e in episodes if any(one.key(e.name) not in runs for one in policies)]
-    with video_progress(len(missing), shows_lines=shows_lines) as move:
-        for one in evaluate(
-            missing, policies, setup.viewing, done=set(runs), num_workers=num_workers, on_progress=move
-        ):
+    with (
+        video_progress(len(missing), shows_lines=shows_lines) as move,
+        closing(
+            evaluate(
+                missing, policies, setup.viewing, done=set(runs), num_workers=num_workers, on_progress=move
+            )
+        ) as watched,
+    ):
+        for one in watched:
             if folder is not None:
                 folder.add(one.runs)
             runs |= {run.key: run for run in one.runs}
@@ -171,7 +180,30 @@ def watch(
             if one.damage is not None:
                 path = task.files[one.episode.video]
                 complain(f"{path} is damaged, what is good was watched: {one.damage}", kind="warning")
-    return [runs[one.key(episode.name)] for one in policies for episode in task.watched]
+    return _whole(task, policies, runs, folder)
+
+
+def _whole(
+    task: Task, policies: Sequence[EvaluatedPolicy], runs: Mapping[RunKey, Run], folder: RunFolder | None
+) -> list[Run]:
+    """Return the runs of videos that can be watched, after a last count of answers against questions.
+
+    Raises:
+        AnnotationError: a question has no answer, or an answer is not in the folder.
+    """
+    wanted = [(one.key(episode.name), episode) for one in policies for episode in task.watched]
+    found = [runs[key] for key, _ in wanted if key in runs]
+    num_asked = sum(
+        len(episode.questions) for key, episode in wanted if key not in runs or runs[key].skipped is None
+    )
+    num_answered = sum(len(run.predictions) for run in found)
+    if num_answered != num_asked:
+        raise AnnotationError(
+            f"{num_answered} answers were given to {num_asked} questions; start again with --out, it goes on"
+        )
+    if folder is not None:
+        folder.check_whole(found)
+    return found
 
 
 def store_settings(

@@ -105,21 +105,25 @@ def warn_of_gaps(task: Task, runs: Sequence[Run]) -> None:
     Raises:
         AnnotationError: nothing was watched.
     """
+    warn_of_files(task.read)
     if task.left_out:
         complain(f"left out of the annotations: {_listed(task.left_out)}", kind="warning")
     if not task.watched:
         reason = next(iter([*task.failed.values(), *task.missing.values()]), "there is none")
         raise AnnotationError(f"no video can be watched: {reason}")
-    for videos, what in ((task.missing, "not there"), (task.failed, "not watched to their end")):
-        if videos:
-            num_more = len(videos) - _NUM_SHOWN
-            shown = ", ".join(list(videos)[:_NUM_SHOWN]) + f" and {num_more} more" * (num_more > 0)
-            complain(
-                f"{len(videos)} videos are {what}, with {task.num_questions_of(videos)} questions: {shown}; "
-                "the first: "
-                f"{next(iter(videos.values())) if videos is task.failed else 'see --check --videos'}",
-                kind="warning",
-            )
+    if task.missing:
+        complain(
+            f"{len(task.missing)} videos are not there, with {task.num_questions_of(task.missing)} "
+            f"questions: {_some(list(task.missing))}; see --check --videos",
+            kind="warning",
+        )
+    if task.failed:
+        told = [f"{video} ({reason})" for video, reason in task.failed.items()]
+        complain(
+            f"{len(task.failed)} videos are not watched to their end, with "
+            f"{task.num_questions_of(task.failed)} questions: {_some(told)}",
+            kind="warning",
+        )
     predictions = [one for run in runs for one in run.predictions]
     late = [one for one in predictions if one.is_past_end]
     if late:
@@ -129,6 +133,17 @@ def warn_of_gaps(task: Task, runs: Sequence[Run]) -> None:
             "answered at the end",
             kind="warning",
         )
+
+
+def warn_of_files(read: Annotations) -> None:
+    """Warn of files of a folder that hold no annotations."""
+    for told in read.files_left_out:
+        complain(f"left out: {told}", kind="warning")
+
+
+def _some(names: Sequence[str]) -> str:
+    num_more = len(names) - _NUM_SHOWN
+    return ", ".join(names[:_NUM_SHOWN]) + f" and {num_more} more" * (num_more > 0)
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hermes_lab.evaluation import Graded, Prediction
     from hermes_lab.evaluation.judging import Verdict
 
+_SHOWN = 3
+_SHOWN_LETTERS = 40
+
 
 def check_scoring(options: ScoringOptions) -> None:
     """Refuse a scorer that does not exist, and a judge that cannot be asked.
@@ -55,15 +58,33 @@ def grade_answers(
         verdicts_file: where verdicts are kept; None keeps none.
     """
     from hermes_lab.evaluation.grading import grade, is_for_judge
-    from hermes_lab.evaluation.scorers import scorer
+    from hermes_lab.evaluation.scorers import reader, scorer
 
     verdicts: dict[str, Verdict] | None = None
     if options.judge_url is not None:
         opened = [one for one in predictions if is_for_judge(one)]
         names = [one.question.question_id for one in opened]
         verdicts = dict(zip(names, _judged(options, opened, verdicts_file), strict=True))
-    graded = grade(predictions, scorer(options.scorer, dialect=dialect), verdicts)
+    rule, can_read = scorer(options.scorer, dialect=dialect), reader(options.scorer)
+    graded = grade(predictions, rule, verdicts, can_read=can_read)
+    _warn_of_unreadable(graded)
     return graded, {"scorer": options.scorer, "judge": _summary(options.judge_model, verdicts)}
+
+
+def _warn_of_unreadable(graded: Graded) -> None:
+    if not graded.unreadable:
+        return
+    shown = ", ".join(
+        f"{one.question.question_id} ({one.reply.text[:_SHOWN_LETTERS]!r})"
+        if one.reply.is_readable
+        else f"{one.question.question_id} (in no known form)"
+        for one in graded.unreadable[:_SHOWN]
+    )
+    complain(
+        f"{len(graded.unreadable)} of {len(graded.predictions)} responses cannot be read and count as wrong, "
+        f"such as {shown}",
+        kind="warning",
+    )
 
 
 def _judged(

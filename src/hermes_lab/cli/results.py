@@ -27,8 +27,11 @@ def run_scores(graded: Graded, *, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "num_videos": len({one.video for one in graded.predictions}),
         "num_unscored": len(graded.unscored),
+        "num_unreadable": len(graded.unreadable),
         "averages": rounded(graded.averages),
     }
+    if graded.proactive is not None:
+        found["proactive"] = asdict(graded.proactive)
     if not graded.scored:
         return found | _NO_SCORE | {"accuracy_by_kind": {}, "accuracy_by_group": {}, "ttft_seconds": None}
     report = score(graded.scored, rights=graded.rights, seed=seed)

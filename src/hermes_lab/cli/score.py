@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_lab.cli.evaluation_options import ScoringOptions
+from hermes_lab.cli.evaluation_task import warn_of_files
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption
@@ -48,6 +49,7 @@ def score(
     from hermes_lab.evaluation.responses import join
 
     read = read_annotations(annotations)
+    warn_of_files(read)
     joined = join(read.episodes, _lines(predictions))
     _warn_of_gaps(joined, predictions)
     graded, graders = grade_answers(scoring, joined.predictions, dialect=read.dialect, verdicts_file=verdicts)
@@ -82,7 +84,9 @@ def _lines(paths: list[Path]) -> list[dict[str, object]]:
             )
         for file in files:
             found += read_responses(file) if file.suffix.lower() == ".json" else read_lines(file)
-    given = {(one["policy"], one.get("budget_tokens"), one.get("seed")) for one in found if "policy" in one}
+    given = {
+        str((one["policy"], one.get("budget_tokens"), one.get("seed"))) for one in found if "policy" in one
+    }
     if len(given) > 1:
         raise AnnotationError(
             f"{', '.join(map(str, paths))}: the answers are of {len(given)} policies, budgets or seeds; "

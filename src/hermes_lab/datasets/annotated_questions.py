@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hermes_lab.datasets.choices import are_usable, drop_letters, find_answer
-from hermes_lab.datasets.entry import Entry, entries_of
+from hermes_lab.datasets.choices import are_usable, drop_letters, find_answer, without_blanks
+from hermes_lab.datasets.entry import Entry, entries_of, whole_letters
 from hermes_lab.datasets.episode import Episode, EvalQuestion, Span
 from hermes_lab.datasets.files import Document
 from hermes_stream.errors import AnnotationError
@@ -93,23 +93,41 @@ class Dialect:
             return
         for question in questions:
             try:
-                yield self.read(question, entry, oddities)
+                yield _well_formed(self.read(question, entry, oddities))
             except AnnotationError as error:
                 oddities.append(str(error))
                 yield _UNREADABLE
 
 
+def _well_formed(one: AnnotatedQuestion) -> AnnotatedQuestion:
+    """Replace halves of letters, which JSON can hold and no tokenizer can read."""
+    if isinstance(one.question, str):
+        return replace(one, question=whole_letters(one.question))
+    question = one.question
+    whole = replace(
+        question,
+        question_id=whole_letters(question.question_id),
+        text=whole_letters(question.text),
+        answer=whole_letters(question.answer),
+        options=tuple(map(whole_letters, question.options)),
+        kind=whole_letters(question.kind),
+        group=whole_letters(question.group),
+    )
+    return replace(one, question=whole)
+
+
 def _uniquely_named(every: list[AnnotatedQuestion], oddities: list[str]) -> Iterator[AnnotatedQuestion]:
     times_used: Counter[str] = Counter()
+    taken = {one.question.question_id for one in every if isinstance(one.question, EvalQuestion)}
     for one in every:
         name = "" if isinstance(one.question, str) else one.question.question_id
         times_used[name] += 1
         if isinstance(one.question, str) or times_used[name] == 1:
             yield one
             continue
-        number = times_used[name]
-        unique = f"{name}#{number}"
-        oddities.append(f"several questions are called {name!r}; number {number} of them is {unique!r}")
+        while (unique := f"{name}#{times_used[name]}") in taken:
+            times_used[name] += 1
+        oddities.append(f"several questions are called {name!r}; one of them is {unique!r} from here on")
         yield replace(one, question=replace(one.question, question_id=unique))
 
 
@@ -168,10 +186,15 @@ def read_question(
         AnnotationError: a key is missing or wrong.
     """
     kind = entry.text(*keys.kinds, default=kind)
-    options = drop_letters(entry.texts(keys.options))
-    if options and not are_usable(options):
-        oddities.append(f"{entry.place}: {len(options)} options, or an empty one; nothing can be chosen")
-        return f"{kind}: more than 26 options, or an empty one"
+    annotated = entry.texts(keys.options)
+    options = without_blanks(annotated)
+    num_blank = sum(not text.strip() for text in drop_letters(annotated))
+    num_left = min(len(options), len(annotated) - num_blank)
+    if annotated and (not are_usable(options) or num_left < min(len(annotated), 2)):
+        oddities.append(f"{entry.place}: {len(annotated)} options, {num_left} with text; nothing to choose")
+        return f"{kind}: more than 26 options, or all but one empty"
+    if num_blank:
+        oddities.append(f"{entry.place}: {num_blank} of {len(annotated)} options are blank")
     if len(options) == 1:
         oddities.append(f"{entry.place}: only one option, {options[0]!r}")
     index = _answer_index(entry, options, keys, oddities) if options else None

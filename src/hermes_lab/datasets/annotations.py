@@ -26,6 +26,7 @@ class Annotations:
         episodes: one for each video, or part of one.
         num_items: entries of the file.
         oddities: what is strange about entries, each with where it stands; none stops the rest.
+        files_left_out: files of a folder that hold no annotations, each with the reason.
         digest: SHA-256 of what was read, in hexadecimal digits.
     """
 
@@ -34,6 +35,7 @@ class Annotations:
     num_items: int
     oddities: tuple[str, ...]
     digest: str
+    files_left_out: tuple[str, ...] = ()
 
     @property
     def num_videos(self) -> int:
@@ -55,6 +57,8 @@ class Annotations:
 def read_annotations(path: str | Path) -> Annotations:
     """Read annotations of any dialect; their keys tell which. What is odd about an entry does not stop it.
 
+    Files of a folder that are no annotations are left out.
+
     Args:
         path: a file, or a folder of files of one dialect.
 
@@ -62,22 +66,37 @@ def read_annotations(path: str | Path) -> Annotations:
         AnnotationError: a file cannot be read, is of no dialect, or holds nothing that can be.
     """
     path = Path(path)
-    documents = read_documents(path)
-    names = sorted({_dialect_of(document) for document in documents})
-    if len(names) > 1:
-        raise AnnotationError(
-            f"{path} holds files of several dialects ({', '.join(names)}); give one at a time"
-        )
-    dialect = DIALECTS[names[0]]
+    try:
+        return _read(path)
+    except RecursionError as error:
+        raise AnnotationError(f"{path} is nested too deeply; give a list of entries") from error
+
+
+def _read(path: Path) -> Annotations:
+    by_dialect: dict[str, list[Document]] = {}
+    left_out = []
+    for document in read_documents(path):
+        try:
+            by_dialect.setdefault(_dialect_of(document), []).append(document)
+        except AnnotationError as error:
+            left_out.append(error)
+    if not by_dialect:
+        raise left_out[0]
+    if len(by_dialect) > 1:
+        names = ", ".join(sorted(by_dialect))
+        raise AnnotationError(f"{path} holds files of several dialects ({names}); give one at a time")
+    ((name, documents),) = by_dialect.items()
+    dialect = DIALECTS[name]
     entries = [entry for document in documents for entry in dialect.complete(document)]
     episodes, oddities = dialect.episodes(entries)
     text = json.dumps(entries, sort_keys=True, default=str)
     return Annotations(
-        dialect=names[0],
+        dialect=name,
         episodes=tuple(episodes),
         num_items=sum(1 for _ in entries_of(entries)),
         oddities=tuple(odd for document in documents for odd in document.oddities) + tuple(oddities),
         digest=hashlib.sha256(text.encode()).hexdigest(),
+        files_left_out=tuple(map(str, left_out)),
     )
 
 
@@ -130,6 +149,8 @@ def write_annotations(path: str | Path, episodes: Sequence[Episode], *, dialect:
 
 
 def _dialect_of(document: Document) -> str:
+    if not document.entries and document.oddities:
+        raise AnnotationError(f"{document.path}: {document.oddities[0]}")
     try:
         return dialect_of(document.entries)
     except AnnotationError as error:

@@ -31,6 +31,29 @@ def drop_letters(options: Sequence[str]) -> tuple[str, ...]:
     return tuple(match[2] for match in found if match)
 
 
+def without_blanks(options: Sequence[str]) -> tuple[str, ...]:
+    """Return options with no blank one among them; the others keep their letters.
+
+    Blanks between lettered options, and at the end, are no options at all. Any other stays as a dash, so that
+    letters and indices after it mean what they meant.
+
+    Args:
+        options: as annotated, with letters or without.
+    """
+    there = [option for option in options if option.strip()]
+    texts = list(drop_letters(there))
+    if tuple(texts) == tuple(there):
+        texts = list(drop_letters(options))
+    while texts and not texts[-1].strip():
+        texts.pop()
+    if not any(text.strip() for text in texts):
+        return ()
+    blanks = [k for k, text in enumerate(texts) if not text.strip()]
+    for number, k in enumerate(blanks, 1):
+        texts[k] = "-" * number  # no two alike
+    return tuple(texts)
+
+
 def are_usable(options: Sequence[str]) -> bool:
     """Say whether options can be named by letters: 1 to 26 of them, none empty."""
     return 1 <= len(options) <= len(LETTERS) and all(option.strip() for option in options)

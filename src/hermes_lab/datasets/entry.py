@@ -12,8 +12,10 @@ from typing import Any, final
 from hermes_lab.datasets.episode import Span
 from hermes_stream.errors import AnnotationError
 
-_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:\.\d+)?)")
 _ENDLESS = 1e15
+_MAX_DIGITS = 18
+_MAX_LITERAL_LETTERS = 1 << 16
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -70,6 +72,11 @@ class Entry:
     def seconds_if_any(self, name: str) -> float | None:
         """Return a moment or a length in seconds, None if the key is missing."""
         return self.seconds(name) if self.has(name) else None
+
+    def seconds_or_none(self, name: str) -> float | None:
+        """Return a moment or a length in seconds, None if the key is missing or holds no time."""
+        seconds = _seconds(self.fields.get(name))
+        return seconds if 0 <= seconds < math.inf else None
 
     def rate_if_any(self, name: str) -> float | None:
         """Return a rate per second, None if the key is missing or holds none."""
@@ -180,6 +187,13 @@ def entries_of(value: Any, place: str = "") -> Iterator[Entry]:
         raise AnnotationError(f"{place} is {_shortened(value)}; it must be an object with keys; correct it")
 
 
+def whole_letters(text: str) -> str:
+    """Return a text with each half of a letter (a lone surrogate) replaced."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _seconds(value: Any) -> float:
     """Return seconds, not a number if the value is no time."""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -200,7 +214,7 @@ def _span(pair: Any) -> Span | None:
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and value.strip().isdecimal() and len(value.strip()) <= _MAX_DIGITS:
         return int(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
         return int(value)
@@ -210,7 +224,8 @@ def _whole(value: Any) -> int | None:
 def _list_from(value: Any) -> Any:
     if isinstance(value, dict):
         return list(value.values())
-    if isinstance(value, str) and value.lstrip().startswith("["):
+    # a literal takes a hundred times its letters in memory while it is read
+    if isinstance(value, str) and value.lstrip().startswith("[") and len(value) <= _MAX_LITERAL_LETTERS:
         try:
             return ast.literal_eval(value.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from hermes_stream.errors import AnnotationError
 
 _CSV_FIELD_BYTES = 1 << 24
+_SHOWN_LETTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +35,18 @@ class Document:
 def read_documents(path: Path) -> list[Document]:
     """Read a file, or the files of a folder in the order of their names.
 
+    A file of a folder that holds something else than annotations comes without entries.
+
     Raises:
-        AnnotationError: a file cannot be read, or holds no list of objects.
+        AnnotationError: a file cannot be read, or the only one holds no list of objects.
     """
-    if not path.is_dir():
-        return [_read_document(path)]
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _READERS and file.is_file()]
+    if not is_folder(path):
+        document = _read_document(path)
+        if not document.entries and document.oddities:
+            raise AnnotationError(f"{path}: {document.oddities[0]}")
+        return [document]
+    with reading(path):
+        files = [one for one in sorted(path.iterdir()) if one.suffix.lower() in _READERS and one.is_file()]
     if not files:
         raise AnnotationError(
             f"{path} cannot be read: it is a folder without files {' '.join(_READERS)}; give a file of "
@@ -47,20 +55,49 @@ def read_documents(path: Path) -> list[Document]:
     return [_read_document(file) for file in files]
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says of a path into words.
+
+    Raises:
+        AnnotationError: it is missing, no text in UTF-8, or the system refuses it.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AnnotationError(f"{shown(path)} does not exist; check the path") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{shown(path)} is no text in UTF-8; give a file of annotations") from error
+    except OSError as error:
+        raise AnnotationError(f"{shown(path)} cannot be read: {error.strerror}; give a file") from error
+
+
+def shown(path: object) -> str:
+    """Return a path as messages name it, its beginning alone where it is longer than a line."""
+    text = str(path)
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."
+
+
+def is_folder(path: Path) -> bool:
+    """Say whether a path is a folder.
+
+    Raises:
+        AnnotationError: the system refuses to say it.
+    """
+    with reading(path):
+        return path.is_dir()
+
+
 def read_text(path: Path) -> str:
     """Return what a text file holds.
 
     Raises:
-        AnnotationError: it is missing, or no text in UTF-8.
+        AnnotationError: it is missing, no text in UTF-8, or the system refuses it.
     """
-    try:
+    with reading(path):
+        if not path.is_file() and path.exists() and not path.is_dir():
+            raise AnnotationError(f"{shown(path)} is a device or a pipe; give a file")
         return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise AnnotationError(f"{path} does not exist; check the path") from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path} is no text in UTF-8; give a file of annotations") from error
-    except OSError as error:
-        raise AnnotationError(f"{path} cannot be read: {error.strerror}; give a file") from error
 
 
 def read_json(path: Path) -> Any:
@@ -72,7 +109,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path} is not JSON: {error}; give a file of annotations as JSON") from error
+        raise AnnotationError(
+            f"{shown(path)} is not JSON: {error}; give a file of annotations as JSON"
+        ) from error
 
 
 def _read_document(path: Path) -> Document:
@@ -81,13 +120,11 @@ def _read_document(path: Path) -> Document:
     if isinstance(content, dict):
         content = _entries_within(content)
     if not isinstance(content, list):
-        raise AnnotationError(
-            f"{path}: holds {type(content).__name__}, not a list of entries; give annotations as a list"
-        )
+        kind = type(content).__name__
+        odd = f"holds {kind}, not a list of entries; give annotations as a list"
+        return Document(path=path, entries=[], oddities=(odd,))
     oddities: list[str] = []
     entries = list(_objects(content, "", oddities))
-    if content and not entries and oddities:
-        raise AnnotationError(f"{path}: {oddities[0]}")
     return Document(path=path, entries=entries, oddities=tuple(oddities))
 
 
@@ -144,7 +181,7 @@ def _read_parquet(path: Path) -> list[Any]:
         ) from error
     try:
         return list(parquet.read_table(path).to_pylist())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MemoryError) as error:
         raise AnnotationError(f"{path} is no Parquet file: {error}; download it again") from error
 
 

@@ -1,7 +1,8 @@
 """Responses as the benchmarks' own code stores them, turned into lines of ``question_id`` and ``response``.
 
 OVO-Bench stores an object with ``backward``, ``realtime`` and ``forward``; StreamingBench its annotations
-with each response beside its question, under the system's name. Lists of lines are taken as they are.
+with each response beside its question, under the system's name, the response to a proactive question with the
+dialogue that led to it. Lists of lines are taken as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from hermes_lab.datasets.files import read_json
 from hermes_lab.datasets.task_groups import OVO_TASKS
 from hermes_stream.errors import AnnotationError
 
+BESIDE = "beside_question"
+"""Key of a line that says which question a response stood beside, where only its place names it."""
 _STREAMINGBENCH_KEYS = {
     "task_type",
     "question",
@@ -26,7 +29,10 @@ _STREAMINGBENCH_KEYS = {
     "audio_path",
     "time",
     "question_id",
+    "id",
     "question_type",
+    "frames_required",
+    "temporal_clue_type",
     "temporal_windows",
     "ground_truth_time_stamp",
     "ground_truth_output",
@@ -71,7 +77,19 @@ def _of_ovo(items: list[Any]) -> Iterator[Line]:
 def _of_streamingbench(document: list[Any]) -> Iterator[Line]:
     for clip in entries_of(document):
         for question in clip.entries("questions"):
-            yield {"question_id": name_of(question), "response": _response_beside(question)}
+            beside = {BESIDE: question.text("question")}
+            yield {"question_id": name_of(question), **beside, **_answer_in(_response_beside(question))}
+
+
+def _answer_in(response: Any) -> Line:
+    """Return a response; a proactive one is the last that was said, at the moment when that was said."""
+    if not isinstance(response, dict):
+        return {"response": response}
+    said = response.get("dialog_history")
+    turns = [turn for turn in said if isinstance(turn, dict)] if isinstance(said, list) else []
+    own = next((turn for turn in reversed(turns) if turn.get("role") != "user"), {})
+    answer = response.get("answer", own.get("content", response))
+    return {"response": answer, "at_seconds": Entry(own, "").seconds_or_none("time")}
 
 
 def _response_beside(question: Entry) -> Any:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import final
 
+from hermes_lab.datasets.files import is_folder, shown
 from hermes_stream.errors import AnnotationError
 
 # Repacked data sets change the container and keep the name; a name may also be that of sound or subtitles.
@@ -28,6 +29,8 @@ _VIDEO_SUFFIXES = (
 )
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Files of a folder that holds a video as pictures."""
+_MAX_LETTERS = 4096
+_SHOWN = 6
 
 
 @final
@@ -43,8 +46,10 @@ class VideoFinder:
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
-        if not self._folder.is_dir():
-            raise AnnotationError(f"there is no folder {self._folder}; give the folder that holds the videos")
+        if not is_folder(self._folder):
+            raise AnnotationError(
+                f"there is no folder {shown(self._folder)}; give the folder that holds the videos"
+            )
 
     def find(self, annotated: str) -> Path:
         """Find a video by the longest end of its annotated path that exists, then by its name anywhere.
@@ -59,25 +64,28 @@ class VideoFinder:
         Raises:
             AnnotationError: the video is nowhere in the folder, or its name is there more than once.
         """
+        if len(annotated) > _MAX_LETTERS:
+            raise AnnotationError(f"the video {shown(annotated)!r} has a longer path than any file has")
         ends = _ends(annotated)
         exact = (self._folder / end for end in ends)
         renamed = (path for end in ends for path in _with_suffixes(self._folder / end))
-        found = next(filter(_is_video, exact), None) or next(filter(Path.is_file, renamed), None)
+        found = next(filter(_is_video, exact), None) or next(filter(_is_file, renamed), None)
         return found or self._find_by_name(annotated, ends)
 
     def _find_by_name(self, annotated: str, ends: list[PurePosixPath]) -> Path:
-        tried = ", ".join(map(str, ends)) or "nothing, as it names no file"
+        tried = ", ".join(map(str, ends[:_SHOWN])) or "nothing, as it names no file"
+        tried += f" and {len(ends) - _SHOWN} shorter ones" * (len(ends) > _SHOWN)
         for name in _names(ends):
             paths = self._by_name.get(name, [])
             if len(paths) > 1:
                 raise AnnotationError(
-                    f"the video {annotated!r} could be {paths[0]} or {paths[1]}; rename one of them, or give "
-                    "the folder that holds the right one"
+                    f"the video {shown(annotated)!r} could be {paths[0]} or {paths[1]}; rename one of "
+                    "them, or give the folder that holds the right one"
                 )
             if paths:
                 return paths[0]
         raise AnnotationError(
-            f"the video {annotated!r} is not under {self._folder}; looked for {tried}, also with the "
+            f"the video {shown(annotated)!r} is not under {self._folder}; looked for {tried}, also with the "
             f"extensions {' '.join(_VIDEO_SUFFIXES)}; download it, or give another folder"
         )
 
@@ -96,9 +104,19 @@ class VideoFinder:
 
 
 def _is_video(path: Path) -> bool:
-    if not path.is_dir():
+    try:
+        if not path.is_dir():
+            return path.is_file()
+        return any(one.suffix.lower() in PICTURE_SUFFIXES for one in path.iterdir())
+    except OSError:  # a name too long, a folder that may not be read: nothing that can be watched
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
         return path.is_file()
-    return any(one.suffix.lower() in PICTURE_SUFFIXES for one in path.iterdir())
+    except OSError:
+        return False
 
 
 def _with_suffixes(path: Path) -> Iterator[Path]:

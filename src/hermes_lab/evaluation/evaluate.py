@@ -5,7 +5,7 @@ A comparison and the evaluation of a single policy are both this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 
 from hermes_lab.datasets.episode import Episode
 from hermes_lab.evaluation.lockstep import EvaluatedPolicy, Viewing, WatchedVideo, watch_video
@@ -21,7 +21,7 @@ def evaluate(
     done: Container[RunKey] = (),
     num_workers: int = 1,
     on_progress: Callable[[float], None] = lambda _: None,
-) -> Iterator[WatchedVideo]:
+) -> Generator[WatchedVideo]:
     """Let policies watch videos, and yield each video when all are through with it, in any order.
 
     Args:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hermes_lab.evaluation.judging import Verdict
 from hermes_lab.evaluation.predictions import Prediction
-from hermes_lab.evaluation.scorers import Scorer
+from hermes_lab.evaluation.scorers import Scorer, has_output, is_in_time
 from hermes_lab.evaluation.task_averages import averages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProactiveCounts:
+    """What StreamingBench reports of proactive answers, time and output apart.
+
+    Attributes:
+        num_questions: how many were asked.
+        num_in_time: answers that came near enough to the right moment.
+        num_right_output: answers that hold what was to be put out.
+    """
+
+    num_questions: int
+    num_in_time: int
+    num_right_output: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +33,12 @@ class Graded:
     Attributes:
         predictions: all answers.
         grades: which of them are right; None without a truth, and for an open answer that is not judged.
+        unreadable: those of which nobody can tell what they say; they are wrong.
     """
 
     predictions: Sequence[Prediction]
     grades: Sequence[bool | None]
+    unreadable: Sequence[Prediction] = ()
 
     @property
     def scored(self) -> list[Prediction]:
@@ -40,6 +57,19 @@ class Graded:
         return [one for one, grade in zip(self.predictions, self.grades, strict=True) if grade is None]
 
     @property
+    def proactive(self) -> ProactiveCounts | None:
+        """How many proactive answers came in time, and how many were right; None if there are none."""
+        asked = [one for one in self.predictions if one.question.form == "proactive"]
+        if not asked:
+            return None
+        readable = [one for one in asked if one.reply.is_readable]
+        return ProactiveCounts(
+            num_questions=len(asked),
+            num_in_time=sum(map(is_in_time, readable)),
+            num_right_output=sum(map(has_output, readable)),
+        )
+
+    @property
     def averages(self) -> dict[str, float]:
         """Every average that benchmarks publish and these kinds allow."""
         by_kind: dict[str, list[bool]] = {}
@@ -55,7 +85,11 @@ def is_for_judge(one: Prediction) -> bool:
 
 
 def grade(
-    predictions: Sequence[Prediction], scorer: Scorer, verdicts: Mapping[str, Verdict] | None = None
+    predictions: Sequence[Prediction],
+    scorer: Scorer,
+    verdicts: Mapping[str, Verdict] | None = None,
+    *,
+    can_read: Callable[[Prediction], bool] = lambda one: one.reply.is_readable,
 ) -> Graded:
     """Grade every answer.
 
@@ -64,6 +98,7 @@ def grade(
         scorer: decides where no judge does.
         verdicts: of the judge, by the names of questions; None without a judge. An answer that it left
             unjudged is unscored.
+        can_read: says whether the scorer can tell what a response says.
     """
     grades = [
         verdicts[one.question.question_id].is_right
@@ -71,4 +106,5 @@ def grade(
         else scorer(one)
         for one in predictions
     ]
-    return Graded(predictions=predictions, grades=grades)
+    unreadable = [one for one in predictions if not can_read(one)]
+    return Graded(predictions=predictions, grades=grades, unreadable=unreadable)

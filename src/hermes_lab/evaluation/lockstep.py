@@ -5,17 +5,20 @@ The video is decoded once, and its frames are encoded once.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, final
+
+import torch
 
 from hermes_lab.datasets.episode import Episode
 from hermes_lab.datasets.pictures import damage_of
 from hermes_lab.evaluation.predictions import Prediction, Run, RunKey
 from hermes_lab.evaluation.runner import Moment, SessionWatcher, moments_of, predict
 from hermes_lab.evaluation.shared_encoder import SharedEncoder
-from hermes_stream.errors import CapacityError, VideoError
+from hermes_stream.errors import CapacityError, HermesError
 from hermes_stream.models import VideoModel
 from hermes_stream.policies import MemoryPolicy
 from hermes_stream.stream import Session
@@ -26,6 +29,8 @@ LoadModel = Callable[[], VideoModel]
 OpenSource = Callable[[Episode], Source]
 OpenSession = Callable[[VideoModel, MemoryPolicy], Session]
 _Result = TypeVar("_Result")
+_REASON_LETTERS = 300
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,7 @@ class WatchedVideo:
     Attributes:
         episode: the video and its questions.
         runs: one for each policy; empty where the video cannot be watched.
-        failure: why it cannot; None where it can.
+        failure: why it cannot be watched to its end by all of them; None where it can.
         damage: what is wrong with a video that was watched as far as it goes; None if nothing.
     """
 
@@ -100,6 +105,21 @@ def watch_video(
         viewing: how they watch.
         on_frame: is called with the time of each frame, in seconds from the first.
     """
+    try:
+        return _watched(model, episode, policies, viewing, on_frame=on_frame)
+    except Exception as error:  # one video must not end the evaluation of the others
+        _log.debug("%s cannot be watched", episode.name, exc_info=True)
+        return WatchedVideo(episode=episode, failure=reason_of(error))
+
+
+def _watched(
+    model: VideoModel,
+    episode: Episode,
+    policies: Sequence[EvaluatedPolicy],
+    viewing: Viewing,
+    *,
+    on_frame: Callable[[float], None],
+) -> WatchedVideo:
     encoder = SharedEncoder(model)
     participants = [_Participant(one, encoder, viewing) for one in policies]
 
@@ -107,17 +127,24 @@ def watch_video(
         for one in participants:
             one.observe(frame)
 
-    try:
-        source = viewing.open_source(episode)
-        for moment in moments_of(episode, source, observe=observe, on_frame=on_frame):
-            for one in participants:
-                one.answer(episode, moment)
-            if all(one.skipped is not None for one in participants):
-                break
-    except VideoError as error:
-        return WatchedVideo(episode=episode, failure=str(error))
+    source = viewing.open_source(episode)
+    for moment in moments_of(episode, source, observe=observe, on_frame=on_frame):
+        for one in participants:
+            one.answer(episode, moment)
+        if all(one.skipped is not None for one in participants):
+            break
     runs = tuple(one.run(episode) for one in participants)
     return WatchedVideo(episode=episode, runs=runs, damage=damage_of(source))
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line why a video cannot be watched; errors that were not foreseen with their class."""
+    if isinstance(error, HermesError):
+        return str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "memory ran out; lower --budget-tokens, --chunk-frames or --workers, or choose a smaller dtype"
+    told = " ".join(str(error).split()) or "no reason is given"
+    return f"{type(error).__name__}: {told[:_REASON_LETTERS]}"
 
 
 @final

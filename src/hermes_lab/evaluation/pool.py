@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.queues import SimpleQueue
+from threading import Thread
 
 import torch
 
@@ -55,20 +58,39 @@ def watch_in_pool(
     for number in range(num_workers):
         gpus.put(gpu_of(number) if viewing.shares_gpus else None)
     beginning = (gpus, max(torch.get_num_threads() // num_workers, 1))
-    with ProcessPoolExecutor(num_workers, context, initializer=_begin, initargs=beginning) as pool:
-        waiting = [pool.submit(_watch, episode, policies, viewing) for episode, policies in tasks]
-        try:
-            for number, future in enumerate(as_completed(waiting), start=1):
-                yield future.result()
-                on_progress(number)
-        except BrokenProcessPool as error:
-            raise CapacityError(
-                f"one of {num_workers} programs ended before its time, most likely for lack of memory; start "
-                "again, it goes on where it was, with fewer workers"
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+    others = set(active_children())
+    pool = ProcessPoolExecutor(num_workers, context, initializer=_begin, initargs=beginning)
+    is_done = False
+    try:
+        with _interrupts_held():
+            waiting = [pool.submit(_watch, episode, policies, viewing) for episode, policies in tasks]
+        for number, future in enumerate(as_completed(waiting), start=1):
+            yield future.result()
+            on_progress(number)
+        is_done = True
+    except BrokenProcessPool as error:
+        raise CapacityError(
+            f"one of {num_workers} programs ended before its time, most likely for lack of memory; start "
+            "again, it goes on where it was, with fewer workers"
+        ) from error
+    finally:
+        if not is_done:  # a video may take an hour more, and nobody waits for it now
+            for program in set(active_children()) - others:
+                program.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start programs that a terminal's Ctrl-C does not reach: the one that started them ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def gpu_of(number: int) -> str | None:
@@ -84,6 +106,15 @@ def _begin(gpus: SimpleQueue[str | None], num_threads: int) -> None:
         # CUDA reads this when it is first used, which is later: "auto" and "cuda" then mean this GPU.
         os.environ[_VISIBLE] = gpu
     torch.set_num_threads(num_threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this program when the one that started it ends, even if that was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _watch(episode: Episode, policies: Sequence[EvaluatedPolicy], viewing: Viewing) -> WatchedVideo:

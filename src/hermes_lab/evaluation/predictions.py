@@ -17,6 +17,7 @@ class Reply:
         text: the answer.
         option_index: which option was chosen; None for an answer in words of its own.
         options_shown: whether the options were shown, where the question has some.
+        is_readable: whether a stored answer has a form that is known; its text is empty otherwise.
         ttft_seconds: time to first token.
         num_frames: frames watched when asked.
         num_visual_tokens_seen: visual tokens prefilled when asked.
@@ -28,6 +29,7 @@ class Reply:
     text: str
     option_index: int | None = None
     options_shown: bool = True
+    is_readable: bool = True
     ttft_seconds: float = 0.0
     num_frames: int = 0
     num_visual_tokens_seen: int = 0

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hermes_lab.datasets.choices import LETTERS
+from hermes_lab.datasets.entry import whole_letters
 from hermes_lab.datasets.episode import Episode, EvalQuestion
 from hermes_lab.datasets.files import read_text
+from hermes_lab.datasets.response_files import BESIDE
 from hermes_lab.evaluation.predictions import Prediction, Reply
 from hermes_lab.evaluation.scorers import strict
 from hermes_stream.errors import AnnotationError
@@ -78,12 +80,6 @@ def _line(path: Path, number: int, text: str) -> dict[str, Any]:
         raise AnnotationError(
             f"{path}: line {number} names no question; a line must be an object with question_id and response"
         )
-    response = line.get("response")
-    if response is not None and not isinstance(response, str | int | float):
-        raise AnnotationError(
-            f"{path}: line {number}: the response is {str(response)[:60]!r}; it must be a text, or null "
-            "where there was none"
-        )
     return line
 
 
@@ -94,7 +90,7 @@ class Joined:
     Attributes:
         predictions: in the order of the annotations.
         unanswered: questions without a response.
-        unknown: names among the responses that no question has.
+        unknown: names among the responses that no question has, or that asks something else.
         num_repeated: responses to questions that a later line answers again; the last one counts.
     """
 
@@ -111,30 +107,44 @@ def join(episodes: Iterable[Episode], lines: Sequence[dict[str, Any]]) -> Joined
         episodes: what was asked.
         lines: of one run, or of all its parts.
     """
-    by_name = {str(line["question_id"]): line for line in lines}
+    by_name = {whole_letters(str(line["question_id"])): line for line in lines}
     pairs = [(one, question) for one in episodes for question in one.questions]
-    known = {question.question_id for _, question in pairs}
+    answered = {
+        question.question_id: by_name[question.question_id]
+        for _, question in pairs
+        if question.question_id in by_name and _is_about(question, by_name[question.question_id])
+    }
     return Joined(
         predictions=[
-            _prediction(episode, question, by_name[question.question_id])
+            _prediction(episode, question, answered[question.question_id])
             for episode, question in pairs
-            if question.question_id in by_name
+            if question.question_id in answered
         ],
-        unanswered=[q.question_id for _, q in pairs if q.question_id not in by_name],
-        unknown=[name for name in by_name if name not in known],
+        unanswered=[q.question_id for _, q in pairs if q.question_id not in answered],
+        unknown=[name for name in by_name if name not in answered],
         num_repeated=len(lines) - len(by_name),
     )
+
+
+def _is_about(question: EvalQuestion, line: dict[str, Any]) -> bool:
+    """Say whether a response named by its place in a file stands beside the question of that place."""
+    return line.get(BESIDE, question.text) == question.text
 
 
 def _prediction(episode: Episode, question: EvalQuestion, line: dict[str, Any]) -> Prediction:
     response, index = line.get("response"), line.get("option_index")
     is_index = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(question.options)
+    text = _text_of(response)
+    # without its moment nobody can say whether a proactive answer came in time
+    is_timed = question.form != "proactive" or not text or _number(line, "at_seconds", -1.0) >= 0
+    counts: dict[str, Any] = {name: int(_number(line, name, 0)) for name in _COUNTS}
     reply = Reply(
-        text="" if response is None else str(response),
+        text=text or "",
         option_index=index if is_index else None,
         options_shown=line.get("options_shown") is not False,
+        is_readable=is_index or (text is not None and is_timed),
         ttft_seconds=_number(line, "ttft_seconds", 0.0),
-        **{name: int(_number(line, name, 0)) for name in _COUNTS},
+        **counts,
     )
     return Prediction(
         video=episode.video,
@@ -144,6 +154,19 @@ def _prediction(episode: Episode, question: EvalQuestion, line: dict[str, Any]) 
         is_past_end=line.get("is_past_end") is True,
         took_seconds=_number(line, "took_seconds", 0.0),
     )
+
+
+def _text_of(response: Any) -> str | None:
+    """Return a response as text, empty where there was none; None if nobody can tell what it says.
+
+    Some systems store a list that holds the one text of their batch.
+    """
+    if isinstance(response, list) and len(response) <= 1:
+        response = response[0] if response else None
+    if response is None:
+        return ""
+    is_text = isinstance(response, str | int | float) and not isinstance(response, bool)
+    return str(response) if is_text else None
 
 
 def _number(line: dict[str, Any], name: str, default: float) -> float:

@@ -2,7 +2,7 @@
 
 A run that was killed goes on where it stopped: what was watched to its end is not watched again. A video that
 was cut short is watched from its start, as an answer may depend on the questions before it. Several programs
-may share a folder: each writes files of its own into it.
+may share a folder: each writes files of its own into it, and a second one that would write them is refused.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from hermes_lab.datasets.episode import Episode, EvalQuestion
-from hermes_lab.datasets.files import read_json, read_text
+from hermes_lab.datasets.files import is_folder, read_json, read_text, reading, shown
 from hermes_lab.evaluation.predictions import Run, RunKey
 from hermes_lab.evaluation.responses import join, line_of, read_lines
+from hermes_lab.evaluation.writer_lock import only_writer
 from hermes_stream.errors import AnnotationError
 
 MANIFEST = "manifest.json"
@@ -68,10 +70,21 @@ class RunFolder:
         part = f"-{shard.index}-of-{shard.count}" if shard else ""
         self._predictions = folder / f"{PREDICTIONS}{part}.jsonl"
         self._skipped = folder / f"{SKIPPED}{part}.jsonl"
+        self._lock = folder / f".writer{part}.lock"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(folder, error) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only program that writes this part of the run.
+
+        Raises:
+            AnnotationError: another program does.
+        """
+        with only_writer(self._lock):
+            yield
 
     def begin(
         self, settings: dict[str, Any], circumstances: dict[str, Any], scoring: dict[str, Any]
@@ -135,8 +148,8 @@ class RunFolder:
                     found[key] = Run(key=key, predictions=tuple(one for one in own if one is not None))
         for file in sorted(self._folder.glob(f"{SKIPPED}*.jsonl")):
             for line in _whole_lines(file):
-                key = RunKey(line["video"], *_policy_of(line))
-                found[key] = Run(key=key, skipped=line["reason"])
+                key = RunKey(str(line.get("video")), *_policy_of(line))
+                found[key] = Run(key=key, skipped=str(line.get("reason")))
         return found
 
     def keep_whole(self, episodes: Sequence[Episode]) -> dict[RunKey, Run]:
@@ -180,6 +193,32 @@ class RunFolder:
         _append(self._predictions, answers)
         _append(self._skipped, skipped)
 
+    def check_whole(self, runs: Iterable[Run]) -> None:
+        """Read again what is stored, and make sure that nothing is missing.
+
+        Args:
+            runs: all that this program made or found.
+
+        Raises:
+            AnnotationError: answers are missing.
+        """
+        stored = {
+            (_policy_of(line), str(line["question_id"]))
+            for file in prediction_files(self._folder)
+            for line in read_lines(file)
+        }
+        wanted = [
+            ((run.key.policy, run.key.budget_tokens, run.key.seed), one.question.question_id)
+            for run in runs
+            for one in run.predictions
+        ]
+        num_missing = sum(name not in stored for name in wanted)
+        if num_missing:
+            raise AnnotationError(
+                f"{self._folder} holds {len(wanted) - num_missing} of {len(wanted)} answers that were given: "
+                "something else changed its files; start again, it goes on where it was"
+            )
+
     def _check_questions(self, episodes: Sequence[Episode], lines: Lines) -> None:
         digests = {q.question_id: digest_of(q) for one in episodes for q in one.questions}
         for line in lines:
@@ -192,8 +231,15 @@ class RunFolder:
 
 
 def prediction_files(path: Path) -> list[Path]:
-    """Return the files of predictions in a folder, or the file itself where it is one."""
-    return sorted(path.glob(f"{PREDICTIONS}*.jsonl")) if path.is_dir() else [path]
+    """Return the files of predictions in a folder, or the file itself where it is one.
+
+    Raises:
+        AnnotationError: the system refuses to list the folder.
+    """
+    if not is_folder(path):
+        return [path]
+    with reading(path):
+        return sorted(path.glob(f"{PREDICTIONS}*.jsonl"))
 
 
 def digest_of(question: EvalQuestion) -> str:
@@ -229,14 +275,23 @@ def _append(path: Path, lines: Lines) -> None:
 
 
 def _policy_of(line: dict[str, Any]) -> tuple[str, int | None, int | None]:
-    """Return policy, budget and seed of a line."""
-    return line.get("policy", ""), line.get("budget_tokens"), line.get("seed")
+    """Return policy, budget and seed of a line; values that this module never writes count as none."""
+    policy, budget_tokens, seed = line.get("policy"), line.get("budget_tokens"), line.get("seed")
+    return (
+        policy if isinstance(policy, str) else "",
+        budget_tokens if isinstance(budget_tokens, int) else None,
+        seed if isinstance(seed, int) else None,
+    )
 
 
 def _whole_lines(path: Path) -> Lines:
     """Return the lines of a file that this module wrote, but for a last one that a kill cut short."""
     whole, _, _ = read_text(path).rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path} is not JSON: {error}; remove it, and start again") from error
+    return [line for line in lines if isinstance(line, dict)]
 
 
 def _differences(held: Any, new: dict[str, Any]) -> list[str]:
@@ -249,4 +304,6 @@ def _differences(held: Any, new: dict[str, Any]) -> list[str]:
 
 
 def _unwritable(path: Path, error: OSError) -> AnnotationError:
-    return AnnotationError(f"{path} cannot be written: {error.strerror}; check permissions and disk space")
+    return AnnotationError(
+        f"{shown(path)} cannot be written: {error.strerror}; check permissions and disk space"
+    )

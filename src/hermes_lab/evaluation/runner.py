@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol, final
 
 from hermes_lab.datasets.episode import Episode, EvalQuestion
+from hermes_lab.evaluation.polls import Polls
 from hermes_lab.evaluation.predictions import Prediction, Reply
-from hermes_stream.stream.playback import Source, watch
+from hermes_stream.stream.playback import Source, watch_in_order
 from hermes_stream.video.frame import Frame
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS = 16
 PROACTIVE_PROMPT = "{question} Is it the right moment to do that now? Answer with Yes or No and nothing else."
-POLL_SECONDS = 1.0
-LATEST_SECONDS = 4.0
-"""Proactive questions are polled every second until this long after the right moment."""
 
 
 class Watcher(Protocol):
@@ -119,18 +116,21 @@ def moments_of(
         observe: takes one frame.
         on_frame: is called with the time of each frame, in seconds from the first.
     """
-    due = [(k, at) for k, question in enumerate(episode.questions) for at in _times(question)]
-    last = dict(due)
-    times = [at for _, at in due]
-    with closing(watch(source, times, observe=observe, on_frame=on_frame)) as watched:
-        for one in islice(watched, len(times)):
-            index, at_seconds = due[one.index]
+    polls = Polls(episode.questions)
+    if polls.are_over:
+        return
+    with closing(watch_in_order(source, polls, observe=observe, on_frame=on_frame)) as watched:
+        for due in watched:
+            if due.is_past_end:  # the memory does not change any more, so asking once is enough
+                polls.close_question()
             yield Moment(
-                index=index,
-                at_seconds=one.at_seconds,
-                is_past_end=one.is_past_end,
-                is_last=at_seconds == last[index],
+                index=polls.index,
+                at_seconds=due.at_seconds,
+                is_past_end=due.is_past_end,
+                is_last=polls.is_last,
             )
+            if polls.are_over:
+                return
 
 
 def predict(episode: Episode, moment: Moment, watcher: Watcher) -> Prediction | None:
@@ -176,12 +176,3 @@ def run_episode(
         if moment.index not in answered and (one := predict(episode, moment, watcher)) is not None:
             answered.add(moment.index)
             yield one
-
-
-def _times(question: EvalQuestion) -> list[float]:
-    """Return when a question is due: once, or every second where the answer must come by itself."""
-    if question.form != "proactive" or question.due_seconds is None:
-        return [question.asked_seconds]
-    span_seconds = question.due_seconds + LATEST_SECONDS - question.asked_seconds
-    num_polls = max(int(span_seconds / POLL_SECONDS), 1)
-    return [question.asked_seconds + k * POLL_SECONDS for k in range(1, num_polls + 1)]

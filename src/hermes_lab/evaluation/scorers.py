@@ -13,6 +13,7 @@ from typing import Literal
 
 from hermes_lab.datasets.choices import LETTERS, normal
 from hermes_lab.evaluation.predictions import Prediction
+from hermes_lab.evaluation.strict_reading import is_readable, read_letter, read_number, read_yes_no
 
 Scorer = Callable[[Prediction], bool | None]
 ScorerName = Literal["strict", "official"]
@@ -21,9 +22,6 @@ SCORERS: tuple[ScorerName, ...] = ("strict", "official")
 PROACTIVE_SECONDS = 2.0
 """How far from the right moment a proactive answer may come."""
 
-_LETTER = re.compile(r"\s*\(?([A-Z])(?![A-Za-z0-9'])")
-_NUMBER = re.compile(r"\s*(\d+)\s*\.?\s*")
-_YES_NO = re.compile(r"\W*(yes|no|y|n)\b", re.IGNORECASE)
 _LEADS = (
     "The best answer is",
     "The correct answer is",
@@ -50,33 +48,45 @@ def scorer(name: str, *, dialect: str) -> Scorer:
         raise ValueError(f"there is no scorer {name!r}; choose one of {', '.join(SCORERS)}")
     if name == "strict":
         return strict
-    return partial(_official, chooses=_CHOOSES.get(dialect, _before_bracket))
+    return partial(_graded, rule=partial(_officially, chooses=_CHOOSES.get(dialect, _before_bracket)))
+
+
+def reader(name: str) -> Callable[[Prediction], bool]:
+    """Return what says whether a scorer can tell what a response says; an official one always decides."""
+    return is_readable if name == "strict" else lambda one: one.reply.is_readable
 
 
 def strict(one: Prediction) -> bool | None:
-    """Say whether the response begins with the right letter, or is the truth itself."""
-    question, text = one.question, one.reply.text
-    if not question.has_truth:
+    """Say whether the response names the right letter and no other, or is the truth itself."""
+    return _graded(one, _strictly)
+
+
+def _graded(one: Prediction, rule: Scorer) -> bool | None:
+    """Apply a rule to what can be graded by one; proactive answers have the same everywhere."""
+    if not one.question.has_truth:
         return None
-    if question.form == "proactive":
-        return _is_in_time(one)
+    if not one.reply.is_readable:
+        return False
+    if one.question.form == "proactive":
+        return is_in_time(one) and has_output(one)
+    return rule(one)
+
+
+def _strictly(one: Prediction) -> bool:
+    question, text = one.question, one.reply.text
     if one.is_choice:
-        return _chosen(one) == _right_letter(one)
+        index = one.reply.option_index
+        named = read_letter(text, question.options) if index is None else LETTERS[index]
+        return named == _right_letter(one)
     if question.form == "number":
-        match = _NUMBER.fullmatch(text)
-        return bool(match and int(match[1]) == int(question.answer))
+        return read_number(text) == int(question.answer)
     if question.form == "yes_no":
-        match = _YES_NO.match(text)
-        return bool(match and match[1][0].lower() == question.answer[0].lower())
+        return read_yes_no(text) == question.answer[0].lower()
     return normal(text) == normal(question.answer)
 
 
-def _official(one: Prediction, *, chooses: Callable[[str, str, Prediction], bool]) -> bool | None:
+def _officially(one: Prediction, *, chooses: Callable[[str, str, Prediction], bool]) -> bool | None:
     question, text = one.question, one.reply.text
-    if not question.has_truth:
-        return None
-    if question.form == "proactive":
-        return _is_in_time(one)
     if one.is_choice:
         index = one.reply.option_index
         return chooses(text if index is None else LETTERS[index], _right_letter(one), one)
@@ -87,26 +97,22 @@ def _official(one: Prediction, *, chooses: Callable[[str, str, Prediction], bool
     return None if not question.options else normal(text) == normal(question.answer)
 
 
-def _chosen(one: Prediction) -> str | None:
-    """Return the letter that a response names; one that is an option's very text names that option."""
-    if one.reply.option_index is not None:
-        return LETTERS[one.reply.option_index]
-    texts = [normal(option) for option in one.question.options]
-    if texts.count(normal(one.reply.text)) == 1:
-        return LETTERS[texts.index(normal(one.reply.text))]
-    match = _LETTER.match(one.reply.text)
-    return match[1] if match else None
-
-
 def _right_letter(one: Prediction) -> str:
     index = one.question.answer_index
     return one.question.answer.strip() if index is None else LETTERS[index]
 
 
-def _is_in_time(one: Prediction) -> bool:
-    if one.question.due_seconds is None or one.question.answer not in one.reply.text:
+def is_in_time(one: Prediction) -> bool:
+    """Say whether a proactive answer came near enough to the right moment, whatever it said."""
+    due_seconds = one.question.due_seconds
+    if due_seconds is None or not one.reply.text:
         return False
-    return abs(one.at_seconds - one.question.due_seconds) <= PROACTIVE_SECONDS
+    return abs(one.at_seconds - due_seconds) <= PROACTIVE_SECONDS
+
+
+def has_output(one: Prediction) -> bool:
+    """Say whether a proactive answer holds what it was to put out, whenever it came."""
+    return one.question.answer in one.reply.text
 
 
 def _contains(text: str, letter: str, _: Prediction) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from hermes_stream.video.frame import Frame
@@ -65,20 +65,44 @@ def watch(
         observe: takes one frame.
         on_frame: is told the time of each frame, in seconds from the first.
     """
-    waiting = deque(sorted(range(len(times)), key=lambda index: times[index]))
+    order = sorted(range(len(times)), key=lambda index: times[index])
+    ordered = (times[index] for index in order)
+    with closing(watch_in_order(source, ordered, observe=observe, on_frame=on_frame)) as watched:
+        for due in watched:
+            yield replace(due, index=order[due.index])
+
+
+def watch_in_order(
+    source: Source,
+    times: Iterable[float],
+    *,
+    observe: Callable[[Frame], None],
+    on_frame: Callable[[float], None] = lambda _: None,
+) -> Generator[Due]:
+    """Play the whole video once and yield each time when it has come; times are read one ahead.
+
+    Args:
+        source: the video.
+        times: moments in seconds from the first frame, earliest first; infinity is the end.
+        observe: takes one frame.
+        on_frame: is told the time of each frame, in seconds from the first.
+    """
+    numbered = enumerate(times)
+    waiting = next(numbered, None)
     shown_until_seconds = 0.0
     for frame in source:
         seconds = frame.pts_seconds - source.start_seconds
-        while waiting and times[waiting[0]] < seconds - _TOLERANCE_SECONDS:
-            index = waiting.popleft()
-            yield Due(index=index, at_seconds=times[index], is_past_end=False)
+        while waiting is not None and waiting[1] < seconds - _TOLERANCE_SECONDS:
+            yield Due(index=waiting[0], at_seconds=waiting[1], is_past_end=False)
+            waiting = next(numbered, None)
         observe(frame)
         shown_until_seconds = seconds + frame.duration_seconds
         on_frame(seconds)
     end_seconds = min(shown_until_seconds, source.duration_seconds or math.inf)
-    for index in waiting:
-        is_past_end = end_seconds + _TOLERANCE_SECONDS < times[index] < math.inf
-        yield Due(index=index, at_seconds=min(times[index], end_seconds), is_past_end=is_past_end)
+    while waiting is not None:
+        is_past_end = end_seconds + _TOLERANCE_SECONDS < waiting[1] < math.inf
+        yield Due(index=waiting[0], at_seconds=min(waiting[1], end_seconds), is_past_end=is_past_end)
+        waiting = next(numbered, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

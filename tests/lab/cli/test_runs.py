@@ -253,7 +253,8 @@ def test_responses_of_other_systems(hermes, tmp_path):
     }
     assert found["averages"].items() >= averages.items()
     strict = hermes("score", *arguments, "--json").document
-    assert strict["averages"]["ovo_backward"] == 0.0
+    assert strict["averages"]["ovo_backward"] == 0.5
+    assert (found["num_unreadable"], strict["num_unreadable"]) == (0, 1)  # "2 times" is no number
     assert strict["averages"]["ovo_forward"] == 0.25
     people = hermes("score", *arguments, "--scorer", "official")
     assert (people.code, people.err) == (0, "")
@@ -279,6 +280,48 @@ def test_responses_as_ovo_bench_stores_them(hermes, tmp_path):
         for file in (given, path)
     ]
     assert documents[0] == documents[1]
+
+
+def test_responses_that_cannot_be_read_are_told(hermes, tmp_path):
+    given, option, annotations = ovo(tmp_path)
+    lines = [{"question_id": "0", "response": {"text": "B"}}, {"question_id": "1", "response": ["B"]}]
+    given.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = hermes("score", given, option, annotations, "--json")
+    assert (run.document["accuracy"], run.document["num_unreadable"]) == (0.5, 1)
+    assert "1 of 2 responses cannot be read and count as wrong, such as 0 (in no known form)" in run.err
+
+
+def test_lists_of_responses_score_as_their_texts(hermes, tmp_path):
+    given, option, annotations = ovo(tmp_path)
+    plain = given.read_text()
+    lists = [line | {"response": [line["response"]]} for line in map(json.loads, plain.splitlines())]
+    found = []
+    for lines in (list(map(json.loads, plain.splitlines())), lists):
+        given.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        found.append(hermes("score", given, option, annotations, "--json").document)
+    assert found[0] == found[1]
+
+
+def test_proactive_responses_as_streamingbench_stores_them(hermes, tmp_path):
+    asked = {"task_type": "Proactive Output", "question": "?", "time_stamp": "00:00:05"}
+    asked |= {"ground_truth_time_stamp": "00:00:09", "ground_truth_output": "OPEN"}
+    clips = [{"questions": [asked | {"question": f"{k}?"}], "video_path": f"{k}.mp4"} for k in range(4)]
+    (tmp_path / "questions.json").write_text(json.dumps(clips))
+    said = [("OPEN", 11), ("OPEN", 12), ("shut", 9), ("OPEN", None)]
+    answered = []
+    for clip, (text, at) in zip(clips, said, strict=True):
+        turns = [{"role": role, "content": text, "time": at, "cost": 0.1} for role in ("user", "assistant")]
+        own = {"answer": text, "dialog_history": turns}
+        answered.append(clip | {"questions": [clip["questions"][0] | {"Some-VL": own}]})
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(answered))
+    arguments = ["score", path, "--annotations", tmp_path / "questions.json", "--scorer", "official"]
+    run = hermes(*arguments, "--json")
+    assert run.document["proactive"] == {"num_questions": 4, "num_in_time": 2, "num_right_output": 2}
+    assert (run.document["accuracy"], run.document["num_unreadable"]) == (0.25, 1)
+    path.write_text(json.dumps([answered[1], answered[0], *answered[2:]]))
+    shuffled = hermes(*arguments, "--json")
+    assert (shuffled.document["num_unknown"], shuffled.document["num_unanswered"]) == (2, 2)
 
 
 def test_responses_as_streamingbench_stores_them(hermes, tmp_path):
@@ -309,7 +352,8 @@ def test_responses_that_do_not_meet_questions(hermes, tmp_path):
     assert run.code == 0
     counts = [run.document[name] for name in ("num_unknown", "num_unanswered", "num_repeated")]
     assert counts == [1, 1, 1]
-    assert run.err.count("warning") == 3
+    assert run.err.count("warning") == 4
+    assert "3_0 ('2 times')" in run.err
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import active_children
 
 import pytest
+import torch
 from tests.lab.episodes import episode, question
-from tests.lab.watchers import Pictures, told
+from tests.lab.watchers import Pictures, grey, told
 
 from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import EvaluatedPolicy, SessionWatcher, Viewing, evaluate, run_episode
@@ -34,6 +37,14 @@ class Play:
         if one.video == "broken":
             raise VideoError("no video")
         return told(generate_world(int(one.video), SECONDS))
+
+
+@dataclass(frozen=True)
+class Load:
+    """Loads the embedded model in whichever program."""
+
+    def __call__(self):
+        return load_model("tiny", device="cpu")
 
 
 def story(seed, num_questions=8):
@@ -153,6 +164,80 @@ def test_a_broken_video_is_told_and_others_are_watched(tiny):
     ]
     assert told_progress == sorted(told_progress)
     assert told_progress[-1] == 2
+
+
+ERRORS = {
+    "values": ValueError("10 x 4000\npixels"),
+    "memory": MemoryError(),
+    "torch": torch.OutOfMemoryError("no room"),
+    "system": OSError("no disk"),
+    "nothing": AssertionError(),
+    "stop": StopIteration("end"),
+    "deep": RecursionError("too deep"),
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Opens stories by their seed; other videos break in a way of their own, before or while they play."""
+
+    def __call__(self, one):
+        name = one.video.removeprefix("late ")
+        if name not in ERRORS:
+            return Play()(one)
+        if name == one.video:
+            raise ERRORS[name]
+        return Pictures(Breaking(name))
+
+
+class Breaking(list):
+    """Frames of which the second cannot be had."""
+
+    def __init__(self, name):
+        super().__init__([grey(0), grey(1)])
+        self.name = name
+
+    def __iter__(self):
+        yield self[0]
+        raise ERRORS[self.name]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_whatever_is_wrong_with_one_video_is_told_and_the_others_are_watched(tiny, num_workers):
+    names = ["3", *ERRORS, *(f"late {name}" for name in ERRORS), "4"]
+    episodes = [
+        story(int(name), 2) if name.isdecimal() else episode(question(), video=name) for name in names
+    ]
+    load_model = (lambda: tiny) if num_workers == 1 else Load()
+    how = Viewing(load_model=load_model, open_source=Trouble(), open_session=in_fours)
+    given = {
+        one.episode.video: one for one in evaluate(episodes, policies()[:1], how, num_workers=num_workers)
+    }
+    assert set(given) == set(names)
+    assert [given[name].failure for name in ("3", "4")] == [None, None]
+    assert given["values"].failure == given["late values"].failure == "ValueError: 10 x 4000 pixels"
+    assert "--budget-tokens" in given["memory"].failure
+    assert given["torch"].failure == given["memory"].failure
+    assert given["nothing"].failure == "AssertionError: no reason is given"
+    assert all(given[name].failure and not given[name].runs for name in names[1:-1])
+
+
+def test_an_interrupt_is_no_error_of_a_video(tiny):
+    def open_source(_):
+        raise KeyboardInterrupt
+
+    how = Viewing(load_model=lambda: tiny, open_source=open_source, open_session=in_fours)
+    with pytest.raises(KeyboardInterrupt):
+        list(evaluate([story(3)], policies()[:1], how))
+
+
+def test_programs_end_with_whoever_reads_their_results():
+    episodes = [story(seed, 2) for seed in range(3, 7)]
+    how = Viewing(load_model=Load(), open_source=Play(), open_session=in_fours)
+    with closing(evaluate(episodes, policies()[:1], how, num_workers=2)) as watched:
+        next(watched)
+        assert active_children()
+    assert not active_children()
 
 
 def test_programs_take_turns_at_the_gpus(monkeypatch):

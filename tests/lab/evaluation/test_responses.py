@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.lab.episodes import episode, prediction, question
 
+from hermes_lab.evaluation.grading import grade
 from hermes_lab.evaluation.responses import join, line_of, read_lines
+from hermes_lab.evaluation.scorers import scorer
 from hermes_stream.errors import AnnotationError
 
 EPISODES = [
@@ -61,7 +64,6 @@ def test_a_last_line_that_was_cut_is_dropped(tmp_path):
         ("{", "line 1 is not JSON"),
         ("[1]", "line 1 names no question"),
         ('{"response": "A"}', "line 1 names no question"),
-        ('{"question_id": "a", "response": ["A"]}', "line 1: the response is"),
     ],
 )
 def test_lines_that_are_no_responses(tmp_path, line, words):
@@ -77,3 +79,35 @@ def test_odd_values_of_other_keys_do_no_harm():
     (one,) = join(EPISODES, [line | {"ttft_seconds": float("nan"), "is_past_end": "yes"}]).predictions
     assert (one.reply.option_index, one.at_seconds, one.reply.ttft_seconds) == (None, 2.0, 0.0)
     assert not one.is_past_end
+
+
+@pytest.mark.parametrize(
+    ("response", "text", "is_readable"),
+    [
+        (["A"], "A", True),
+        ([], "", True),
+        ([None], "", True),
+        (None, "", True),
+        (2, "2", True),
+        ("", "", True),
+        (["A", "B"], "", False),
+        ([["A"]], "", False),
+        ({"answer": "A"}, "", False),
+        (True, "", False),
+    ],
+)
+def test_a_response_in_no_known_form_is_marked(response, text, is_readable):
+    (one,) = join(EPISODES, [{"question_id": "a", "response": response}]).predictions
+    assert (one.reply.text, one.reply.is_readable) == (text, is_readable)
+    (chosen,) = join(EPISODES, [{"question_id": "a", "response": response, "option_index": 0}]).predictions
+    assert chosen.reply.is_readable
+
+
+@pytest.mark.parametrize(("when", "is_readable"), [({"at_seconds": 3}, True), ({}, False)])
+def test_a_proactive_answer_without_its_moment_cannot_be_graded(when, is_readable):
+    waiting = replace(question(name="p", options=(), answer="go"), form="proactive", due_seconds=3.0)
+    (one,) = join([episode(waiting)], [{"question_id": "p", "response": "go"} | when]).predictions
+    assert one.reply.is_readable is is_readable
+    graded = grade([one], scorer("official", dialect="streamingbench"))
+    assert (graded.rights, len(graded.unreadable)) == ([is_readable], 1 - is_readable)
+    assert (graded.proactive.num_in_time, graded.proactive.num_right_output) == (is_readable, is_readable)

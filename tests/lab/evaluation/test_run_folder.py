@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -145,3 +148,56 @@ def test_folders_and_files_that_cannot_be_written(tmp_path):
 def test_what_is_no_part(words):
     with pytest.raises(ValueError, match="such as 0/4"):
         Shard.read(words)
+
+
+def test_a_second_writer_is_refused_and_a_later_one_is_not(tmp_path):
+    first, second, other = RunFolder(tmp_path), RunFolder(tmp_path), RunFolder(tmp_path, Shard.read("0/2"))
+    with first.writing():
+        with pytest.raises(AnnotationError, match=rf"another program \(process {os.getpid()}\); wait"):
+            second.writing().__enter__()
+        with other.writing():
+            pass
+    with second.writing():
+        pass
+
+
+def test_what_a_killed_writer_left_is_taken_over(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from hermes_lab.evaluation.writer_lock import only_writer\n"
+        "held = only_writer(Path(sys.argv[1])); held.__enter__(); print('locked', flush=True); os.read(0, 1)"
+    )
+    path = tmp_path / ".writer.lock"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with program:
+        assert program.stdout.readline() == "locked\n"
+        with pytest.raises(AnnotationError, match=f"process {program.pid}"):
+            RunFolder(tmp_path).writing().__enter__()
+        program.kill()
+        program.wait()
+        with RunFolder(tmp_path).writing():
+            assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_answers_that_are_missing_at_the_end_are_told(tmp_path):
+    runs = [run_of(ONE), run_of(TWO)]
+    folder = begun(tmp_path)
+    folder.add(runs)
+    folder.check_whole(runs)
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    with pytest.raises(AnnotationError, match="holds 3 of 4 answers"):
+        folder.check_whole(runs)
+
+
+@pytest.mark.parametrize("line", ["{", "3", '{"video": ["x"], "policy": {}, "reason": null}'])
+def test_odd_lines_of_skips_do_no_harm(tmp_path, line):
+    (tmp_path / "skipped.jsonl").write_text(line + "\n")
+    try:
+        found = RunFolder(tmp_path).runs(EPISODES)
+    except AnnotationError as error:
+        assert "skipped.jsonl is not JSON" in str(error)  # noqa: PT017
+    else:
+        assert len(found) <= 1

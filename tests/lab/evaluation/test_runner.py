@@ -11,6 +11,7 @@ from tests.lab.watchers import Blind, Pictures, Recorder, grey, told
 
 from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import Reply, SessionWatcher, run_episode, score
+from hermes_lab.evaluation.polls import Polls
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.world import generate_world
@@ -165,3 +166,37 @@ def test_a_preamble_is_asked_too_and_a_single_option_is_taken(tiny):
     one, two = run_episode(asked, Pictures([grey(t) for t in range(4)]), SessionWatcher(Session(tiny)))
     assert (one.reply.option_index, one.reply.text, one.is_right) == (0, "nothing", True)
     assert two.reply.text
+
+
+@pytest.mark.parametrize("due_seconds", [1e9, 1e14])
+def test_a_right_moment_years_after_the_end_is_polled_while_there_is_video(due_seconds):
+    class Waiting(Recorder):
+        num_polls = 0
+
+        def notices(self, question):
+            self.num_polls += 1
+            return False
+
+    recorder = Waiting()
+    asked = episode(proactive(due_seconds), question(name="end", at=math.inf), proactive(due_seconds))
+    given = list(run_episode(asked, Pictures([grey(t) for t in range(20)]), recorder))
+    assert [(one.at_seconds, one.is_past_end) for one in given] == [(20.0, True), (20.0, True), (20.0, False)]
+    assert [one.question.question_id for one in given] == ["q", "q", "end"]
+    assert recorder.num_polls == 2 * (len(range(2, 21)) + 1)
+
+
+def test_polls_are_made_one_at_a_time():
+    polls = Polls([proactive(1e15), question(at=2.5), proactive(1.0)])
+    moments = iter(polls)
+    found = [(next(moments), polls.index, polls.is_last) for _ in range(6)]
+    assert found == [
+        (2.0, 0, False),
+        (2.0, 2, False),
+        (2.5, 1, True),
+        (3.0, 0, False),
+        (3.0, 2, False),
+        (4.0, 0, False),
+    ]
+    polls.close_question()
+    assert [(at, polls.index) for at in moments] == [(4.0, 2), (5.0, 2)]
+    assert polls.are_over

@@ -68,8 +68,8 @@ def test_a_process_that_dies_is_told_and_started_again():
     watcher = Watcher(ROOMY)
     try:
         assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == "watched"
-        watcher._process.send_signal(signal.SIGKILL)
-        watcher._process.wait()
+        watcher._child.send_signal(signal.SIGKILL)
+        watcher._child.wait()
         assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == "crash"
         assert watcher.watch(KINDS / "h264.mp4", {})["frames"] == 12
         assert watcher.watch(KINDS / "h264.mp4", {"fps": -1.0})["outcome"] == "traceback"

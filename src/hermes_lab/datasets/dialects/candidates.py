@@ -1,7 +1,8 @@
 """MVBench and MLVU: lists of questions with ``candidates``, one file for each task.
 
-A question is asked at the end of its video, or of the part between ``start`` and ``end``. A video
-that is named without its folder gets the one in which MVBench has the videos of that task.
+MLVU's open tasks have no candidates. A question is asked at the end of its video, or of the part between
+``start`` and ``end``. A video that is named without its folder gets the one in which MVBench has the videos
+of that task.
 """
 
 from __future__ import annotations
@@ -59,4 +60,8 @@ def _complete(document: Document) -> list[Any]:
     return [{"task": task, **entry} if isinstance(entry, dict) else entry for entry in document.entries]
 
 
-DIALECT = Dialect(signatures=(("video", "candidates"),), read=_read, complete=_complete)
+DIALECT = Dialect(
+    signatures=(("video", "candidates"), ("video", "question", "answer", "question_type")),
+    read=_read,
+    complete=_complete,
+)

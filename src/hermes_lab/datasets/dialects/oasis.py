@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hermes_lab.datasets.annotated_questions import AnnotatedQuestion, Dialect, Keys, read_question
-from hermes_lab.datasets.choices import LETTERS, drop_letters
+from hermes_lab.datasets.choices import LETTERS, without_blanks
 from hermes_lab.datasets.entry import Entry
 
 _END_SECONDS = 99_999.0
@@ -32,8 +32,8 @@ def _read(question: Entry, video: Entry, oddities: list[str]) -> AnnotatedQuesti
 
 def _with_index(question: Entry) -> Entry:
     """Replace the letter of the right option by its index; without one, the answer's text decides."""
-    letter, options = question.fields.get("gt"), drop_letters(question.texts("options"))
-    if isinstance(letter, str) and letter.strip() in LETTERS[: len(options)]:
+    letter, options = question.fields.get("gt"), without_blanks(question.texts("options"))
+    if isinstance(letter, str) and letter.strip() in set(LETTERS[: len(options)]):
         known: dict[str, object] = {"gt": LETTERS.index(letter.strip())}
     elif question.has("answer"):
         known = {"gt": None}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from transformers import AutoConfig, AutoTokenizer
 
-from hermes_stream.errors import ModelError
+from hermes_stream.errors import ModelError, page
 from hermes_stream.models.card import config_settings
 from hermes_stream.models.loading.config_ranges import check_ranges
 from hermes_stream.models.loading.messages import refusing
@@ -63,8 +63,8 @@ def read_config(folder: Path, name: str) -> Any:
     if kinds:
         raise ModelError(
             f"model {name!r} has layers of kind {', '.join(sorted(kinds))}; the memory keeps keys and values "
-            f"of full attention, and needs it in every layer (docs/adding-a-model.md says what a family must "
-            "have)"
+            f"of full attention, and needs it in every layer ({page('adding-a-model.md')} says what a family "
+            "must have)"
         )
     return config
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hermes_stream.errors import ModelError, UnknownFamilyError
+from hermes_stream.errors import ModelError, UnknownFamilyError, page
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.families import MODELS
@@ -161,7 +161,7 @@ def _adapter(name: str, family: str) -> type[VideoModel]:
         raise UnknownFamilyError(
             f"model {name!r} is of family {family!r}, which has no adapter; supported: "
             f"{', '.join(sorted(MODELS))}. A family is added with one file in hermes_stream/models/ and one "
-            f"line in MODELS: see docs/adding-a-model.md"
+            f"line in MODELS: see {page('adding-a-model.md')}"
         )
     return MODELS[family]
 
