@@ -187,14 +187,14 @@ def change_header(folder: Path, random: Random) -> str:
 def fewer_layers(folder: Path, random: Random) -> str:
     """Let the config tell of fewer layers than the weights hold, or of more."""
     path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    places = [place for place in _leaves(config) if place[1] in ("num_hidden_layers", "depth")]
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    places = [place for place in _leaves(settings) if place[1] in ("num_hidden_layers", "depth")]
     if not places:
         return change_setting(folder, random)
     holder, key = random.choice(places)
     holder[key] += random.choice((-2, -1, 1))
     holder.pop("layer_types", None)
-    return _written(path, config, f"{key} = {holder[key]}")
+    return _written(path, settings, f"{key} = {holder[key]}")
 
 
 DAMAGES: dict[str, tuple[Damage, int]] = {

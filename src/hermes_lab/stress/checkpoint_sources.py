@@ -52,9 +52,9 @@ def _save(folder: Path, family: str, *, seed: int, **how: Any) -> Path:
     if family == "llava_onevision":
         marks["video_token_id"] = tokenizer.convert_tokens_to_ids("<video>")
     text = _text(len(tokenizer), tokenizer.eos_token_id)
-    config = AutoConfig.for_model(family, **_FAMILIES[family](text), **marks, tie_word_embeddings=False)
+    architecture = AutoConfig.for_model(family, **_FAMILIES[family](text), **marks, tie_word_embeddings=False)
     torch.manual_seed(seed)
-    AutoModelForImageTextToText.from_config(config).save_pretrained(folder, **how)
+    AutoModelForImageTextToText.from_config(architecture).save_pretrained(folder, **how)
     tokenizer.save_pretrained(folder)
     qwen = {"patch_size": 4, "temporal_patch_size": 2, "merge_size": 2, "min_pixels": 64, "max_pixels": 768}
     fixed: dict[str, Any] = {"size": {"height": _SIDE, "width": _SIDE}}

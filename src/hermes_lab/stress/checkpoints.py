@@ -129,8 +129,8 @@ class Examiner:
 
     def _start(self) -> None:
         self._connection, other = self._context.Pipe()
-        self._process = self._context.Process(target=worker, args=(other,), daemon=True)
-        self._process.start()
+        self._worker = self._context.Process(target=worker, args=(other,), daemon=True)
+        self._worker.start()
         other.close()
         try:
             self._connection.recv()  # its imports are done
@@ -145,25 +145,25 @@ class Examiner:
                 return _judged(Outcome(**self._connection.recv()))
             kind, message = "hang", f"no answer in {_MAX_SECONDS:g} seconds"
         except (EOFError, OSError):
-            self._process.join(5)
-            kind, message = "crash", f"exit code {self._process.exitcode}"
+            self._worker.join(5)
+            kind, message = "crash", f"exit code {self._worker.exitcode}"
         self.close()
         self._start()
         return Outcome(kind=kind, message=message, seconds=_MAX_SECONDS)
 
     def _answers_in_time(self) -> bool:
         """Wait for an answer, for so many seconds of the worker's own time."""
-        start, clock = _processor_seconds(self._process.pid), time.monotonic()
+        start, clock = _processor_seconds(self._worker.pid), time.monotonic()
         while not self._connection.poll(0.1):
-            used = _processor_seconds(self._process.pid) - start
+            used = _processor_seconds(self._worker.pid) - start
             if used > _MAX_SECONDS or time.monotonic() - clock > _PATIENCE * _MAX_SECONDS:
                 return False
         return True
 
     def close(self) -> None:
         """End the worker."""
-        self._process.kill()
-        self._process.join()
+        self._worker.kill()
+        self._worker.join()
         self._connection.close()
 
 

@@ -1,7 +1,8 @@
 """Render one chat template in a Python of its own, run as a script by ``models.rendering``.
 
 A template is a program of whoever made the checkpoint. Here it may neither run for long nor take much
-memory, and the parent kills it at a deadline. It reads one JSON object, and writes ``text`` or ``error``.
+memory, and the parent kills it at a deadline. It reads one JSON object, and writes another to
+the file that it is given: ``text`` or ``error``.
 """
 
 from __future__ import annotations
@@ -57,4 +58,4 @@ def render(wanted: dict[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(render(json.load(sys.stdin))))
+    Path(sys.argv[1]).write_text(json.dumps(render(json.load(sys.stdin))), encoding="utf-8")

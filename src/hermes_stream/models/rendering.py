@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hermes_stream.errors import ModelError
@@ -47,16 +49,18 @@ def render_chat(tokenizer: Any, template: str | None, messages: Sequence[Mapping
 def _render(wanted: str) -> str:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HF_HUB_OFFLINE": "1"}
     try:
-        run = subprocess.run(
-            [sys.executable, "-P", "-W", "ignore", jinja_child.__file__],
-            input=wanted,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=_MAX_SECONDS,
-            check=False,
-        )
-        answer = json.loads(run.stdout)
+        with TemporaryDirectory() as folder:
+            written = Path(folder) / "rendered.json"
+            subprocess.run(
+                [sys.executable, "-P", "-W", "ignore", jinja_child.__file__, str(written)],
+                input=wanted,
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=_MAX_SECONDS,
+                check=False,
+            )
+            answer = json.loads(written.read_text(encoding="utf-8") if written.exists() else "")
     except subprocess.TimeoutExpired as error:
         raise _refusal(f"it runs for more than {_MAX_SECONDS:g} seconds") from error
     except OSError as error:

@@ -63,6 +63,7 @@ def read_guidance(
     cache: StreamCache,
     guidance: Guidance,
     max_tokens: int,
+    *,
     last_conversation: str | None = None,
 ) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that each layer's guidance prompt pays to what it holds.

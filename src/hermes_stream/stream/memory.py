@@ -224,7 +224,7 @@ class StreamMemory:
                 self.cache,
                 guidance,
                 self._capacity.text_positions,
-                self._last_conversation,
+                last_conversation=self._last_conversation,
             )
         with self._executor.timing("compress"):
             plan = self._plan(weights)

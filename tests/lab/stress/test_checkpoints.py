@@ -62,9 +62,9 @@ def test_a_worker_that_hangs_or_dies_is_replaced(monkeypatch, tmp_path, stand_in
     monkeypatch.setattr(checkpoints, "_PATIENCE", 0.1 if kind == "hang" else 15)
     monkeypatch.setattr(checkpoints, "worker", stand_in)
     examiner = Examiner()
-    first = examiner._process.pid
+    first = examiner._worker.pid
     assert examiner.examine(tmp_path).kind == kind
-    assert examiner._process.pid != first
+    assert examiner._worker.pid != first
     examiner.close()
 
 
