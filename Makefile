@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # Threads that spin while they wait make a shared machine many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install demo test check fmt
+.PHONY: help install demo test docs check fmt
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,11 +23,15 @@ demo: install  ## Play a generated stream and answer questions about it
 test: install  ## Run the tests
 	$(BIN)/python -m pytest
 
-check: install  ## Format, lint, types, house laws, tests
+docs: install  ## Build the documentation site in build/docs; a broken link fails
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+
+check: install  ## Format, lint, types, house laws, documentation, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house.py
+	$(MAKE) docs
 	$(MAKE) test
 
 fmt: install  ## Format the code and mend what can be mended

@@ -1,13 +1,16 @@
-"""From a video file to an answer: python examples/ask_a_file.py CLIP QUESTION."""
+"""From a video file to an answer: python examples/ask_a_file.py CLIP QUESTION [MODEL].
+
+``tiny`` knows generated shapes alone; for a video of yours give a checkpoint's folder or hub name, such as
+HuggingFaceTB/SmolVLM2-256M-Video-Instruct.
+"""
 
 import sys
 
-from hermes_stream import FileSource, Session, load_model
+from hermes_stream import Session
 
-clip, question = sys.argv[1], sys.argv[2]
-model = load_model("tiny")
-session = Session(model)
-session.observe(FileSource(clip, fps=model.card.default_fps))
+clip, question = sys.argv[1:3]
+session = Session(sys.argv[3] if len(sys.argv) > 3 else "tiny")
+session.observe(clip)
 answer = session.ask(question)
 for piece in answer:
     print(piece, end="", flush=True)

@@ -10,11 +10,11 @@ SECONDS = 40
 
 model = load_model("tiny")
 engine = Engine(model, memory_bytes=20_000_000)
-channels = [engine.add() for _ in range(4)]
-for number, channel in enumerate(channels):
-    channel.observe(generate_world(number, SECONDS).frames(model.card.default_fps))
+streams = [engine.add() for _ in range(4)]
+for number, stream in enumerate(streams):
+    stream.observe(generate_world(number, SECONDS).frames(model.card.default_fps))
 
-answers = [channel.ask("what came first?") for channel in channels]
+answers = [stream.ask("what came first?") for stream in streams]
 engine.run()
 for number, answer in enumerate(answers):
     print(f"stream {number}: {answer.text} after {answer.ttft_seconds * 1000:.0f} ms")

@@ -5,17 +5,22 @@ With ``--check`` nothing is written, and the exit code says whether anything wou
 """
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tables
 from tables import table, write_page
 
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 GROUPS = ("now", "backward", "counting")
-_PLACE = re.compile(r"(<!-- (\w+) ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+KINDS = {
+    "now": ("now_what", "now_where", "now_moving"),
+    "backward": ("first", "before", "after", "colour", "was_there", "how_long_ago"),
+    "counting": ("counting",),
+}
+IN_WORDS = ("full", "hermes", "hermes:summarize=false", "hermes_best", "window")
 
 
 def comparison(model: str, part: str) -> dict[str, Any]:
@@ -145,6 +150,47 @@ def aims(model: str) -> str:
     return table(["memory", "aim", "measured", "verdict"], lines)
 
 
+def _in_words(model: str) -> dict[str, dict[str, Any]]:
+    return json.loads((FOLDER.parent / "models.json").read_text(encoding="utf-8"))["models"][model]
+
+
+def kinds(model: str) -> str:
+    """Write what memories score within the training length, in words of their own, by kind."""
+    found = _in_words(model)
+
+    def line(name: str, of: Callable[[dict[str, Any]], dict[str, Any]]) -> list[str]:
+        own = [of(found[policy]) for policy in IN_WORDS]
+        return [name, f"{100 * own[0]['chance']:.1f}", *(f"{100 * one['accuracy']:.1f}" for one in own)]
+
+    lines = [
+        line(kind.replace("_", " "), lambda run, kind=kind: run["accuracy_by_kind"][kind])
+        for group in KINDS.values()
+        for kind in group
+    ]
+    lines += [
+        line(f"**{group}**", lambda run, group=group: run["accuracy_by_group"][group])
+        for group in ("now", "backward")
+    ]
+    return table(["right, %", "*a guesser*", *(f"`{policy}`" for policy in IN_WORDS)], lines)
+
+
+def kinds_delay(model: str) -> str:
+    """Write the same of *backward* questions, against the time since their evidence left the screen."""
+    found = _in_words(model)
+    bins = {policy: _backward(found[policy]) for policy in IN_WORDS}
+    lines = [
+        [
+            f"{own[0]['from_seconds']:.0f} to {own[0]['until_seconds']:.0f} s ago",
+            f"{100 * own[0]['chance']:.1f}",
+            str(own[0]["num_questions"]),
+            *(f"{100 * one['accuracy']:.1f}" for one in own),
+        ]
+        for own in zip(*bins.values(), strict=True)
+    ]
+    head = ["evidence left the screen", "*a guesser*", "questions", *(f"`{policy}`" for policy in IN_WORDS)]
+    return table(head, lines)
+
+
 def layers(model: str) -> str:  # noqa: ARG001
     """Write how layers attend; measured on one model."""
     found = json.loads((FOLDER.parent / "attention.json").read_text(encoding="utf-8"))["layers"]
@@ -166,12 +212,14 @@ TABLES: dict[str, Callable[[str], str]] = {
     "costs": costs,
     "aims": aims,
     "layers": layers,
+    "kinds": kinds,
+    "kinds_delay": kinds_delay,
 }
 
 
 def filled(page: str) -> str:
     """Return the page with all its tables written anew."""
-    return _PLACE.sub(lambda found: found[1] + TABLES[found[2]](found[3]) + "\n" + found[5], page)
+    return tables.filled(page, lambda name, model: TABLES[name](model))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "performance.md"
-_BLOCK = re.compile(r"<!-- (\w+) (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (\w+) ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 Document = dict[str, Any]
 
@@ -145,6 +145,19 @@ def where(document: Document) -> str:
     )
 
 
+def ttft(document: Document) -> str:
+    """Show how long a question waits beside ``hermes``, against the length of the stream."""
+    runs_of = {run["policy"]: {} for run in document["runs"]}
+    for run in document["runs"]:
+        runs_of[run["policy"]][run["num_frames"]] = run["ttft_over_hermes"]
+    lengths = sorted(runs_of["hermes"])
+    rows = [
+        [f"`{policy}`", *(f"{own[length]:.3g}" if length in own else "left out" for length in lengths)]
+        for policy, own in runs_of.items()
+    ]
+    return table(["time to first token, `hermes` = 1, at frames", *(f"{one:,}" for one in lengths)], rows)
+
+
 PARTS: dict[str, Callable[[Document], str]] = {
     "runs": runs,
     "flat": flat,
@@ -152,6 +165,7 @@ PARTS: dict[str, Callable[[Document], str]] = {
     "streams": streams,
     "where": where,
     "lighter": lighter,
+    "ttft": ttft,
 }
 
 
@@ -159,31 +173,45 @@ def _beside(seconds: float, floor: float) -> str:
     return f"{1000 * seconds:.3g} / {1000 * floor:.2g}"
 
 
-def filled(page: str) -> str:
-    """Return the page with all its tables written anew."""
+def part(name: str, of: str) -> str:
+    """Write one part of a stored document."""
+    path = FOLDER / f"{name}.json"
+    return PARTS[of](json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "Not measured yet."
 
-    def fill(found: re.Match[str]) -> str:
-        name, part = found.groups()
-        path = FOLDER / f"{name}.json"
-        text = (
-            PARTS[part](json.loads(path.read_text(encoding="utf-8")))
-            if path.exists()
-            else "Not measured yet."
-        )
-        return f"<!-- {name} {part} -->\n{text}\n<!-- end -->"
 
-    return _BLOCK.sub(fill, page)
+def filled(page: str, write: Callable[[str, str], str] = part) -> str:
+    """Return a page with all its tables written anew.
+
+    Args:
+        page: the text.
+        write: makes what stands between ``<!-- NAME PART -->`` and ``<!-- end -->``.
+    """
+    return _BLOCK.sub(lambda found: f"{found[1]}{write(found[2], found[3])}\n{found[5]}", page)
 
 
 def write_page(path: Path, fill: Callable[[str], str], about: str) -> None:
     """Rewrite a page, or check it; what a script does that is run from the command line."""
+    write_pages({path: fill}, about)
+
+
+def write_pages(pages: Mapping[Path, Callable[[str], str]], about: str) -> None:
+    """Rewrite pages, or check them.
+
+    Args:
+        pages: what fills each.
+        about: what the script says of itself.
+    """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    page = path.read_text(encoding="utf-8")
-    if arguments.check:
-        sys.exit(fill(page) != page)
-    path.write_text(fill(page), encoding="utf-8")
+    stale = []
+    for path, fill in pages.items():
+        page = path.read_text(encoding="utf-8")
+        if arguments.check and fill(page) != page:
+            stale.append(path.name)
+        elif not arguments.check:
+            path.write_text(fill(page), encoding="utf-8")
+    sys.exit(f"not what its script writes: {', '.join(stale)}" if stale else 0)
 
 
 if __name__ == "__main__":

@@ -4,26 +4,124 @@ from __future__ import annotations
 
 import runpy
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from tests import fake_cv2
 
-ROOT = Path(__file__).parents[1]
-CLIP = ROOT / "tests/data/media/h265_video.mp4"
-ARGUMENTS = {"ask_a_file": [str(CLIP), "what is on screen now?"], "watch_pictures": [], "watch_many": []}
+from hermes_stream import Frame, write_video
+from hermes_stream.synthetic.world import generate_world
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CLIP = str(Path(__file__).parent / "data/media/h265_video.mp4")
+NOW = "what is on screen now?"
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_an_example_runs(example, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(example), *ARGUMENTS[example.stem]])
-    runpy.run_path(str(example), run_name="__main__")
-    lines = capsys.readouterr().out.splitlines()
-    if example.stem == "ask_a_file":
-        assert "ms to the first token" in lines[-1]
-    elif example.stem == "watch_many":
-        assert [line.split(":")[0] for line in lines[:4]] == [f"stream {k}" for k in range(4)]
-        assert "one more takes" in lines[-1]
-    else:
-        seen = [line.split(": ")[1].split(",")[0] for line in lines]
-        assert seen == ["red square", "nothing", "red square", "nothing"]
-        assert len({line.split(", ")[-1] for line in lines}) == 1
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run an example in this process; returns the lines that it prints."""
+    monkeypatch.setitem(sys.modules, "cv2", fake_cv2)
+
+    def run_example(name: str, *arguments: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
+
+    return run_example
+
+
+def ask_a_file(run, **_):
+    (line,) = run("ask_a_file.py", CLIP, NOW)
+    assert line.endswith("ms to the first token)")
+
+
+def watch_pictures(run, **_):
+    lines = run("watch_pictures.py")
+    seen = [line.split(": ")[1].split(",")[0] for line in lines]
+    assert seen == ["red square", "nothing", "red square", "nothing"]
+    assert len({line.split(", ")[-1] for line in lines}) == 1
+
+
+def watch_many(run, **_):
+    lines = run("watch_many.py")
+    assert [line.split(":")[0] for line in lines[:4]] == [f"stream {k}" for k in range(4)]
+    assert "one more takes" in lines[-1]
+
+
+def opencv_frames(run, tmp_path, **_):
+    image = np.full((96, 96, 3), 30, dtype=np.uint8)
+    image[30:66, 30:66] = (220, 40, 40)
+    frames = [Frame(pts_seconds=k / 8, image=image) for k in range(40)]
+    write_video(tmp_path / "red.mp4", frames, fps=8)
+    assert run("opencv_frames.py", str(tmp_path / "red.mp4"), NOW) == ["5 frames watched", "red square"]
+
+
+def folder_of_pictures(run, tmp_path, **_):
+    world = generate_world(5, duration_seconds=20)
+    for number, frame in enumerate(world.frames(1)):
+        Image.fromarray(frame.image).save(tmp_path / f"{number:03}.png")
+    answer, *evidence = run("folder_of_pictures.py", str(tmp_path), "1", NOW)
+    on_screen = {str(one.thing) for one in world.on_screen(19)}
+    assert answer in on_screen or (answer == "nothing" and not on_screen)
+    assert evidence
+    assert all(line.endswith(".png") for line in evidence)
+
+
+def webcam(run, monkeypatch, **_):
+    typed = iter([NOW, NOW, ""])
+
+    def type_line(prompt: str) -> str:
+        time.sleep(0.5)
+        return next(typed)
+
+    monkeypatch.setattr("builtins.input", type_line)
+    lines = run("webcam.py")
+    assert len(lines) == 2
+    assert "nothing was seen yet" not in lines
+    assert not fake_cv2.VideoCapture.is_open
+
+
+def asyncio_app(run, **_):
+    lines = run("asyncio_app.py", CLIP)
+    assert [line.split(":")[0] for line in lines] == ["kitchen", "hall", "phone"]
+
+
+def compare_policies(run, **_):
+    rows = [line.split() for line in run("compare_policies.py", "1")]
+    right = {row[0]: int(row[1]) for row in rows}
+    assert list(right) == ["hermes", "hermes_best", "window", "random"]
+    assert right["hermes_best"] > right["window"]
+
+
+CHECKS = (
+    ask_a_file,
+    watch_pictures,
+    watch_many,
+    opencv_frames,
+    folder_of_pictures,
+    webcam,
+    asyncio_app,
+    compare_policies,
+)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_an_example_runs(check, run, tmp_path, monkeypatch):
+    check(run, tmp_path=tmp_path, monkeypatch=monkeypatch)
+
+
+def test_every_example_has_a_check_and_a_row():
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert names == {check.__name__ for check in CHECKS}
+    page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert all(f"| [{name}.py]({name}.py) |" in page for name in names)
+
+
+@pytest.mark.parametrize("name", ["opencv_frames.py", "webcam.py"])
+def test_without_opencv_an_example_says_so(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(SystemExit, match="pip install opencv-python-headless"):
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tarfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,37 @@ def test_the_wheel_is_complete_and_small(installed):
     assert "Apache License" in license_file.read_text()
 
 
+def test_the_source_distribution_holds_what_its_pages_link(installed):
+    (archive,) = installed.parent.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    for page in sorted(name for name in names if name.endswith(".md") and not name.startswith("tests/")):
+        text = re.sub(r"```.*?```|`[^`]*`", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+        links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link}
+        targets = {(ROOT / page).parent.joinpath(link).resolve().relative_to(ROOT) for link in links - {""}}
+        missing = [
+            target
+            for target in map(str, targets)
+            if target not in names and not any(name.startswith(f"{target}/") for name in names)
+        ]
+        assert not missing, page
+
+
+def test_the_wheel_names_where_the_project_is(installed):
+    metadata = next(installed.glob("*.dist-info/METADATA")).read_text(encoding="utf-8")
+    assert "Project-URL: Paper, https://arxiv.org/abs/2601.14724" in metadata
+
+
+def test_pages_that_errors_name_are_in_the_wheel(installed):
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src/hermes_stream").rglob("*.py")]
+    named = set(re.findall(r"\bpage\([\"']([\w-]+\.md)[\"']\)", "\n".join(sources)))
+    assert named
+    spec = spec_from_file_location("errors_of_the_wheel", installed / "hermes_stream" / "errors.py")
+    errors = module_from_spec(spec)
+    spec.loader.exec_module(errors)
+    assert all(errors.page(name) == installed / "hermes_stream" / "docs" / name for name in named)
+
+
 def hermes(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = (
         f"import sys; sys.path.insert(0, {str(installed)!r}); import hermes_stream; "
@@ -57,3 +91,22 @@ def test_the_demo_runs_from_the_wheel(installed, tmp_path):
     result = json.loads(out.stdout.splitlines()[-1])
     assert result["num_questions"] >= 30
     assert 0 <= result["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    "words", [["policies"], ["policies", "hermes"], ["models"], ["doctor", "--quick"], ["ask", "--help"]]
+)
+def test_lists_come_with_the_wheel(installed, tmp_path, words):
+    out = hermes(installed, tmp_path, *words)
+    assert (out.returncode, out.stderr) == (0, "")
+    assert out.stdout
+
+
+def test_a_clip_is_asked_about_from_the_wheel(installed, tmp_path):
+    clip = ROOT / "tests" / "data" / "media" / "testsrc2_vp9.webm"
+    words = ["ask", str(clip), "is there an astronaut?", "--at", "0:00.5", "--json"]
+    out = hermes(installed, tmp_path, *words)
+    assert out.returncode == 0, out.stderr
+    document = json.loads(out.stdout)
+    assert document["model_knows"] in out.stderr
+    assert document["answers"][0]["unknown_words"] == ["astronaut"]

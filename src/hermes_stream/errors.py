@@ -20,6 +20,8 @@ plain ``ValueError``.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class HermesError(Exception):
     """Root of the tree; catch it to catch every deliberate failure."""
@@ -63,3 +65,14 @@ class PluginError(HermesError):
 
 class MissingPackageError(HermesError):
     """An optional package is needed and not installed; says how to install it."""
+
+
+def page(name: str) -> Path:
+    """Return where a page of the documentation lies, for messages that send a reader there.
+
+    Args:
+        name: of the page; pyproject.toml puts each that a message names into the wheel.
+    """
+    package = Path(__file__).parent
+    installed = package / "docs" / name
+    return installed if installed.exists() else package.parents[1] / "docs" / name

@@ -25,8 +25,11 @@ ROWS: list[set[str]] = [
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 LAB_ROOMS = {
-    f"hermes_lab.{room}" for room in ("evaluation", "datasets", "bench", "analysis", "training", "cli")
+    f"hermes_lab.{room}"
+    for room in ("evaluation", "datasets", "bench", "analysis", "training", "stress", "cli")
 }
+LAB_COMMANDS = {"hermes_lab.cli", "hermes_lab.stress"}
+"""Rooms of the lab that are commands: they may use the product's command line, print, and know each other."""
 ROOMS = set(ROW_OF) | LAB_ROOMS | {"hermes_lab."}
 
 # What imports nothing from outside but these, whatever the table below says.
@@ -46,10 +49,12 @@ PACKAGES: dict[str, set[str]] = {
     "jaxtyping": _ANY | {"memory"},
     "numpy": _ANY | {"video"},
     "av": {"video"},
-    "transformers": {"attention", "models", "hermes_lab.training", "hermes_lab.datasets"},
-    "tokenizers": {"models", "hermes_lab.training"},
+    "transformers": {
+        *("attention", "models", "hermes_lab.training", "hermes_lab.datasets", "hermes_lab.stress"),
+    },
+    "tokenizers": {"models", "hermes_lab.training", "hermes_lab.stress"},
     "huggingface_hub": {"models"},
-    "safetensors": {"models", "hermes_lab.training"},
+    "safetensors": {"models", "hermes_lab.training", "hermes_lab.stress"},
     "torchao": {"models"},
     "accelerate": {"models"},
     "pyarrow": {"hermes_lab.datasets"},

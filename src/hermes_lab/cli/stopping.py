@@ -46,5 +46,5 @@ def ends_on_signals(out: Path | None) -> Iterator[None]:
         complain(f"stopped by {signal.Signals(came[0]).name}; start {how}", kind="warning")
         raise typer.Exit(128 + came[0]) from None
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for one, reaction in before.items():
+            signal.signal(one, reaction)

@@ -13,7 +13,7 @@ import typer
 from hermes_lab.cli.folder import written
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, SeedOption
-from hermes_stream.cli.output import print_json, progress_bar
+from hermes_stream.cli.output import print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from hermes_lab.datasets import Episode
@@ -88,8 +88,8 @@ def world(
     else:
         num_questions = sum(len(episode.questions) for episode in episodes)
         videos = "1 video" if len(episodes) == 1 else f"{len(episodes)} videos"
-        typer.echo(f"{videos}, {num_questions} questions in {out}")
-        typer.echo(f"hermes eval {out / _ANNOTATIONS} --videos {out}")
+        say(f"{videos}, {num_questions} questions in {out}")
+        say(f"hermes eval {out / _ANNOTATIONS} --videos {out}")
 
 
 def _check(out: Path, dialect: str, *, force: bool) -> None:

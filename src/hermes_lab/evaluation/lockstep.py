@@ -106,10 +106,8 @@ def watch_video(
         on_frame: is called with the time of each frame, in seconds from the first.
     """
     try:
-        return _watched(model, episode, policies, viewing, on_frame)
-    except (
-        Exception
-    ) as error:  # one video must not end the evaluation of the others, whatever is wrong with it
+        return _watched(model, episode, policies, viewing, on_frame=on_frame)
+    except Exception as error:  # one video must not end the evaluation of the others
         _log.debug("%s cannot be watched", episode.name, exc_info=True)
         return WatchedVideo(episode=episode, failure=reason_of(error))
 
@@ -119,6 +117,7 @@ def _watched(
     episode: Episode,
     policies: Sequence[EvaluatedPolicy],
     viewing: Viewing,
+    *,
     on_frame: Callable[[float], None],
 ) -> WatchedVideo:
     encoder = SharedEncoder(model)

@@ -41,24 +41,24 @@ class Worker:
 
     def __init__(self, module: str, limits: Limits, *, first: dict[str, Any] | None = None) -> None:
         self._module, self._limits, self._first = module, limits, first
-        self._process: subprocess.Popen[str] | None = None
+        self._child: subprocess.Popen[str] | None = None
 
     def do(self, task: dict[str, Any]) -> dict[str, Any]:
         """Have a task done within the limits and return the outcome."""
-        process = self._process = self._process or self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
+        child = self._child = self._child or self._started()
+        assert child.stdin is not None
+        assert child.stdout is not None
         try:
-            process.stdin.write(json.dumps(task) + "\n")
-            process.stdin.flush()
+            child.stdin.write(json.dumps(task) + "\n")
+            child.stdin.flush()
         except BrokenPipeError:
             return self._died()
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(child.stdout, selectors.EVENT_READ)
             if not selector.select(self._limits.seconds):
                 self.close()
                 return {"outcome": "hang", "message": f"more than {self._limits.seconds} s"}
-        line = process.stdout.readline()
+        line = child.stdout.readline()
         if not line:
             return self._died()
         result: dict[str, Any] = json.loads(line)
@@ -67,28 +67,28 @@ class Worker:
         return result
 
     def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        """End the child."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
 
     def _died(self) -> dict[str, Any]:
-        assert self._process is not None
-        process, self._process = self._process, None
+        assert self._child is not None
+        child, self._child = self._child, None
         with contextlib.suppress(BrokenPipeError):
-            process.communicate()
-        return {"outcome": "crash", "message": f"ended with {process.wait()}"}
+            child.communicate()
+        return {"outcome": "crash", "message": f"ended with {child.wait()}"}
 
     def _started(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", self._module]
-        process = subprocess.Popen(
+        child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        if self._first is not None and process.stdin is not None and process.stdout is not None:
-            process.stdin.write(json.dumps(self._first) + "\n")
-            process.stdin.flush()
-            process.stdout.readline()
+        if self._first is not None and child.stdin is not None and child.stdout is not None:
+            child.stdin.write(json.dumps(self._first) + "\n")
+            child.stdin.flush()
+            child.stdout.readline()
         return process
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from hermes_lab.datasets import WRITABLE_DIALECTS, VideoFinder, dialect_of, load_annotations
-from hermes_stream import FileSource
+from hermes_stream import FileSource, __version__
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 
@@ -35,6 +35,8 @@ def test_what_is_written(written):
     assert [len(one.questions) for one in episodes] == [10, 10]
     assert run.out.count("\n") == 1
     assert run.document == {
+        "schema": "hermes.world/1",
+        "version": __version__,
         "annotations": str(folder / "annotations.json"),
         "dialect": "unified",
         "videos": [str(folder / video) for video in videos],

@@ -74,8 +74,8 @@ def test_a_process_that_dies_is_told_and_started_again():
     watcher = Worker(WATCHING, ROOMY)
     try:
         assert watcher.do(task(KINDS / "h264.mp4", {}))["outcome"] == "watched"
-        watcher._process.send_signal(signal.SIGKILL)
-        watcher._process.wait()
+        watcher._child.send_signal(signal.SIGKILL)
+        watcher._child.wait()
         assert watcher.do(task(KINDS / "h264.mp4", {}))["outcome"] == "crash"
         assert watcher.do(task(KINDS / "h264.mp4", {}))["frames"] == 12
         assert watcher.do(task(KINDS / "h264.mp4", {"fps": -1.0}))["outcome"] == "traceback"

@@ -45,7 +45,7 @@ def test_bytes_of_keys_and_values(name, kibibytes):
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_the_readme_has_a_row_for_every_family(family):
+def test_the_page_of_models_has_a_row_for_every_family(family):
     entries = [entry for entry in list_models() if (entry.source, entry.model_type) == ("family", family)]
     sizes = ", ".join((entry.size or "").rpartition("-")[2] for entry in entries)
     kibibytes = ", ".join(f"{(entry.kv_bytes_per_token or 0) / 1024:g}" for entry in entries)
@@ -55,7 +55,7 @@ def test_the_readme_has_a_row_for_every_family(family):
     rate = "" if entries[0].default_fps is None else f"{entries[0].default_fps:g}"
     (positions,) = {entry.max_positions for entry in entries}
     row = f"| `{family}` | {sizes} | {kibibytes} KiB | {tokens} | {rate} | {positions:,} |"
-    assert row in (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8").splitlines()
+    assert row in (Path(__file__).parents[3] / "docs/models.md").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

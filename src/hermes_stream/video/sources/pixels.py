@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from hermes_stream.video.sources.side_data import display_matrix
+from hermes_stream.video.sources.display_matrix import display_matrix
 from hermes_stream.video.sources.tone_mapping import HLG_TRC, PQ_TRC, tone_map
 
 if TYPE_CHECKING:
