@@ -158,7 +158,7 @@ def _analyze(session: Session, source: FileSource, questions: Sequence[AnalysisQ
             last = frame.pts_seconds
             session.observe(frame)
             thumbnails.add(frame)
-            free -= model.num_tokens(*frame.image.shape[:2])
+            free -= model.num_tokens(*frame.size)
             if free >= 0:
                 full.observe(frame)
                 studied_until = last

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -86,8 +87,23 @@ class VideoModel(ABC):
             frames: at least one frame, all of one size; a last temporal patch that is not full is completed
                 by repeating its last frame.
         """
-        images = [frame.image for frame in frames]
-        return self.preprocessing.pixels(images, device=self.vision.device, dtype=self.vision.dtype)
+        images, sizes = [frame.image for frame in frames], [frame.size for frame in frames]
+        return self.preprocessing.pixels(images, sizes, device=self.vision.device, dtype=self.vision.dtype)
+
+    def shrink(self, frame: Frame) -> Frame:
+        """Return the frame in the size that the model sees, or the frame itself if that is no smaller.
+
+        What ``prepare`` makes of a shrunk frame is bit for bit what it makes of the frame, so that a queue
+        need not hold more pixels than the model sees.
+
+        Args:
+            frame: one frame; not changed.
+
+        Raises:
+            ValueError: the model cannot read a frame of this size.
+        """
+        image = self.preprocessing.shrink(frame.image, frame.size)
+        return frame if image is frame.image else replace(frame, image=image, source_size=frame.size)
 
     @property
     def max_frame_bytes(self) -> int:
@@ -115,8 +131,11 @@ class VideoModel(ABC):
         """Return how many tokens a temporal patch of such frames takes in the memory at most, its text too.
 
         Args:
-            height: pixels of a frame.
+            height: pixels of a frame, as it came (``Frame.size``).
             width: pixels of a frame.
+
+        Raises:
+            ValueError: the model cannot read frames of this size; every other size it can.
         """
         return self.card.tokens_per_temporal_patch
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from hermes_stream.errors import ModelError
+from hermes_stream.models.rendering import render_chat
 
 _QUESTION = "QUESTION-GOES-HERE"
 
@@ -41,23 +44,58 @@ class Chat:
             question: what is asked; text that looks like a special token stays plain text.
             answer_opening: the answer's first words, which the model continues.
         """
-        # One text where possible: text that is tokenized in parts may split differently at the seams.
-        if not any(token in question for token in self._special_tokens):
-            return self.encode(f"{self.before_question}{question}{self.after_question}{answer_opening}")
-        asked = self.tokenizer(question, add_special_tokens=False, split_special_tokens=True).input_ids
-        return [
-            *self.encode(self.before_question),
-            *asked,
-            *self.encode(self.after_question + answer_opening),
-        ]
-
-    @property
-    def _special_tokens(self) -> list[str]:
-        return [str(token) for token in self.tokenizer.get_added_vocab()]
+        return self.encode_around([self.before_question, self.after_question + answer_opening], question)
 
     def encode(self, text: str) -> list[int]:
-        """Tokenize text, special tokens in it included."""
+        """Tokenize the checkpoint's own text, special tokens in it included; never a user's."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def encode_user_text(self, text: str) -> list[int]:
+        """Tokenize text of a user: what looks like a special token stays plain text."""
+        return self.encode_around(["", ""], text)
+
+    def encode_around(self, own: Sequence[str], text: str) -> list[int]:
+        """Tokenize the checkpoint's own texts with text of a user between each two of them.
+
+        Args:
+            own: at least one text; special tokens in them are special.
+            text: of a user; nothing in it becomes a special token, alone or together with its neighbours.
+        """
+        text = _without_surrogates(text)
+        special = self._special_tokens
+        # One text where possible: text that is tokenized in parts may split differently at the seams.
+        whole = self.encode(text.join(own))
+        parts = [self.encode(one) for one in own]
+        wanted = [token for part in parts for token in part if token in special]
+        if [token for token in whole if token in special] == wanted:
+            return whole
+        plain = self._encode_plain(text, special)
+        return parts[0] + [token for part in parts[1:] for token in (*plain, *part)]
+
+    @property
+    def _special_tokens(self) -> dict[int, str]:
+        """Every token that was added to the vocabulary; white space, and the unknown token, are harmless."""
+        added = {number: str(token) for number, token in self.tokenizer.added_tokens_decoder.items()}
+        unknown = self.tokenizer.unk_token_id
+        return {number: text for number, text in added.items() if number != unknown and text.strip()}
+
+    def _encode_plain(self, text: str, special: dict[int, str]) -> list[int]:
+        """Tokenize text in pieces that end within whatever would be a special token."""
+        marks = sorted(special.values(), key=len, reverse=True)
+        starts = [found.start() + 1 for found in re.finditer("|".join(map(re.escape, marks)), text)]
+        cuts = [0, *starts, len(text)]
+        return [
+            token for begin, end in pairwise(cuts) for token in self._encode_piece(text[begin:end], special)
+        ]
+
+    def _encode_piece(self, text: str, special: dict[int, str]) -> list[int]:
+        tokens = self.encode(text)
+        if not any(token in special for token in tokens):
+            return tokens
+        # Marks of one letter, marks that overlap, or that the tokenizer finds in another spelling.
+        middle = len(text) // 2
+        halves = (text[:middle], text[middle:]) if middle else ()
+        return [token for half in halves for token in self._encode_piece(half, special)]
 
     def split_prefix(self, opening: str) -> tuple[Chat, str]:
         """Cut the prefix where no token spans the cut, as one of two line breaks may.
@@ -95,24 +133,21 @@ def split_chat(
             ``<|vision_start|>`` that Qwen3-VL repeats for every temporal patch.
 
     Raises:
-        ModelError: there is no template, or it does not write the video once before the question.
+        ModelError: there is no template, it cannot be rendered, or it does not write the video once before
+            the question.
     """
     if template is None and not tokenizer.chat_template:
         raise ModelError(
             "the checkpoint has no chat template; add chat_template.jinja or chat_template.json to its folder"
         )
     messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": _QUESTION}]}]
-    rendered = str(
-        tokenizer.apply_chat_template(
-            messages, chat_template=template, add_generation_prompt=True, tokenize=False
-        )
-    )
+    rendered = render_chat(tokenizer, template, messages)
     before_video, video, rest = rendered.partition(before + placeholder)
     before_question, question, after_question = rest.partition(_QUESTION)
     if not video or not question or rendered.count(placeholder) != 1:
         raise ModelError(
             f"the chat template must write {before + placeholder!r} once, before the question; "
-            f"it writes {rendered!r}"
+            f"it writes {shortened(rendered)}"
         )
     return Chat(
         tokenizer=tokenizer,
@@ -121,6 +156,16 @@ def split_chat(
         after_question=after_question,
         stop_token_ids=stop_token_ids,
     )
+
+
+def shortened(text: str) -> str:
+    """Quote a text for a message, its middle left out where it is long."""
+    return repr(text) if len(text) <= 400 else f"{text[:200]!r} ... {text[-100:]!r}"
+
+
+def _without_surrogates(text: str) -> str:
+    """Join halves of characters that belong together, and replace those that stand alone."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def split_between_tokens(encode: Callable[[str], list[int]], before: str, after: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hermes_stream.models.settings import Settings
 from hermes_stream.policies.base import GuidancePrompts
 
 
@@ -31,7 +32,7 @@ class Checkpoint:
     model: Any
     tokenizer: Any
     chat_template: str | None
-    preprocessing: Mapping[str, Any]
+    preprocessing: Mapping[str, Any] | Settings
     guidance_prompts: GuidancePrompts
     multiple_choice: Literal["letter", "text"]
     stop_token_ids: frozenset[int]

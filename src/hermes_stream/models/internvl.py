@@ -12,6 +12,7 @@ from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocessing
+from hermes_stream.models.settings import Settings
 from hermes_stream.models.token_layout import insert_text, lay_out_in_sequence, patch_seconds
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
@@ -39,7 +40,9 @@ class InternVL(VideoModel):
         self._model = model
         self.vision, self.decoder, self.head = model.model.vision_tower, decoder, model.lm_head
         self.preprocessing = Preprocessing.from_settings(
-            {"image_mean": CLIP_MEAN, "image_std": CLIP_STD, **checkpoint.preprocessing},
+            Settings.of(checkpoint.preprocessing, "the preprocessor file").or_else(
+                image_mean=CLIP_MEAN, image_std=CLIP_STD
+            ),
             image_size=vision.image_size[0],
         )
         self._begin = getattr(tokenizer, "start_image_token", None) or "<img>"

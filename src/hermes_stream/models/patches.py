@@ -19,6 +19,8 @@ from hermes_stream.models.preprocess import (
     HALF,
     Image,
     Scaling,
+    refuse_cropping,
+    to_image,
     to_tensor,
 )
 from hermes_stream.models.resize import resize
@@ -66,7 +68,7 @@ class PatchPreprocessing:
     @classmethod
     def from_settings(
         cls,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | Settings,
         vision: Any,
         *,
         default_min_pixels: int,
@@ -93,13 +95,13 @@ class PatchPreprocessing:
             "temporal_patch_size": vision.temporal_patch_size,
             "merge_size": vision.spatial_merge_size,
         }
+        file = Settings.of(settings, "the preprocessor file")
+        refuse_cropping(file)
         for name, side in sides.items():
-            if settings.get(name) not in (None, side):
+            if (own := file.integer(name, side)) != side:
                 raise ModelError(
-                    f"{name} is {settings[name]} in the preprocessor file and {side} in the vision tower; "
-                    f"they must be equal"
+                    f"{name} is {own} in {file.source} and {side} in the vision tower; they must be equal"
                 )
-        file = Settings(settings, "the preprocessor file")
         mean, std = (CLIP_MEAN, CLIP_STD) if bounds == "frame" else (HALF, HALF)
         return cls(
             **sides,
@@ -140,17 +142,31 @@ class PatchPreprocessing:
             width: pixels of the image.
 
         Raises:
-            ValueError: one side is more than 200 times the other.
+            ValueError: one side is more than 200 times the other, or a temporal patch of such images would
+                take more tokens than ``max_tokens``.
         """
-        side, frames = self.patch_size * self.merge_size, self.num_bounded_frames
-        if self.bounds == "temporal_patch" and min(height, width) < side:
+        side = self.patch_size * self.merge_size
+        enlarged = (height, width)
+        if self.bounds == "temporal_patch" and min(enlarged) < side:
             scale = max(side / height, side / width)
-            height, width = int(height * scale), int(width * scale)
-        if max(height, width) > _MAX_ASPECT_RATIO * min(height, width):
+            enlarged = (int(height * scale), int(width * scale))
+        if max(enlarged) > _MAX_ASPECT_RATIO * min(enlarged):
             raise ValueError(
                 f"one side of a frame must be at most {_MAX_ASPECT_RATIO} times the other, "
                 f"got {height} x {width} pixels"
             )
+        resized = self._within_bounds(*enlarged)
+        num_tokens = resized[0] * resized[1] // side**2
+        if num_tokens > self.max_tokens:
+            raise ValueError(
+                f"a frame of {height} x {width} pixels would take {num_tokens} tokens, more than the "
+                f"{self.max_tokens} that this model has room for; one side may be up to 16 times the other, "
+                f"or raise max_pixels"
+            )
+        return resized
+
+    def _within_bounds(self, height: int, width: int) -> tuple[int, int]:
+        side, frames = self.patch_size * self.merge_size, self.num_bounded_frames
         rounded = (round(height / side) * side, round(width / side) * side)
         pixels = frames * rounded[0] * rounded[1]
         if pixels > self.max_pixels:
@@ -170,29 +186,52 @@ class PatchPreprocessing:
             width: pixels of the image.
 
         Raises:
-            ValueError: one side is more than 200 times the other.
+            ValueError: images of this size are not accepted (see ``resized``).
         """
         rows, columns = self.resized(height, width)
         return rows * columns // (self.patch_size * self.merge_size) ** 2
 
-    def pixels(self, images: Sequence[Image], *, device: torch.device, dtype: torch.dtype) -> Pixels:
+    def shrink(self, image: Image, size: tuple[int, int]) -> Image:
+        """Return an image as ``pixels`` resizes it, or the image itself if that is no smaller.
+
+        Args:
+            image: RGB.
+            size: height and width of the image before it was shrunk.
+
+        Raises:
+            ValueError: images of this size are not accepted (see ``resized``).
+        """
+        height, width = self.resized(*size)
+        if height * width >= image.shape[0] * image.shape[1]:
+            return image
+        return to_image(resize(to_tensor(image, torch.device("cpu")), (height, width), self.scaling.mode))
+
+    def pixels(
+        self,
+        images: Sequence[Image],
+        sizes: Sequence[tuple[int, int]] | None = None,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Pixels:
         """Turn frames into what the vision tower reads.
 
         Patches that merge into one visual token follow each other, tokens in order of time, row and column;
         a patch holds its channels, of each its frames, of each its rows.
 
         Args:
-            images: RGB, of one size; the last is repeated to fill a temporal patch.
+            images: RGB, of one size, or shrunk already; the last is repeated to fill a temporal patch.
+            sizes: height and width of each image before it was shrunk; None, if none was.
             device: where the work is done.
             dtype: of the result; all arithmetic is in float32.
 
         Raises:
-            ValueError: there is no frame, the sizes differ, or one side is more than 200 times the other.
+            ValueError: there is no frame, the sizes differ, or are not accepted (see ``resized``).
         """
-        sizes = {image.shape[:2] for image in images}
-        if len(sizes) != 1:
-            raise ValueError(f"frames must be one or more of one size, got sizes {sorted(sizes)}")
-        size = self.resized(*sizes.pop())
+        distinct = set(sizes or (image.shape[:2] for image in images))
+        if len(distinct) != 1:
+            raise ValueError(f"frames must be one or more of one size, got sizes {sorted(distinct)}")
+        size = self.resized(*distinct.pop())
         frames = torch.cat([resize(to_tensor(image, device), size, self.scaling.mode) for image in images])
         frames = self.scaling.normalise(frames)
         if missing := -len(frames) % self.temporal_patch_size:

@@ -54,12 +54,12 @@ class Scaling:
         Raises:
             ModelError: a value is not accepted.
         """
-        is_scaled, is_normalised = (file.values.get(f"do_{it}", True) for it in ("rescale", "normalize"))
+        is_scaled, is_normalised = (file.boolean(f"do_{it}", default=True) for it in ("rescale", "normalize"))
         return cls(
             mode=file.choice("resample", _RESAMPLE_MODES, default=3),
-            rescale_factor=file.number("rescale_factor", 1 / 255) if is_scaled else 1.0,
+            rescale_factor=file.number("rescale_factor", 1 / 255, most=1) if is_scaled else 1.0,
             mean=file.channels("image_mean", mean) if is_normalised else (0.0, 0.0, 0.0),
-            std=file.channels("image_std", std) if is_normalised else (1.0, 1.0, 1.0),
+            std=file.channels("image_std", std, above_zero=True) if is_normalised else (1.0, 1.0, 1.0),
         )
 
     def normalise(
@@ -92,7 +92,7 @@ class Preprocessing:
     scaling: Scaling = DEFAULT_SCALING
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], *, image_size: int) -> Preprocessing:
+    def from_settings(cls, settings: Mapping[str, Any] | Settings, *, image_size: int) -> Preprocessing:
         """Read a preprocessor file's settings.
 
         A frame is always one tile: ``crop_to_patches`` and ``do_image_splitting`` are for single images.
@@ -104,16 +104,17 @@ class Preprocessing:
         Raises:
             ModelError: the settings ask for something that is not supported.
         """
-        file = Settings(settings, "the preprocessor file")
-        if settings.get("do_center_crop"):
-            raise ModelError("do_center_crop must be false: frames are resized whole, never cropped")
+        file = Settings.of(settings, "the preprocessor file")
+        refuse_cropping(file)
         size, longest_side = file.section("size"), None
-        if settings.get("max_image_size"):
+        if file.section("max_image_size").values:
             longest_side = min(_read_longest_side(file), _MAX_SIDE)
-            height = width = file.section("max_image_size").integer("longest_edge", image_size)
+            height = width = file.section("max_image_size").integer(
+                "longest_edge", image_size, most=_MAX_SIDE
+            )
         else:
-            side = size.integer("shortest_edge", image_size)
-            height, width = size.integer("height", side), size.integer("width", side)
+            side = size.integer("shortest_edge", image_size, most=_MAX_SIDE)
+            height, width = (size.integer(it, side, most=_MAX_SIDE) for it in ("height", "width"))
         scaling = Scaling.from_settings(file)
         return cls(height=height, width=width, longest_side=longest_side, scaling=scaling)
 
@@ -122,23 +123,61 @@ class Preprocessing:
         """Bytes of an image of the size that images are resized to."""
         return 3 * self.height * self.width
 
-    def pixels(self, images: Sequence[Image], *, device: torch.device, dtype: torch.dtype) -> Pixels:
+    def pixels(
+        self,
+        images: Sequence[Image],
+        sizes: Sequence[tuple[int, int]] | None = None,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Pixels:
         """Turn images into what the vision tower reads.
 
         Args:
-            images: RGB, of any sizes.
+            images: RGB, of any sizes, or shrunk already.
+            sizes: height and width of each image before it was shrunk; None, if none was.
             device: where the work is done.
             dtype: of the result; all arithmetic is in float32.
         """
-        resized = torch.cat([self._resize(to_tensor(image, device)) for image in images])
+        sizes = sizes or [image.shape[:2] for image in images]
+        resized = torch.cat(
+            [self._resize(to_tensor(image, device), size) for image, size in zip(images, sizes, strict=True)]
+        )
         values = self.scaling.normalise(resized).to(dtype)
         return Pixels(values=values, grid=(len(images), self.height, self.width))
 
-    def _resize(self, pixels: UInt8[Tensor, "1 3 rows columns"]) -> UInt8[Tensor, "1 3 height width"]:
-        if self.longest_side is not None:
-            size = fit_longest_side(pixels.shape[2], pixels.shape[3], self.longest_side)
-            pixels = resize(pixels, size, self.scaling.mode)
-        return resize(pixels, (self.height, self.width), self.scaling.mode)
+    def shrink(self, image: Image, size: tuple[int, int]) -> Image:
+        """Return an image as ``pixels`` resizes it, or the image itself if that is no smaller.
+
+        Args:
+            image: RGB.
+            size: height and width of the image before it was shrunk.
+        """
+        if self.height * self.width >= image.shape[0] * image.shape[1]:
+            return image
+        return to_image(self._resize(to_tensor(image, torch.device("cpu")), size))
+
+    def _resize(
+        self, pixels: UInt8[Tensor, "1 3 rows columns"], source_size: tuple[int, int]
+    ) -> UInt8[Tensor, "1 3 height width"]:
+        size = (self.height, self.width)
+        # A shrunk image went through both resizings: the first would enlarge it again.
+        is_shrunk = tuple(pixels.shape[2:]) == size != tuple(source_size)
+        if self.longest_side is not None and not is_shrunk:
+            pixels = resize(pixels, fit_longest_side(*source_size, self.longest_side), self.scaling.mode)
+        return resize(pixels, size, self.scaling.mode)
+
+
+def refuse_cropping(file: Settings) -> None:
+    """Refuse a preprocessor file that wants images cropped.
+
+    Raises:
+        ModelError: ``do_center_crop`` is not false.
+    """
+    if file.boolean("do_center_crop", default=False):
+        raise ModelError(
+            f"do_center_crop must be false in {file.source}: frames are resized whole, never cropped"
+        )
 
 
 def to_tensor(image: Image, device: torch.device) -> UInt8[Tensor, "1 3 height width"]:
@@ -147,6 +186,11 @@ def to_tensor(image: Image, device: torch.device) -> UInt8[Tensor, "1 3 height w
     if device.type == "cuda":  # from pinned memory the host need not wait for the copy
         pixels = pixels.pin_memory()
     return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None]
+
+
+def to_image(pixels: UInt8[Tensor, "1 3 height width"]) -> Image:
+    """Return the image that ``to_tensor`` makes such pixels of, with memory of its own."""
+    return pixels[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def _read_longest_side(file: Settings) -> int:
@@ -158,6 +202,6 @@ def _read_longest_side(file: Settings) -> int:
     if longest_side is None:
         raise ModelError(
             f"size must name longest_edge where max_image_size is given, got {size.values or 'no size'}; "
-            f"see the checkpoint's preprocessor file"
+            f"see {file.source}"
         )
     return longest_side

@@ -12,6 +12,7 @@ from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.preprocess import Preprocessing
+from hermes_stream.models.settings import Settings
 from hermes_stream.models.token_layout import insert_text, lay_out_in_sequence, patch_seconds
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
@@ -51,7 +52,8 @@ class SmolVLM(VideoModel):
         self._connector = model.model.connector
         self.vision, self.decoder, self.head = model.model.vision_model, decoder, model.lm_head
         self.preprocessing = Preprocessing.from_settings(
-            {"resample": _LANCZOS, **checkpoint.preprocessing}, image_size=vision.image_size
+            Settings.of(checkpoint.preprocessing, "the preprocessor file").or_else(resample=_LANCZOS),
+            image_size=vision.image_size,
         )
         self._mark = getattr(tokenizer, "fake_image_token", None) or "<fake_token_around_image>"
         self._whole = getattr(tokenizer, "global_image_token", None) or "<global-img>"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.attention import Probe, Segment
 from hermes_stream.cache import StreamCache
+from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
 from hermes_stream.stream.positions import text_positions
@@ -17,20 +16,41 @@ from hermes_stream.stream.work import Work, forward
 
 
 def guidance_of(model: VideoModel, policy: MemoryPolicy, last_conversation: str | None) -> Guidance | None:
-    """Return the prompts that a policy asks for, in the model's own words; None reads nothing."""
-    guidance = policy.guidance(model.layout.num_layers, model.card.guidance_prompts, last_conversation)
-    if guidance is None:
-        return None
-    prompts = tuple(text.replace(TURN_END, model.chat.after_question) for text in guidance.prompts)
-    return replace(guidance, prompts=prompts)
+    """Return the prompts that a policy asks for; None reads nothing."""
+    return policy.guidance(model.layout.num_layers, model.card.guidance_prompts, last_conversation)
+
+
+def prompt_ids(model: VideoModel, prompt: str, last_conversation: str | None = None) -> list[int]:
+    """Return the tokens of a prompt, ``TURN_END`` filled in with the model's own words.
+
+    Args:
+        model: reads the prompt.
+        prompt: one of a policy's guidance.
+        last_conversation: what users and model said, as it stands in the prompt; special tokens and
+            ``TURN_END`` in it are plain text.
+    """
+    parts = prompt.split(last_conversation) if last_conversation else [prompt]
+    own = [part.replace(TURN_END, model.chat.after_question) for part in parts]
+    return model.chat.encode_around(own, last_conversation or "")
 
 
 def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens: int) -> int:
-    """Return the tokens that the longest prompt may take, two conversations included."""
+    """Return the tokens that the longest prompt may take, two conversations included.
+
+    Raises:
+        ModelError: a prompt has no tokens, because the chat template ends with the question.
+    """
     guidance = guidance_of(model, policy, ".")
     if guidance is None or not guidance.prompts:
         return 0
-    return max(len(model.chat.encode(text)) for text in guidance.prompts) + 2 * conversation_tokens
+    lengths = [len(prompt_ids(model, text)) for text in guidance.prompts]
+    if not all(lengths):
+        raise ModelError(
+            f"policy {type(policy).__name__} scores what it keeps by a text that model {model.card.name!r} "
+            f"does not have: its chat template writes nothing behind the question; choose another policy, or "
+            f"a checkpoint whose template opens the assistant's turn"
+        )
+    return max(lengths) + 2 * conversation_tokens
 
 
 def zero_weights(cache: StreamCache) -> Float[Tensor, "layers slots"]:
@@ -39,7 +59,12 @@ def zero_weights(cache: StreamCache) -> Float[Tensor, "layers slots"]:
 
 
 def read_guidance(
-    model: VideoModel, cache: StreamCache, guidance: Guidance, max_tokens: int
+    model: VideoModel,
+    cache: StreamCache,
+    guidance: Guidance,
+    max_tokens: int,
+    *,
+    last_conversation: str | None = None,
 ) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that each layer's guidance prompt pays to what it holds.
 
@@ -50,6 +75,7 @@ def read_guidance(
         cache: a stream's memory.
         guidance: which layer listens to which prompt.
         max_tokens: of a prompt; what is longer is cut.
+        last_conversation: as ``guidance_of`` was given it.
 
     Paper: sec. 3.1, pseudo query
     Differs: in the released code the prompt's hidden states never advance, so that every layer scores
@@ -58,7 +84,7 @@ def read_guidance(
     """
     weights, segments = zero_weights(cache), []
     for index, text in enumerate(guidance.prompts):
-        ids = model.chat.encode(text)[:max_tokens]
+        ids = prompt_ids(model, text, last_conversation)[:max_tokens]
         listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
         segments.append(
             Segment(

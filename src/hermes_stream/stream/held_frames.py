@@ -143,13 +143,10 @@ class HeldFrames:
 
 def group_by_size(frames: Sequence[Frame] | deque[Frame]) -> list[list[Frame]]:
     """Divide frames where their size changes: a temporal patch is made of frames of one size."""
-    return [list(run) for _, run in groupby(frames, key=lambda frame: frame.image.shape)]
+    return [list(run) for _, run in groupby(frames, key=lambda frame: frame.size)]
 
 
 def num_tokens(model: VideoModel, frames: Sequence[Frame] | deque[Frame]) -> int:
     """Return how many tokens frames take in the memory, half-filled patches at their ends included."""
     patch_frames = model.card.frames_per_temporal_patch
-    return sum(
-        -(-len(run) // patch_frames) * model.num_tokens(*run[0].image.shape[:2])
-        for run in group_by_size(frames)
-    )
+    return sum(-(-len(run) // patch_frames) * model.num_tokens(*run[0].size) for run in group_by_size(frames))

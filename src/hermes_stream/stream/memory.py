@@ -220,7 +220,11 @@ class StreamMemory:
         weights = observation.weights if observation else None
         if weights is None and (guidance := guidance_of(self.model, self.policy, self._last_conversation)):
             weights = yield from read_guidance(
-                self.model, self.cache, guidance, self._capacity.text_positions
+                self.model,
+                self.cache,
+                guidance,
+                self._capacity.text_positions,
+                last_conversation=self._last_conversation,
             )
         with self._executor.timing("compress"):
             plan = self._plan(weights)
@@ -243,8 +247,8 @@ class StreamMemory:
         Paper: app. B, last_conv
         """
         chat = self.model.chat
-        ids = chat.encode(f"Question: {question} Answer: {answer}")[: self._capacity.conversation_tokens]
-        self._last_conversation = chat.decode(ids)
+        ids = chat.encode_user_text(f"Question: {question} Answer: {answer}")
+        self._last_conversation = chat.decode(ids[: self._capacity.conversation_tokens])
 
     def prepare(self) -> Work[None]:
         """Do nothing: all that a question reads is there."""

@@ -148,4 +148,4 @@ def options_by_letter(chat: Chat, num_options: int) -> tuple[tuple[int, ...], ..
 def options_in_full(chat: Chat, options: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """Return options said in full; the stop token tells one that begins like another apart."""
     stop = min(chat.stop_token_ids)
-    return tuple((*chat.encode(option), stop) for option in options)
+    return tuple((*chat.encode_user_text(option), stop) for option in options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +11,9 @@ from transformers import AutoConfig, AutoTokenizer
 
 from hermes_stream.errors import ModelError, page
 from hermes_stream.models.card import config_settings
-from hermes_stream.models.loading.messages import first_line
-from hermes_stream.models.settings import read_settings
+from hermes_stream.models.loading.config_ranges import check_ranges
+from hermes_stream.models.loading.messages import refusing
+from hermes_stream.models.settings import Settings, read_settings
 from hermes_stream.policies.base import GuidancePrompts
 
 CONFIG_FILE = "config.json"
@@ -51,16 +52,14 @@ def read_config(folder: Path, name: str) -> Any:
     """Read the config of a checkpoint, and check that its attention can be remembered.
 
     Raises:
-        ModelError: transformers cannot read it, or some layers have no full attention.
+        ModelError: transformers cannot read it, a value is out of its range, or some layers have no full
+            attention.
     """
-    try:
+    check_ranges(Settings(read_settings(folder / CONFIG_FILE).values, CONFIG_FILE))
+    what, advice = f"read the config of model {name!r}", "take its config.json from the checkpoint again"
+    with refusing(what, advice):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         kinds = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
-    except Exception as error:  # transformers raises many kinds here
-        raise ModelError(
-            f"cannot read the config of model {name!r}: {first_line(error)}; take its config.json "
-            f"from the checkpoint again"
-        ) from error
     if kinds:
         raise ModelError(
             f"model {name!r} has layers of kind {', '.join(sorted(kinds))}; the memory keeps keys and values "
@@ -81,13 +80,11 @@ def read_companions(folder: Path, name: str, config: Any) -> dict[str, Any]:
     Raises:
         ModelError: the tokenizer cannot be read, or a file or setting is broken.
     """
-    try:
+    advice = (
+        "its folder must hold the tokenizer that it was trained with (tokenizer.json, tokenizer_config.json)"
+    )
+    with refusing(f"read the tokenizer of model {name!r}", advice):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # transformers raises many kinds here
-        raise ModelError(
-            f"cannot read the tokenizer of model {name!r}: {first_line(error)}; its folder must hold the "
-            f"tokenizer that it was trained with (tokenizer.json, tokenizer_config.json)"
-        ) from error
     own = config_settings(config)
     return {
         "name": name,
@@ -106,33 +103,36 @@ def _read_template(folder: Path) -> str | None:
     if path is None:
         return None
     if path.suffix == ".jinja":
-        return path.read_text(encoding="utf-8")
-    values = read_settings(path).values
-    if "chat_template" not in values:
-        raise ModelError(f"{path} must hold a chat_template, it holds {sorted(values)}")
-    return str(values["chat_template"])
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} is no text in UTF-8: {error}") from error
+    settings = read_settings(path)
+    template = settings.text("chat_template", None)
+    if template is None:
+        raise ModelError(f"{path} must hold a chat_template, it holds {sorted(settings.values)}")
+    return template
 
 
-def _read_preprocessing(folder: Path) -> Mapping[str, Any]:
+def _read_preprocessing(folder: Path) -> Settings:
     """Return the preprocessor settings of a video, whichever file transformers' version wrote them to."""
     joint = folder / _PROCESSOR_FILE
-    parts = read_settings(joint).values if joint.is_file() else {}
+    parts = read_settings(joint) if joint.is_file() else Settings({}, str(joint))
     for part in ("video_processor", "image_processor"):
-        if isinstance(parts.get(part), dict):
-            return parts[part]
+        if isinstance(parts.values.get(part), dict):
+            return parts.section(part)
     path = _find(folder, _PREPROCESSING_FILES)
-    return read_settings(path).values if path else {}
+    return read_settings(path) if path else Settings({}, "the preprocessor file")
 
 
 def _read_stop_tokens(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
     """Collect every end-of-answer token that the checkpoint names."""
-    named = [tokenizer.eos_token_id, config.get_text_config().eos_token_id]
+    own = Settings({"eos_token_id": config.get_text_config().eos_token_id}, str(folder / CONFIG_FILE))
+    of_tokenizer = Settings({"eos_token_id": tokenizer.eos_token_id}, str(folder / "tokenizer_config.json"))
+    named = [own, of_tokenizer]
     if generation := _find(folder, ["generation_config.json"]):
-        named.append(read_settings(generation).values.get("eos_token_id"))
-    ids: set[int] = set()
-    for entry in named:
-        ids.update(entry if isinstance(entry, list) else [] if entry is None else [entry])
-    return frozenset(ids)
+        named.append(read_settings(generation))
+    return frozenset(token for settings in named for token in settings.token_ids("eos_token_id"))
 
 
 def _find(folder: Path, filenames: Sequence[str]) -> Path | None:

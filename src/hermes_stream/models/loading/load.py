@@ -16,6 +16,7 @@ from hermes_stream.models.loading.config_files import read_companions, read_conf
 from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.loading.hub import Hub, HubModel
 from hermes_stream.models.loading.in_hand import borrow, is_in_hand
+from hermes_stream.models.loading.messages import refusing
 from hermes_stream.models.loading.placement import (
     DeviceMap,
     Placement,
@@ -25,10 +26,12 @@ from hermes_stream.models.loading.placement import (
 )
 from hermes_stream.models.loading.progress import OnProgress
 from hermes_stream.models.loading.quantisation import check_quantisation, int8_bytes, quantisation
+from hermes_stream.models.loading.trial import check_logits, check_tokens
 from hermes_stream.models.loading.weight_files import read_weight_files
 from hermes_stream.models.loading.weights import build_empty, check_size, read_weights
 
 EMBEDDED: dict[str, str] = {"tiny": "tiny/weights", "tiny-qwen": "tiny/weights_qwen2_5_vl"}
+_ADVICE = "download or copy the checkpoint again"
 _NAMES = (
     f"give one of {', '.join(EMBEDDED)}, a checkpoint folder, or a hub name such as "
     "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
@@ -81,8 +84,7 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     hub_model, folder = _find(name, revision, Hub(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
     _check_pixels(adapter, min_pixels, max_pixels)
-    config = read_config(folder, name)
-    check_quantisation(name, config, weights)
+    config = _read_config(folder, name, weights)
     number = choose_dtype(dtype, placement.device, config.dtype or config.get_text_config().dtype)
     how: dict[str, Any] = {"placement": placement, "dtype": number}
     if hub_model is not None:
@@ -93,7 +95,25 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     warn_of_slow(number, placement)
     companions = read_companions(folder, name, config)
     model = read_weights(folder, name, config, on_progress=on_progress, **how)
-    return adapter(Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions))
+    checkpoint = Checkpoint(model=model, min_pixels=min_pixels, max_pixels=max_pixels, **companions)
+    return _tried(adapter, checkpoint)
+
+
+def _read_config(folder: Path, name: str, weights: str) -> Any:
+    """Read a config, and check that its kind of weights can be read."""
+    config = read_config(folder, name)
+    with refusing(f"use model {name!r} as its config.json tells", _ADVICE):
+        check_quantisation(name, config, weights)
+    return config
+
+
+def _tried(adapter: type[VideoModel], checkpoint: Checkpoint) -> VideoModel:
+    """Return the adapter of a checkpoint, once it has seen a picture and read a few words."""
+    with refusing(f"use model {checkpoint.name!r} with the files of its folder", _ADVICE):
+        model = adapter(checkpoint)
+        check_tokens(model)
+        check_logits(model)
+    return model
 
 
 def _named(name: str | Path, processor: Any) -> str:
@@ -169,6 +189,12 @@ def _check_weights(name: str, folder: Path, config: Any, *, placement: Placement
     weights, itemsize = read_weight_files(folder), None
     if quantisation(config) is None:
         itemsize = dtype.itemsize
+        if weights.quantised:
+            raise ModelError(
+                f"{len(weights.quantised)} weights of model {name!r} are stored as whole numbers or in 8 "
+                f"bits, the first is {weights.quantised[0]}, and its config.json names no "
+                f"quantization_config; {_ADVICE}"
+            )
         check_size(name, config, weights.num_floating)
     _check_fits(name, config, weights.loaded_bytes(itemsize), placement=placement, dtype=dtype)
 

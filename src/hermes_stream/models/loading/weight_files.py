@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_stream.errors import ModelError
+from hermes_stream.models.loading.messages import first_line
 from hermes_stream.models.settings import read_settings
 
 WEIGHTS_FILE = "model.safetensors"
@@ -20,6 +21,7 @@ INDEX_FILE = "model.safetensors.index.json"
 _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
 _FLOATING = {"F64", "F32", "F16", "BF16"}
+_ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -32,12 +34,14 @@ class WeightFiles:
         stored_bytes: bytes of all tensors as they are stored.
         num_floating: elements of tensors that a dtype may be chosen for.
         other_bytes: bytes of the other tensors: integers, and numbers of 8 bits or fewer.
+        quantised: names of weights and biases among the other tensors.
     """
 
     paths: tuple[Path, ...]
     stored_bytes: int
     num_floating: int
     other_bytes: int
+    quantised: tuple[str, ...] = ()
 
     def loaded_bytes(self, itemsize: int | None) -> int:
         """Return the bytes that the weights take once loaded.
@@ -56,15 +60,23 @@ def read_weight_files(folder: Path) -> WeightFiles:
     """
     paths = _find(folder)
     stored = floating = other = 0
+    quantised = []
     for path in paths:
-        for tensor in read_header(path).values():
+        for name, tensor in read_header(path).items():
             begin, end = tensor["data_offsets"]
             stored += end - begin
             if tensor["dtype"] in _FLOATING:
                 floating += math.prod(tensor["shape"])
             else:
                 other += end - begin
-    return WeightFiles(paths=paths, stored_bytes=stored, num_floating=floating, other_bytes=other)
+                quantised += [name] if name.endswith((".weight", ".bias")) else []
+    return WeightFiles(
+        paths=paths,
+        stored_bytes=stored,
+        num_floating=floating,
+        other_bytes=other,
+        quantised=tuple(quantised),
+    )
 
 
 def names_in_index(path: Path) -> tuple[str, ...]:
@@ -81,8 +93,8 @@ def names_in_index(path: Path) -> tuple[str, ...]:
             f"download or copy the checkpoint again"
         ) from error
     for name in names:
-        if not isinstance(name, str) or Path(name).name != name:
-            raise ModelError(f"{path} names {name!r}; its files must lie beside it")
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise ModelError(f"{path} names {name!r}; its files, *.safetensors, must lie beside it")
     return tuple(sorted(names))
 
 
@@ -109,13 +121,25 @@ def read_header(path: Path) -> Mapping[str, Any]:
         try:
             header = json.loads(file.read(header_bytes))
             header.pop("__metadata__", None)
-            needed = begin + max((int(it["data_offsets"][1]) for it in header.values()), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise _broken(path, "its header cannot be read") from error
+            needed = begin + max((_end(it) for it in header.values()), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise _broken(path, f"its header cannot be read ({first_line(error)})") from error
     if num_bytes != needed:
         kind = "truncated" if num_bytes < needed else "too long"
         raise _broken(path, f"it is {kind}: {num_bytes:,} bytes, and its header tells of {needed:,}")
     return header
+
+
+def _end(tensor: Mapping[str, Any]) -> int:
+    """Return where a tensor ends, once its entry in a header is known to make sense."""
+    (begin, end), shape, dtype = tensor["data_offsets"], tensor["shape"], tensor["dtype"]
+    numbers = [begin, end, *shape]
+    if not isinstance(dtype, str) or any(type(it) is not int or it < 0 for it in numbers) or end < begin:
+        raise ValueError(f"no tensor has shape {shape!r}, dtype {dtype!r} and offsets {[begin, end]!r}")
+    itemsize = _ITEM_BYTES.get(dtype)
+    if itemsize is not None and end - begin != math.prod(shape) * itemsize:
+        raise ValueError(f"{shape!r} of {dtype} do not take {end - begin} bytes")
+    return int(end)
 
 
 def _find(folder: Path) -> tuple[Path, ...]:

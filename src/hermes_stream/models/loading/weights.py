@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ from transformers import AutoModelForImageTextToText
 
 from hermes_stream.attention import ATTENTION_NAME, register
 from hermes_stream.errors import DeviceError, ModelError
-from hermes_stream.models.loading.messages import first_line
+from hermes_stream.models.loading.messages import refusing
 from hermes_stream.models.loading.placement import Placement
 from hermes_stream.models.loading.progress import OnProgress, report_reading
 from hermes_stream.models.loading.quantisation import int8_config, quantisation
+from hermes_stream.models.loading.trial import check_finite_weights
 
 _MAX_SIZE_RATIO = 1.5  # below it transformers names the tensors that are missing
+# What older versions of transformers stored, heads that embeddings stand in for, and SigLIP's unused pooling.
+_SPARE_TENSORS = re.compile(
+    r"(^|\.)(rotary_emb\.inv_freq|rotary_pos_emb\.inv_freq|position_ids)$|^lm_head\.weight$|vision_model\.head\."
+)
 
 
 def read_weights(
@@ -47,29 +53,26 @@ def read_weights(
     device_map: Any = placement.device_map
     if is_quantised and device_map is None and placement.device.type != "cpu":
         device_map = {"": placement.device}
-    try:
-        with report_reading(on_progress):
-            model, loading = AutoModelForImageTextToText.from_pretrained(
-                folder,
-                config=config,
-                dtype=dtype,
-                device_map=device_map,
-                quantization_config=int8,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-    except Exception as error:  # transformers and the quantisers raise many kinds
-        raise ModelError(
-            f"cannot load the weights of model {name!r}: {first_line(error)}; its folder must hold "
-            f"safetensors weights that fit its config.json"
-        ) from error
-    _check_complete(name, loading)
+    what = f"load the weights of model {name!r}"
+    advice = "its folder must hold safetensors weights that fit its config.json"
+    with refusing(what, advice), report_reading(on_progress):
+        model, loading = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            device_map=device_map,
+            quantization_config=int8,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    _check_complete(name, loading, is_quantised=is_quantised)
     _check_offload(name, getattr(model, "hf_device_map", {}))
     if device_map is None and not is_quantised:
         model = model.to(placement.device)
+    check_finite_weights(model, name)
     return attach_memory(model)
 
 
@@ -86,14 +89,9 @@ def build_empty(name: str, config: Any) -> Any:
     Raises:
         ModelError: it cannot be built.
     """
-    try:
-        with torch.device("meta"):
-            return AutoModelForImageTextToText.from_config(config)
-    except Exception as error:  # transformers raises many kinds here
-        raise ModelError(
-            f"cannot build model {name!r} as its config.json tells: {first_line(error)}; take the file from "
-            f"the checkpoint again"
-        ) from error
+    what, advice = f"build model {name!r} as its config.json tells", "take the file from the checkpoint again"
+    with refusing(what, advice), torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config)
 
 
 def check_size(name: str, config: Any, num_stored: int) -> None:
@@ -115,7 +113,7 @@ def check_size(name: str, config: Any, num_stored: int) -> None:
         )
 
 
-def _check_complete(name: str, loading: Mapping[str, Any]) -> None:
+def _check_complete(name: str, loading: Mapping[str, Any], *, is_quantised: bool) -> None:
     missing = sorted(loading["missing_keys"])
     if missing:
         raise ModelError(
@@ -129,6 +127,14 @@ def _check_complete(name: str, loading: Mapping[str, Any]) -> None:
             f"the weights of model {name!r} do not fit its config.json: {len(mismatched)} tensors have other "
             f"shapes, the first is {tensor} with {list(stored)} instead of {list(wanted)}; take both from "
             f"the same checkpoint"
+        )
+    # Quantisers store scales and tables beside weights, by names of their own.
+    unexpected = sorted(loading["unexpected_keys"]) if not is_quantised else []
+    unexpected = [tensor for tensor in unexpected if not _SPARE_TENSORS.search(tensor)]
+    if unexpected:
+        raise ModelError(
+            f"the weights of model {name!r} do not fit its config.json: {len(unexpected)} tensors are not in "
+            f"the architecture, the first is {unexpected[0]}; take both from the same checkpoint"
         )
 
 
