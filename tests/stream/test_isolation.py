@@ -346,6 +346,23 @@ def test_waiting_frames_are_bounded_in_bytes(tiny, overflow):
     assert handle.stats.waiting_bytes == handle.stats.num_pending_frames * each
 
 
+def test_large_pictures_wait_at_the_size_that_the_model_sees(tiny, monkeypatch):
+    """A minute of 1080p would be 398 MB; what is read of it is the same."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 1080, 1920, 3), dtype=np.uint8)
+    frames = [Frame(pts_seconds=float(k), image=images[k % 3]) for k in range(64)]
+    handle = Engine(tiny).add(HermesPolicy.paper(60))
+    handle.observe(frames)
+    assert handle.stats.num_pending_frames == 64
+    assert handle.stats.waiting_bytes <= 64 * tiny.max_frame_bytes < 2.5e6
+    logits = []
+    for shrink in (type(tiny).shrink, lambda _, frame: frame):
+        monkeypatch.setattr(type(tiny), "shrink", shrink)
+        session = Session(tiny, HermesPolicy.paper(60), chunk_frames=4)
+        session.observe(frames[:10])
+        logits.append(session.next_token_logits(QUESTION))
+    assert torch.equal(*logits)
+
+
 @pytest.mark.parametrize("overflow", ["wait", "drop_oldest"])
 def test_waiting_frames_are_bounded_in_seconds(tiny, overflow):
     engine = Engine(tiny, queue_seconds=10)

@@ -29,6 +29,7 @@ class Intake:
     Args:
         fps: frames to take per second; None takes all.
         check_size: raises ``ValueError`` for a height and width that the model cannot read; None takes any.
+        shrink: returns a frame as it waits, at the size that the model sees.
 
     Attributes:
         waiting: frames that wait, oldest first.
@@ -40,12 +41,17 @@ class Intake:
         ValueError: the rate is not a positive number.
     """
 
-    def __init__(self, fps: float | None, check_size: Callable[[int, int], object] | None = None) -> None:
+    def __init__(
+        self,
+        fps: float | None,
+        check_size: Callable[[int, int], object] | None = None,
+        shrink: Callable[[Frame], Frame] = lambda frame: frame,
+    ) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(
                 f"fps must be a positive number of frames per second, or None for all; got {fps}"
             )
-        self._fps, self._check_size = fps, check_size
+        self._fps, self._check_size, self._shrink = fps, check_size, shrink
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf
         self._due = 0
@@ -81,11 +87,12 @@ class Intake:
         check_frame(frame)
         gap_seconds = self._gap_before(frame)
         if self._check_size is not None:
-            self._check_size(*frame.image.shape[:2])
+            self._check_size(*frame.size)
         next_due = self._next_due(frame)
         if next_due is not None:
             if not frame.image.flags.writeable:  # torch warns of these, and its tensors share the memory
                 frame = replace(frame, image=frame.image.copy())
+            frame = self._shrink(frame)
             make_room(frame)
         # nothing fails from here on, so that a frame is taken in whole or not at all
         if gap_seconds > _GAP_SECONDS:

@@ -73,7 +73,7 @@ class Stream:
         self._executor, self._capacity = executor, capacity
         self.chunk_frames = capacity.chunk_frames
         self._guidance_from_questions = guidance_from_questions
-        self.intake = Intake(fps, check_size=self.model.num_tokens)
+        self.intake = Intake(fps, check_size=self.model.num_tokens, shrink=self.model.shrink)
         self.memory = StreamMemory(executor, capacity, token_filter=token_filter, still_below=still_below)
         self.context = _context(self.memory, capacity)
         self._num_frames = self._num_seen = self._num_questions = self._num_failed_frames = 0

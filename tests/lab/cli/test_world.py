@@ -165,7 +165,7 @@ def test_a_file_is_no_folder(hermes, tmp_path):
     assert run.code == 2
     assert "is a file" in run.err
     run = hermes("world", "--out", tmp_path / "file" / "below", *SMALL)
-    assert (run.code, run.out) == (1, "")
+    assert (run.code, run.out) == (2, "")
     assert "cannot be written" in run.err
 
 
