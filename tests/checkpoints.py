@@ -29,7 +29,7 @@ def save_random_checkpoint(
     config.vision_config.num_hidden_layers = 1
     config.text_config.hidden_size, config.text_config.intermediate_size = 64, 64
     config.text_config.max_position_embeddings = max_positions
-    del config.guidance_prompts, config.training_frames, config.multiple_choice
+    del config.guidance_prompts, config.training_frames, config.multiple_choice, config.knows
     torch.manual_seed(seed)
     model = LlavaOnevisionForConditionalGeneration(config)
     # Random weights at their default scale attend almost evenly; larger ones make positions and keys matter.

@@ -91,3 +91,22 @@ def test_the_demo_runs_from_the_wheel(installed, tmp_path):
     result = json.loads(out.stdout.splitlines()[-1])
     assert result["num_questions"] >= 30
     assert 0 <= result["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    "words", [["policies"], ["policies", "hermes"], ["models"], ["doctor", "--quick"], ["ask", "--help"]]
+)
+def test_lists_come_with_the_wheel(installed, tmp_path, words):
+    out = hermes(installed, tmp_path, *words)
+    assert (out.returncode, out.stderr) == (0, "")
+    assert out.stdout
+
+
+def test_a_clip_is_asked_about_from_the_wheel(installed, tmp_path):
+    clip = ROOT / "tests" / "data" / "media" / "testsrc2_vp9.webm"
+    words = ["ask", str(clip), "is there an astronaut?", "--at", "0:00.5", "--json"]
+    out = hermes(installed, tmp_path, *words)
+    assert out.returncode == 0, out.stderr
+    document = json.loads(out.stdout)
+    assert document["model_knows"] in out.stderr
+    assert document["answers"][0]["unknown_words"] == ["astronaut"]

@@ -29,11 +29,14 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         group: of the entry points.
         own: values of this package.
+
+    Attributes:
+        own: values of this package.
     """
 
     def __init__(self, group: str, own: Mapping[str, T]) -> None:
         self._group = group
-        self._own = own
+        self.own = own
         self._loaded: dict[str, T] = {}
 
     @cached_property
@@ -51,13 +54,13 @@ class Registry(Mapping[str, T], Generic[T]):
             PluginError: several packages offer the name, or its package cannot be imported.
         """
         points = self._points.get(name, [])
-        offers = ["hermes-stream itself"] * (name in self._own) + [_origin(point) for point in points]
+        offers = ["hermes-stream itself"] * (name in self.own) + [_origin(point) for point in points]
         if len(offers) > 1:
             raise PluginError(
                 f"{self._group}: {name!r} is offered by {' and by '.join(offers)}; uninstall one of them"
             )
         if not points:
-            return self._own[name]
+            return self.own[name]
         if name not in self._loaded:
             try:
                 self._loaded[name] = points[0].load()
@@ -70,14 +73,14 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         # Mapping would look the value up, and so import what is only named in a list.
-        return name in self._own or name in self._points
+        return name in self.own or name in self._points
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._own
-        yield from (name for name in self._points if name not in self._own)
+        yield from self.own
+        yield from (name for name in self._points if name not in self.own)
 
     def __len__(self) -> int:
-        return len({*self._own, *self._points})
+        return len({*self.own, *self._points})
 
 
 def _origin(point: EntryPoint) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from tests.commands import KNOWS
 
 from hermes_stream import POLICIES, FileSource, Session, load_model
 from hermes_stream.filters import FILTERS
@@ -37,7 +38,7 @@ KEYS = {
 @pytest.mark.parametrize("fps", [None, 4])
 def test_every_clip_gets_an_answer(hermes, media, clip, duration_seconds, fps):
     run = hermes("ask", media / clip, NOW, "--json", *(() if fps is None else ("--fps", fps)))
-    assert (run.code, run.err) == (0, "")
+    assert (run.code, run.told) == (0, "")
     assert run.out.count("\n") == 1
     found = run.document
     assert found.keys() >= KEYS
@@ -57,7 +58,7 @@ def test_pixel_bounds_of_a_model_reach_its_pictures(hermes, media):
     clip = media / "testsrc2_vp9.webm"
     for bounds, tokens in (("", 8), (":max_pixels=20736", 32), (":max_pixels=2304,min_pixels=600", 2)):
         run = hermes("ask", clip, NOW, "--model", f"tiny-qwen{bounds}", "--fps", 8, "--json")
-        assert (run.code, run.err) == (0, "")
+        assert (run.code, run.told) == (0, "")
         assert run.document["model"] == f"tiny-qwen{bounds}"
         assert run.document["num_visual_tokens_seen"] == 4 * tokens
     refused = hermes("ask", clip, NOW, "--model", "tiny:max_pixels=20736")
@@ -84,7 +85,7 @@ def test_questions_see_the_video_up_to_their_times(hermes, story):
 def test_times_count_from_the_first_picture(hermes, media):
     clip = media / "test_non_zero_start.mp4"
     run = hermes("ask", clip, NOW, NOW, "--at", "0.15", "--at", "0.3", "--fps", "10", "--json")
-    assert (run.code, run.err) == (0, "")
+    assert (run.code, run.told) == (0, "")
     assert [answer["at_seconds"] for answer in run.document["answers"]] == [0.15, 0.3]
 
 
@@ -93,11 +94,34 @@ def test_one_time_serves_all_questions(hermes, story):
     assert [(a["question"], a["at_seconds"]) for a in run.document["answers"]] == [(NOW, 2.0), (FIRST, 2.0)]
 
 
+@pytest.mark.parametrize("at", ["0:05", "5", "0:00:05", "5.0"])
+def test_times_are_written_as_people_do(hermes, story, at):
+    run = hermes("ask", story, NOW, "--at", at, "--json")
+    assert (run.code, run.document["answers"][0]["at_seconds"]) == (0, 5.0)
+
+
+def test_a_model_that_knows_its_own_world_alone_says_so(hermes, media):
+    clip = media / "testsrc2_vp9.webm"
+    run = hermes("ask", clip, "is there an astronaut?", NOW, "--json")
+    assert run.document["model_knows"] == KNOWS
+    assert [answer["unknown_words"] for answer in run.document["answers"]] == [["astronaut"], []]
+    assert run.err.count(f"tiny knows {KNOWS}, and nothing else") == 1
+    assert run.told == "hermes: warning: 'astronaut' is no word that tiny knows\n"
+    several = hermes("ask", clip, "has a dog or a cat come?")
+    assert several.told.startswith("hermes: warning: 'has', 'dog' and 'cat' are no words that tiny knows\n")
+
+
+def test_a_question_in_bytes_that_the_locale_does_not_know(hermes, story):
+    run = hermes("ask", story, b"o\xc3\xb9 est l'astronaute ?".decode("ascii", "surrogateescape"), "--json")
+    assert run.document["answers"][0]["question"] == "o\u00f9 est l'astronaute ?"
+    assert run.document["answers"][0]["unknown_words"] == ["o\u00f9", "est", "l", "astronaute"]
+
+
 def test_a_time_after_the_end_is_the_end_and_said_so(hermes, story):
     run = hermes("ask", story, NOW, "--at", "99", "--json")
     assert run.code == 0
     assert run.document["answers"][0]["at_seconds"] == pytest.approx(8)
-    assert run.err.startswith("hermes: warning: 99 s is after the end")
+    assert run.told.startswith("hermes: warning: 99 s is after the end")
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -175,7 +199,8 @@ def test_for_people(hermes, story):
         (["1", "2"], ["2 times", "3 questions"]),
         (["-1"], ["-1"]),
         (["nan"], ["nan"]),
-        (["soon"], ["--at"]),
+        (["soon"], ["--at", "1:30"]),
+        (["1:75"], ["1:75", "0 to 59"]),
     ],
 )
 def test_wrong_times(hermes, story, times, words):
@@ -196,16 +221,18 @@ def test_an_empty_question(hermes, story):
         (["{story}", NOW, "--model", "nosuch"], ["nosuch", "tiny"]),
         (["{story}", NOW, "--device", "cuda:99"], ["cuda:99", "cpu"]),
         (["{story}", NOW, "--dtype", "int3"], ["int3", "bfloat16"]),
-        (["{story}", "why? " * 500], ["tokens"]),
+        (["{story}", "what? " * 500], ["tokens"]),
         (["{story}", NOW, "--video-stream", "7"], ["stream 7"]),
     ],
 )
 def test_failures_are_one_line_and_exit_code_1(hermes, story, arguments, words):
     run = hermes("ask", *(argument.format(story=story) for argument in arguments), "--json")
-    assert (run.code, run.out) == (1, "")
-    assert run.err.startswith("hermes: error: ")
-    assert run.err.count("\n") == 1
-    assert all(word in run.err for word in words)
+    assert run.code == 1
+    assert run.told.startswith("hermes: error: ")
+    assert run.told.count("\n") == 1
+    assert all(word in run.told for word in words)
+    assert run.document["error"]["message"] == run.told.removeprefix("hermes: error: ").rstrip()
+    assert run.document["schema"] == "hermes.error/1"
 
 
 def test_a_budget_beyond_the_models_positions_is_lowered(hermes, story):
@@ -224,13 +251,13 @@ def test_a_damaged_file_is_watched_as_far_as_it_goes(hermes, media, tmp_path):
     assert run.code == 0
     assert 1 <= run.document["num_frames"] < 10
     assert run.document["damage"] in run.err
-    assert run.err.startswith("hermes: warning: ")
-    assert run.err.count("\n") == 1
+    assert run.told.startswith("hermes: warning: ")
+    assert run.told.count("\n") == 1
 
 
 def test_evidence_of_answers(hermes, story):
     run = hermes("ask", story, NOW, FIRST, "--at", "4", "--at", "7", "--evidence", "--json")
-    assert (run.code, run.err) == (0, "")
+    assert (run.code, run.told) == (0, "")
     for answer in run.document["answers"]:
         moments = answer["evidence"]
         assert 0 < len(moments) <= 5

@@ -8,6 +8,12 @@ import time
 
 import pytest
 
+from hermes_stream import FileSource, Session, load_model
+from hermes_stream.cli.chat import Player
+from hermes_stream.cli.conversation import Line
+from hermes_stream.cli.options import AnswerOptions
+from hermes_stream.cli.transcript import Transcript
+
 NOW = "what is on screen now?"
 FIRST = "what came first?"
 
@@ -26,11 +32,58 @@ def test_lines_of_standard_input_are_questions(hermes, story):
 
 def test_for_people(hermes, story):
     run = hermes("chat", story, "--speed", "0", typed=NOW)
-    assert (run.code, run.err) == (0, "")
+    assert (run.code, run.told) == (0, "")
     question, answer = run.out.splitlines()
     assert question == f"> {NOW}"
     assert answer.startswith("[0:0")
     assert answer.endswith(" ms to the first token)")
+
+
+def test_questions_are_piped_in_with_their_times(hermes, story):
+    typed = f"0:01 {NOW}\n0:02 {NOW}\nand was there a dog?\n6.5 {FIRST}\n99 {NOW}\nquit\n{FIRST}\n"
+    for speed in (0, 8):
+        run = hermes("chat", story, "--speed", speed, "--json", typed=typed)
+        assert run.code == 0
+        answers = run.document["answers"]
+        asked = [(answer["question"], answer["at_seconds"]) for answer in answers]
+        assert asked == [(NOW, 1), (NOW, 2), ("and was there a dog?", 2), (FIRST, 6.5), (NOW, 8)]
+        assert [answer["unknown_words"] for answer in answers] == [[], [], ["dog"], [], []]
+        assert "1:39 is after the end of the video; answered at its end, 0:08" in run.err
+
+    session, expected = Session(load_model("tiny")), {}
+    for frame in FileSource(story, fps=1):
+        session.observe(frame)
+        expected[frame.pts_seconds] = [session.ask(question).text for question in (NOW, FIRST)]
+    assert [answers[k]["answer"] for k in (0, 1, 3)] == [expected[1][0], expected[2][0], expected[6][1]]
+
+
+class LateLines:
+    """A conversation in which a line for second 2 comes at second 5."""
+
+    is_over = False
+
+    def until(self, seconds):
+        return [Line(text=NOW, at_seconds=5.5), Line(text=NOW, at_seconds=2)] if seconds == 6 else []
+
+    def rest(self):
+        return []
+
+
+def test_a_time_that_has_passed_is_told(story, capsys):
+    session, source = Session(load_model("tiny")), FileSource(story, fps=1)
+    options = AnswerOptions(max_new_tokens=4)
+    transcript = Transcript(session, options, on_standard_error=False, echoes=True, prompt="")
+    Player(session, source, transcript).play(LateLines(), tells_end=False)
+    assert [answer["at_seconds"] for answer in transcript.answers] == [5.5, 5]
+    assert "0:02 has passed; answered at 0:05" in capsys.readouterr().err
+
+
+def test_commands_in_a_chat(hermes, story):
+    run = hermes("chat", story, "--speed", "0", typed="/help\n/memory\n/nosuch\n/quit\n")
+    assert (run.code, run.told) == (0, "")
+    assert "/memory  what the memory holds" in run.out
+    assert "visual tokens  " in run.out
+    assert "there is no command '/nosuch'; /help lists them" in run.out
 
 
 def test_quit_leaves_at_once(hermes, story):
@@ -97,5 +150,5 @@ def test_an_interrupt_is_quiet(story):
         while "to the first token" not in run.stdout.readline():
             pass
         run.send_signal(signal.SIGINT)
-        assert run.stderr.read() == ""
+        assert run.stderr.read().count("\n") == 1  # what the model knows
         assert run.wait() == 130

@@ -1,7 +1,16 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tests.commands import KNOWS
+
 from hermes_stream import load_model
+from hermes_stream.cli.models import hub_cache
 from hermes_stream.models import EMBEDDED, MODELS
+from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.models.loading.shapes import SHAPES
 
 
@@ -44,3 +53,40 @@ def test_for_people(hermes):
         "in the local hub cache",
     ):
         assert words in run.out
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"HF_HOME": "~/hub"},
+        {"HF_HUB_CACHE": "$HOME/cache"},
+        {"HUGGINGFACE_HUB_CACHE": "/old"},
+        {"XDG_CACHE_HOME": "/xdg"},
+    ],
+)
+def test_the_hub_cache_is_where_the_hub_keeps_it(environment, monkeypatch):
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert str(hub_cache()) == run.stdout.strip()
+
+
+def test_what_embedded_models_know_is_shown(hermes):
+    entries = listed(hermes("models", "--json"), "embedded")
+    assert {entry["knows"] for entry in entries} == {KNOWS}
+    assert all(entry["knows"] is None for entry in listed(hermes("models", "--json"), "family"))
+    assert f"tiny knows {KNOWS}, and nothing else" in hermes("models").out
+
+
+def test_a_cached_checkpoint_is_listed(hermes, tmp_path, monkeypatch):
+    folder = tmp_path / "models--some--tiny" / "snapshots" / "0123456789abcdef"
+    shutil.copytree(embedded_folder("tiny"), folder)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    (entry,) = listed(hermes("models", "--json"), "cache")
+    assert (entry["name"], entry["model_type"], entry["knows"]) == ("some/tiny", "llava_onevision", KNOWS)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "some/tiny" in hermes("models").out

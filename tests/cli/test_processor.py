@@ -28,7 +28,7 @@ def test_threads_are_limited(hermes, story):
 
 def test_int8_is_named_with_the_settings(hermes, story):
     run = hermes("ask", story, "what is on screen now?", "--weights", "int8", "--json")
-    assert (run.code, run.err) == (0, "")
+    assert (run.code, run.told) == (0, "")
     assert (run.document["weights"], run.document["dtype"]) == ("int8", "float32")
 
 

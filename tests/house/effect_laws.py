@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from tests.house.laws import Breach
 from tests.house.names import dotted, origins_of
-from tests.house.tree import LAB, House, Module, functions_of
+from tests.house.rows import LAB_COMMANDS
+from tests.house.tree import House, Module, functions_of
 
-_COMMANDS = {"cli", f"{LAB}.cli", f"{LAB}.stress"}
+_COMMANDS = {"cli", *LAB_COMMANDS}
 _PRINTERS = {
     *("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"),
     *("pprint.pprint", "pprint.pp", "builtins.print"),

@@ -8,7 +8,16 @@ from functools import lru_cache
 
 from tests.house.imports import imports_of
 from tests.house.laws import Breach
-from tests.house.rows import GROUND, LAB_ROOMS, PACKAGES, PACKAGES_OF_MODULE, ROOMS, ROW_OF, STANDARD
+from tests.house.rows import (
+    GROUND,
+    LAB_COMMANDS,
+    LAB_ROOMS,
+    PACKAGES,
+    PACKAGES_OF_MODULE,
+    ROOMS,
+    ROW_OF,
+    STANDARD,
+)
 from tests.house.tree import LAB, PRODUCT, House, Module, room_of
 
 
@@ -34,7 +43,7 @@ def rows_are_kept(module: Module, house: House) -> Iterator[Breach]:
 def _may_know(home: str, other: str) -> bool:
     """Say whether a room may import another room of the product."""
     if home in LAB_ROOMS or home == f"{LAB}.":
-        return other != "cli" or home in (f"{LAB}.cli", f"{LAB}.stress")
+        return other != "cli" or home in LAB_COMMANDS
     return other == home or home == "__init__" or ROW_OF.get(other, len(ROW_OF)) < ROW_OF[home]
 
 
@@ -42,7 +51,7 @@ def product_knows_no_lab(module: Module, house: House) -> Iterator[Breach]:
     """The product neither imports the lab nor names it; the rooms of the lab do not know its commands."""
     if module.name.partition(".")[0] == LAB:
         for one in imports_of(module, house):
-            if module.room != f"{LAB}.cli" and room_of(one.target or "") == f"{LAB}.cli":
+            if module.room not in LAB_COMMANDS and room_of(one.target or "") == f"{LAB}.cli":
                 yield Breach(module=module, line=one.line, text=f"{module.room} may not import {one.target}")
         return
     for one in imports_of(module, house):

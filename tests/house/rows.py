@@ -28,6 +28,8 @@ LAB_ROOMS = {
     f"hermes_lab.{room}"
     for room in ("evaluation", "datasets", "bench", "analysis", "training", "stress", "cli")
 }
+LAB_COMMANDS = {"hermes_lab.cli", "hermes_lab.stress"}
+"""Rooms of the lab that are commands: they may use the product's command line, print, and know each other."""
 ROOMS = set(ROW_OF) | LAB_ROOMS | {"hermes_lab."}
 
 # What imports nothing from outside but these, whatever the table below says.

@@ -49,7 +49,7 @@ def alone(model, policy, index: int) -> list[list[int]]:
 
 def test_many_streams_answer_as_each_alone(model):
     engine, expected, given = Engine(model, step_tokens=100), [], []
-    channels = [engine.add(policy, chunk_frames=4) for policy in POLICIES]
+    channels = [engine.add(policy, chunk_frames=4, guidance_from_questions=True) for policy in POLICIES]
     for index, (channel, policy) in enumerate(zip(channels, POLICIES, strict=True)):
         expected.append(alone(model, policy, index))
         channel.observe(frames_of(index)[:7])
@@ -157,7 +157,7 @@ def test_streams_take_turns(model):
 
 def test_memory_admits_and_refuses_with_the_reason(model):
     fitted = plan_capacity(model, HermesPolicy.paper(40), chunk_frames=4, text_tokens=50)
-    needed = stream_bytes(model, fitted)
+    needed = stream_bytes(model, fitted) + (64 + 4) * model.max_frame_bytes
     engine = Engine(model, memory_bytes=2 * needed + 10)
     wish = {"chunk_frames": 4, "text_tokens": 50}
     channels = [engine.add(HermesPolicy.paper(40), **wish) for _ in range(2)]

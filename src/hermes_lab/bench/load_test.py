@@ -90,6 +90,7 @@ class LoadTest:
                         chunk_frames=self.chunk_frames,
                         kv_bits=self.kv_bits,
                         overflow="drop_oldest",
+                        guidance_from_questions=True,
                     )
             except CapacityError as error:
                 refused.append({"num_streams": num_streams, "reason": str(error)})

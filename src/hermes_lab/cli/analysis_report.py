@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import typer
-
+from hermes_lab.cli.folder import write_document, written
 from hermes_stream.cli.evidence import evidence_entry, evidence_line
+from hermes_stream.cli.output import say
 from hermes_stream.cli.settings import memory_of
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from hermes_stream.stream import Evidence, Session
 
 Span = tuple[float, float]
+REPORT = "analysis.json"
 _FIGURES = ("attention", "tiers", "periodicity", "memory", "evidence")
 
 
@@ -106,8 +106,12 @@ class Analysis:
         found = memory_map(self.session)
         return replace(found, seconds=tuple(round(at - self.start_seconds, 6) for at in found.seconds))
 
-    def document(self) -> dict[str, Any]:
-        """Return all that was measured, for a JSON document; times are counted from the first frame."""
+    def document(self, unknown_words: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Return all that was measured, for a JSON document; times are counted from the first frame.
+
+        Args:
+            unknown_words: words that the model does not know, by question; nothing for other questions.
+        """
         start = self.start_seconds
         return {
             "last_seconds": round(self.last_seconds - start, 6),
@@ -115,11 +119,27 @@ class Analysis:
             **memory_of(self.session),
             "attention": asdict(self.study),
             "memory_map": asdict(self.memory_map()),
-            "answers": [answer.document(start) for answer in self.answers],
+            "answers": [
+                answer.document(start) | {"unknown_words": list(unknown_words.get(answer.question.text, ()))}
+                for answer in self.answers
+            ],
         }
 
-    def write(self, folder: Path, document: dict[str, Any]) -> None:
-        """Write the document as ``analysis.json``, and the figures, into a folder that may be made."""
+    def write(self, folder: Path, document: dict[str, Any], *, draws: bool) -> list[str]:
+        """Write the document as ``analysis.json``, and figures, and return the names of the files.
+
+        Args:
+            folder: where; it exists.
+            document: what is written.
+            draws: whether there are figures.
+        """
+        write_document(document, folder / REPORT, figures=None)
+        if not draws:
+            return [REPORT]
+        self._draw(folder)
+        return [REPORT, *(f"{name}.png" for name in _FIGURES)]
+
+    def _draw(self, folder: Path) -> None:
         from hermes_lab.analysis import plots
         from hermes_lab.analysis.figures import save
 
@@ -127,18 +147,25 @@ class Analysis:
         period = plots.patch_period(mapped.temporal_patch_ids, mapped.seconds)
         span = (0.0, self.last_seconds - self.start_seconds)
         rows = [self._evidence_row(answer) for answer in self.answers]
+        model = self.session.model.card.name
+        full, own = f"{model}, every token kept", f"{model}, {document['policy']}, {self._budget()}"
+        stats = self.session.stats
+        is_whole = stats.num_visual_tokens_kept == stats.num_visual_tokens_seen
+        note = "nothing was evicted: the memory holds the whole stream" if is_whole else ""
         figures = [
-            plots.draw_attention(self.study),
-            plots.draw_tiers(self.study),
-            plots.draw_periodicity(self.study),
-            plots.draw_map(mapped, thumbnails, span=span),
-            plots.draw_evidence(rows, thumbnails, span=span, period=period),
+            plots.draw_attention(self.study, about=full),
+            plots.draw_tiers(self.study, about=full),
+            plots.draw_periodicity(self.study, about=full),
+            plots.draw_map(mapped, thumbnails, span=span, about=own, note=note),
+            plots.draw_evidence(rows, thumbnails, span=span, period=period, about=own),
         ]
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        (folder / "analysis.json").write_text(text, encoding="utf-8")
-        for name, figure in zip(_FIGURES, figures, strict=True):
-            save(figure, folder / f"{name}.png", dpi=plots.DPI)
+        with written(folder):
+            for name, figure in zip(_FIGURES, figures, strict=True):
+                save(figure, folder / f"{name}.png", dpi=plots.DPI)
+
+    def _budget(self) -> str:
+        budget_tokens = self.session.policy.budget_tokens
+        return "no bound" if budget_tokens is None else f"{budget_tokens} visual tokens per layer"
 
     def _evidence_row(self, answer: TracedAnswer) -> EvidenceRow:
         from hermes_lab.analysis.plots import EvidenceRow
@@ -150,30 +177,30 @@ class Analysis:
             spans=answer.question.spans,
         )
 
-    def print(self, out: Path | None) -> None:
-        """Tell what was found in a few lines, and what was written into a folder, if anything."""
+    def print(self, out: Path | None, files: Sequence[str]) -> None:
+        """Tell what was found in a few lines, and which files were written into a folder, if any."""
         study, proposal = self.study, self.study.proposal
-        typer.echo(
+        say(
             f"{len(study.questions)} questions over {study.num_temporal_patches} frames of "
             f"{study.tokens_per_temporal_patch} tokens, all remembered"
         )
-        typer.echo("layer  recency index  periodicity  on the video")
+        say("layer  recency index  periodicity  on the video")
         for layer in study.layers:
             period = "-" if layer.periodicity is None else f"{layer.periodicity:.2f}"
             numbers = f"{layer.recency_index:>13.2f}  {period:>11}  {layer.video_share:>12.0%}"
-            typer.echo(f"{layer.layer_idx:>5}  {numbers}")
-        typer.echo(
+            say(f"{layer.layer_idx:>5}  {numbers}")
+        say(
             f"by these, {proposal.num_sensory_layers} of {len(study.layers)} layers are sensory and "
             f"{proposal.num_long_term_layers} long-term; to try that: --policy "
             f"hermes:sensory_share={proposal.sensory_share:g},long_term_share={proposal.long_term_share:g}\n"
         )
         for answer in self.answers:
-            typer.echo(f"{answer.question.text}\n  {answer.shown}")
-            typer.echo(f"  looked at {evidence_line(evidence_entry(answer.evidence, self.start_seconds))}")
+            say(f"{answer.question.text}\n  {answer.shown}")
+            say(f"  looked at {evidence_line(evidence_entry(answer.evidence, self.start_seconds))}")
         stats = self.session.stats
-        typer.echo(
+        say(
             f"\n{stats.num_visual_tokens_kept} of {stats.num_visual_tokens_seen} visual tokens kept, of "
             f"{len(self.memory_map().temporal_patch_ids)} of {stats.num_frames} frames"
         )
         if out is not None:
-            typer.echo(f"{out}: analysis.json, {', '.join(f'{name}.png' for name in _FIGURES)}")
+            say(f"{out}: {', '.join(files)}")

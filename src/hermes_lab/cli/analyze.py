@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_lab.cli.analysis_report import Analysis, AnalysisQuestion, TracedAnswer
+from hermes_lab.cli.folder import can_draw, make_folder
+from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
 from hermes_stream.cli.opening import check_options, load, open_session, open_video
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
@@ -75,22 +77,24 @@ def analyze(
     Both read everything at the end.
     """
     check_options(model, memory)
+    draws = False
     if out is not None:
+        make_folder(out)
         with doing("starting"):
-            from hermes_lab.analysis.figures import check_matplotlib
-
-            check_matplotlib()
+            draws = can_draw()
     with _open(video, seed=seed, seconds=seconds, fps=fps, model=model) as (loaded, source, of_story):
         asked = [AnalysisQuestion(text=text) for text in question or ()]
+        if video is not None:
+            warn_of_narrow_model(loaded)
+        unknown = {one.text: warn_of_unknown_words(loaded, one.text) for one in asked}
         analysis = _analyze(open_session(memory, loaded), source, asked or of_story or _prompts(loaded))
     about = {"video": video, "seed": None if video else seed, "fps": source.fps}
-    document = about | settings_of(analysis.session, model, memory) | analysis.document()
-    if out is not None:
-        analysis.write(out, document)
+    document = about | settings_of(analysis.session, model, memory) | analysis.document(unknown)
+    files = [] if out is None else analysis.write(out, document, draws=draws)
     if json:
         print_json(document)
     else:
-        analysis.print(out)
+        analysis.print(out, files)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import typer
 from hermes_lab.cli.bench_options import BenchOptions
 from hermes_lab.cli.bench_report import report
 from hermes_lab.cli.bench_run import run_bench
-from hermes_lab.cli.folder import make_folder
+from hermes_lab.cli.folder import can_draw, make_folder
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import JsonOption, ModelOptions
 
@@ -45,7 +45,8 @@ def bench(
     if measuring.random is not None and _is_given(context, "model"):
         raise typer.BadParameter("--model and --random exclude each other; give one of them")
     if out is not None:
-        make_folder(out, plots=plots)
+        make_folder(out)
+        plots = plots and can_draw()
     defaults: dict[str, Any] = dict(_QUICK) if measuring.quick else {}
     defaults |= {} if measuring.streams is None else {"frames": ""}
     left = {name: value for name, value in defaults.items() if not _is_given(context, name)}

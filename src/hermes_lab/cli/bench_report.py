@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from hermes_lab.cli.folder import write_document
-from hermes_stream.cli.output import print_json, screen, size
+from hermes_stream.cli.output import print_json, say, screen, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +57,7 @@ def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_jso
         return
     print_report(screen(), document)
     if out:
-        typer.echo(f"\n{REPORT} and {num_figures} figures in {out}")
+        say(f"\n{REPORT} and {num_figures} figures in {out}")
 
 
 def print_report(console: Console, document: Mapping[str, Any]) -> None:

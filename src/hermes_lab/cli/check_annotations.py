@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
-from hermes_stream.cli.output import print_json
+from hermes_stream.cli.output import print_json, say
 
 
 def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> None:
@@ -36,19 +34,19 @@ def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> Non
         print_json(found)
         return
     for name in ("dialect", "num_videos", "num_items", "num_questions"):
-        typer.echo(f"{name} {found[name]}")
-    typer.echo("tasks")
+        say(f"{name} {found[name]}")
+    say("tasks")
     for task, count in read.tasks.items():
-        typer.echo(f"  {count:6} {task}")
-    typer.echo(f"oddities {len(read.oddities)}")
+        say(f"  {count:6} {task}")
+    say(f"oddities {len(read.oddities)}")
     for odd in read.oddities:
-        typer.echo(f"  {odd}")
+        say(f"  {odd}")
     for told in read.files_left_out:
-        typer.echo(f"left out {told}")
+        say(f"left out {told}")
     if missing is not None:
-        typer.echo(f"missing_videos {len(missing)}")
+        say(f"missing_videos {len(missing)}")
         for video in missing:
-            typer.echo(f"  {video}")
+            say(f"  {video}")
 
 
 def _missing(annotated: list[str], folder: Path | None) -> list[str] | None:

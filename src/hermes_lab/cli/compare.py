@@ -26,14 +26,14 @@ from hermes_lab.cli.evaluation_run import (
     watch,
 )
 from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
-from hermes_lab.cli.folder import make_folder, write_document
+from hermes_lab.cli.folder import can_draw, make_folder, write_document
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import policy_scores
-from hermes_lab.cli.stopping import ends_on_signals
+from hermes_lab.cli.stopping import goes_on_later
 from hermes_stream.cli.opening import check_options, load
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import ChunkOption, JsonOption, MemoryOptions, ModelOptions
-from hermes_stream.cli.output import print_json, screen
+from hermes_stream.cli.output import print_json, say, screen
 from hermes_stream.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def compare(
         viewing=viewing,
         scoring=scoring,
     )
-    with ends_on_signals(out):
+    with goes_on_later(out, as_json=json):
         _compare(asked, annotations, videos, out, plots=comparison.plots, as_json=json)
 
 
@@ -150,7 +150,8 @@ def _compare(
     first_seed = asked.scoring.seed
     compared_policies(asked.policies, asked.budgets or [1], num_seeds=1, first_seed=first_seed)
     task = read_task(annotations, videos, limit=asked.viewing.limit)
-    make_folder(out, plots=plots)
+    make_folder(out)
+    figures = "comparison_plots" if plots and can_draw() else None
     from hermes_lab.cli.tables import print_comparison
     from hermes_lab.evaluation.comparison_scores import skipped_policies
     from hermes_lab.evaluation.run_folder import RunFolder
@@ -169,13 +170,12 @@ def _compare(
             **setup.circumstances,
         }
         document = {"manifest": manifest, **_results(asked, task, scores, skipped)}
-        figures = "comparison_plots" if plots else None
         num_figures = write_document(document, out / COMPARISON, figures=figures)
     if as_json:
         print_json(document)
         return
     print_comparison(screen(), scores, skipped, reference=asked.reference)
-    typer.echo(f"\n{COMPARISON} and {num_figures} figures in {out}")
+    say(f"\n{COMPARISON} and {num_figures} figures in {out}")
 
 
 def _results(

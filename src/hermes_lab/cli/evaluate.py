@@ -23,11 +23,11 @@ from hermes_lab.cli.evaluation_run import (
 from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import run_scores
-from hermes_lab.cli.stopping import ends_on_signals
+from hermes_lab.cli.stopping import goes_on_later
 from hermes_stream.cli.opening import check_options, load, open_session, warn_of_unused_budget
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions
-from hermes_stream.cli.output import print_json, screen
+from hermes_stream.cli.output import print_json, screen, with_schema
 
 if TYPE_CHECKING:
     from hermes_lab.evaluation.run_folder import Shard
@@ -84,7 +84,7 @@ def evaluate(
     if check:
         print_check(annotations, run.videos, as_json=json)
         return
-    with ends_on_signals(run.out):
+    with goes_on_later(run.out, as_json=json):
         _evaluate(annotations, run, model, memory, viewing=viewing, scoring=scoring, as_json=json)
 
 
@@ -133,7 +133,7 @@ def _evaluate(
             **run_scores(graded, seed=scoring.seed),
         }
         if run.out is not None and shard is None:
-            replace_file(run.out / SCORES, dumps(document, indent=1, allow_nan=False) + "\n")
+            replace_file(run.out / SCORES, dumps(with_schema(document), indent=1, allow_nan=False) + "\n")
     if as_json:
         print_json(document | {"took_seconds": round(took_seconds, 3)})
     else:

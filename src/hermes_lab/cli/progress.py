@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import final
 
-import typer
-
-from hermes_stream.cli.output import clock, progress_bar
+from hermes_stream.cli.output import clock, progress_bar, say
 
 
 @contextmanager
@@ -52,4 +50,4 @@ class ProgressLines:
         self._num_done = int(done)
         left_seconds = (self._now() - self._began) / done * (self._num_videos - done)
         left = f", about {clock(round(left_seconds))} left" if done < self._num_videos else ""
-        typer.echo(f"hermes: {self._num_done} of {self._num_videos} videos{left}", err=True)
+        say(f"hermes: {self._num_done} of {self._num_videos} videos{left}", err=True)

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from hermes_lab.evaluation.comparison_scores import PolicyScores
     from hermes_lab.evaluation.scoring import DelayScore
 
-_NO_SCORE = {"accuracy": None, "low": None, "high": None, "chance": None, "num_questions": 0}
+_NO_SCORE = {
+    "accuracy": None,
+    "low": None,
+    "high": None,
+    "chance": None,
+    "num_questions": 0,
+    "no_interval": "there is nothing to score",
+}
 
 
 def run_scores(graded: Graded, *, seed: int) -> dict[str, Any]:
@@ -60,9 +67,14 @@ def rounded(value: Any) -> Any:
 def _report(report: Report, *, is_compared: bool) -> dict[str, Any]:
     def plain(own: Score) -> dict[str, Any]:
         found = asdict(own)
+        del found["num_videos"]
         if not is_compared:
             del found["difference"]
-        return found
+        if own.no_interval is not None:
+            for part in (found, found.get("difference")):
+                if part is not None:
+                    part |= {"low": None, "high": None}
+        return found | {"no_interval": own.no_interval}
 
     def by_delay(scores: Sequence[DelayScore]) -> list[dict[str, Any]]:
         return [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from hermes_lab.evaluation.bootstrap import MIN_VIDEOS
 from hermes_stream.cli.output import milliseconds, size
 
 if TYPE_CHECKING:
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 Row = tuple[str, "Score"]
 _MAX_SECONDS_SHOWN = 7200.0
+_AVERAGES = {
+    "tasks": "mean over kinds, each counting the same",
+    "ovo_backward": "mean over OVO-Bench's backward tasks",
+    "ovo_realtime": "mean over its real-time tasks",
+    "ovo_forward": "mean over its forward tasks",
+    "ovo_realtime_backward": "mean of the two, as papers without forward tasks print it",
+    "ovo": "mean of the three, as its own paper prints it",
+}
 
 
 def print_run(console: Console, graded: Graded, *, seed: int, took_seconds: float | None = None) -> None:
@@ -52,11 +61,9 @@ def _print_scored(console: Console, graded: Graded, seed: int) -> None:
     if report.by_delay:
         console.print()
         _print_scores(console, "evidence left the screen", _delay_sections(report))
+    console.print()
+    _print_averages(console, graded)
     overall = report.overall
-    console.print()
-    for name, value in graded.averages.items():
-        console.print(f"{value:8.2%}  {name}")
-    console.print()
     console.print(
         f"{sum(graded.rights)} of {overall.num_questions} answers right ({overall.accuracy:.1%}; 95 %: "
         f"{_interval(overall)}; chance {overall.chance:.1%})",
@@ -64,6 +71,26 @@ def _print_scored(console: Console, graded: Graded, seed: int) -> None:
     )
     if graded.unscored:
         console.print(f"{len(graded.unscored)} more answers cannot be scored")
+
+
+def _print_averages(console: Console, graded: Graded) -> None:
+    """Print the averages beside that over all questions, which is told with the total, and what each is."""
+    shown = {name: value for name, value in graded.averages.items() if name in _AVERAGES}
+    if "ovo_backward" not in shown and "ovo_realtime" not in shown and "ovo_forward" not in shown:
+        shown = {name: value for name, value in shown.items() if _num_kinds(graded) > 1}
+    for name, value in shown.items():
+        console.print(f"{value:8.2%}  {name}: {_AVERAGES[name]}")
+    if proactive := graded.proactive:
+        console.print(
+            f"{proactive.num_in_time} of {proactive.num_questions} proactive answers in time, "
+            f"{proactive.num_right_output} with the right output"
+        )
+    if shown or graded.proactive:
+        console.print()
+
+
+def _num_kinds(graded: Graded) -> int:
+    return len({one.question.kind for one in graded.scored})
 
 
 def print_comparison(
@@ -99,17 +126,18 @@ def print_comparison(
 
 def _print_accuracy(console: Console, scores: Sequence[PolicyScores], groups: Sequence[str]) -> None:
     def cells(one: PolicyScores) -> list[str]:
-        return [_with_interval(part.accuracy, part.low, part.high, "") for part in _parts(one, groups)]
+        return [_accuracy(part) for part in _parts(one, groups)]
 
     chances = [f"{part.chance:.1%}" for part in _parts(scores[0], groups)]
     guesser: list[str | Text] = [Text("a guesser", style="dim"), "", *chances]
     _print_policies(console, scores, [*groups, "all"], cells, last=guesser)
     overall, by_group = scores[0].report.overall, scores[0].report.by_group
     counts = ", ".join(f"{part.num_questions} {name}" for name, part in by_group.items())
-    console.print(
-        f"{overall.num_questions} questions ({counts}) about {_videos(scores[0].num_videos)}; "
-        "in brackets 95 % of a bootstrap over videos"
-    )
+    what = f"{overall.num_questions} questions{f' ({counts})' if counts else ''}"
+    brackets = "in brackets 95 % of a bootstrap over videos"
+    if any(part.no_interval for part in (*by_group.values(), overall)):
+        brackets = f"no interval where there are fewer than {MIN_VIDEOS} videos"
+    console.print(f"{what} about {_videos(scores[0].num_videos)}; {brackets}")
     if scores[0].num_unscored:
         console.print(f"{scores[0].num_unscored} more questions cannot be scored")
 
@@ -166,7 +194,8 @@ def _print_scores(console: Console, heading: str, sections: Sequence[Sequence[Ro
     table = _table(heading, ["right", "95 %", "chance", "questions"])
     for section in filter(None, sections):
         for name, own in section:
-            style = "green" if own.low is not None and own.low > own.chance else ""
+            is_above = own.no_interval is None and own.low is not None and own.low > own.chance
+            style = "green" if is_above else ""
             table.add_row(
                 Text(name),
                 Text(f"{own.accuracy:.1%}", style=style),
@@ -196,7 +225,13 @@ def _ago(one: DelayScore) -> str:
 
 
 def _interval(own: Score) -> str:
-    return "one video" if own.low is None or own.high is None else f"{own.low:.1%} to {own.high:.1%}"
+    if own.no_interval is not None or own.low is None or own.high is None:
+        return _too_few(own)
+    return f"{own.low:.1%} to {own.high:.1%}"
+
+
+def _too_few(own: Score) -> str:
+    return "1 video, too few" if own.num_videos == 1 else f"{own.num_videos} videos, too few"
 
 
 def _parts(one: PolicyScores, groups: Sequence[str]) -> list[Score]:
@@ -208,15 +243,16 @@ def _points(part: Score) -> Text:
     own = part.difference
     if own is None:
         return Text("")
-    style = ""
-    if own.low is not None and own.high is not None:
-        style = "green" if own.low > 0 else "red" if own.high < 0 else ""
-    return Text(_with_interval(own.value, own.low, own.high, "+"), style=style)
+    if part.no_interval is not None or own.low is None or own.high is None:
+        return Text(f"{100 * own.value:+.1f}")
+    style = "green" if own.low > 0 else "red" if own.high < 0 else ""
+    return Text(f"{100 * own.value:+.1f} ({100 * own.low:+.1f} {100 * own.high:+.1f})", style=style)
 
 
-def _with_interval(value: float, low: float | None, high: float | None, sign: str) -> str:
-    middle, *ends = ("" if number is None else f"{100 * number:{sign}.1f}" for number in (value, low, high))
-    return f"{middle} ({' '.join(ends)})" if all(ends) else f"{middle} (one video)"
+def _accuracy(part: Score) -> str:
+    if part.no_interval is not None or part.low is None or part.high is None:
+        return f"{100 * part.accuracy:.1f}"
+    return f"{100 * part.accuracy:.1f} ({100 * part.low:.1f} {100 * part.high:.1f})"
 
 
 def _videos(count: int) -> str:

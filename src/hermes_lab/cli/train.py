@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from hermes_stream.cli.options import SeedOption
+from hermes_stream.cli.output import say
 
 
 def train(
@@ -42,5 +43,5 @@ def train(
         out or Path(".training") / family,
         recipe_for(seed),
         family=made,
-        on_progress=lambda row: typer.echo(json.dumps(row)),
+        on_progress=lambda row: say(json.dumps(row)),
     )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hermes_lab.cli.folder import written
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, SeedOption
-from hermes_stream.cli.output import print_json, progress_bar
-from hermes_stream.errors import VideoError
+from hermes_stream.cli.output import print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from hermes_lab.datasets import Episode
@@ -88,8 +88,8 @@ def world(
     else:
         num_questions = sum(len(episode.questions) for episode in episodes)
         videos = "1 video" if len(episodes) == 1 else f"{len(episodes)} videos"
-        typer.echo(f"{videos}, {num_questions} questions in {out}")
-        typer.echo(f"hermes eval {out / _ANNOTATIONS} --videos {out}")
+        say(f"{videos}, {num_questions} questions in {out}")
+        say(f"hermes eval {out / _ANNOTATIONS} --videos {out}")
 
 
 def _check(out: Path, dialect: str, *, force: bool) -> None:
@@ -104,9 +104,12 @@ def _check(out: Path, dialect: str, *, force: bool) -> None:
         raise typer.BadParameter(
             f"{dialect!r} is none of {', '.join(WRITABLE_DIALECTS)}", param_hint="--dialect"
         )
-    if out.exists() and not out.is_dir():
+    with written(out):
+        is_file = out.exists() and not out.is_dir()
+        is_filled = out.is_dir() and any(out.iterdir())
+    if is_file:
         raise typer.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
-    if not force and out.is_dir() and any(out.iterdir()):
+    if is_filled and not force:
         raise typer.BadParameter(
             f"{out} is not empty; give another folder, or --force to write over what is there",
             param_hint="--out",
@@ -144,13 +147,8 @@ def _write(
     from hermes_lab.datasets import write_annotations
     from hermes_stream.video import write_video
 
-    folder = out / _VIDEOS
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VideoError(
-            f"{folder} cannot be made: {error.strerror}; check permissions, or give another folder"
-        ) from error
+    with written(out):
+        (out / _VIDEOS).mkdir(parents=True, exist_ok=True)
     with progress_bar("writing videos", len(worlds)) as move:
         for number, (one, episode) in enumerate(zip(worlds, episodes, strict=True)):
             write_video(out / episode.video, one.frames(stories.fps, size=stories.size), fps=stories.fps)

@@ -12,6 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 NUM_RESAMPLES = 4000
+MIN_VIDEOS = 5
+"""Videos from which an interval is worth showing.
+
+Four can be drawn in 35 ways, of which 2.5 % is not even one: the ends would be those of single videos. Five
+can be drawn in 126.
+"""
 _PERCENTILES = (2.5, 97.5)
 
 Booleans = NDArray[np.bool_]
@@ -56,6 +62,10 @@ class Bootstrap:
         self._num_videos = len(videos)
         even = np.full(self._num_videos, 1 / self._num_videos)
         self._drawn = np.random.default_rng(seed).multinomial(self._num_videos, even, size=num_resamples)
+
+    def num_videos(self, chosen: Booleans) -> int:
+        """Return how many videos some of the questions are about."""
+        return len(np.unique(self._video_of[chosen]))
 
     def mean(self, values: ArrayLike, chosen: Booleans | None = None) -> Estimate:
         """Estimate the mean of some of the questions' values.

@@ -21,7 +21,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from hermes_lab.datasets.files import read_text
+from hermes_lab.datasets.files import read_text, reading
 from hermes_lab.evaluation.predictions import Prediction
 from hermes_stream.errors import JudgeError
 
@@ -191,13 +191,13 @@ class Verdicts:
         path: a file with one JSON document a line; None keeps them in memory.
 
     Raises:
-        JudgeError: the file cannot be read.
+        AnnotationError: the file cannot be read.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._by_name: dict[str, Verdict] = {}
-        if path is not None and path.exists():
+        if path is not None and _exists(path):
             for line in read_text(path).splitlines():
                 self._read(line)
 
@@ -242,6 +242,11 @@ class Verdicts:
             self._by_name[name] = Verdict(is_right=bool(held["is_right"]), score=float(held["score"]))
         except (ValueError, KeyError, TypeError):
             return
+
+
+def _exists(path: Path) -> bool:
+    with reading(path):
+        return path.exists()
 
 
 def _verdict_in(body: bytes) -> Verdict:

@@ -5,7 +5,7 @@ The runner knows nothing of models: what watches and answers is a ``Watcher``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, final
@@ -61,8 +61,11 @@ class SessionWatcher:
         options = None if self._short_answers or not question.options else question.options
         if options and len(options) == 1:
             return Reply(text=options[0], option_index=0)
-        answer = self._session.ask(question.preamble + question.text, options, max_new_tokens=ANSWER_TOKENS)
+        asked = None if options is None else told_apart(options)
+        answer = self._session.ask(question.preamble + question.text, asked, max_new_tokens=ANSWER_TOKENS)
         text, stats = answer.text, self._session.stats
+        if options is not None and answer.option_index is not None:
+            text = options[answer.option_index]
         return Reply(
             text=text,
             option_index=answer.option_index,
@@ -80,6 +83,17 @@ class SessionWatcher:
         asked = PROACTIVE_PROMPT.format(question=question.text)
         answer = self._session.ask(asked, max_new_tokens=ANSWER_TOKENS)
         return answer.text.strip().lower().startswith("yes")
+
+
+def told_apart(options: Sequence[str]) -> list[str]:
+    """Return options of which no two are the same: some annotations have one text under two letters.
+
+    A session chooses among different texts; spaces at the end of a twin show the model nothing.
+    """
+    found: list[str] = []
+    for k, option in enumerate(options):
+        found.append(option + " " * options[:k].count(option))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hermes_lab.datasets.task_groups import GROUPS, group_of
-from hermes_lab.evaluation.bootstrap import NUM_RESAMPLES, Booleans, Bootstrap, Estimate
+from hermes_lab.evaluation.bootstrap import MIN_VIDEOS, NUM_RESAMPLES, Booleans, Bootstrap, Estimate
 from hermes_lab.evaluation.chance import Guesser
 from hermes_lab.evaluation.predictions import Prediction
 
@@ -33,6 +33,7 @@ class Score:
         high: upper end, likewise.
         chance: what a guesser who saw nothing would score on the same questions.
         num_questions: how many there are, at least 1.
+        num_videos: how many videos they are about.
         difference: accuracy minus that of a reference on the same questions; None without a reference.
     """
 
@@ -41,7 +42,16 @@ class Score:
     high: float | None
     chance: float
     num_questions: int
+    num_videos: int
     difference: Estimate | None = None
+
+    @property
+    def no_interval(self) -> str | None:
+        """Why no interval is to be shown, the difference's included; None if it is."""
+        if self.num_videos < MIN_VIDEOS:
+            videos = "1 video is" if self.num_videos == 1 else f"{self.num_videos} videos are"
+            return f"{videos} too few, at least {MIN_VIDEOS} are needed"
+        return "no draw of videos has such questions" if self.low is None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +154,7 @@ class ScoredQuestions:
                 high=accuracy.high,
                 chance=self._guesser.chance(chosen),
                 num_questions=int(chosen.sum()),
+                num_videos=self._bootstrap.num_videos(chosen),
                 difference=None
                 if reference is None
                 else self._bootstrap.difference(rights, reference, chosen),

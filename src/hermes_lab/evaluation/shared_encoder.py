@@ -33,6 +33,7 @@ class SharedEncoder(VideoModel):
         vars(self).update(vars(model) | own)
         self.unshared = model
         self._frames: tuple[Frame, ...] = ()
+        self._shrunk: tuple[Frame, Frame] | None = None
         self._pixels: Pixels | None = None
         self._features: Features | None = None
         self.encode_seconds = 0.0
@@ -45,6 +46,14 @@ class SharedEncoder(VideoModel):
             self._frames = tuple(frames)
             self.encode_seconds += time.perf_counter() - began
         return self._pixels
+
+    def shrink(self, frame: Frame) -> Frame:
+        """Return the frame in the size that the model sees; the newest one to all who watch it."""
+        if self._shrunk is None or self._shrunk[0] is not frame:
+            began = time.perf_counter()
+            self._shrunk = (frame, self.unshared.shrink(frame))
+            self.encode_seconds += time.perf_counter() - began
+        return self._shrunk[1]
 
     def encode(self, pixels: Pixels) -> Features:
         """Run the vision tower, once on the newest chunk."""

@@ -9,12 +9,7 @@ one of them. The last line printed is one JSON document.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import platform
-import selectors
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,32 +19,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 
 from hermes_lab.stress.mutations import mutated
-from hermes_stream.cli.machine import processor_name, versions
+from hermes_lab.stress.workers import Limits, Worker, machine
+from hermes_stream.cli.machine import versions
 
 DEFAULT_CLIPS = "tests/data/media/kinds"
+_WATCHING = "hermes_lab.stress.watching"
 _RIGHT = ("watched", "damaged", "refused")
 _OPTIONS: tuple[dict[str, Any], ...] = (
     *({"fps": None}, {"fps": 1.0}, {"fps": 25.0}),
     *({"fps": 2.0, "max_image_pixels": 1000}, {"fps": None, "video_stream": 0}),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one video may take.
-
-    Attributes:
-        seconds: time to watch it.
-        bytes: resident memory of the process that watches, all of it.
-    """
-
-    seconds: float
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,58 +61,6 @@ class Outcome:
     peak_bytes: int
 
 
-@final
-class Watcher:
-    """A process that watches, started again whenever it has died."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._child: subprocess.Popen[str] | None = None
-
-    def watch(self, path: Path, options: dict[str, Any]) -> dict[str, Any]:
-        """Have a file watched within the limits and return the outcome."""
-        child = self._child = self._child or self._started()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            child.stdin.write(json.dumps({"path": str(path), "options": options}) + "\n")
-            child.stdin.flush()
-        except BrokenPipeError:
-            return self._died()
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            if not selector.select(self._limits.seconds):
-                self.close()
-                return {"outcome": "hang", "message": f"more than {self._limits.seconds} s"}
-        line = child.stdout.readline()
-        if not line:
-            return self._died()
-        result: dict[str, Any] = json.loads(line)
-        if result["peak_bytes"] > self._limits.bytes and result["outcome"] != "traceback":
-            result |= {"outcome": "memory", "message": f"{result['peak_bytes'] / 1e6:.0f} MB"}
-        return result
-
-    def close(self) -> None:
-        """End the child."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
-
-    def _died(self) -> dict[str, Any]:
-        assert self._child is not None
-        child, self._child = self._child, None
-        with contextlib.suppress(BrokenPipeError):
-            child.communicate()
-        return {"outcome": "crash", "message": f"ended with {child.wait()}"}
-
-    def _started(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "hermes_lab.stress.watching"]
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-
-
 def damaged_video(clips: Sequence[Path], *, seed: int, index: int) -> tuple[Path, bytes, tuple[str, ...]]:
     """Return the clip of an index, its content with damage, and the kinds of damage."""
     rng = np.random.default_rng([seed, index])
@@ -141,8 +73,8 @@ def watch_all(
     clips: Sequence[Path], *, count: int, seed: int, limits: Limits, num_workers: int
 ) -> Iterator[Outcome]:
     """Damage and watch, several at once, and yield the outcomes in order."""
-    idle: SimpleQueue[Watcher] = SimpleQueue()
-    watchers = [Watcher(limits) for _ in range(num_workers)]
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    watchers = [Worker(_WATCHING, limits) for _ in range(num_workers)]
     for watcher in watchers:
         idle.put(watcher)
 
@@ -154,7 +86,7 @@ def watch_all(
         watcher = idle.get()
         start_seconds = time.perf_counter()
         try:
-            result = watcher.watch(path, options)
+            result = watcher.do({"path": str(path), "options": options})
         finally:
             idle.put(watcher)
             path.unlink()
@@ -221,11 +153,7 @@ def main() -> None:
     )
     document = {
         "command": f"python -m hermes_lab.stress.videos --count {arguments.count} --seed {arguments.seed}",
-        "machine": {
-            "processor": processor_name(),
-            "num_processors": os.cpu_count(),
-            "system": platform.platform(),
-        },
+        "machine": machine(),
         "versions": versions(),
         "limits": asdict(limits),
         **summary(outcomes),

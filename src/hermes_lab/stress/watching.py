@@ -58,11 +58,12 @@ def main() -> None:
             result = watch(task["path"], task["options"])
         except Exception:
             result = {"outcome": "traceback", "message": traceback.format_exc(limit=-4)}
-        sys.stdout.write(json.dumps(result | {"peak_bytes": _peak_bytes()}) + "\n")
+        sys.stdout.write(json.dumps(result | {"peak_bytes": peak_bytes()}) + "\n")
         sys.stdout.flush()
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Return the most memory that this process has had since it was last told to forget."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

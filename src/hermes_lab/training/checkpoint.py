@@ -40,6 +40,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
+KNOWS = "coloured shapes that move in a generated world"
 TRAINING_FRAMES = 48
 TRAINING_FPS = 1.0
 TOKENS_PER_TEMPORAL_PATCH = 9
@@ -132,6 +133,7 @@ def build_config() -> LlavaOnevisionConfig:
         tie_word_embeddings=True,
         training_frames=TRAINING_FRAMES,
         training_fps=TRAINING_FPS,
+        knows=KNOWS,
         tokens_per_temporal_patch=TOKENS_PER_TEMPORAL_PATCH,
         memory_budget_tokens=MEMORY_BUDGET_TOKENS,
         guidance_prompts=GUIDANCE_PROMPTS,

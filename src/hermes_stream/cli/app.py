@@ -1,16 +1,12 @@
-"""The command tree, and the one place where failures become messages and exit codes.
-
-Exit codes: 0 good, 1 failed, 2 wrong usage, 130 interrupted. A failure on purpose is one message on standard
-error; a traceback is a bug.
-"""
+"""The command tree: this package's commands, and those that installed packages add."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
+from contextvars import copy_context
+from functools import partial
 from typing import Annotated, Any, final
 
 import typer
@@ -22,10 +18,12 @@ from hermes_stream.cli.ask import ask
 from hermes_stream.cli.chat import chat
 from hermes_stream.cli.demo import demo
 from hermes_stream.cli.doctor import doctor
+from hermes_stream.cli.failures import run_to_exit_code
+from hermes_stream.cli.interruption import termination_raises
 from hermes_stream.cli.models import models
-from hermes_stream.cli.output import complain
+from hermes_stream.cli.output import COMMAND, complain, say
 from hermes_stream.cli.policies import policies
-from hermes_stream.errors import HermesError, PluginError
+from hermes_stream.errors import PluginError
 from hermes_stream.plugins import Registry
 
 _OWN: dict[str, Callable[..., None]] = {
@@ -37,6 +35,7 @@ _OWN: dict[str, Callable[..., None]] = {
     "doctor": doctor,
 }
 COMMANDS = Registry("hermes_stream.commands", _OWN)
+_JSON = "--json"
 _HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
@@ -51,6 +50,7 @@ class CommandGroup(typer.core.TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of a command line; one that cannot be loaded is an error where it is asked for."""
         if args[0] in COMMANDS:
+            COMMAND.set(args[0])
             COMMANDS[args[0]]
         else:
             for name in COMMANDS:  # typer suggests what it knows
@@ -89,7 +89,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"hermes-stream {__version__}")
+        say(f"hermes-stream {__version__}")
         raise typer.Exit
 
 
@@ -101,7 +101,7 @@ def _root(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        say(context.get_help())
         raise typer.Exit(2)
 
 
@@ -111,45 +111,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows the command's name; None takes those of this process.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter shows another, and goes on
-            stream.reconfigure(errors="replace")
-    for name in (
-        "torchao",
-        "torch.utils._pytree",
-    ):  # they warn of themselves where transformers finds torchao
+    for name in ("torchao", "torch.utils._pytree"):
+        # they warn of themselves where transformers finds torchao
         logging.getLogger(name).setLevel(logging.ERROR)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with termination_raises():
+        # in a context of its own, the command's name is forgotten with it
+        return run_to_exit_code(partial(copy_context().run, _run, words), as_json=_JSON in words)
+
+
+def _run(words: list[str]) -> int:
+    group = typer.main.get_command(app)
     try:
-        code = app(args=arguments, prog_name="hermes", standalone_mode=False)
-        sys.stdout.flush()
-    except typer.TyperException as error:
-        complain(f"{error.format_message()}{_help_hint(error)}")
-        return error.exit_code
-    except (HermesError, ValueError) as error:
-        complain(str(error))
-        return 1
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        complain(
-            f"the device ran out of memory ({str(error).splitlines()[0]}); lower --budget-tokens or "
-            "--chunk-frames, or choose a smaller dtype"
-        )
-        return 1
-    except BrokenPipeError:
-        # Whoever read us is gone: let the interpreter flush into nothing when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return code or 0
-
-
-def _help_hint(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    return f" (see '{context.command_path} --help')" if context is not None else ""
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+        with group.make_context("hermes", words) as context:
+            group.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0

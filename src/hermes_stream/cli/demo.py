@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hermes_stream.cli.interruption import Ending, interruptible
 from hermes_stream.cli.opening import check_options, load, open_session
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, SeedOption
-from hermes_stream.cli.output import doing, print_json, progress_bar, screen
+from hermes_stream.cli.output import doing, print_json, progress_bar, say, screen
 from hermes_stream.cli.policy_choice import read_policy
 from hermes_stream.cli.settings import memory_of, settings_of
 
@@ -64,16 +65,22 @@ def demo(
         names = (memory.policy, against if beside else None)
         table = None if json else _begin_table(session, recording, *names)
         began = time.perf_counter()
-        graded = _play(session, recording, table, beside)
+        graded, ending = _play(session, recording, table, beside)
         took_seconds = time.perf_counter() - began
+    if ending.cause is not None and not graded:
+        raise ending.cause
+    beside = beside[: len(graded)]
+    done = f"{len(graded)} of {len(recording.questions)} questions answered"
     if table is None:
         about = settings_of(session, model, memory) | _document(session, recording, graded)
-        print_json(about | _rival_document(against, beside))
-        return
-    from hermes_stream.cli.demo_table import print_totals
+        print_json(about | _rival_document(against, beside) | ending.document(done))
+    else:
+        from hermes_stream.cli.demo_table import print_totals
 
-    stats = session.stats
-    print_totals(table.console, graded, beside, stats, watched_seconds=seconds, took_seconds=took_seconds)
+        stats = session.stats
+        watched = stats.num_frames / session.model.card.default_fps
+        print_totals(table.console, graded, beside, stats, watched_seconds=watched, took_seconds=took_seconds)
+    ending.leave(done)
 
 
 def _rival_memory(memory: MemoryOptions, against: str) -> MemoryOptions | None:
@@ -93,16 +100,16 @@ def _play_rival(memory: MemoryOptions | None, model: VideoModel, recording: Reco
 
 def _play(
     session: Session, recording: Recording, table: AnswerTable | None, rival: Sequence[Graded]
-) -> list[Graded]:
+) -> tuple[list[Graded], Ending]:
     """Play the recording; rows appear as questions are answered."""
     graded: list[Graded] = []
-    above = table.console if table else None
-    with progress_bar("watching", recording.world.duration_seconds, above=above) as move:
+    bar = progress_bar("watching", recording.world.duration_seconds, above=table.console if table else None)
+    with interruptible() as ending, bar as move:
         for one in recording.play(session, on_frame=move):
             if table is not None:
                 table.print_row(one, rival[len(graded)] if rival else None)
             graded.append(one)
-    return graded
+    return graded, ending
 
 
 def _begin_table(session: Session, recording: Recording, policy: str, rival: str | None) -> AnswerTable:
@@ -111,7 +118,7 @@ def _begin_table(session: Session, recording: Recording, policy: str, rival: str
     budget = session.policy.budget_tokens
     kept = "all" if budget is None else f"at most {budget}"
     card = session.model.card
-    typer.echo(
+    say(
         f"{card.name} watches story {recording.world.seed}, {card.default_fps:g} frames a second; "
         f"policy {policy} keeps {kept} visual tokens per layer\n"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, final
 from rich.table import Table
 from rich.text import Text
 
-from hermes_stream.cli.output import clock, milliseconds, size
+from hermes_stream.cli.output import clock, encodes, mark, milliseconds, size
 from hermes_stream.synthetic.questions import KIND_GROUPS
 from hermes_stream.synthetic.recording import Graded, of_kinds
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from hermes_stream.stream import SessionStats
 
 _WIDE = 110
-_BAR_CELLS = 20
+_MIN_TABLE_CELLS = 88
+_BAR_CELLS, _SHORT_BAR_CELLS = 20, 6
 _FIXED_CELLS = 5 + 12 + 5 + 1 + 6
 
 
 @final
 class AnswerTable:
-    """A table whose rows appear one by one; long cells wrap where the terminal is narrow.
+    """A table whose rows appear one by one; where the terminal is narrow, a few lines for each row.
 
     Args:
         console: where it is printed.
@@ -34,6 +35,8 @@ class AnswerTable:
 
     def __init__(self, console: Console, *, rival: str | None = None) -> None:
         self.console = console
+        self._rival = rival
+        self._is_narrow = console.width < _MIN_TABLE_CELLS
         self._gap = 2 if console.width >= _WIDE else 1
         beside = max(len(rival), 6) if rival else 0
         room = console.width - _FIXED_CELLS - beside - 8 * self._gap
@@ -45,7 +48,7 @@ class AnswerTable:
             ("question", question, "left"),
             ("gone", 5, "right"),
             ("answer", answer, "left"),
-            ("", 1, "left"),
+            ("", len(mark(is_right=True)), "left"),
             ("truth", answer, "left"),
             ("TTFT", 6, "right"),
         ]
@@ -54,10 +57,14 @@ class AnswerTable:
 
     def print_heading(self) -> None:
         """Print the names of the columns."""
-        self._print([Text(name, style="bold") for name, _, _ in self._columns])
+        if not self._is_narrow:
+            self._print([Text(name, style="bold") for name, _, _ in self._columns])
 
     def print_row(self, one: Graded, other: Graded | None) -> None:
         """Print one question with its answer, the truth, and whether the rival was right."""
+        if self._is_narrow:
+            self._print_lines(one, other)
+            return
         question, given = one.question, one.given
         cells = [
             Text(clock(question.asked_seconds)),
@@ -70,6 +77,15 @@ class AnswerTable:
             Text(milliseconds(given.answer.ttft_seconds)),
         ]
         self._print([*cells, _mark(other)] if other is not None else cells)
+
+    def _print_lines(self, one: Graded, other: Graded | None) -> None:
+        question, answer = one.question, one.given.text or "(no answer)"
+        truth = "" if one.is_right else f", truth: {question.answer}"
+        gone = f", gone {clock(question.delay_seconds)}" if question.delay_seconds else ""
+        beside: list[str | Text] = [] if other is None else [f", {self._rival} ", _mark(other)]
+        self.console.print(Text(f"{clock(question.asked_seconds):>5}  {question.text}"))
+        line = Text.assemble(" " * 7, _mark(one), " ", (answer, _style(one)), truth, gone, *beside)
+        self.console.print(line)
 
     def _print(self, cells: list[Text]) -> None:
         grid = Table.grid(padding=(0, self._gap, 0, 0))
@@ -95,11 +111,11 @@ def print_totals(
         graded: all questions with their answers.
         rival: the same with the rival's answers, empty where there is none.
         stats: the session at the end of the stream.
-        watched_seconds: length of the stream.
+        watched_seconds: how much of it was watched.
         took_seconds: how long it took to watch and answer.
     """
     console.print()
-    console.print(_bars(graded, rival))
+    console.print(_bars(console, graded, rival))
     num_right, num_asked = sum(one.is_right for one in graded), len(graded)
     kept, seen = stats.num_visual_tokens_kept, stats.num_visual_tokens_seen
     beside = f"; the rival has {sum(one.is_right for one in rival)}" if rival else ""
@@ -120,14 +136,16 @@ def print_totals(
     )
 
 
-def _bars(graded: Sequence[Graded], rival: Sequence[Graded]) -> Table:
+def _bars(console: Console, graded: Sequence[Graded], rival: Sequence[Graded]) -> Table:
+    num_cells = _SHORT_BAR_CELLS if console.width < _MIN_TABLE_CELLS else _BAR_CELLS
+    full, empty = ("\u2588", "\u2591") if encodes("\u2588\u2591") else ("#", ".")
     grid = Table.grid(padding=(0, 2, 0, 0))
     for group, kinds in KIND_GROUPS.items():
         row: list[Text] = [Text(group)]
         for own in filter(None, (of_kinds(graded, kinds), of_kinds(rival, kinds))):
             num_right = sum(one.is_right for one in own)
-            filled = round(_BAR_CELLS * num_right / len(own))
-            bar = Text.assemble(("█" * filled, "green"), ("░" * (_BAR_CELLS - filled), "dim"))
+            filled = round(num_cells * num_right / len(own))
+            bar = Text.assemble((full * filled, "green"), (empty * (num_cells - filled), "dim"))
             row += [Text(f"{num_right} of {len(own)} right"), bar]
         grid.add_row(*row)
     return grid
@@ -138,4 +156,4 @@ def _style(one: Graded) -> str:
 
 
 def _mark(one: Graded) -> Text:
-    return Text("✓" if one.is_right else "✗", style=_style(one))
+    return Text(mark(is_right=one.is_right), style=_style(one))

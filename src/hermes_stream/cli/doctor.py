@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,29 +15,53 @@ from hermes_stream.cli.options import (
     MemoryOptions,
     ModelOptions,
 )
-from hermes_stream.cli.output import print_json, size
+from hermes_stream.cli.output import doing, print_json, say, say_lines, size
 
 if TYPE_CHECKING:
     from hermes_stream.cli.machine import Device
     from hermes_stream.cli.stream_needs import StreamNeeds
 
+QuickOption = Annotated[
+    bool,
+    typer.Option(
+        "--quick", help="Leave out what takes seconds: what torch knows of devices, and a model's memory."
+    ),
+]
+
 
 @expand_options
-def doctor(*, model: ModelOptions, memory: MemoryOptions, json: JsonOption = False) -> None:
-    """Show versions, devices and codecs, then the tiers and the memory of a model with a budget."""
-    check_options(model, memory)
-    from hermes_stream.cli.machine import devices, processor, versions
+def doctor(
+    *, quick: QuickOption = False, model: ModelOptions, memory: MemoryOptions, json: JsonOption = False
+) -> None:
+    """Show versions, codecs and devices, then the tiers and the memory of a model with a budget.
+
+    The machine comes first and at once. Then torch is loaded, and the model, to measure a stream of it.
+    """
+    from hermes_stream.cli.machine import host, versions
     from hermes_stream.video.codecs import codecs
 
-    installed, found, formats = versions(), devices(), codecs()
+    if not quick:
+        check_options(model, memory)
+    about: dict[str, Any] = {"versions": versions(), "codecs": codecs()}
     if not json:
-        _print_machine(installed, found, formats)
-    needs = _measure_stream(model, memory)
+        _print_installed(about["versions"], about["codecs"])
+    found, arithmetic = ([host()], None) if quick else _ask_torch()
+    if not json:
+        _print_section("devices", {device.name: _line(device) for device in found})
+    needs = None if quick else _measure_stream(model, memory)
     if json:
-        machine = {"versions": installed, "processor": processor(), "devices": list(map(asdict, found))}
-        print_json(machine | {"codecs": formats, "stream": {"policy": memory.policy, **asdict(needs)}})
-    else:
+        about |= {"processor": arithmetic, "devices": list(map(asdict, found))}
+        stream = None if needs is None else {"policy": memory.policy, **asdict(needs)}
+        print_json(about | {"stream": stream})
+    elif needs is not None:
         _print_section("stream", needs.lines(memory.policy, chunk_frames=memory.chunk_frames))
+
+
+def _ask_torch() -> tuple[list[Device], dict[str, int | bool | None]]:
+    from hermes_stream.cli.machine import devices, processor
+
+    with doing("asking torch for devices"):
+        return devices(), processor()
 
 
 def _measure_stream(model: ModelOptions, memory: MemoryOptions) -> StreamNeeds:
@@ -49,13 +73,8 @@ def _measure_stream(model: ModelOptions, memory: MemoryOptions) -> StreamNeeds:
     return measure(open_session(memory, loaded), free_bytes=free)
 
 
-def _print_machine(
-    installed: Mapping[str, str | None],
-    found: Sequence[Device],
-    formats: Mapping[str, Mapping[str, bool]],
-) -> None:
+def _print_installed(installed: Mapping[str, str | None], formats: Mapping[str, Mapping[str, bool]]) -> None:
     _print_section("versions", {name: number or "not installed" for name, number in installed.items()})
-    _print_section("devices", {device.name: _line(device) for device in found})
     _print_section(
         "codecs",
         {
@@ -66,16 +85,13 @@ def _print_machine(
 
 
 def _print_section(title: str, lines: Mapping[str, str]) -> None:
-    width = max(map(len, lines))
-    typer.echo(title)
-    for name, text in lines.items():
-        typer.echo(f"  {name:{width}}  {text}")
-    typer.echo()
+    say(title)
+    say_lines(lines)
+    say()
 
 
 def _line(device: Device) -> str:
-    free, total = (
-        "unknown" if num_bytes is None else size(num_bytes)
-        for num_bytes in (device.free_bytes, device.total_bytes)
-    )
-    return f"{device.title}; {free} free of {total}"
+    total = "unknown memory" if device.total_bytes is None else size(device.total_bytes)
+    if device.free_bytes is None:
+        return f"{device.title}; {total}"
+    return f"{device.title}; {size(device.free_bytes)} free of {total}"

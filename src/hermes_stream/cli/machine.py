@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -34,6 +34,12 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def host() -> Device:
+    """Return the processor, as far as it is known without torch."""
+    title = f"{platform.machine()}, {os.cpu_count()} processors"
+    return Device(name="cpu", title=title, total_bytes=_total_bytes(), free_bytes=None)
+
+
 def devices(*, num_threads: int | None = None) -> list[Device]:
     """Return the devices that torch can use, the slowest first.
 
@@ -44,14 +50,8 @@ def devices(*, num_threads: int | None = None) -> list[Device]:
 
     from hermes_stream.models.loading.footprint import free_bytes
 
-    found = [
-        Device(
-            name="cpu",
-            title=_processor(num_threads),
-            total_bytes=_total_bytes(),
-            free_bytes=free_bytes("cpu"),
-        )
-    ]
+    title = f"{host().title}, {_arithmetic(num_threads)}"
+    found = [replace(host(), title=title, free_bytes=free_bytes("cpu"))]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         title = torch.cuda.get_device_name(index)
@@ -83,14 +83,13 @@ def processor_name() -> str:
     return next(found, platform.processor() or platform.machine())
 
 
-def _processor(num_threads: int | None) -> str:
+def _arithmetic(num_threads: int | None) -> str:
     import torch
 
     from hermes_stream.models.loading.placement import computes_bfloat16
 
     how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
-    threads = num_threads or torch.get_num_threads()
-    return f"{platform.machine()}, {os.cpu_count()} processors, {threads} threads, bfloat16 {how}"
+    return f"{num_threads or torch.get_num_threads()} threads, bfloat16 {how}"
 
 
 def _total_bytes() -> int | None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
-
-import typer
+from pathlib import Path
+from typing import Any
 
 from hermes_stream.cli.options import JsonOption
-from hermes_stream.cli.output import doing, print_json, screen, size
+from hermes_stream.cli.output import doing, print_json, say, say_lines, screen, screen_width, size
+from hermes_stream.cli.stored_lists import MODELS_FILE, read_list
 
-if TYPE_CHECKING:
-    from hermes_stream.models.loading.catalogue import CatalogueEntry
+Entry = Mapping[str, Any]
 
 _TITLES = {
     "embedded": "shipped with the package",
     "family": "published sizes of the supported families, by hub name",
     "cache": "in the local hub cache",
 }
+_MIN_TABLE_CELLS = 118
+_SHARED_COLUMNS = ("KV per token", "positions", "fps", "budget", "tokens a frame")
 
 
 def models(*, json: JsonOption = False) -> None:
@@ -27,54 +29,82 @@ def models(*, json: JsonOption = False) -> None:
     Bytes are those of 16 bit numbers; a stream keeps each key twice, so that its buffers take half as much
     again.
     """
-    with doing("starting"):
-        from hermes_stream.models.loading.catalogue import list_models
-
-        entries = list_models()
+    entries = [*read_list(MODELS_FILE)["models"], *_cached()]
     if json:
-        print_json({"models": [asdict(entry) for entry in entries]})
+        print_json({"models": entries})
         return
     for source, title in _TITLES.items():
-        listed = [entry for entry in entries if entry.source == source]
-        typer.echo(f"{title}{'' if listed else ': nothing'}")
+        listed = [entry for entry in entries if entry["source"] == source]
+        say(f"{title}{'' if listed else ': nothing'}")
         if listed:
-            _print_table(listed, is_cache=source == "cache")
-        typer.echo()
+            _print(listed)
+        say()
 
 
-def _print_table(entries: Sequence[CatalogueEntry], *, is_cache: bool) -> None:
+def _cached() -> list[Entry]:
+    """Return the checkpoints of the local hub cache; their configs take transformers, and so some seconds."""
+    if not any(hub_cache().glob("models--*")):
+        return []
+    with doing("reading the local hub cache"):
+        from hermes_stream.models.loading.catalogue import list_cached
+
+        return [asdict(entry) for entry in list_cached(hub_cache())]
+
+
+def hub_cache() -> Path:
+    """Return the folder where the hub's own library keeps checkpoints, without the library."""
+    if folder := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(os.path.expandvars(folder)).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{caches}/huggingface"
+    return Path(os.path.expandvars(home)).expanduser() / "hub"
+
+
+def _print(entries: Sequence[Entry]) -> None:
+    rows = [(entry["name"], _row(entry)) for entry in entries]
+    if screen_width() >= _MIN_TABLE_CELLS:
+        _print_table(rows)
+    else:
+        for name, row in rows:
+            say(f"  {name}")
+            say_lines({column: text for column, text in row.items() if text}, indent=4)
+    for entry in entries:
+        if entry["knows"]:
+            say_lines({"": f"{entry['name']} knows {entry['knows']}, and nothing else"}, indent=0)
+
+
+def _print_table(rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    own = ("revision", "on disk") if is_cache else ("parameters",)
-    shared = ("KV per token", "positions", "fps", "budget", "tokens a frame")
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("family", no_wrap=True)
-    for column in (*own, *shared):
-        table.add_column(column, justify="left" if column == "revision" else "right")
-    for entry in entries:
-        first = (
-            (entry.revision or "", size(entry.stored_bytes or 0))
-            if is_cache
-            else (_count(entry.num_parameters),)
-        )
-        family = f"{entry.model_type or 'unknown'}{'' if entry.supported else ' (not supported)'}"
-        row = (entry.name, family, *first, *_numbers(entry))
-        table.add_row(*(Text(cell) for cell in row))
+    for column in rows[0][1]:
+        is_text = column in ("family", "revision")
+        table.add_column(column, no_wrap=column == "family", justify="left" if is_text else "right")
+    for name, row in rows:
+        table.add_row(*(Text(cell) for cell in (name, *row.values())))
     screen().print(table)
 
 
-def _numbers(entry: CatalogueEntry) -> tuple[str, ...]:
-    if entry.kv_bytes_per_token is None:
-        return ("",) * 5
-    return (
-        f"{entry.kv_bytes_per_token / 1024:g} KiB",
-        f"{entry.max_positions}",
-        "" if entry.default_fps is None else f"{entry.default_fps:g}",
-        f"{entry.default_budget_tokens}",
-        "by its size" if entry.tokens_per_temporal_patch is None else f"{entry.tokens_per_temporal_patch}",
+def _row(entry: Entry) -> dict[str, str]:
+    """Return the cells of an entry by column; numbers that are not known are empty."""
+    row = {"family": f"{entry['model_type'] or 'unknown'}{'' if entry['supported'] else ' (not supported)'}"}
+    if entry["source"] == "cache":
+        row |= {"revision": entry["revision"] or "", "on disk": size(entry["stored_bytes"] or 0)}
+    else:
+        row["parameters"] = _count(entry["num_parameters"])
+    if entry["kv_bytes_per_token"] is None:
+        return row | dict.fromkeys(_SHARED_COLUMNS, "")
+    per_patch = entry["tokens_per_temporal_patch"]
+    cells = (
+        f"{entry['kv_bytes_per_token'] / 1024:g} KiB",
+        f"{entry['max_positions']}",
+        "" if entry["default_fps"] is None else f"{entry['default_fps']:g}",
+        f"{entry['default_budget_tokens']}",
+        "by its size" if per_patch is None else f"{per_patch}",
     )
+    return row | dict(zip(_SHARED_COLUMNS, cells, strict=True))
 
 
 def _count(parameters: int | None) -> str:

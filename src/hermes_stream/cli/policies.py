@@ -2,63 +2,117 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+import inspect
+import json as json_text
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Annotated, Any
 
 import typer
 
 from hermes_stream.cli.options import JsonOption
-from hermes_stream.cli.output import complain, doing, print_json
+from hermes_stream.cli.output import complain, doing, print_json, say, say_lines
+from hermes_stream.cli.stored_lists import POLICIES_FILE, describe_policy, read_list
 from hermes_stream.errors import PluginError
+from hermes_stream.plugins import Registry
 
-if TYPE_CHECKING:
-    from hermes_stream.policies import MemoryPolicy
+Entry = Mapping[str, Any]
+
+_FIELD = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
-def policies(*, json: JsonOption = False) -> None:
+def policies(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A policy or filter of which everything is told.", show_default=False),
+    ] = None,
+    *,
+    json: JsonOption = False,
+) -> None:
     """List what a memory may keep: each policy's paper, budget, what it reads, what a question costs.
 
-    Filters, which drop tokens before they enter any memory, stand at the end.
+    Filters, which drop tokens before they enter any memory, stand at the end. With a NAME, the fields of that
+    policy follow, which --policy takes as in hermes:summarize=false.
     """
+    stored = read_list(POLICIES_FILE)
+    listed, filters = _described(stored["policies"]), stored["filters"]
+    if name is not None:
+        listed = [entry | _details(name) for entry in listed if entry["name"] == name]
+        filters = [entry | _details(name) for entry in filters if entry["name"] == name]
+        if not listed and not filters:
+            known = ", ".join(
+                entry["name"] for entry in (*_described(stored["policies"]), *stored["filters"])
+            )
+            raise typer.BadParameter(f"{name!r} is none of {known}", param_hint="NAME")
+    if json:
+        print_json({"policies": listed, "filters": filters})
+        return
+    for entry in listed:
+        say(entry["name"])
+        say_lines(_policy_lines(entry))
+        _say_fields(entry)
+    for entry in filters:
+        say(f"filter {entry['name']}")
+        say_lines({"drops": entry["summary"], "paper": entry["paper"] or "none"})
+        _say_fields(entry)
+
+
+def _described(stored: list[Entry]) -> list[dict[str, Any]]:
+    """Return the stored entries, and those of installed packages' policies, which are imported for it."""
+    known: Registry[Any] = Registry("hermes_stream.policies", {entry["name"]: entry for entry in stored})
+    described = []
+    for name in known:
+        try:
+            entry = known[name]
+            described.append(dict(entry) if name in known.own else {"name": name} | describe_policy(entry))
+        except PluginError as error:
+            complain(str(error), kind="warning")
+    return described
+
+
+def _details(name: str) -> dict[str, Any]:
+    """Return what a policy or filter is and each of its fields, from the object itself."""
     with doing("starting"):
         from hermes_stream.filters import FILTERS
         from hermes_stream.policies import POLICIES
 
-    made = {}
-    for name in POLICIES:
-        try:
-            made[name] = POLICIES[name]()
-        except PluginError as error:
-            complain(str(error), kind="warning")
-    if json:
-        listed = [
-            {
-                "name": name,
-                **asdict(policy.facts),
-                "preset": _preset_of(policy),
-                "defaults": asdict(policy),  # type: ignore[call-overload]
-            }
-            for name, policy in made.items()
-        ]
-        filters = [{"name": name, **asdict(make().facts)} for name, make in FILTERS.items()]
-        print_json({"policies": listed, "filters": filters})
-        return
-    for name, policy in made.items():
-        facts = policy.facts
-        typer.echo(f"{name}\n  keeps        {facts.summary}")
-        typer.echo(f"  paper        {facts.paper or 'none'}\n  budget       {facts.budget_rule}")
-        typer.echo(f"  reads        {', '.join(facts.reads) or 'nothing'}")
-        if preset := _preset_of(policy):
-            typer.echo(f"  with         {', '.join(f'{key}={value}' for key, value in preset.items())}")
-        typer.echo(f"  at question  {facts.at_question}\n")
-    for name, make in FILTERS.items():
-        facts_of = make().facts
-        typer.echo(
-            f"filter {name}\n  drops        {facts_of.summary}\n  paper        {facts_of.paper or 'none'}\n"
-        )
+    made: Any = POLICIES[name]() if name in POLICIES else FILTERS[name]()
+    text = inspect.getdoc(type(made)) or ""
+    attributes = text.partition("\nAttributes:\n")[2].partition("\n\nRaises:")[0]
+    meanings = {field: " ".join(meaning.split()) for field, meaning in _FIELD.findall(attributes)}
+    about = text.partition("\n\nAttributes:")[0]
+    values = asdict(made)
+    return {
+        "about": about,
+        "fields": [
+            {"name": field.name, "default": values[field.name], "meaning": meanings.get(field.name, "")}
+            for field in fields(made)
+        ],
+    }
 
 
-def _preset_of(policy: MemoryPolicy) -> dict[str, Any]:
-    """Return the fields in which a preset differs from its policy's defaults."""
-    plain, own = asdict(type(policy)()), asdict(policy)  # type: ignore[call-overload]
-    return {key: value for key, value in own.items() if value != plain[key]}
+def _policy_lines(entry: Entry) -> dict[str, str]:
+    lines = {
+        "keeps": entry["summary"],
+        "paper": entry["paper"] or "none",
+        "budget": entry["budget_rule"],
+        "reads": ", ".join(entry["reads"]) or "nothing",
+    }
+    if entry["preset"]:
+        lines["with"] = ", ".join(f"{key}={value}" for key, value in entry["preset"].items())
+    return lines | {"at question": entry["at_question"]}
+
+
+def _say_fields(entry: Entry) -> None:
+    """Say the whole of what is told of one policy alone; an empty line ends it."""
+    if "fields" in entry:
+        for paragraph in entry["about"].split("\n\n"):
+            say()
+            say_lines({"": " ".join(paragraph.split())}, indent=0)
+        say("\nfields, with their defaults")
+        for field in entry["fields"]:
+            say(f"  {field['name']}={json_text.dumps(field['default'])}")
+            if field["meaning"]:
+                say_lines({"": field["meaning"]}, indent=4)
+    say()

@@ -19,6 +19,7 @@ def settings_of(session: Session, model: ModelOptions, memory: MemoryOptions) ->
         "chunk_frames": session.chunk_frames,
         "device": str(layout.device),
         "dtype": str(layout.dtype).removeprefix("torch."),
+        "model_knows": session.model.card.knows,
     }
     settings = asdict(model) | asdict(memory) | resolved
     del settings["threads"]  # belongs to the machine: a run may go on with another number

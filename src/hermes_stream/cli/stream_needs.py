@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hermes_stream.cli.output import clock, size
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.stream import Session
+from hermes_stream.stream.queue_limits import QueueLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,10 @@ class StreamNeeds:
         max_positions: positions that the model was made for.
         bytes_per_visual_token: over all layers.
         stream_bytes: buffers of the stream; where there is no bound, of its beginning.
+        waiting_bytes: of frames that wait in an engine, at most, in host memory.
         device_free_bytes: free on the device with the model loaded; None is unknown.
         fits: whether the device has room for the stream; None is unknown.
+        model_knows: the only thing that the model understands; None for general models.
     """
 
     model: str
@@ -44,8 +47,10 @@ class StreamNeeds:
     max_positions: int
     bytes_per_visual_token: int
     stream_bytes: int
+    waiting_bytes: int
     device_free_bytes: int | None
     fits: bool | None
+    model_knows: str | None = None
 
     def lines(self, policy: str, *, chunk_frames: int) -> dict[str, str]:
         """Return a line about each topic.
@@ -57,12 +62,14 @@ class StreamNeeds:
         growing = " at first, growing with the stream" if self.budget_tokens is None else ""
         return {
             "model": f"{self.model} ({self.family}), {self.dtype} on {self.device}",
+            **({} if self.model_knows is None else {"knows": f"{self.model_knows}, and nothing else"}),
             "layers": self._layers(),
             "policy": f"{policy}: {self._budget()}",
             "frames": self._frames(),
             "chunks": self._chunks(chunk_frames),
             "positions": f"{self.max_positions} at most",
             "buffers": f"{size(self.stream_bytes)}{growing}",
+            "waiting": f"up to {size(self.waiting_bytes)} of frames in host memory, in an engine",
             "fits": self._fits(),
         }
 
@@ -97,7 +104,8 @@ class StreamNeeds:
         free = f"{'yes' if self.fits else 'NO'}: {size(self.device_free_bytes)} free on {self.device}"
         if self.budget_tokens is None:
             return free
-        room = self.device_free_bytes // self.stream_bytes
+        waiting = self.waiting_bytes if self.device == "cpu" else 0
+        room = self.device_free_bytes // (self.stream_bytes + waiting)
         return f"{free}, room for {room} such stream{'s' * (room != 1)}"
 
 
@@ -125,6 +133,8 @@ def measure(session: Session, *, free_bytes: int | None) -> StreamNeeds:
         max_positions=model.layout.max_positions,
         bytes_per_visual_token=model.layout.bytes_per_token,
         stream_bytes=stream_bytes,
+        waiting_bytes=QueueLimits.of(model, session.chunk_frames).num_bytes,
         device_free_bytes=free_bytes,
         fits=None if free_bytes is None else stream_bytes <= free_bytes,
+        model_knows=model.card.knows,
     )

@@ -105,6 +105,11 @@ class VideoModel(ABC):
         image = self.preprocessing.shrink(frame.image, frame.size)
         return frame if image is frame.image else replace(frame, image=image, source_size=frame.size)
 
+    @property
+    def max_frame_bytes(self) -> int:
+        """Bytes of a frame at the size that the model sees, at most."""
+        return self.preprocessing.max_image_bytes
+
     @abstractmethod
     def encode(self, pixels: Pixels) -> Features:
         """Run the vision tower. Temporal patches do not see each other, so they may be of several streams."""

@@ -31,6 +31,7 @@ class ModelCard:
         guidance_prompts: texts that guide the memory.
         training_frames: longest stream that it was trained on, in frames; None where the checkpoint does not
             say.
+        knows: the only thing that it understands, in a few words; None for general models.
         multiple_choice: how it chooses among options: it names a "letter", or says an option's "text".
         text_after_video: position of a question while nothing was forgotten: at the "clock", after all
             positions, or at the "picture", after the height and width of the last patch alone, as
@@ -45,6 +46,7 @@ class ModelCard:
     guidance_prompts: GuidancePrompts
     frames_per_temporal_patch: int = 1
     training_frames: int | None = None
+    knows: str | None = None
     multiple_choice: Literal["letter", "text"] = "letter"
     text_after_video: Literal["clock", "picture"] = "clock"
 
@@ -79,6 +81,7 @@ def build_card(
         default_budget_tokens=read_budget_tokens(config),
         guidance_prompts=checkpoint.guidance_prompts,
         training_frames=config_settings(config).integer("training_frames", None),
+        knows=read_knows(config),
         multiple_choice=checkpoint.multiple_choice,
         text_after_video=text_after_video,
     )
@@ -119,6 +122,11 @@ def read_budget_tokens(config: Any) -> int:
     """Return the budget when none is asked for: the checkpoint's own, at most half of its positions."""
     own = config_settings(config).integer("memory_budget_tokens", DEFAULT_BUDGET_TOKENS)
     return min(own, config.get_text_config().max_position_embeddings // 2)
+
+
+def read_knows(config: Any) -> str | None:
+    """Return the only thing that a checkpoint says it understands; None for general models."""
+    return config_settings(config).text("knows", None)
 
 
 def kv_shape(config: Any) -> tuple[int, int, int]:

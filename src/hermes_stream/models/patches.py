@@ -129,6 +129,11 @@ class PatchPreprocessing:
         enlarged = max(rows * math.ceil(count) for rows, count in enumerate(columns, start=1))
         return max(most, one_row, enlarged)
 
+    @property
+    def max_image_bytes(self) -> int:
+        """Bytes of the largest image that ``resized`` leads to."""
+        return 3 * self.max_tokens * (self.patch_size * self.merge_size) ** 2
+
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that an image is resized to: whole merged patches, within the bounds.
 

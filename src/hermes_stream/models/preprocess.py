@@ -118,6 +118,11 @@ class Preprocessing:
         scaling = Scaling.from_settings(file)
         return cls(height=height, width=width, longest_side=longest_side, scaling=scaling)
 
+    @property
+    def max_image_bytes(self) -> int:
+        """Bytes of an image of the size that images are resized to."""
+        return 3 * self.height * self.width
+
     def pixels(
         self,
         images: Sequence[Image],

@@ -98,7 +98,7 @@ class Settings:
 
     def text(self, name: str, default: Value) -> str | Value:
         """Return a text that is not empty."""
-        return self._checked(name, default, lambda it: isinstance(it, str) and it != "", "a text")
+        return self._checked(name, default, lambda it: isinstance(it, str) and bool(it.strip()), "a text")
 
     def texts(self, name: str, known: frozenset[str]) -> Mapping[str, str]:
         """Return texts by name; all names must be known."""

@@ -121,8 +121,11 @@ class Answer:
             while not self._unread:
                 if self.failure is not None:
                     raise self.failure
-                if self.is_done or (not self._advance() and not self._unread):
+                if self.is_done:
                     raise StopIteration
+                if not self._advance() and not (self.is_done or self._unread):
+                    # never read as an answer that is empty, or ends here
+                    self.fail(RuntimeError("what made this answer was interrupted; ask again"))
             self._read.append(self._unread.popleft())
             return self._read[-1]
 
@@ -142,8 +145,8 @@ class Answer:
         """Give up the rest of the answer; what was read stays."""
         with self._lock:
             if not self.is_done:
+                self._abandon()  # first: where it is refused, the answer goes on
                 self.finish_reason = "abandoned"
-                self._abandon()
             self._unread.clear()
 
     def __str__(self) -> str:

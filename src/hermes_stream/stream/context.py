@@ -69,9 +69,12 @@ class QuestionContext(Protocol):
     def state(self) -> MemoryState:
         """Return what a question reads of the video; where it retrieves, what the last one read."""
 
-    @property
-    def num_unprepared_tokens(self) -> int:
-        """Visual tokens that ``prepare`` would prefill now."""
+    def num_prefill_tokens(self, num_new_tokens: int) -> int:
+        """Return visual tokens that are prefilled before a question that is asked now.
+
+        Args:
+            num_new_tokens: of frames that wait.
+        """
 
     @property
     def max_context_tokens(self) -> int:

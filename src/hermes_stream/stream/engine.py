@@ -9,6 +9,7 @@ Engine and streams belong to the thread that calls first. They know nothing of n
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 import torch
@@ -22,6 +23,7 @@ from hermes_stream.policies.hermes import HermesPolicy
 from hermes_stream.stream.capacity import Capacity, plan_capacity, stream_bytes
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import Overflow, StreamHandle
+from hermes_stream.stream.queue_limits import QUEUE_FRAMES, QUEUE_SECONDS, QueueLimits
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.threads import OneThread
 
@@ -33,22 +35,26 @@ class Engine:
 
     Args:
         model: a loaded model.
-        memory_bytes: what the buffers of all streams may take together on the model's device; None takes four
-            fifths of what is free there now.
-        step_tokens: tokens of chunks in one step, at most.
+        memory_bytes: what the buffers of all streams may take together on the model's device, on a CPU with
+            the frames that wait; None takes four fifths of what is free there now.
+        step_tokens: tokens of chunks in one step, at most; a single chunk of more is served, and as many
+            again may be encoded ahead.
         tokens_beside_questions: the same where questions are served in the step; a chunk that fits no step
             for long is let in all the same.
         patience_steps: how many steps with questions that is.
         queue_frames: frames of a stream that wait, at most; at least two chunks.
+        queue_bytes: what they may take in host memory; None takes what so many frames, and a chunk in hand,
+            take at the size that the model sees.
+        queue_seconds: from the oldest of them to the newest, at most; two chunks may always wait.
 
     Attributes:
         model: the model.
         executor: serves the requests of all streams.
-        memory_bytes: what the buffers of all streams may take together.
+        memory_bytes: what the buffers of all streams may take together, on a CPU with the frames that wait.
         num_steps: steps so far.
 
     Raises:
-        ValueError: an argument is below 1.
+        ValueError: an argument is not a positive number.
     """
 
     def __init__(
@@ -59,13 +65,14 @@ class Engine:
         step_tokens: int = 2048,
         tokens_beside_questions: int = 256,
         patience_steps: int = 8,
-        queue_frames: int = 64,
+        queue_frames: int = QUEUE_FRAMES,
+        queue_bytes: int | None = None,
+        queue_seconds: float = QUEUE_SECONDS,
     ) -> None:
         limits = {
             "step_tokens": step_tokens,
             "tokens_beside_questions": tokens_beside_questions,
             "patience_steps": patience_steps,
-            "queue_frames": queue_frames,
         }
         for name, value in limits.items():
             if value < 1:
@@ -77,7 +84,15 @@ class Engine:
         self.model, self.memory_bytes = model, memory_bytes
         self.num_steps = 0
         self._step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
-        self._patience_steps, self._queue_frames = patience_steps, queue_frames
+        self._patience_steps = patience_steps
+        self._limits_of = partial(
+            QueueLimits.of,
+            model,
+            queue_frames=queue_frames,
+            queue_bytes=queue_bytes,
+            queue_seconds=queue_seconds,
+        )
+        self._limits_of(1)  # refuses limits that are none
         self.executor = Executor(model)
         self._streams: list[StreamHandle] = []
         self._thread = OneThread()
@@ -89,8 +104,12 @@ class Engine:
 
     @property
     def used_bytes(self) -> int:
-        """What the buffers of the open streams take on the model's device."""
-        return sum(stream.stats.cache_bytes for stream in self._streams)
+        """What the open streams take on the model's device, at most."""
+        return sum(one.stream.stats.cache_bytes + self._host_bytes(one.limits) for one in self._streams)
+
+    def _host_bytes(self, limits: QueueLimits) -> int:
+        """Return what frames that wait take of the model's device, at most; that is nothing but on a CPU."""
+        return limits.num_bytes if self.model.layout.device.type == "cpu" else 0
 
     def add(
         self,
@@ -103,6 +122,7 @@ class Engine:
         filter: TokenFilter | None = None,
         still_below: float | None = None,
         kv_bits: int | None = None,
+        guidance_from_questions: bool = False,
     ) -> StreamHandle:
         """Open a stream, if there is room for it.
 
@@ -116,6 +136,9 @@ class Engine:
             filter: see ``Session``.
             still_below: see ``Session``.
             kv_bits: see ``Session``.
+            guidance_from_questions: let the last conversation steer what the memory keeps, as the paper does
+                and a ``Session`` by default. A stream of an engine is shared by whoever may ask: what one of
+                them asked would decide what the others' answers can still know, so that it is off here.
 
         Raises:
             CapacityError: the streams would take more memory than they may, or this one does not fit the
@@ -132,21 +155,32 @@ class Engine:
             text_tokens=text_tokens,
             kv_bits=kv_bits,
         )
-        self._admit(capacity)
-        stream = Stream(self.executor, capacity, fps=fps, token_filter=filter, still_below=still_below)
+        limits = self._limits_of(capacity.chunk_frames)
+        self._admit(capacity, limits)
+        stream = Stream(
+            self.executor,
+            capacity,
+            fps=fps,
+            token_filter=filter,
+            still_below=still_below,
+            guidance_from_questions=guidance_from_questions,
+        )
+        return self._opened(stream, overflow, limits)
+
+    def _opened(self, stream: Stream, overflow: Overflow, limits: QueueLimits) -> StreamHandle:
         handle = StreamHandle(
             stream,
             step=self.step,
             check_thread=self._thread.check,
             leave=self._streams.remove,
             overflow=overflow,
-            queue_frames=max(self._queue_frames, 2 * stream.chunk_frames),
+            limits=limits,
         )
         handle.served_in_step = self.num_steps
         self._streams.append(handle)
         return handle
 
-    def _admit(self, capacity: Capacity) -> None:
+    def _admit(self, capacity: Capacity, limits: QueueLimits) -> None:
         if self.memory_bytes is None:
             return
         needed, used = stream_bytes(self.model, capacity), self.used_bytes
@@ -155,11 +189,12 @@ class Engine:
                 f"{type(capacity.policy).__name__} has no budget, so its memory has no bound, and the "
                 f"engine's is {self.memory_bytes} bytes; use a policy with a budget, such as hermes"
             )
+        needed += self._host_bytes(limits)
         if used + needed > self.memory_bytes:
             raise CapacityError(
                 f"{len(self._streams)} streams take {used} of the engine's {self.memory_bytes} bytes, and "
                 f"one more takes {needed}; close a stream, or lower its budget_tokens, chunk_frames or "
-                f"text_tokens"
+                f"text_tokens, or the engine's queue_frames"
             )
 
     @torch.inference_mode()
@@ -170,11 +205,15 @@ class Engine:
             False when there is nothing to do: no question, and no full chunk.
         """
         self._thread.check()
-        chosen = self._choose()
+        chosen, room = self._choose()
         if not chosen:
-            return False
+            # work that asked for nothing may have been done
+            return any(handle.is_ready for handle in self._streams)
         self.num_steps += 1
-        requests = [handle.requests() for handle in chosen]
+        requests = []
+        for handle in chosen:
+            requests.append(handle.requests(may_encode_ahead=room > 0))
+            room -= handle.stream.chunk_tokens * (len(requests[-1]) - 1)
         outcomes = iter(self.executor.serve_apart([one for own in requests for one in own]))
         for handle, own in zip(chosen, requests, strict=True):
             handle.receive([next(outcomes) for _ in own])
@@ -186,12 +225,15 @@ class Engine:
         while self.step():
             pass
 
-    def _choose(self) -> list[StreamHandle]:
+    def _choose(self) -> tuple[list[StreamHandle], int]:
         """Choose what a step serves: text, then chunks that a question waits for, then other chunks.
 
         Text of questions and answers is a few tokens a stream, and all of it is served. Chunks are served as
         far as they fit, the stream that was not served for longest first. The first chunk that a question
         waits for always fits, as does the first where there is no question, or where it lost patience.
+
+        Returns:
+            What is served, and tokens of chunks that may be encoded ahead.
         """
         ready = sorted(
             (handle for handle in self._streams if handle.is_ready), key=lambda one: one.served_in_step
@@ -208,10 +250,10 @@ class Engine:
             room, may_exceed = min(room, self._tokens_beside_questions), False
         patience = self._patience_steps
         for handle in ready:
-            if handle.has_question:
+            if handle in asking:  # also where its question has failed meanwhile
                 continue
             cost, waited = handle.cost_tokens, self.num_steps - handle.served_in_step
             if (may_exceed or cost <= room or waited >= patience) and handle.begin():
                 room, may_exceed, patience = room - cost, False, self.num_steps + 1
                 chosen.append(handle)
-        return chosen
+        return chosen, room if asking else self._step_tokens

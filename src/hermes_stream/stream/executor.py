@@ -104,16 +104,16 @@ class Executor:
         """
         try:
             return list(self.serve(requests))
-        except Exception as error:
+        except BaseException as error:
+            for one in requests:  # they are served again, also where the user interrupts
+                if isinstance(one, ForwardRequest):
+                    one.clear_weights()
+            if not isinstance(error, Exception):
+                raise
             if len(requests) == 1:
                 return [Failure(error)]
             log.info("%d requests failed together, and are served apart: %s", len(requests), error)
-        outcomes: list[Features | Tensor | Failure | None] = []
-        for one in requests:
-            if isinstance(one, ForwardRequest):
-                one.clear_weights()
-            outcomes += self.serve_apart([one])
-        return outcomes
+        return [outcome for one in requests for outcome in self.serve_apart([one])]
 
     @contextmanager
     def _on_side_stream(self, *, beside_forwards: bool) -> Iterator[None]:
@@ -244,12 +244,14 @@ def _depth(decoder: nn.Module, *, advances: bool) -> Iterator[None]:
     thread = get_ident()
 
     def read_first(
-        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]] | None:
-        if get_ident() != thread:  # another session runs the same model meanwhile
+        # Another session may run the same model meanwhile: it is left alone. While hooks come and go torch
+        # may call this one there without keywords.
+        if get_ident() != thread:
             return None
         first.append(args[0])
-        return (first[0], *args[1:]), kwargs
+        return (first[0], *args[1:]), kwargs or {}
 
     layers: Iterable[nn.Module] = () if advances else decoder.layers  # type: ignore[assignment]
     hooks = [layer.register_forward_pre_hook(read_first, with_kwargs=True) for layer in layers]

@@ -21,8 +21,9 @@ class FrameEncoder:
 
     Args:
         executor: has the model, and measures preprocessing.
-        still_below: a frame is not encoded again where no block of 16 x 16 pixels differs by this many grey
-            levels (of 255, mean over the block) from the frame that was encoded last; None encodes all.
+        still_below: a frame is not encoded again where no block of 16 x 16 pixels, of those that the model
+            sees, differs by this many grey levels (of 255, mean over the block) from the frame that was
+            encoded last; None encodes all.
 
     Attributes:
         num_still_frames: frames that took the features of an earlier one.

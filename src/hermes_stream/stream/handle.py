@@ -11,6 +11,7 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.executor import Failure
+from hermes_stream.stream.queue_limits import QueueLimits
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Work
@@ -31,10 +32,11 @@ class StreamHandle:
         check_thread: refuses a call from a thread that does not own the engine.
         leave: takes the handle out of the engine.
         overflow: what happens to a frame when as many wait as may.
-        queue_frames: frames that wait, at most; at least two chunks.
+        limits: of what waits.
 
     Attributes:
         stream: for inspection: ``cache``, ``policy``, ``chunk_frames``.
+        limits: of what waits.
         num_dropped_frames: frames that were forgotten because too many waited.
         served_in_step: when it was served last.
     """
@@ -47,13 +49,13 @@ class StreamHandle:
         check_thread: Callable[[], None],
         leave: Callable[[StreamHandle], None],
         overflow: Overflow,
-        queue_frames: int,
+        limits: QueueLimits,
     ) -> None:
         self.stream = stream
         self.num_dropped_frames = 0
         self.served_in_step = 0
         self._step, self._check_thread, self._leave = step, check_thread, leave
-        self._overflow, self._queue_frames = overflow, queue_frames
+        self._overflow, self.limits = overflow, limits
         self._questions: deque[tuple[Answer, Work[None]]] = deque()
         self._work: Work[None] | None = None
         self._answer: Answer | None = None
@@ -68,21 +70,24 @@ class StreamHandle:
         and are tried again.
 
         Raises:
-            ValueError: a frame is malformed or not later than the one before.
+            ValueError: a frame is malformed, not later than the one before, or too large for the queue.
             ThreadError: another thread owns the engine.
             CapacityError: the handle is closed, or its policy has no bound and the positions are used up.
         """
         self._check()
-        intake = self.stream.intake
         for frame in [frames] if isinstance(frames, Frame) else frames:
-            while len(intake.waiting) >= self._queue_frames:
-                if self._overflow == "drop_oldest":
-                    del intake.waiting[0]
-                    self.num_dropped_frames += 1
-                else:
-                    self._step()
-                    self._check()
-            intake.accept(frame)
+            self.stream.intake.accept(frame, self._make_room)
+
+    def _make_room(self, frame: Frame) -> None:
+        self.limits.check(frame)
+        intake = self.stream.intake
+        while self.limits.are_reached(intake, frame):
+            if self._overflow == "drop_oldest":
+                del intake.waiting[0]
+                self.num_dropped_frames += 1
+            else:
+                self._step()
+                self._check()
 
     def ask(self, question: str, options: Sequence[str] | None = None, **sampling: Any) -> Answer:
         """Ask about the frames observed so far. The engine's steps make the answer; so does reading it.
@@ -106,7 +111,12 @@ class StreamHandle:
 
     @property
     def stats(self) -> SessionStats:
-        """What the stream has done and holds."""
+        """What the stream has done and holds.
+
+        Raises:
+            ThreadError: another thread owns the engine.
+        """
+        self._check_thread()
         return self.stream.stats
 
     def close(self) -> None:
@@ -170,12 +180,16 @@ class StreamHandle:
         self._advance(next)
         return self._work is not None
 
-    def requests(self) -> list[Request]:
-        """Return what the work asks for; while a chunk is prefilled, also an encode of the next."""
+    def requests(self, *, may_encode_ahead: bool) -> list[Request]:
+        """Return what the work asks for; while a chunk is prefilled, also an encode of the next.
+
+        Args:
+            may_encode_ahead: whether the step has room for that.
+        """
         assert self._request is not None
-        ahead = None
+        ahead, is_forward = None, isinstance(self._request, ForwardRequest)
         # a live stream drops what is old: what was encoded ahead might never be folded in
-        if isinstance(self._request, ForwardRequest) and not self.has_question and self._overflow == "wait":
+        if may_encode_ahead and is_forward and not self.has_question and self._overflow == "wait":
             with suppress(Exception):  # the chunk's own turn will tell
                 ahead = self.stream.request_ahead()
         return [self._request] if ahead is None else [self._request, ahead]
@@ -212,6 +226,7 @@ class StreamHandle:
         self._end()
 
     def _abandon(self, answer: Answer) -> None:
+        self._check_thread()
         if answer is self._answer:
             self._drop_work()
         else:

@@ -93,7 +93,7 @@ class HeldFrames:
 
     def prepare(self) -> Work[None]:
         """Prefill the held frames, unless no frame came since the last question."""
-        if not self.num_unprepared_tokens:
+        if not self.num_prefill_tokens(0):
             return
         held, patch_frames = list(self._buffer), self._memory.model.card.frames_per_temporal_patch
         next_id = (self._buffer.num_frames - len(held)) // patch_frames
@@ -121,10 +121,10 @@ class HeldFrames:
         """Return what the last question read."""
         return self._memory.state()
 
-    @property
-    def num_unprepared_tokens(self) -> int:
-        """Tokens of the held frames, unless they were prefilled since the newest came."""
-        return 0 if max(self._memory.cache.num_visual_tokens) else self._buffer.num_tokens
+    def num_prefill_tokens(self, num_new_tokens: int) -> int:
+        """Return tokens of all held frames, unless they were prefilled since the newest came."""
+        is_prepared = not num_new_tokens and max(self._memory.cache.num_visual_tokens) > 0
+        return 0 if is_prepared else self._buffer.num_tokens + num_new_tokens
 
     @property
     def max_context_tokens(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,9 +29,11 @@ class Intake:
     Args:
         fps: frames to take per second; None takes all.
         check_size: raises ``ValueError`` for a height and width that the model cannot read; None takes any.
+        shrink: returns a frame as it waits, at the size that the model sees.
 
     Attributes:
         waiting: frames that wait, oldest first.
+        in_hand: frames that are being folded into the memory; they wait again if that fails.
         num_accepted: frames taken in so far.
         num_gaps: pauses of more than a minute between frames.
 
@@ -39,16 +41,22 @@ class Intake:
         ValueError: the rate is not a positive number.
     """
 
-    def __init__(self, fps: float | None, check_size: Callable[[int, int], object] | None = None) -> None:
+    def __init__(
+        self,
+        fps: float | None,
+        check_size: Callable[[int, int], object] | None = None,
+        shrink: Callable[[Frame], Frame] = lambda frame: frame,
+    ) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(
                 f"fps must be a positive number of frames per second, or None for all; got {fps}"
             )
-        self._fps, self._check_size = fps, check_size
+        self._fps, self._check_size, self._shrink = fps, check_size, shrink
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf
         self._due = 0
         self.waiting: list[Frame] = []
+        self.in_hand: list[Frame] = []
         self.num_accepted = self.num_gaps = 0
 
     @property
@@ -63,11 +71,15 @@ class Intake:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of host memory that the waiting frames take."""
-        return sum(frame.image.nbytes for frame in self.waiting)
+        """Bytes of host memory that frames take which are not in the memory yet."""
+        return sum(frame.image.nbytes for frames in (self.in_hand, self.waiting) for frame in frames)
 
-    def accept(self, frame: Frame) -> None:
+    def accept(self, frame: Frame, make_room: Callable[[Frame], None] = lambda _: None) -> None:
         """Check a frame, and let it wait if it is due.
+
+        Args:
+            frame: the next of the stream.
+            make_room: is given a frame that is about to wait; what it raises leaves the frame out.
 
         Raises:
             ValueError: it is malformed, not later than the one before, or later by more than 115 days.
@@ -75,18 +87,38 @@ class Intake:
         check_frame(frame)
         gap_seconds = self._gap_before(frame)
         if self._check_size is not None:
-            self._check_size(*frame.image.shape[:2])
+            self._check_size(*frame.size)
+        next_due = self._next_due(frame)
+        if next_due is not None:
+            if not frame.image.flags.writeable:  # torch warns of these, and its tensors share the memory
+                frame = replace(frame, image=frame.image.copy())
+            frame = self._shrink(frame)
+            make_room(frame)
+        # nothing fails from here on, so that a frame is taken in whole or not at all
         if gap_seconds > _GAP_SECONDS:
             self.num_gaps += 1
             log.warning("no frame came for %.0f seconds of the stream", gap_seconds)
         self._newest_seconds = frame.pts_seconds
         if self._start_seconds is None:
             self._start_seconds = frame.pts_seconds
-        if self._is_due(frame.pts_seconds - self._start_seconds):
-            if not frame.image.flags.writeable:  # torch warns of these, and its tensors share the memory
-                frame = replace(frame, image=frame.image.copy())
+        if next_due is not None:
+            self._due = next_due
             self.waiting.append(frame)
             self.num_accepted += 1
+
+    def take(self, count: int) -> Sequence[Frame]:
+        """Take the oldest waiting frames in hand, and return them."""
+        self.in_hand, self.waiting = self.waiting[:count], self.waiting[count:]
+        return tuple(self.in_hand)
+
+    def drop(self, frames: Sequence[Frame]) -> None:
+        """Forget frames in hand: they are in the memory, or left out for good."""
+        dropped = set(map(id, frames))  # to compare frames is to compare pictures
+        self.in_hand = [frame for frame in self.in_hand if id(frame) not in dropped]
+
+    def put_back(self) -> None:
+        """Let frames that are still in hand wait again."""
+        self.in_hand, self.waiting = [], self.in_hand + self.waiting
 
     def _gap_before(self, frame: Frame) -> float:
         """Return the seconds since the frame before, 0 for the first."""
@@ -106,15 +138,12 @@ class Intake:
             )
         return gap_seconds
 
-    def _is_due(self, seconds: float) -> bool:
-        """Tell whether a frame so long after the first is due, and when the next one is."""
-        if self._fps is None:
-            return True
-        instant = seconds * self._fps + _EARLY
-        if instant < self._due:
-            return False
-        self._due = math.floor(instant) + 1
-        return True
+    def _next_due(self, frame: Frame) -> int | None:
+        """Return which instant is due after a frame, or None where the frame itself is not due."""
+        if self._fps is None or self._start_seconds is None:
+            return 1
+        instant = math.floor((frame.pts_seconds - self._start_seconds) * self._fps + _EARLY)
+        return None if instant < self._due else instant + 1
 
 
 def check_frame(frame: Frame) -> None:
@@ -128,7 +157,7 @@ def check_frame(frame: Frame) -> None:
     seconds = frame.pts_seconds
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.floating | np.integer):
         raise ValueError(f"pts_seconds must be a number of seconds, got {seconds!r}")
-    if not (math.isfinite(seconds) and abs(seconds) <= _MAX_SECONDS):
+    if not -_MAX_SECONDS <= seconds <= _MAX_SECONDS:
         # beyond, neighbouring frames would have the same time in 64 bits
         raise ValueError(
             f"pts_seconds must be a finite number from -{_MAX_SECONDS:g} to {_MAX_SECONDS:g}, got {seconds}"

@@ -282,10 +282,9 @@ class StreamMemory:
         """Return what a question reads of the video."""
         return self.cache.state()
 
-    @property
-    def num_unprepared_tokens(self) -> int:
-        """None: there is nothing to prepare."""
-        return 0
+    def num_prefill_tokens(self, num_new_tokens: int) -> int:
+        """Return what frames that wait take: there is nothing else to prepare."""
+        return num_new_tokens
 
     @property
     def max_context_tokens(self) -> int:

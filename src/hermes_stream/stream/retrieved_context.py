@@ -57,10 +57,9 @@ class RetrievedContext:
         """Return what the last question read."""
         return self._retriever.state()
 
-    @property
-    def num_unprepared_tokens(self) -> int:
-        """None: there is nothing to prepare."""
-        return 0
+    def num_prefill_tokens(self, num_new_tokens: int) -> int:
+        """Return what frames that wait take: there is nothing else to prepare."""
+        return num_new_tokens
 
     @property
     def max_context_tokens(self) -> int:

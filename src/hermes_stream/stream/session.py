@@ -54,6 +54,8 @@ class Session:
             take the features of the last that was encoded, without the vision tower; None encodes all.
         kv_bits: 8 keeps keys and values in 8 bits, in less than half of the memory; None as the model makes
             them.
+        guidance_from_questions: let the last question and its answer steer what the memory keeps, as the
+            paper does. False where several people ask: no one's question decides what others can still ask.
         executor: runs the model; None makes one, which on a GPU captures the forwards of questions.
 
     Attributes:
@@ -81,6 +83,7 @@ class Session:
         filter: TokenFilter | str | None = None,
         still_below: float | None = None,
         kv_bits: int | None = None,
+        guidance_from_questions: bool = True,
         executor: Executor | None = None,
     ) -> None:
         if not isinstance(model, VideoModel):
@@ -101,6 +104,7 @@ class Session:
             fps=fps,
             token_filter=filter_named(filter) if isinstance(filter, str) else filter,
             still_below=still_below,
+            guidance_from_questions=guidance_from_questions,
         )
         self._open_answer: Answer | None = None
         self._lock = RLock()

@@ -31,7 +31,7 @@ class SessionStats:
             most policies.
         num_compressions: how often tokens were evicted.
         num_questions: questions answered to their end.
-        waiting_bytes: bytes of host memory that waiting frames take.
+        waiting_bytes: bytes of host memory that frames take which are not in the memory yet.
         cache_bytes: bytes of the stream's buffers on the model's device.
         host_bytes: bytes of host memory held for questions to come; 0 for most policies.
         recall_seconds: what the last question took before itself, part of its ttft_seconds; next to nothing

@@ -48,6 +48,7 @@ class Stream:
         fps: frames sampled by time, per second; None takes every frame.
         token_filter: what drops visual tokens before they are prefilled; None drops none.
         still_below: see ``FrameEncoder``.
+        guidance_from_questions: let the last conversation steer what the memory keeps.
 
     Attributes:
         model: the model.
@@ -66,11 +67,13 @@ class Stream:
         fps: float | None = None,
         token_filter: TokenFilter | None = None,
         still_below: float | None = None,
+        guidance_from_questions: bool = True,
     ) -> None:
         self.model, self.policy, self._text_tokens = executor.model, capacity.policy, capacity.text_tokens
         self._executor, self._capacity = executor, capacity
         self.chunk_frames = capacity.chunk_frames
-        self.intake = Intake(fps, check_size=self.model.num_tokens)
+        self._guidance_from_questions = guidance_from_questions
+        self.intake = Intake(fps, check_size=self.model.num_tokens, shrink=self.model.shrink)
         self.memory = StreamMemory(executor, capacity, token_filter=token_filter, still_below=still_below)
         self.context = _context(self.memory, capacity)
         self._num_frames = self._num_seen = self._num_questions = self._num_failed_frames = 0
@@ -111,9 +114,9 @@ class Stream:
 
     @property
     def num_pending_tokens(self) -> int:
-        """Tokens of a chunk that a question asked now must wait for, or of what its policy prepares first."""
-        waiting = self.intake.waiting[: self.chunk_frames]
-        return num_tokens(self.model, waiting) if waiting else self.context.num_unprepared_tokens
+        """Visual tokens of the first chunk that a question asked now must wait for."""
+        waiting = num_tokens(self.model, self.intake.waiting[: self.chunk_frames])
+        return min(self.context.num_prefill_tokens(waiting), self.chunk_tokens)
 
     def request_ahead(self) -> EncodeRequest | None:
         """Ask to encode the next chunk, if all of it waits; see ``receive_ahead``."""
@@ -135,16 +138,14 @@ class Stream:
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        count = min(self.chunk_frames, max_frames or self.chunk_frames)
         intake = self.intake
-        chunk, intake.waiting = intake.waiting[:count], intake.waiting[count:]
+        chunk = intake.take(min(self.chunk_frames, max_frames or self.chunk_frames))
         try:
             for same in group_by_size(chunk):
                 yield from self._fold_or_leave_out(same)
-                del chunk[: len(same)]
         finally:
             # what failed, or was abandoned, waits for the next try
-            intake.waiting = chunk + intake.waiting
+            intake.put_back()
 
     def _fold_or_leave_out(self, frames: Sequence[Frame]) -> Work[None]:
         """Fold frames of one size; where they failed before, one temporal patch at a time.
@@ -161,26 +162,37 @@ class Stream:
             self._failed_frame, self._num_failures = frames[0], num_failures + 1
             if num_failures == 0:
                 raise
-            failed = yield from self._fold_apart(frames)
-            if len(failed) == len(frames) > 1 and num_failures == 1:
+            is_last_try = num_failures > 1 or len(frames) <= self.model.card.frames_per_temporal_patch
+            if not (yield from self._fold_apart(frames, is_last_try=is_last_try)):
                 raise
-            self._num_failed_frames += len(failed)
-            times = ", ".join(f"{frame.pts_seconds:.3f}" for frame in failed)
-            log.warning("%d frames are left out, at %s s: %s", len(failed), times, error)
 
-    def _fold_apart(self, frames: Sequence[Frame]) -> Work[list[Frame]]:
-        """Fold temporal patches one by one; return the frames of those that failed."""
+    def _fold_apart(self, frames: Sequence[Frame], *, is_last_try: bool) -> Work[bool]:
+        """Fold temporal patches one by one, and leave out those that fail; tell whether that was done.
+
+        Args:
+            frames: of one size.
+            is_last_try: leave them out even if all fail.
+        """
         failed: list[Frame] = []
+        is_theirs = is_last_try
         size = self.model.card.frames_per_temporal_patch
         for start in range(0, len(frames), size):
             patch = frames[start : start + size]
             try:
                 yield from self._fold_together(patch)
+                is_theirs = True
             except Exception as error:
                 if not self._is_of_frames(error):
                     raise
                 failed += patch
-        return failed
+                log.info("frames at %s s cannot be folded in: %s", _times(patch), error)
+            if is_theirs and failed:
+                # at once: what comes later in time is in the memory, and they must not come behind it
+                self.intake.drop(failed)
+                self._num_failed_frames += len(failed)
+                log.warning("%d frames are left out, at %s s", len(failed), _times(failed))
+                failed = []
+        return is_theirs
 
     @staticmethod
     def _is_of_frames(error: Exception) -> bool:
@@ -189,6 +201,7 @@ class Stream:
 
     def _fold_together(self, frames: Sequence[Frame]) -> Work[None]:
         yield from self.context.fold(frames)
+        self.intake.drop(frames)
         self._num_frames += len(frames)
         self._num_seen += num_tokens(self.model, frames)
 
@@ -235,7 +248,8 @@ class Stream:
             answer.fail(error)
             raise
         self._num_questions += 1
-        self.memory.remember_conversation(answer.question, text)
+        if self._guidance_from_questions:
+            self.memory.remember_conversation(answer.question, text)
 
     def next_token_logits(
         self, text: str, options: Sequence[str] | None = None
@@ -288,6 +302,11 @@ class Stream:
         until = self.intake.num_accepted if num_frames is None else num_frames
         while (missing := until - self.intake.num_folded) > 0:
             yield from self.fold(missing)
+        if not self._num_frames:
+            raise VideoError(
+                f"none of {self._num_failed_frames} frames could be folded into the memory, so there is "
+                "nothing to ask about; the log says why"
+            )
         synchronize(self.model.layout.device)
         folded = time.perf_counter()
         yield from self.context.prepare()
@@ -310,15 +329,15 @@ class Stream:
     def stats(self) -> SessionStats:
         """What the stream has done and holds."""
         usage, answer, recall = self.context.usage, self._newest_answer, self._recall_seconds
-        kept = usage.num_visual_tokens
+        kept, num_pending = usage.num_visual_tokens, len(self.intake.waiting)
         tiers = Tiers(num_layers=len(kept)).tier_of_layer
         by_tier = {
             tier.name.lower(): max((n for n, own in zip(kept, tiers, strict=True) if own == tier), default=0)
             for tier in Tier
         }
         return SessionStats(
-            num_frames=self._num_frames + len(self.intake.waiting),
-            num_pending_frames=len(self.intake.waiting),
+            num_frames=self._num_frames + len(self.intake.in_hand) + num_pending,
+            num_pending_frames=num_pending,
             num_failed_frames=self._num_failed_frames,
             num_gaps=self.intake.num_gaps,
             num_still_frames=self.memory.encoder.num_still_frames,
@@ -337,6 +356,10 @@ class Stream:
             ttft_with_pending_seconds=answer.ttft_with_pending_seconds if answer else None,
             tokens_per_second=answer.tokens_per_second if answer else None,
         )
+
+
+def _times(frames: Sequence[Frame]) -> str:
+    return ", ".join(f"{frame.pts_seconds:.3f}" for frame in frames)
 
 
 def _context(memory: StreamMemory, capacity: Capacity) -> QuestionContext:

@@ -11,7 +11,7 @@ from hermes_lab.datasets import load_annotations
 from hermes_stream import FileSource, Session, load_model
 from hermes_stream.synthetic.questions import KIND_GROUPS, QUESTION_KINDS
 
-SCORE = {"accuracy", "low", "high", "chance", "num_questions"}
+SCORE = {"accuracy", "low", "high", "chance", "num_questions", "no_interval"}
 SECONDS, NUM_QUESTIONS = 8, 10
 
 
@@ -225,7 +225,7 @@ def test_a_video_that_cannot_be_opened_is_one_line(hermes, folder, tmp_path):
 def test_failures_are_one_line(evaluate, folder, arguments, code, words):
     (folder / "empty").mkdir(exist_ok=True)
     run = evaluate(*(argument.format(folder=folder) for argument in arguments), "--json")
-    assert (run.code, run.out) == (code, "")
+    assert (run.code, run.document["schema"]) == (code, "hermes.error/1")
     assert run.err.startswith("hermes: error: ")
     assert run.err.count("\n") == 1
     assert all(word in run.err for word in words)

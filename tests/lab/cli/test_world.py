@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from hermes_lab.datasets import WRITABLE_DIALECTS, VideoFinder, dialect_of, load_annotations
-from hermes_stream import FileSource
+from hermes_stream import FileSource, __version__
 from hermes_stream.synthetic.questions import QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 
@@ -35,6 +35,8 @@ def test_what_is_written(written):
     assert [len(one.questions) for one in episodes] == [10, 10]
     assert run.out.count("\n") == 1
     assert run.document == {
+        "schema": "hermes.world/1",
+        "version": __version__,
         "annotations": str(folder / "annotations.json"),
         "dialect": "unified",
         "videos": [str(folder / video) for video in videos],
@@ -163,8 +165,8 @@ def test_a_file_is_no_folder(hermes, tmp_path):
     assert run.code == 2
     assert "is a file" in run.err
     run = hermes("world", "--out", tmp_path / "file" / "below", *SMALL)
-    assert (run.code, run.out) == (1, "")
-    assert "cannot be made" in run.err
+    assert (run.code, run.out) == (2, "")
+    assert "cannot be written" in run.err
 
 
 def test_more_questions_than_a_story_answers(hermes, tmp_path):

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import active_children
 
+import numpy as np
 import pytest
 import torch
 from tests.lab.episodes import episode, question
@@ -15,7 +16,7 @@ from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import EvaluatedPolicy, SessionWatcher, Viewing, evaluate, run_episode
 from hermes_lab.evaluation.pool import gpu_of
 from hermes_lab.evaluation.shared_encoder import SharedEncoder
-from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream import Frame, FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.errors import VideoError
 from hermes_stream.policies import RecentNPolicy
 from hermes_stream.synthetic.planning import plan_questions
@@ -116,6 +117,23 @@ def test_the_vision_tower_encodes_once(tiny):
     assert encoded == [4, 3, 3]
     assert encoder.encode_seconds > 0
     assert (encoder.family, encoder.card, encoder.layout) == (tiny.family, tiny.card, tiny.layout)
+
+
+def test_large_frames_are_shrunk_once_and_encoded_once(tiny, monkeypatch):
+    encoder, encoded = SharedEncoder(tiny), []
+    encode = type(tiny).encode
+
+    def counting(model, pixels):
+        encoded.append(pixels.grid[0])
+        return encode(model, pixels)
+
+    monkeypatch.setattr(type(tiny), "encode", counting)
+    sessions = [Session(encoder, WindowPolicy(budget_tokens=40), chunk_frames=2) for _ in range(3)]
+    for number in range(4):
+        frame = Frame(pts_seconds=float(number), image=np.full((300, 400, 3), number, np.uint8))
+        for session in sessions:
+            session.observe(frame)
+    assert encoded == [2, 2]
 
 
 def test_runs_that_are_done_are_not_made_again(tiny):

@@ -170,3 +170,17 @@ def test_without_evidence_there_is_no_delay():
     report = score(run_of({"a": [True], "b": [False]}))
     assert report.by_delay == []
     assert report.by_delay_of_kind == report.by_delay_of_group == {}
+
+
+@pytest.mark.parametrize(
+    ("num_videos", "told"),
+    [
+        (1, "1 video is too few, at least 5 are needed"),
+        (4, "4 videos are too few, at least 5 are needed"),
+        (5, None),
+        (9, None),
+    ],
+)
+def test_a_few_videos_are_too_few_for_an_interval(num_videos, told):
+    own = score(run_of({str(k): [True, False] for k in range(num_videos)})).overall
+    assert (own.num_videos, own.no_interval) == (num_videos, told)

@@ -114,6 +114,7 @@ def test_a_letter_that_is_the_text_of_another_option_says_nothing():
 @settings(max_examples=1000)
 @given(letters, letters, st.sampled_from(PAIRS), words, words)
 @example("B", "A", "{}. {}.", [], [])
+@example("B", "A", "({}) {}", [], ["the"])
 def test_a_text_that_names_two_letters_is_not_taken_for_one(one, other, form, before, after):
     text = " ".join([*before, form.format(one, other), *after])
     assert read_letter(text, OPTIONS) is None or one == other

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from hermes_lab.stress.mutations import MUTATIONS, mutated
-from hermes_lab.stress.videos import Limits, Watcher, damaged_video, summary, watch_all
+from hermes_lab.stress.videos import damaged_video, summary, watch_all
+from hermes_lab.stress.workers import Limits, Worker
 
 KINDS = Path(__file__).parents[2] / "data" / "media" / "kinds"
+WATCHING = "hermes_lab.stress.watching"
 ROOMY = Limits(seconds=20.0, bytes=10**9)
 CONTENT = bytes(range(256)) * 20
 
@@ -49,6 +51,10 @@ def test_damaged_videos_are_watched_or_refused():
     assert 0 < counted["largest"]["peak_bytes"] < ROOMY.bytes
 
 
+def task(path, options):
+    return {"path": str(path), "options": options}
+
+
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
@@ -57,23 +63,23 @@ def test_damaged_videos_are_watched_or_refused():
     ],
 )
 def test_limits(limits, expected):
-    watcher = Watcher(limits)
+    watcher = Worker(WATCHING, limits)
     try:
-        assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == expected
+        assert watcher.do(task(KINDS / "h264.mp4", {}))["outcome"] == expected
     finally:
         watcher.close()
 
 
 def test_a_process_that_dies_is_told_and_started_again():
-    watcher = Watcher(ROOMY)
+    watcher = Worker(WATCHING, ROOMY)
     try:
-        assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == "watched"
+        assert watcher.do(task(KINDS / "h264.mp4", {}))["outcome"] == "watched"
         watcher._child.send_signal(signal.SIGKILL)
         watcher._child.wait()
-        assert watcher.watch(KINDS / "h264.mp4", {})["outcome"] == "crash"
-        assert watcher.watch(KINDS / "h264.mp4", {})["frames"] == 12
-        assert watcher.watch(KINDS / "h264.mp4", {"fps": -1.0})["outcome"] == "traceback"
-        assert watcher.watch(KINDS / "animated.webp", {})["outcome"] == "refused"
+        assert watcher.do(task(KINDS / "h264.mp4", {}))["outcome"] == "crash"
+        assert watcher.do(task(KINDS / "h264.mp4", {}))["frames"] == 12
+        assert watcher.do(task(KINDS / "h264.mp4", {"fps": -1.0}))["outcome"] == "traceback"
+        assert watcher.do(task(KINDS / "animated.webp", {}))["outcome"] == "refused"
     finally:
         watcher.close()
 

@@ -11,7 +11,13 @@ from huggingface_hub import scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from hermes_stream.errors import ModelError
-from hermes_stream.models.card import DEFAULT_BUDGET_TOKENS, config_settings, read_budget_tokens, read_fps
+from hermes_stream.models.card import (
+    DEFAULT_BUDGET_TOKENS,
+    config_settings,
+    read_budget_tokens,
+    read_fps,
+    read_knows,
+)
 from hermes_stream.models.families import MODELS
 from hermes_stream.models.loading.config_files import CONFIG_FILE, read_config, read_family
 from hermes_stream.models.loading.footprint import kv_values_per_token
@@ -41,6 +47,7 @@ class CatalogueEntry:
             whose frames keep their size.
         revision: commits in the cache, and the branches that they are known by.
         stored_bytes: on disk.
+        knows: the only thing that it understands; None for general models.
     """
 
     source: Literal["embedded", "family", "cache"]
@@ -56,6 +63,7 @@ class CatalogueEntry:
     tokens_per_temporal_patch: int | None = None
     revision: str | None = None
     stored_bytes: int | None = None
+    knows: str | None = None
 
 
 def list_models(cache_folder: Path | None = None) -> list[CatalogueEntry]:
@@ -64,11 +72,24 @@ def list_models(cache_folder: Path | None = None) -> list[CatalogueEntry]:
     Args:
         cache_folder: the hub cache to look into; None takes the user's own.
     """
+    return [*list_known(), *list_cached(cache_folder)]
+
+
+def list_known() -> list[CatalogueEntry]:
+    """List what is the same on every machine: embedded checkpoints, published sizes of the families."""
     return [
         *(_embedded(name) for name in EMBEDDED),
         *(_published(shape) for family in MODELS for shape in SHAPES.values() if shape.model_type == family),
-        *_cached(cache_folder),
     ]
+
+
+def list_cached(cache_folder: Path | None = None) -> list[CatalogueEntry]:
+    """List the checkpoints of a hub cache.
+
+    Args:
+        cache_folder: the cache; None takes the user's own.
+    """
+    return list(_cached(cache_folder))
 
 
 def _embedded(name: str) -> CatalogueEntry:
@@ -141,4 +162,5 @@ def _numbers(config: Any) -> dict[str, Any]:
         "default_fps": read_fps(config, MODELS[config.model_type].default_fps),
         "default_budget_tokens": read_budget_tokens(config),
         "tokens_per_temporal_patch": config_settings(config).integer("tokens_per_temporal_patch", None),
+        "knows": read_knows(config),
     }

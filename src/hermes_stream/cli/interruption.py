@@ -1,0 +1,94 @@
+"""Work that a user or the system ends early: what was done until then is still told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+import typer
+
+from hermes_stream.cli.output import complain
+
+INTERRUPT_CODE, TERMINATION_CODE = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+@final
+class Terminated(SystemExit):
+    """SIGTERM came. Code that does not know it ends the program, with the exit code of that signal."""
+
+    def __init__(self) -> None:
+        super().__init__(TERMINATION_CODE)
+
+
+@contextmanager
+def termination_raises() -> Iterator[None]:
+    """Raise ``Terminated`` in the main thread on SIGTERM while the context lasts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(*_: Any) -> None:
+        if os.getpid() == owner:
+            raise Terminated
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has nothing to tell
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+@final
+class Ending:
+    """How a work ended: by itself, by Ctrl-C, or by SIGTERM.
+
+    Attributes:
+        cause: what ended it early; None where it came to its end.
+    """
+
+    def __init__(self) -> None:
+        self.cause: KeyboardInterrupt | Terminated | None = None
+
+    def document(self, done: str) -> dict[str, object]:
+        """Return what a JSON document says of an early end; nothing where there was none.
+
+        Args:
+            done: what was done until then, in words.
+        """
+        if self.cause is None:
+            return {}
+        return {"error": {"type": type(self.cause).__name__, "message": self._message(done)}}
+
+    def leave(self, done: str) -> None:
+        """Leave the command with the signal's exit code, if there was one.
+
+        Raises:
+            Exit: the work was ended early.
+        """
+        if self.cause is None:
+            return
+        if isinstance(self.cause, KeyboardInterrupt):  # whoever pressed the keys knows
+            raise typer.Exit(INTERRUPT_CODE)
+        complain(self._message(done))
+        raise typer.Exit(TERMINATION_CODE)
+
+    def _message(self, done: str) -> str:
+        by = "Ctrl-C" if isinstance(self.cause, KeyboardInterrupt) else "SIGTERM"
+        return f"ended by {by}; {done}"
+
+
+@contextmanager
+def interruptible() -> Iterator[Ending]:
+    """Let Ctrl-C and SIGTERM end the context instead of the command."""
+    ending = Ending()
+    try:
+        yield ending
+    except (KeyboardInterrupt, Terminated) as error:
+        ending.cause = error

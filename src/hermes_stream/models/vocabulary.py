@@ -1,0 +1,27 @@
+"""Which words of a text a checkpoint's vocabulary holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def unknown_words(tokenizer: Any, text: str) -> list[str]:
+    """Return the words of a text that a vocabulary does not hold, each once, in the order of the text.
+
+    A vocabulary of whole words reads them all as the same token. One of pieces of words spells any word, and
+    so knows all.
+
+    Args:
+        tokenizer: the checkpoint's own.
+        text: a question of a user.
+    """
+    unknown_id = tokenizer.unk_token_id
+    if unknown_id is None or not tokenizer.is_fast:  # only fast tokenizers say where a token stood
+        return []
+    read = tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    found: dict[str, str] = {}
+    for token_id, (start, end) in zip(read.input_ids, read.offset_mapping, strict=True):
+        word = text[start:end]
+        if token_id == unknown_id and word.isalnum():
+            found.setdefault(word.casefold(), word)
+    return list(found.values())

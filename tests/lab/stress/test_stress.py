@@ -1,0 +1,44 @@
+"""The stress scripts in short."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hermes_lab.stress.day import watch_day
+from hermes_stream import load_model
+
+
+def run(tmp_path, module: str, *words: str) -> dict:
+    out = tmp_path / "record.json"
+    command = [sys.executable, "-W", "ignore", "-m", f"hermes_lab.stress.{module}", *words, "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+    record = json.loads(out.read_text())
+    assert record["command"] == f"python -m hermes_lab.stress.{module} {' '.join(words)} --out {out}"
+    assert record["versions"]["torch"]
+    assert record["machine"]["processor"]
+    return record
+
+
+def test_streams(tmp_path):
+    record = run(tmp_path, "streams", "--streams", "3", "--rounds", "3", "--seed", "5")
+    assert (record["seed"], record["num_streams"], record["num_wrong"]) == (5, 3, 0)
+    assert record["num_trials"] == len(record["trials"]) == 2 * 5 * 4
+
+
+def test_threads(tmp_path):
+    record = run(tmp_path, "threads", "--threads", "3", "--seconds", "1", "--seed", "2")
+    assert (record["num_errors"], record["num_wrong"], record["num_threads"]) == (0, 0, 3)
+    assert record["seconds"] >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_day_is_flat():
+    record = watch_day(load_model("tiny"), 400)
+    assert (record["num_frames"], record["num_questions"]) == (400, 1)
+    assert record["growth"] < 0.05
+    assert len(record["thread_counts"]) == len(record["file_counts"]) == 1
+    assert len({sample["cache_bytes"] for sample in record["samples"]}) == 1
