@@ -234,9 +234,8 @@ def test_frames_that_are_in_the_memory_are_not_folded_in_twice(tiny, monkeypatch
     assert (stats.num_frames, stats.num_pending_frames, stats.num_failed_frames) == (4 * size, 0, 0)
 
 
-def test_a_picture_that_the_model_cannot_read_is_refused_where_it_comes(tiny):
-    if not tiny.has_dynamic_resolution:
-        pytest.skip("reads pictures of any shape")
+def test_a_picture_that_the_model_cannot_read_is_refused_where_it_comes():
+    tiny = load_model("tiny-qwen")
     engine = Engine(tiny)
     bad, good = (engine.add(HermesPolicy.paper(60), chunk_frames=4) for _ in range(2))
     session = Session(tiny, HermesPolicy.paper(60), chunk_frames=4, guidance_from_questions=False)
