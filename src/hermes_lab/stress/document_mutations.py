@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 Slot = tuple[Any, Any]
@@ -33,8 +34,9 @@ def damaged_document(document: Any, rng: random.Random) -> tuple[Any, list[str]]
         name = rng.choice(list(_MUTATIONS))
         slots = _slots(damaged)
         if slots:
-            _MUTATIONS[name](rng.choice(slots), rng)
-            names.append(name)
+            with suppress(RecursionError):  # what was wrapped too often can be neither copied nor written
+                _MUTATIONS[name](rng.choice(slots), rng)
+                names.append(name)
     return damaged, names
 
 
@@ -92,10 +94,7 @@ def _unwrap(slot: Slot, rng: random.Random) -> None:
 
 def _as_text(slot: Slot, _: random.Random) -> None:
     holder, key = slot
-    try:
-        holder[key] = str(holder[key])
-    except RecursionError:
-        holder[key] = "deep"
+    holder[key] = str(holder[key])
 
 
 def _swap(slot: Slot, rng: random.Random) -> None:
