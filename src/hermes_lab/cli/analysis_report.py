@@ -136,10 +136,10 @@ class Analysis:
         write_document(document, folder / REPORT, figures=None)
         if not draws:
             return [REPORT]
-        self._draw(folder)
+        self._draw(folder, policy=document["policy"])
         return [REPORT, *(f"{name}.png" for name in _FIGURES)]
 
-    def _draw(self, folder: Path) -> None:
+    def _draw(self, folder: Path, *, policy: str) -> None:
         from hermes_lab.analysis import plots
         from hermes_lab.analysis.figures import save
 
@@ -148,7 +148,7 @@ class Analysis:
         span = (0.0, self.last_seconds - self.start_seconds)
         rows = [self._evidence_row(answer) for answer in self.answers]
         model = self.session.model.card.name
-        full, own = f"{model}, every token kept", f"{model}, {document['policy']}, {self._budget()}"
+        full, own = f"{model}, every token kept", f"{model}, {policy}, {self._budget()}"
         stats = self.session.stats
         is_whole = stats.num_visual_tokens_kept == stats.num_visual_tokens_seen
         note = "nothing was evicted: the memory holds the whole stream" if is_whole else ""

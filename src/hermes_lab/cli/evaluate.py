@@ -103,7 +103,8 @@ def _evaluate(
     shard = _shard_of(run, memory, num_workers=viewing.workers)
     task = read_task(annotations, run.videos or Path(), limit=viewing.limit, shard=shard)
     from hermes_lab.cli.tables import print_run
-    from hermes_lab.evaluation.run_folder import RunFolder, replace_file
+    from hermes_lab.evaluation.run_files import replace_file
+    from hermes_lab.evaluation.run_folder import RunFolder
 
     began = time.perf_counter()
     folder = None if run.out is None else RunFolder(run.out, shard)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ from pathlib import Path
 from typing import Any, final
 
 from hermes_lab.datasets.episode import Episode, EvalQuestion
-from hermes_lab.datasets.files import is_folder, read_json, read_text, reading, shown
+from hermes_lab.datasets.files import is_folder, read_json, reading
 from hermes_lab.evaluation.predictions import Run, RunKey
 from hermes_lab.evaluation.responses import join, line_of, read_lines
+from hermes_lab.evaluation.run_files import Lines, append_lines, replace_file, unwritable, whole_lines
 from hermes_lab.evaluation.writer_lock import only_writer
 from hermes_stream.errors import AnnotationError
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions"
 SKIPPED = "skipped"
-Lines = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ class RunFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error) from error
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -147,7 +146,7 @@ class RunFolder:
                 if own and None not in own:
                     found[key] = Run(key=key, predictions=tuple(one for one in own if one is not None))
         for file in sorted(self._folder.glob(f"{SKIPPED}*.jsonl")):
-            for line in _whole_lines(file):
+            for line in whole_lines(file):
                 key = RunKey(str(line.get("video")), *_policy_of(line))
                 found[key] = Run(key=key, skipped=str(line.get("reason")))
         return found
@@ -172,7 +171,7 @@ class RunFolder:
             ]
             replace_file(self._predictions, "".join(json.dumps(line) + "\n" for line in kept))
         if self._skipped.exists():
-            kept = _whole_lines(self._skipped)
+            kept = whole_lines(self._skipped)
             replace_file(self._skipped, "".join(json.dumps(line) + "\n" for line in kept))
         return runs
 
@@ -190,8 +189,8 @@ class RunFolder:
                 answers.append(line_of(one) | name | {"question_digest": digest_of(one.question)})
             if run.skipped is not None:
                 skipped.append({"video": run.key.video, **name, "reason": run.skipped})
-        _append(self._predictions, answers)
-        _append(self._skipped, skipped)
+        append_lines(self._predictions, answers)
+        append_lines(self._skipped, skipped)
 
     def check_whole(self, runs: Iterable[Run]) -> None:
         """Read again what is stored, and make sure that nothing is missing.
@@ -248,32 +247,6 @@ def digest_of(question: EvalQuestion) -> str:
     return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file in one step, so that a kill leaves the old one or the new one.
-
-    Raises:
-        AnnotationError: it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _append(path: Path, lines: Lines) -> None:
-    if not lines:
-        return
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
 def _policy_of(line: dict[str, Any]) -> tuple[str, int | None, int | None]:
     """Return policy, budget and seed of a line; values that this module never writes count as none."""
     policy, budget_tokens, seed = line.get("policy"), line.get("budget_tokens"), line.get("seed")
@@ -284,16 +257,6 @@ def _policy_of(line: dict[str, Any]) -> tuple[str, int | None, int | None]:
     )
 
 
-def _whole_lines(path: Path) -> Lines:
-    """Return the lines of a file that this module wrote, but for a last one that a kill cut short."""
-    whole, _, _ = read_text(path).rpartition("\n")
-    try:
-        lines = [json.loads(line) for line in whole.splitlines()]
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path} is not JSON: {error}; remove it, and start again") from error
-    return [line for line in lines if isinstance(line, dict)]
-
-
 def _differences(held: Any, new: dict[str, Any]) -> list[str]:
     held = held if isinstance(held, dict) else {}
     return [
@@ -301,9 +264,3 @@ def _differences(held: Any, new: dict[str, Any]) -> list[str]:
         for name in sorted({*held, *new})
         if held.get(name) != new.get(name)
     ]
-
-
-def _unwritable(path: Path, error: OSError) -> AnnotationError:
-    return AnnotationError(
-        f"{shown(path)} cannot be written: {error.strerror}; check permissions and disk space"
-    )

@@ -37,8 +37,9 @@ def examine(annotations: Path, responses: Path | None) -> dict[str, Any]:
     """
     try:
         read = read_annotations(annotations)
+        folder = annotations if annotations.is_dir() else annotations.parent
         for episode in read.episodes:
-            _check_episode(episode, annotations.parent)
+            _check_episode(episode, folder)
         _check_gold(read)
         if responses is not None:
             _score(read, responses)
