@@ -118,9 +118,9 @@ def choose_option(
     """
     choice = OptionChoice(question.options or ())
     with context.reading():
-        token = choice.choose_token(
-            (yield from next_token_logits(context.extend(question.embeddings(model))))
-        )
+        logits = yield from next_token_logits(context.extend(question.embeddings(model)))
+        check_finite(logits, model)
+        token = choice.choose_token(logits)
         while not choice.is_decided:
             segment = context.extend(model.embed([token]))
             token = choice.choose_token((yield from next_token_logits(segment)))
