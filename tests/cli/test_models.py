@@ -86,7 +86,6 @@ def test_a_cached_checkpoint_is_listed(hermes, tmp_path, monkeypatch):
     folder = tmp_path / "models--some--tiny" / "snapshots" / "0123456789abcdef"
     shutil.copytree(embedded_folder("tiny"), folder)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     (entry,) = listed(hermes("models", "--json"), "cache")
     assert (entry["name"], entry["model_type"], entry["knows"]) == ("some/tiny", "llava_onevision", KNOWS)
     monkeypatch.setenv("COLUMNS", "60")

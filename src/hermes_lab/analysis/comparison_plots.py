@@ -21,6 +21,7 @@ from hermes_lab.analysis.figures import (
     legend_below,
     new_figure,
     save_all,
+    write_plain_numbers,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Bar = tuple[float, tuple[list[float], list[float]]]
 _TITLE_LETTERS = 36
 _GROUP_TITLES = {"now": "now (real time)", "backward": "backward (recall)", "counting": "counting"}
 _INTERVALS = "bars hold 95 % of a bootstrap over videos"
+_HOLLOW = "hollow: no interval, as all answers are alike or videos too few"
 
 
 def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -47,7 +49,20 @@ def plot(document: Mapping[str, Any], folder: Path) -> list[Path]:
     figures = {"budget": _against_budget(rows, reference), "ttft": _against_ttft(rows, reference)}
     if rows[0]["accuracy_by_delay"]["by_group"].get("backward"):
         figures["delay"] = _against_delay(rows, reference)
+    about = _about(document)
+    for figure in figures.values():
+        figure.suptitle(f"{about}{figure.get_suptitle()}\n{_HOLLOW}", fontsize=10)
     return save_all(figures, folder)
+
+
+def _about(document: Mapping[str, Any]) -> str:
+    """Return which model answered how many questions, where the comparison says so."""
+    manifest = document.get("manifest")
+    if not manifest:
+        return ""
+    return (
+        f"{manifest['model']}, {manifest['num_questions']} questions about {manifest['num_videos']} videos; "
+    )
 
 
 def _against_budget(rows: Sequence[Row], reference: str) -> Figure:
@@ -66,7 +81,9 @@ def _ranking(rows: Sequence[Row], reference: str) -> Figure:
         for height, row in enumerate(ranked):
             middle, reach = _bar(_part(row, group))
             colour = _colour(row, reference)
-            axes.errorbar(middle, height, xerr=reach, fmt="o", color=colour, capsize=3, markersize=5)
+            axes.errorbar(
+                middle, height, xerr=reach, fmt="o", color=colour, mfc=_face(reach, colour), capsize=3, ms=5
+            )
         _mark_chance(axes, _part(rows[0], group)["chance"], upright=True)
         if own:
             axes.axvline(100 * _part(own, group)["accuracy"], color=ORANGE, lw=0.8, alpha=0.5)
@@ -146,8 +163,6 @@ def _draw_delays(axes: Axes, row: Row, *, aside: float, **style: Any) -> None:
 
 def _against_ttft(rows: Sequence[Row], reference: str) -> Figure:
     """Draw accuracy against the time to the first token, now and backward apart."""
-    from matplotlib.ticker import ScalarFormatter
-
     groups = [group for group in rows[0]["accuracy_by_group"] if group != "counting"] or ["overall"]
     names = [_label(row, rows) for row in rows]
     figure = new_figure(1.0 + 4.2 * len(groups), 4.4 + 0.22 * ceil(len(names) / 3))
@@ -158,6 +173,7 @@ def _against_ttft(rows: Sequence[Row], reference: str) -> Figure:
             low, ttft, high = (1000 * row[f"ttft_{end}seconds"] for end in ("low_", "", "high_"))
             style: dict[str, Any] = {
                 "color": colours[name],
+                "mfc": _face(reach, colours[name]),
                 "fmt": MARKERS[k % len(MARKERS)],
                 "ms": 7,
                 "capsize": 2,
@@ -165,8 +181,7 @@ def _against_ttft(rows: Sequence[Row], reference: str) -> Figure:
             }
             axes.errorbar(ttft, middle, xerr=([ttft - low], [high - ttft]), yerr=reach, label=name, **style)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(ScalarFormatter())
+        write_plain_numbers(axes.xaxis)
         axes.tick_params(axis="x", which="both", labelsize=7)
         axes.set_xlabel("time to first token, ms (median, quartiles)")
         axes.set_ylabel("right answers, %")
@@ -199,6 +214,18 @@ def _bar(part: Mapping[str, Any]) -> Bar:
 def _draw_bars(axes: Axes, x: Sequence[float], bars: Sequence[Bar], **style: Any) -> None:
     reach = [[own[side][0] for _, own in bars] for side in (0, 1)]
     axes.errorbar(x, [middle for middle, _ in bars], yerr=reach, capsize=2, **style)
+    hollow = [k for k, (_, own) in enumerate(bars) if not _has_width(own)]
+    marks = {name: style[name] for name in ("marker", "ms", "color") if name in style}
+    axes.plot([x[k] for k in hollow], [bars[k][0] for k in hollow], ls="", mfc="white", zorder=3, **marks)
+
+
+def _has_width(reach: tuple[list[float], list[float]]) -> bool:
+    return any(side[0] > 0 for side in reach)
+
+
+def _face(reach: tuple[list[float], list[float]], colour: Any) -> Any:
+    """Return what fills a marker: nothing where a missing bar would look like certainty."""
+    return colour if _has_width(reach) else "white"
 
 
 def _colour(row: Row, reference: str) -> str:

@@ -14,6 +14,7 @@ from hermes_stream.errors import MissingPackageError
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 ORANGE, PURPLE, BLUE, GREY, PALE = "#ea580c", "#7c3aed", "#1d4ed8", "#52525b", "#a1a1aa"
@@ -80,6 +81,26 @@ def colours_of(names: Sequence[str], references: Collection[str]) -> dict[str, A
     others = [name for name in names if name not in references]
     found = {name: shades[k % len(shades)] for k, name in enumerate(others)}
     return {name: found.get(name, ORANGE) for name in names}
+
+
+def set_title(axes: Axes, text: str, about: str) -> None:
+    """Write above a panel what it shows, and below that of which model and memory."""
+    axes.set_title(f"{text}\n{about}" if about else text, fontsize=11)
+
+
+def write_plain_numbers(axis: Axis) -> None:
+    """Write the ticks of an axis as people write numbers, at 1, 2 and 5 of each decade of a log scale.
+
+    Call it when all is drawn: a part of a decade gets even steps.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log":
+        is_short = high < 10 * low
+        axis.set_major_locator(MaxNLocator(5) if is_short else LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend_below(figure: Figure, panels: Sequence[Axes], *, ncols: int = 3) -> None:

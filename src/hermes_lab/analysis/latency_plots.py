@@ -17,6 +17,7 @@ from hermes_lab.analysis.figures import (
     legend_below,
     new_figure,
     save_all,
+    write_plain_numbers,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _ttft(document: Document) -> Figure:
         least = [1000 * run[f"floor_{key}_seconds"] for run in own]
         axes.plot(lengths, least, color=GREY, ls=":", label=f"floor of {own[0]['policy']}")
         axes.set_yscale("log")
+        write_plain_numbers(axes.yaxis)
     asked.set_ylabel("milliseconds (median, quartiles)")
     asked.set_title("from the question to the first token", fontsize=10)
     arrived.set_title("from a last frame, question at once", fontsize=10)
@@ -69,6 +71,8 @@ def _memory(document: Document) -> Figure:
     _draw_lines(host, document, "host_bytes", 1 / _MILLION)
     device.set_yscale("log")
     host.set_yscale("symlog", linthresh=1)
+    for axes in (device, host):
+        write_plain_numbers(axes.yaxis)
     device.set_ylabel("MB above the weights")
     device.set_title("device: buffers, and what a chunk and a question add", fontsize=10)
     host.set_title("host: pictures or keys and values held for questions", fontsize=10)
@@ -89,9 +93,11 @@ def _ingest(document: Document) -> Figure:
         axes.barh(names, widths, left=left, color=colormaps["viridis"](0.1 + 0.2 * k), label=stage)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for row, name in enumerate(names):
-        fps = longest[name]["ingest_fps"]
-        axes.text(left[row], row, f"  {fps:,.0f} frames/s", va="center", fontsize=8)
-    axes.set_xlim(0, 1.25 * max(left))
+        text = f"  {longest[name]['ingest_fps']:,.0f} frames/s"
+        if name in _deferring(document):
+            text += f", the rest at each question: {1000 * longest[name]['ttft_seconds']:,.0f} ms"
+        axes.text(left[row], row, text, va="center", fontsize=8)
+    axes.set_xlim(0, 1.3 * max(left))
     axes.set_xlabel("milliseconds per frame")
     legend_below(figure, [axes], ncols=len(_STAGES))
     counts = sorted({run["num_frames"] for run in longest.values()})
@@ -121,8 +127,8 @@ def _streams(document: Document) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     watched.set_yscale("log")
-    _write_plain_numbers(watched)
-    figure.suptitle(_title(document), fontsize=10)
+    write_plain_numbers(watched.yaxis)
+    figure.suptitle(f"{_title(document)}, {_REFERENCE}", fontsize=10)
     return figure
 
 
@@ -136,33 +142,39 @@ def _panels(document: Document, *, shares_y: bool) -> tuple[Figure, Sequence[Axe
         axes.minorticks_off()
         axes.set_xlabel("frames watched")
         axes.grid(alpha=0.3)
-        _write_plain_numbers(axes)
     return figure, panels
-
-
-def _write_plain_numbers(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter
-
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _draw_lines(
     axes: Axes, document: Document, key: str, factor: float, *, spread: tuple[str, str] | None = None
 ) -> None:
-    """Draw one line for each memory, and a band around it if quartiles are named."""
+    """Draw one line for each memory, and a band around it if quartiles are named.
+
+    The reference is broad and behind the others, whose markers shrink: where several agree, all are seen.
+    """
     names = list(dict.fromkeys(run["policy"] for run in document["runs"]))
+    names.sort(key=lambda name: name != _REFERENCE)
+    deferring = _deferring(document)
     for k, (name, colour) in enumerate(colours_of(names, {_REFERENCE}).items()):
         runs = _runs_of(document, name)
         lengths, values = [run["num_frames"] for run in runs], [factor * run[key] for run in runs]
+        is_reference = name == _REFERENCE
         style: dict[str, Any] = {
             "marker": MARKERS[k % len(MARKERS)],
-            "ms": 5,
-            "lw": 2.2 if name == _REFERENCE else 1.2,
+            "ms": 12 if is_reference else 8 - 4 * k / len(names),
+            "lw": 5 if is_reference else 1.4,
         }
-        axes.plot(lengths, values, color=colour, label=name, **style)
+        label = f"{name} (encodes at the question)" if name in deferring else name
+        axes.plot(lengths, values, color=colour, label=label, **style)
         if spread is not None:
             low, high = ([factor * run[side] for run in runs] for side in spread)
             axes.fill_between(lengths, low, high, color=colour, alpha=0.2, lw=0)
+
+
+def _deferring(document: Document) -> set[str]:
+    """Return the memories that hold pictures, and encode and prefill them when a question comes."""
+    stages = {run["policy"]: run["ingest_seconds_per_frame"] for run in document["runs"]}
+    return {name for name, own in stages.items() if not own.get("encode") and not own.get("prefill")}
 
 
 def _runs_of(document: Document, policy: str) -> list[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hermes_lab.analysis.attention import AttentionStudy
-from hermes_lab.analysis.figures import BLUE, GREY, ORANGE, legend_below, new_figure
+from hermes_lab.analysis.figures import BLUE, GREY, ORANGE, legend_below, new_figure, set_title
 from hermes_lab.analysis.memory_map import MemoryMap
 from hermes_lab.analysis.thumbnails import Thumbnails
 from hermes_lab.analysis.tier_proposal import PERIODIC_FROM, RECENT_FROM
@@ -30,6 +30,8 @@ _NUM_THUMBNAILS = 12
 _MAX_LAYER_TICKS = 16
 _TITLE_LETTERS = 110
 _MAX_RATIO_TO_EVEN = 32.0
+_MIN_ROWS_HEIGHT = 1.5
+_NOTE = {"facecolor": "white", "edgecolor": GREY, "boxstyle": "round,pad=0.5"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class EvidenceRow:
     spans: tuple[tuple[float, float], ...] = ()
 
 
-def draw_attention(study: AttentionStudy) -> Figure:
+def draw_attention(study: AttentionStudy, *, about: str = "") -> Figure:
     """Draw attention by layer and age, colours on a log scale around what even attention has."""
     from matplotlib.colors import LogNorm
 
@@ -67,7 +69,7 @@ def draw_attention(study: AttentionStudy) -> Figure:
     axes.invert_xaxis()
     axes.set_xlabel("age of the frames, seconds before the newest")
     _name_layers(axes, num_layers)
-    axes.set_title("What questions attend to, by layer and age")
+    set_title(axes, "What questions attend to, by layer and age", about)
     bar = figure.colorbar(image, ax=axes, label="attention per token, even attention = 1")
     ticks = [2.0**k for k in range(-int(np.log2(limit)), int(np.log2(limit)) + 1)]
     bar.set_ticks(ticks, labels=[f"{tick:g}" if tick >= 1 else f"1/{1 / tick:g}" for tick in ticks])
@@ -75,7 +77,7 @@ def draw_attention(study: AttentionStudy) -> Figure:
     return figure
 
 
-def draw_tiers(study: AttentionStudy) -> Figure:
+def draw_tiers(study: AttentionStudy, *, about: str = "") -> Figure:
     """Draw recency index and periodicity of each layer, with the boundaries of the tiers."""
     figure = new_figure(_WIDTH, 5.0)
     upper, lower = figure.subplots(2, sharex=True)
@@ -85,7 +87,7 @@ def draw_tiers(study: AttentionStudy) -> Figure:
     _mark_level(upper, RECENT_FROM, "attends to\nthe newest")
     upper.set_ylim(0, 1)
     upper.set_ylabel("recency index")
-    upper.set_title("Which layers attend to the newest, and which to one grid index of every frame")
+    set_title(upper, "Which layers attend to the newest, and which to one grid index of every frame", about)
     periods = [layer.periodicity or 0.0 for layer in study.layers]
     lower.bar(layers, periods, width=0.6, color=BLUE)
     _mark_level(lower, PERIODIC_FROM, "has anchor\ntokens")
@@ -93,28 +95,30 @@ def draw_tiers(study: AttentionStudy) -> Figure:
     lower.set_ylim(min(-0.05, *periods) * 1.1, max(0.5, *periods) * 1.15)
     lower.set_ylabel("periodicity")
     lower.set_xlabel("layer, shallow to deep")
-    lower.set_xlim(-0.6, len(layers) - 0.4)
+    lower.set_xlim(-0.9, len(layers) - 0.1)  # boundaries before the first and behind the last layer show
     lower.set_xticks(_ticked_layers(len(layers)))
     if study.layers[0].periodicity is None:
         lower.text(0.5, 0.5, "the stream is too short to tell", transform=lower.transAxes, ha="center")
     paper = Tiers(num_layers=len(layers))
     usual = (paper.first_working_layer, paper.first_long_term_layer)
     proposed = (study.proposal.num_sensory_layers, len(layers) - study.proposal.num_long_term_layers)
+    counts = f"{study.proposal.num_sensory_layers} sensory, {study.proposal.num_long_term_layers} long-term"
     for axes in (upper, lower):
         for layer in usual:
             axes.axvline(layer - 0.5, label="boundaries of the paper", color=GREY, ls="--", lw=1.2)
         for layer in proposed:
-            axes.axvline(layer - 0.5, label="boundaries proposed here", color=ORANGE, ls="-", lw=1.6)
+            label = f"boundaries proposed here ({counts} layers)"
+            axes.axvline(layer - 0.5, label=label, color=ORANGE, ls="-", lw=1.6)
     legend_below(figure, (upper, lower))
     return figure
 
 
-def draw_periodicity(study: AttentionStudy) -> Figure:
+def draw_periodicity(study: AttentionStudy, *, about: str = "") -> Figure:
     """Draw the autocorrelation of each layer's attention over tokens, temporal patches marked."""
     num_layers, per_patch = len(study.layers), study.tokens_per_temporal_patch
     figure = new_figure(_WIDTH, 0.8 + _layers_height(num_layers))
     axes = figure.subplots()
-    axes.set_title(f"Does attention repeat with the frames? ({per_patch} tokens a frame)")
+    set_title(axes, f"Does attention repeat with the frames? ({per_patch} tokens a frame)", about)
     values = np.array([layer.autocorrelation for layer in study.layers])
     if not values.size:
         axes.set_axis_off()
@@ -133,13 +137,17 @@ def draw_periodicity(study: AttentionStudy) -> Figure:
     return figure
 
 
-def draw_map(found: MemoryMap, thumbnails: Thumbnails, *, span: tuple[float, float]) -> Figure:
+def draw_map(
+    found: MemoryMap, thumbnails: Thumbnails, *, span: tuple[float, float], about: str = "", note: str = ""
+) -> Figure:
     """Draw which moments survive in which layer, with images of the moments.
 
     Args:
         found: the memory.
         thumbnails: of the stream.
         span: first and last moment of the stream in seconds.
+        about: model and memory.
+        note: what is to be known of the whole memory.
     """
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
@@ -166,12 +174,19 @@ def draw_map(found: MemoryMap, thumbnails: Thumbnails, *, span: tuple[float, flo
     _name_layers(axes, num_layers)
     _name_tiers(axes, found)
     _draw_thumbnails(above, thumbnails, (span[0], span[1] + period))
-    above.set_title("Which moments survive in which layer")
+    set_title(above, "Which moments survive in which layer", about)
+    if note:
+        axes.text(0.5, 0.5, note, transform=axes.transAxes, ha="center", va="center", bbox=_NOTE)
     return figure
 
 
 def draw_evidence(
-    rows: Sequence[EvidenceRow], thumbnails: Thumbnails, *, span: tuple[float, float], period: float
+    rows: Sequence[EvidenceRow],
+    thumbnails: Thumbnails,
+    *,
+    span: tuple[float, float],
+    period: float,
+    about: str = "",
 ) -> Figure:
     """Draw on which moments each answer's attention rested.
 
@@ -180,11 +195,13 @@ def draw_evidence(
         thumbnails: of the stream.
         span: first and last moment of the stream in seconds.
         period: seconds from one temporal patch to the next.
+        about: model and memory.
     """
-    figure = new_figure(_WIDTH, 1.7 + 0.85 * len(rows))
-    above, *below = figure.subplots(1 + len(rows), sharex=True, height_ratios=[0.9, *[1.0] * len(rows)])
+    figure = new_figure(_WIDTH, 1.9 + max(0.85 * len(rows), _MIN_ROWS_HEIGHT))
+    heights = [0.9, *[max(1.0, _MIN_ROWS_HEIGHT / len(rows))] * len(rows)]
+    above, *below = figure.subplots(1 + len(rows), sharex=True, height_ratios=heights)
     _draw_thumbnails(above, thumbnails, (span[0], span[1] + period))
-    above.set_title("Where the attention of each answer rested")
+    set_title(above, "Where the attention of each answer rested", about)
     label = "what decides the answer was on screen"
     for axes, row in zip(below, rows, strict=True):
         for start, end in _joined(row.spans):
@@ -197,7 +214,7 @@ def draw_evidence(
         axes.tick_params(labelsize=8)
     below[-1].set_xlabel("time in the stream, seconds")
     below[-1].set_xlim(span[0], span[1] + period)
-    figure.supylabel("share of the attention to the video, %", fontsize=10)
+    figure.supylabel("share of the attention\nto the video, %", fontsize=10)
     legend_below(figure, below)
     return figure
 
@@ -271,13 +288,13 @@ def _name_tiers(axes: Axes, found: MemoryMap) -> None:
 
 
 def _draw_thumbnails(axes: Axes, thumbnails: Thumbnails, span: tuple[float, float]) -> None:
-    """Draw images along the time axis, each in the middle of the stretch that it stands for."""
+    """Draw images along the time axis, each of a moment of the stretch that it stands for."""
     axes.set_ylim(0, 1)
     axes.set_axis_off()
     each = (span[1] - span[0]) / _NUM_THUMBNAILS
     for k in range(_NUM_THUMBNAILS):
         start = span[0] + k * each
-        frame = thumbnails.at(start + each / 2)
+        frame = thumbnails.of(start, start + each)
         if frame is not None:
             inset = axes.inset_axes((start + 0.03 * each, 0.0, 0.94 * each, 1.0), transform=axes.transData)
             inset.imshow(frame.image, aspect="equal", interpolation="nearest")

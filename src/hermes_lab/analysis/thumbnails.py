@@ -37,9 +37,22 @@ class Thumbnails:
         if len(self._held) > self._max_frames:
             self._held, self._stride = self._held[::2], 2 * self._stride
 
-    def at(self, seconds: float) -> Frame | None:
-        """Return the frame nearest to a moment; None if none is held."""
-        return min(self._held, key=lambda frame: abs(frame.pts_seconds - seconds), default=None)
+    def of(self, start_seconds: float, end_seconds: float) -> Frame | None:
+        """Return the frame of a stretch that is least like the others of the stream, the first of them.
+
+        What was on screen for a moment only is shown, not the empty screen before it. Where no frame of the
+        stretch is held, the nearest one stands for it; None if none is held at all.
+        """
+        own = [frame for frame in self._held if start_seconds <= frame.pts_seconds < end_seconds]
+        if own:
+            return max(own, key=self._unlikeness)
+        middle = (start_seconds + end_seconds) / 2
+        return min(self._held, key=lambda frame: abs(frame.pts_seconds - middle), default=None)
+
+    def _unlikeness(self, frame: Frame) -> float:
+        alike = [other.image for other in self._held if other.image.shape == frame.image.shape]
+        usual = np.median(np.stack(alike), axis=0)
+        return float(np.abs(frame.image - usual).mean())
 
 
 def shrunk(image: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:

@@ -147,16 +147,25 @@ class Analysis:
         period = plots.patch_period(mapped.temporal_patch_ids, mapped.seconds)
         span = (0.0, self.last_seconds - self.start_seconds)
         rows = [self._evidence_row(answer) for answer in self.answers]
+        model = self.session.model.card.name
+        full, own = f"{model}, every token kept", f"{model}, {document['policy']}, {self._budget()}"
+        stats = self.session.stats
+        is_whole = stats.num_visual_tokens_kept == stats.num_visual_tokens_seen
+        note = "nothing was evicted: the memory holds the whole stream" if is_whole else ""
         figures = [
-            plots.draw_attention(self.study),
-            plots.draw_tiers(self.study),
-            plots.draw_periodicity(self.study),
-            plots.draw_map(mapped, thumbnails, span=span),
-            plots.draw_evidence(rows, thumbnails, span=span, period=period),
+            plots.draw_attention(self.study, about=full),
+            plots.draw_tiers(self.study, about=full),
+            plots.draw_periodicity(self.study, about=full),
+            plots.draw_map(mapped, thumbnails, span=span, about=own, note=note),
+            plots.draw_evidence(rows, thumbnails, span=span, period=period, about=own),
         ]
         with written(folder):
             for name, figure in zip(_FIGURES, figures, strict=True):
                 save(figure, folder / f"{name}.png", dpi=plots.DPI)
+
+    def _budget(self) -> str:
+        budget_tokens = self.session.policy.budget_tokens
+        return "no bound" if budget_tokens is None else f"{budget_tokens} visual tokens per layer"
 
     def _evidence_row(self, answer: TracedAnswer) -> EvidenceRow:
         from hermes_lab.analysis.plots import EvidenceRow

@@ -29,7 +29,7 @@ from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
 from hermes_lab.cli.folder import can_draw, make_folder, write_document
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import policy_scores
-from hermes_lab.cli.stopping import ends_on_signals
+from hermes_lab.cli.stopping import goes_on_later
 from hermes_stream.cli.opening import check_options, load
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import ChunkOption, JsonOption, MemoryOptions, ModelOptions
@@ -138,7 +138,7 @@ def compare(
         viewing=viewing,
         scoring=scoring,
     )
-    with ends_on_signals(out):
+    with goes_on_later(out, as_json=json):
         _compare(asked, annotations, videos, out, plots=comparison.plots, as_json=json)
 
 

@@ -23,7 +23,7 @@ from hermes_lab.cli.evaluation_run import (
 from hermes_lab.cli.evaluation_task import Task, read_task, warn_of_gaps
 from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import run_scores
-from hermes_lab.cli.stopping import ends_on_signals
+from hermes_lab.cli.stopping import goes_on_later
 from hermes_stream.cli.opening import check_options, load, open_session, warn_of_unused_budget
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions
@@ -84,7 +84,7 @@ def evaluate(
     if check:
         print_check(annotations, run.videos, as_json=json)
         return
-    with ends_on_signals(run.out):
+    with goes_on_later(run.out, as_json=json):
         _evaluate(annotations, run, model, memory, viewing=viewing, scoring=scoring, as_json=json)
 
 

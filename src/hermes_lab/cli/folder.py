@@ -11,7 +11,6 @@ from typing import Any
 
 import typer
 
-from hermes_lab.datasets.files import shown
 from hermes_stream.cli.output import complain, with_schema
 from hermes_stream.errors import MissingPackageError
 
@@ -57,6 +56,8 @@ def written(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        from hermes_lab.datasets.files import shown  # the package takes numpy, which no help needs
+
         raise typer.BadParameter(
             f"{shown(out)} cannot be written: {error.strerror}; give a folder, and look at permissions and "
             "disk space",

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, final
 
-import torch
-
 from hermes_lab.datasets.episode import Episode
 from hermes_lab.datasets.pictures import damage_of
 from hermes_lab.evaluation.predictions import Prediction, Run, RunKey
@@ -22,6 +20,7 @@ from hermes_stream.errors import CapacityError, HermesError
 from hermes_stream.models import VideoModel
 from hermes_stream.policies import MemoryPolicy
 from hermes_stream.stream import Session
+from hermes_stream.stream.executor import is_out_of_memory
 from hermes_stream.stream.playback import Source
 from hermes_stream.video.frame import Frame
 
@@ -141,7 +140,7 @@ def reason_of(error: Exception) -> str:
     """Return in one line why a video cannot be watched; errors that were not foreseen with their class."""
     if isinstance(error, HermesError):
         return str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
         return "memory ran out; lower --budget-tokens, --chunk-frames or --workers, or choose a smaller dtype"
     told = " ".join(str(error).split()) or "no reason is given"
     return f"{type(error).__name__}: {told[:_REASON_LETTERS]}"

@@ -89,7 +89,7 @@ class Worker:
             child.stdin.write(json.dumps(self._first) + "\n")
             child.stdin.flush()
             child.stdout.readline()
-        return process
+        return child
 
 
 def machine() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import typer
 
@@ -86,6 +86,7 @@ def chat(
         raise typer.Exit(1)
 
 
+@final
 class Player:
     """Plays a video to a session, and puts the lines that are typed meanwhile to it.
 

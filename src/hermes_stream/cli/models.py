@@ -48,7 +48,7 @@ def _cached() -> list[Entry]:
     with doing("reading the local hub cache"):
         from hermes_stream.models.loading.catalogue import list_cached
 
-        return [asdict(entry) for entry in list_cached()]
+        return [asdict(entry) for entry in list_cached(hub_cache())]
 
 
 def hub_cache() -> Path:

@@ -1,8 +1,8 @@
 """Render one chat template in a Python of its own, run as a script by ``models.rendering``.
 
 A template is a program of whoever made the checkpoint. Here it may neither run for long nor take much
-memory, and the parent kills it at a deadline. It reads one JSON object, and writes another to
-the file that it is given: ``text`` or ``error``.
+memory, and the parent kills it at a deadline. It reads one JSON object, and writes another to the file that
+it is given: ``text`` or ``error``.
 """
 
 from __future__ import annotations

@@ -84,3 +84,12 @@ def test_long_names_are_broken_after_commas():
     assert "".join(lines) == name
     assert all(line.endswith(",") for line in lines[:-1])
     assert comparison._wrapped("window") == "window"
+
+
+def test_points_without_a_bar_are_hollow_and_the_title_counts():
+    every = [entry("hermes", 138, 0.8), entry("window", 138, 1.0, reach=None)]
+    figure = comparison._against_budget(every, "hermes")
+    lines = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert {line.get_markerfacecolor() == "white" for line in lines} == {True, False}
+    manifest = {"model": "tiny", "num_questions": 18, "num_videos": 9}
+    assert comparison._about({"manifest": manifest}) == "tiny, 18 questions about 9 videos; "

@@ -71,11 +71,20 @@ def test_thumbnails_are_bounded_and_spread():
     for k in range(100):
         pictures.add(Frame(pts_seconds=float(k), image=np.full((31, 20, 3), k, dtype=np.uint8)))
         assert len(pictures) <= 8
-    near = [pictures.at(seconds) for seconds in (0, 30, 61, 1000)]
+    near = [pictures.of(seconds, seconds) for seconds in (0, 30, 61, 1000)]
     assert all((frame.image == frame.pts_seconds).all() for frame in near)
     assert [frame.pts_seconds for frame in near] == [0, 32, 64, 96]
     assert max(near[0].image.shape) <= 10
-    assert Thumbnails().at(3) is None
+    assert Thumbnails().of(3, 4) is None
+
+
+def test_a_thumbnail_shows_what_was_on_screen_for_a_moment():
+    pictures = Thumbnails()
+    for k in range(20):
+        image = np.zeros((8, 8, 3), dtype=np.uint8)
+        image[2:4, 2:4] = 200 if k in (6, 13) else 0
+        pictures.add(Frame(pts_seconds=float(k), image=image))
+    assert [pictures.of(start, start + 5.0).pts_seconds for start in (0.0, 5.0, 10.0)] == [0, 6, 13]
 
 
 def test_an_image_shrinks_to_means():

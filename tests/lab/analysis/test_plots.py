@@ -107,3 +107,21 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch):
 def test_the_time_from_frame_to_frame():
     assert plots.patch_period((0, 1, 5), (0.0, 2.0, 10.0)) == 2
     assert plots.patch_period((3,), (7.0,)) == 1
+
+
+def test_pictures_name_model_and_memory_and_tell_that_nothing_was_evicted():
+    figure = plots.draw_map(MAP, pictures(), span=(0.0, 10.0), about="tiny, full", note="nothing was evicted")
+    words = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "nothing was evicted" in words
+    assert figure.axes[0].get_title().endswith("\ntiny, full")
+    for draw in (plots.draw_attention, plots.draw_tiers, plots.draw_periodicity):
+        assert draw(study(), about="tiny, all").axes[0].get_title().endswith("\ntiny, all")
+
+
+def test_boundaries_at_the_first_and_the_last_layer_are_not_on_the_frame():
+    figure = plots.draw_tiers(study())
+    for axes in figure.axes[:2]:
+        low, high = axes.get_xlim()
+        drawn = [line.get_xdata()[0] for line in axes.lines if "proposed" in str(line.get_label())]
+        assert len(drawn) == 2
+        assert all(low + 0.1 < x < high - 0.1 for x in drawn)
