@@ -23,6 +23,15 @@ QUESTION = "what is on screen now?"
 QUESTIONED = (WindowPolicy(budget_tokens=60), RecentNPolicy(budget_tokens=60))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Bits are compared: with several threads a product's sums depend on how many rows share it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module", params=["tiny", "tiny-qwen"])
 def tiny(request):
     return load_model(request.param)
