@@ -15,6 +15,7 @@ from hermes_stream.errors import AnnotationError
 _CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9}(?:\.\d+)?)")
 _ENDLESS = 1e15
 _MAX_DIGITS = 18
+_SHOWN_KEYS, _SHOWN_VALUE = 400, 60
 _MAX_LITERAL_LETTERS = 1 << 16
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -33,6 +34,12 @@ class Entry:
     fields: Mapping[str, Any]
     place: str
     number: int = 0
+
+    @property
+    def keys(self) -> str:
+        """The keys that are there, in one line; odd ones as Python writes them."""
+        names = [name if name.isprintable() else repr(name) for name in self.fields]
+        return _cut(", ".join(names), _SHOWN_KEYS) or "no key at all"
 
     def has(self, *names: str) -> bool:
         """Say whether any of the keys is there."""
@@ -164,8 +171,8 @@ class Entry:
         for name in names:
             if self.fields.get(name) is not None:
                 return name, self.fields[name]
-        wanted, there = " or ".join(map(repr, names)), ", ".join(self.fields) or "no key at all"
-        raise AnnotationError(f"{self.place} lacks {wanted}; it has {there}; add the key")
+        wanted = " or ".join(map(repr, names))
+        raise AnnotationError(f"{self.place} lacks {wanted}; it has {self.keys}; add the key")
 
 
 def entries_of(value: Any, place: str = "") -> Iterator[Entry]:
@@ -234,5 +241,8 @@ def _list_from(value: Any) -> Any:
 
 
 def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return _cut(repr(value), _SHOWN_VALUE)
+
+
+def _cut(text: str, num_letters: int) -> str:
+    return text if len(text) <= num_letters else f"{text[: num_letters - 3]}..."

@@ -102,6 +102,8 @@ ABSURD = [
     json.dumps([ENTRY | {"options": "[" + "-" * 60_000 + "1]"}]),
     json.dumps([ENTRY | {"task": "REC", "test_info": [{"count": "9" * 5000, "realtime": 1}]}]),
     '{"": {}}',
+    json.dumps([{"two\nlines": 1, "x" * 9000: 2}]),
+    json.dumps([{"two\nlines": 1, "video": "v", "realtime": 1}]),
     "NaN",
 ]
 
