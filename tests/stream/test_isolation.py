@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
+import weakref
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,6 +23,15 @@ from hermes_stream.stream.work import EncodeRequest, ForwardRequest
 
 QUESTION = "what is on screen now?"
 QUESTIONED = (WindowPolicy(budget_tokens=60), RecentNPolicy(budget_tokens=60))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Bits are compared: with several threads a product's sums depend on how many rows share it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny-qwen"])
@@ -436,3 +447,29 @@ def test_rekv_is_read_again_where_a_shared_forward_failed(tiny):
         engine.run()
     expected = session.ask(QUESTION, max_new_tokens=8)
     assert (answer.text, answer.token_ids) == (expected.text, expected.token_ids)
+
+
+@pytest.fixture
+def no_collection():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("policy", [HermesPolicy.paper(60), *QUESTIONED], ids=type)
+@pytest.mark.usefixtures("no_collection")
+def test_a_memory_goes_when_its_stream_goes(tiny, policy):
+    """At once, on a GPU too: not when Python next looks for circles."""
+    session, handle = Session(tiny, policy, chunk_frames=4), Engine(tiny).add(policy, chunk_frames=4)
+    caches, answers = [], []
+    for watcher, stream in ((session, session._stream), (handle, handle.stream)):
+        watcher.observe(frames_of(0, 10))
+        answers += [watcher.ask(QUESTION, max_new_tokens=3), watcher.ask(QUESTION, max_new_tokens=3)]
+        assert all(answer.text is not None for answer in answers[:-1])
+        answers[-1].close()
+        caches.append(weakref.ref(stream.cache))
+        watcher.close()
+    del session, handle, watcher, stream
+    assert [cache() for cache in caches] == [None, None]
+    assert [answer.finish_reason for answer in answers].count("abandoned") == 2

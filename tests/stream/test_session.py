@@ -7,7 +7,16 @@ import pytest
 import torch
 from tests.checkpoints import random_frames, save_random_checkpoint
 
-from hermes_stream import CapacityError, Frame, FullPolicy, HermesPolicy, Session, VideoError, load_model
+from hermes_stream import (
+    CapacityError,
+    Frame,
+    FullPolicy,
+    HermesPolicy,
+    ModelError,
+    Session,
+    VideoError,
+    load_model,
+)
 
 QUESTION = "what is on screen now?"
 
@@ -221,3 +230,19 @@ def test_budget_and_positions_must_fit_together(tmp_path):
     assert full.stats.num_pending_frames > 0
     with pytest.raises(CapacityError, match="128 positions"):
         full.ask(QUESTION)
+
+
+@pytest.mark.parametrize("options", [None, ["red", "blue"]])
+def test_a_model_that_overflows_says_so(session, monkeypatch, options):
+    session.flush()
+    before, logits = session.cache.mark(), session.model.logits
+
+    def overflowing(hidden):
+        return logits(hidden).index_fill(-1, torch.tensor([7]), float("nan"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session.model, "logits", overflowing)
+        with pytest.raises(ModelError, match="infinite or no numbers"):
+            session.ask(QUESTION, options)
+    assert session.cache.mark() == before
+    assert session.ask(QUESTION, max_new_tokens=2).text

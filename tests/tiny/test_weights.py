@@ -62,7 +62,10 @@ def marks(tiny, stories):
     engine.memory_bytes = None  # a full cache has no bound that could be admitted
     watched = []
     for path, questions in stories:
-        streams = {name: engine.add(policy, fps=fps) for name, policy in policies.items()}
+        streams = {
+            name: engine.add(policy, fps=fps, guidance_from_questions=True)
+            for name, policy in policies.items()
+        }
         times = [question.asked_seconds for question in questions]
 
         def observe(frame, streams=streams):

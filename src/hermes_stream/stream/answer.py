@@ -46,8 +46,7 @@ class Answer:
         self._first: float | None = None
         self._unread: deque[str] = deque()
         self._read: list[str] = []
-        self._advance: Callable[[], bool] = lambda: False
-        self._abandon: Callable[[], None] = lambda: None
+        self._advance, self._abandon = _no_more, _nothing
         self._lock: AbstractContextManager[bool] = RLock()
 
     def attach(
@@ -85,6 +84,18 @@ class Answer:
     def fail(self, error: BaseException) -> None:
         """End the answer with an error, which is raised where it is read."""
         self.failure, self.finish_reason = error, "failed"
+        self.detach()
+
+    def detach(self) -> None:
+        """Let go of what made the answer, and of the memory behind that, once it is done."""
+        self._advance, self._abandon = _no_more, _nothing
+
+    def _proceed(self) -> bool:
+        """Have more of the answer made; tell whether there may be more."""
+        goes_on = self._advance()
+        if self.is_done:
+            self.detach()
+        return goes_on
 
     @property
     def has_begun(self) -> bool:
@@ -99,14 +110,14 @@ class Answer:
     def wait_for_first(self) -> None:
         """Make the first token."""
         with self._lock:
-            while not self.has_begun and self._advance():
+            while not self.has_begun and self._proceed():
                 pass
 
     def finish(self) -> None:
         """Make the rest of the answer, to be read later; an error is kept for whoever reads it."""
         with self._lock:
             try:
-                while not self.is_done and self._advance():
+                while not self.is_done and self._proceed():
                     pass
             except Exception as error:
                 self.fail(error)
@@ -123,7 +134,7 @@ class Answer:
                     raise self.failure
                 if self.is_done:
                     raise StopIteration
-                if not self._advance() and not (self.is_done or self._unread):
+                if not self._proceed() and not (self.is_done or self._unread):
                     # never read as an answer that is empty, or ends here
                     self.fail(RuntimeError("what made this answer was interrupted; ask again"))
             self._read.append(self._unread.popleft())
@@ -147,6 +158,7 @@ class Answer:
             if not self.is_done:
                 self._abandon()  # first: where it is refused, the answer goes on
                 self.finish_reason = "abandoned"
+                self.detach()
             self._unread.clear()
 
     def __str__(self) -> str:
@@ -156,3 +168,11 @@ class Answer:
     def __repr__(self) -> str:
         known = "".join([*self._read, *self._unread])
         return f"Answer(question={self.question!r}, text={known!r}, finish_reason={self.finish_reason!r})"
+
+
+def _no_more() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    pass

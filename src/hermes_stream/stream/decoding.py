@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.chat import Chat
 from hermes_stream.stream.answer import Answer
@@ -82,6 +83,7 @@ def decode_answer(
     text = TextStream(chat, sampling.stop)
     with context.reading():
         logits = yield from next_token_logits(context.extend(question.embeddings(model)))
+        check_finite(logits, model)
         while True:
             token = choose_token(logits, answer.token_ids, sampling, generator)
             if token in chat.stop_token_ids:
@@ -116,9 +118,9 @@ def choose_option(
     """
     choice = OptionChoice(question.options or ())
     with context.reading():
-        token = choice.choose_token(
-            (yield from next_token_logits(context.extend(question.embeddings(model))))
-        )
+        logits = yield from next_token_logits(context.extend(question.embeddings(model)))
+        check_finite(logits, model)
+        token = choice.choose_token(logits)
         while not choice.is_decided:
             segment = context.extend(model.embed([token]))
             token = choice.choose_token((yield from next_token_logits(segment)))
@@ -127,6 +129,20 @@ def choose_option(
     answer.give(chosen, pending_seconds=pending_seconds)
     answer.finish_reason = "stop"
     return chosen
+
+
+def check_finite(logits: Float[Tensor, " vocabulary"], model: VideoModel) -> None:
+    """Check that a model answers with numbers; the likeliest of none would be an arbitrary token.
+
+    Raises:
+        ModelError: some logits are infinite or no numbers.
+    """
+    if not bool(logits.isfinite().all()):
+        raise ModelError(
+            f"model {model.card.name!r} gives logits that are infinite or no numbers, so that it cannot "
+            f"answer; in {str(model.layout.dtype).removeprefix('torch.')} numbers may overflow: try "
+            "dtype='float32', or take the checkpoint from its source again"
+        )
 
 
 def choose_token(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -29,9 +31,15 @@ def prompt_ids(model: VideoModel, prompt: str, last_conversation: str | None = N
         last_conversation: what users and model said, as it stands in the prompt; special tokens and
             ``TURN_END`` in it are plain text.
     """
-    parts = prompt.split(last_conversation) if last_conversation else [prompt]
-    own = [part.replace(TURN_END, model.chat.after_question) for part in parts]
-    return model.chat.encode_around(own, last_conversation or "")
+    talk = last_conversation or ""
+    marks = "|".join(re.escape(mark) for mark in (talk, TURN_END) if mark)
+    own = [""]
+    for part in re.split(f"({marks})", prompt):
+        if talk and part == talk:
+            own.append("")
+        else:
+            own[-1] += model.chat.after_question if part == TURN_END else part
+    return model.chat.encode_around(own, talk)
 
 
 def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens: int) -> int:

@@ -218,6 +218,8 @@ class StreamHandle:
             self._end()
 
     def _end(self) -> None:
+        if self._answer is not None and self._answer.is_done:
+            self._answer.detach()  # else stream and answer would keep each other, and the memory with them
         self._work = self._answer = self._request = None
 
     def _drop_work(self) -> None:
