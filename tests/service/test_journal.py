@@ -179,6 +179,14 @@ def test_changes_are_bytes_and_back():
         assert decode(1, ChangeWriter().encode(what)) == Change(number=1, what=what)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (31, 17)])
+def test_pictures_of_any_size_come_back(size):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for one in (image, np.asfortranarray(image), image[::-1, ::-1]):
+        what = FrameCame(frame=Frame(pts_seconds=0.0, image=one), due=1, num_gaps=0)
+        assert same(decode(1, ChangeWriter().encode(what)), Change(number=1, what=what))
+
+
 def test_what_is_no_change_is_refused():
     whole = ChangeWriter().encode(change(1).what)
     rng = np.random.default_rng(0)
