@@ -21,7 +21,10 @@ def saved_frames(frames: Iterable[Frame]) -> Saved:
     """Return frames with their times and pictures."""
     frames = tuple(frames)
     return Saved(
-        tensors={str(index): torch.from_numpy(frame.image) for index, frame in enumerate(frames)},
+        tensors={
+            str(index): torch.from_numpy(np.ascontiguousarray(frame.image))
+            for index, frame in enumerate(frames)
+        },
         values={"num_frames": len(frames)},
         parts={str(index): Saved(values=frame_values(frame)) for index, frame in enumerate(frames)},
     )
