@@ -16,10 +16,10 @@ def tiny():
     return load_model("tiny")
 
 
-def test_killed_twice_it_comes_back_the_same(tiny, tmp_path):
-    found = kill_again_and_again(tiny, tmp_path, style=1, kills=2, rng=np.random.default_rng(4))
+def test_killed_it_comes_back_the_same(tiny, tmp_path):
+    found = kill_again_and_again(tiny, tmp_path, style=1, kills=1, rng=np.random.default_rng(4))
     numbers = summary(found)
-    assert numbers["num_kills"] == 2
+    assert numbers["num_kills"] == 1
     assert numbers["num_wrong"] == 0
     assert found[-1]["num_changes"] > 0
     assert numbers["is_good"]
