@@ -132,7 +132,10 @@ class Packetizer:
         """
         if self._muxing is None:
             container = self._container()
-            self._muxing = _Muxing(container, container.add_stream_from_template(template), self._written)
+            # Not from the template: with its header the muxer would look for lengths instead of start codes.
+            name, size = template.codec_context.codec.canonical_name, template.codec_context
+            stream: Any = container.add_mux_stream(name, width=size.width, height=size.height)
+            self._muxing = _Muxing(container, stream, self._written)
         is_key, ticks = packet.is_keyframe, packet.pts
         packet.time_base, packet.stream = _TIME_BASE, self._muxing.stream
         return self._burst(self._muxing.cut(packet), ticks, is_key=is_key)
