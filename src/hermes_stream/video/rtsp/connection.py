@@ -22,8 +22,13 @@ _MAX_HEADERS = 100
 _MAX_BODY_BYTES = 2**16
 _REALM = "hermes-stream"
 _METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER"
-_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
-_REASONS |= {454: "Session Not Found", 461: "Unsupported Transport"}
+_REASONS = {
+    200: "OK",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    461: "Unsupported Transport",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,8 +53,8 @@ class Encoding:
         if self.encoder == "mjpeg":
             return {}
         quiet = {"x265-params": f"log-level=none:keyint={key_frame_every}:pools=none:frame-threads=1"}
-        common = {"preset": "ultrafast", "tune": "zerolatency", "threads": "1", "g": str(key_frame_every)}
-        return common | (quiet if self.encoder == "libx265" else {"sc_threshold": "0"})
+        options = {"preset": "ultrafast", "tune": "zerolatency", "threads": "1", "g": str(key_frame_every)}
+        return options | (quiet if self.encoder == "libx265" else {"sc_threshold": "0"})
 
 
 ENCODINGS: dict[Codec, Encoding] = {

@@ -20,13 +20,13 @@ from hermes_stream.video.sources.bytestreams import (
 )
 from hermes_stream.video.sources.container import FILE_FORMATS, check_size, make_ready
 from hermes_stream.video.sources.devices import Device, check_known, device_of
-from hermes_stream.video.sources.dialing import dial, resolve
+from hermes_stream.video.sources.dialing import Access, dial, resolve
 from hermes_stream.video.sources.lifeline import Lifeline
 from hermes_stream.video.sources.options import SourceOptions
 from hermes_stream.video.sources.playlist import CONTENT_TYPES, PlaylistStream
 from hermes_stream.video.sources.policy import SourcePolicy
 from hermes_stream.video.sources.relay import Relay
-from hermes_stream.video.sources.web import WebStream, open_web
+from hermes_stream.video.sources.web import open_web
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -105,7 +105,8 @@ def connect(
         VideoError: it cannot be opened; the message holds no user name and no password.
     """
     with ExitStack() as opened:
-        opening = _Opening(address, options, policy, lifeline, opened)
+        access = Access(policy=policy, lifeline=lifeline, verify_tls=options.verify_tls)
+        opening = _Opening(address, options, access, opened)
         try:
             container = opening.open()
             opened.callback(container.close)
@@ -130,16 +131,9 @@ def connect(
 class _Opening:
     """Opens a container by its address's scheme; what lies behind goes onto ``opened``."""
 
-    def __init__(
-        self,
-        address: Address,
-        options: SourceOptions,
-        policy: SourcePolicy,
-        lifeline: Lifeline,
-        opened: ExitStack,
-    ) -> None:
-        self._address, self._options, self._policy = address, options, policy
-        self._lifeline, self._opened = lifeline, opened
+    def __init__(self, address: Address, options: SourceOptions, access: Access, opened: ExitStack) -> None:
+        self._address, self._options, self._access, self._opened = address, options, access, opened
+        self._lifeline = access.lifeline
         self.is_finite = False
 
     def open(self) -> InputContainer:
@@ -153,23 +147,23 @@ class _Opening:
         return self._file(self._bytes(scheme), "mpegts")
 
     def _bytes(self, scheme: str) -> Any:
-        address, policy, lifeline = self._address, self._policy, self._lifeline
+        address, lifeline = self._address, self._lifeline
         if scheme == "tcp":
-            connected = dial(address, policy=policy, lifeline=lifeline, verify_tls=None)
-            return SocketStream(connected, lifeline)
+            return SocketStream(dial(address, self._access), lifeline)
         if scheme == "srt":
-            number = resolve(address, policy=policy, lifeline=lifeline)[0]
+            number = resolve(address, self._access)[0]
             return ProgramStream(srt_command(address, number), lifeline)
-        policy.check_reached(address, address.host or "0.0.0.0")
+        self._access.policy.check_reached(address, address.host or "0.0.0.0")
         return DatagramStream(address, lifeline)
 
     def _web(self) -> InputContainer:
         options, lifeline = self._options, self._lifeline
-        ways = {"policy": self._policy, "lifeline": lifeline, "verify_tls": options.verify_tls}
-        answer: WebStream = open_web(self._address, **ways)  # type: ignore[arg-type]
+        answer = open_web(self._address, self._access)
         self._opened.callback(answer.close)
         if answer.content_type in CONTENT_TYPES or self._address.path.endswith(".m3u8"):
-            playlist = PlaylistStream(self._address, answer, max_pixels=options.max_image_pixels, **ways)  # type: ignore[arg-type]
+            playlist = PlaylistStream(
+                self._address, answer, access=self._access, max_pixels=options.max_image_pixels
+            )
             self.is_finite = playlist.is_finished
             lifeline.silent_seconds = max(
                 lifeline.silent_seconds, _HLS_SILENT_PIECES * playlist.target_seconds
@@ -180,13 +174,7 @@ class _Opening:
 
     def _relayed(self) -> InputContainer:
         address, options = self._address, self._options
-        is_secure = address.scheme in _SECURE
-        upstream = dial(
-            address,
-            policy=self._policy,
-            lifeline=self._lifeline,
-            verify_tls=options.verify_tls if is_secure else None,
-        )
+        upstream = dial(address, self._access, is_encrypted=address.scheme in _SECURE)
         relay = Relay(upstream, self._lifeline)
         self._opened.callback(relay.close)
         scheme = _SECURE.get(address.scheme, address.scheme)

@@ -7,7 +7,8 @@ import selectors
 import socket
 import ssl
 import threading
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 from hermes_stream.errors import SourceRefusedError, VideoError
 from hermes_stream.video.sources.address import Address
@@ -18,7 +19,23 @@ from hermes_stream.video.sources.policy import SourcePolicy
 _SELECTOR: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
-def resolve(address: Address, *, policy: SourcePolicy, lifeline: Lifeline) -> list[str]:
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How other machines are reached.
+
+    Attributes:
+        policy: says which may be.
+        lifeline: says when to give up.
+        verify_tls: tells whether certificates are checked.
+    """
+
+    policy: SourcePolicy
+    lifeline: Lifeline
+    verify_tls: bool = True
+
+
+def resolve(address: Address, access: Access) -> list[str]:
     """Return the numbers of an address's host, each allowed to be reached.
 
     Raises:
@@ -29,7 +46,7 @@ def resolve(address: Address, *, policy: SourcePolicy, lifeline: Lifeline) -> li
     # A thread, since the system's resolver cannot be stopped and may take half a minute.
     asking = threading.Thread(target=_look_up, args=(address, found), daemon=True, name="resolve")
     asking.start()
-    while asking.is_alive() and not lifeline.is_cut:
+    while asking.is_alive() and not access.lifeline.is_cut:
         asking.join(TICK_SECONDS)
     if not found or isinstance(found[0], OSError):
         reason = f": {found[0].strerror}" if found else ""
@@ -38,7 +55,7 @@ def resolve(address: Address, *, policy: SourcePolicy, lifeline: Lifeline) -> li
     allowed = []
     for number in dict.fromkeys(found):
         try:
-            policy.check_reached(address, number)
+            access.policy.check_reached(address, number)
             allowed.append(number)
         except SourceRefusedError as error:
             refusal = error
@@ -47,16 +64,13 @@ def resolve(address: Address, *, policy: SourcePolicy, lifeline: Lifeline) -> li
     return allowed
 
 
-def dial(
-    address: Address, *, policy: SourcePolicy, lifeline: Lifeline, verify_tls: bool | None
-) -> socket.socket:
+def dial(address: Address, access: Access, *, is_encrypted: bool = False) -> socket.socket:
     """Connect to an address's host over TCP.
 
     Args:
         address: where to.
-        policy: what may be reached.
-        lifeline: when to give up.
-        verify_tls: encrypt, and check the certificate or not; None leaves it plain.
+        access: how.
+        is_encrypted: speak TLS.
 
     Returns:
         A connected socket, whose calls time out after ``TICK_SECONDS``.
@@ -66,18 +80,18 @@ def dial(
         VideoError: there is no connection.
     """
     reason = "no answer"
-    for number in resolve(address, policy=policy, lifeline=lifeline):
+    for number in resolve(address, access):
         connection: socket.socket | None = None
         try:
-            connection = _connected(number, address.port or 0, lifeline)
-            return connection if verify_tls is None else _encrypted(connection, address, lifeline, verify_tls)
+            connection = _connected(number, address.port or 0, access.lifeline)
+            return _encrypted(connection, address, access) if is_encrypted else connection
         except OSError as error:
             if connection is not None:
                 connection.close()
             reason = str(error.strerror or error)
             if isinstance(error, ssl.SSLCertVerificationError):
                 reason = f"its certificate is not trusted ({error.verify_message}), see verify_tls"
-    raise VideoError(f"{address.shown} cannot be reached: {lifeline.why_cut or reason}")
+    raise VideoError(f"{address.shown} cannot be reached: {access.lifeline.why_cut or reason}")
 
 
 def wait_for(
@@ -120,19 +134,20 @@ def _connected(number: str, port: int, lifeline: Lifeline) -> socket.socket:
         raise
 
 
-def _encrypted(
-    connection: socket.socket, address: Address, lifeline: Lifeline, verify_tls: bool
-) -> socket.socket:
+def _encrypted(connection: socket.socket, address: Address, access: Access) -> socket.socket:
     context = ssl.create_default_context()
-    if not verify_tls:
+    if not access.verify_tls:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     encrypted = context.wrap_socket(connection, server_hostname=address.host, do_handshake_on_connect=False)
-    while not lifeline.is_cut:
-        try:
-            encrypted.do_handshake()
-            return encrypted
-        except TimeoutError:
-            continue
-    encrypted.close()
-    raise OSError(lifeline.why_cut)
+    try:
+        while not access.lifeline.is_cut:
+            try:
+                encrypted.do_handshake()
+                return encrypted
+            except TimeoutError:
+                continue
+        raise OSError(access.lifeline.why_cut)
+    except OSError:
+        encrypted.close()
+        raise

@@ -13,8 +13,8 @@ from typing import final
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.sources.address import Address
-from hermes_stream.video.sources.lifeline import TICK_SECONDS, Lifeline
-from hermes_stream.video.sources.policy import SourcePolicy
+from hermes_stream.video.sources.dialing import Access
+from hermes_stream.video.sources.lifeline import TICK_SECONDS
 from hermes_stream.video.sources.web import WebStream, neighbour, open_web
 
 _MAX_PLAYLIST_BYTES = 2**20
@@ -87,9 +87,7 @@ class PlaylistStream:
     Args:
         address: of the playlist.
         first: its answer, read already up to its body.
-        policy: what may be opened.
-        lifeline: when to give up.
-        verify_tls: whether certificates are checked.
+        access: how other machines are reached.
         max_pixels: of what is seen: the smallest variant with as many is chosen, None for the largest.
 
     Attributes:
@@ -105,12 +103,10 @@ class PlaylistStream:
         address: Address,
         first: WebStream,
         *,
-        policy: SourcePolicy,
-        lifeline: Lifeline,
-        verify_tls: bool,
+        access: Access,
         max_pixels: int | None,
     ) -> None:
-        self._policy, self._lifeline, self._verify_tls = policy, lifeline, verify_tls
+        self._access, self._lifeline = access, access.lifeline
         self._waiting = threading.Event()
         self._piece: WebStream | None = None
         self._address = address
@@ -176,8 +172,8 @@ class PlaylistStream:
         return self._open(neighbour(self._address, link))
 
     def _open(self, address: Address) -> WebStream:
-        self._policy.check(address)
-        return open_web(address, policy=self._policy, lifeline=self._lifeline, verify_tls=self._verify_tls)
+        self._access.policy.check(address)
+        return open_web(address, self._access)
 
 
 def _text_of(answer: WebStream) -> str:

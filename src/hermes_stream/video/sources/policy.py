@@ -30,8 +30,8 @@ class SourcePolicy:
             ``https://*.example.org/live/*``: ``*`` stands for anything, a port that is missing for the
             scheme's own, a path that is missing for all; an absolute path such as ``/videos/*`` allows
             files and devices, ``screen:*`` screens.
-        private_networks: networks such as ``192.168.1.0/24`` that may be reached, though private;
-            other private, local and reserved addresses are refused, whatever a name resolves to. With ``allow``
+        private_networks: networks such as ``192.168.1.0/24`` that may be reached, though private. Other
+            private, local and reserved addresses are refused, whatever a name resolves to; with ``allow``
             None all may be reached.
 
     Raises:

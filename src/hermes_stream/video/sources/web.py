@@ -13,9 +13,8 @@ from urllib.request import HTTPDigestAuthHandler, Request, parse_http_list, pars
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.sources.address import Address
-from hermes_stream.video.sources.dialing import dial
+from hermes_stream.video.sources.dialing import Access, dial
 from hermes_stream.video.sources.lifeline import Lifeline
-from hermes_stream.video.sources.policy import SourcePolicy
 
 _MAX_REDIRECTS = 5
 _REASONS = {
@@ -30,12 +29,10 @@ class WebStream:
     """The body of an answer, read as it comes; a file for PyAV.
 
     Attributes:
-        url: where it came from in the end, without user name and password.
         content_type: that the server says it has, lower case, without parameters.
     """
 
-    def __init__(self, url: str, answer: http.client.HTTPResponse, lifeline: Lifeline) -> None:
-        self.url = url
+    def __init__(self, answer: http.client.HTTPResponse, lifeline: Lifeline) -> None:
         self.content_type = answer.headers.get_content_type().lower()
         self._answer, self._lifeline = answer, lifeline
 
@@ -58,7 +55,7 @@ class WebStream:
         self._answer.close()
 
 
-def open_web(address: Address, *, policy: SourcePolicy, lifeline: Lifeline, verify_tls: bool) -> WebStream:
+def open_web(address: Address, access: Access) -> WebStream:
     """Ask a server for an address, follow where it sends, log in where it asks for that.
 
     Raises:
@@ -66,20 +63,20 @@ def open_web(address: Address, *, policy: SourcePolicy, lifeline: Lifeline, veri
         VideoError: there is no such answer.
     """
     for _ in range(_MAX_REDIRECTS):
-        answer = _asked(address, None, policy, lifeline, verify_tls)
+        answer = _asked(address, None, access)
         challenge = answer.getheader("WWW-Authenticate", "")
         if answer.status == 401 and address.user is not None:
             answer.close()
-            answer = _asked(address, challenge, policy, lifeline, verify_tls)
+            answer = _asked(address, challenge, access)
         if answer.status == 200:
-            return WebStream(f"{address.scheme}://{address.host_and_port}{address.target}", answer, lifeline)
+            return WebStream(answer, access.lifeline)
         answer.close()
         location = answer.getheader("Location")
         if answer.status not in (301, 302, 303, 307, 308) or location is None:
             reason = _REASONS.get(answer.status, answer.reason)
             raise VideoError(f"{address.shown} answers {answer.status}: {reason}")
         address = neighbour(address, location)
-        policy.check(address)
+        access.policy.check(address)
     raise VideoError(f"{address.shown} sends from one address to the next, more than {_MAX_REDIRECTS} times")
 
 
@@ -103,19 +100,12 @@ def neighbour(address: Address, link: str) -> Address:
     return found
 
 
-def _asked(
-    address: Address, challenge: str | None, policy: SourcePolicy, lifeline: Lifeline, verify_tls: bool
-) -> http.client.HTTPResponse:
+def _asked(address: Address, challenge: str | None, access: Access) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(address.host, address.port)
     if address.scheme == "https":
         connection.default_port = 443
-    connected = dial(
-        address,
-        policy=policy,
-        lifeline=lifeline,
-        verify_tls=verify_tls if address.scheme == "https" else None,
-    )
-    connection.sock = _Patient(connected, lifeline)
+    connected = dial(address, access, is_encrypted=address.scheme == "https")
+    connection.sock = _Patient(connected, access.lifeline)
     headers = {"User-Agent": "hermes-stream", "Accept": "*/*"}
     if challenge is not None:
         headers["Authorization"] = _login(address, challenge)
@@ -124,7 +114,7 @@ def _asked(
         return connection.getresponse()
     except (OSError, HTTPException, ValueError) as error:
         connected.close()
-        reason = lifeline.why_cut or f"its answer is none ({type(error).__name__})"
+        reason = access.lifeline.why_cut or f"its answer is none ({type(error).__name__})"
         # from None: what was caught may quote the address
         raise VideoError(f"{address.shown} cannot be read: {reason}") from None
 
