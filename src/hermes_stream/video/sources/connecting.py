@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -96,9 +97,21 @@ def check_can_open(address: Address, options: SourceOptions) -> None:
 
 
 def connect(
-    address: Address, options: SourceOptions, *, policy: SourcePolicy, lifeline: Lifeline
+    address: Address,
+    options: SourceOptions,
+    *,
+    policy: SourcePolicy,
+    lifeline: Lifeline,
+    find_device: Callable[..., Device] = device_of,
 ) -> Connection:
     """Open a live source once.
+
+    Args:
+        address: where it is.
+        options: how it is read.
+        policy: what may be reached.
+        lifeline: when to give up.
+        find_device: says how FFmpeg opens a local device; another one where a camera is to be imitated.
 
     Raises:
         SourceRefusedError: the policy does not allow what it leads to.
@@ -108,7 +121,10 @@ def connect(
         access = Access(policy=policy, lifeline=lifeline, verify_tls=options.verify_tls)
         opening = _Opening(address, options, access, opened)
         try:
-            container = opening.open()
+            if address.kind == "network":
+                container = opening.network()
+            else:
+                container = opening.device(find_device(address, fps=options.fps))
             opened.callback(container.close)
             stream = _chosen_stream(container, address, options)
         except av.error.FFmpegError as error:
@@ -136,10 +152,11 @@ class _Opening:
         self._lifeline = access.lifeline
         self.is_finite = False
 
-    def open(self) -> InputContainer:
+    def device(self, device: Device) -> InputContainer:
+        return self._opened_by_ffmpeg(device.name, device.format, device.options, None)
+
+    def network(self) -> InputContainer:
         scheme = self._address.scheme
-        if self._address.kind in ("device", "screen"):
-            return self._device(device_of(self._address, fps=self._options.fps))
         if scheme in ("rtsp", "rtsps", "rtmp", "rtmps"):
             return self._relayed()
         if scheme in ("http", "https"):
@@ -190,9 +207,6 @@ class _Opening:
         # PyAV's own limit fires after twice its value, and alone sees pictures cease over UDP.
         silent_seconds = self._lifeline.silent_seconds
         return self._opened_by_ffmpeg(url, scheme if scheme == "rtsp" else "flv", extra, silent_seconds)
-
-    def _device(self, device: Device) -> InputContainer:
-        return self._opened_by_ffmpeg(device.name, device.format, device.options, None)
 
     def _opened_by_ffmpeg(
         self, url: str, form: str, options: dict[str, str], silent_seconds: float | None
