@@ -193,7 +193,8 @@ def _seconds(packet: Packet[Any]) -> float | None:
 
 
 def _declared_fps(stream: VideoStream) -> float | None:
-    rate = stream.guessed_rate or stream.average_rate
+    # The last is twice the truth in MPEG-TS, which counts fields.
+    rate = stream.average_rate or stream.codec_context.framerate or stream.guessed_rate
     return float(rate) if rate and 0 < rate <= _MAX_DECLARED_FPS else None
 
 
