@@ -31,9 +31,8 @@ def test_crop():
 
 
 def test_crop_comes_after_rotation_and_mask():
-    framing = Framing(
-        crop=(0, 0, 1, 0.5), rotation=90, privacy_mask=(((0, 0), (1, 0), (1, 0.25), (0, 0.25)),)
-    )
+    top = ((0, 0), (1, 0), (1, 0.25), (0, 0.25))
+    framing = Framing(crop=(0, 0, 1, 0.5), rotation=90, privacy_mask=(top,))
     seen = framing.apply(IMAGE.copy())
     assert seen.shape == (30, 40, 3)
     assert seen[:15].max() == 0
@@ -51,18 +50,8 @@ def test_a_polygon_blacks_what_lies_in_it_and_a_rim():
 
 
 def test_a_hole_between_polygons_stays():
-    ring = (
-        (0, 0),
-        (1, 0),
-        (1, 1),
-        (0, 1),
-        (0, 0),
-        (0.25, 0.25),
-        (0.25, 0.75),
-        (0.75, 0.75),
-        (0.75, 0.25),
-        (0.25, 0.25),
-    )
+    inner = ((0.25, 0.25), (0.25, 0.75), (0.75, 0.75), (0.75, 0.25), (0.25, 0.25))
+    ring = ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0), *inner)
     seen = Framing(privacy_mask=(ring,)).apply(IMAGE.copy())
     assert seen[0].max() == 0
     assert seen[20, 30].min() > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_zero_is_the_first_picture():
 def test_times_follow_the_source_through_jitter():
     clock = LiveClock()
     times = stamped(clock, [(k / 10, k / 10 + (0.08 if k % 2 else 0)) for k in range(50)])
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(times)]
     assert max(steps) - min(steps) < 0.005
 
 
@@ -70,7 +71,7 @@ def test_drift_is_told_and_followed():
 def test_pictures_that_arrive_in_pieces_keep_their_times():
     clock = LiveClock()
     times = stamped(clock, [(k / 10, float(k // 40 * 4)) for k in range(400)])
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(times)]
     assert min(steps) > 0.09
     assert max(steps) < 0.11
     assert times[-1] == pytest.approx(39.9, abs=4)

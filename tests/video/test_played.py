@@ -46,7 +46,7 @@ def test_it_stops_at_once(clip):
 
 def test_its_clock_begins_at_zero_or_goes_on(tmp_path):
     late = encode(tmp_path / "late.mkv", greys(5), pts_ms=[5000 + 100 * k for k in range(5)])
-    assert [frame.pts_seconds for frame in open_source(late, SourceOptions(pace="fast"))][0] == 0
+    assert next(iter(open_source(late, SourceOptions(pace="fast")))).pts_seconds == 0
     point = ClockPoint(zero_wall_seconds=time.time() - 60, newest_seconds=50.0)
     fast = list(open_source(late, SourceOptions(pace="fast", goes_on=point)))
     assert 50 < fast[0].pts_seconds < 50.1
