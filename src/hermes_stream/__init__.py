@@ -28,22 +28,31 @@ if TYPE_CHECKING:
         MissingPackageError,
         ModelError,
         PluginError,
+        SourceRefusedError,
         UnknownFamilyError,
         VideoError,
     )
     from hermes_stream.models import VideoModel, load_model
     from hermes_stream.policies import POLICIES, FullPolicy, HermesPolicy, MemoryPolicy, WindowPolicy
     from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, StreamHandle
-    from hermes_stream.video import FileSource, Frame, sample_frames, write_video
+    from hermes_stream.video import (
+        FileSource,
+        Frame,
+        SourceOptions,
+        open_source,
+        sample_frames,
+        write_video,
+    )
 
 _HOMES = {
     "models": ("load_model", "VideoModel"),
     "stream": ("Session", "Engine", "StreamHandle", "Answer", "Evidence", "SessionStats"),
     "policies": ("HermesPolicy", "FullPolicy", "WindowPolicy", "MemoryPolicy", "POLICIES"),
-    "video": ("Frame", "FileSource", "sample_frames", "write_video"),
+    "video": ("Frame", "FileSource", "SourceOptions", "open_source", "sample_frames", "write_video"),
     "errors": (
         "HermesError",
         "VideoError",
+        "SourceRefusedError",
         "ModelError",
         "UnknownFamilyError",
         "DeviceError",
@@ -71,10 +80,13 @@ __all__ = [
     "POLICIES",
     "Frame",
     "FileSource",
+    "open_source",
+    "SourceOptions",
     "sample_frames",
     "write_video",
     "HermesError",
     "VideoError",
+    "SourceRefusedError",
     "ModelError",
     "UnknownFamilyError",
     "DeviceError",

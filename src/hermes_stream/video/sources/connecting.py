@@ -44,6 +44,7 @@ _FORMAT_OF_TYPE = {
 }
 _NO_CLOCK = ("mpjpeg",)  # FFmpeg makes up 25 pictures a second
 _HLS_SILENT_PIECES = 4
+_WAITING_BYTES = 4 * 2**20
 _OPENING_SECONDS = 30.0  # the relay ends it earlier, over UDP too, where nothing is said
 _ADVICE = {
     "HTTPUnauthorizedError": "user name or password are missing or wrong; write rtsp://USER:PASSWORD@HOST/PATH",
@@ -66,19 +67,18 @@ class Connection:
         stream: the pictures in it.
         has_clock: tells whether its times mean anything; else it is when they arrive.
         is_finite: tells whether it is a recording, whose end is an end.
-        rest: closes what lies behind the container.
+        opened: closes the container, and then what lies behind it.
     """
 
     container: InputContainer
     stream: VideoStream
     has_clock: bool
     is_finite: bool
-    rest: ExitStack
+    opened: ExitStack
 
     def close(self) -> None:
         """Close everything, in the thread that reads: anything else ends in a segmentation fault."""
-        self.container.close()
-        self.rest.close()
+        self.opened.close()
 
 
 def check_can_open(address: Address, options: SourceOptions) -> None:
@@ -134,13 +134,13 @@ def connect(
             raise VideoError(f"{address.shown} cannot be opened: {reason}") from None
         except RuntimeError as error:
             raise VideoError(f"{address.shown} cannot be opened: {error}") from None
-        rest = opened.pop_all()
+        left_open = opened.pop_all()
     return Connection(
         container=container,
         stream=stream,
         has_clock=container.format.name not in _NO_CLOCK,
         is_finite=opening.is_finite,
-        rest=rest,
+        opened=left_open,
     )
 
 
@@ -205,6 +205,8 @@ class _Opening:
             extra = {"protocol_whitelist": "rtmp,tcp", "rtmp_tcurl": tc_url, "rtmp_live": "live"}
         else:
             extra = {"protocol_whitelist": _RTSP_PROTOCOLS, "rtsp_transport": options.transport}
+            # No sound is asked for, and the burst of a key frame does not overrun a busy machine.
+            extra |= {"allowed_media_types": "video", "buffer_size": str(_WAITING_BYTES)}
         # PyAV's own limit fires after twice its value, and alone sees pictures cease over UDP.
         silent_seconds = self._lifeline.silent_seconds
         return self._opened_by_ffmpeg(url, scheme if scheme == "rtsp" else "flv", extra, silent_seconds)
