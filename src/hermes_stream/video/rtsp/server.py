@@ -16,6 +16,7 @@ from hermes_stream.video.rtsp.packets import ENCODINGS, Burst, Codec
 from hermes_stream.video.sampling import checked_fps
 
 _MAX_CLIENTS = 256
+_ACCEPTING_SECONDS = 0.01  # a client that comes this moment is one of those that are cut off
 
 
 @final
@@ -153,7 +154,7 @@ class RtspServer:
             loses=lambda: self._loss > 0 and self._lots.random() < self._loss,
         )
         task = asyncio.current_task()
-        if task is None or len(self._connections) >= _MAX_CLIENTS:
+        if task is None or self._is_closed or len(self._connections) >= _MAX_CLIENTS:
             connection.close()
             return
         self._connections[connection] = task
@@ -177,6 +178,7 @@ class RtspServer:
 
     async def _close(self) -> None:
         self._listener.close()
+        await asyncio.sleep(_ACCEPTING_SECONDS)
         self._cut_off(None)
         await asyncio.gather(*self._connections.values(), return_exceptions=True)
 

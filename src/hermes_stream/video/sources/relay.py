@@ -80,11 +80,12 @@ class Relay:
             reading = [
                 one for one in waiting if len(waiting[other[one]]) < _MAX_WAITING_BYTES and not is_over
             ]
-            readable, writable = wait_for(reading, [one for one in waiting if waiting[one]])
+            readable, _ = wait_for(reading, [one for one in waiting if waiting[one]])
             for one in readable:
                 is_over |= self._take(one, waiting[other[one]])
-            for one in writable:
-                del waiting[one][: self._sent(one, waiting[one])]
+            for one, content in waiting.items():
+                if content:
+                    del content[: self._sent(one, content)]
 
     def _take(self, one: socket.socket, waiting: bytearray) -> bool:
         """Read what has come, and tell whether its end has."""
