@@ -226,3 +226,24 @@ def test_a_wrong_password_is_said():
         with Reading(open_source(url)) as reading:
             reading.until(lambda: reading.kinds == ["disconnected"])
     assert "password" in reading.events[0].reason
+
+
+def test_hardware_that_is_not_here_leaves_it_to_software(caplog):
+    with (
+        camera() as server,
+        Reading(open_source(server.url("cam"), SourceOptions(hwaccel="cuda"))) as reading,
+    ):
+        reading.more_frames()
+    assert reading.kinds == ["opened"]
+    if caplog.text:  # none where there is such hardware
+        assert "nothing is decoded on cuda" in caplog.text
+
+
+def test_addresses_of_version_six():
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine speaks IPv4 alone")
+    with RtspServer(host="::1") as server:
+        server.add("cam", endless(), fps=FPS, key_frame_seconds=0.25)
+        assert server.url("cam").startswith("rtsp://[::1]:")
+        with Reading(open_source(server.url("cam"), SourceOptions(transport="udp"))) as reading:
+            reading.more_frames()

@@ -111,7 +111,8 @@ class RtspServer:
 
     def url(self, path: str) -> str:
         """Return the address of a path, without credentials."""
-        return f"rtsp://{self._host}:{self.port}/{path.strip('/')}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"rtsp://{host}:{self.port}/{path.strip('/')}"
 
     def freeze(self, is_frozen: bool = True) -> None:
         """Send no pictures while clients stay connected, or send them again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from urllib.parse import quote
 
 import av
-from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.codec.hwaccel import HWAccel
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.sources.address import Address
@@ -20,7 +21,7 @@ from hermes_stream.video.sources.bytestreams import (
     srt_command,
 )
 from hermes_stream.video.sources.container import FILE_FORMATS, check_size, make_ready
-from hermes_stream.video.sources.devices import Device, check_known, device_of
+from hermes_stream.video.sources.devices import Device, device_of
 from hermes_stream.video.sources.dialing import Access, dial, resolve
 from hermes_stream.video.sources.lifeline import Lifeline
 from hermes_stream.video.sources.options import SourceOptions
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+_logger = logging.getLogger(__name__)
 # Enough to learn size and codec; the defaults wait for seconds to learn the rate, a minute at one a minute.
 _PROBING = {"analyzeduration": "500000", "fpsprobesize": "1"}
 _RTSP_PROTOCOLS = "rtsp,rtp,tcp,udp"
@@ -79,22 +81,6 @@ class Connection:
     def close(self) -> None:
         """Close everything, in the thread that reads: anything else ends in a segmentation fault."""
         self.opened.close()
-
-
-def check_can_open(address: Address, options: SourceOptions) -> None:
-    """Check that this machine has what a kind of source needs, whatever becomes of the source itself.
-
-    Raises:
-        ValueError: there is no such kind of hardware to decode on.
-        VideoError: there is no program for SRT, no support for such devices.
-    """
-    if address.scheme == "srt":
-        srt_command(address, address.host)
-    if address.kind in ("device", "screen"):
-        check_known(address)
-    if options.hwaccel is not None and options.hwaccel not in hwdevices_available():
-        known = ", ".join(hwdevices_available()) or "none"
-        raise ValueError(f"hwaccel is {options.hwaccel!r}; accepted by this FFmpeg: {known}")
 
 
 def connect(
@@ -199,7 +185,7 @@ class _Opening:
         login = (
             "" if address.user is None else f"{quote(address.user, '')}:{quote(address.password or '', '')}@"
         )
-        url = f"{scheme}://{login}127.0.0.1:{relay.port}{address.target}"
+        url = f"{scheme}://{login}{relay.host_and_port}{address.target}"
         if scheme == "rtmp":
             tc_url = f"rtmp://{address.host_and_port}/{address.path.strip('/').partition('/')[0]}"
             extra = {"protocol_whitelist": "rtmp,tcp", "rtmp_tcurl": tc_url, "rtmp_live": "live"}
@@ -235,7 +221,17 @@ class _Opening:
         )
 
     def _hardware(self) -> HWAccel | None:
-        return None if self._options.hwaccel is None else HWAccel(self._options.hwaccel)
+        """Return the hardware to decode on, None without it or where it cannot be used now."""
+        name = self._options.hwaccel
+        if name is None:
+            return None
+        try:
+            HWAccel(name).create(av.Codec("h264", "r"))  # tried, since PyAV has no way back from here
+        except (av.error.FFmpegError, NotImplementedError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            _logger.warning("%s: nothing is decoded on %s (%s)", self._address.shown, name, reason)
+            return None
+        return HWAccel(name)
 
 
 def _chosen_stream(container: InputContainer, address: Address, options: SourceOptions) -> VideoStream:
