@@ -69,6 +69,7 @@ PACKAGES: dict[str, set[str]] = {
     "mcp": {"server"},
     "pydantic": {"server"},
     "sqlalchemy": {"service"},
+    "alembic": {"service"},
     "aiomqtt": {"service"},
     "httpx": {"client", "service"},
     "ray": {"cluster"},

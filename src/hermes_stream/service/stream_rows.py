@@ -1,0 +1,117 @@
+"""Rows of streams: under which name, from which source, with which options, and how often opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from hermes_stream.service import tables
+from hermes_stream.service.database import Database
+from hermes_stream.service.store_writer import StoreWriter
+
+RowState = Literal["open", "closed", "deleting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRow:
+    """A stream as it is recorded.
+
+    Attributes:
+        id: its number, which stays when it is renamed.
+        name: of the stream.
+        folder: name of its folder, in each of the folders of pictures, snapshots and journals.
+        state: "open" streams come back at the next start.
+        source: address of its source without user name and password; None for pushed frames.
+        has_secret: whether the address had a user name or password, which are not kept.
+        options: fields of ``StreamSettings``.
+        epoch: how often it has been opened.
+        zero_wall_seconds: wall-clock time of its zero.
+        created_wall_seconds: when it was opened first.
+    """
+
+    id: int
+    name: str
+    folder: str
+    state: RowState
+    source: str | None
+    has_secret: bool
+    options: Mapping[str, Any]
+    epoch: int
+    zero_wall_seconds: float | None
+    created_wall_seconds: float
+
+
+class StreamRows:
+    """Reads and writes rows of streams.
+
+    Args:
+        database: holds them.
+        writer: writes.
+    """
+
+    def __init__(self, database: Database, writer: StoreWriter) -> None:
+        self._database, self._writer = database, writer
+
+    def all(self) -> tuple[StreamRow, ...]:
+        """Return all streams in the order in which they were made."""
+        with self._database.reading() as connection:
+            chosen = select(tables.streams).order_by(tables.streams.c.id)
+            return tuple(_row(row) for row in connection.execute(chosen))
+
+    def find(self, name: str) -> StreamRow | None:
+        """Return the stream of a name, if there is one."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(tables.streams).where(tables.streams.c.name == name)).first()
+        return None if found is None else _row(found)
+
+    def add(self, name: str, *, options: Mapping[str, Any], wall_seconds: float) -> StreamRow:
+        """Add a stream, and return it.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+
+        def change(connection: Any) -> StreamRow:
+            columns = tables.streams.c
+            fields: dict[str, Any] = {
+                "name": name,
+                "folder": "",
+                "state": "open",
+                "has_secret": False,
+                "options": dict(options),
+                "epoch": 1,
+                "created_wall_seconds": wall_seconds,
+            }
+            number = connection.execute(insert(tables.streams).values(**fields)).inserted_primary_key[0]
+            # the number keeps folders of streams apart that have the same name one after the other
+            connection.execute(
+                update(tables.streams).where(columns.id == number).values(folder=f"{number:04}-{name}")
+            )
+            return _row(connection.execute(select(tables.streams).where(columns.id == number)).one())
+
+        return self._writer.write(change)
+
+    def change(self, stream_id: int, **fields: Any) -> None:
+        """Change columns of a stream.
+
+        Raises:
+            StoreError: they could not be written.
+        """
+        statement = update(tables.streams).where(tables.streams.c.id == stream_id).values(**fields)
+        self._writer.write(lambda connection: connection.execute(statement).close())
+
+    def remove(self, stream_id: int) -> None:
+        """Delete a stream with its events, questions and snapshots.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        statement = delete(tables.streams).where(tables.streams.c.id == stream_id)
+        self._writer.write(lambda connection: connection.execute(statement).close())
+
+
+def _row(row: Row[Any]) -> StreamRow:
+    return StreamRow(**row._mapping)
