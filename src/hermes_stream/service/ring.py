@@ -1,0 +1,209 @@
+"""Frames of one stream that wait for the engine: bounded, the newest kept, every loss counted."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Condition
+
+from hermes_stream.stream.intake import check_frame
+from hermes_stream.video.frame import Frame
+
+_EARLY = 0.1
+_RATE_SECONDS = 10.0
+_MAX_ARRIVALS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingLimits:
+    """How much may wait.
+
+    Attributes:
+        num_frames: frames, at most.
+        num_bytes: bytes of their pictures, at most.
+        seconds: from the oldest to the newest, at most.
+    """
+
+    num_frames: int
+    num_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingCounts:
+    """What a ring has seen.
+
+    Attributes:
+        num_taken: frames that were due, and waited or wait.
+        num_skipped: frames that were not due, or older than what came before.
+        num_dropped: frames that were pushed out by newer ones.
+        num_waiting: frames that wait now.
+        waiting_bytes: bytes of their pictures.
+        newest_seconds: time of the newest frame that came; None before the first.
+        delivered_fps: frames that came lately, per second, due or not.
+    """
+
+    num_taken: int
+    num_skipped: int
+    num_dropped: int
+    num_waiting: int
+    waiting_bytes: int
+    newest_seconds: float | None
+    delivered_fps: float
+
+
+class FrameRing:
+    """Takes frames from any thread and gives them to the engine's.
+
+    Frames are sampled by time on the way in, by the rule of a stream's own ``Intake``, so that what is not
+    due neither waits nor pushes out what is; and shrunk to what the model sees.
+
+    Args:
+        limits: of what waits.
+        fps: frames taken per second of the stream; None takes all.
+        shrink: returns a frame at the size that the model sees; raises ``ValueError`` where it cannot.
+        start_seconds: time of the stream's first frame, where it had some before; else None.
+        newest_seconds: time of its newest frame.
+    """
+
+    def __init__(
+        self,
+        limits: RingLimits,
+        fps: float | None,
+        shrink: Callable[[Frame], Frame],
+        *,
+        start_seconds: float | None = None,
+        newest_seconds: float | None = None,
+    ) -> None:
+        self._limits, self._fps, self._shrink = limits, fps, shrink
+        self._start_seconds, self._newest_seconds = start_seconds, newest_seconds
+        self._due = 0
+        if start_seconds is not None and newest_seconds is not None:
+            self._due = self._instant(newest_seconds) + 1
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+        self._num_taken = self._num_skipped = self._num_dropped = 0
+        self._arrivals: deque[float] = deque(maxlen=_MAX_ARRIVALS)
+        self._changed = Condition()
+        self._is_closed = False
+
+    def put(self, frame: Frame, *, wait_seconds: float = 0.0) -> bool:
+        """Take a frame, if it is due and newer than those before; push out the oldest where there is no room.
+
+        Args:
+            frame: the next of the stream.
+            wait_seconds: how long to wait for room before anything is pushed out; infinite for files.
+
+        Returns:
+            Whether it was taken.
+
+        Raises:
+            ValueError: it is malformed, or too large to wait at all.
+        """
+        check_frame(frame)
+        with self._changed:
+            self._arrivals.append(time.monotonic())
+            if not self._is_due(frame.pts_seconds):
+                self._num_skipped += 1
+                return False
+        small = self._shrink(frame)  # outside of the lock: it takes longest
+        if small.image.nbytes > self._limits.num_bytes:
+            raise ValueError(
+                f"a frame takes {small.image.nbytes} bytes and {self._limits.num_bytes} may wait; raise "
+                f"ring_bytes"
+            )
+        with self._changed:
+            if wait_seconds > 0:
+                self._changed.wait_for(
+                    lambda: self._is_closed or not self._is_full(small),
+                    None if math.isinf(wait_seconds) else wait_seconds,
+                )
+            if self._is_closed or not self._is_due(frame.pts_seconds):
+                self._num_skipped += 1
+                return False
+            while self._is_full(small):
+                self._bytes -= self._frames.popleft().image.nbytes
+                self._num_dropped += 1
+            self._note(frame.pts_seconds)
+            self._frames.append(small)
+            self._bytes += small.image.nbytes
+        return True
+
+    def peek(self) -> Frame | None:
+        """Return the oldest frame that waits; only the engine's thread takes it away."""
+        with self._changed:
+            return self._frames[0] if self._frames else None
+
+    def remove(self, frame: Frame) -> None:
+        """Take a frame away that was the oldest, unless it was pushed out meanwhile."""
+        with self._changed:
+            if self._frames and self._frames[0] is frame:
+                self._frames.popleft()
+                self._bytes -= frame.image.nbytes
+            else:
+                self._num_dropped -= 1  # it was pushed out while the engine took it in: it is not lost
+            self._changed.notify_all()
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether something waits."""
+        return bool(self._frames)
+
+    @property
+    def counts(self) -> RingCounts:
+        """What the ring has seen."""
+        with self._changed:
+            return RingCounts(
+                num_taken=self._num_taken,
+                num_skipped=self._num_skipped,
+                num_dropped=self._num_dropped,
+                num_waiting=len(self._frames),
+                waiting_bytes=self._bytes,
+                newest_seconds=self._newest_seconds,
+                delivered_fps=self._delivered_fps(),
+            )
+
+    def close(self) -> None:
+        """Take no more frames, and let go whoever waits for room."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _note(self, seconds: float) -> None:
+        if self._start_seconds is None:
+            self._start_seconds = seconds
+        self._newest_seconds = seconds
+        self._due = self._instant(seconds) + 1
+        self._num_taken += 1
+
+    def _is_due(self, seconds: float) -> bool:
+        if self._newest_seconds is not None and seconds <= self._newest_seconds:
+            return False
+        return self._fps is None or self._start_seconds is None or self._instant(seconds) >= self._due
+
+    def _instant(self, seconds: float) -> int:
+        """Return which of the instants at which frames are due a time belongs to; see ``Intake``."""
+        assert self._start_seconds is not None
+        return 0 if self._fps is None else math.floor((seconds - self._start_seconds) * self._fps + _EARLY)
+
+    def _is_full(self, frame: Frame) -> bool:
+        limits = self._limits
+        if not self._frames:
+            return False
+        return (
+            len(self._frames) >= limits.num_frames
+            or self._bytes + frame.image.nbytes > limits.num_bytes
+            or frame.pts_seconds - self._frames[0].pts_seconds > limits.seconds
+        )
+
+    def _delivered_fps(self) -> float:
+        now = time.monotonic()
+        recent = [moment for moment in self._arrivals if now - moment <= _RATE_SECONDS]
+        if len(recent) < 2:
+            return len(recent) / _RATE_SECONDS
+        return len(recent) / max(now - recent[0], 1e-9) if len(recent) < _MAX_ARRIVALS else len(recent) / (
+            now - recent[0]
+        )
