@@ -4,6 +4,7 @@
 
     HermesError
     ├── VideoError            a source cannot be opened, decoded or written
+    │   └── SourceRefusedError    the policy of sources does not allow its address
     ├── ModelError            a checkpoint cannot be loaded or used
     │   └── UnknownFamilyError    its architecture has no adapter
     ├── DeviceError           a device or dtype that this machine does not have
@@ -36,6 +37,10 @@ class HermesError(Exception):
 
 class VideoError(HermesError):
     """A video cannot be opened, decoded or written; names the file and the reason."""
+
+
+class SourceRefusedError(VideoError):
+    """The policy of sources does not allow an address; names the address, without user name and password."""
 
 
 class ModelError(HermesError):

@@ -13,12 +13,36 @@ from hermes_stream.video.sampling import sample_frames
 
 if TYPE_CHECKING:
     from hermes_stream.video.sources.file import FileSource
+    from hermes_stream.video.sources.opening import open_source
+    from hermes_stream.video.sources.options import SourceOptions
+    from hermes_stream.video.sources.policy import SourcePolicy
+    from hermes_stream.video.sources.pushed import PushedFrames
+    from hermes_stream.video.sources.source import Source, SourceEvent, SourceStats
     from hermes_stream.video.writing import write_video
 
-__all__ = ["Frame", "FileSource", "sample_frames", "write_video"]
+__all__ = [
+    "Frame",
+    "FileSource",
+    "sample_frames",
+    "write_video",
+    "open_source",
+    "Source",
+    "SourceEvent",
+    "SourceOptions",
+    "SourcePolicy",
+    "SourceStats",
+    "PushedFrames",
+]
 
 _NEEDS_PYAV = {
     "FileSource": "hermes_stream.video.sources.file",
+    "open_source": "hermes_stream.video.sources.opening",
+    "PushedFrames": "hermes_stream.video.sources.pushed",
+    "Source": "hermes_stream.video.sources.source",
+    "SourceEvent": "hermes_stream.video.sources.source",
+    "SourceOptions": "hermes_stream.video.sources.options",
+    "SourcePolicy": "hermes_stream.video.sources.policy",
+    "SourceStats": "hermes_stream.video.sources.source",
     "write_video": "hermes_stream.video.writing",
 }
 

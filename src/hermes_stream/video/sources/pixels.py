@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
+from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from hermes_stream.video.sources.display_matrix import display_matrix
 from hermes_stream.video.sources.tone_mapping import HLG_TRC, PQ_TRC, tone_map
-
-if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
 
 _MAX_ASPECT_RATIO = 16  # of a pixel; anamorphic film has 2, damage has anything
 # Scalers that keep the shape of a picture note in the pixels' shape by how little they rounded its size.
@@ -94,6 +92,16 @@ def upright(image: NDArray[np.uint8], matrix: tuple[int, int, int, int] | None) 
     else:
         flips_x, flips_y = a < 0, d < 0
     return image[:: -1 if flips_y else 1, :: -1 if flips_x else 1]
+
+
+def shrunk(image: NDArray[np.uint8], *, max_pixels: int | None) -> NDArray[np.uint8]:
+    """Return an RGB image with at most so many pixels, the same one where it has no more."""
+    height, width = image.shape[:2]
+    if max_pixels is None or height * width <= max_pixels:
+        return image
+    size = _shrunk(width, height, max_pixels=max_pixels)
+    picture = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    return VideoReformatter().reformat(picture, *size, "rgb24").to_ndarray().astype(np.uint8, copy=False)
 
 
 def _is_quarter(matrix: tuple[int, int, int, int] | None) -> bool:

