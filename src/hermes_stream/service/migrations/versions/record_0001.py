@@ -24,9 +24,7 @@ def _number(number: sa.types.TypeEngine[int]) -> sa.Column[int]:
 
 
 def _stream(number: sa.types.TypeEngine[int], *, nullable: bool) -> sa.Column[int]:
-    return sa.Column(
-        "stream_id", number, sa.ForeignKey("streams.id", ondelete="CASCADE"), nullable=nullable
-    )
+    return sa.Column("stream_id", number, sa.ForeignKey("streams.id", ondelete="CASCADE"), nullable=nullable)
 
 
 def _make_streams(number: sa.types.TypeEngine[int]) -> None:
@@ -37,7 +35,7 @@ def _make_streams(number: sa.types.TypeEngine[int]) -> None:
         sa.Column("folder", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("source", sa.Text),
-        sa.Column("has_secret", sa.Boolean, nullable=False),
+        sa.Column("opens_again", sa.Boolean, nullable=False),
         sa.Column("has_ended", sa.Boolean, nullable=False),
         sa.Column("options", sa.JSON, nullable=False),
         sa.Column("epoch", sa.Integer, nullable=False),
