@@ -11,7 +11,7 @@ from typing import Any
 
 from hermes_stream.errors import ClosedError, HermesError, ServiceError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.service.data_folder import DataFolder
+from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.journal import Committer
@@ -72,7 +72,7 @@ class Running:
 
     def _build(self, data_dir: Path) -> None:
         model, settings = self._model, self._settings
-        self.folder = DataFolder(data_dir)
+        self.folder = ServiceFolder(data_dir)
         self._parts.callback(self.folder.close)
         self.store = Store(self.folder.path, settings.store)
         self._parts.callback(self.store.close)
