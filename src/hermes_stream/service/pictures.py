@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
-from hermes_stream.errors import UnknownStreamError
+from hermes_stream.errors import UnknownPictureError
 from hermes_stream.service.names import check_picture_path
 from hermes_stream.video.frame import Frame
 from hermes_stream.video.jpeg import encode_jpeg
@@ -129,7 +129,7 @@ def read_picture(root: Path, path: str) -> bytes:
 
     Raises:
         ValueError: it is no such path.
-        UnknownStreamError: there is no such picture, or no more.
+        UnknownPictureError: there is no such picture, or no more.
     """
     place = root / check_picture_path(path)
     try:
@@ -137,4 +137,4 @@ def read_picture(root: Path, path: str) -> bytes:
             raise FileNotFoundError(place)
         return place.read_bytes()
     except OSError as error:
-        raise UnknownStreamError(f"there is no picture {path!r}; it may have been forgotten") from error
+        raise UnknownPictureError(f"there is no picture {path!r}; it may have been forgotten") from error

@@ -11,9 +11,9 @@ from pathlib import Path
 from sqlalchemy import delete, func, select
 
 from hermes_stream.service import tables
-from hermes_stream.service.service_folder import ServiceFolder, folder_bytes
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.service_folder import ServiceFolder, folder_bytes
 from hermes_stream.service.settings import ServiceSettings
 from hermes_stream.service.store import Store
 
