@@ -105,6 +105,22 @@ class StreamPictures:
             (self._root / path).unlink(missing_ok=True)
         return len(gone)
 
+    def copy_from(self, other: StreamPictures) -> None:
+        """Take over another stream's pictures, as files of its own; what cannot be copied is left out."""
+        with other._lock:
+            paths = dict(other._path_of)
+        for seconds, path in paths.items():
+            own = f"{self._stream_folder}/{path.partition('/')[2]}"
+            place = self._root / own
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._root / path, place)
+            except OSError as error:
+                log.info("a picture is not copied: %s", error)
+                continue
+            with self._lock:
+                self._path_of[seconds] = own
+
     def delete(self, paths: Collection[str]) -> None:
         """Delete pictures by their paths."""
         wanted = set(paths)

@@ -85,16 +85,18 @@ class FrameRing:
         self._is_closed = False
 
     def go_on(self, newest_seconds: float | None, fps: float | None) -> None:
-        """Take frames from now on, later ones than a time alone; what waited is gone.
+        """Take frames from now on, later ones than a time alone; of what waits, those stay.
 
         Args:
             newest_seconds: time of the newest frame that the stream has; None where it has none.
             fps: frames taken per second of the stream; None takes all.
         """
         with self._changed:
-            self._frames.clear()
-            self._bytes = 0
-            self._newest_seconds, self._fps = newest_seconds, fps
+            if newest_seconds is not None:
+                self._frames = deque(one for one in self._frames if one.pts_seconds > newest_seconds)
+            self._bytes = sum(one.image.nbytes for one in self._frames)
+            self._newest_seconds = self._frames[-1].pts_seconds if self._frames else newest_seconds
+            self._fps = fps
             self._is_closed = False
             self._changed.notify_all()
 

@@ -31,6 +31,7 @@ from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.service.upkeep import Upkeep
 from hermes_stream.stream.capacity import stream_bytes
 from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.handle import StreamHandle
 
 log = logging.getLogger(__name__)
 _STALE_SECONDS = 30.0
@@ -206,6 +207,24 @@ class Running:
         moments = {seconds for layer in layers for seconds in layer.seconds}
         pictures = {} if served.pictures is None else served.pictures.find_all(moments)
         return RememberedMoments(layers=layers, pictures=pictures)
+
+    def fork(self, name: str, new_name: str, snapshot: int | None) -> ServedStream:
+        """Open a second stream with a stream's memory; see ``Service.fork``."""
+        row = self.registry.row(name)
+        if snapshot is None:
+            live = self.registry.find(name).require_live()
+        else:
+            path = self.saving.path_of(self.saving.find(row.id, snapshot))
+
+        def make(engine: Engine) -> StreamHandle:
+            return engine.fork(live.handle) if snapshot is None else engine.restore(path)
+
+        choices = StreamChoices.read(row.options)
+        made = self.registry.open_from(new_name, choices, make, row.zero_wall_seconds)
+        if made.pictures is not None:
+            pictures = StreamPictures(self.folder.pictures, row.folder, self._settings.picture_pixels)
+            made.pictures.copy_from(pictures)
+        return made
 
     def capacity(self) -> ServiceCapacity:
         """Return how much fits, and what limits it."""

@@ -16,7 +16,6 @@ from hermes_stream.service.live_answer import LiveAnswer
 from hermes_stream.service.pictures import read_picture
 from hermes_stream.service.question_log import QuestionRecord
 from hermes_stream.service.running import Running
-from hermes_stream.service.seating import MakeHandle
 from hermes_stream.service.settings import ServiceSettings
 from hermes_stream.service.status import (
     Health,
@@ -26,7 +25,7 @@ from hermes_stream.service.status import (
     SnapshotStatus,
     StreamStatus,
 )
-from hermes_stream.service.stream_choices import OpenRequest, StreamChoices
+from hermes_stream.service.stream_choices import OpenRequest
 from hermes_stream.video.frame import Frame
 from hermes_stream.video.sources.options import SourceOptions
 
@@ -208,6 +207,22 @@ class Service:
         """
         return self._running.status(self._registry.rename(name, new_name))
 
+    def set_policy(self, name: str, policy: str, *, budget_tokens: int | None = None) -> StreamStatus:
+        """Let a stream's memory keep by another policy from now on; what it remembers stays until then.
+
+        Args:
+            name: of the stream.
+            policy: by name, fields behind it.
+            budget_tokens: visual tokens that each layer keeps, no fewer than now; None leaves them.
+
+        Raises:
+            UnknownStreamError: no such stream is open.
+            CapacityError: there is no room, or what is remembered does not fit.
+            ValueError: there is no such policy.
+        """
+        self._running.check_open()
+        return self._running.status(self._registry.set_policy(name, policy, budget_tokens))
+
     def events(self, after: int = 0, *, stream: str | None = None, **chosen: Any) -> tuple[Event, ...]:
         """Return events behind an id.
 
@@ -309,16 +324,7 @@ class Service:
             CapacityError: there is no room.
         """
         self._running.check_open()
-        row = self._registry.row(name)
-        if snapshot is None:
-            live = self._registry.find(name).require_live()
-            make: MakeHandle = lambda engine: engine.fork(live.handle)  # noqa: E731
-        else:
-            saving = self._running.saving
-            path = saving.path_of(saving.find(row.id, snapshot))
-            make = lambda engine: engine.restore(path)  # noqa: E731
-        choices = StreamChoices.read(row.options)
-        return self._running.status(self._registry.open_from(new_name, choices, make, row.zero_wall_seconds))
+        return self._running.status(self._running.fork(name, new_name, snapshot))
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
         """Delete a snapshot.

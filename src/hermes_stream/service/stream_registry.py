@@ -14,7 +14,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
 from hermes_stream.service.saving import Saving
-from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat
+from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat, with_policy
 from hermes_stream.service.served_stream import ServedStream
 from hermes_stream.service.settings import ServiceSettings, StreamSettings
 from hermes_stream.service.source_opening import OpenedSource, SourceOpener
@@ -231,6 +231,20 @@ class StreamRegistry:
             saved = self._thread.run(change)
             if saved is not None:
                 self._saving.record(served, saved)
+
+    def set_policy(self, name: str, policy: str, budget_tokens: int | None) -> ServedStream:
+        """Let a stream's memory keep by another policy from now on; see ``Service.set_policy``."""
+        with self._changing:
+            served = self.find(name)
+            old = served.choices
+            settings = StreamSettings(policy=policy, budget_tokens=budget_tokens or old.budget_tokens)
+            resolved = StreamChoices.resolve(self._model, settings)
+            choices = replace(old, policy=policy, budget_tokens=resolved.budget_tokens)
+            self.replace_memory(served, lambda engine: with_policy(engine, served, choices))
+            served.choices = choices
+            served.change_row(options=choices.as_json())
+            served.tell("policy_changed", policy=policy, budget_tokens=choices.budget_tokens)
+            return served
 
     def recover(self) -> None:
         """Bring back what was open when the service ended, however that was."""
