@@ -85,7 +85,9 @@ class Running:
             give_up=self._give_up,
         )
         self._parts.callback(self.thread.close)
-        self.saving = Saving(self.folder.path, self.store, self.thread)
+        self.saving = Saving(
+            self.folder.path, self.store, self.thread, keep_snapshots=settings.keep_snapshots
+        )
         self.desk = QuestionDesk(self.thread, self.store.questions, settings)
         self._around = Surroundings(
             shrink=model.shrink,
