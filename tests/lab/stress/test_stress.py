@@ -36,6 +36,13 @@ def test_threads(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_sources(tmp_path):
+    record = run(tmp_path, "sources", "--deaths", "2", "--sources", "2", "--seed", "3")
+    assert (record["num_wrong"], record["num_deaths"], record["num_reconnections"]) == (0, 2, 4)
+    assert record["left"] == {"num_threads": 0, "num_files": 0}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_day_is_flat():
     record = watch_day(load_model("tiny"), 400)
     assert (record["num_frames"], record["num_questions"]) == (400, 1)

@@ -154,7 +154,8 @@ def srt_command(address: Address, number: str) -> list[str]:
     query = f"?{address.query}" if address.query else ""
     url = f"srt://{host}:{address.port}{query}"
     quiet = ["-nostdin", "-hide_banner", "-loglevel", "quiet", "-protocol_whitelist", "srt,pipe"]
-    return [program, *quiet, "-i", url, "-map", "0:v:0", "-c", "copy", "-f", "mpegts", "pipe:1"]
+    quick = ["-analyzeduration", "500000", "-fpsprobesize", "1"]
+    return [program, *quiet, *quick, "-i", url, "-map", "0:v:0", "-c", "copy", "-f", "mpegts", "pipe:1"]
 
 
 def _listening(address: Address) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -43,6 +44,7 @@ _FORMAT_OF_TYPE = {
 }
 _NO_CLOCK = ("mpjpeg",)  # FFmpeg makes up 25 pictures a second
 _HLS_SILENT_PIECES = 4
+_OPENING_SECONDS = 30.0  # the relay ends it earlier, over UDP too, where nothing is said
 _ADVICE = {
     "HTTPUnauthorizedError": "user name or password are missing or wrong; write rtsp://USER:PASSWORD@HOST/PATH",
     "HTTPForbiddenError": "it refuses access",
@@ -96,9 +98,21 @@ def check_can_open(address: Address, options: SourceOptions) -> None:
 
 
 def connect(
-    address: Address, options: SourceOptions, *, policy: SourcePolicy, lifeline: Lifeline
+    address: Address,
+    options: SourceOptions,
+    *,
+    policy: SourcePolicy,
+    lifeline: Lifeline,
+    find_device: Callable[..., Device] = device_of,
 ) -> Connection:
     """Open a live source once.
+
+    Args:
+        address: where it is.
+        options: how it is read.
+        policy: what may be reached.
+        lifeline: when to give up.
+        find_device: says how FFmpeg opens a local device; another one where a camera is to be imitated.
 
     Raises:
         SourceRefusedError: the policy does not allow what it leads to.
@@ -108,7 +122,10 @@ def connect(
         access = Access(policy=policy, lifeline=lifeline, verify_tls=options.verify_tls)
         opening = _Opening(address, options, access, opened)
         try:
-            container = opening.open()
+            if address.kind == "network":
+                container = opening.network()
+            else:
+                container = opening.device(find_device(address, fps=options.fps))
             opened.callback(container.close)
             stream = _chosen_stream(container, address, options)
         except av.error.FFmpegError as error:
@@ -136,10 +153,11 @@ class _Opening:
         self._lifeline = access.lifeline
         self.is_finite = False
 
-    def open(self) -> InputContainer:
+    def device(self, device: Device) -> InputContainer:
+        return self._opened_by_ffmpeg(device.name, device.format, device.options, None)
+
+    def network(self) -> InputContainer:
         scheme = self._address.scheme
-        if self._address.kind in ("device", "screen"):
-            return self._device(device_of(self._address, fps=self._options.fps))
         if scheme in ("rtsp", "rtsps", "rtmp", "rtmps"):
             return self._relayed()
         if scheme in ("http", "https"):
@@ -191,9 +209,6 @@ class _Opening:
         silent_seconds = self._lifeline.silent_seconds
         return self._opened_by_ffmpeg(url, scheme if scheme == "rtsp" else "flv", extra, silent_seconds)
 
-    def _device(self, device: Device) -> InputContainer:
-        return self._opened_by_ffmpeg(device.name, device.format, device.options, None)
-
     def _opened_by_ffmpeg(
         self, url: str, form: str, options: dict[str, str], silent_seconds: float | None
     ) -> InputContainer:
@@ -201,7 +216,7 @@ class _Opening:
             url,
             format=form,
             options=_PROBING | {"max_pixels": str(self._options.max_pixels)} | options,
-            timeout=None if silent_seconds is None else (silent_seconds, silent_seconds / 2),
+            timeout=None if silent_seconds is None else (_OPENING_SECONDS, silent_seconds / 2),
             hwaccel=self._hardware(),
             metadata_errors="replace",
         )

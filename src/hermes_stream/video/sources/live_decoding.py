@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _NUM_INTERVALS = 3
+# Some cameras never send a key frame, but refresh pictures piece by piece.
+_MAX_WITHOUT_KEY_SECONDS = 3.0
 _LATE_SHARE = 1.1
+_ALSO_ALL_KEY = ("wrapped_avframe",)  # what some devices give; FFmpeg says it of others alone
 # A picture with errors is better than none for so long.
 _MAX_WITHOUT_SECONDS = 2.0
 
@@ -57,7 +60,10 @@ class LiveDecoder:
         self._longest_interval = None if fps is None else _LATE_SHARE / fps
         self._is_fixed = key_frames_only is not None
         self._key_times: deque[float] = deque(maxlen=_NUM_INTERVALS + 1)
+        codec = stream.codec_context.codec
+        self._is_all_key = codec.intra_only or codec.name in _ALSO_ALL_KEY
         self._needs_key = True
+        self._needs_since: float | None = None
         self._last_taken: float | None = None
 
     def pictures(
@@ -70,12 +76,12 @@ class LiveDecoder:
             own_seconds: its time on the source's clock.
             arrival: when it came, as ``time.monotonic`` gives it.
         """
-        self._choose(packet, arrival)
-        if self._needs_key and not packet.is_keyframe:
+        is_key = packet.is_keyframe or self._is_all_key
+        self._choose(arrival if own_seconds is None else own_seconds, is_key=is_key)
+        if self._waits_for_key(arrival, is_key=is_key):
             return
-        self._needs_key = False
         if self.key_frames_only:
-            yield from self._key_picture(packet, own_seconds, arrival)
+            yield from self._key_picture(packet, own_seconds, arrival, is_key=is_key)
             return
         for picture in self._decoded(packet):
             own = None if own_seconds is None else picture.time
@@ -88,12 +94,20 @@ class LiveDecoder:
                 self._sampler.take(seconds)
                 yield seconds, picture
 
-    def _choose(self, packet: Packet[Any], arrival: float) -> None:
+    def _waits_for_key(self, arrival: float, *, is_key: bool) -> bool:
+        """Tell whether nothing can be decoded yet, since it rests on pictures that were not."""
+        if not self._needs_key:
+            return False
+        self._needs_since = arrival if self._needs_since is None else self._needs_since
+        if is_key or arrival - self._needs_since > _MAX_WITHOUT_KEY_SECONDS:
+            self._needs_key, self._needs_since = False, None
+        return self._needs_key
+
+    def _choose(self, now: float, *, is_key: bool) -> None:
         """Begin or end decoding key frames alone, by how often they came lately."""
-        now = self._clock.now(arrival)
         if self._longest_interval is None or self._is_fixed:
             return
-        if packet.is_keyframe:
+        if is_key:
             self._key_times.append(now)
             times = list(self._key_times)
             intervals = [later - earlier for earlier, later in pairwise(times)]
@@ -103,13 +117,13 @@ class LiveDecoder:
             self.key_frames_only = come_often
         elif self.key_frames_only and now - self._key_times[-1] > 2 * self._longest_interval:
             self.key_frames_only = False
-            self._needs_key = True
+            self._needs_key, self._needs_since = True, None
 
     def _key_picture(
-        self, packet: Packet[Any], own_seconds: float | None, arrival: float
+        self, packet: Packet[Any], own_seconds: float | None, arrival: float, *, is_key: bool
     ) -> Iterator[tuple[float, VideoFrame]]:
         seconds = self._clock.stamp(own_seconds, arrival)
-        if seconds is None or not packet.is_keyframe or not self._sampler.is_due(seconds):
+        if seconds is None or not is_key or not self._sampler.is_due(seconds):
             return
         # Drained and emptied: the decoder would hold the picture back until the next one.
         pictures = [*self._decoded(packet), *self._decoded(None)]
