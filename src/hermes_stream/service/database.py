@@ -114,7 +114,9 @@ class Database:
         if not self.is_sqlite:
             return  # Postgres does so by itself
         with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA incremental_vacuum").fetchall()
+            sqlite: Any = connection.connection.driver_connection
+            # it does a page a step and gives no rows: only a script takes all the steps
+            sqlite.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def close(self) -> None:
         """Close all connections; safe to repeat."""
