@@ -13,6 +13,16 @@
     ├── SnapshotError         a memory on disk cannot be read or written, or is another model's
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
     ├── JudgeError            the endpoint that judges open answers gives no judgement
+    ├── ServiceError          a service cannot do what was asked
+    │   ├── SettingsError         an option is unknown or its value is not accepted
+    │   ├── UnknownStreamError    there is no stream of that name
+    │   ├── UnknownSnapshotError  there is no such snapshot of a stream
+    │   ├── UnknownPictureError   there is no such picture, or no more
+    │   ├── UnknownKeyError       there is no key of that number
+    │   ├── StreamExistsError     a stream of that name is open already, with another source
+    │   ├── OverloadedError       too much is asked at once; says when to try again
+    │   ├── ClosedError           the service or the stream is closed, or the engine has failed
+    │   └── StoreError            the record cannot be opened, read or written
     ├── PluginError           an installed plugin cannot be loaded, or its name is taken
     └── MissingPackageError   an optional package is not installed
 
@@ -67,6 +77,54 @@ class AnnotationError(HermesError):
 
 class JudgeError(HermesError):
     """The endpoint that judges open answers refuses or does not answer; names the address and the reason."""
+
+
+class ServiceError(HermesError):
+    """A service cannot do what was asked; root of its own errors."""
+
+
+class SettingsError(ServiceError):
+    """An option is unknown, or its value is not accepted; names it, where it was set and what is accepted."""
+
+
+class UnknownStreamError(ServiceError):
+    """There is no stream of that name; names those that there are."""
+
+
+class UnknownSnapshotError(ServiceError):
+    """There is no such snapshot of a stream; names those that there are."""
+
+
+class UnknownPictureError(ServiceError):
+    """There is no such picture, or no more."""
+
+
+class UnknownKeyError(ServiceError):
+    """There is no key of that number."""
+
+
+class StreamExistsError(ServiceError):
+    """A stream of that name is open already; says what to do."""
+
+
+class OverloadedError(ServiceError):
+    """Too much waits already; nothing was done.
+
+    Attributes:
+        retry_after_seconds: when there may be room.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ClosedError(ServiceError):
+    """The service or the stream takes no more work; says why."""
+
+
+class StoreError(ServiceError):
+    """The record of a service cannot be opened, read or written; names it and the reason."""
 
 
 class PluginError(HermesError):

@@ -69,12 +69,16 @@ PACKAGES: dict[str, set[str]] = {
     "mcp": {"server"},
     "pydantic": {"server"},
     "sqlalchemy": {"service"},
+    "alembic": {"service"},
     "zstandard": {"service"},
     "aiomqtt": {"service"},
     "httpx": {"client", "service"},
     "ray": {"cluster"},
 }
 # Modules that may import what their room may not.
-PACKAGES_OF_MODULE = {"hermes_stream.service.settings": {"pydantic"}}
+PACKAGES_OF_MODULE = {
+    "hermes_stream.service.settings": {"pydantic"},
+    "hermes_stream.service.settings_files": {"pydantic", "pydantic_core"},
+}
 
 STANDARD = sys.stdlib_module_names

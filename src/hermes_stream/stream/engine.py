@@ -56,6 +56,8 @@ class Engine:
         executor: serves the requests of all streams.
         memory_bytes: what the buffers of all streams may take together, on a CPU with the frames that wait.
         num_steps: steps so far.
+        step_tokens: see above; may be changed between steps, by whoever measures how long they take.
+        num_chunk_tokens: tokens of chunks that steps so far have served, those of encodes too.
 
     Raises:
         ValueError: an argument is not a positive number.
@@ -86,8 +88,8 @@ class Engine:
         if memory_bytes is None:
             memory_bytes = int(_SHARE_OF_FREE * (free_bytes(model.layout.device) or 0)) or None
         self.model, self.memory_bytes = model, memory_bytes
-        self.num_steps = 0
-        self._step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
+        self.num_steps = self.num_chunk_tokens = 0
+        self.step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
         self._patience_steps = patience_steps
         self._limits_of = partial(
             QueueLimits.of,
@@ -262,6 +264,7 @@ class Engine:
             # work that asked for nothing may have been done
             return any(handle.is_ready for handle in self._streams)
         self.num_steps += 1
+        self.num_chunk_tokens += sum(handle.cost_tokens for handle in chosen)
         requests = []
         for handle in chosen:
             requests.append(handle.requests(may_encode_ahead=room > 0))
@@ -292,7 +295,7 @@ class Engine:
         )
         asking = [handle for handle in ready if handle.has_question]
         chosen = [handle for handle in asking if handle.cost_tokens == 0 and handle.begin()]
-        room, may_exceed = self._step_tokens, True
+        room, may_exceed = self.step_tokens, True
         for handle in asking:
             cost = handle.cost_tokens
             if handle not in chosen and (may_exceed or cost <= room) and handle.begin():
@@ -308,4 +311,4 @@ class Engine:
             if (may_exceed or cost <= room or waited >= patience) and handle.begin():
                 room, may_exceed, patience = room - cost, False, self.num_steps + 1
                 chosen.append(handle)
-        return chosen, room if asking else self._step_tokens
+        return chosen, room if asking else self.step_tokens

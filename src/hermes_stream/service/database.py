@@ -1,0 +1,187 @@
+"""The database of the record: SQLite in a file, or Postgres by address; brought up to date when opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from hermes_stream.errors import MissingPackageError, StoreError
+from hermes_stream.service.migrations import upgrade
+
+_WRITES = "writes"
+_BUSY_SECONDS = 10
+_MAX_LOG_BYTES = 64 * 1024 * 1024
+# One number for all services, so that two of them do not write in one database.
+_OWNER_LOCK = 0x4845524D4553
+
+
+class Database:
+    """Connections for reading and for writing. Threads may share it.
+
+    Args:
+        url: of the database; see ``database_url``.
+
+    Attributes:
+        name: what it is called in messages; without a password.
+
+    Raises:
+        StoreError: it cannot be opened, or is of a newer version.
+        MissingPackageError: what speaks to Postgres is not installed.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.name = str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        # WAL lets readers go on while somebody writes; each takes a connection for one query
+        try:
+            self._engine = create_engine(
+                url, pool_size=8, max_overflow=56, pool_timeout=30, pool_pre_ping=True
+            )
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"a record in Postgres needs the package {error.name!r}; install it with: pip install "
+                "'hermes-stream[server]'"
+            ) from error
+        self._owner: Connection | None = None
+        if self.is_sqlite:
+            _use_write_ahead_log(self._engine)
+        try:
+            with self.writing() as connection:
+                upgrade(connection)
+        except (SQLAlchemyError, OSError) as error:
+            self.close()
+            raise StoreError(f"the record {self.name} cannot be opened: {_reason(error)}") from error
+        except StoreError:
+            self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a connection that sees one state of the record.
+
+        Raises:
+            StoreError: the record cannot be read.
+        """
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"the record {self.name} cannot be read: {_reason(error)}") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lend a connection within a transaction, committed where the block ends well.
+
+        Raises:
+            SQLAlchemyError: as it comes; whoever writes may try again.
+        """
+        with (
+            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def own(self) -> None:
+        """Keep other services out of a shared database for as long as this one is open.
+
+        Raises:
+            StoreError: another service has it.
+        """
+        if self.is_sqlite:  # the data folder has a lock of its own
+            return
+        with self.reading() as _:
+            connection = self._engine.connect()
+        taken = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_OWNER_LOCK})").scalar()
+        connection.commit()
+        if not taken:
+            connection.close()
+            raise StoreError(
+                f"another service writes to {self.name}; stop it, or give this one a database of its own"
+            )
+        self._owner = connection
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the record takes, without what a file keeps for later rows."""
+        with self.reading() as connection:
+            if not self.is_sqlite:
+                size = "SELECT pg_database_size(current_database())"
+                return int(connection.exec_driver_sql(size).scalar() or 0)
+            pages, free, size_of_page = (
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+            return (pages - free) * size_of_page
+
+    def give_back_space(self) -> None:
+        """Let the file shrink by what was deleted."""
+        if not self.is_sqlite:
+            return  # Postgres does so by itself
+        with self._engine.connect() as connection:
+            sqlite: Any = connection.connection.driver_connection
+            # it does a page a step and gives no rows: only a script takes all the steps
+            sqlite.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+
+    def close(self) -> None:
+        """Close all connections; safe to repeat."""
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
+        self._engine.dispose()
+
+
+def database_url(data_dir: Path, address: str | None = None) -> URL:
+    """Return the address of a record.
+
+    Args:
+        data_dir: folder of the service, for the file that is used by default.
+        address: of a Postgres database, ``postgresql://user:password@host/name``; None is SQLite.
+
+    Raises:
+        StoreError: the address is no address, or of another kind of database.
+    """
+    if address is None:
+        return URL.create("sqlite", database=str(data_dir / "events.sqlite"))
+    accepted = "accepted: postgresql://user:password@host/name, or nothing for SQLite in the data folder"
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        # the text may hold a password, and is not shown
+        raise StoreError(f"the address of the record cannot be read; {accepted}") from None
+    if url.get_backend_name() != "postgresql":
+        raise StoreError(f"the record cannot be kept in {url.get_backend_name()!r}; {accepted}")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # else pysqlite begins transactions by itself, and not before DDL
+        cursor = connection.cursor()
+        for pragma in (
+            "auto_vacuum=INCREMENTAL",  # before the first table, or never
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={_BUSY_SECONDS * 1000}",
+            f"journal_size_limit={_MAX_LOG_BYTES}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # a reader that became a writer could find that somebody else wrote meanwhile, and fail
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _reason(error: Exception) -> str:
+    """Return what the database said, without statement and values: those may hold what users wrote."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

@@ -1,0 +1,142 @@
+"""A stream's place on the engine: opened anew, from disk, or from another memory; in the engine's thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from hermes_stream.errors import CapacityError, SnapshotError
+from hermes_stream.service.engine_thread import EngineThread
+from hermes_stream.service.live_stream import LiveStream, OpenQuestion
+from hermes_stream.service.memory_on_disk import SavedMemory
+from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.stream_choices import StreamChoices
+from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.handle import StreamHandle
+
+log = logging.getLogger(__name__)
+MakeHandle = Callable[[Engine], StreamHandle]
+HasEnded = Callable[[ServedStream, OpenQuestion], None]
+
+
+def add(engine: Engine, choices: StreamChoices) -> StreamHandle:
+    """Open a stream on an engine, its memory empty."""
+    return engine.add(
+        choices.memory_policy(engine.model),
+        chunk_frames=choices.chunk_frames,
+        text_tokens=choices.text_tokens,
+        filter=choices.token_filter,
+        still_below=choices.still_below,
+        kv_bits=choices.kv_bits,
+    )
+
+
+def with_policy(engine: Engine, served: ServedStream, choices: StreamChoices) -> StreamHandle:
+    """Open a second stream that remembers what a stream does, and keeps it by other choices.
+
+    Args:
+        engine: of both.
+        served: has its place there.
+        choices: other policy and budget, all else the same.
+
+    Raises:
+        CapacityError: there is no room for both, or what is remembered does not fit the new budget.
+    """
+    handle = served.require_live().handle
+    handle.settle()
+    if not _fits(engine, handle, choices):
+        raise CapacityError(
+            f"stream {served.row.name!r} remembers up to {max(handle.stream.cache.num_visual_tokens)} tokens "
+            f"in a layer, and {choices.policy!r} with budget_tokens={choices.budget_tokens} has no room for "
+            "them; choose a budget that is no smaller"
+        )
+    other = add(engine, choices)
+    try:
+        other.stream.restore(handle.stream.saved())
+    except SnapshotError as error:
+        other.close()
+        raise CapacityError(
+            f"what stream {served.row.name!r} remembers is of no use to {choices.policy!r} ({error}); choose "
+            "a policy that reads the memory alone, or open a new stream"
+        ) from error
+    return other
+
+
+def _fits(engine: Engine, handle: StreamHandle, choices: StreamChoices) -> bool:
+    """Tell whether a memory and one more chunk fit the buffers of other choices."""
+    stream, capacity = handle.stream, choices.capacity(engine.model)
+    if capacity.policy.budget_tokens is None:  # its buffers grow
+        return True
+    needed = stream.cache.num_prefix_tokens + stream.chunk_tokens
+    held = zip(stream.cache.num_visual_tokens, capacity.slots_of_layer, strict=True)
+    return all(count + needed <= slots for count, slots in held)
+
+
+def seat(
+    engine: Engine,
+    served: ServedStream,
+    *,
+    thread: EngineThread,
+    has_ended: HasEnded,
+    make: MakeHandle | None = None,
+) -> SavedMemory | None:
+    """Give a stream its place on the engine.
+
+    Args:
+        engine: has room for it.
+        served: has no place.
+        thread: of the engine.
+        has_ended: is told of each question that is over.
+        make: opens it; None opens what is on disk, or an empty memory where nothing is.
+
+    Returns:
+        A snapshot that was written on the way; its row is still to be made.
+
+    Raises:
+        CapacityError: there is no room.
+        SnapshotError: what is on disk cannot be restored.
+    """
+    disk = served.disk
+    if make is not None:
+        handle = make(engine)
+    elif disk is None or (restored := disk.restore(engine)) is None:
+        handle = add(engine, served.choices)
+    else:
+        handle = restored
+    try:
+        saved = _begin_record(served, handle, is_other_memory=make is not None)
+    except BaseException:
+        handle.close()
+        raise
+    newest = handle.stream.intake.newest_seconds
+    served.go_on(newest)
+    served.restored_until_seconds = newest
+    served.live = LiveStream(
+        handle,
+        served.ring,
+        executor=engine.executor,
+        pictures=served.pictures,
+        has_ended=lambda question: has_ended(served, question),
+        has_failed=lambda reason: log.warning("stream %s: a chunk waits: %s", served.row.name, reason),
+    )
+    served.failure = None
+    thread.register(served.live)
+    return saved
+
+
+def _begin_record(served: ServedStream, handle: StreamHandle, *, is_other_memory: bool) -> SavedMemory | None:
+    if served.disk is None:
+        return None
+    if is_other_memory:
+        return served.disk.begin_anew(handle, epoch=served.row.epoch)
+    return served.disk.begin(handle, epoch=served.row.epoch)
+
+
+def unseat(served: ServedStream, thread: EngineThread, reason: str) -> None:
+    """Take a stream's place away, and end its questions; safe to repeat."""
+    live, served.live = served.live, None
+    if live is not None:
+        thread.unregister(live)
+        live.close(reason)
+    if served.disk is not None:
+        served.disk.close()

@@ -1,0 +1,96 @@
+"""Every option of the service, declared once: file, environment, flags and API are made from these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+Pictures = Literal["remembered", "none"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class StreamSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """Options of one stream; those of the service are the defaults of its streams."""
+
+    policy: str = "hermes"
+    """What the memory keeps: a policy's name, fields behind it (`window:sink_tokens=4`)."""
+    filter: str | None = None
+    """What drops visual tokens before they are prefilled: a filter's name."""
+    budget_tokens: AtLeastOne | None = None
+    """Visual tokens that each layer keeps; the model's own number by default."""
+    fps: Positive | None = None
+    """Frames sampled per second; the rate that the model was trained with by default."""
+    chunk_frames: AtLeastOne = 8
+    """Frames that are folded in together: fewer are seen sooner, more take less time."""
+    text_tokens: AtLeastOne | None = None
+    """Room for a question and its answer together, in tokens."""
+    kv_bits: Literal[8] | None = None
+    """8 keeps keys and values in 8 bits."""
+    still_below: Positive | None = None
+    """Grey levels; frames that changed by less are not encoded again."""
+
+
+class ServiceSettings(StreamSettings, frozen=True):
+    """Options of a service, and what its streams take where they say nothing else."""
+
+    max_streams: AtLeastOne = 256
+    """Streams that are open at once, at most."""
+    memory_bytes: AtLeastOne | None = None
+    """What the memories of all streams may take together; four fifths of what is free by default."""
+    max_questions: AtLeastOne = 64
+    """Questions that wait or are being answered, at most."""
+    max_questions_per_stream: AtLeastOne = 8
+    """The same of one stream."""
+    max_question_characters: AtLeastOne = 4000
+    """Length of a question with its options, at most."""
+    max_new_tokens: AtLeastOne = 256
+    """Tokens of an answer, at most, also where more are asked for."""
+    step_seconds: Positive = 0.1
+    """How long the engine may work on frames before it looks for questions; measured, not exact."""
+    ring_frames: AtLeastOne = 64
+    """Frames of a stream that wait for the engine, at most; newer ones push older ones out."""
+    ring_bytes: AtLeastOne = 64 * 1024 * 1024
+    """What they may take in host memory, at most."""
+    ring_seconds: Positive = 60.0
+    """From the oldest of them to the newest, at most."""
+    silence_seconds: Positive = 10.0
+    """A pause between frames that is told as a gap."""
+    snapshot_every_seconds: Positive = 300.0
+    """How often a running stream's memory is saved whole; what came since is in the journal."""
+    journal: bool = True
+    """Keep what came since the last snapshot, so that nothing is lost when the program is killed."""
+    pictures: Pictures = "remembered"
+    """Keep a small picture of every moment that a memory still holds, to show as evidence."""
+    picture_pixels: AtLeastOne = 640 * 360
+    """Size of such a picture, at most."""
+    keep_days: Positive | None = 30.0
+    """Events, questions and pictures older than this are deleted; none by age where it is not given."""
+    keep_bytes: AtLeastOne | None = 20 * 1024**3
+    """What record, pictures and snapshots may take on disk; the oldest are deleted first."""
+    keep_snapshots: AtLeastOne = 3
+    """Snapshots of a stream that are kept, the newest."""
+    store: str | None = None
+    """Address of a Postgres database for the record; SQLite in the data folder by default."""
+
+
+class NamedStream(StreamSettings, frozen=True):
+    """A stream in a settings file, `[streams.NAME]`; what it leaves out is as the file says for all."""
+
+    source: str | None = None
+    """Address of the source; without one, frames are pushed."""
+    source_options: dict[str, Any] = {}
+    """How the source is read, by fields of `SourceOptions`: pace, transport, crop, privacy_mask, ..."""
+
+
+class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """What a service is started with."""
+
+    model: str = "tiny"
+    """Folder or hub name of a checkpoint."""
+    data_dir: Path = Path("hermes-data")
+    """Folder of record, pictures, snapshots and journals."""
+    streams: dict[str, NamedStream] = {}
+    """Streams that are opened at the start, by name."""

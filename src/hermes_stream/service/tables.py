@@ -1,0 +1,112 @@
+"""The tables of the record, as they are now; ``migrations`` says how they came to be."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+# SQLite counts by itself in columns of the type INTEGER alone.
+Number = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("folder", Text, nullable=False),
+    Column("state", Text, nullable=False),  # open, closed, deleting
+    Column("source", Text),
+    Column("opens_again", Boolean, nullable=False),
+    Column("has_ended", Boolean, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("owner", Number),
+    Column("epoch", Integer, nullable=False),
+    Column("zero_wall_seconds", Double),
+    Column("created_wall_seconds", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("stream_id", Number, ForeignKey("streams.id", ondelete="CASCADE")),
+    Column("epoch", Integer),
+    Column("pts_seconds", Double),
+    Column("wall_seconds", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("picture", Text),
+    Index("events_of_stream", "stream_id", "id"),
+    Index("events_by_time", "wall_seconds"),
+    sqlite_autoincrement=True,  # without it the id of a deleted event would be given again
+)
+
+questions = Table(
+    "questions",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("stream_id", Number, ForeignKey("streams.id", ondelete="CASCADE"), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("answer_id", Text, nullable=False, unique=True),
+    Column("asked_wall_seconds", Double, nullable=False),
+    Column("pts_seconds", Double),
+    Column("question", Text, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("remembered", Boolean, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("option_index", Integer),
+    Column("finish_reason", Text, nullable=False),
+    Column("failure", Text),
+    Column("num_tokens", Integer, nullable=False),
+    Column("ttft_seconds", Double),
+    Column("ttft_with_pending_seconds", Double),
+    Column("confidence", Double),
+    Column("evidence", JSON, nullable=False),
+    Index("questions_of_stream", "stream_id", "id"),
+    Index("questions_by_time", "asked_wall_seconds"),
+    sqlite_autoincrement=True,
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("stream_id", Number, ForeignKey("streams.id", ondelete="CASCADE"), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("path", Text, nullable=False, unique=True),
+    Column("is_kept", Boolean, nullable=False),
+    Column("pts_seconds", Double),
+    Column("num_frames", BigInteger, nullable=False),
+    Column("num_bytes", BigInteger, nullable=False),
+    Column("created_wall_seconds", Double, nullable=False),
+    Index("snapshots_of_stream", "stream_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("label", Text, nullable=False),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("max_streams", Integer),
+    Column("max_questions", Integer),
+    Column("created_wall_seconds", Double, nullable=False),
+    Column("revoked_wall_seconds", Double),
+    sqlite_autoincrement=True,
+)
