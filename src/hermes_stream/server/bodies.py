@@ -1,0 +1,228 @@
+"""What requests and responses hold: the words of the API, from which its document is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from hermes_stream.service.settings import StreamSettings
+
+T = TypeVar("T")
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, examples=["door"])]
+StreamName = Annotated[
+    str, Path(pattern=NAME_PATTERN, description="The stream's name.", examples=["door"], alias="name")
+]
+Seconds = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+EventId = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ErrorContent(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+    type: str
+    """Kind of error, for programs."""
+    message: str
+    """What failed, the value got, what is accepted, what to do."""
+    code: str | None
+    """The case within its kind."""
+    param: str | None
+    """Field of the request that is at fault."""
+    accepted: Any = None
+    """What the field takes, where that can be said."""
+    retry_after_seconds: float | None = None
+    """When to try again."""
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every error, as OpenAI's clients read it."""
+
+    error: ErrorContent
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "Not as described."},
+    401: {"model": ErrorBody, "description": "No key, or one that is worth nothing."},
+    403: {"model": ErrorBody, "description": "The key, the page or the source may not."},
+    404: {"model": ErrorBody, "description": "There is no such thing."},
+    408: {"model": ErrorBody, "description": "The body came too slowly."},
+    409: {"model": ErrorBody, "description": "Not as things stand: no video yet, no room, or a name that is taken."},
+    413: {"model": ErrorBody, "description": "Too large."},
+    422: {"model": ErrorBody, "description": "A field is not as described."},
+    429: {"model": ErrorBody, "description": "Too much at once; `Retry-After` says when to try again."},
+    503: {"model": ErrorBody, "description": "The service is closing, or its record fails."},
+}
+
+
+class Listing(BaseModel, Generic[T]):
+    """A list, as OpenAI's clients read it."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+
+
+class OpenStream(StreamSettings):
+    """A stream to open."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"name": "door", "policy": "hermes", "budget_tokens": 600, "fps": 1.0}]},
+    )
+
+    name: Name
+    """Its name, which is its id. The same name and source again are the same stream."""
+    source: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    """Address of the source, as `allow_sources` permits, or id of an uploaded file. Without one, frames are
+    pushed."""
+    from_snapshot: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    """Number of a snapshot whose memory it begins with."""
+
+
+class ChangeStream(BaseModel):
+    """What is to change."""
+
+    model_config = _STRICT
+
+    name: Name | None = None
+    """A new name."""
+    policy: Annotated[str, Field(max_length=500)] | None = None
+    """What the memory keeps from now on."""
+    budget_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    """Visual tokens that each layer keeps from now on; with `policy`."""
+
+
+class AskBody(BaseModel):
+    """A question about what a stream has shown so far."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        json_schema_extra={"examples": [{"question": "What is at the door?", "max_new_tokens": 64}]},
+    )
+
+    question: Annotated[str, Field(min_length=1)]
+    """What is asked."""
+    options: Annotated[list[str], Field(min_length=2, max_length=26)] | None = None
+    """Choices, one of which is the answer."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Tokens of the answer, at most."""
+    temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """0 takes the likeliest token; above, tokens are sampled."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sample from the smallest set of tokens with this share of probability."""
+    repetition_penalty: Annotated[float, Field(ge=1, le=100)] = 1.0
+    """Above 1, tokens of the answer so far are less likely."""
+    stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=16)] = []
+    """Texts that end the answer."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Of the sampling."""
+    remember: bool = False
+    """Let question and answer steer what the memory keeps."""
+    num_moments: Annotated[int, Field(ge=0, le=100)] = 3
+    """Moments of evidence, at most; 0 computes none."""
+    stream: bool = False
+    """Send the answer as it is made, as server-sent events; so does `Accept: text/event-stream`."""
+
+
+class Evidence(BaseModel):
+    """A moment on which the answer's attention rested. It tells what was looked at, not what decided."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    seconds: float
+    """When, in seconds of the stream."""
+    from_seconds: float
+    """Where the attention begins."""
+    until_seconds: float
+    """Where it ends."""
+    share: float
+    """Part of the attention to the video."""
+    picture_url: str | None
+    """Address of a picture on this server."""
+
+
+class AnswerBody(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: int | None
+    """Its number in the record."""
+    stream: str
+    """Name of the stream."""
+    question: str
+    """What was asked."""
+    text: str
+    """The answer."""
+    option_index: int | None
+    """Which option it is; none for an open question."""
+    finish_reason: str
+    """`stop`, `length`, or `abandoned`."""
+    num_tokens: int
+    """Tokens of the answer."""
+    ttft_seconds: float
+    """From the question to the first token, less what waiting frames took."""
+    ttft_with_pending_seconds: float
+    """From the question to the first token, waiting frames folded in."""
+    tokens_per_second: float | None
+    """Of the tokens after the first."""
+    confidence: float | None
+    """Mean probability of the answer's tokens; of options, how far the chosen one is ahead."""
+    evidence: list[Evidence]
+    """Moments, the largest share first."""
+
+
+class FramesReceipt(BaseModel):
+    """What became of frames that were pushed."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    newest_pts_seconds: float | None
+    """Time of the newest frame that was taken, now or before."""
+    newest_pts_us: int | None
+    """The same in microseconds, as the binary messages give times."""
+    num_accepted: int
+    """Frames that wait or are in the memory."""
+    num_skipped: int
+    """Frames that were not due, because the stream samples fewer."""
+    num_dropped: int
+    """Frames that are lost, these or older ones, because too many waited."""
+
+
+class Login(BaseModel):
+    """A key to sign in with."""
+
+    model_config = _STRICT
+
+    key: Annotated[str, Field(min_length=1, max_length=200, examples=["hermes_..."])]
+    """The key."""
+
+
+class Who(BaseModel):
+    """Who is signed in."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    needs_keys: bool
+    """Whether this server asks for keys."""
+    label: str | None
+    """What the key is for."""
+    scopes: list[str]
+    """What its holder may do."""
+
+
+class WebSocketToken(BaseModel):
+    """A text that opens one WebSocket: `?token=...`."""
+
+    token: str
+    expires_in_seconds: float

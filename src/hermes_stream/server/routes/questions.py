@@ -1,0 +1,69 @@
+"""Questions: asked of a stream, and those of the record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from hermes_stream.server.access.callers import Caller
+from hermes_stream.server.asking import answer_body, asked
+from hermes_stream.server.bodies import ERRORS, AnswerBody, AskBody, Listing, StreamName
+from hermes_stream.server.sse import EventStream, sse, while_client_stays
+from hermes_stream.server.state import Asker, Reader, ServerState, State
+from hermes_stream.service.records import QuestionRecord
+
+router = APIRouter(tags=["questions"], responses=ERRORS)
+
+_SSE_EXAMPLE = 'event: text\ndata: {"text": "A dog"}\n\nevent: answer\ndata: {"text": "A dog.", "ttft_seconds": 0.04}\n\n'
+
+
+@router.post(
+    "/v1/streams/{name}/ask",
+    response_model=AnswerBody,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}}}},
+)
+async def ask(name: StreamName, body: AskBody, request: Request, state: State, caller: Asker) -> object:
+    """Ask about what a stream has shown so far. Events: `text` pieces, then `answer`, or `error`."""
+    if body.stream or "text/event-stream" in request.headers.get("accept", ""):
+        return await _streamed(state, caller, name, body)
+    return await while_client_stays(request, _whole(state, caller, name, body))
+
+
+async def _whole(state: ServerState, caller: Caller, name: str, body: AskBody) -> AnswerBody:
+    async with asked(state, caller, name, **_options(body)) as answer:
+        return await answer_body(name, answer)
+
+
+async def _streamed(state: ServerState, caller: Caller, name: str, body: AskBody) -> Response:
+    # entered here, so that what can be refused is refused before the stream begins
+    asking = asked(state, caller, name, **_options(body))
+    answer = await asking.__aenter__()
+
+    async def events() -> AsyncGenerator[bytes]:
+        try:
+            async for piece in answer:
+                yield sse({"text": piece}, event="text")
+            yield sse((await answer_body(name, answer)).model_dump(), event="answer")
+        finally:
+            await asking.__aexit__(None, None, None)
+
+    return EventStream(events())
+
+
+def _options(body: AskBody) -> dict[str, object]:
+    return {**body.model_dump(exclude={"stream"}), "stop": tuple(body.stop)}
+
+
+@router.get("/v1/questions")
+def list_questions(
+    state: State,
+    caller: Reader,
+    stream: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Number of a question.")] = None,
+) -> Listing[QuestionRecord]:
+    """List questions with their answers, newest first."""
+    return Listing(data=list(state.service.questions(stream, limit=limit, before=before)))

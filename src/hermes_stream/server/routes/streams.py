@@ -1,0 +1,110 @@
+"""Streams: open, list, change, close."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from hermes_stream.errors import UnknownStreamError
+from hermes_stream.server.access.callers import Caller
+from hermes_stream.server.bodies import ERRORS, ChangeStream, Listing, OpenStream, StreamName
+from hermes_stream.server.errors import RefusedError
+from hermes_stream.server.state import Admin, Reader, ServerState, State
+from hermes_stream.service import StreamStatus
+
+router = APIRouter(prefix="/v1/streams", tags=["streams"], responses=ERRORS)
+
+_UPLOAD = "file-"
+
+
+@router.post("", status_code=201)
+async def open_stream(body: OpenStream, state: State, caller: Admin) -> StreamStatus:
+    """Open a stream: from a source, or for frames that are pushed. The same again is the same stream."""
+    return await opened(state, caller, body)
+
+
+async def opened(state: ServerState, caller: Caller, body: OpenStream) -> StreamStatus:
+    """Open a stream within the caller's quota.
+
+    Raises:
+        RefusedError: the caller has as many, or the source is none that may be opened.
+        HermesError: the service refuses it.
+        ValueError: an option is out of its range.
+    """
+    options = body.model_dump(exclude_unset=True, exclude={"name", "source"})
+    if body.source is not None:
+        options |= _source_options(state, body.source)
+    key = caller.key
+    if key is not None:
+        await asyncio.to_thread(
+            state.quotas.take_stream, key.id, key.max_streams, body.name, is_open=lambda name: _is_open(state, name)
+        )
+    return await asyncio.to_thread(state.service.open_stream, body.name, **options)
+
+
+def _source_options(state: ServerState, source: str) -> dict[str, object]:
+    """Return how the service opens a source that came over the network, which nobody trusts."""
+    if source.startswith(_UPLOAD):
+        return {"source": str(state.uploads.path(source))}
+    if "://" not in source:
+        raise RefusedError(
+            403,
+            f"{source[:100]!r} is no address of a network source; upload a file and give its id, or give an "
+            "address that allow_sources permits",
+            code="source_refused",
+            param="source",
+            accepted=list(state.settings.allow_sources),
+        )
+    return {"source": source, "allow_sources": state.settings.allow_sources}
+
+
+def _is_open(state: ServerState, name: str) -> bool:
+    try:
+        return state.service.stream(name).state != "closed"
+    except UnknownStreamError:
+        return False
+
+
+@router.get("")
+def list_streams(
+    state: State,
+    caller: Reader,
+    closed: Annotated[bool, Query(description="Name closed streams too.")] = False,
+) -> Listing[StreamStatus]:
+    """List streams with their state."""
+    return Listing(data=list(state.service.streams(closed=closed)))
+
+
+@router.get("/{name}")
+def show_stream(name: StreamName, state: State, caller: Reader) -> StreamStatus:
+    """Return one stream as it is now."""
+    return state.service.stream(name)
+
+
+@router.patch("/{name}")
+def change_stream(name: StreamName, body: ChangeStream, state: State, caller: Admin) -> StreamStatus:
+    """Give a stream another name, or another policy from now on."""
+    if body.policy is None and body.budget_tokens is not None:
+        raise RefusedError(
+            400, "budget_tokens changes with the policy; give policy too", code="policy_missing", param="policy"
+        )
+    if body.policy is not None:
+        state.service.set_policy(name, body.policy, budget_tokens=body.budget_tokens)
+    if body.name is not None and body.name != name:
+        state.service.rename(name, body.name)
+        state.quotas.rename_stream(name, body.name)
+    return state.service.stream(body.name or name)
+
+
+@router.delete("/{name}", status_code=204)
+def close_stream(
+    name: StreamName,
+    state: State,
+    caller: Admin,
+    delete: Annotated[bool, Query(description="Delete its record, pictures and snapshots too.")] = False,
+) -> None:
+    """Close a stream; it opens again with its memory, unless it is deleted."""
+    state.service.close_stream(name, delete=delete)
+    state.quotas.release_stream(name)
