@@ -28,17 +28,18 @@ if TYPE_CHECKING:
         MissingPackageError,
         ModelError,
         PluginError,
+        SnapshotError,
         UnknownFamilyError,
         VideoError,
     )
     from hermes_stream.models import VideoModel, load_model
     from hermes_stream.policies import POLICIES, FullPolicy, HermesPolicy, MemoryPolicy, WindowPolicy
-    from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, StreamHandle
+    from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, Snapshot, StreamHandle
     from hermes_stream.video import FileSource, Frame, sample_frames, write_video
 
 _HOMES = {
     "models": ("load_model", "VideoModel"),
-    "stream": ("Session", "Engine", "StreamHandle", "Answer", "Evidence", "SessionStats"),
+    "stream": ("Session", "Engine", "StreamHandle", "Answer", "Evidence", "SessionStats", "Snapshot"),
     "policies": ("HermesPolicy", "FullPolicy", "WindowPolicy", "MemoryPolicy", "POLICIES"),
     "video": ("Frame", "FileSource", "sample_frames", "write_video"),
     "errors": (
@@ -48,6 +49,7 @@ _HOMES = {
         "UnknownFamilyError",
         "DeviceError",
         "CapacityError",
+        "SnapshotError",
         "AnnotationError",
         "PluginError",
         "MissingPackageError",
@@ -64,6 +66,7 @@ __all__ = [
     "Answer",
     "Evidence",
     "SessionStats",
+    "Snapshot",
     "HermesPolicy",
     "FullPolicy",
     "WindowPolicy",
@@ -79,6 +82,7 @@ __all__ = [
     "UnknownFamilyError",
     "DeviceError",
     "CapacityError",
+    "SnapshotError",
     "AnnotationError",
     "PluginError",
     "MissingPackageError",

@@ -6,7 +6,7 @@ Slots are written, read and moved here; the cache knows what they mean. Everythi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from hermes_stream.layout import KEY_GROUP, CacheLayout
 from hermes_stream.memory.rope import rotate
 from hermes_stream.memory.selection import select_tokens
+from hermes_stream.saved import Saved
 
 
 def make_buffers(layout: CacheLayout, capacities: Sequence[int]) -> Buffers:
@@ -43,6 +44,36 @@ class Buffers(ABC):
     @abstractmethod
     def tensors(self) -> list[Tensor]:
         """All tensors, slots along axis 1."""
+
+    @property
+    @abstractmethod
+    def lasting(self) -> dict[str, list[Tensor]]:
+        """Tensors of every layer, by name, but those that are made again of the others."""
+
+    def saved(self, lengths: Sequence[int]) -> Saved:
+        """Return what the first slots of each layer hold.
+
+        Args:
+            lengths: of each layer, in slots.
+        """
+        return Saved(
+            tensors={
+                f"{name}.{layer}": tensor[:, : lengths[layer]]
+                for name, tensors in self.lasting.items()
+                for layer, tensor in enumerate(tensors)
+            }
+        )
+
+    def restore(self, saved: Saved, lengths: Sequence[int]) -> None:
+        """Fill the first slots of each layer; ``rotate`` must follow.
+
+        Raises:
+            SnapshotError: what was saved is not of this shape.
+        """
+        for name, tensors in self.lasting.items():
+            for layer, tensor in enumerate(tensors):
+                shape = (len(tensor), lengths[layer], tensor.shape[2])
+                tensor[:, : lengths[layer]] = saved.tensor(f"{name}.{layer}", dtype=tensor.dtype, shape=shape)
 
     @abstractmethod
     def write(
@@ -110,6 +141,11 @@ class WholeBuffers(Buffers):
         """All tensors, slots along axis 1."""
         return [*self._raw, *self._rotated, *self._values]
 
+    @property
+    def lasting(self) -> dict[str, list[Tensor]]:
+        """Raw keys and values."""
+        return {"raw_keys": self._raw, "values": self._values}
+
     def write(
         self, layer: int, start: int, *, raw_keys: Tensor, rotated_keys: Tensor, values: Tensor
     ) -> None:
@@ -164,7 +200,13 @@ class EightBitBuffers(Buffers):
     @property
     def tensors(self) -> list[Tensor]:
         """All tensors, slots along axis 1."""
-        return [*self._raw, *self._values, *self._key_scales, *self._value_scales]
+        return [tensor for tensors in self.lasting.values() for tensor in tensors]
+
+    @property
+    def lasting(self) -> dict[str, list[Tensor]]:
+        """Raw keys and values in 8 bits, and their scales."""
+        scales = {"key_scales": self._key_scales, "value_scales": self._value_scales}
+        return {"raw_keys": self._raw, "values": self._values, **scales}
 
     def write(
         self,
@@ -201,6 +243,25 @@ class EightBitBuffers(Buffers):
         """Move tokens to the front of a layer's slots from ``first`` on."""
         for buffers in (self._raw, self._values, self._key_scales, self._value_scales):
             _select(buffers[layer], first, keep)
+
+
+class LayerViews:
+    """Keys or values of some slots of each layer, fetched when a layer is asked for.
+
+    Args:
+        slots: of each layer.
+        fetch: returns what a layer holds there.
+    """
+
+    def __init__(self, slots: Sequence[slice], fetch: Callable[[int, slice], Tensor]) -> None:
+        self._slots, self._fetch = slots, fetch
+
+    def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads held head_dim"]:
+        """Return those of one layer."""
+        # An IndexError ends iteration over the layers.
+        if not 0 <= layer < len(self._slots):
+            raise IndexError(layer)
+        return self._fetch(layer, self._slots[layer])
 
 
 def _select(buffer: Tensor, first: int, keep: Int[Tensor, " kept"]) -> None:

@@ -9,14 +9,14 @@ The module knows nothing about models and decides nothing: a policy plans, the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.buffers import make_buffers
+from hermes_stream.buffers import LayerViews, make_buffers
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.rope import next_position, reindex, right_alignment
@@ -108,13 +108,22 @@ class StreamCache:
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""
-        tensors = (*self.buffers.tensors, self._positions, *self._records())
+        tensors = (*self.buffers.tensors, *self.records.values())
         return sum(tensor.nbytes for tensor in tensors)
 
-    def _records(self) -> tuple[Tensor, ...]:
-        """Return what is recorded of each token beside its position, as ``[layers, slots]``."""
-        identities = (self._token_ids, self._temporal_patch_ids, self._grid_indices)
-        return (*identities, self._counts, self._pts_seconds)
+    @property
+    def records(self) -> dict[str, Tensor]:
+        """All that is recorded of each token, by name, slots along the last axis."""
+        identities = {"token_ids": self._token_ids, "temporal_patch_ids": self._temporal_patch_ids}
+        places = {"grid_indices": self._grid_indices, "positions": self._positions}
+        return {**identities, **places, "counts": self._counts, "pts_seconds": self._pts_seconds}
+
+    def adopt(self, mark: Mark, num_compressions: int) -> None:
+        """Become another cache, whose tokens are then filled in (see ``saved_cache``)."""
+        self._lengths, self._num_visual = [0] * self.layout.num_layers, [0] * self.layout.num_layers
+        self._make_room(max(mark.lengths))
+        self._generation, self.num_compressions = mark.generation, num_compressions
+        self.rewind(mark)
 
     def keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
         """Return the raw keys that a layer holds."""
@@ -183,12 +192,12 @@ class StreamCache:
                 f"{max(self.buffers.capacities)} slots; ask a shorter question, or make the session with "
                 f"more text_tokens"
             )
-        buffers, records = self.buffers, (self._positions, *self._records())
+        buffers, records = self.buffers, self.records
         # Doubled, so that over a whole stream each token is copied about once.
         self._allocate([max(2 * capacity, *needed) for capacity in self.buffers.capacities])
         self.buffers.copy_from(buffers)
-        for record, grown in zip(records, (self._positions, *self._records()), strict=True):
-            grown[..., : record.shape[-1]] = record
+        for name, grown in self.records.items():
+            grown[..., : records[name].shape[-1]] = records[name]
 
     def _record(self, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin | None) -> None:
         count, device = positions.shape[1], self._positions.device
@@ -264,6 +273,7 @@ class StreamCache:
         lengths = torch.tensor(self._num_visual, device=self._token_ids.device)
         absent = torch.arange(width, device=lengths.device) >= lengths[:, None]
         visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
+        visual_slots = [self.visual_slots(layer) for layer in range(self.layout.num_layers)]
         return MemoryState(
             num_prefix_tokens=self.num_prefix_tokens,
             token_ids=self._token_ids[:, visual].masked_fill(absent, -1),
@@ -272,9 +282,9 @@ class StreamCache:
             counts=self._counts[:, visual].masked_fill(absent, 0),
             attention=attention,
             grid_indices=self._grid_indices[:, visual].masked_fill(absent, -1),
-            raw_keys=_VisualPart(self, self.buffers.keys) if shows_keys else None,
-            rotated_keys=_VisualPart(self, self._rotated) if shows_keys else None,
-            values=_VisualPart(self, self.buffers.values) if shows_values else None,
+            raw_keys=LayerViews(visual_slots, self.buffers.keys) if shows_keys else None,
+            rotated_keys=LayerViews(visual_slots, self._rotated) if shows_keys else None,
+            values=LayerViews(visual_slots, self.buffers.values) if shows_values else None,
         )
 
     def visual_slots(self, layer_idx: int) -> slice:
@@ -345,7 +355,9 @@ class StreamCache:
         rows, columns = (sources >= 0).nonzero(as_tuple=True)
         origins, slots = first + sources[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
         visual, source = slice(first, first + keep.shape[1]), keep.clamp(min=0) + first
-        for record in (*self._records(), *self._positions.unbind(1)):
+        records = self.records
+        positions = records.pop("positions").unbind(1)
+        for record in (*records.values(), *positions):
             inherited = record[rows, origins]  # read before kept tokens move there
             record[:, visual] = record.gather(1, source)
             record[rows, slots] = inherited
@@ -382,17 +394,3 @@ class StreamCache:
         self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
         for layer, length in enumerate(self._lengths):
             self.buffers.rotate(layer, self._positions[layer, :, :length])
-
-
-class _VisualPart:
-    """Keys or values of each layer's visual tokens, fetched when a layer is asked for."""
-
-    def __init__(self, cache: StreamCache, fetch: Callable[[int, slice], Tensor]) -> None:
-        self._cache, self._fetch = cache, fetch
-
-    def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads held head_dim"]:
-        """Return those of one layer."""
-        # An IndexError ends iteration over the layers.
-        if not 0 <= layer < self._cache.layout.num_layers:
-            raise IndexError(layer)
-        return self._fetch(layer, self._cache.visual_slots(layer))

@@ -10,6 +10,7 @@
     ├── DeviceError           a device or dtype that this machine does not have
     ├── CapacityError         more tokens than a stream's buffers or positions hold
     ├── ThreadError           a call from a thread that may not call
+    ├── SnapshotError         a memory on disk cannot be read or written, or is another model's
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
     ├── JudgeError            the endpoint that judges open answers gives no judgement
     ├── ServiceError          a service cannot do what was asked
@@ -61,6 +62,10 @@ class CapacityError(HermesError):
 
 class ThreadError(HermesError):
     """An engine or one of its streams was called from a thread that does not own it; names both threads."""
+
+
+class SnapshotError(HermesError):
+    """A memory on disk is damaged, of another format or model, or cannot be written; says which and why."""
 
 
 class AnnotationError(HermesError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,7 @@ from hermes_stream.layout import CacheLayout
 from hermes_stream.models.card import ModelCard
 from hermes_stream.models.chat import Chat
 from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.identity import ModelIdentity, identify
 from hermes_stream.models.patches import PatchPreprocessing
 from hermes_stream.models.preprocess import Preprocessing
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
@@ -79,6 +81,11 @@ class VideoModel(ABC):
             f"{type(self).__name__}(name={self.card.name!r}, layers={layout.num_layers}, dtype={dtype}, "
             f"device={str(layout.device)!r})"
         )
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """Which model this is, for memories on disk."""
+        return identify(self)
 
     def prepare(self, frames: Sequence[Frame]) -> Pixels:
         """Turn frames into what the vision tower reads, on its device.

@@ -29,6 +29,7 @@ class ModelCard:
         default_fps: frames per second that it is used with; the checkpoint's, or its family's.
         default_budget_tokens: memory budget when none is asked for.
         guidance_prompts: texts that guide the memory.
+        revision: commit on the hub; None for what does not come from there.
         training_frames: longest stream that it was trained on, in frames; None where the checkpoint does not
             say.
         knows: the only thing that it understands, in a few words; None for general models.
@@ -45,6 +46,7 @@ class ModelCard:
     default_budget_tokens: int
     guidance_prompts: GuidancePrompts
     frames_per_temporal_patch: int = 1
+    revision: str | None = None
     training_frames: int | None = None
     knows: str | None = None
     multiple_choice: Literal["letter", "text"] = "letter"
@@ -74,6 +76,7 @@ def build_card(
     config = checkpoint.model.config
     return ModelCard(
         name=checkpoint.name,
+        revision=checkpoint.revision,
         family=config.model_type,
         tokens_per_temporal_patch=tokens_per_temporal_patch,
         frames_per_temporal_patch=frames_per_temporal_patch,

@@ -24,6 +24,7 @@ class Checkpoint:
         guidance_prompts: its own, or the paper's.
         multiple_choice: how it chooses among options.
         stop_token_ids: tokens that end an answer.
+        revision: commit on the hub; None for what does not come from there.
         min_pixels: fewest pixels of a frame that the user asked for; None takes the checkpoint's.
         max_pixels: most pixels of a frame that the user asked for; None takes the checkpoint's.
     """
@@ -36,5 +37,6 @@ class Checkpoint:
     guidance_prompts: GuidancePrompts
     multiple_choice: Literal["letter", "text"]
     stop_token_ids: frozenset[int]
+    revision: str | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None

@@ -15,6 +15,9 @@ from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import RetrievalSpec
 from hermes_stream.retrieval.grouping import grouper_of
 from hermes_stream.retrieval.groups import Groups
+from hermes_stream.saved import Saved
+
+_MAX_TOKENS = 2**40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +59,9 @@ class Archive:
         self._layout, self._policy = layout, spec.archive_policy
         self.grouper = grouper_of(spec.grouping)
         self.num_tokens = 0
-        none = self.grouper.no_groups(layout.num_kv_heads, layout.head_dim, layout.device)
-        self.groups = [none] * layout.num_layers
-        self._num_rows = none.counts.shape[0]
+        self._no_groups = self.grouper.no_groups(layout.num_kv_heads, layout.head_dim, layout.device)
+        self.groups = [self._no_groups] * layout.num_layers
+        self._num_rows = self._no_groups.counts.shape[0]
         self._allocate(0)
 
     def _allocate(self, capacity: int) -> None:
@@ -71,13 +74,52 @@ class Archive:
         self._patch_ids = torch.zeros(capacity, dtype=torch.long)
         self._seconds = torch.zeros(capacity, dtype=torch.float64)
 
-    def _tensors(self) -> list[Tensor]:
-        return [*self._raw_keys, *self._values, *self._groups_of_tokens, self._patch_ids, self._seconds]
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all buffers by name; tokens lie along axis 1, or 0 where there is no other."""
+        per_layer = {
+            "raw_keys": self._raw_keys,
+            "values": self._values,
+            "groups_of_tokens": self._groups_of_tokens,
+        }
+        named = {f"{name}.{k}": one for name, own in per_layer.items() for k, one in enumerate(own)}
+        return {**named, "temporal_patch_ids": self._patch_ids, "pts_seconds": self._seconds}
 
     @property
     def num_bytes(self) -> int:
         """Bytes of host memory, used or not."""
-        return sum(tensor.nbytes for tensor in self._tensors())
+        return sum(tensor.nbytes for tensor in self._tensors().values())
+
+    def saved(self) -> Saved:
+        """Return all tokens and their groups."""
+        return Saved(
+            tensors={name: _first(one, self.num_tokens) for name, one in self._tensors().items()},
+            values={"num_tokens": self.num_tokens},
+            parts={f"groups.{layer}": groups.saved() for layer, groups in enumerate(self.groups)},
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Take in what another archive held, made for the same layout and spec.
+
+        Raises:
+            SnapshotError: what was saved does not fit, or contradicts itself.
+        """
+        self.num_tokens = saved.integer("num_tokens", most=_MAX_TOKENS)
+        # before anything is allocated for them: a file may say any number
+        saved.tensor("temporal_patch_ids", dtype=torch.long, shape=(self.num_tokens,))
+        self._allocate(self.num_tokens)
+        for name, tensor in self._tensors().items():
+            tensor.copy_(saved.tensor(name, dtype=tensor.dtype, shape=tuple(tensor.shape)))
+        self.groups = [
+            self._no_groups.restored(saved.part(f"groups.{k}")) for k in range(self._layout.num_layers)
+        ]
+        for layer, groups in enumerate(self.groups):
+            saved.tensor(
+                f"groups_of_tokens.{layer}",
+                dtype=torch.int32,
+                shape=(self._num_rows, self.num_tokens),
+                least=0,
+                most=groups.counts.shape[1] - 1,
+            )
 
     def group_of_token(self, layer_idx: int) -> Int[Tensor, "rows tokens"]:
         """Return which group each token of a layer belongs to (a view)."""
@@ -136,9 +178,8 @@ class Archive:
     def _grow(self, needed: int) -> None:
         old = self._tensors()
         self._allocate(max(2 * len(self._patch_ids), needed))
-        for tensor, grown in zip(old, self._tensors(), strict=True):
-            axis = 0 if tensor.dim() == 1 else 1
-            grown.narrow(axis, 0, tensor.shape[axis]).copy_(tensor)
+        for name, grown in self._tensors().items():
+            _first(grown, len(old["temporal_patch_ids"])).copy_(old[name])
 
     def commit(self, evicted: EvictedTokens) -> None:
         """Take in what left the cache, and forget what a bounded archive has no room for."""
@@ -179,3 +220,8 @@ class Archive:
             pts_seconds=self.pts_seconds[None],
             counts=torch.ones_like(patches),
         )
+
+
+def _first(tensor: Tensor, num_tokens: int) -> Tensor:
+    """Return a view of a buffer's first tokens."""
+    return tensor.narrow(0 if tensor.dim() == 1 else 1, 0, num_tokens)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hermes_stream.saved import Saved
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
@@ -35,6 +37,24 @@ class Groups:
             counts=torch.zeros(rows, 0, dtype=torch.long, device=device),
             signs=torch.zeros(rows, 0, bits, dtype=torch.bool, device=device),
         )
+
+    def saved(self) -> Saved:
+        """Return the groups."""
+        return Saved(tensors={"sums": self.sums, "counts": self.counts, "signs": self.signs})
+
+    def restored(self, saved: Saved) -> Groups:
+        """Return groups that were saved, on the device of these, which are none.
+
+        Raises:
+            SnapshotError: they are not of the same rows, width and bits.
+        """
+        (rows, _, width), bits = self.sums.shape, self.signs.shape[2]
+        counts = saved.tensor("counts", dtype=self.counts.dtype, shape=(rows, None), least=0)
+        shape = (rows, counts.shape[1])
+        sums = saved.tensor("sums", dtype=self.sums.dtype, shape=(*shape, width))
+        signs = saved.tensor("signs", dtype=self.signs.dtype, shape=(*shape, bits))
+        device = self.sums.device
+        return Groups(sums=sums.to(device), counts=counts.to(device), signs=signs.to(device))
 
     @property
     def means(self) -> Float[Tensor, "rows groups width"]:

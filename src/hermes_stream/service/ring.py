@@ -58,15 +58,15 @@ class RingCounts:
 class FrameRing:
     """Takes frames from any thread and gives them to the engine's.
 
-    Frames are sampled by time on the way in, by the rule of a stream's own ``Intake``, so that what is not
-    due neither waits nor pushes out what is; and shrunk to what the model sees.
+    Frames are sampled by time on the way in, so that what is not due neither waits nor pushes out what is: the
+    first of every interval of 1 / fps seconds, counted from the stream's zero, as nothing else outlives a
+    restart. They are shrunk to what the model sees.
 
     Args:
         limits: of what waits.
         fps: frames taken per second of the stream; None takes all.
         shrink: returns a frame at the size that the model sees; raises ``ValueError`` where it cannot.
-        start_seconds: time of the stream's first frame, where it had some before; else None.
-        newest_seconds: time of its newest frame.
+        newest_seconds: time of the newest frame that the stream has; None where it has none.
     """
 
     def __init__(
@@ -75,14 +75,10 @@ class FrameRing:
         fps: float | None,
         shrink: Callable[[Frame], Frame],
         *,
-        start_seconds: float | None = None,
         newest_seconds: float | None = None,
     ) -> None:
         self._limits, self._fps, self._shrink = limits, fps, shrink
-        self._start_seconds, self._newest_seconds = start_seconds, newest_seconds
-        self._due = 0
-        if start_seconds is not None and newest_seconds is not None:
-            self._due = self._instant(newest_seconds) + 1
+        self._newest_seconds = newest_seconds
         self._frames: deque[Frame] = deque()
         self._bytes = 0
         self._num_taken = self._num_skipped = self._num_dropped = 0
@@ -127,7 +123,8 @@ class FrameRing:
             while self._is_full(small):
                 self._bytes -= self._frames.popleft().image.nbytes
                 self._num_dropped += 1
-            self._note(frame.pts_seconds)
+            self._newest_seconds = frame.pts_seconds
+            self._num_taken += 1
             self._frames.append(small)
             self._bytes += small.image.nbytes
         return True
@@ -172,22 +169,16 @@ class FrameRing:
             self._is_closed = True
             self._changed.notify_all()
 
-    def _note(self, seconds: float) -> None:
-        if self._start_seconds is None:
-            self._start_seconds = seconds
-        self._newest_seconds = seconds
-        self._due = self._instant(seconds) + 1
-        self._num_taken += 1
-
     def _is_due(self, seconds: float) -> bool:
-        if self._newest_seconds is not None and seconds <= self._newest_seconds:
+        if self._newest_seconds is None:
+            return True
+        if seconds <= self._newest_seconds:
             return False
-        return self._fps is None or self._start_seconds is None or self._instant(seconds) >= self._due
+        return self._fps is None or self._instant(seconds) > self._instant(self._newest_seconds)
 
     def _instant(self, seconds: float) -> int:
-        """Return which of the instants at which frames are due a time belongs to; see ``Intake``."""
-        assert self._start_seconds is not None
-        return 0 if self._fps is None else math.floor((seconds - self._start_seconds) * self._fps + _EARLY)
+        """Return which of the instants at which frames are due a time belongs to."""
+        return math.floor(seconds * (self._fps or 1.0) + _EARLY)  # cameras jitter
 
     def _is_full(self, frame: Frame) -> bool:
         limits = self._limits
@@ -202,8 +193,6 @@ class FrameRing:
     def _delivered_fps(self) -> float:
         now = time.monotonic()
         recent = [moment for moment in self._arrivals if now - moment <= _RATE_SECONDS]
-        if len(recent) < 2:
-            return len(recent) / _RATE_SECONDS
-        return len(recent) / max(now - recent[0], 1e-9) if len(recent) < _MAX_ARRIVALS else len(recent) / (
-            now - recent[0]
-        )
+        is_whole = len(recent) < _MAX_ARRIVALS
+        spanned_seconds = _RATE_SECONDS if is_whole else now - recent[0]
+        return len(recent) / max(spanned_seconds, 1e-3)

@@ -26,7 +26,8 @@ class StreamRow:
         state: "open" streams come back at the next start.
         source: address of its source without user name and password; None for pushed frames.
         has_secret: whether the address had a user name or password, which are not kept.
-        options: fields of ``StreamSettings``.
+        has_ended: whether its source is over, and is not opened again by itself.
+        options: what it was opened with, as JSON values; see ``StreamOptions``.
         epoch: how often it has been opened.
         zero_wall_seconds: wall-clock time of its zero.
         created_wall_seconds: when it was opened first.
@@ -38,6 +39,7 @@ class StreamRow:
     state: RowState
     source: str | None
     has_secret: bool
+    has_ended: bool
     options: Mapping[str, Any]
     epoch: int
     zero_wall_seconds: float | None
@@ -81,6 +83,7 @@ class StreamRows:
                 "folder": "",
                 "state": "open",
                 "has_secret": False,
+                "has_ended": False,
                 "options": dict(options),
                 "epoch": 1,
                 "created_wall_seconds": wall_seconds,

@@ -30,6 +30,7 @@ streams = Table(
     Column("state", Text, nullable=False),  # open, closed, deleting
     Column("source", Text),
     Column("has_secret", Boolean, nullable=False),
+    Column("has_ended", Boolean, nullable=False),
     Column("options", JSON, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("zero_wall_seconds", Double),

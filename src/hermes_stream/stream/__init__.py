@@ -5,6 +5,19 @@ from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.evidence import Evidence, Moment, PatchShare
 from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.session import Session
+from hermes_stream.stream.snapshot import Snapshot, SnapshotSummary, read_summary
 from hermes_stream.stream.stats import SessionStats
 
-__all__ = ["Session", "Engine", "StreamHandle", "Answer", "Evidence", "PatchShare", "Moment", "SessionStats"]
+__all__ = [
+    "Session",
+    "Engine",
+    "StreamHandle",
+    "Answer",
+    "Evidence",
+    "PatchShare",
+    "Moment",
+    "SessionStats",
+    "Snapshot",
+    "SnapshotSummary",
+    "read_summary",
+]

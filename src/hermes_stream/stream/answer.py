@@ -145,6 +145,14 @@ class Answer:
         while (piece := await asyncio.to_thread(next, self, None)) is not None:
             yield piece
 
+    def take_ready(self) -> list[str]:
+        """Return the pieces that are made and were not yet read, without making more."""
+        with self._lock:
+            pieces = list(self._unread)
+            self._read += pieces
+            self._unread.clear()
+        return pieces
+
     @property
     def text(self) -> str:
         """The whole answer; reads it to its end."""

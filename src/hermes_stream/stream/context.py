@@ -17,6 +17,7 @@ from hermes_stream.attention import Observation, Segment
 from hermes_stream.cache import StreamCache
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.retrieval.workspace import Workspace
+from hermes_stream.saved import Saved
 from hermes_stream.stream.positions import text_positions
 from hermes_stream.stream.work import Work
 from hermes_stream.video.frame import Frame
@@ -74,6 +75,16 @@ class QuestionContext(Protocol):
 
         Args:
             num_new_tokens: of frames that wait.
+        """
+
+    def saved(self) -> Saved:
+        """Return all that was folded in; no question may be in it."""
+
+    def restore(self, saved: Saved) -> None:
+        """Hold what another context made alike did.
+
+        Raises:
+            SnapshotError: what was saved does not fit, or contradicts itself.
         """
 
     @property

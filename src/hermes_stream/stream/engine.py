@@ -9,7 +9,9 @@ Engine and streams belong to the thread that calls first. They know nothing of n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import torch
@@ -20,10 +22,12 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.hermes import HermesPolicy
-from hermes_stream.stream.capacity import Capacity, plan_capacity, stream_bytes
+from hermes_stream.stream.capacity import Capacity, stream_bytes
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import Overflow, StreamHandle
+from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.queue_limits import QUEUE_FRAMES, QUEUE_SECONDS, QueueLimits
+from hermes_stream.stream.snapshot import Snapshot
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.threads import OneThread
 
@@ -52,6 +56,8 @@ class Engine:
         executor: serves the requests of all streams.
         memory_bytes: what the buffers of all streams may take together, on a CPU with the frames that wait.
         num_steps: steps so far.
+        step_tokens: see above; may be changed between steps, by whoever measures how long they take.
+        num_chunk_tokens: tokens of chunks that steps so far have served, those of encodes too.
 
     Raises:
         ValueError: an argument is not a positive number.
@@ -82,8 +88,8 @@ class Engine:
         if memory_bytes is None:
             memory_bytes = int(_SHARE_OF_FREE * (free_bytes(model.layout.device) or 0)) or None
         self.model, self.memory_bytes = model, memory_bytes
-        self.num_steps = 0
-        self._step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
+        self.num_steps = self.num_chunk_tokens = 0
+        self.step_tokens, self._tokens_beside_questions = step_tokens, tokens_beside_questions
         self._patience_steps = patience_steps
         self._limits_of = partial(
             QueueLimits.of,
@@ -148,24 +154,66 @@ class Engine:
         self._thread.check()
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
-        capacity = plan_capacity(
-            self.model,
-            policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens),
+        options = StreamOptions(
+            policy=policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
             text_tokens=text_tokens,
             kv_bits=kv_bits,
-        )
-        limits = self._limits_of(capacity.chunk_frames)
-        self._admit(capacity, limits)
-        stream = Stream(
-            self.executor,
-            capacity,
             fps=fps,
-            token_filter=filter,
+            filter=filter,
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
         )
-        return self._opened(stream, overflow, limits)
+        capacity = options.capacity(self.model)
+        limits = self._limits_of(capacity.chunk_frames)
+        self._admit(capacity, limits)
+        return self._opened(Stream(self.executor, options, capacity), overflow, limits)
+
+    def restore(
+        self,
+        saved: Snapshot | str | Path,
+        *,
+        overflow: Overflow = "wait",
+        policy: MemoryPolicy | None = None,
+        filter: TokenFilter | None = None,
+    ) -> StreamHandle:
+        """Open a stream that goes on as the one that was saved, if there is room for it.
+
+        Args:
+            saved: a file, or a snapshot in hand; of a session or of an engine's stream.
+            overflow: see ``add``.
+            policy: what the memory keeps, for a class of your own that no installed package names.
+            filter: what drops visual tokens, likewise.
+
+        Raises:
+            SnapshotError: the file is damaged, of another format, another model's or another policy's.
+            CapacityError: the streams would take more memory than they may.
+        """
+        self._thread.check()
+        snapshot = saved if isinstance(saved, Snapshot) else Snapshot.read(saved)
+        options = snapshot.options_for(self.model, policy=policy, filter=filter)
+        handle = self.add(overflow=overflow, **options.as_arguments())
+        return self._filled(handle, lambda: handle.stream.restore(snapshot.state))
+
+    def fork(self, handle: StreamHandle) -> StreamHandle:
+        """Open a second stream with the memory of one; from here on each goes its own way.
+
+        Raises:
+            CapacityError: the streams would take more memory than they may.
+        """
+        handle.settle()
+        other = self.add(overflow=handle.overflow, **handle.stream.options.as_arguments())
+        return self._filled(other, lambda: other.stream.resemble(handle.stream))
+
+    @staticmethod
+    def _filled(handle: StreamHandle, fill: Callable[[], None]) -> StreamHandle:
+        """Return a handle whose stream was filled, or close it."""
+        try:
+            fill()
+        except BaseException:
+            handle.close()
+            raise
+        return handle
 
     def _opened(self, stream: Stream, overflow: Overflow, limits: QueueLimits) -> StreamHandle:
         handle = StreamHandle(
@@ -210,6 +258,7 @@ class Engine:
             # work that asked for nothing may have been done
             return any(handle.is_ready for handle in self._streams)
         self.num_steps += 1
+        self.num_chunk_tokens += sum(handle.cost_tokens for handle in chosen)
         requests = []
         for handle in chosen:
             requests.append(handle.requests(may_encode_ahead=room > 0))
@@ -240,7 +289,7 @@ class Engine:
         )
         asking = [handle for handle in ready if handle.has_question]
         chosen = [handle for handle in asking if handle.cost_tokens == 0 and handle.begin()]
-        room, may_exceed = self._step_tokens, True
+        room, may_exceed = self.step_tokens, True
         for handle in asking:
             cost = handle.cost_tokens
             if handle not in chosen and (may_exceed or cost <= room) and handle.begin():
@@ -256,4 +305,4 @@ class Engine:
             if (may_exceed or cost <= room or waited >= patience) and handle.begin():
                 room, may_exceed, patience = room - cost, False, self.num_steps + 1
                 chosen.append(handle)
-        return chosen, room if asking else self._step_tokens
+        return chosen, room if asking else self.step_tokens

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from hermes_stream.errors import SnapshotError
 from hermes_stream.models.visual import Features, joined_features
+from hermes_stream.saved import Saved
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.saved_frames import restored_frames, saved_frames
 from hermes_stream.stream.work import EncodeRequest, Work, encode
 from hermes_stream.video.frame import Frame
 
@@ -67,6 +71,37 @@ class FrameEncoder:
             (self._newest, num_reused), self._uncommitted = self._uncommitted, None
             self.num_still_frames += num_reused
 
+    def saved(self) -> Saved:
+        """Return what was encoded last, and for how many frames it stood."""
+        newest, values = self._newest, {"num_still_frames": self.num_still_frames}
+        if newest is None or newest.features is None:
+            return Saved(values=values)
+        return Saved(
+            values=values,
+            parts={"newest": _saved_features(newest.features), "newest_frames": saved_frames(newest.frames)},
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Compare with what another encoder encoded last.
+
+        Raises:
+            SnapshotError: what was saved is no such patch.
+        """
+        self.num_still_frames = saved.integer("num_still_frames")
+        if "newest" not in saved.parts:
+            return
+        model = self._executor.model
+        frames = restored_frames(saved.part("newest_frames"), model.num_tokens)
+        if not 0 < len(frames) <= model.card.frames_per_temporal_patch:
+            raise SnapshotError(
+                f"{saved.path}newest_frames are {len(frames)}, and must be those of a temporal patch; the "
+                "snapshot is damaged, take an older one"
+            )
+        self._newest = EncodedPatch(frames)
+        # encoded again for the shape alone: beside other frames the numbers may have been rounded otherwise
+        like = model.encode(model.prepare(frames))
+        self._newest.features = _restored_features(saved.part("newest"), like)
+
     def request_ahead(self, frames: Sequence[Frame]) -> EncodeRequest | None:
         """Ask for frames that will be encoded next, to be served when there is time; see ``receive_ahead``.
 
@@ -103,6 +138,24 @@ class EncodedPatch:
     def __init__(self, frames: Sequence[Frame]) -> None:
         self.frames = frames
         self.features: Features | None = None
+
+
+def _saved_features(features: Features) -> Saved:
+    levels = {} if features.deepstack is None else {"deepstack": features.deepstack}
+    return Saved(tensors={"tokens": features.tokens, **levels})
+
+
+def _restored_features(saved: Saved, like: Features) -> Features:
+    """Return features that were saved, of the shape of others."""
+
+    def restored(name: str, own: Tensor) -> Tensor:
+        return saved.tensor(name, dtype=own.dtype, shape=tuple(own.shape)).to(own.device, copy=True)
+
+    return Features(
+        tokens=restored("tokens", like.tokens),
+        grid=like.grid,
+        deepstack=None if like.deepstack is None else restored("deepstack", like.deepstack),
+    )
 
 
 def _are_same(some: Sequence[Frame], others: Sequence[Frame]) -> bool:

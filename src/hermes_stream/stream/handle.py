@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 from hermes_stream.errors import CapacityError
 from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.changes import Change, Listener
 from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.executor import Failure
 from hermes_stream.stream.queue_limits import QueueLimits
+from hermes_stream.stream.snapshot import Snapshot
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Work
@@ -37,7 +40,6 @@ class StreamHandle:
     Attributes:
         stream: for inspection: ``cache``, ``policy``, ``chunk_frames``.
         limits: of what waits.
-        num_dropped_frames: frames that were forgotten because too many waited.
         served_in_step: when it was served last.
     """
 
@@ -52,7 +54,6 @@ class StreamHandle:
         limits: QueueLimits,
     ) -> None:
         self.stream = stream
-        self.num_dropped_frames = 0
         self.served_in_step = 0
         self._step, self._check_thread, self._leave = step, check_thread, leave
         self._overflow, self.limits = overflow, limits
@@ -83,8 +84,7 @@ class StreamHandle:
         intake = self.stream.intake
         while self.limits.are_reached(intake, frame):
             if self._overflow == "drop_oldest":
-                del intake.waiting[0]
-                self.num_dropped_frames += 1
+                intake.forget(0)
             else:
                 self._step()
                 self._check()
@@ -108,6 +108,64 @@ class StreamHandle:
         answer.attach(self._step, lambda: self._abandon(answer))
         self._questions.append((answer, work))
         return answer
+
+    @property
+    def num_dropped_frames(self) -> int:
+        """Frames that were forgotten because too many waited."""
+        return self.stream.intake.num_forgotten
+
+    @property
+    def overflow(self) -> Overflow:
+        """What happens to a frame when as many wait as may."""
+        return self._overflow
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no chunk and no answer is in hand, so that the memory can be copied at once."""
+        return self._work is None
+
+    def settle(self) -> None:
+        """Do the engine's steps until nothing of this stream is in hand; questions that wait go on waiting.
+
+        Raises:
+            ThreadError: another thread owns the engine.
+            CapacityError: the handle is closed.
+        """
+        self._check_thread()
+        self._check_open()
+        while not self.is_settled:
+            self._step()
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the memory in host memory, once it is settled; another thread may write it.
+
+        Questions that wait are not part of it.
+
+        Raises:
+            SnapshotError: policy or filter have fields that no file can hold.
+            ThreadError: another thread owns the engine.
+        """
+        self.settle()
+        return Snapshot.of(self.stream)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the memory to one file; see ``Session.save`` and ``Engine.restore``."""
+        return self.snapshot().write(path)
+
+    @property
+    def num_changes(self) -> int:
+        """Changes of the memory so far; a snapshot knows its own."""
+        return self.stream.changes.num_changes
+
+    def record(self, listener: Listener | None) -> None:
+        """Have someone told of each change from now on; see ``Session.record``."""
+        self._check_thread()
+        self.stream.changes.listener = listener
+
+    def replay(self, changes: Iterable[Change]) -> int:
+        """Do recorded changes again, before anything else; see ``Session.replay``."""
+        self.settle()
+        return self.stream.replay(changes)
 
     @property
     def stats(self) -> SessionStats:
@@ -139,11 +197,14 @@ class StreamHandle:
     def _check(self) -> None:
         """Raise what went wrong with a chunk, once."""
         self._check_thread()
-        if not self._is_open:
-            raise CapacityError("this stream was closed; add another one to the engine")
+        self._check_open()
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise CapacityError("this stream was closed; add another one to the engine")
 
     @property
     def has_question(self) -> bool:

@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.attention import Observation, Segment
-from hermes_stream.errors import CapacityError
+from hermes_stream.errors import CapacityError, SnapshotError
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.models.base import VideoModel
+from hermes_stream.saved import Saved
 from hermes_stream.stream.context import ContextUsage
 from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.saved_frames import restored_frames, saved_frames
 from hermes_stream.stream.work import Work
 from hermes_stream.video.frame import Frame
 
@@ -66,6 +68,24 @@ class FrameBuffer:
     def num_tokens(self) -> int:
         """Tokens that the frames will take."""
         return num_tokens(self._model, self._frames)
+
+    def saved(self) -> Saved:
+        """Return the frames."""
+        return Saved(values={"num_frames": self.num_frames}, parts={"frames": saved_frames(self._frames)})
+
+    def restore(self, saved: Saved) -> None:
+        """Hold another one's frames.
+
+        Raises:
+            SnapshotError: what was saved are no frames, or more than there is room for.
+        """
+        self._frames = deque(restored_frames(saved.part("frames"), self._model.num_tokens))
+        self.num_frames = saved.integer("num_frames", least=len(self._frames))
+        if len(self._frames) > self._model.card.frames_per_temporal_patch and self.num_tokens > self._budget:
+            raise SnapshotError(
+                f"{saved.path}frames take {self.num_tokens} tokens, and {self._budget} are held; the "
+                "snapshot is damaged, take an older one"
+            )
 
     @property
     def num_bytes(self) -> int:
@@ -125,6 +145,15 @@ class HeldFrames:
         """Return tokens of all held frames, unless they were prefilled since the newest came."""
         is_prepared = not num_new_tokens and max(self._memory.cache.num_visual_tokens) > 0
         return 0 if is_prepared else self._buffer.num_tokens + num_new_tokens
+
+    def saved(self) -> Saved:
+        """Return the frames, and what the last question prefilled."""
+        return Saved(parts={"memory": self._memory.saved(), "buffer": self._buffer.saved()})
+
+    def restore(self, saved: Saved) -> None:
+        """Hold another one's frames."""
+        self._memory.restore(saved.part("memory"))
+        self._buffer.restore(saved.part("buffer"))
 
     @property
     def max_context_tokens(self) -> int:

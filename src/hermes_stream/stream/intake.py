@@ -9,13 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from hermes_stream.errors import SnapshotError
+from hermes_stream.saved import Saved
+from hermes_stream.stream.changes import Changes, FrameCame, FrameForgotten
+from hermes_stream.stream.saved_frames import MAX_SECONDS, check_frame, restored_frames, saved_frames
 from hermes_stream.video.frame import Frame
 
 log = logging.getLogger(__name__)
 _EARLY = 0.1
 _GAP_SECONDS = 60.0
 _MAX_GAP_SECONDS = 1e7
-_MAX_SECONDS = 1e11
 
 
 class Intake:
@@ -30,11 +33,13 @@ class Intake:
         fps: frames to take per second; None takes all.
         check_size: raises ``ValueError`` for a height and width that the model cannot read; None takes any.
         shrink: returns a frame as it waits, at the size that the model sees.
+        changes: is told what came, and what was forgotten.
 
     Attributes:
         waiting: frames that wait, oldest first.
         in_hand: frames that are being folded into the memory; they wait again if that fails.
         num_accepted: frames taken in so far.
+        num_forgotten: frames that waited and were dropped, because too many did.
         num_gaps: pauses of more than a minute between frames.
 
     Raises:
@@ -46,18 +51,20 @@ class Intake:
         fps: float | None,
         check_size: Callable[[int, int], object] | None = None,
         shrink: Callable[[Frame], Frame] = lambda frame: frame,
+        changes: Changes | None = None,
     ) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(
                 f"fps must be a positive number of frames per second, or None for all; got {fps}"
             )
         self._fps, self._check_size, self._shrink = fps, check_size, shrink
+        self._changes = changes or Changes()
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf
         self._due = 0
         self.waiting: list[Frame] = []
         self.in_hand: list[Frame] = []
-        self.num_accepted = self.num_gaps = 0
+        self.num_accepted = self.num_forgotten = self.num_gaps = 0
 
     @property
     def newest_seconds(self) -> float | None:
@@ -85,6 +92,9 @@ class Intake:
             ValueError: it is malformed, not later than the one before, or later by more than 115 days.
         """
         check_frame(frame)
+        if isinstance(frame.pts_seconds, np.generic):
+            # numpy would count on in the precision of the first, and no file has its kinds of numbers
+            frame = replace(frame, pts_seconds=frame.pts_seconds.item())
         gap_seconds = self._gap_before(frame)
         if self._check_size is not None:
             self._check_size(*frame.size)
@@ -102,9 +112,89 @@ class Intake:
         if self._start_seconds is None:
             self._start_seconds = frame.pts_seconds
         if next_due is not None:
-            self._due = next_due
-            self.waiting.append(frame)
-            self.num_accepted += 1
+            self._admit(frame, next_due)
+
+    def _admit(self, frame: Frame, next_due: int) -> None:
+        self._due = next_due
+        self.waiting.append(frame)
+        self.num_accepted += 1
+        self._changes.note(FrameCame(frame=frame, due=next_due, num_gaps=self.num_gaps))
+
+    def admit_again(self, came: FrameCame) -> None:
+        """Take in a frame that another intake took in, without a look at times.
+
+        Raises:
+            SnapshotError: it is no frame, or not later than the one before.
+        """
+        frame = came.frame
+        try:
+            check_frame(frame)
+            self._gap_before(frame)
+            if self._check_size is not None:
+                self._check_size(*frame.size)
+        except ValueError as error:
+            raise SnapshotError(f"a recorded frame cannot be taken in again: {error}") from error
+        self._newest_seconds, self.num_gaps = frame.pts_seconds, came.num_gaps
+        if self._start_seconds is None:
+            self._start_seconds = frame.pts_seconds
+        self._admit(frame, came.due)
+
+    def forget(self, index: int) -> None:
+        """Drop a frame that waits.
+
+        Args:
+            index: among those that wait, oldest first.
+        """
+        del self.waiting[index]
+        self.num_forgotten += 1
+        self._changes.note(FrameForgotten(index=len(self.in_hand) + index))
+
+    def forget_again(self, forgotten: FrameForgotten) -> None:
+        """Drop a frame that another intake dropped.
+
+        Raises:
+            SnapshotError: so many do not wait here.
+        """
+        if not 0 <= forgotten.index < len(self.waiting):
+            raise SnapshotError(
+                f"frame {forgotten.index} of those that wait was dropped, and {len(self.waiting)} wait; the "
+                "journal does not go on where the snapshot ends"
+            )
+        self.forget(forgotten.index)
+
+    def indices_of(self, frames: Sequence[Frame]) -> tuple[int, ...]:
+        """Return where frames are among all that are not in the memory yet, oldest first."""
+        wanted = set(map(id, frames))  # to compare frames is to compare pictures
+        every = enumerate([*self.in_hand, *self.waiting])
+        return tuple(index for index, frame in every if id(frame) in wanted)
+
+    def saved(self) -> Saved:
+        """Return the frames that are not in the memory yet, and where the sampling stands."""
+        return Saved(
+            values={
+                "start_seconds": self._start_seconds,
+                "newest_seconds": self.newest_seconds,
+                "due": self._due,
+                "num_accepted": self.num_accepted,
+                "num_forgotten": self.num_forgotten,
+                "num_gaps": self.num_gaps,
+            },
+            parts={"waiting": saved_frames([*self.in_hand, *self.waiting])},
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Go on where another intake was.
+
+        Raises:
+            SnapshotError: what was saved is no such state.
+        """
+        self.waiting = restored_frames(saved.part("waiting"), self._check_size)
+        self.num_accepted = saved.integer("num_accepted", least=len(self.waiting))
+        self.num_forgotten, self.num_gaps = saved.integer("num_forgotten"), saved.integer("num_gaps")
+        self._due = saved.integer("due")
+        if saved.has("start_seconds"):
+            self._start_seconds = saved.number("start_seconds", least=-MAX_SECONDS, most=MAX_SECONDS)
+            self._newest_seconds = saved.number("newest_seconds", least=self._start_seconds, most=MAX_SECONDS)
 
     def take(self, count: int) -> Sequence[Frame]:
         """Take the oldest waiting frames in hand, and return them."""
@@ -113,7 +203,7 @@ class Intake:
 
     def drop(self, frames: Sequence[Frame]) -> None:
         """Forget frames in hand: they are in the memory, or left out for good."""
-        dropped = set(map(id, frames))  # to compare frames is to compare pictures
+        dropped = set(map(id, frames))
         self.in_hand = [frame for frame in self.in_hand if id(frame) not in dropped]
 
     def put_back(self) -> None:
@@ -144,27 +234,3 @@ class Intake:
             return 1
         instant = math.floor((frame.pts_seconds - self._start_seconds) * self._fps + _EARLY)
         return None if instant < self._due else instant + 1
-
-
-def check_frame(frame: Frame) -> None:
-    """Check that a frame is a timed RGB picture.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(frame, Frame):
-        raise ValueError(f"observe takes Frame(pts_seconds=..., image=...), got a {type(frame).__name__}")
-    seconds = frame.pts_seconds
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.floating | np.integer):
-        raise ValueError(f"pts_seconds must be a number of seconds, got {seconds!r}")
-    if not -_MAX_SECONDS <= seconds <= _MAX_SECONDS:
-        # beyond, neighbouring frames would have the same time in 64 bits
-        raise ValueError(
-            f"pts_seconds must be a finite number from -{_MAX_SECONDS:g} to {_MAX_SECONDS:g}, got {seconds}"
-        )
-    image = frame.image
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = f"{image.dtype} array" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"a frame's image must be a numpy array of uint8, got a {kind}")
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"a frame's image must have shape [height, width, 3], got {list(image.shape)}")

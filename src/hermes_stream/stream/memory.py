@@ -21,6 +21,8 @@ from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
 from hermes_stream.policies.text_tokens import plan_with_text_tokens
 from hermes_stream.retrieval.retriever import Retriever
+from hermes_stream.saved import Saved
+from hermes_stream.saved_cache import restore_cache, saved_cache
 from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
@@ -281,6 +283,41 @@ class StreamMemory:
     def state(self) -> MemoryState:
         """Return what a question reads of the video."""
         return self.cache.state()
+
+    def saved(self) -> Saved:
+        """Return the memory, and what is known of the stream so far."""
+        return Saved(
+            values={
+                "num_patches": self._num_patches,
+                "num_kept_patches": self._num_kept_patches,
+                "has_text_tokens": self._has_text_tokens,
+                "start_seconds": self._start_seconds,
+                "last_conversation": self._last_conversation,
+            },
+            parts={
+                "cache": saved_cache(self.cache),
+                "positions": self._positions.saved(),
+                "encoder": self.encoder.saved(),
+                "filtering": self.filtering.saved(),
+            },
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Become another memory of the same model and capacity.
+
+        Raises:
+            SnapshotError: what was saved does not fit, or contradicts itself.
+        """
+        self._num_patches = saved.integer("num_patches")
+        self._num_kept_patches = saved.integer("num_kept_patches")
+        self._has_text_tokens = saved.boolean("has_text_tokens")
+        self._start_seconds = saved.number("start_seconds")
+        self._last_conversation = saved.text("last_conversation")
+        restore_cache(self.cache, saved.part("cache"))
+        self._positions = StreamPositions.restored(saved.part("positions"))
+        token, patch_tokens = self.model.embed([0]), self.model.card.tokens_per_temporal_patch
+        self.encoder.restore(saved.part("encoder"))
+        self.filtering.restore(saved.part("filtering"), token, patch_tokens)
 
     def num_prefill_tokens(self, num_new_tokens: int) -> int:
         """Return what frames that wait take: there is nothing else to prepare."""

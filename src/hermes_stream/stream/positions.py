@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -12,6 +12,9 @@ from torch import Tensor
 from hermes_stream.memory.rope import dense_positions
 from hermes_stream.memory.state import VisualOrigin
 from hermes_stream.models.visual import VisualTokens
+from hermes_stream.saved import Saved
+
+_MOST = 2**40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,20 @@ class StreamPositions:
         tokens among or far behind those that are remembered.
         """
         return replace(self, time_shift=clock - 1 - self.newest_time)
+
+    def saved(self) -> Saved:
+        """Return all of it."""
+        return Saved(values=asdict(self))
+
+    @classmethod
+    def restored(cls, saved: Saved) -> StreamPositions:
+        """Return what was saved.
+
+        Raises:
+            SnapshotError: it is none.
+        """
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: saved.integer(name, least=-_MOST, most=_MOST) for name in names})
 
     @property
     def behind_frames(self) -> int:

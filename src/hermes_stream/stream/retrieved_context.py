@@ -11,6 +11,7 @@ from torch import Tensor
 from hermes_stream.attention import Observation, Segment
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.retrieval.retriever import Retriever
+from hermes_stream.saved import Saved
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.work import Work
@@ -60,6 +61,15 @@ class RetrievedContext:
     def num_prefill_tokens(self, num_new_tokens: int) -> int:
         """Return what frames that wait take: there is nothing else to prepare."""
         return num_new_tokens
+
+    def saved(self) -> Saved:
+        """Return memory and archive; the workspace is laid out anew for each question."""
+        return Saved(parts={"memory": self._memory.saved(), "archive": self._retriever.archive.saved()})
+
+    def restore(self, saved: Saved) -> None:
+        """Hold another one's memory and archive."""
+        self._memory.restore(saved.part("memory"))
+        self._retriever.archive.restore(saved.part("archive"))
 
     @property
     def max_context_tokens(self) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from copy import copy
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -19,12 +18,13 @@ from hermes_stream.memory.state import MemoryState
 from hermes_stream.models import load_model
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.policies.named import policy_named
 from hermes_stream.stream.answer import Answer
-from hermes_stream.stream.capacity import plan_capacity
+from hermes_stream.stream.changes import Change, Listener
 from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.evidence import Evidence, evidence_of
 from hermes_stream.stream.executor import Executor, RunningWork
+from hermes_stream.stream.options import StreamOptions, chosen_policy
+from hermes_stream.stream.snapshot import Snapshot
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
 from hermes_stream.video.conversion import frames_from
@@ -88,24 +88,20 @@ class Session:
     ) -> None:
         if not isinstance(model, VideoModel):
             model = load_model(model)
-        capacity = plan_capacity(
-            model,
-            _policy(policy, budget_tokens, model.card.default_budget_tokens),
+        options = StreamOptions(
+            policy=chosen_policy(policy, budget_tokens, model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
             text_tokens=text_tokens,
             kv_bits=kv_bits,
-        )
-        self.model, self.policy, self.chunk_frames = model, capacity.policy, capacity.chunk_frames
-        self.fps = fps
-        self._executor = executor or Executor.for_one_stream(model)
-        self._stream = Stream(
-            self._executor,
-            capacity,
             fps=fps,
-            token_filter=filter_named(filter) if isinstance(filter, str) else filter,
+            filter=filter_named(filter) if isinstance(filter, str) else filter,
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
         )
+        self.model, self.fps = model, fps
+        self._executor = executor or Executor.for_one_stream(model)
+        self._stream = Stream(self._executor, options)
+        self.policy, self.chunk_frames = self._stream.policy, self._stream.chunk_frames
         self._open_answer: Answer | None = None
         self._lock = RLock()
 
@@ -291,11 +287,87 @@ class Session:
         """
         with self._lock:
             self._finish_open_answer()
-            other = copy(self)
-            other._executor = Executor.for_one_stream(self.model)
-            other._stream = self._stream.fork(other._executor)
-            other._lock = RLock()
+            other = Session(self.model, **self._stream.options.as_arguments())
+            other._stream.resemble(self._stream)
             return other
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the memory in host memory, to be written when there is time.
+
+        Raises:
+            SnapshotError: policy or filter have fields that no file can hold.
+        """
+        with self._lock:
+            self._finish_open_answer()
+            return Snapshot.of(self._stream)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the memory to one file, whole or not at all; ``restore`` goes on from it.
+
+        Args:
+            path: of the file, such as ``door.safetensors``; what has this name is replaced.
+
+        Raises:
+            SnapshotError: it cannot be written.
+        """
+        return self.snapshot().write(path)
+
+    @classmethod
+    def restore(
+        cls,
+        model: VideoModel | str | Path,
+        saved: Snapshot | str | Path,
+        *,
+        policy: MemoryPolicy | None = None,
+        filter: TokenFilter | None = None,
+        executor: Executor | None = None,
+    ) -> Session:
+        """Return a session that goes on as the one that was saved, to the bit.
+
+        Args:
+            model: the one that it was made with, in the same dtype; or what ``load_model`` takes.
+            saved: a file, or a snapshot in hand.
+            policy: what the memory keeps, for a class of your own that no installed package names.
+            filter: what drops visual tokens, likewise.
+            executor: see ``Session``.
+
+        Raises:
+            SnapshotError: the file is damaged, of another format, another model's or another policy's.
+        """
+        snapshot = saved if isinstance(saved, Snapshot) else Snapshot.read(saved)
+        if not isinstance(model, VideoModel):
+            model = load_model(model)
+        options = snapshot.options_for(model, policy=policy, filter=filter)
+        session = cls(model, **options.as_arguments(), executor=executor)
+        session._stream.restore(snapshot.state)
+        return session
+
+    @property
+    def num_changes(self) -> int:
+        """Changes of the memory so far; a snapshot knows its own."""
+        return self._stream.changes.num_changes
+
+    def record(self, listener: Listener | None) -> None:
+        """Have someone told of each change from now on, so that it can be done again.
+
+        Args:
+            listener: is called where the change happens, and must be quick; None tells nobody.
+        """
+        with self._lock:
+            self._stream.changes.listener = listener
+
+    def replay(self, changes: Iterable[Change]) -> int:
+        """Do what another session did from this one's state on; tell how many changes that were.
+
+        Args:
+            changes: in order; those that are in the memory already are left alone.
+
+        Raises:
+            SnapshotError: changes are missing, or cannot be done; those before are in the memory.
+        """
+        with self._lock:
+            self._finish_open_answer()
+            return self._stream.replay(changes)
 
     def __enter__(self) -> Session:
         """Return the session; it is closed where the block ends."""
@@ -323,18 +395,3 @@ class Session:
         if self._open_answer is not None:
             self._open_answer.finish()
             self._open_answer = None
-
-
-def _policy(
-    policy: MemoryPolicy | str | None, budget_tokens: int | None, default_budget_tokens: int
-) -> MemoryPolicy:
-    if isinstance(policy, MemoryPolicy):
-        if budget_tokens is not None:
-            raise ValueError(
-                f"a policy has its own budget; leave budget_tokens out, or write {type(policy).__name__}"
-                f"(budget_tokens={budget_tokens})"
-            )
-        return policy
-    if policy is not None and not isinstance(policy, str):
-        raise ValueError(f"policy must be a MemoryPolicy, a name, or None; got a {type(policy).__name__}")
-    return policy_named(policy or "hermes").with_budget(budget_tokens, default_budget_tokens)

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
-from hermes_stream.errors import CapacityError, VideoError
-from hermes_stream.filters.base import TokenFilter
+from hermes_stream.errors import SnapshotError, VideoError
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.visual import Features
 from hermes_stream.retrieval.retriever import Retriever
+from hermes_stream.saved import Saved
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.capacity import Capacity
+from hermes_stream.stream.changes import (
+    Change,
+    Changes,
+    ChunkFolded,
+    FrameCame,
+    FrameForgotten,
+    FramesLeftOut,
+    HeldFramesPrefilled,
+    QuestionAnswered,
+)
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.decoding import Sampling, choose_option, decode_answer
 from hermes_stream.stream.evidence import read_attention
-from hermes_stream.stream.executor import Executor, is_out_of_memory
+from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.folding import Folding
 from hermes_stream.stream.held_frames import FrameBuffer, HeldFrames, group_by_size, num_tokens
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
+from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
 from hermes_stream.stream.retrieved_context import RetrievedContext
 from hermes_stream.stream.stats import SessionStats, synchronize
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
-from hermes_stream.video.frame import Frame
 
-log = logging.getLogger(__name__)
 _MAX_NEW_TOKENS = 256
 
 
@@ -44,41 +51,35 @@ class Stream:
 
     Args:
         executor: has the model; runs what is not work.
-        capacity: what the stream takes of positions and memory.
-        fps: frames sampled by time, per second; None takes every frame.
-        token_filter: what drops visual tokens before they are prefilled; None drops none.
-        still_below: see ``FrameEncoder``.
-        guidance_from_questions: let the last conversation steer what the memory keeps.
+        options: what the stream is made with.
+        capacity: what it takes of positions and memory, where that is known already.
 
     Attributes:
         model: the model.
+        options: what the stream is made with, in fact.
         policy: what the memory keeps.
         chunk_frames: frames that are folded in together.
+        changes: numbers what happens to the memory, and tells who records it.
         intake: checks and samples frames; those that wait for their chunk.
         memory: the cache, and what chunks go through on their way in.
         context: what questions read: the memory, or more.
     """
 
-    def __init__(
-        self,
-        executor: Executor,
-        capacity: Capacity,
-        *,
-        fps: float | None = None,
-        token_filter: TokenFilter | None = None,
-        still_below: float | None = None,
-        guidance_from_questions: bool = True,
-    ) -> None:
-        self.model, self.policy, self._text_tokens = executor.model, capacity.policy, capacity.text_tokens
-        self._executor, self._capacity = executor, capacity
-        self.chunk_frames = capacity.chunk_frames
-        self._guidance_from_questions = guidance_from_questions
-        self.intake = Intake(fps, check_size=self.model.num_tokens, shrink=self.model.shrink)
-        self.memory = StreamMemory(executor, capacity, token_filter=token_filter, still_below=still_below)
+    def __init__(self, executor: Executor, options: StreamOptions, capacity: Capacity | None = None) -> None:
+        capacity = capacity or options.capacity(executor.model)
+        self.model, self.options = executor.model, options.settled(capacity)
+        self.policy, self.chunk_frames = capacity.policy, capacity.chunk_frames
+        self._executor, self._text_tokens = executor, capacity.text_tokens
+        self.changes = Changes()
+        self.intake = Intake(
+            options.fps, check_size=self.model.num_tokens, shrink=self.model.shrink, changes=self.changes
+        )
+        self.memory = StreamMemory(
+            executor, capacity, token_filter=options.filter, still_below=options.still_below
+        )
         self.context = _context(self.memory, capacity)
-        self._num_frames = self._num_seen = self._num_questions = self._num_failed_frames = 0
-        self._failed_frame: Frame | None = None
-        self._num_failures = 0
+        self._folding = Folding(self.model, self.intake, self.context, self.changes)
+        self._num_questions = 0
         self._newest_answer: Answer | None = None
         self._recall_seconds: float | None = None
 
@@ -87,19 +88,74 @@ class Stream:
         """The stream's cache."""
         return self.memory.cache
 
-    def fork(self, executor: Executor) -> Stream:
-        """Return a copy of the stream that shares the model.
+    def saved(self) -> Saved:
+        """Return all that a stream made alike needs to go on as this one. No question may be in hand."""
+        return Saved(
+            values={"num_changes": self.changes.num_changes, "num_questions": self._num_questions},
+            parts={
+                "intake": self.intake.saved(),
+                "folding": self._folding.saved(),
+                "context": self.context.saved(),
+            },
+        )
 
-        Args:
-            executor: runs the copy's work.
+    @torch.inference_mode()
+    def restore(self, saved: Saved) -> None:
+        """Go on where another stream was; this one is new, of the same model and options.
+
+        Raises:
+            SnapshotError: what was saved is no state of such a stream; this one is of no use then.
         """
-        shared = (self.model, self.policy, self._newest_answer, self._capacity, self.cache.layout)
-        memo: dict[int, Any] = {id(one): one for one in shared}
-        memo[id(self._executor)] = executor
-        with torch.inference_mode():
-            forked = deepcopy(self, memo)
-        executor.prepare(forked.cache)
-        return forked
+        self.changes.num_changes = saved.integer("num_changes")
+        self._num_questions = saved.integer("num_questions")
+        self.intake.restore(saved.part("intake"))
+        self._folding.restore(saved.part("folding"))
+        self.context.restore(saved.part("context"))
+        self._executor.prepare(self.cache)
+
+    def resemble(self, other: Stream) -> None:
+        """Become a copy of another stream that was made alike."""
+        self.restore(other.saved())
+        self._newest_answer, self._recall_seconds = other._newest_answer, other._recall_seconds
+
+    def replay(self, changes: Iterable[Change]) -> int:
+        """Do recorded changes again, one after the other; tell how many were new.
+
+        Raises:
+            SnapshotError: changes are missing between, or one cannot be done here.
+        """
+        before = self.changes.num_changes
+        for change in changes:
+            self._executor.run(self.redo(change))
+        return self.changes.num_changes - before
+
+    def redo(self, change: Change) -> Work[None]:
+        """Do what another stream did when this was its state; what was done already is left alone.
+
+        Raises:
+            SnapshotError: changes are missing between, or the change cannot be done here.
+        """
+        done = self.changes.num_changes
+        if change.number <= done:
+            return
+        if change.number != done + 1:
+            raise SnapshotError(
+                f"change {change.number} was recorded, and {done} are in the memory: those between are "
+                "missing; the memory can be had up to here"
+            )
+        what = change.what
+        if isinstance(what, FrameCame):
+            self.intake.admit_again(what)
+        elif isinstance(what, FrameForgotten):
+            self.intake.forget_again(what)
+        elif isinstance(what, ChunkFolded):
+            yield from self._folding.fold_again(what)
+        elif isinstance(what, FramesLeftOut):
+            self._folding.leave_out_again(what)
+        elif isinstance(what, HeldFramesPrefilled):
+            yield from self._prefill_held()
+        else:
+            self._remember(what)
 
     @property
     def has_full_chunk(self) -> bool:
@@ -138,72 +194,7 @@ class Stream:
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        intake = self.intake
-        chunk = intake.take(min(self.chunk_frames, max_frames or self.chunk_frames))
-        try:
-            for same in group_by_size(chunk):
-                yield from self._fold_or_leave_out(same)
-        finally:
-            # what failed, or was abandoned, waits for the next try
-            intake.put_back()
-
-    def _fold_or_leave_out(self, frames: Sequence[Frame]) -> Work[None]:
-        """Fold frames of one size; where they failed before, one temporal patch at a time.
-
-        A patch that fails then is left out, so that one bad frame does not stop its stream for ever. If all
-        of them fail it may not be theirs, and they are tried once more before they are.
-        """
-        num_failures = self._num_failures if frames[0] is self._failed_frame else 0
-        try:
-            yield from self._fold_together(frames)
-        except Exception as error:
-            if not self._is_of_frames(error):
-                raise
-            self._failed_frame, self._num_failures = frames[0], num_failures + 1
-            if num_failures == 0:
-                raise
-            is_last_try = num_failures > 1 or len(frames) <= self.model.card.frames_per_temporal_patch
-            if not (yield from self._fold_apart(frames, is_last_try=is_last_try)):
-                raise
-
-    def _fold_apart(self, frames: Sequence[Frame], *, is_last_try: bool) -> Work[bool]:
-        """Fold temporal patches one by one, and leave out those that fail; tell whether that was done.
-
-        Args:
-            frames: of one size.
-            is_last_try: leave them out even if all fail.
-        """
-        failed: list[Frame] = []
-        is_theirs = is_last_try
-        size = self.model.card.frames_per_temporal_patch
-        for start in range(0, len(frames), size):
-            patch = frames[start : start + size]
-            try:
-                yield from self._fold_together(patch)
-                is_theirs = True
-            except Exception as error:
-                if not self._is_of_frames(error):
-                    raise
-                failed += patch
-                log.info("frames at %s s cannot be folded in: %s", _times(patch), error)
-            if is_theirs and failed:
-                # at once: what comes later in time is in the memory, and they must not come behind it
-                self.intake.drop(failed)
-                self._num_failed_frames += len(failed)
-                log.warning("%d frames are left out, at %s s", len(failed), _times(failed))
-                failed = []
-        return is_theirs
-
-    @staticmethod
-    def _is_of_frames(error: Exception) -> bool:
-        """Tell whether other frames might do better; what has no room now may have some later."""
-        return not (isinstance(error, CapacityError) or is_out_of_memory(error))
-
-    def _fold_together(self, frames: Sequence[Frame]) -> Work[None]:
-        yield from self.context.fold(frames)
-        self.intake.drop(frames)
-        self._num_frames += len(frames)
-        self._num_seen += num_tokens(self.model, frames)
+        yield from self._folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames))
 
     def ask(self, text: str, options: Sequence[str] | None, sampling: Sampling) -> tuple[Answer, Work[None]]:
         """Check a question; return its answer, still empty, and the work that makes it.
@@ -247,9 +238,16 @@ class Stream:
         except Exception as error:
             answer.fail(error)
             raise
+        steers = self.options.guidance_from_questions
+        self._remember(
+            QuestionAnswered(question=answer.question, answer=text) if steers else QuestionAnswered()
+        )
+
+    def _remember(self, answered: QuestionAnswered) -> None:
         self._num_questions += 1
-        if self._guidance_from_questions:
-            self.memory.remember_conversation(answer.question, text)
+        if answered.question is not None and answered.answer is not None:
+            self.memory.remember_conversation(answered.question, answered.answer)
+        self.changes.note(answered)
 
     def next_token_logits(
         self, text: str, options: Sequence[str] | None = None
@@ -302,17 +300,22 @@ class Stream:
         until = self.intake.num_accepted if num_frames is None else num_frames
         while (missing := until - self.intake.num_folded) > 0:
             yield from self.fold(missing)
-        if not self._num_frames:
+        if not self._folding.num_frames:
             raise VideoError(
-                f"none of {self._num_failed_frames} frames could be folded into the memory, so there is "
-                "nothing to ask about; the log says why"
+                f"none of {self._folding.num_failed_frames} frames could be folded into the memory, so there "
+                "is nothing to ask about; the log says why"
             )
         synchronize(self.model.layout.device)
         folded = time.perf_counter()
-        yield from self.context.prepare()
+        if self.context.num_prefill_tokens(0):
+            yield from self._prefill_held()
         synchronize(self.model.layout.device)
         self._recall_seconds = time.perf_counter() - folded
         return folded - began
+
+    def _prefill_held(self) -> Work[None]:
+        yield from self.context.prepare()
+        self.changes.note(HeldFramesPrefilled())
 
     def check_observed(self) -> None:
         """Check that there is something to ask about.
@@ -320,7 +323,7 @@ class Stream:
         Raises:
             VideoError: no frame was observed yet.
         """
-        if not self._num_frames and not self.intake.waiting:
+        if not self._folding.num_frames and not self.intake.waiting:
             raise VideoError(
                 "no frame was observed yet, so there is nothing to ask about; observe frames first"
             )
@@ -329,6 +332,7 @@ class Stream:
     def stats(self) -> SessionStats:
         """What the stream has done and holds."""
         usage, answer, recall = self.context.usage, self._newest_answer, self._recall_seconds
+        folding = self._folding
         kept, num_pending = usage.num_visual_tokens, len(self.intake.waiting)
         tiers = Tiers(num_layers=len(kept)).tier_of_layer
         by_tier = {
@@ -336,12 +340,12 @@ class Stream:
             for tier in Tier
         }
         return SessionStats(
-            num_frames=self._num_frames + len(self.intake.in_hand) + num_pending,
+            num_frames=folding.num_frames + len(self.intake.in_hand) + num_pending,
             num_pending_frames=num_pending,
-            num_failed_frames=self._num_failed_frames,
+            num_failed_frames=folding.num_failed_frames,
             num_gaps=self.intake.num_gaps,
             num_still_frames=self.memory.encoder.num_still_frames,
-            num_visual_tokens_seen=self._num_seen,
+            num_visual_tokens_seen=folding.num_seen,
             num_visual_tokens_dropped=self.memory.filtering.num_dropped,
             num_visual_tokens_kept=max(kept),
             num_archived_tokens=usage.num_archived_tokens,
@@ -356,10 +360,6 @@ class Stream:
             ttft_with_pending_seconds=answer.ttft_with_pending_seconds if answer else None,
             tokens_per_second=answer.tokens_per_second if answer else None,
         )
-
-
-def _times(frames: Sequence[Frame]) -> str:
-    return ", ".join(f"{frame.pts_seconds:.3f}" for frame in frames)
 
 
 def _context(memory: StreamMemory, capacity: Capacity) -> QuestionContext:

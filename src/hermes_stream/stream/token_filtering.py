@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hermes_stream.errors import SnapshotError
 from hermes_stream.filters.base import Past, TokenFilter
 from hermes_stream.models.visual import VisualTokens
+from hermes_stream.saved import Saved
 
 
 class TokenFiltering:
@@ -61,3 +63,51 @@ class TokenFiltering:
             tokens_per_patch, past, num_dropped = self._uncommitted
             self._past, self._uncommitted = (tokens_per_patch, past), None
             self.num_dropped += num_dropped
+
+    def saved(self) -> Saved:
+        """Return what the filter remembers."""
+        tokens_per_patch, past = self._past or (0, ())
+        return Saved(
+            tensors={f"past.{index}": tensor for index, tensor in enumerate(past)},
+            values={
+                "tokens_per_patch": tokens_per_patch,
+                "num_past": len(past),
+                "num_dropped": self.num_dropped,
+            },
+        )
+
+    def restore(self, saved: Saved, like: Float[Tensor, "1 hidden"], max_patch_tokens: int) -> None:
+        """Remember what another filter did that is set alike.
+
+        Args:
+            saved: of the other.
+            like: a token, for width, dtype and device.
+            max_patch_tokens: visual tokens of a temporal patch, at most.
+
+        Raises:
+            SnapshotError: the filter cannot go on from it.
+        """
+        self.num_dropped = saved.integer("num_dropped")
+        per_patch = saved.integer("tokens_per_patch", most=max_patch_tokens)
+        if not per_patch:
+            return
+        self._past = (per_patch, self._tried(saved, like.expand(2, per_patch, -1).clone()))
+
+    def _tried(self, saved: Saved, patches: Float[Tensor, "2 per_patch hidden"]) -> Past:
+        """Return a past once the filter, which alone knows what it means, has gone on from it."""
+        if self._filter is None:
+            raise SnapshotError(f"{saved.path}past is that of a filter, and the stream has none")
+        own = self._filter.filter(patches, None).past
+        saved.integer("num_past", least=len(own), most=len(own))
+        past = tuple(
+            saved.tensor(f"past.{k}", dtype=like.dtype, shape=(None,) * like.dim()).to(like.device, copy=True)
+            for k, like in enumerate(own)
+        )
+        try:
+            self._filter.filter(patches, past)
+        except Exception as error:  # whatever a filter raises at numbers that are not its own
+            raise SnapshotError(
+                f"{saved.path}past is none that {type(self._filter).__name__} can go on from ({error}); the "
+                "snapshot is damaged, take an older one"
+            ) from error
+        return past

@@ -15,12 +15,13 @@ _MAX_SIDE = 16_384
 _BEST_SCALE, _WORST_SCALE = 2, 31
 
 
-def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 85) -> bytes:
+def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 85, max_pixels: int | None = None) -> bytes:
     """Return a picture as a JPEG file.
 
     Args:
         image: RGB pixels, uint8 ``[height, width, 3]``, at most 16,384 on a side.
         quality: 1 (smallest) to 100 (best).
+        max_pixels: shrink a larger picture to about so many; None leaves its size.
 
     Raises:
         ValueError: the picture or the quality is not as described.
@@ -33,11 +34,16 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 85) -> bytes:
         raise ValueError(f"quality must be from 1 to 100, got {quality}")
     scale = round(_WORST_SCALE - (_WORST_SCALE - _BEST_SCALE) * quality / 100)
     codec = av.CodecContext.create("mjpeg", "w")
-    codec.width, codec.height = image.shape[1], image.shape[0]
+    height, width = image.shape[:2]
+    if max_pixels is not None and height * width > max_pixels:
+        factor = (max_pixels / (height * width)) ** 0.5
+        height, width = max(1, round(height * factor)), max(1, round(width * factor))
+    codec.width, codec.height = width, height
     codec.pix_fmt, codec.time_base, codec.thread_count = "yuvj420p", Fraction(1), 1
     codec.qmin = codec.qmax = scale  # the quality is fixed, whatever the bytes
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    frame = frame.reformat(format="yuvj420p", dst_colorspace="ITU601", dst_color_range="JPEG")
+    frame = frame.reformat(
+        width, height, format="yuvj420p", interpolation="AREA", dst_colorspace="ITU601", dst_color_range="JPEG")
     frame.pts = 0
     return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
 

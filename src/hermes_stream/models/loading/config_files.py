@@ -88,6 +88,8 @@ def read_companions(folder: Path, name: str, config: Any) -> dict[str, Any]:
     own = config_settings(config)
     return {
         "name": name,
+        # the hub's cache names a folder by its commit
+        "revision": folder.name if folder.parent.name == "snapshots" else None,
         "tokenizer": tokenizer,
         "chat_template": _read_template(folder),
         "preprocessing": _read_preprocessing(folder),

@@ -1,0 +1,231 @@
+"""One stream of a service: frames come in from any thread, the engine's thread does the rest."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hermes_stream.errors import ClosedError
+from hermes_stream.service.evidence import cite, layer_moments
+from hermes_stream.service.live_answer import LiveAnswer
+from hermes_stream.service.pictures import StreamPictures
+from hermes_stream.service.ring import FrameRing
+from hermes_stream.service.status import LayerMoments
+from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.handle import StreamHandle
+from hermes_stream.stream.stats import SessionStats
+
+log = logging.getLogger(__name__)
+_TRY_AGAIN_SECONDS = 1.0
+_TIMES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenQuestion:
+    """A question that waits or is being answered.
+
+    Attributes:
+        live: what is read of its answer.
+        answer: the engine's.
+        num_moments: how many moments it cites at the end.
+        remembered: whether it steers what the memory keeps.
+        asked_wall_seconds: when it was asked.
+    """
+
+    live: LiveAnswer
+    answer: Answer
+    num_moments: int
+    remembered: bool
+    asked_wall_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStatus:
+    """What the engine's thread knows of a stream.
+
+    Attributes:
+        stats: of the memory.
+        observed_until_seconds: time of the newest frame that the engine has.
+        folded_until_seconds: time of the newest frame in the memory.
+        num_lost: frames that could not be folded in or observed.
+        num_open_questions: that wait or are being answered.
+    """
+
+    stats: SessionStats
+    observed_until_seconds: float | None
+    folded_until_seconds: float | None
+    num_lost: int
+    num_open_questions: int
+
+
+class LiveStream:
+    """A stream on the engine; every method belongs to the engine's thread.
+
+    Args:
+        handle: of the engine.
+        ring: frames that wait for it.
+        executor: of the engine, for evidence.
+        pictures: of the stream's moments; None keeps none.
+        has_ended: is told of each question that is over.
+        has_failed: is told in words of a chunk that could not be folded in.
+    """
+
+    def __init__(
+        self,
+        handle: StreamHandle,
+        ring: FrameRing,
+        *,
+        executor: Executor,
+        pictures: StreamPictures | None,
+        has_ended: Callable[[OpenQuestion], None],
+        has_failed: Callable[[str], None],
+    ) -> None:
+        self.handle, self._ring = handle, ring
+        self._executor, self._pictures = executor, pictures
+        self._has_ended, self._has_failed = has_ended, has_failed
+        self._open: list[OpenQuestion] = []
+        self._times: deque[float] = deque(maxlen=_TIMES)
+        self._num_refused = 0
+        self._try_again_at = -math.inf
+
+    def fill(self) -> bool:
+        """Move frames from the ring into the engine, up to a chunk; tell whether any were."""
+        if not self._ring.has_frames or not self._is_willing():
+            return False
+        has_moved = False
+        while not self.handle.stream.has_full_chunk and (frame := self._ring.peek()) is not None:
+            try:
+                self.handle.observe(frame)
+            except ValueError as error:
+                self._num_refused += 1
+                log.info("a frame is left out: %s", error)
+            except Exception as error:
+                self._note_failure(error)
+                return has_moved
+            else:
+                self._times.append(frame.pts_seconds)
+            self._ring.remove(frame)
+            has_moved = True
+        return has_moved
+
+    def _is_willing(self) -> bool:
+        """Let a chunk that failed be tried again, after a while; tell whether the engine takes frames."""
+        now = time.monotonic()
+        if now < self._try_again_at:
+            return False
+        try:
+            self.handle.observe(())
+        except Exception as error:
+            self._note_failure(error)
+            return False
+        return True
+
+    def _note_failure(self, error: Exception) -> None:
+        self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
+        self._has_failed(str(error))
+
+    def ask(
+        self, live: LiveAnswer, cancel: Callable[[LiveAnswer], None], **choices: Any
+    ) -> None:
+        """Take a question.
+
+        Args:
+            live: what will be read of its answer.
+            cancel: gives it up, from any thread.
+            **choices: ``num_moments``, ``remembered``, and fields of ``Sampling``.
+
+        Raises:
+            CapacityError: question and answer do not fit the room for text.
+            VideoError: no frame came yet.
+            ValueError: an argument is out of its range.
+        """
+        num_moments, remembered = choices.pop("num_moments"), choices.pop("remembered")
+        self._try_again_at = -math.inf
+        self._is_willing()  # else the failure of a chunk would be raised as the question's
+        self.fill()
+        answer = self.handle.ask(live.question, live.options or None, **choices)
+        live.attach(answer, cancel)
+        live.seen_until_seconds = self.handle.stream.intake.newest_seconds
+        self._open.append(
+            OpenQuestion(
+                live=live,
+                answer=answer,
+                num_moments=num_moments,
+                remembered=remembered,
+                asked_wall_seconds=time.time(),
+            )
+        )
+
+    def publish(self) -> None:
+        """Hand out what answers have so far, and end those that are done."""
+        for question in tuple(self._open):
+            question.live.follow(question.answer)
+            if question.answer.is_done:
+                self._end(question)
+
+    def _end(self, question: OpenQuestion) -> None:
+        self._open.remove(question)
+        answer, live = question.answer, question.live
+        pictures_of = self._pictures.find_all if self._pictures is not None else _no_pictures
+        live.evidence = cite(self._executor, self.handle.stream, answer, question.num_moments, pictures_of)
+        live.end(answer.finish_reason or "failed", answer.failure)
+        self._has_ended(question)
+
+    def cancel(self, live: LiveAnswer) -> None:
+        """Give an answer up; safe to repeat."""
+        for question in tuple(self._open):
+            if question.live is live:
+                live.follow(question.answer)
+                question.answer.close()
+                self._end(question)
+
+    def lose(self, reason: str) -> None:
+        """Tell whoever waits that there will be no answers: the engine has failed, or the stream closes."""
+        questions, self._open = self._open, []
+        for question in questions:
+            question.live.end("failed", ClosedError(reason))
+            self._has_ended(question)
+
+    def close(self, reason: str) -> None:
+        """Leave the engine."""
+        self.lose(reason)
+        self.handle.close()
+
+    @property
+    def num_open_questions(self) -> int:
+        """Questions that wait or are being answered."""
+        return len(self._open)
+
+    @property
+    def status(self) -> MemoryStatus:
+        """What is known of the memory."""
+        intake = self.handle.stream.intake
+        num_outside = len(intake.waiting) + len(intake.in_hand)
+        stats = self.handle.stats
+        folded = None
+        if intake.newest_seconds is not None and num_outside == 0:
+            folded = intake.newest_seconds
+        elif len(self._times) > num_outside:
+            folded = self._times[-1 - num_outside]
+        return MemoryStatus(
+            stats=stats,
+            observed_until_seconds=intake.newest_seconds,
+            folded_until_seconds=folded,
+            num_lost=self.handle.num_dropped_frames + stats.num_failed_frames + self._num_refused,
+            num_open_questions=len(self._open),
+        )
+
+    @property
+    def moments(self) -> tuple[LayerMoments, ...]:
+        """Which moments each layer keeps."""
+        return layer_moments(self.handle.stream.cache.state())
+
+
+def _no_pictures(_: Any) -> dict[float, str]:
+    return {}

@@ -1,0 +1,316 @@
+"""A stream of a service, whole: its row, its feed, what waits, and its place on the engine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from threading import RLock
+from typing import Any
+
+from hermes_stream.service.events import NewEvent
+from hermes_stream.service.feed import Feed
+from hermes_stream.service.live_stream import LiveStream, MemoryStatus
+from hermes_stream.service.memory_on_disk import MemoryOnDisk
+from hermes_stream.service.pictures import StreamPictures
+from hermes_stream.service.ring import FrameRing, RingLimits
+from hermes_stream.service.status import DropCounts, StreamState, StreamStatus
+from hermes_stream.service.stream_choices import StreamChoices
+from hermes_stream.service.stream_rows import StreamRow
+from hermes_stream.stream.intake import check_frame
+from hermes_stream.video.frame import Frame
+from hermes_stream.video.sources.framing import Framing
+from hermes_stream.video.sources.source import Source, SourceEvent, SourceEventKind, SourceState
+
+_FEED_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a stream is given by its service.
+
+    Attributes:
+        shrink: returns a frame at the size that the model sees.
+        tell: records an event.
+        wake: lets the engine look for frames.
+        change_row: changes columns of a stream's row, soon.
+        silence_seconds: a pause between frames that is a gap.
+    """
+
+    shrink: Callable[[Frame], Frame]
+    tell: Callable[[NewEvent], None]
+    wake: Callable[[], None]
+    change_row: Callable[[int, Mapping[str, Any]], None]
+    silence_seconds: float
+
+
+class ServedStream:
+    """Takes frames from a feed or from whoever pushes, and tells what happens. Threads may share it.
+
+    Args:
+        row: as it is recorded.
+        choices: what it was opened with.
+        limits: of what waits for the engine.
+        pictures: of its moments; None keeps none.
+        disk: its snapshots and journal; None keeps nothing of the memory.
+        around: what the service gives.
+
+    Attributes:
+        row: as it is recorded now.
+        choices: what it was opened with.
+        pictures: of its moments.
+        disk: its snapshots and journal.
+        live: its place on the engine, for the engine's thread; None where it has none.
+        failure: why it has none, in words.
+        restored_until_seconds: what it remembers from before a restart.
+        preview: the newest frame that was due, as it came.
+    """
+
+    def __init__(
+        self,
+        row: StreamRow,
+        choices: StreamChoices,
+        *,
+        limits: RingLimits,
+        pictures: StreamPictures | None,
+        disk: MemoryOnDisk | None,
+        around: Surroundings,
+    ) -> None:
+        self.row, self.choices = row, choices
+        self.pictures, self.disk = pictures, disk
+        self._limits, self._around = limits, around
+        self.live: LiveStream | None = None
+        self.failure: str | None = None
+        self.restored_until_seconds: float | None = None
+        self.preview: Frame | None = None
+        self._lock = RLock()
+        self._feed: Feed | None = None
+        self._framing = Framing(**choices.framing)
+        self._num_gaps = 0
+        self._told_drops = DropCounts()
+        self._is_waiting_for_source = row.source is not None
+        self.ring = self._new_ring(None)
+
+    def _new_ring(self, newest_seconds: float | None) -> FrameRing:
+        # a source with a rate of its own has sampled already, by its own clock
+        fps = None if self.row.source is not None else self.choices.fps
+        return FrameRing(self._limits, fps, self._prepare, newest_seconds=newest_seconds)
+
+    def go_on(self, newest_seconds: float | None) -> None:
+        """Take frames behind a time alone, with nothing waiting: that is what the memory knows.
+
+        Args:
+            newest_seconds: time of the newest frame in memory or intake; None where there is none.
+        """
+        self.ring.close()
+        self.ring = self._new_ring(newest_seconds)
+
+    def take(self, frame: Frame, *, wait_seconds: float = 0.0) -> bool:
+        """Take a frame from the feed or from whoever pushes; tell whether it was due.
+
+        Args:
+            frame: the next of the stream.
+            wait_seconds: how long to wait for room before older ones are pushed out.
+
+        Raises:
+            ValueError: it is malformed or too large.
+        """
+        check_frame(frame)
+        self._note_gap(frame.pts_seconds)
+        if self.row.zero_wall_seconds is None:
+            self._begin_clock(frame.pts_seconds)
+        taken = self.ring.put(frame, wait_seconds=wait_seconds)
+        if taken:
+            self._around.wake()
+        return taken
+
+    def _prepare(self, frame: Frame) -> Frame:
+        """Make a frame that is due ready to wait: it is seen, pictured and shrunk here."""
+        if self._feed is None and self.choices.framing:
+            frame = replace(frame, image=self._framing.apply(frame.image.copy()))
+        small = self._around.shrink(frame)
+        self.preview = frame
+        if self.pictures is not None:
+            zero = self.row.zero_wall_seconds or 0.0
+            self.pictures.put(frame, zero + frame.pts_seconds)
+        return small
+
+    def _note_gap(self, pts_seconds: float) -> None:
+        """Tell of a pause of frames that are pushed; a source tells of its own."""
+        newest = self.ring.counts.newest_seconds
+        if self._feed is not None or newest is None:
+            return
+        if pts_seconds - newest > self._around.silence_seconds:
+            self._num_gaps += 1
+            self.tell("gap", pts_seconds=newest, until_seconds=pts_seconds, seconds=pts_seconds - newest)
+
+    def _begin_clock(self, pts_seconds: float) -> None:
+        zero = None if self._feed is None else self._feed.stats.zero_wall_seconds
+        if zero is None:
+            zero = time.time() - pts_seconds
+        with self._lock:
+            if self.row.zero_wall_seconds is None:
+                self.change_row(zero_wall_seconds=zero)
+
+    def change_row(self, **fields: Any) -> None:
+        """Change columns of the row, here at once and in the record soon."""
+        with self._lock:
+            self.row = replace(self.row, **fields)
+        self._around.change_row(self.row.id, fields)
+
+    def tell(self, kind: str, *, pts_seconds: float | None = None, **payload: Any) -> None:
+        """Record an event of this stream."""
+        self._around.tell(
+            NewEvent(
+                kind=kind,
+                stream_id=self.row.id,
+                epoch=self.row.epoch,
+                pts_seconds=pts_seconds,
+                wall_seconds=time.time(),
+                payload=payload,
+            )
+        )
+
+    def start_feed(self, source: Source, *, waits: bool) -> None:
+        """Read a source from now on.
+
+        Args:
+            source: of nobody else.
+            waits: let it wait for the engine instead of dropping frames; for files that are read fast.
+        """
+        wait_seconds = math.inf if waits else 0.0
+        feed = Feed(
+            self.row.name,
+            source,
+            take=lambda frame: void(self.take(frame, wait_seconds=wait_seconds)),
+            tell=self._hear,
+        )
+        with self._lock:
+            self._feed, self._is_waiting_for_source = feed, False
+        feed.start()
+
+    def _hear(self, event: SourceEvent) -> None:
+        """Record what happened to the source."""
+        if event.kind is SourceEventKind.GAP:
+            until = event.pts_seconds + event.gap_seconds
+            self.tell("gap", pts_seconds=event.pts_seconds, until_seconds=until, seconds=event.gap_seconds)
+            return
+        self.tell(
+            "source_state",
+            pts_seconds=event.pts_seconds,
+            state=self._state()[0],
+            what=event.kind.value,
+            reason=event.reason,
+        )
+        if event.kind is SourceEventKind.ENDED:
+            self.change_row(has_ended=True)
+
+    @property
+    def has_feed(self) -> bool:
+        """Whether a source is read now."""
+        feed = self._feed
+        return feed is not None and feed.is_running
+
+    def stop_feed(self) -> None:
+        """Read the source no longer; it is closed by its own thread, soon."""
+        self.ring.close()
+        if self._feed is not None:
+            self._feed.stop(_FEED_SECONDS)
+
+    def _state(self) -> tuple[StreamState, str | None]:
+        """Return the state, and why it is so."""
+        if self.failure is not None:
+            return "failed", self.failure
+        feed = self._feed
+        if feed is not None:
+            if feed.failure is not None:
+                return "failed", feed.failure
+            stats = feed.stats
+            return stats.state.value, stats.reason or None
+        if self.row.has_ended:
+            return "ended", "the source has ended"
+        if self._is_waiting_for_source:
+            return "waiting", "the source was not opened: give its address again"
+        newest = self.ring.counts
+        if newest.newest_seconds is None:
+            return "waiting", "no frame was pushed yet"
+        if newest.delivered_fps == 0:
+            return "waiting", "no frame was pushed lately"
+        return "live", None
+
+    def status(self, memory: MemoryStatus | None) -> StreamStatus:
+        """Return how the stream is now.
+
+        Args:
+            memory: what the engine's thread knows of it; None where it has no place there.
+        """
+        counts, feed = self.ring.counts, self._feed
+        stats = None if feed is None else feed.stats
+        state, reason = self._state()
+        newest = counts.newest_seconds
+        observed = memory.observed_until_seconds if memory else None
+        return StreamStatus(
+            name=self.row.name,
+            state=state,
+            reason=reason,
+            source=self.row.source,
+            policy=self.choices.policy,
+            budget_tokens=self.choices.budget_tokens,
+            filter=self.choices.filter,
+            fps=self.choices.fps,
+            chunk_frames=self.choices.chunk_frames,
+            epoch=self.row.epoch,
+            zero_wall_seconds=self.row.zero_wall_seconds,
+            newest_pts_seconds=newest,
+            folded_until_seconds=memory.folded_until_seconds if memory else None,
+            restored_until_seconds=self.restored_until_seconds,
+            lag_seconds=0.0 if newest is None or observed is None else max(0.0, newest - observed),
+            declared_fps=stats.declared_fps if stats else None,
+            delivered_fps=stats.delivered_fps if stats else counts.delivered_fps,
+            num_frames=memory.stats.num_frames if memory else 0,
+            num_skipped_frames=counts.num_skipped,
+            num_waiting_frames=counts.num_waiting + (memory.stats.num_pending_frames if memory else 0),
+            waiting_bytes=counts.waiting_bytes + (memory.stats.waiting_bytes if memory else 0),
+            dropped=self._drops(memory),
+            num_gaps=stats.num_gaps if stats else self._num_gaps,
+            num_reconnections=stats.num_reconnections if stats else 0,
+            clock_drift_seconds=stats.drift_seconds if stats else None,
+            num_open_questions=memory.num_open_questions if memory else 0,
+            memory=memory.stats if memory else None,
+            created_wall_seconds=self.row.created_wall_seconds,
+        )
+
+    def _drops(self, memory: MemoryStatus | None) -> DropCounts:
+        feed = self._feed
+        stats = None if feed is None else feed.stats
+        num_refused = 0 if feed is None else feed.num_refused
+        return DropCounts(
+            decode=(stats.num_damaged + stats.num_dropped if stats else 0) + num_refused,
+            ring=self.ring.counts.num_dropped,
+            engine=memory.num_lost if memory else 0,
+        )
+
+    def tell_drops(self, memory: MemoryStatus | None) -> None:
+        """Record how many frames were lost since this was told last, if any."""
+        drops, told = self._drops(memory), self._told_drops
+        if drops.total > told.total:
+            newest = self.ring.counts.newest_seconds
+            self.tell(
+                "frames_dropped",
+                pts_seconds=newest,
+                decode=drops.decode - told.decode,
+                ring=drops.ring - told.ring,
+                engine=drops.engine - told.engine,
+            )
+        self._told_drops = drops
+
+    @property
+    def source_is_over(self) -> bool:
+        """Whether the source gives no more frames."""
+        feed = self._feed
+        return feed is not None and feed.stats.state in (SourceState.ENDED, SourceState.FAILED)
+
+
+def void(_: Any) -> None:
+    """Return nothing of a value."""

@@ -1,0 +1,124 @@
+"""What a stream is opened with, defaults resolved: kept as JSON in its row, so that it opens again the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from hermes_stream.filters import filter_named
+from hermes_stream.filters.base import TokenFilter
+from hermes_stream.models.base import VideoModel
+from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.policies.named import policy_named
+from hermes_stream.service.settings import StreamSettings
+from hermes_stream.video.sources.options import SourceOptions
+from hermes_stream.video.sources.policy import SourcePolicy
+from hermes_stream.video.sources.source import ClockPoint
+
+_FRAMING = ("crop", "rotation", "privacy_mask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamChoices:
+    """What a stream is opened with.
+
+    Attributes:
+        policy: what the memory keeps, as it is named.
+        budget_tokens: visual tokens that each layer keeps; None where the policy takes no budget.
+        filter: name of the token filter.
+        fps: frames sampled per second; None takes all.
+        chunk_frames: frames that are folded in together.
+        text_tokens: room for a question and its answer.
+        kv_bits: 8, or None for the model's own.
+        still_below: see ``Session``.
+        source: fields of ``SourceOptions`` that are not as by default.
+        allow: patterns of addresses that the source may have; None where it was trusted.
+    """
+
+    policy: str
+    budget_tokens: int | None
+    filter: str | None
+    fps: float | None
+    chunk_frames: int
+    text_tokens: int | None
+    kv_bits: Literal[8] | None
+    still_below: float | None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    allow: tuple[str, ...] | None = None
+
+    @classmethod
+    def resolve(
+        cls,
+        model: VideoModel,
+        settings: StreamSettings,
+        source: SourceOptions | None,
+        source_policy: SourcePolicy | None,
+    ) -> StreamChoices:
+        """Fill in what a model decides.
+
+        Raises:
+            ValueError: there is no such policy or filter, or a value is not accepted.
+        """
+        named = policy_named(settings.policy)
+        policy = named.with_budget(settings.budget_tokens, model.card.default_budget_tokens)
+        if settings.filter is not None:
+            filter_named(settings.filter)
+        plain = SourceOptions()
+        chosen = {
+            one.name: getattr(source, one.name)
+            for one in fields(SourceOptions)
+            if source is not None and getattr(source, one.name) != getattr(plain, one.name)
+        }
+        chosen.pop("goes_on", None)
+        return cls(
+            policy=settings.policy,
+            budget_tokens=policy.budget_tokens,
+            filter=settings.filter,
+            fps=chosen.pop("fps", None) or settings.fps or model.card.default_fps,
+            chunk_frames=settings.chunk_frames,
+            text_tokens=settings.text_tokens,
+            kv_bits=settings.kv_bits,
+            still_below=settings.still_below,
+            source=chosen,
+            allow=source_policy.allow if source_policy is not None else None,
+        )
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> StreamChoices:
+        """Return what was kept as JSON."""
+        allow = values.get("allow")
+        source = {name: _tuples(value) for name, value in values.get("source", {}).items()}
+        return cls(**{**values, "source": source, "allow": None if allow is None else tuple(allow)})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    def memory_policy(self, model: VideoModel) -> MemoryPolicy:
+        """Return the policy."""
+        return policy_named(self.policy).with_budget(self.budget_tokens, model.card.default_budget_tokens)
+
+    @property
+    def token_filter(self) -> TokenFilter | None:
+        """The filter, if there is one."""
+        return None if self.filter is None else filter_named(self.filter)
+
+    @property
+    def framing(self) -> dict[str, Any]:
+        """What of a picture is seen, where that is not all."""
+        return {name: self.source[name] for name in _FRAMING if name in self.source}
+
+    def source_options(self, goes_on: ClockPoint | None, max_image_pixels: int) -> SourceOptions:
+        """Return how the source is read.
+
+        Args:
+            goes_on: where the stream's clock stands already.
+            max_image_pixels: of a frame; more would only be shrunk later.
+        """
+        chosen = {"max_image_pixels": max_image_pixels, **self.source}
+        return SourceOptions(**chosen, fps=self.fps, goes_on=goes_on)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

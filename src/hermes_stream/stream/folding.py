@@ -1,0 +1,187 @@
+"""From frames that wait to memory, chunk by chunk; what cannot be folded in is left out in the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from hermes_stream.errors import CapacityError, SnapshotError
+from hermes_stream.models.base import VideoModel
+from hermes_stream.saved import Saved
+from hermes_stream.stream.changes import Changes, ChunkFolded, FramesLeftOut
+from hermes_stream.stream.context import QuestionContext
+from hermes_stream.stream.executor import is_out_of_memory
+from hermes_stream.stream.held_frames import group_by_size, num_tokens
+from hermes_stream.stream.intake import Intake
+from hermes_stream.stream.work import Work
+from hermes_stream.video.frame import Frame
+
+log = logging.getLogger(__name__)
+
+
+class Folding:
+    """Folds one stream's waiting frames into what its questions read.
+
+    Args:
+        model: tells what frames take.
+        intake: where frames wait.
+        context: where they go.
+        changes: is told what was folded, and what was left out.
+
+    Attributes:
+        num_frames: folded in.
+        num_seen: visual tokens that they made.
+        num_failed_frames: left out.
+    """
+
+    def __init__(self, model: VideoModel, intake: Intake, context: QuestionContext, changes: Changes) -> None:
+        self._model, self._intake, self._context, self._changes = model, intake, context, changes
+        self.num_frames = self.num_seen = self.num_failed_frames = 0
+        self._failed_frame: Frame | None = None
+        self._num_failures = 0
+
+    def fold(self, num_frames: int) -> Work[None]:
+        """Fold the frames that wait longest into the memory.
+
+        Args:
+            num_frames: at most these.
+
+        Raises:
+            CapacityError: the memory has no bound and the model's positions are used up.
+        """
+        chunk = self._intake.take(num_frames)
+        try:
+            for same in group_by_size(chunk):
+                yield from self._fold_or_leave_out(same)
+        finally:
+            # what failed, or was abandoned, waits for the next try
+            self._intake.put_back()
+
+    def _fold_or_leave_out(self, frames: Sequence[Frame]) -> Work[None]:
+        """Fold frames of one size; where they failed before, one temporal patch at a time.
+
+        A patch that fails then is left out, so that one bad frame does not stop its stream for ever. If all
+        of them fail it may not be theirs, and they are tried once more before they are.
+        """
+        num_failures = self._num_failures if frames[0] is self._failed_frame else 0
+        try:
+            yield from self._fold_together(frames)
+        except Exception as error:
+            if not self._is_of_frames(error):
+                raise
+            self._failed_frame, self._num_failures = frames[0], num_failures + 1
+            if num_failures == 0:
+                raise
+            is_last_try = num_failures > 1 or len(frames) <= self._model.card.frames_per_temporal_patch
+            if not (yield from self._fold_apart(frames, is_last_try=is_last_try)):
+                raise
+
+    def _fold_apart(self, frames: Sequence[Frame], *, is_last_try: bool) -> Work[bool]:
+        """Fold temporal patches one by one, and leave out those that fail; tell whether that was done.
+
+        Args:
+            frames: of one size.
+            is_last_try: leave them out even if all fail.
+        """
+        failed: list[Frame] = []
+        is_theirs = is_last_try
+        size = self._model.card.frames_per_temporal_patch
+        for start in range(0, len(frames), size):
+            patch = frames[start : start + size]
+            try:
+                yield from self._fold_together(patch)
+                is_theirs = True
+            except Exception as error:
+                if not self._is_of_frames(error):
+                    raise
+                failed += patch
+                log.info("frames at %s s cannot be folded in: %s", _times(patch), error)
+            if is_theirs and failed:
+                # at once: what comes later in time is in the memory, and they must not come behind it
+                self._leave_out(failed)
+                log.warning("%d frames are left out, at %s s", len(failed), _times(failed))
+                failed = []
+        return is_theirs
+
+    @staticmethod
+    def _is_of_frames(error: Exception) -> bool:
+        """Tell whether other frames might do better; what has no room now may have some later."""
+        return not (isinstance(error, CapacityError) or is_out_of_memory(error))
+
+    def _leave_out(self, frames: Sequence[Frame]) -> None:
+        left_out = FramesLeftOut(indices=self._intake.indices_of(frames))
+        self._intake.drop(frames)
+        self.num_failed_frames += len(frames)
+        self._changes.note(left_out)
+
+    def _fold_together(self, frames: Sequence[Frame]) -> Work[None]:
+        yield from self._context.fold(frames)
+        folded = ChunkFolded(start=self._intake.indices_of(frames[:1])[0], num_frames=len(frames))
+        self._intake.drop(frames)
+        self.num_frames += len(frames)
+        self.num_seen += num_tokens(self._model, frames)
+        self._changes.note(folded)
+
+    def fold_again(self, folded: ChunkFolded) -> Work[None]:
+        """Fold the frames that another stream folded together.
+
+        Raises:
+            SnapshotError: they do not wait here.
+        """
+        first, end = folded.start, folded.start + folded.num_frames
+        frames = self._intake.take(end)
+        try:
+            if len(frames) < end or len(group_by_size(frames[first:])) != 1:
+                raise SnapshotError(
+                    f"frames {first} to {end} of those that wait were folded together, and {len(frames)} "
+                    "wait; the journal does not go on where the snapshot ends"
+                )
+            yield from self._fold_together(frames[first:])
+        finally:
+            self._intake.put_back()
+
+    def leave_out_again(self, left_out: FramesLeftOut) -> None:
+        """Leave out the frames that another stream left out.
+
+        Raises:
+            SnapshotError: they do not wait here.
+        """
+        count = len(self._intake.waiting)
+        if not all(0 <= index < count for index in left_out.indices):
+            raise SnapshotError(
+                f"frames {list(left_out.indices)} of those that wait were left out, and {count} wait; the "
+                "journal does not go on where the snapshot ends"
+            )
+        frames = [self._intake.waiting[index] for index in left_out.indices]
+        self._intake.take(count)
+        self._leave_out(frames)
+        self._intake.put_back()
+
+    def saved(self) -> Saved:
+        """Return what was folded, and which waiting frame failed; the intake has the frames."""
+        failed = () if self._failed_frame is None else self._intake.indices_of([self._failed_frame])
+        return Saved(
+            values={
+                "num_frames": self.num_frames,
+                "num_seen": self.num_seen,
+                "num_failed_frames": self.num_failed_frames,
+                "failed_index": failed[0] if failed else None,
+                "num_failures": self._num_failures,
+            }
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Go on where another stream's folding was; the intake first.
+
+        Raises:
+            SnapshotError: what was saved is no such state.
+        """
+        self.num_frames, self.num_seen = saved.integer("num_frames"), saved.integer("num_seen")
+        self.num_failed_frames = saved.integer("num_failed_frames")
+        self._num_failures, waiting = saved.integer("num_failures"), self._intake.waiting
+        if saved.has("failed_index"):
+            self._failed_frame = waiting[saved.integer("failed_index", most=len(waiting) - 1)]
+
+
+def _times(frames: Sequence[Frame]) -> str:
+    return ", ".join(f"{frame.pts_seconds:.3f}" for frame in frames)
