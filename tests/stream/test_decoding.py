@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_stream import load_model
-from hermes_stream.stream.decoding import Sampling, TextStream, choose_token
+from hermes_stream.stream.decoding import Sampling, TextStream, choose_token, logprob_of
 
 
 class Letters:
@@ -136,3 +136,18 @@ def test_only_the_newest_tokens_are_decoded():
     for token in b"a" * 2000:
         out.add(token)
     assert chat.decoded < 5 * 2000
+
+
+def test_logprobs_are_those_of_the_logits_a_token_was_chosen_from():
+    logits = torch.tensor([1.0, 3.0, 2.0, -1.0])
+    noted = logprob_of(logits, 2, num_top=2)
+    expected = logits.log_softmax(0)
+    assert noted.logprob == pytest.approx(float(expected[2]))
+    assert [token for token, _ in noted.top] == [1, 2]
+    assert [value for _, value in noted.top] == pytest.approx([float(expected[1]), float(expected[2])])
+    assert logprob_of(logits, 2, num_top=20).top[-1][0] == 3
+
+
+def test_more_logprobs_than_twenty_are_refused():
+    with pytest.raises(ValueError, match="num_logprobs must be from 0 to 20"):
+        Sampling(num_logprobs=21)

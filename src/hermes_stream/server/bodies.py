@@ -53,7 +53,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     403: {"model": ErrorBody, "description": "The key, the page or the source may not."},
     404: {"model": ErrorBody, "description": "There is no such thing."},
     408: {"model": ErrorBody, "description": "The body came too slowly."},
-    409: {"model": ErrorBody, "description": "Not as things stand: no video yet, no room, or a name that is taken."},
+    409: {
+        "model": ErrorBody,
+        "description": "Not as things stand: no video yet, no room, or a name that is taken.",
+    },
     413: {"model": ErrorBody, "description": "Too large."},
     422: {"model": ErrorBody, "description": "A field is not as described."},
     429: {"model": ErrorBody, "description": "Too much at once; `Retry-After` says when to try again."},
@@ -75,7 +78,9 @@ class OpenStream(StreamSettings):
         frozen=True,
         extra="forbid",
         use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"name": "door", "policy": "hermes", "budget_tokens": 600, "fps": 1.0}]},
+        json_schema_extra={
+            "examples": [{"name": "door", "policy": "hermes", "budget_tokens": 600, "fps": 1.0}]
+        },
     )
 
     name: Name

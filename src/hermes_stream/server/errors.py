@@ -188,9 +188,7 @@ def _plain(context: Any) -> Any:
     """Return what pydantic says of a limit, where it is plain."""
     if not isinstance(context, dict):
         return None
-    shown = {
-        key: value for key, value in context.items() if isinstance(value, str | int | float | list)
-    }
+    shown = {key: value for key, value in context.items() if isinstance(value, str | int | float | list)}
     return shown or None
 
 

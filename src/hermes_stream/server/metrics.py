@@ -115,7 +115,9 @@ def _of_health(service: Service) -> Iterator[Metric]:
     health, capacity = service.health(), service.capacity()
     yield from _gauge("live", "1 while engine and record run.", float(health.is_live))
     yield from _gauge("ready", "1 while work is taken.", float(health.is_ready))
-    yield from _gauge("step_seconds", "What the engine's step in hand has taken; 0 waits.", health.step_seconds)
+    yield from _gauge(
+        "step_seconds", "What the engine's step in hand has taken; 0 waits.", health.step_seconds
+    )
     yield from _gauge("waiting_writes", "Rows that wait to be recorded.", health.num_waiting_writes)
     yield from _gauge("open_questions", "Questions that wait or are answered.", capacity.num_open_questions)
     yield from _gauge("open_questions_limit", "Questions at most.", capacity.max_open_questions)

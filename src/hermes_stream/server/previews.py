@@ -54,9 +54,7 @@ class Previews:
         with self._lock:
             made = self._made.get(stream)
             if made is None or made.pts_seconds != frame.pts_seconds:
-                made = Preview(
-                    pts_seconds=frame.pts_seconds, jpeg=encode_jpeg(frame.image, quality=_QUALITY)
-                )
+                made = Preview(pts_seconds=frame.pts_seconds, jpeg=encode_jpeg(frame.image, quality=_QUALITY))
                 self._made[stream] = made
                 self._made.move_to_end(stream)
                 while len(self._made) > _MAX_KEPT:

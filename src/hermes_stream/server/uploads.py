@@ -87,7 +87,9 @@ class Uploads:
                     digest.update(piece)
                     file.write(piece)
             if size == 0:
-                raise RefusedError(400, "the file is empty; send one with content", code="empty_file", param="file")
+                raise RefusedError(
+                    400, "the file is empty; send one with content", code="empty_file", param="file"
+                )
             upload = Upload(
                 id=f"file-{digest.hexdigest()[:40]}",
                 filename=_shown(filename),

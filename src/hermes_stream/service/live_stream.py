@@ -130,9 +130,7 @@ class LiveStream:
         self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
         self._has_failed(str(error))
 
-    def ask(
-        self, live: LiveAnswer, cancel: Callable[[LiveAnswer], None], **choices: Any
-    ) -> None:
+    def ask(self, live: LiveAnswer, cancel: Callable[[LiveAnswer], None], **choices: Any) -> None:
         """Take a question.
 
         Args:

@@ -7,10 +7,26 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from threading import RLock
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "abandoned", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """How likely a token of an answer was, before temperature and penalties.
+
+    Attributes:
+        token_id: the token.
+        logprob: natural logarithm of its probability.
+        top: the likeliest tokens there with their logarithms, likeliest first, as many as were asked for.
+    """
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class Answer:
@@ -24,6 +40,7 @@ class Answer:
         question: what was asked.
         options: the choices, empty for an open question.
         token_ids: tokens of the answer so far.
+        logprobs: how likely each of them was, where that was asked for.
         ttft_seconds: from the question to the first token, less what waiting frames took; 0 before.
         ttft_with_pending_seconds: from the question to the first token, waiting frames folded in.
         tokens_per_second: of the tokens after the first; None before there are two.
@@ -36,6 +53,7 @@ class Answer:
         self.question = question
         self.options = tuple(options)
         self.token_ids: list[int] = []
+        self.logprobs: list[TokenLogprob] = []
         self.ttft_seconds = 0.0
         self.ttft_with_pending_seconds = 0.0
         self.tokens_per_second: float | None = None

@@ -12,13 +12,14 @@ from torch import Tensor
 from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.chat import Chat
-from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.answer import Answer, TokenLogprob
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.question import OptionChoice, Question
 from hermes_stream.stream.work import Work, next_token_logits
 
 # A character takes at most four bytes, and a byte at most one token; what is still none then never will be.
 _MAX_CHARACTER_TOKENS = 4
+_MAX_LOGPROBS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Sampling:
             negative ones. The released code uses 1.1.
         stop: texts that end the answer; they are not part of it.
         seed: of the sampling.
+        num_logprobs: note how likely each token was, and so many of the likeliest beside it, 0 to 20; None
+            notes nothing.
 
     Raises:
         ValueError: a value is out of its range.
@@ -44,11 +47,16 @@ class Sampling:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    num_logprobs: int | None = None
 
     def __post_init__(self) -> None:
         limit = self.max_new_tokens
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ValueError(f"max_new_tokens must be a whole number of at least 1, or None; got {limit!r}")
+        if self.num_logprobs is not None and not 0 <= self.num_logprobs <= _MAX_LOGPROBS:
+            raise ValueError(
+                f"num_logprobs must be from 0 to {_MAX_LOGPROBS}, or None; got {self.num_logprobs}"
+            )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
         if not 0 < self.top_p <= 1:
@@ -89,6 +97,8 @@ def decode_answer(
             if token in chat.stop_token_ids:
                 break
             answer.token_ids.append(token)
+            if sampling.num_logprobs is not None:
+                answer.logprobs.append(logprob_of(logits, token, num_top=sampling.num_logprobs))
             answer.give(text.add(token), pending_seconds=pending_seconds)
             if text.is_stopped or len(answer.token_ids) == sampling.max_new_tokens:
                 break
@@ -170,6 +180,20 @@ def choose_token(
     before = probabilities.cumsum(dim=-1) - probabilities
     probabilities = probabilities.masked_fill(before >= sampling.top_p, 0)
     return int(order[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+def logprob_of(logits: Float[Tensor, " vocabulary"], token_id: int, *, num_top: int) -> TokenLogprob:
+    """Return how likely a token was, and the likeliest ones beside it.
+
+    Args:
+        logits: that it was chosen from, float32.
+        token_id: the token.
+        num_top: how many of the likeliest to name, 0 or more.
+    """
+    logprobs = logits.log_softmax(dim=-1)
+    values, ids = logprobs.topk(min(num_top, len(logprobs)))
+    top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+    return TokenLogprob(token_id=token_id, logprob=float(logprobs[token_id]), top=top)
 
 
 class TextStream:

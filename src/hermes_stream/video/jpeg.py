@@ -43,7 +43,13 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = 85, max_pixels: int 
     codec.qmin = codec.qmax = scale  # the quality is fixed, whatever the bytes
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     frame = frame.reformat(
-        width, height, format="yuvj420p", interpolation="AREA", dst_colorspace="ITU601", dst_color_range="JPEG")
+        width,
+        height,
+        format="yuvj420p",
+        interpolation="AREA",
+        dst_colorspace="ITU601",
+        dst_color_range="JPEG",
+    )
     frame.pts = 0
     return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
 
@@ -66,7 +72,9 @@ def decode_jpeg(encoded: bytes, *, max_pixels: int = 8192 * 8192) -> NDArray[np.
     try:
         frames = [*codec.decode(av.Packet(encoded)), *codec.decode(None)]
     except (FFmpegError, ValueError) as error:
-        raise VideoError(f"a JPEG of {len(encoded)} bytes cannot be decoded ({error}); send it again") from error
+        raise VideoError(
+            f"a JPEG of {len(encoded)} bytes cannot be decoded ({error}); send it again"
+        ) from error
     if not frames:
         raise VideoError(f"a JPEG of {len(encoded)} bytes holds no picture; send it again")
     return frames[0].to_ndarray(format="rgb24")

@@ -52,7 +52,9 @@ class Quotas:
                 )
             asked.append(now)
 
-    def take_stream(self, key_id: int, most: int | None, name: str, *, is_open: Callable[[str], bool]) -> None:
+    def take_stream(
+        self, key_id: int, most: int | None, name: str, *, is_open: Callable[[str], bool]
+    ) -> None:
         """Count a stream that is to be opened.
 
         Args:

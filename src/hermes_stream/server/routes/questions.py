@@ -23,7 +23,9 @@ _SSE_EXAMPLE = 'event: text\ndata: {"text": "A dog"}\n\nevent: answer\ndata: {"t
 @router.post(
     "/v1/streams/{name}/ask",
     response_model=AnswerBody,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}}}},
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}}}
+    },
 )
 async def ask(name: StreamName, body: AskBody, request: Request, state: State, caller: Asker) -> object:
     """Ask about what a stream has shown so far. Events: `text` pieces, then `answer`, or `error`."""

@@ -39,7 +39,11 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
     key = caller.key
     if key is not None:
         await asyncio.to_thread(
-            state.quotas.take_stream, key.id, key.max_streams, body.name, is_open=lambda name: _is_open(state, name)
+            state.quotas.take_stream,
+            key.id,
+            key.max_streams,
+            body.name,
+            is_open=lambda name: _is_open(state, name),
         )
     return await asyncio.to_thread(state.service.open_stream, body.name, **options)
 
@@ -88,7 +92,10 @@ def change_stream(name: StreamName, body: ChangeStream, state: State, caller: Ad
     """Give a stream another name, or another policy from now on."""
     if body.policy is None and body.budget_tokens is not None:
         raise RefusedError(
-            400, "budget_tokens changes with the policy; give policy too", code="policy_missing", param="policy"
+            400,
+            "budget_tokens changes with the policy; give policy too",
+            code="policy_missing",
+            param="policy",
         )
     if body.policy is not None:
         state.service.set_policy(name, body.policy, budget_tokens=body.budget_tokens)

@@ -24,9 +24,7 @@ def _number(number: sa.types.TypeEngine[int]) -> sa.Column[int]:
 
 
 def _stream(number: sa.types.TypeEngine[int], *, nullable: bool) -> sa.Column[int]:
-    return sa.Column(
-        "stream_id", number, sa.ForeignKey("streams.id", ondelete="CASCADE"), nullable=nullable
-    )
+    return sa.Column("stream_id", number, sa.ForeignKey("streams.id", ondelete="CASCADE"), nullable=nullable)
 
 
 def _make_streams(number: sa.types.TypeEngine[int]) -> None:
