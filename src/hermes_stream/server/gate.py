@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hermes_stream.server.access.callers import Caller
-from hermes_stream.server.errors import RefusedError, refusal_of
+from hermes_stream.server.errors import Refusal, RefusedError, refusal_of
 from hermes_stream.server.state import ServerState
 
 logger = logging.getLogger(__name__)
@@ -148,12 +148,15 @@ def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
 async def send_refusal(error: BaseException, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request, or a WebSocket that was not accepted yet, with what is wrong."""
     refusal = refusal_of(error)
-    headers = dict(refusal.all_headers)
-    if refusal.status == 409:
-        headers["x-should-retry"] = "false"  # openai's clients try conflicts again, which helps nobody here
-    content: Any = refusal.body
-    response = JSONResponse(content, status_code=refusal.status, headers=headers)
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:100]})
         return
-    await response(scope, receive, send)
+    await refusal_response(refusal)(scope, receive, send)
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    """Return the response that tells what is wrong."""
+    headers = dict(refusal.all_headers)
+    if refusal.status == HTTPStatus.CONFLICT:
+        headers["x-should-retry"] = "false"  # openai's clients try conflicts again, which helps nobody here
+    return JSONResponse(refusal.body, status_code=refusal.status, headers=headers)

@@ -26,13 +26,14 @@ class EventStream(StreamingResponse):
 
     Args:
         events: each as ``sse`` writes it; closed as soon as the client leaves.
+        error_event: name of the event that tells what went wrong.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes], *, error_event: str | None = "error") -> None:
         self._events = events
-        super().__init__(_told(events), headers=_HEADERS)
+        super().__init__(_told(events, error_event), headers=_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until they end or the client leaves."""
@@ -40,16 +41,16 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _told(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _told(events: AsyncGenerator[bytes], error_event: str | None) -> AsyncIterator[bytes]:
     """Yield events; where they fail, tell it as the last, since the status has long been sent."""
     try:
         async for event in events:
             yield event
     except Exception as error:
-        yield sse(refusal_of(error).body, event="error")
+        yield sse(refusal_of(error).body, event=error_event)
 
 
-def sse(content: Any = None, *, event: str | None = None, id: int | None = None) -> bytes:  # noqa: A002
+def sse(content: Any = None, *, event: str | None = None, id: int | None = None) -> bytes:
     """Return one event.
 
     Args:

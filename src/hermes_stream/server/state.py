@@ -13,8 +13,10 @@ from hermes_stream.server.access.quotas import Quotas
 from hermes_stream.server.access.signing import Signer
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.event_signal import EventSignal
+from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
 from hermes_stream.server.previews import Previews
+from hermes_stream.server.realtime.leases import Leases
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.server.uploads import Uploads
 from hermes_stream.service import Service
@@ -37,6 +39,8 @@ class ServerState:
         uploads: files that were sent.
         previews: newest pictures as JPEG.
         signal: tells that there are new events.
+        media: threads that read what clients send.
+        leases: streams of sessions whose client may come back.
         metrics: what is counted.
         draining: tells that the server is about to end.
     """
@@ -49,6 +53,8 @@ class ServerState:
     uploads: Uploads
     previews: Previews
     signal: EventSignal
+    media: MediaWork
+    leases: Leases
     metrics: Metrics
     draining: Draining
 

@@ -80,6 +80,11 @@ class Quotas:
         with self._lock:
             self._owners.setdefault(name, key_id)
 
+    def is_owner(self, name: str, key_id: int) -> bool:
+        """Tell whether a key's holder opened a stream."""
+        with self._lock:
+            return self._owners.get(name) == key_id
+
     def release_stream(self, name: str) -> None:
         """Forget whose a stream was, once it is closed."""
         with self._lock:

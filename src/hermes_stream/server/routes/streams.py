@@ -11,7 +11,7 @@ from hermes_stream.errors import UnknownStreamError
 from hermes_stream.server.access.callers import Caller
 from hermes_stream.server.bodies import ERRORS, ChangeStream, Listing, OpenStream, StreamName
 from hermes_stream.server.errors import RefusedError
-from hermes_stream.server.state import Admin, Reader, ServerState, State
+from hermes_stream.server.state import Admin, Asker, Reader, ServerState, State
 from hermes_stream.service import StreamStatus
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], responses=ERRORS)
@@ -20,7 +20,7 @@ _UPLOAD = "file-"
 
 
 @router.post("", status_code=201)
-async def open_stream(body: OpenStream, state: State, caller: Admin) -> StreamStatus:
+async def open_stream(body: OpenStream, state: State, caller: Asker) -> StreamStatus:
     """Open a stream: from a source, or for frames that are pushed. The same again is the same stream."""
     return await opened(state, caller, body)
 
@@ -109,9 +109,11 @@ def change_stream(name: StreamName, body: ChangeStream, state: State, caller: Ad
 def close_stream(
     name: StreamName,
     state: State,
-    caller: Admin,
+    caller: Asker,
     delete: Annotated[bool, Query(description="Delete its record, pictures and snapshots too.")] = False,
 ) -> None:
-    """Close a stream; it opens again with its memory, unless it is deleted."""
+    """Close a stream; it opens again with its memory, unless it is deleted. Others' streams need `admin`."""
+    if caller.key is None or not state.quotas.is_owner(name, caller.key.id):
+        caller.check("admin")
     state.service.close_stream(name, delete=delete)
     state.quotas.release_stream(name)

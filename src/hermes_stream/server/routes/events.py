@@ -1,0 +1,140 @@
+"""What happened: listed, or told as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel
+
+from hermes_stream.server.asking import picture_url
+from hermes_stream.server.bodies import ERRORS, EventId, Seconds
+from hermes_stream.server.errors import RefusedError
+from hermes_stream.server.sse import EventStream, sse, sse_comment
+from hermes_stream.server.state import Reader, ServerState, State
+from hermes_stream.service.events import Event
+
+router = APIRouter(tags=["events"], responses=ERRORS)
+
+_PAGE = 500
+_HEARTBEAT_SECONDS = 15.0
+_SSE_EXAMPLE = 'id: 7\nevent: stream_opened\ndata: {"id": 7, "kind": "stream_opened", "stream": "door"}\n\n'
+
+
+class EventBody(BaseModel):
+    """An event."""
+
+    id: int
+    kind: str
+    stream: str | None
+    epoch: int | None
+    pts_seconds: float | None
+    wall_seconds: float
+    payload: dict[str, Any]
+    picture_url: str | None
+
+
+class EventPage(BaseModel):
+    """Events, and where to go on."""
+
+    object: str = "list"
+    data: list[EventBody]
+    last_id: int
+    """Go on with `after` of this number."""
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which events a client wants.
+
+    Attributes:
+        stream: of one stream alone.
+        kinds: of these kinds alone.
+    """
+
+    stream: str | None
+    kinds: tuple[str, ...] | None
+
+
+@router.get(
+    "/v1/events",
+    response_model=EventPage,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}}}
+    },
+)
+async def list_events(
+    request: Request,
+    state: State,
+    caller: Reader,
+    after: Annotated[EventId | None, Query(description="Events with greater numbers.")] = None,
+    stream: Annotated[str | None, Query(max_length=64)] = None,
+    kind: Annotated[list[str] | None, Query(max_length=50, description="One or several kinds.")] = None,
+    since: Annotated[Seconds | None, Query(description="Wall-clock time, seconds since 1970.")] = None,
+    until: Annotated[Seconds | None, Query(description="Wall-clock time, seconds since 1970.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    newest_first: bool = False,
+    last_event_id: Annotated[str | None, Header(max_length=40)] = None,
+) -> object:
+    """List events; with `Accept: text/event-stream`, go on for ever, from `Last-Event-ID`, `after`, or now."""
+    wanted = Wanted(stream=stream, kinds=tuple(kind) if kind else None)
+    if stream is not None:
+        await asyncio.to_thread(
+            state.service.stream, stream
+        )  # a name that there is not is told, not waited for
+    if "text/event-stream" in request.headers.get("accept", ""):
+        begin = await asyncio.to_thread(_beginning, state, after, last_event_id)
+        return EventStream(_followed(state, wanted, begin))
+    found = await asyncio.to_thread(
+        state.service.events,
+        after or 0,
+        **asdict(wanted),
+        since=since,
+        until=until,
+        limit=limit + 1,
+        newest_first=newest_first,
+    )
+    page = [body_of(event) for event in found[:limit]]
+    last = max((event.id for event in page), default=after or 0)
+    return EventPage(data=page, last_id=last, has_more=len(found) > limit)
+
+
+def body_of(event: Event) -> EventBody:
+    """Return an event with the address of its picture."""
+    fields = asdict(event) | {"payload": dict(event.payload)}
+    return EventBody(**fields, picture_url=picture_url(fields.pop("picture")))
+
+
+def _beginning(state: ServerState, after: int | None, last_event_id: str | None) -> int:
+    """Return the number behind which a client wants events: what it had last, what it names, or the newest."""
+    if last_event_id:
+        if not (last_event_id.isascii() and last_event_id.isdigit()):
+            raise RefusedError(
+                400,
+                f"Last-Event-ID is {last_event_id!r}; send the number of an event, or leave it out",
+                code="invalid_event_id",
+                param="Last-Event-ID",
+            )
+        return min(int(last_event_id), 2**63 - 1)
+    if after is not None:
+        return after
+    newest = state.service.events(0, newest_first=True, limit=1)
+    return newest[0].id if newest else 0
+
+
+async def _followed(state: ServerState, wanted: Wanted, after: int) -> AsyncGenerator[bytes]:
+    yield sse(id=after)  # a client that loses the connection before the first event goes on from here, too
+    while not state.draining.has_begun:
+        changed = state.signal.next
+        page = await asyncio.to_thread(
+            state.service.events, after, stream=wanted.stream, kinds=wanted.kinds, limit=_PAGE
+        )
+        for event in page:
+            after = event.id
+            yield sse(body_of(event).model_dump(), event=event.kind, id=event.id)
+        if not page and await state.draining.unless(changed.wait(), seconds=_HEARTBEAT_SECONDS) is None:
+            yield sse_comment("still here")

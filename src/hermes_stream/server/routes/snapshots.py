@@ -1,0 +1,65 @@
+"""Memories on disk: saved, listed, restored, made a second stream of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from hermes_stream.server.bodies import ERRORS, Listing, Name, StreamName
+from hermes_stream.server.state import Admin, Reader, State
+from hermes_stream.service import SnapshotStatus, StreamStatus
+
+router = APIRouter(tags=["snapshots"], responses=ERRORS)
+
+Number = Annotated[int, Path(ge=1, le=2**63 - 1, description="The snapshot's number.")]
+
+
+class ForkBody(BaseModel):
+    """A second stream with the memory of the first."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    name: Name
+    """Of the new stream."""
+    snapshot: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    """Number of a snapshot to begin with; the memory as it is now without."""
+
+
+@router.get("/v1/snapshots")
+def list_all_snapshots(state: State, caller: Reader) -> Listing[SnapshotStatus]:
+    """List the snapshots of all streams."""
+    return Listing(data=list(state.service.snapshots()))
+
+
+@router.get("/v1/streams/{name}/snapshots")
+def list_snapshots(name: StreamName, state: State, caller: Reader) -> Listing[SnapshotStatus]:
+    """List the snapshots of a stream."""
+    return Listing(data=list(state.service.snapshots(name)))
+
+
+@router.post("/v1/streams/{name}/snapshots", status_code=201)
+def save_snapshot(name: StreamName, state: State, caller: Admin) -> SnapshotStatus:
+    """Save a stream's memory."""
+    return state.service.snapshot(name)
+
+
+@router.post("/v1/streams/{name}/snapshots/{number}/restore")
+def restore_snapshot(name: StreamName, number: Number, state: State, caller: Admin) -> StreamStatus:
+    """Give a stream the memory that it had."""
+    state.service.restore(name, number)
+    return state.service.stream(name)
+
+
+@router.delete("/v1/streams/{name}/snapshots/{number}", status_code=204)
+def delete_snapshot(name: StreamName, number: Number, state: State, caller: Admin) -> None:
+    """Delete a snapshot."""
+    state.service.delete_snapshot(name, number)
+
+
+@router.post("/v1/streams/{name}/fork", status_code=201)
+def fork_stream(name: StreamName, body: ForkBody, state: State, caller: Admin) -> StreamStatus:
+    """Open a second stream with this one's memory, for frames that are pushed."""
+    state.service.fork(name, body.name, snapshot=body.snapshot)
+    return state.service.stream(body.name)
