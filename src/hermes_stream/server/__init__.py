@@ -1,4 +1,4 @@
-"""A service behind HTTP, WebSocket and the words of OpenAI's clients; see docs/api.md and docs/security.md."""
+"""A service behind HTTP and WebSocket; see docs/api.md and docs/security.md."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def __getattr__(name: str) -> Any:
         if (error.name or "").startswith("hermes_stream"):
             raise
         raise MissingPackageError(
-            f"the server needs the package {error.name!r}; install it with: pip install 'hermes-stream[server]'"
+            f"the server needs the package {error.name!r}; install it: pip install 'hermes-stream[server]'"
         ) from error

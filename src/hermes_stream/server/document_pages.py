@@ -10,10 +10,10 @@ from typing import Any
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;"
-    "background:#fff}h2{border-bottom:1px solid #ccc;margin-top:2.5rem}code,pre{font-family:ui-monospace,monospace;"
-    "font-size:.9em}pre{background:#f4f4f4;padding:.75rem;overflow:auto}td,th{text-align:left;padding:.2rem .8rem "
-    ".2rem 0;vertical-align:top}summary{cursor:pointer}.scope{color:#555}"
-    "@media(prefers-color-scheme:dark){body{background:#161616;color:#e8e8e8}pre{background:#242424}.scope{color:#aaa}}"
+    "background:#fff}h2{border-bottom:1px solid #ccc;margin-top:2.5rem}code,pre{font:.9em monospace}"
+    "pre{background:#f4f4f4;padding:.75rem;overflow:auto}td{text-align:left;padding:.2rem .8rem .2rem 0;"
+    "vertical-align:top}summary{cursor:pointer}.scope{color:#555}@media(prefers-color-scheme:dark){"
+    "body{background:#161616;color:#e8e8e8}pre{background:#242424}.scope{color:#aaa}a{color:#9cf}}"
 )
 
 

@@ -1,6 +1,6 @@
 """From what went wrong to what a client is told: one map, and one shape.
 
-The shape is that of OpenAI, so that its clients raise their own errors: ``{"error": {"type", "message", "code",
+The shape is OpenAI's, so that its clients raise their own errors: ``{"error": {"type", "message", "code",
 "param"}}``, with ``accepted`` where the refusal says what would have been.
 """
 
@@ -109,7 +109,7 @@ class Refusal:
 
 
 class RefusedError(HTTPException):
-    """A request that the server itself refuses."""  # of the framework's, which passes those on from a body's reading
+    """A request that the server itself refuses; of the framework's own kind, which it lets pass."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class RefusedError(HTTPException):
 
 
 def refusal_of(error: BaseException) -> Refusal:
-    """Return what a client is told of an error; what nobody raised on purpose is logged, and told in general."""
+    """Return what a client is told of an error; one that nobody raised on purpose is logged."""
     if isinstance(error, RefusedError):
         return error.refusal
     if isinstance(error, RequestValidationError | WebSocketRequestValidationError):

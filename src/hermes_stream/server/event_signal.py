@@ -1,7 +1,7 @@
 """Wakes everyone who reads events: one thread follows the record, however many clients there are.
 
-A reader asks the record for what comes after the event it had last; the signal only says when to ask again. So
-nothing is missed, nothing comes twice, and nobody's slowness fills a queue.
+A reader asks the record for what comes after the event it had last; the signal only says when to ask again.
+So nothing is missed, nothing comes twice, and nobody's slowness fills a queue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The door that every request passes before its body is read: who it is, how many there are, how large it is."""
+"""What every request passes before its body is read: who sends it, how many there are, how large it is."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def read_message(message: bytes) -> PushedPicture:
     if len(message) <= _PTS.size:
         raise RefusedError(
             400,
-            f"a message of {len(message)} bytes holds no picture; send 8 bytes of time in microseconds (unsigned, "
-            "most significant byte first), then a JPEG",
+            f"a message of {len(message)} bytes holds no picture; send 8 bytes of time in microseconds "
+            "(unsigned, most significant byte first), then a JPEG",
             code="invalid_message",
         )
     return PushedPicture(pts_us=checked_pts(_PTS.unpack_from(message)[0]), encoded=message[_PTS.size :])
@@ -95,7 +95,7 @@ def _decoded(encoded: bytes, state: ServerState) -> object:
     if len(encoded) > settings.max_frame_bytes:
         raise RefusedError(
             413,
-            f"a picture has {len(encoded):,} bytes, at most {settings.max_frame_bytes:,} are taken; send a smaller one",
+            f"a picture has {len(encoded):,} bytes; at most {settings.max_frame_bytes:,} are taken",
             code="too_large",
             accepted={"max_frame_bytes": settings.max_frame_bytes},
         )

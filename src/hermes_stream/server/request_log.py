@@ -1,4 +1,4 @@
-"""One line of the log for each request, with ids that lead from an answer to it; a span, where tracing is there."""
+"""One line of the log for each request, and a span where tracing is installed, both with the request's id."""
 
 from __future__ import annotations
 

@@ -130,8 +130,8 @@ def _listen(settings: ServerSettings) -> socket.socket:
         listener.close()
         raise OSError(
             error.errno,
-            f"cannot listen at {settings.host}, port {settings.port} ({error.strerror}); take another port, or "
-            "end the program that has it",
+            f"cannot listen at {settings.host}, port {settings.port} ({error.strerror}); take another port, "
+            "or end the program that has it",
         ) from error
     return listener
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Depends
+from fastapi import Depends, params
 from starlette.requests import HTTPConnection
 
 from hermes_stream.server.access.callers import Access, Caller
@@ -89,6 +89,11 @@ class Needs:
         assert isinstance(caller, Caller)
         caller.check(self.scope)
         return caller
+
+
+def needs(scope: Scope) -> list[params.Depends]:
+    """Return the claim of a route that does not care who its caller is, as long as they may."""
+    return [Depends(Needs(scope))]
 
 
 State = Annotated[ServerState, Depends(state_of)]

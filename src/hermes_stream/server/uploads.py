@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 import threading
@@ -171,7 +170,7 @@ class Uploads:
     def _files(self) -> list[Path]:
         if not self.folder.exists():
             return []
-        return [self.folder / name for name in os.listdir(self.folder) if _ID.fullmatch(name)]
+        return [path for path in self.folder.iterdir() if _ID.fullmatch(path.name)]
 
     def _known(self, path: Path) -> Upload | None:
         with suppress(RefusedError):
@@ -185,7 +184,7 @@ class Uploads:
         if size > self._max_file_bytes:
             raise RefusedError(
                 413,
-                f"the file has more than {self._max_file_bytes:,} bytes, which is the most; send a shorter one",
+                f"the file has more than {self._max_file_bytes:,} bytes, which is the most",
                 code="too_large",
                 param="file",
                 accepted={"max_file_bytes": self._max_file_bytes},
@@ -196,7 +195,7 @@ class Uploads:
         if used + upload.num_bytes > self._max_bytes:
             raise RefusedError(
                 429,
-                f"files take {used:,} bytes of {self._max_bytes:,}; delete some, or wait until they are too old",
+                f"files take {used:,} bytes of {self._max_bytes:,}; delete some, or wait until they are old",
                 code="no_room_for_files",
                 param="file",
                 accepted={"max_files_bytes": self._max_bytes},

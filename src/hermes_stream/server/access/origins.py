@@ -15,8 +15,7 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 def check_origin(settings: ServerSettings, headers: Mapping[str, str], *, method: str) -> None:
     """Refuse what a strange page makes a browser send.
 
-    A key in the Authorization header is not sent by a browser unless the page has it, so that such requests are
-    not checked.
+    Requests with a key in the Authorization header are not checked: a page that sends that has the key.
 
     Args:
         settings: name the origins that are allowed.

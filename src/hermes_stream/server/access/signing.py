@@ -1,4 +1,4 @@
-"""Short texts that the server gives out and recognises later: cookies, tokens of WebSockets and of sessions."""
+"""Short texts that the server gives out and recognises later: cookies and tokens."""
 
 from __future__ import annotations
 

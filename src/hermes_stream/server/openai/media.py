@@ -58,7 +58,7 @@ def stream_of(media: Sequence[Media]) -> str | None:
     if len(named) > 1 or not all(url and url.startswith(STREAM_SCHEME) for url in urls):
         raise RefusedError(
             400,
-            f"the messages name {', '.join(sorted(named))[:200]} and more; ask about one stream, or about pictures",
+            f"the messages name {', '.join(sorted(named))[:200]} and more; ask about one stream, or pictures",
             code="several_videos",
             param="messages",
         )

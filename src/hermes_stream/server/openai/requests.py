@@ -32,7 +32,7 @@ class Url(BaseModel):
     model_config = _LENIENT
 
     url: Annotated[str, Field(min_length=1, max_length=_MAX_URL_CHARACTERS)]
-    """`stream://NAME`, `data:...;base64,...`, the id of an uploaded file, or an address in `allow_sources`."""
+    """`stream://NAME`, `data:...;base64,...`, the id of an uploaded file, or an address that is allowed."""
 
 
 class File(BaseModel):

@@ -19,7 +19,7 @@ from hermes_stream.server.openai.requests import ChatRequest, check_parameters
 from hermes_stream.server.openai.responses import Completion, extras, finish_reason, usage_of
 from hermes_stream.server.openai.watching import watched
 from hermes_stream.server.sse import EventStream, sse, while_client_stays
-from hermes_stream.server.state import Asker, Reader, ServerState, State
+from hermes_stream.server.state import Asker, ServerState, State, needs
 from hermes_stream.service import LiveAnswer
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS)
@@ -123,14 +123,14 @@ def _check_model(state: ServerState, name: str) -> None:
         )
 
 
-@router.get("/models")
-def list_models(state: State, caller: Reader) -> dict[str, Any]:
+@router.get("/models", dependencies=needs("read"))
+def list_models(state: State) -> dict[str, Any]:
     """List the model that this server runs."""
     return {"object": "list", "data": [_model(state)]}
 
 
-@router.get("/models/{model:path}")
-def show_model(model: Annotated[str, Path(max_length=300)], state: State, caller: Reader) -> dict[str, Any]:
+@router.get("/models/{model:path}", dependencies=needs("read"))
+def show_model(model: Annotated[str, Path(max_length=300)], state: State) -> dict[str, Any]:
     """Return the model that this server runs."""
     _check_model(state, model)
     return _model(state)

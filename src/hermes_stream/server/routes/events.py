@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from hermes_stream.server.asking import picture_url
 from hermes_stream.server.bodies import ERRORS, EventId, Seconds
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.sse import EventStream, sse, sse_comment
-from hermes_stream.server.state import Reader, ServerState, State
+from hermes_stream.server.state import ServerState, State, needs
 from hermes_stream.service.events import Event
 
 router = APIRouter(tags=["events"], responses=ERRORS)
@@ -47,17 +47,30 @@ class EventPage(BaseModel):
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which events a client wants.
+class Wanted(BaseModel):
+    """Which events a client wants."""
 
-    Attributes:
-        stream: of one stream alone.
-        kinds: of these kinds alone.
-    """
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    stream: str | None
-    kinds: tuple[str, ...] | None
+    after: EventId | None = None
+    """Events with greater numbers."""
+    stream: Annotated[str, Field(max_length=64)] | None = None
+    """Of one stream alone."""
+    kind: Annotated[list[str], Field(max_length=50)] | None = None
+    """Of one or several kinds alone."""
+    since: Seconds | None = None
+    """Wall-clock time, seconds since 1970."""
+    until: Seconds | None = None
+    """Wall-clock time, seconds since 1970."""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Events, at most; there may be more."""
+    newest_first: bool = False
+    """The newest first."""
+
+    @property
+    def kinds(self) -> tuple[str, ...] | None:
+        """Kinds, as the service takes them."""
+        return tuple(self.kind) if self.kind else None
 
 
 @router.get(
@@ -66,41 +79,33 @@ class Wanted:
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}}}
     },
+    dependencies=needs("read"),
 )
 async def list_events(
     request: Request,
     state: State,
-    caller: Reader,
-    after: Annotated[EventId | None, Query(description="Events with greater numbers.")] = None,
-    stream: Annotated[str | None, Query(max_length=64)] = None,
-    kind: Annotated[list[str] | None, Query(max_length=50, description="One or several kinds.")] = None,
-    since: Annotated[Seconds | None, Query(description="Wall-clock time, seconds since 1970.")] = None,
-    until: Annotated[Seconds | None, Query(description="Wall-clock time, seconds since 1970.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    newest_first: bool = False,
+    wanted: Annotated[Wanted, Query()],
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> object:
-    """List events; with `Accept: text/event-stream`, go on for ever, from `Last-Event-ID`, `after`, or now."""
-    wanted = Wanted(stream=stream, kinds=tuple(kind) if kind else None)
-    if stream is not None:
-        await asyncio.to_thread(
-            state.service.stream, stream
-        )  # a name that there is not is told, not waited for
+    """List events; with `Accept: text/event-stream`, go on, from `Last-Event-ID`, `after`, or now."""
+    if wanted.stream is not None:  # a name that there is not is told, not waited for
+        await asyncio.to_thread(state.service.stream, wanted.stream)
     if "text/event-stream" in request.headers.get("accept", ""):
-        begin = await asyncio.to_thread(_beginning, state, after, last_event_id)
+        begin = await asyncio.to_thread(_beginning, state, wanted.after, last_event_id)
         return EventStream(_followed(state, wanted, begin))
     found = await asyncio.to_thread(
         state.service.events,
-        after or 0,
-        **asdict(wanted),
-        since=since,
-        until=until,
-        limit=limit + 1,
-        newest_first=newest_first,
+        wanted.after or 0,
+        stream=wanted.stream,
+        kinds=wanted.kinds,
+        since=wanted.since,
+        until=wanted.until,
+        limit=wanted.limit + 1,
+        newest_first=wanted.newest_first,
     )
-    page = [body_of(event) for event in found[:limit]]
-    last = max((event.id for event in page), default=after or 0)
-    return EventPage(data=page, last_id=last, has_more=len(found) > limit)
+    page = [body_of(event) for event in found[: wanted.limit]]
+    last = max((event.id for event in page), default=wanted.after or 0)
+    return EventPage(data=page, last_id=last, has_more=len(found) > wanted.limit)
 
 
 def body_of(event: Event) -> EventBody:
@@ -110,7 +115,7 @@ def body_of(event: Event) -> EventBody:
 
 
 def _beginning(state: ServerState, after: int | None, last_event_id: str | None) -> int:
-    """Return the number behind which a client wants events: what it had last, what it names, or the newest."""
+    """Return the number behind which a client wants events: its last, the one it names, or the newest."""
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit()):
             raise RefusedError(

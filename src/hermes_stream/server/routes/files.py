@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException
 
 from hermes_stream.server.bodies import ERRORS, Listing
 from hermes_stream.server.errors import RefusedError
-from hermes_stream.server.state import Asker, Reader, State
+from hermes_stream.server.state import State, needs
 from hermes_stream.server.uploads import shown_upload
 
 router = APIRouter(prefix="/v1/files", tags=["files"], responses=ERRORS)
@@ -57,8 +57,8 @@ class DeletedFile(BaseModel):
     deleted: bool = True
 
 
-@router.post("", openapi_extra=_BODY, response_model=FileBody)
-async def upload_file(request: Request, state: State, caller: Asker) -> dict[str, Any]:
+@router.post("", openapi_extra=_BODY, response_model=FileBody, dependencies=needs("ask"))
+async def upload_file(request: Request, state: State) -> dict[str, Any]:
     """Send a file; it is kept for a while, under an id made from its content."""
     try:
         form = await request.form(max_files=1, max_fields=8)
@@ -80,20 +80,20 @@ async def upload_file(request: Request, state: State, caller: Asker) -> dict[str
     return shown_upload(upload)
 
 
-@router.get("")
-def list_files(state: State, caller: Reader) -> Listing[FileBody]:
+@router.get("", dependencies=needs("read"))
+def list_files(state: State) -> Listing[FileBody]:
     """List files, newest first."""
     return Listing(data=[FileBody(**shown_upload(one)) for one in state.uploads.list()])
 
 
-@router.get("/{file_id}", response_model=FileBody)
-def show_file(file_id: FileId, state: State, caller: Reader) -> dict[str, Any]:
+@router.get("/{file_id}", response_model=FileBody, dependencies=needs("read"))
+def show_file(file_id: FileId, state: State) -> dict[str, Any]:
     """Return what is known of a file."""
     return shown_upload(state.uploads.get(file_id))
 
 
-@router.delete("/{file_id}")
-def delete_file(file_id: FileId, state: State, caller: Asker) -> DeletedFile:
+@router.delete("/{file_id}", dependencies=needs("ask"))
+def delete_file(file_id: FileId, state: State) -> DeletedFile:
     """Delete a file."""
     state.uploads.delete(file_id)
     return DeletedFile(id=file_id)

@@ -14,7 +14,7 @@ from hermes_stream.server.bodies import ERRORS, FramesReceipt, StreamName
 from hermes_stream.server.errors import RefusedError, refusal_of
 from hermes_stream.server.pushing import MAX_PTS_US, PushedPicture, checked_pts, push, read_message
 from hermes_stream.server.sockets import closing_at_drain, next_message
-from hermes_stream.server.state import Asker, ServerState, State
+from hermes_stream.server.state import ServerState, State, needs
 
 router = APIRouter(prefix="/v1/streams/{name}", tags=["frames"], responses=ERRORS)
 
@@ -43,12 +43,11 @@ _BODY = {"requestBody": {"required": True, "content": {
 }}}  # fmt: skip
 
 
-@router.post("/frames", openapi_extra=_BODY)
+@router.post("/frames", openapi_extra=_BODY, dependencies=needs("ask"))
 async def push_frames(
     name: StreamName,
     request: Request,
     state: State,
-    caller: Asker,
     pts_us: Annotated[
         int | None,
         Query(
@@ -94,8 +93,8 @@ async def _pictures_of_form(request: Request) -> list[PushedPicture]:
         if not files or len(files) != len(times) or not all(one.isascii() and one.isdigit() for one in times):
             raise RefusedError(
                 400,
-                f"the form has {len(files)} frames and {len(times)} times; give as many pts_us, whole numbers of "
-                "microseconds, as frames, at least one",
+                f"the form has {len(files)} frames and {len(times)} times; give at least one frame, and for each "
+                "a pts_us, a whole number of microseconds",
                 code="invalid_form",
                 param="pts_us",
             )
@@ -105,8 +104,8 @@ async def _pictures_of_form(request: Request) -> list[PushedPicture]:
         ]
 
 
-@router.websocket("/frames")
-async def push_frames_live(name: StreamName, socket: WebSocket, state: State, caller: Asker) -> None:
+@router.websocket("/frames", dependencies=needs("ask"))
+async def push_frames_live(name: StreamName, socket: WebSocket, state: State) -> None:
     """Push pictures: binary messages of 8 bytes of time and a JPEG; each is acknowledged."""
     await asyncio.to_thread(state.service.stream, name)  # refused before it is accepted
     await socket.accept()

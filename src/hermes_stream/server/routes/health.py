@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from hermes_stream.server.bodies import ERRORS
 from hermes_stream.server.metrics import CONTENT_TYPE
-from hermes_stream.server.state import Reader, State
+from hermes_stream.server.state import State, needs
 from hermes_stream.service import Health, ServiceCapacity
 
 router = APIRouter(tags=["health"])
@@ -33,13 +33,13 @@ def is_ready(state: State, response: Response) -> Health:
     return health
 
 
-@router.get("/metrics", response_class=Response, responses={**ERRORS, **_TEXT})
-def show_metrics(state: State, caller: Reader) -> Response:
+@router.get("/metrics", response_class=Response, responses={**ERRORS, **_TEXT}, dependencies=needs("read"))
+def show_metrics(state: State) -> Response:
     """Return what is counted and measured, as Prometheus reads it."""
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 
-@router.get("/v1/capacity", responses=ERRORS)
-def show_capacity(state: State, caller: Reader) -> ServiceCapacity:
+@router.get("/v1/capacity", responses=ERRORS, dependencies=needs("read"))
+def show_capacity(state: State) -> ServiceCapacity:
     """Return how much fits, and what limits it."""
     return state.service.capacity()

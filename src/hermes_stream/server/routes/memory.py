@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from hermes_stream.server.asking import picture_url
 from hermes_stream.server.bodies import ERRORS, StreamName
-from hermes_stream.server.state import Reader, State
+from hermes_stream.server.state import State, needs
 from hermes_stream.service.status import LayerMoments
 
 router = APIRouter(tags=["memory"], responses=ERRORS)
@@ -33,8 +33,8 @@ class MemoryBody(BaseModel):
     pictures: list[MomentPicture]
 
 
-@router.get("/v1/streams/{name}/memory")
-def show_memory(name: StreamName, state: State, caller: Reader) -> MemoryBody:
+@router.get("/v1/streams/{name}/memory", dependencies=needs("read"))
+def show_memory(name: StreamName, state: State) -> MemoryBody:
     """Return which moments each layer holds, by tier, with pictures."""
     memory = state.service.memory(name)
     pictures = [
@@ -44,11 +44,10 @@ def show_memory(name: StreamName, state: State, caller: Reader) -> MemoryBody:
     return MemoryBody(stream=name, layers=list(memory.layers), pictures=pictures)
 
 
-@router.get("/v1/pictures/{path:path}", response_class=Response, responses=_JPEG)
+@router.get("/v1/pictures/{path:path}", response_class=Response, responses=_JPEG, dependencies=needs("read"))
 def show_picture(
     path: Annotated[str, Path(max_length=300, description="As events, evidence and memory name it.")],
     state: State,
-    caller: Reader,
 ) -> Response:
     """Return a stored picture as JPEG."""
     headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}

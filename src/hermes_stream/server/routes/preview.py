@@ -14,7 +14,7 @@ from hermes_stream.server.draining import cancelled_after
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.pushing import write_message
 from hermes_stream.server.sockets import closing_at_drain, next_message
-from hermes_stream.server.state import Reader, ServerState, State
+from hermes_stream.server.state import ServerState, State, needs
 
 router = APIRouter(prefix="/v1/streams/{name}", tags=["preview"], responses=ERRORS)
 
@@ -23,8 +23,8 @@ _JPEG = {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format":
 Fps = Annotated[float, Query(gt=0, le=MAX_PREVIEW_FPS, description="Pictures a second, at most.")]
 
 
-@router.get("/preview", response_class=Response, responses=_JPEG)
-def show_preview(name: StreamName, state: State, caller: Reader) -> Response:
+@router.get("/preview", response_class=Response, responses=_JPEG, dependencies=needs("read"))
+def show_preview(name: StreamName, state: State) -> Response:
     """Return the newest picture as JPEG; its time is in the header `X-Pts-Seconds`."""
     newest = state.previews.newest(name)
     if newest is None:
@@ -35,9 +35,9 @@ def show_preview(name: StreamName, state: State, caller: Reader) -> Response:
     return Response(newest.jpeg, media_type="image/jpeg", headers=headers)
 
 
-@router.websocket("/preview")
+@router.websocket("/preview", dependencies=needs("read"))
 async def watch_preview(
-    name: StreamName, socket: WebSocket, state: State, caller: Reader, fps: Fps = MAX_PREVIEW_FPS
+    name: StreamName, socket: WebSocket, state: State, fps: Fps = MAX_PREVIEW_FPS
 ) -> None:
     """Send the newest picture whenever there is a newer one: 8 bytes of time, then a JPEG."""
     await asyncio.to_thread(state.service.stream, name)

@@ -12,12 +12,12 @@ from hermes_stream.server.access.callers import Caller
 from hermes_stream.server.asking import answer_body, asked
 from hermes_stream.server.bodies import ERRORS, AnswerBody, AskBody, Listing, StreamName
 from hermes_stream.server.sse import EventStream, sse, while_client_stays
-from hermes_stream.server.state import Asker, Reader, ServerState, State
+from hermes_stream.server.state import Asker, ServerState, State, needs
 from hermes_stream.service.records import QuestionRecord
 
 router = APIRouter(tags=["questions"], responses=ERRORS)
 
-_SSE_EXAMPLE = 'event: text\ndata: {"text": "A dog"}\n\nevent: answer\ndata: {"text": "A dog.", "ttft_seconds": 0.04}\n\n'
+_SSE_EXAMPLE = 'event: text\ndata: {"text": "A dog"}\n\nevent: answer\ndata: {"text": "A dog.", ...}\n\n'
 
 
 @router.post(
@@ -27,7 +27,7 @@ _SSE_EXAMPLE = 'event: text\ndata: {"text": "A dog"}\n\nevent: answer\ndata: {"t
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}}}
     },
 )
-async def ask(name: StreamName, body: AskBody, request: Request, state: State, caller: Asker) -> object:
+async def ask(name: StreamName, body: AskBody, request: Request, *, state: State, caller: Asker) -> object:
     """Ask about what a stream has shown so far. Events: `text` pieces, then `answer`, or `error`."""
     if body.stream or "text/event-stream" in request.headers.get("accept", ""):
         return await _streamed(state, caller, name, body)
@@ -59,10 +59,9 @@ def _options(body: AskBody) -> dict[str, object]:
     return {**body.model_dump(exclude={"stream"}), "stop": tuple(body.stop)}
 
 
-@router.get("/v1/questions")
+@router.get("/v1/questions", dependencies=needs("read"))
 def list_questions(
     state: State,
-    caller: Reader,
     stream: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Number of a question.")] = None,

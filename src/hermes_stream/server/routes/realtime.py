@@ -20,9 +20,9 @@ async def converse(
     socket: WebSocket,
     state: State,
     caller: Asker,
+    *,
     stream: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
     resume: Annotated[str | None, Query(max_length=4096)] = None,
-    model: Annotated[str | None, Query(max_length=300)] = None,
 ) -> None:
     """Take pictures and questions, and answer, in the events of OpenAI's Realtime API."""
     if resume is not None:

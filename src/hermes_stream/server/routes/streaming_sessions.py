@@ -68,6 +68,7 @@ async def push_frame(
     request: Request,
     state: State,
     caller: Asker,
+    *,
     pts_us: Annotated[int | None, Query(ge=0, le=MAX_PTS_US)] = None,
 ) -> FrameReply:
     """Push a picture (image/jpeg, image/png), or ask (text/plain) and get the answer."""

@@ -11,7 +11,7 @@ from hermes_stream.errors import UnknownStreamError
 from hermes_stream.server.access.callers import Caller
 from hermes_stream.server.bodies import ERRORS, ChangeStream, Listing, OpenStream, StreamName
 from hermes_stream.server.errors import RefusedError
-from hermes_stream.server.state import Admin, Asker, Reader, ServerState, State
+from hermes_stream.server.state import Asker, ServerState, State, needs
 from hermes_stream.service import StreamStatus
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], responses=ERRORS)
@@ -71,24 +71,23 @@ def _is_open(state: ServerState, name: str) -> bool:
         return False
 
 
-@router.get("")
+@router.get("", dependencies=needs("read"))
 def list_streams(
     state: State,
-    caller: Reader,
     closed: Annotated[bool, Query(description="Name closed streams too.")] = False,
 ) -> Listing[StreamStatus]:
     """List streams with their state."""
     return Listing(data=list(state.service.streams(closed=closed)))
 
 
-@router.get("/{name}")
-def show_stream(name: StreamName, state: State, caller: Reader) -> StreamStatus:
+@router.get("/{name}", dependencies=needs("read"))
+def show_stream(name: StreamName, state: State) -> StreamStatus:
     """Return one stream as it is now."""
     return state.service.stream(name)
 
 
-@router.patch("/{name}")
-def change_stream(name: StreamName, body: ChangeStream, state: State, caller: Admin) -> StreamStatus:
+@router.patch("/{name}", dependencies=needs("admin"))
+def change_stream(name: StreamName, body: ChangeStream, state: State) -> StreamStatus:
     """Give a stream another name, or another policy from now on."""
     if body.policy is None and body.budget_tokens is not None:
         raise RefusedError(
