@@ -30,7 +30,7 @@ class EventLog:
     def __init__(self, database: Database, writer: StoreWriter) -> None:
         self._database, self._writer = database, writer
 
-    def read(  # noqa: PLR0913 - one parameter per choice
+    def read(
         self,
         after: int = 0,
         *,

@@ -24,7 +24,7 @@ PicturesOf = Callable[[Collection[float]], dict[float, str]]
 
 
 def cite(
-    executor: Executor, stream: Stream, answer: Answer, num_moments: int, pictures_of: PicturesOf
+    executor: Executor, stream: Stream, answer: Answer, *, num_moments: int, pictures_of: PicturesOf
 ) -> tuple[CitedMoment, ...]:
     """Return the moments on which an answer rested, most important first; none where they cannot be read.
 

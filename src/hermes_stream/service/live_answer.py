@@ -34,8 +34,8 @@ class CitedMoment:
 class LiveAnswer:
     """The answer to one question, made by the engine's thread whether it is read or not.
 
-    Iterate it for pieces of text, with ``for`` or ``async for``: each reader gets all of them, from the first.
-    What the answer failed with is raised there, behind the pieces that it has.
+    Iterate it for pieces of text, with ``for`` or ``async for``: each reader gets all of them, from the
+    first. What the answer failed with is raised there, behind the pieces that it has.
 
     Attributes:
         stream: name of the stream.

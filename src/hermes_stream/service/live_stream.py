@@ -171,7 +171,13 @@ class LiveStream:
         self._open.remove(question)
         answer, live = question.answer, question.live
         pictures_of = self._pictures.find_all if self._pictures is not None else _no_pictures
-        live.evidence = cite(self._executor, self.handle.stream, answer, question.num_moments, pictures_of)
+        live.evidence = cite(
+            self._executor,
+            self.handle.stream,
+            answer,
+            num_moments=question.num_moments,
+            pictures_of=pictures_of,
+        )
         live.end(answer.finish_reason or "failed", answer.failure)
         self._has_ended(question)
 

@@ -16,8 +16,8 @@ def check_stream_name(name: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith("."):
         raise ValueError(
-            f"a stream's name must be 1 to 64 of the characters A-Z a-z 0-9 . _ -, beginning with a letter or "
-            f"digit and not ending with a dot; got {name!r}"
+            f"a stream's name must be 1 to 64 of the characters A-Z a-z 0-9 . _ -, beginning with a letter "
+            f"or digit and not ending with a dot; got {name!r}"
         )
     return name
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition
 
-from hermes_stream.stream.intake import check_frame
+from hermes_stream.stream.saved_frames import check_frame
 from hermes_stream.video.frame import Frame
 
 _EARLY = 0.1
@@ -58,33 +58,44 @@ class RingCounts:
 class FrameRing:
     """Takes frames from any thread and gives them to the engine's.
 
-    Frames are sampled by time on the way in, so that what is not due neither waits nor pushes out what is: the
-    first of every interval of 1 / fps seconds, counted from the stream's zero, as nothing else outlives a
+    Frames are sampled by time on the way in, so that what is not due neither waits nor pushes out what is:
+    the first of every interval of 1 / fps seconds, counted from the stream's zero, as nothing else outlives a
     restart. They are shrunk to what the model sees.
 
     Args:
         limits: of what waits.
-        fps: frames taken per second of the stream; None takes all.
-        shrink: returns a frame at the size that the model sees; raises ``ValueError`` where it cannot.
-        newest_seconds: time of the newest frame that the stream has; None where it has none.
+        prepare: makes a frame that is due ready to wait, at the size that the model sees; raises
+            ``ValueError`` where it cannot.
     """
 
     def __init__(
         self,
         limits: RingLimits,
-        fps: float | None,
-        shrink: Callable[[Frame], Frame],
-        *,
-        newest_seconds: float | None = None,
+        prepare: Callable[[Frame], Frame],
     ) -> None:
-        self._limits, self._fps, self._shrink = limits, fps, shrink
-        self._newest_seconds = newest_seconds
+        self._limits, self._prepare = limits, prepare
+        self._fps: float | None = None
+        self._newest_seconds: float | None = None
         self._frames: deque[Frame] = deque()
         self._bytes = 0
         self._num_taken = self._num_skipped = self._num_dropped = 0
         self._arrivals: deque[float] = deque(maxlen=_MAX_ARRIVALS)
         self._changed = Condition()
         self._is_closed = False
+
+    def go_on(self, newest_seconds: float | None, fps: float | None) -> None:
+        """Take frames from now on, later ones than a time alone; what waited is gone.
+
+        Args:
+            newest_seconds: time of the newest frame that the stream has; None where it has none.
+            fps: frames taken per second of the stream; None takes all.
+        """
+        with self._changed:
+            self._frames.clear()
+            self._bytes = 0
+            self._newest_seconds, self._fps = newest_seconds, fps
+            self._is_closed = False
+            self._changed.notify_all()
 
     def put(self, frame: Frame, *, wait_seconds: float = 0.0) -> bool:
         """Take a frame, if it is due and newer than those before; push out the oldest where there is no room.
@@ -105,7 +116,7 @@ class FrameRing:
             if not self._is_due(frame.pts_seconds):
                 self._num_skipped += 1
                 return False
-        small = self._shrink(frame)  # outside of the lock: it takes longest
+        small = self._prepare(frame)  # outside of the lock: it takes longest
         if small.image.nbytes > self._limits.num_bytes:
             raise ValueError(
                 f"a frame takes {small.image.nbytes} bytes and {self._limits.num_bytes} may wait; raise "

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any
 
+from hermes_stream.errors import ClosedError, StreamExistsError
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.feed import Feed
 from hermes_stream.service.live_stream import LiveStream, MemoryStatus
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.ring import FrameRing, RingLimits
-from hermes_stream.service.status import DropCounts, StreamState, StreamStatus
+from hermes_stream.service.source_opening import OpenedSource
+from hermes_stream.service.status import DropCounts, PushReceipt, StreamState, StreamStatus
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
-from hermes_stream.stream.intake import check_frame
+from hermes_stream.stream.saved_frames import check_frame
 from hermes_stream.video.frame import Frame
 from hermes_stream.video.sources.framing import Framing
-from hermes_stream.video.sources.source import Source, SourceEvent, SourceEventKind, SourceState
+from hermes_stream.video.sources.source import SourceEvent, SourceEventKind, SourceState
 
 _FEED_SECONDS = 5.0
+_STATE_OF: dict[SourceState, StreamState] = {
+    SourceState.OPENING: "opening",
+    SourceState.LIVE: "live",
+    SourceState.RECONNECTING: "reconnecting",
+    SourceState.SLEEPING: "sleeping",
+    SourceState.ENDED: "ended",
+    SourceState.FAILED: "failed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,23 +89,18 @@ class ServedStream:
     ) -> None:
         self.row, self.choices = row, choices
         self.pictures, self.disk = pictures, disk
-        self._limits, self._around = limits, around
+        self._around = around
         self.live: LiveStream | None = None
         self.failure: str | None = None
         self.restored_until_seconds: float | None = None
         self.preview: Frame | None = None
         self._lock = RLock()
         self._feed: Feed | None = None
+        self._source_samples = False
         self._framing = Framing(**choices.framing)
         self._num_gaps = 0
         self._told_drops = DropCounts()
-        self._is_waiting_for_source = row.source is not None
-        self.ring = self._new_ring(None)
-
-    def _new_ring(self, newest_seconds: float | None) -> FrameRing:
-        # a source with a rate of its own has sampled already, by its own clock
-        fps = None if self.row.source is not None else self.choices.fps
-        return FrameRing(self._limits, fps, self._prepare, newest_seconds=newest_seconds)
+        self.ring = FrameRing(limits, self._prepare)
 
     def go_on(self, newest_seconds: float | None) -> None:
         """Take frames behind a time alone, with nothing waiting: that is what the memory knows.
@@ -103,8 +108,7 @@ class ServedStream:
         Args:
             newest_seconds: time of the newest frame in memory or intake; None where there is none.
         """
-        self.ring.close()
-        self.ring = self._new_ring(newest_seconds)
+        self.ring.go_on(newest_seconds, None if self._source_samples else self.choices.fps)
 
     def take(self, frame: Frame, *, wait_seconds: float = 0.0) -> bool:
         """Take a frame from the feed or from whoever pushes; tell whether it was due.
@@ -124,6 +128,36 @@ class ServedStream:
         if taken:
             self._around.wake()
         return taken
+
+    def push(self, frames: Frame | Iterable[Frame], *, wait_seconds: float) -> PushReceipt:
+        """Take frames from whoever pushes; see ``Service.push_frames``."""
+        if self.row.source is not None:
+            raise StreamExistsError(
+                f"frames of stream {self.row.name!r} come from {self.row.source}; push to another stream"
+            )
+        self.require_live()
+        before = self.ring.counts
+        num_came = num_taken = 0
+        for frame in [frames] if isinstance(frames, Frame) else frames:
+            num_taken += self.take(frame, wait_seconds=wait_seconds)
+            num_came += 1
+        after = self.ring.counts
+        return PushReceipt(
+            newest_pts_seconds=after.newest_seconds,
+            num_accepted=num_taken,
+            num_skipped=num_came - num_taken,
+            num_dropped=after.num_dropped - before.num_dropped,
+        )
+
+    def require_live(self) -> LiveStream:
+        """Return the stream's place on the engine.
+
+        Raises:
+            ClosedError: it has none.
+        """
+        if self.live is None:
+            raise ClosedError(f"stream {self.row.name!r} does not run: {self.failure or 'it is closed'}")
+        return self.live
 
     def _prepare(self, frame: Frame) -> Frame:
         """Make a frame that is due ready to wait: it is seen, pictured and shrunk here."""
@@ -172,22 +206,20 @@ class ServedStream:
             )
         )
 
-    def start_feed(self, source: Source, *, waits: bool) -> None:
-        """Read a source from now on.
-
-        Args:
-            source: of nobody else.
-            waits: let it wait for the engine instead of dropping frames; for files that are read fast.
-        """
-        wait_seconds = math.inf if waits else 0.0
+    def start_feed(self, opened: OpenedSource) -> None:
+        """Read a source from now on."""
+        wait_seconds = math.inf if opened.waits else 0.0
         feed = Feed(
             self.row.name,
-            source,
+            opened.source,
             take=lambda frame: void(self.take(frame, wait_seconds=wait_seconds)),
             tell=self._hear,
         )
         with self._lock:
-            self._feed, self._is_waiting_for_source = feed, False
+            self._feed = feed
+            self._source_samples = opened.samples
+        self.change_row(source=opened.address, opens_again=opened.opens_again, has_ended=False)
+        self.go_on(self.ring.counts.newest_seconds)
         feed.start()
 
     def _hear(self, event: SourceEvent) -> None:
@@ -212,32 +244,45 @@ class ServedStream:
         feed = self._feed
         return feed is not None and feed.is_running
 
+    def leave_source(self) -> None:
+        """Ask the source to stop; its thread ends soon."""
+        if self._feed is not None:
+            self._feed.source.stop()
+
     def stop_feed(self) -> None:
         """Read the source no longer; it is closed by its own thread, soon."""
         self.ring.close()
         if self._feed is not None:
             self._feed.stop(_FEED_SECONDS)
 
+    def delete_files(self) -> None:
+        """Delete what lies in folders: pictures, snapshots, journal."""
+        if self.pictures is not None:
+            self.pictures.delete_all()
+        if self.disk is not None:
+            self.disk.delete()
+
     def _state(self) -> tuple[StreamState, str | None]:
         """Return the state, and why it is so."""
-        if self.failure is not None:
-            return "failed", self.failure
         feed = self._feed
+        failure = self.failure or (feed.failure if feed is not None else None)
+        if failure is not None:
+            return "failed", failure
         if feed is not None:
-            if feed.failure is not None:
-                return "failed", feed.failure
             stats = feed.stats
-            return stats.state.value, stats.reason or None
+            return _STATE_OF[stats.state], stats.reason or None
         if self.row.has_ended:
             return "ended", "the source has ended"
-        if self._is_waiting_for_source:
-            return "waiting", "the source was not opened: give its address again"
-        newest = self.ring.counts
-        if newest.newest_seconds is None:
-            return "waiting", "no frame was pushed yet"
-        if newest.delivered_fps == 0:
-            return "waiting", "no frame was pushed lately"
-        return "live", None
+        return self._state_without_source()
+
+    def _state_without_source(self) -> tuple[StreamState, str | None]:
+        if self.row.source is not None:
+            return "waiting", "the source was not opened again: give its address once more"
+        counts = self.ring.counts
+        if counts.delivered_fps > 0:
+            return "live", None
+        never = counts.newest_seconds is None
+        return "waiting", "no frame was pushed yet" if never else "no frame was pushed lately"
 
     def status(self, memory: MemoryStatus | None) -> StreamStatus:
         """Return how the stream is now.
@@ -304,12 +349,6 @@ class ServedStream:
                 engine=drops.engine - told.engine,
             )
         self._told_drops = drops
-
-    @property
-    def source_is_over(self) -> bool:
-        """Whether the source gives no more frames."""
-        feed = self._feed
-        return feed is not None and feed.stats.state in (SourceState.ENDED, SourceState.FAILED)
 
 
 def void(_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every option of the service, declared once: TOML file, environment, flags and API are made from these classes."""
+"""Every option of the service, declared once: file, environment, flags and API are made from these classes."""
 
 from __future__ import annotations
 

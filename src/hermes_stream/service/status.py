@@ -7,9 +7,10 @@ from typing import Literal
 
 from hermes_stream.stream.stats import SessionStats
 
-StreamState = Literal["opening", "live", "waiting", "reconnecting", "ended", "failed", "closed"]
-"""``waiting``: nothing sends frames now; they may be pushed, or the source given again. ``ended``: a file is
-over, and questions are still answered. ``failed``: the reason says why; no questions. ``closed``: not running."""
+StreamState = Literal["opening", "live", "waiting", "sleeping", "reconnecting", "ended", "failed", "closed"]
+"""``waiting``: nothing sends frames now; they may be pushed, or the source given again. ``sleeping``: the
+source is outside its schedule. ``ended``: a file is over, and questions are still answered. ``failed``: the
+reason says why. ``closed``: not running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import groupby
 from threading import Condition, Thread
 from typing import Any, TypeVar
 
@@ -114,7 +115,7 @@ class StoreWriter:
         return self.submit(change).result()
 
     def wait_for_event(self, after: int, timeout_seconds: float | None) -> bool:
-        """Wait until an event behind an id is committed; False where none comes in time or the record closes."""
+        """Wait until an event behind an id is committed; False where none comes in time."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._newest_event_id > after or self._is_closing, timeout=timeout_seconds
@@ -184,12 +185,17 @@ class StoreWriter:
         return [one]
 
     def _commit(self, batch: Sequence[NewEvent | _Write]) -> list[Any]:
+        """Write all in order; events that follow one another go in together."""
         newest = self._newest_event_id
+        results: list[Any] = []
         with self._database.writing() as connection:
-            results = [
-                one.change(connection) if isinstance(one, _Write) else _insert_event(connection, one)
-                for one in batch
-            ]
+            for is_event, run in groupby(batch, key=lambda one: isinstance(one, NewEvent)):
+                if is_event:
+                    events = [one for one in run if isinstance(one, NewEvent)]
+                    _insert_events(connection, events)
+                    results += [None] * len(events)
+                else:
+                    results += [one.change(connection) for one in run if isinstance(one, _Write)]
             newest = connection.execute(select(func.max(tables.events.c.id))).scalar() or newest
         with self._changed:
             # an id that was given stays given, also where its event was deleted again
@@ -202,20 +208,23 @@ class StoreWriter:
             return connection.execute(select(func.max(tables.events.c.id))).scalar() or 0
 
 
-def _insert_event(connection: Connection, event: NewEvent) -> None:
-    """Insert an event; one of a stream that is gone meanwhile belongs to nobody, and is left out."""
-    if event.stream_id is not None:
-        found = select(tables.streams.c.id).where(tables.streams.c.id == event.stream_id)
-        if connection.execute(found).first() is None:
-            return
-    connection.execute(
-        insert(tables.events).values(
-            stream_id=event.stream_id,
-            epoch=event.epoch,
-            pts_seconds=event.pts_seconds,
-            wall_seconds=event.wall_seconds,
-            kind=event.kind,
-            payload=dict(event.payload),
-            picture=event.picture,
-        )
-    )
+def _insert_events(connection: Connection, events: Sequence[NewEvent]) -> None:
+    """Insert events in order; one of a stream that is gone meanwhile belongs to nobody, and is left out."""
+    wanted = {event.stream_id for event in events if event.stream_id is not None}
+    column = tables.streams.c.id
+    known = set(connection.execute(select(column).where(column.in_(wanted))).scalars()) if wanted else set()
+    rows = [
+        {
+            "stream_id": event.stream_id,
+            "epoch": event.epoch,
+            "pts_seconds": event.pts_seconds,
+            "wall_seconds": event.wall_seconds,
+            "kind": event.kind,
+            "payload": dict(event.payload),
+            "picture": event.picture,
+        }
+        for event in events
+        if event.stream_id is None or event.stream_id in known
+    ]
+    if rows:
+        connection.execute(insert(tables.events), rows)

@@ -1,4 +1,4 @@
-"""What a stream is opened with, defaults resolved: kept as JSON in its row, so that it opens again the same."""
+"""What a stream is opened with, defaults resolved: kept as JSON, so that it opens again the same."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.named import policy_named
 from hermes_stream.service.settings import StreamSettings
+from hermes_stream.stream.capacity import Capacity, plan_capacity
 from hermes_stream.video.sources.options import SourceOptions
 from hermes_stream.video.sources.policy import SourcePolicy
 from hermes_stream.video.sources.source import ClockPoint
@@ -98,6 +99,20 @@ class StreamChoices:
     def memory_policy(self, model: VideoModel) -> MemoryPolicy:
         """Return the policy."""
         return policy_named(self.policy).with_budget(self.budget_tokens, model.card.default_budget_tokens)
+
+    def capacity(self, model: VideoModel) -> Capacity:
+        """Return what a stream takes of a model.
+
+        Raises:
+            CapacityError: the model's positions do not hold it.
+        """
+        return plan_capacity(
+            model,
+            self.memory_policy(model),
+            chunk_frames=self.chunk_frames,
+            text_tokens=self.text_tokens,
+            kv_bits=self.kv_bits,
+        )
 
     @property
     def token_filter(self) -> TokenFilter | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Row, delete, insert, select, update
 
+from hermes_stream.errors import StoreError
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database
 from hermes_stream.service.store_writer import StoreWriter
 
+log = logging.getLogger(__name__)
 RowState = Literal["open", "closed", "deleting"]
 
 
@@ -25,7 +29,7 @@ class StreamRow:
         folder: name of its folder, in each of the folders of pictures, snapshots and journals.
         state: "open" streams come back at the next start.
         source: address of its source without user name and password; None for pushed frames.
-        has_secret: whether the address had a user name or password, which are not kept.
+        opens_again: whether that is the whole address, so that it can be opened after a restart.
         has_ended: whether its source is over, and is not opened again by itself.
         options: what it was opened with, as JSON values; see ``StreamOptions``.
         epoch: how often it has been opened.
@@ -38,7 +42,7 @@ class StreamRow:
     folder: str
     state: RowState
     source: str | None
-    has_secret: bool
+    opens_again: bool
     has_ended: bool
     options: Mapping[str, Any]
     epoch: int
@@ -82,7 +86,7 @@ class StreamRows:
                 "name": name,
                 "folder": "",
                 "state": "open",
-                "has_secret": False,
+                "opens_again": False,
                 "has_ended": False,
                 "options": dict(options),
                 "epoch": 1,
@@ -106,6 +110,16 @@ class StreamRows:
         statement = update(tables.streams).where(tables.streams.c.id == stream_id).values(**fields)
         self._writer.write(lambda connection: connection.execute(statement).close())
 
+    def change_soon(self, stream_id: int, fields: Mapping[str, Any]) -> None:
+        """Change columns of a stream without waiting; what cannot be written is logged."""
+        statement = update(tables.streams).where(tables.streams.c.id == stream_id).values(**fields)
+        try:
+            outcome = self._writer.submit(lambda connection: connection.execute(statement).close())
+        except StoreError as error:
+            log.error("a change of a stream is not recorded: %s", error)
+            return
+        outcome.add_done_callback(_log_failure)
+
     def remove(self, stream_id: int) -> None:
         """Delete a stream with its events, questions and snapshots.
 
@@ -114,6 +128,11 @@ class StreamRows:
         """
         statement = delete(tables.streams).where(tables.streams.c.id == stream_id)
         self._writer.write(lambda connection: connection.execute(statement).close())
+
+
+def _log_failure(outcome: Future[Any]) -> None:
+    if (error := outcome.exception()) is not None:
+        log.error("a change of a stream is not recorded: %s", error)
 
 
 def _row(row: Row[Any]) -> StreamRow:

@@ -29,7 +29,7 @@ streams = Table(
     Column("folder", Text, nullable=False),
     Column("state", Text, nullable=False),  # open, closed, deleting
     Column("source", Text),
-    Column("has_secret", Boolean, nullable=False),
+    Column("opens_again", Boolean, nullable=False),
     Column("has_ended", Boolean, nullable=False),
     Column("options", JSON, nullable=False),
     Column("epoch", Integer, nullable=False),

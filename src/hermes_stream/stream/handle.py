@@ -89,12 +89,20 @@ class StreamHandle:
                 self._step()
                 self._check()
 
-    def ask(self, question: str, options: Sequence[str] | None = None, **sampling: Any) -> Answer:
+    def ask(
+        self,
+        question: str,
+        options: Sequence[str] | None = None,
+        *,
+        steers: bool | None = None,
+        **sampling: Any,
+    ) -> Answer:
         """Ask about the frames observed so far. The engine's steps make the answer; so does reading it.
 
         Args:
             question: what is asked, not empty.
             options: choices of a multiple-choice question.
+            steers: whether this question steers what the memory keeps; None as the stream was opened.
             **sampling: fields of ``Sampling``: max_new_tokens, temperature, ...
 
         Raises:
@@ -104,7 +112,7 @@ class StreamHandle:
             ValueError: an argument is out of its range.
         """
         self._check()
-        answer, work = self.stream.ask(question, options, Sampling(**sampling))
+        answer, work = self.stream.ask(question, options, Sampling(**sampling), steers=steers)
         answer.attach(self._step, lambda: self._abandon(answer))
         self._questions.append((answer, work))
         return answer

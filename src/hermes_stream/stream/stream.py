@@ -196,7 +196,9 @@ class Stream:
         """
         yield from self._folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames))
 
-    def ask(self, text: str, options: Sequence[str] | None, sampling: Sampling) -> tuple[Answer, Work[None]]:
+    def ask(
+        self, text: str, options: Sequence[str] | None, sampling: Sampling, *, steers: bool | None = None
+    ) -> tuple[Answer, Work[None]]:
         """Check a question; return its answer, still empty, and the work that makes it.
 
         The work folds in the frames that wait by now, and no later ones.
@@ -205,6 +207,7 @@ class Stream:
             text: what is asked, not empty.
             options: choices of a multiple-choice question.
             sampling: how an open answer is decoded.
+            steers: whether question and answer steer what the memory keeps; None as all of the stream do.
 
         Raises:
             CapacityError: question and answer do not fit the room for text.
@@ -216,9 +219,14 @@ class Stream:
         self.check_observed()
         max_tokens = min(sampling.max_new_tokens or _MAX_NEW_TOKENS, question.max_answer_tokens)
         sampling = replace(sampling, max_new_tokens=max_tokens)
-        return answer, self._answer(answer, question, sampling, self.intake.num_accepted)
+        if steers is None:
+            steers = self.options.guidance_from_questions
+        work = self._answer(answer, question, sampling, num_frames=self.intake.num_accepted, steers=steers)
+        return answer, work
 
-    def _answer(self, answer: Answer, question: Question, sampling: Sampling, num_frames: int) -> Work[None]:
+    def _answer(
+        self, answer: Answer, question: Question, sampling: Sampling, *, num_frames: int, steers: bool
+    ) -> Work[None]:
         self._newest_answer = answer
         try:
             pending_seconds = yield from self.prepare(num_frames)
@@ -238,7 +246,6 @@ class Stream:
         except Exception as error:
             answer.fail(error)
             raise
-        steers = self.options.guidance_from_questions
         self._remember(
             QuestionAnswered(question=answer.question, answer=text) if steers else QuestionAnswered()
         )

@@ -1,8 +1,9 @@
 """How the tables came to be, step by step; applied when a record is opened.
 
-A step is a module in ``versions`` with ``revision``, ``down_revision`` and ``upgrade``, written by hand; a test
-compares what all of them make with ``tables``. On SQLite a table is rebuilt with ``op.batch_alter_table``,
-which must be given ``table_kwargs={"sqlite_autoincrement": True}``: without, ids of deleted rows come again.
+A step is a module in ``versions`` with ``revision``, ``down_revision`` and ``upgrade``, written by hand; a
+test compares what all of them make with ``tables``. On SQLite a table is rebuilt with
+``op.batch_alter_table``, which must be given ``table_kwargs={"sqlite_autoincrement": True}``: without, ids
+of deleted rows come again.
 """
 
 from __future__ import annotations
@@ -42,6 +43,6 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
             environment.run_migrations()
         except CommandError as error:
             raise StoreError(
-                f"the record was written by a newer version of hermes-stream ({error}); install that version, "
-                "or give another data folder"
+                f"the record was written by a newer version of hermes-stream ({error}); install that "
+                "version, or give another data folder"
             ) from error

@@ -35,7 +35,7 @@ def _make_streams(number: sa.types.TypeEngine[int]) -> None:
         sa.Column("folder", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("source", sa.Text),
-        sa.Column("has_secret", sa.Boolean, nullable=False),
+        sa.Column("opens_again", sa.Boolean, nullable=False),
         sa.Column("has_ended", sa.Boolean, nullable=False),
         sa.Column("options", sa.JSON, nullable=False),
         sa.Column("epoch", sa.Integer, nullable=False),

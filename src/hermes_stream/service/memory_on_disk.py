@@ -1,0 +1,161 @@
+"""One stream's memory on disk: snapshots, and a journal of what came since; together they are the memory."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_stream.errors import SnapshotError
+from hermes_stream.service.journal import Committer, Journal, replay
+from hermes_stream.service.snapshots import Snapshots
+from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.handle import StreamHandle
+from hermes_stream.stream.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedMemory:
+    """A snapshot that was written.
+
+    Attributes:
+        path: of the file.
+        epoch: of the stream.
+        num_frames: that the stream had taken.
+        newest_seconds: time of the newest of them; None where there was none.
+        num_bytes: of the file.
+    """
+
+    path: Path
+    epoch: int
+    num_frames: int
+    newest_seconds: float | None
+    num_bytes: int
+
+
+class MemoryOnDisk:
+    """Keeps one stream's memory. The engine's thread records and restores; any thread writes.
+
+    Args:
+        snapshots: folder of the stream's snapshots.
+        journal: folder of its journal; None keeps no journal.
+        committer: writes journals every now and then.
+        keep_snapshots: the newest that are kept.
+    """
+
+    def __init__(
+        self, snapshots: Path, journal: Path | None, committer: Committer, *, keep_snapshots: int
+    ) -> None:
+        self._folder, self._journal_folder = snapshots, journal
+        self._snapshots = Snapshots(snapshots)
+        self._committer, self._keep_snapshots = committer, keep_snapshots
+        self._journal: Journal | None = None
+        self._saved_changes: int | None = None
+
+    def restore(self, engine: Engine) -> StreamHandle | None:
+        """Open the stream on an engine as it was; None where nothing of it is on disk.
+
+        Raises:
+            SnapshotError: there are snapshots, and none can be restored.
+            CapacityError: the engine has no room.
+        """
+        if self._snapshots.newest() is None:
+            return None
+        handle: StreamHandle = self._snapshots.restore_newest(engine.restore)
+        if self._journal_folder is not None:
+            journal = self._open_journal()
+            try:
+                replay(journal, handle)
+            except SnapshotError as error:
+                log.warning("a journal cannot be replayed to its end: %s", error)
+        return handle
+
+    def begin(self, handle: StreamHandle, *, epoch: int) -> SavedMemory | None:
+        """Record what comes from now on.
+
+        Args:
+            handle: of the stream, settled.
+            epoch: of the stream.
+
+        Returns:
+            The first snapshot, where there was none: it holds policy and options.
+        """
+        saved = None
+        if self._snapshots.newest() is None:
+            saved = self.write(handle.snapshot(), epoch=epoch)
+        if self._journal_folder is not None:
+            journal = self._open_journal()
+            journal.begin(handle.num_changes)
+            handle.record(journal.write)
+            self._committer.add(journal)
+        return saved
+
+    def begin_anew(self, handle: StreamHandle, *, epoch: int) -> SavedMemory:
+        """Record from now on a memory that does not follow from what is on disk."""
+        saved = self.write(handle.snapshot(), epoch=epoch)
+        self.begin(handle, epoch=epoch)
+        return saved
+
+    def has_changed(self, handle: StreamHandle) -> bool:
+        """Tell whether the memory is another than that of the newest snapshot of this run."""
+        return handle.num_changes != self._saved_changes
+
+    def write(self, snapshot: Snapshot, *, epoch: int) -> SavedMemory:
+        """Write a snapshot, and let go what it makes needless.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        summary = snapshot.summary
+        path = self._snapshots.write(snapshot, epoch=epoch)
+        self._saved_changes = summary.num_changes
+        if self._journal is not None:
+            if self._journal.failure is None:
+                self._journal.forget(summary.num_changes)
+            else:
+                self._journal.begin(summary.num_changes)
+        self._snapshots.keep(self._keep_snapshots)
+        return SavedMemory(
+            path=path,
+            epoch=epoch,
+            num_frames=summary.num_frames,
+            newest_seconds=summary.newest_seconds,
+            num_bytes=path.stat().st_size,
+        )
+
+    @property
+    def failure(self) -> str | None:
+        """Why the journal stopped; None where it goes on."""
+        return None if self._journal is None else self._journal.failure
+
+    def path_of(self, name: str) -> Path:
+        """Return where a snapshot lies.
+
+        Args:
+            name: of its file.
+        """
+        return self._folder / Path(name).name
+
+    def close(self) -> None:
+        """Write what is recorded, and record no more; safe to repeat."""
+        if self._journal is not None:
+            self._committer.remove(self._journal)
+            self._journal.commit()
+            self._journal.close()
+            self._journal = None
+
+    def delete(self) -> None:
+        """Delete all of it."""
+        self.close()
+        for folder in (self._folder, self._journal_folder):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _open_journal(self) -> Journal:
+        assert self._journal_folder is not None
+        if self._journal is None:
+            self._journal = Journal(self._journal_folder)
+        return self._journal

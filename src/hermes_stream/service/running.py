@@ -1,0 +1,299 @@
+"""The parts of a running service, put together, looked at, and taken apart in order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Condition
+from typing import Any
+
+from hermes_stream.errors import ClosedError, HermesError, ServiceError
+from hermes_stream.models.base import VideoModel
+from hermes_stream.service.data_folder import DataFolder
+from hermes_stream.service.engine_thread import EngineThread
+from hermes_stream.service.events import NewEvent
+from hermes_stream.service.journal import Committer
+from hermes_stream.service.memory_on_disk import MemoryOnDisk
+from hermes_stream.service.pictures import StreamPictures
+from hermes_stream.service.question_desk import QuestionDesk
+from hermes_stream.service.retention import Retention
+from hermes_stream.service.ring import RingLimits
+from hermes_stream.service.saving import Saving
+from hermes_stream.service.served_stream import ServedStream, Surroundings
+from hermes_stream.service.settings import ServiceSettings
+from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
+from hermes_stream.service.store import Store
+from hermes_stream.service.stream_choices import StreamChoices
+from hermes_stream.service.stream_registry import StreamRegistry
+from hermes_stream.service.stream_rows import StreamRow
+from hermes_stream.service.upkeep import Upkeep
+from hermes_stream.stream.capacity import stream_bytes
+from hermes_stream.stream.engine import Engine
+
+log = logging.getLogger(__name__)
+_STALE_SECONDS = 30.0
+
+
+class Running:
+    """Everything that runs behind a ``Service``.
+
+    Args:
+        model: watches.
+        data_dir: folder of the service.
+        settings: of the service.
+
+    Attributes:
+        folder: of the service, locked.
+        store: the record.
+        thread: of the engine.
+        registry: the streams.
+        saving: writes memories.
+        desk: takes questions.
+
+    Raises:
+        StoreError: the folder or the record cannot be used.
+    """
+
+    def __init__(self, model: VideoModel, data_dir: Path, settings: ServiceSettings) -> None:
+        self._model, self._settings = model, settings
+        self._state_changed = Condition()
+        self._is_ready = self._is_closing = self._is_closed = False
+        self._parts = ExitStack()  # closed in the reverse of the order in which they were made
+        try:
+            self._build(data_dir)
+            self.registry.recover()
+        except BaseException:
+            self._parts.close()
+            raise
+        self.tell("service_started", model=model.card.name)
+        self._is_ready = True
+
+    def _build(self, data_dir: Path) -> None:
+        model, settings = self._model, self._settings
+        self.folder = DataFolder(data_dir)
+        self._parts.callback(self.folder.close)
+        self.store = Store(self.folder.path, settings.store)
+        self._parts.callback(self.store.close)
+        self._committer = self._parts.enter_context(Committer())
+        self.thread = EngineThread(
+            lambda: Engine(model, memory_bytes=settings.memory_bytes, queue_frames=1),
+            step_seconds=settings.step_seconds,
+            restore=self._restore,
+            give_up=self._give_up,
+        )
+        self._parts.callback(self.thread.close)
+        self.saving = Saving(self.folder.path, self.store, self.thread)
+        self.desk = QuestionDesk(self.thread, self.store.questions, settings)
+        self._around = Surroundings(
+            shrink=model.shrink,
+            tell=self.store.tell,
+            wake=self.thread.wake,
+            change_row=self.store.streams.change_soon,
+            silence_seconds=settings.silence_seconds,
+        )
+        self.registry = StreamRegistry(
+            model,
+            self.store,
+            settings,
+            make_served=self._make_served,
+            thread=self.thread,
+            saving=self.saving,
+            has_ended=self.desk.has_ended,
+        )
+        self._upkeep = Upkeep(
+            self.registry,
+            thread=self.thread,
+            saving=self.saving,
+            store=self.store,
+            retention=Retention(self.folder, self.store, settings),
+            snapshot_every_seconds=settings.snapshot_every_seconds,
+        )
+        self._parts.callback(self._upkeep.stop)
+
+    def _make_served(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
+        settings, folder = self._settings, self.folder
+        pictures = None
+        if settings.pictures != "none":
+            pictures = StreamPictures(folder.pictures, row.folder, settings.picture_pixels)
+        disk = MemoryOnDisk(
+            folder.snapshots / row.folder,
+            folder.journals / row.folder if settings.journal else None,
+            self._committer,
+            keep_snapshots=settings.keep_snapshots,
+        )
+        limits = RingLimits(
+            num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
+        )
+        return ServedStream(row, choices, limits=limits, pictures=pictures, disk=disk, around=self._around)
+
+    def _restore(self, engine: Engine, error: Exception) -> None:
+        """Open all streams on a new engine; in the engine's thread."""
+        self.tell(
+            "engine_failed", reason=f"{type(error).__name__}: {error}", num_failures=self.thread.num_failures
+        )
+        self.registry.reseat(engine)
+
+    def _give_up(self, error: Exception) -> None:
+        log.error("there is no engine any more: %s", error)
+        if hasattr(self, "store"):
+            self.tell("engine_failed", reason=f"{type(error).__name__}: {error}", is_final=True)
+        with self._state_changed:
+            self._state_changed.notify_all()
+
+    def tell(self, kind: str, **payload: Any) -> None:
+        """Record an event of the whole service."""
+        self.store.tell(NewEvent(kind=kind, wall_seconds=time.time(), payload=payload))
+
+    def check_open(self) -> None:
+        """Check that the service takes work.
+
+        Raises:
+            ClosedError: it does not.
+        """
+        if self.thread.failure is not None:
+            raise ClosedError(f"the engine has failed: {self.thread.failure}; start the service again")
+        if self._is_closing:
+            raise ClosedError("the service is closing; ask it again once it is started")
+
+    def status(self, served: ServedStream) -> StreamStatus:
+        """Return how a stream is now."""
+        live = served.live
+        return served.status(None if live is None else self.thread.run(lambda _: live.status))
+
+    def status_of(self, row: StreamRow) -> StreamStatus:
+        """Return how a stream is now, open or closed."""
+        for served in self.registry.all():
+            if served.row.id == row.id:
+                return self.status(served)
+        choices = StreamChoices.read(row.options)
+        return StreamStatus(
+            name=row.name,
+            state="closed",
+            source=row.source,
+            policy=choices.policy,
+            budget_tokens=choices.budget_tokens,
+            filter=choices.filter,
+            fps=choices.fps,
+            chunk_frames=choices.chunk_frames,
+            epoch=row.epoch,
+            zero_wall_seconds=row.zero_wall_seconds,
+            created_wall_seconds=row.created_wall_seconds,
+        )
+
+    def statuses(self, *, closed: bool) -> tuple[StreamStatus, ...]:
+        """Return how all open streams are now, and the closed ones."""
+        streams = self.registry.all()
+        known = [(served, served.live) for served in streams]
+        # one visit to the engine's thread for all
+        memories = self.thread.run(lambda _: [live.status if live else None for _, live in known])
+        found = [served.status(memory) for (served, _), memory in zip(known, memories, strict=True)]
+        if closed:
+            rows = [row for row in self.store.streams.all() if row.state == "closed"]
+            found += [self.status_of(row) for row in rows]
+        return tuple(found)
+
+    def moments(self, served: ServedStream) -> RememberedMoments:
+        """Return which moments a memory keeps."""
+        live = served.require_live()
+        layers = self.thread.run(lambda _: live.moments)
+        moments = {seconds for layer in layers for seconds in layer.seconds}
+        pictures = {} if served.pictures is None else served.pictures.find_all(moments)
+        return RememberedMoments(layers=layers, pictures=pictures)
+
+    def capacity(self) -> ServiceCapacity:
+        """Return how much fits, and what limits it."""
+        settings, model = self._settings, self._model
+        choices = StreamChoices.resolve(model, settings, None, None)
+        one = stream_bytes(model, choices.capacity(model))
+        memory, used = self.thread.run(lambda engine: (engine.memory_bytes, engine.used_bytes))
+        num_streams = len(self.registry.all())
+        by_count = max(0, settings.max_streams - num_streams)
+        by_memory = by_count if memory is None or not one else max(0, (memory - used) // one)
+        token_seconds = self.thread.frame_token_seconds
+        limit = (
+            f"max_streams is {settings.max_streams}"
+            if by_count <= by_memory
+            else f"streams take {used} of {memory} bytes, and one more takes {one}"
+        )
+        return ServiceCapacity(
+            num_streams=num_streams,
+            max_streams=settings.max_streams,
+            more_streams=min(by_count, by_memory),
+            limit=limit,
+            memory_bytes=memory,
+            used_bytes=used,
+            stream_bytes=one,
+            num_open_questions=self.desk.num_open,
+            max_open_questions=settings.max_questions,
+            busy_share=self.thread.busy.share,
+            frame_seconds=None if token_seconds is None else token_seconds * 2 * _frame_tokens(model),
+        )
+
+    def health(self) -> Health:
+        """Return whether the service lives and takes work; never waits for the engine."""
+        writer, step_seconds = self.store.writer, self.thread.busy.step_seconds
+        failure = self.thread.failure
+        is_live = self.thread.is_alive and failure is None
+        reasons = [f"the engine has failed: {failure}"] if failure is not None else []
+        if step_seconds > _STALE_SECONDS:
+            is_live = False
+            reasons.append(f"a step of the engine has taken {step_seconds:.0f} s so far")
+        if writer.failure is not None:
+            reasons.append(f"the record cannot be written: {writer.failure}")
+        for served in self.registry.all():
+            if served.disk is not None and served.disk.failure is not None:
+                reasons.append(f"the journal of stream {served.row.name!r} stopped: {served.disk.failure}")
+        if self._is_closing:
+            reasons.append("the service is closing")
+        return Health(
+            is_live=is_live,
+            is_ready=is_live and self._is_ready and not self._is_closing,
+            reasons=tuple(reasons),
+            step_seconds=step_seconds,
+            num_waiting_writes=writer.num_waiting,
+            num_lost_events=writer.num_lost_events,
+            num_engine_failures=self.thread.num_failures,
+        )
+
+    def wait(self, timeout_seconds: float | None) -> bool:
+        """Wait until the service is closed, or its engine is gone for good; see ``Service.wait``."""
+        with self._state_changed:
+            self._state_changed.wait_for(
+                lambda: self._is_closed or self.thread.failure is not None, timeout_seconds
+            )
+        if self.thread.failure is not None:
+            raise ServiceError(f"the engine has failed for good: {self.thread.failure}")
+        return self._is_closed
+
+    def close(self, drain_seconds: float) -> None:
+        """Stop in order; see ``Service.close``."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        for served in self.registry.all():
+            served.leave_source()
+        deadline = time.monotonic() + drain_seconds
+        while self.desk.num_open and time.monotonic() < deadline and self.thread.failure is None:
+            time.sleep(0.02)
+        for served in self.registry.all():
+            served.stop_feed()
+        self._save_all()
+        self.tell("service_stopped")
+        self._parts.close()
+        with self._state_changed:
+            self._is_closed = True
+            self._state_changed.notify_all()
+
+    def _save_all(self) -> None:
+        for served in self.registry.all():
+            try:
+                self.saving.save(served)
+                self.registry.unseat(served, "the service was closed")
+            except (HermesError, OSError) as error:
+                log.warning("stream %s could not be saved: %s", served.row.name, error)
+
+
+def _frame_tokens(model: VideoModel) -> float:
+    return model.card.tokens_per_temporal_patch / model.card.frames_per_temporal_patch

@@ -1,0 +1,100 @@
+"""A stream's place on the engine: opened anew, from disk, or from another memory; in the engine's thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from hermes_stream.service.engine_thread import EngineThread
+from hermes_stream.service.live_stream import LiveStream, OpenQuestion
+from hermes_stream.service.memory_on_disk import SavedMemory
+from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.handle import StreamHandle
+
+log = logging.getLogger(__name__)
+MakeHandle = Callable[[Engine], StreamHandle]
+HasEnded = Callable[[ServedStream, OpenQuestion], None]
+
+
+def add(engine: Engine, served: ServedStream) -> StreamHandle:
+    """Open a stream on an engine, its memory empty."""
+    choices = served.choices
+    return engine.add(
+        choices.memory_policy(engine.model),
+        chunk_frames=choices.chunk_frames,
+        text_tokens=choices.text_tokens,
+        filter=choices.token_filter,
+        still_below=choices.still_below,
+        kv_bits=choices.kv_bits,
+    )
+
+
+def seat(
+    engine: Engine,
+    served: ServedStream,
+    *,
+    thread: EngineThread,
+    has_ended: HasEnded,
+    make: MakeHandle | None = None,
+) -> SavedMemory | None:
+    """Give a stream its place on the engine.
+
+    Args:
+        engine: has room for it.
+        served: has no place.
+        thread: of the engine.
+        has_ended: is told of each question that is over.
+        make: opens it; None opens what is on disk, or an empty memory where nothing is.
+
+    Returns:
+        A snapshot that was written on the way; its row is still to be made.
+
+    Raises:
+        CapacityError: there is no room.
+        SnapshotError: what is on disk cannot be restored.
+    """
+    disk = served.disk
+    if make is not None:
+        handle = make(engine)
+    elif disk is None or (restored := disk.restore(engine)) is None:
+        handle = add(engine, served)
+    else:
+        handle = restored
+    try:
+        saved = _begin_record(served, handle, is_other_memory=make is not None)
+    except BaseException:
+        handle.close()
+        raise
+    newest = handle.stream.intake.newest_seconds
+    served.go_on(newest)
+    served.restored_until_seconds = newest
+    served.live = LiveStream(
+        handle,
+        served.ring,
+        executor=engine.executor,
+        pictures=served.pictures,
+        has_ended=lambda question: has_ended(served, question),
+        has_failed=lambda reason: log.warning("stream %s: a chunk waits: %s", served.row.name, reason),
+    )
+    served.failure = None
+    thread.register(served.live)
+    return saved
+
+
+def _begin_record(served: ServedStream, handle: StreamHandle, *, is_other_memory: bool) -> SavedMemory | None:
+    if served.disk is None:
+        return None
+    if is_other_memory:
+        return served.disk.begin_anew(handle, epoch=served.row.epoch)
+    return served.disk.begin(handle, epoch=served.row.epoch)
+
+
+def unseat(served: ServedStream, thread: EngineThread, reason: str) -> None:
+    """Take a stream's place away, and end its questions; safe to repeat."""
+    live, served.live = served.live, None
+    if live is not None:
+        thread.unregister(live)
+        live.close(reason)
+    if served.disk is not None:
+        served.disk.close()

@@ -1,0 +1,344 @@
+"""The streams of a service: opened, found, closed, renamed, deleted, and brought back after a restart."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from threading import RLock
+from typing import Any
+
+from hermes_stream.errors import CapacityError, HermesError, StreamExistsError, UnknownStreamError
+from hermes_stream.models.base import VideoModel
+from hermes_stream.service.engine_thread import EngineThread
+from hermes_stream.service.names import check_stream_name
+from hermes_stream.service.saving import Saving
+from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat
+from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.settings import ServiceSettings, StreamSettings
+from hermes_stream.service.source_opening import OpenedSource, SourceOpener
+from hermes_stream.service.store import Store
+from hermes_stream.service.stream_choices import StreamChoices
+from hermes_stream.service.stream_rows import StreamRow
+from hermes_stream.stream.engine import Engine
+from hermes_stream.video.sources.options import SourceOptions
+from hermes_stream.video.sources.policy import SourcePolicy
+
+log = logging.getLogger(__name__)
+MakeServed = Callable[[StreamRow, StreamChoices], ServedStream]
+
+
+class StreamRegistry:
+    """Opens streams and finds them by name. Threads may share it.
+
+    Args:
+        model: watches.
+        store: the record.
+        settings: of the service.
+        make_served: makes a stream of its row, with no place on the engine yet.
+        thread: of the engine.
+        saving: writes memories.
+        has_ended: is told of each question that is over.
+    """
+
+    def __init__(
+        self,
+        model: VideoModel,
+        store: Store,
+        settings: ServiceSettings,
+        *,
+        make_served: MakeServed,
+        thread: EngineThread,
+        saving: Saving,
+        has_ended: HasEnded,
+    ) -> None:
+        self._model, self._store, self._settings = model, store, settings
+        self._make_served, self._thread, self._saving = make_served, thread, saving
+        self._has_ended = has_ended
+        self._sources = SourceOpener.of(model, settings.picture_pixels)
+        self._streams: dict[str, ServedStream] = {}
+        self._changing = RLock()  # streams are opened and closed one at a time
+
+    def all(self) -> tuple[ServedStream, ...]:
+        """Return the streams that are open, in the order in which they were opened."""
+        return tuple(self._streams.values())
+
+    def find(self, name: str) -> ServedStream:
+        """Return the open stream of a name.
+
+        Raises:
+            UnknownStreamError: there is none.
+        """
+        served = self._streams.get(name)
+        if served is None:
+            known = ", ".join(list(self._streams)[:20]) or "none"
+            raise UnknownStreamError(f"no stream {name!r} is open; open streams: {known}")
+        return served
+
+    def row(self, name: str) -> StreamRow:
+        """Return the row of a stream, open or closed.
+
+        Raises:
+            UnknownStreamError: there is none.
+        """
+        row = self._row(name)
+        if row is None:
+            raise UnknownStreamError(f"there is no stream {name!r}, neither open nor closed")
+        return row
+
+    def _row(self, name: str) -> StreamRow | None:
+        served = self._streams.get(name)
+        return served.row if served is not None else self._store.streams.find(name)
+
+    def open(
+        self,
+        name: str,
+        source: Any,
+        given: Mapping[str, Any],
+        *,
+        source_options: SourceOptions | None = None,
+        source_policy: SourcePolicy | None = None,
+    ) -> ServedStream:
+        """Open a stream, a new one or one that is recorded; see ``Service.open_stream``."""
+        check_stream_name(name)
+        chosen = {key: value for key, value in given.items() if value is not None}
+        settings = StreamSettings.model_validate(
+            self._settings.model_dump(include=set(StreamSettings.model_fields)) | chosen
+        )
+        choices = StreamChoices.resolve(self._model, settings, source_options, source_policy)
+        with self._changing:
+            row, served = self._row(name), self._streams.get(name)
+            if row is None:
+                opened = self._sources.open(source, choices, None, None)
+                return self._open_new(name, opened, choices)
+            choices = _choices_again(row, choices, chosen, has_source_options=source_options is not None)
+            if served is None:
+                newest = None  # known once its memory is there
+                opened = self._sources.open(source, choices, row, newest)
+                served = self._open_again(row, choices)
+            elif source is None or served.has_feed:
+                return self._same(served, source, choices)
+            newest = served.ring.counts.newest_seconds
+            opened = self._sources.open(source, choices, served.row, newest)
+            if opened is not None:
+                served.start_feed(opened)
+            return served
+
+    def _same(self, served: ServedStream, source: Any, choices: StreamChoices) -> ServedStream:
+        """Return an open stream that is named again, if it is meant to be the same."""
+        other = self._sources.open(source, choices, served.row, None)
+        if other is not None and other.address != served.row.source:
+            raise StreamExistsError(
+                f"stream {served.row.name!r} is open already, with the source {served.row.source}; close it, "
+                "or choose another name"
+            )
+        return served
+
+    def _open_new(
+        self, name: str, opened: OpenedSource | None, choices: StreamChoices, make: MakeHandle | None = None
+    ) -> ServedStream:
+        self._check_room()
+        row = self._store.streams.add(name, options=choices.as_json(), wall_seconds=time.time())
+        served = self._make_served(row, choices)
+        try:
+            self._seat(served, make)
+        except BaseException:
+            served.delete_files()
+            self._store.streams.remove(row.id)
+            raise
+        address = None if opened is None else opened.address
+        served.tell("stream_opened", source=address, options=choices.as_json())
+        if opened is not None:
+            served.start_feed(opened)
+        return served
+
+    def _check_room(self) -> None:
+        if len(self._streams) >= self._settings.max_streams:
+            raise CapacityError(
+                f"{len(self._streams)} streams are open, and max_streams is {self._settings.max_streams}; "
+                "close a stream, or raise it"
+            )
+
+    def _open_again(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
+        """Open a stream that is recorded and not open; what is left of its memory is restored."""
+        self._check_room()
+        fields: dict[str, Any] = {"state": "open", "epoch": row.epoch + 1, "options": choices.as_json()}
+        served = self._make_served(replace(row, **fields), choices)
+        self._seat(served, None)
+        self._store.streams.change(row.id, **fields)
+        _tell_restored(served)
+        return served
+
+    def open_from(
+        self, name: str, choices: StreamChoices, make: MakeHandle, zero_wall_seconds: float | None
+    ) -> ServedStream:
+        """Open a new stream with a memory that there is already; its frames are pushed.
+
+        Args:
+            name: of the new stream.
+            choices: of the memory's stream.
+            make: opens it on the engine.
+            zero_wall_seconds: of its clock.
+
+        Raises:
+            StreamExistsError: there is a stream of that name.
+        """
+        check_stream_name(name)
+        with self._changing:
+            self._check_free(name)
+            served = self._open_new(name, None, replace(choices, source={}, allow=None), make)
+            if zero_wall_seconds is not None:
+                served.change_row(zero_wall_seconds=zero_wall_seconds)
+            return served
+
+    def _check_free(self, name: str) -> None:
+        if self._row(name) is not None:
+            raise StreamExistsError(
+                f"there is a stream {name!r} already, open or closed; choose another name"
+            )
+
+    def replace_memory(self, served: ServedStream, make: MakeHandle) -> None:
+        """Give an open stream another memory.
+
+        Raises:
+            SnapshotError: the memory cannot be restored; the stream keeps its own.
+        """
+
+        def change(engine: Engine) -> Any:
+            handle = make(engine)  # first: where it fails, nothing has changed
+            unseat(served, self._thread, "the stream's memory was replaced; ask again")
+            return seat(engine, served, thread=self._thread, has_ended=self._has_ended, make=lambda _: handle)
+
+        with self._changing:
+            saved = self._thread.run(change)
+            if saved is not None:
+                self._saving.record(served, saved)
+
+    def recover(self) -> None:
+        """Bring back what was open when the service ended, however that was."""
+        for row in self._store.streams.all():
+            served = self._make_served(row, StreamChoices.read(row.options))
+            if row.state == "deleting":
+                served.delete_files()
+                self._store.streams.remove(row.id)
+            elif row.state == "open":
+                served.row = replace(row, epoch=row.epoch + 1)
+                self._store.streams.change(row.id, epoch=row.epoch + 1)
+                self._bring_back(served)
+
+    def _bring_back(self, served: ServedStream) -> None:
+        row, name = served.row, served.row.name
+        try:
+            self._seat(served, None)
+        except HermesError as error:
+            # it stays listed, with the reason: what is on disk is not given up
+            served.failure = f"its memory could not be restored: {error}"
+            self._streams[name] = served
+            log.error("stream %s: %s", name, served.failure)
+            served.tell("source_state", state="failed", what="failed", reason=served.failure)
+            return
+        _tell_restored(served)
+        if row.source is None or not row.opens_again or row.has_ended:
+            return
+        try:
+            newest = served.ring.counts.newest_seconds
+            opened = self._sources.open(row.source, served.choices, row, newest)
+        except (HermesError, ValueError) as error:
+            log.warning("the source of stream %s cannot be opened: %s", name, error)
+            served.tell("source_state", state="waiting", what="failed", reason=str(error))
+            return
+        if opened is not None:
+            served.start_feed(opened)
+
+    def reseat(self, engine: Engine) -> None:
+        """Open all streams on a new engine, from disk; in the engine's thread.
+
+        Raises:
+            HermesError: one cannot be opened.
+        """
+        for served in self.all():
+            if served.failure is None:
+                served.live = None
+                if served.disk is not None:
+                    served.disk.close()
+                seat(engine, served, thread=self._thread, has_ended=self._has_ended)
+                _tell_restored(served)
+
+    def close(self, name: str, *, delete: bool) -> None:
+        """Close a stream; see ``Service.close_stream``."""
+        with self._changing:
+            row, served = self.row(name), self._streams.get(name)
+            if served is not None:
+                served.stop_feed()
+                if not delete:
+                    self._save(served)
+                self._thread.run(lambda _: unseat(served, self._thread, f"stream {name!r} was closed"))
+                self._streams = {own: one for own, one in self._streams.items() if own != name}
+            if not delete:
+                self._store.streams.change(row.id, state="closed")
+                if served is not None:
+                    served.tell("stream_closed", pts_seconds=served.ring.counts.newest_seconds)
+                return
+            # first said, then done: what is cut short is finished at the next start
+            self._store.streams.change(row.id, state="deleting")
+            gone = served or self._make_served(row, StreamChoices.read(row.options))
+            gone.delete_files()
+            self._store.streams.remove(row.id)
+
+    def unseat(self, served: ServedStream, reason: str) -> None:
+        """Take a stream's place on the engine away; it is open in the record, and comes back.
+
+        Raises:
+            ClosedError: the engine has stopped.
+        """
+        self._thread.run(lambda _: unseat(served, self._thread, reason))
+
+    def _save(self, served: ServedStream) -> None:
+        try:
+            self._saving.save(served)
+        except (HermesError, OSError) as error:
+            log.warning("stream %s could not be saved: %s", served.row.name, error)
+
+    def rename(self, name: str, new_name: str) -> ServedStream:
+        """Give an open stream another name; its number and folders stay."""
+        check_stream_name(new_name)
+        with self._changing:
+            served = self.find(name)
+            self._check_free(new_name)
+            self._store.streams.change(served.row.id, name=new_name)
+            served.row = replace(served.row, name=new_name)
+            self._streams = {new_name if own == name else own: one for own, one in self._streams.items()}
+            served.tell("stream_renamed", old_name=name, new_name=new_name)
+            return served
+
+    def _seat(self, served: ServedStream, make: MakeHandle | None) -> None:
+        saved = self._thread.run(
+            lambda engine: seat(engine, served, thread=self._thread, has_ended=self._has_ended, make=make)
+        )
+        self._streams = {**self._streams, served.row.name: served}
+        if saved is not None:
+            self._saving.record(served, saved)
+
+
+def _choices_again(
+    row: StreamRow, new: StreamChoices, given: Mapping[str, Any], *, has_source_options: bool
+) -> StreamChoices:
+    """Return what a recorded stream goes on with; refuse what does not fit its memory."""
+    old = StreamChoices.read(row.options)
+    for name in given:
+        if getattr(new, name) != getattr(old, name):
+            raise ValueError(
+                f"stream {row.name!r} was opened with {name}={getattr(old, name)!r}, and its memory goes "
+                f"with it; got {getattr(new, name)!r}: leave it out, or delete the stream"
+            )
+    return replace(old, source=new.source, allow=new.allow) if has_source_options else old
+
+
+def _tell_restored(served: ServedStream) -> None:
+    live = served.live
+    served.tell(
+        "stream_restored",
+        pts_seconds=served.restored_until_seconds,
+        num_frames=0 if live is None else live.handle.stream.intake.num_accepted,
+    )

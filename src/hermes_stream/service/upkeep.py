@@ -1,0 +1,117 @@
+"""What is done now and then: save memories, tell losses, forget pictures, keep the record in its bounds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+
+from hermes_stream.errors import ClosedError
+from hermes_stream.service.engine_thread import EngineThread
+from hermes_stream.service.retention import Retention
+from hermes_stream.service.saving import Saving
+from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.store import Store
+from hermes_stream.service.stream_registry import StreamRegistry
+
+log = logging.getLogger(__name__)
+_LOSSES_SECONDS = 10.0
+_PICTURES_SECONDS = 60.0
+_RETENTION_SECONDS = 600.0
+
+
+class Upkeep:
+    """Does it in a thread of its own; what fails is logged, and tried again the next time.
+
+    Args:
+        registry: the streams.
+        thread: of the engine.
+        saving: writes memories.
+        store: the record.
+        retention: deletes what is too old or too much.
+        snapshot_every_seconds: how often a memory that changed is saved.
+    """
+
+    def __init__(
+        self,
+        registry: StreamRegistry,
+        *,
+        thread: EngineThread,
+        saving: Saving,
+        store: Store,
+        retention: Retention,
+        snapshot_every_seconds: float,
+    ) -> None:
+        self._registry, self._thread, self._saving = registry, thread, saving
+        self._store, self._retention = store, retention
+        self._stopped = Event()
+        self._tasks: list[tuple[float, Callable[[], None]]] = [
+            (_LOSSES_SECONDS, self.tell_losses),
+            (_PICTURES_SECONDS, self.forget_pictures),
+            (snapshot_every_seconds, self.save_all),
+            (_RETENTION_SECONDS, self.keep_bounds),
+        ]
+        self._runner = Thread(target=self._run, name="hermes-upkeep", daemon=True)
+        self._runner.start()
+
+    def stop(self) -> None:
+        """Stop after the task in hand; safe to repeat."""
+        self._stopped.set()
+        self._runner.join()
+
+    def _run(self) -> None:
+        due = {index: time.monotonic() + seconds for index, (seconds, _) in enumerate(self._tasks)}
+        while not self._stopped.wait(max(0.0, min(due.values()) - time.monotonic())):
+            for index, (seconds, task) in enumerate(self._tasks):
+                if time.monotonic() >= due[index] and not self._stopped.is_set():
+                    self._attempt(task)
+                    due[index] = time.monotonic() + seconds
+
+    @staticmethod
+    def _attempt(task: Callable[[], None]) -> None:
+        try:
+            task()
+        except ClosedError:
+            pass  # there is nothing to keep up any more
+        except Exception:
+            log.exception("upkeep failed")
+
+    def tell_losses(self) -> None:
+        """Record frames that were lost since the last time."""
+        for served in self._registry.all():
+            live = served.live
+            served.tell_drops(None if live is None else self._thread.run(lambda _: live.status))  # noqa: B023
+
+    def save_all(self) -> None:
+        """Save every memory that has changed."""
+        for served in self._registry.all():
+            if self._stopped.is_set():
+                return
+            try:
+                self._saving.save(served)
+            except ClosedError:
+                raise
+            except Exception as error:
+                log.warning("stream %s could not be saved: %s", served.row.name, error)
+                served.tell("snapshot_failed", reason=str(error))
+
+    def forget_pictures(self) -> None:
+        """Delete pictures of moments that no memory holds, unless an answer shows them."""
+        for served in self._registry.all():
+            self._forget_pictures(served)
+
+    def _forget_pictures(self, served: ServedStream) -> None:
+        live, pictures = served.live, served.pictures
+        if live is None or pictures is None:
+            return
+        status, layers = self._thread.run(lambda _: (live.status, live.moments))
+        if status.folded_until_seconds is None:
+            return
+        moments = {seconds for layer in layers for seconds in layer.seconds}
+        cited = self._store.questions.cited_pictures(served.row.id)
+        pictures.keep_only(moments, cited, status.folded_until_seconds)
+
+    def keep_bounds(self) -> None:
+        """Delete what is too old or too much."""
+        self._retention.sweep(self._registry.all())
