@@ -68,7 +68,7 @@ class Listing(BaseModel, Generic[T]):
     """A list, as OpenAI's clients read it."""
 
     object: Literal["list"] = "list"
-    data: list[T]
+    items: Annotated[list[T], Field(serialization_alias="data")]
 
 
 class OpenStream(StreamSettings):

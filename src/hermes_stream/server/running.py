@@ -42,7 +42,7 @@ class Server:
         self.settings = settings or ServerSettings()
         self.app: FastAPI = create_app(service, self.settings)
         self._uvicorn = _Uvicorn(
-            _uvicorn_config(self.app, service, self.settings, log_level), self.app.state.hermes.draining
+            _uvicorn_options(self.app, service, self.settings, log_level), self.app.state.hermes.draining
         )
 
     def run(self, *, on_listening: Callable[[str], None] | None = None) -> None:
@@ -70,8 +70,8 @@ class Server:
 class _Uvicorn(uvicorn.Server):
     """Warns whoever holds a connection open before it closes them."""
 
-    def __init__(self, config: uvicorn.Config, draining: Draining) -> None:
-        super().__init__(config)
+    def __init__(self, options: uvicorn.Config, draining: Draining) -> None:
+        super().__init__(options)
         self._draining = draining
 
     @contextmanager
@@ -84,8 +84,8 @@ class _Uvicorn(uvicorn.Server):
         try:
             yield
         finally:
-            for sig, handler in before.items():
-                signal.signal(sig, handler)
+            for sig, former in before.items():
+                signal.signal(sig, former)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say goodbye, then close what is still open within its time."""
@@ -94,7 +94,7 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _uvicorn_config(
+def _uvicorn_options(
     app: FastAPI, service: Service, settings: ServerSettings, log_level: str | None
 ) -> uvicorn.Config:
     certificate, key = settings.tls_cert, settings.tls_key

@@ -129,6 +129,14 @@ class Keys:
             row = connection.execute(chosen).first()
         return None if row is None else _record(row)
 
+    def get(self, number: int) -> KeyRecord | None:
+        """Return a key's record by its number, or None where there is none such or it was revoked."""
+        columns = tables.keys.c
+        chosen = select(tables.keys).where(columns.id == number, columns.revoked_wall_seconds.is_(None))
+        with self._database.reading() as connection:
+            row = connection.execute(chosen).first()
+        return None if row is None else _record(row)
+
     def list(self) -> tuple[KeyRecord, ...]:
         """Return all keys, revoked ones too."""
         with self._database.reading() as connection:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Condition
 
 from hermes_stream.errors import ClosedError
-from hermes_stream.stream.answer import Answer, FinishReason
+from hermes_stream.stream.answer import Answer, FinishReason, TokenLogprob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class LiveAnswer:
         question: what was asked.
         options: the choices, empty for an open question.
         token_ids: tokens of the answer so far.
+        logprobs: how likely each of them was, where that was asked for.
         seen_until_seconds: time of the newest frame that the answer knows, in seconds of the stream.
         ttft_seconds: from the call of ``ask`` to the first token, less what waiting frames took; 0 before.
         ttft_with_pending_seconds: from the call of ``ask`` to the first token, with everything.
@@ -56,6 +57,7 @@ class LiveAnswer:
     def __init__(self, stream: str, question: str, options: Sequence[str] = ()) -> None:
         self.stream, self.question, self.options = stream, question, tuple(options)
         self.token_ids: tuple[int, ...] = ()
+        self.logprobs: tuple[TokenLogprob, ...] = ()
         self.seen_until_seconds: float | None = None
         self.ttft_seconds = self.ttft_with_pending_seconds = 0.0
         self.tokens_per_second: float | None = None
@@ -158,7 +160,7 @@ class LiveAnswer:
         """Take over what the engine's answer has so far."""
         pieces = answer.take_ready()
         with self._changed:
-            self.token_ids = tuple(answer.token_ids)
+            self.token_ids, self.logprobs = tuple(answer.token_ids), tuple(answer.logprobs)
             if answer.has_begun:
                 self.ttft_seconds = self._queue_seconds + answer.ttft_seconds
                 self.ttft_with_pending_seconds = self._queue_seconds + answer.ttft_with_pending_seconds

@@ -338,6 +338,11 @@ class Service:
         return read_picture(self._running.folder.pictures, path)
 
     @property
+    def data_dir(self) -> Path:
+        """Folder of the record, of pictures, snapshots and journals."""
+        return self._running.folder.path
+
+    @property
     def keys(self) -> Keys:
         """Who may use the service, for whoever opens it to others."""
         return self._running.store.keys

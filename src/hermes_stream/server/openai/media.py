@@ -157,7 +157,7 @@ def _url(part: Media) -> str | None:
         return part.image_url.url
     if isinstance(part, VideoPart):
         return part.video_url.url
-    return part.file.file_id or part.file.file_data
+    return part.file.file_id or part.file.content
 
 
 def _decoded(url: str) -> bytes:

@@ -41,7 +41,7 @@ class File(BaseModel):
     model_config = _LENIENT
 
     file_id: Annotated[str, Field(max_length=80)] | None = None
-    file_data: Annotated[str, Field(max_length=_MAX_URL_CHARACTERS)] | None = None
+    content: Annotated[str, Field(max_length=_MAX_URL_CHARACTERS)] | None = Field(None, alias="file_data")
 
 
 class TextPart(BaseModel):

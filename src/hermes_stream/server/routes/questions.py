@@ -13,7 +13,7 @@ from hermes_stream.server.asking import answer_body, asked
 from hermes_stream.server.bodies import ERRORS, AnswerBody, AskBody, Listing, StreamName
 from hermes_stream.server.sse import EventStream, sse, while_client_stays
 from hermes_stream.server.state import Asker, ServerState, State, needs
-from hermes_stream.service.records import QuestionRecord
+from hermes_stream.service.question_log import QuestionRecord
 
 router = APIRouter(tags=["questions"], responses=ERRORS)
 
@@ -67,4 +67,4 @@ def list_questions(
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Number of a question.")] = None,
 ) -> Listing[QuestionRecord]:
     """List questions with their answers, newest first."""
-    return Listing(data=list(state.service.questions(stream, limit=limit, before=before)))
+    return Listing(items=list(state.service.questions(stream, limit=limit, before=before)))
