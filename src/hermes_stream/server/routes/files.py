@@ -83,7 +83,7 @@ async def upload_file(request: Request, state: State) -> dict[str, Any]:
 @router.get("", dependencies=needs("read"))
 def list_files(state: State) -> Listing[FileBody]:
     """List files, newest first."""
-    return Listing(items=[FileBody(**shown_upload(one)) for one in state.uploads.list()])
+    return Listing(items=[FileBody(**shown_upload(one)) for one in state.uploads.all()])
 
 
 @router.get("/{file_id}", response_model=FileBody, dependencies=needs("read"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -35,13 +35,13 @@ async def ask(name: StreamName, body: AskBody, request: Request, *, state: State
 
 
 async def _whole(state: ServerState, caller: Caller, name: str, body: AskBody) -> AnswerBody:
-    async with asked(state, caller, name, **_options(body)) as answer:
+    async with asked(state, caller, name, body.question, **_options(body)) as answer:
         return await answer_body(name, answer)
 
 
 async def _streamed(state: ServerState, caller: Caller, name: str, body: AskBody) -> Response:
     # entered here, so that what can be refused is refused before the stream begins
-    asking = asked(state, caller, name, **_options(body))
+    asking = asked(state, caller, name, body.question, **_options(body))
     answer = await asking.__aenter__()
 
     async def events() -> AsyncGenerator[bytes]:
@@ -55,8 +55,8 @@ async def _streamed(state: ServerState, caller: Caller, name: str, body: AskBody
     return EventStream(events())
 
 
-def _options(body: AskBody) -> dict[str, object]:
-    return {**body.model_dump(exclude={"stream"}), "stop": tuple(body.stop)}
+def _options(body: AskBody) -> dict[str, Any]:
+    return {**body.model_dump(exclude={"stream", "question"}), "stop": tuple(body.stop)}
 
 
 @router.get("/v1/questions", dependencies=needs("read"))
