@@ -161,8 +161,6 @@ class AnswerBody(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    id: int | None
-    """Its number in the record."""
     stream: str
     """Name of the stream."""
     question: str

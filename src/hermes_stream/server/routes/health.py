@@ -14,7 +14,9 @@ from hermes_stream.service import Health, ServiceCapacity
 
 router = APIRouter(tags=["health"])
 
-_UNHEALTHY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Not so; the reasons are named."}}
+_UNHEALTHY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Health, "description": "Not so; the reasons are named."}
+}
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 

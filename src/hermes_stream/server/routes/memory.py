@@ -15,7 +15,9 @@ from hermes_stream.service.status import LayerMoments
 
 router = APIRouter(tags=["memory"], responses=ERRORS)
 
-_JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}}
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 class MomentPicture(BaseModel):

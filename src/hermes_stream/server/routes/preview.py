@@ -19,7 +19,9 @@ from hermes_stream.server.state import ServerState, State, needs
 router = APIRouter(prefix="/v1/streams/{name}", tags=["preview"], responses=ERRORS)
 
 MAX_PREVIEW_FPS = 5.0
-_JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}}
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
 Fps = Annotated[float, Query(gt=0, le=MAX_PREVIEW_FPS, description="Pictures a second, at most.")]
 
 
