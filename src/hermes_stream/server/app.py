@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
@@ -21,7 +22,7 @@ from hermes_stream.errors import HermesError
 from hermes_stream.server.access.callers import Access
 from hermes_stream.server.access.quotas import Quotas
 from hermes_stream.server.access.signing import Signer, server_secret
-from hermes_stream.server.document import describe
+from hermes_stream.server.document import allowed_methods, describe
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.errors import refusal_of
 from hermes_stream.server.event_signal import EventSignal
@@ -120,7 +121,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         WebSocketRequestValidationError,
     ):
         app.add_exception_handler(kind, _told)
-    app.state.document = describe(app)
+    app.state.document = describe(app, _ROUTERS)
     return app
 
 
@@ -176,6 +177,8 @@ async def _sweep(state: ServerState) -> None:
 
 async def _told(connection: HTTPConnection, error: Exception) -> Response:
     """Answer with what is wrong; a WebSocket that was not accepted yet likewise."""
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error.headers = {"Allow": ", ".join(allowed_methods(_ROUTERS, connection.scope))}
     response = refusal_response(refusal_of(error))
     if isinstance(connection, WebSocket):
         await connection.send_denial_response(response)

@@ -168,7 +168,7 @@ class RealtimeSession:
             "role": role,
             "content": content,
         }
-        self._items[item["id"]] = item
+        self._items[str(item["id"])] = item
         while len(self._items) > _MAX_ITEMS:
             self._items.popitem(last=False)
         for kind in ("conversation.item.added", "conversation.item.done"):

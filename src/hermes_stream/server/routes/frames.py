@@ -90,8 +90,8 @@ async def _pictures_of_form(request: Request) -> list[PushedPicture]:
             if not files or len(files) != len(times) or not all(map(_is_number, times)):
                 raise RefusedError(
                     400,
-                    f"the form has {len(files)} frames and {len(times)} times; give at least one frame, and for "
-                    "each a pts_us, a whole number of microseconds",
+                    f"the form has {len(files)} frames and {len(times)} times; give at least one frame, and "
+                    "for each a pts_us, a whole number of microseconds",
                     code="invalid_form",
                     param="pts_us",
                 )
