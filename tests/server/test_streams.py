@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.server.served import jpeg
 
 from hermes_stream.video.jpeg import decode_jpeg
 
@@ -110,15 +109,16 @@ def test_a_memory_is_saved_restored_and_made_a_second_stream_of(served):
     assert saved.status_code == 201
     number = saved.json()["id"]
     assert number in {one["id"] for one in http.get("/v1/streams/door/snapshots").json()["data"]}
-    assert http.post(f"/v1/streams/door/snapshots/{number}/restore").json()["name"] == "door"
     forked = http.post("/v1/streams/door/fork", json={"name": "twin", "snapshot": number})
     assert forked.status_code == 201, forked.text
     asked = [
         http.post(f"/v1/streams/{one}/ask", json={"question": QUESTION}).json() for one in ("door", "twin")
     ]
     assert asked[0]["text"] == asked[1]["text"]
-    assert http.delete(f"/v1/streams/door/snapshots/{number}").status_code == 204
-    assert http.post(f"/v1/streams/door/snapshots/{number}/restore").status_code == 404
+    assert http.post(f"/v1/streams/door/snapshots/{number}/restore").json()["name"] == "door"
+    kept = [one["id"] for one in http.get("/v1/streams/door/snapshots").json()["data"]]
+    assert http.delete(f"/v1/streams/door/snapshots/{kept[0]}").status_code == 204
+    assert http.post(f"/v1/streams/door/snapshots/{kept[0]}/restore").status_code == 404
 
 
 def test_a_memory_tells_its_moments(served):
@@ -181,11 +181,10 @@ def test_a_body_that_is_no_json_is_told(served):
 def test_an_uploaded_file_is_a_source(served, tmp_path):
     from tests.server.served import picture
 
-    from hermes_stream import Frame
     from hermes_stream.video import write_video
 
     path = tmp_path / "a.mp4"
-    write_video([Frame(pts_seconds=n / 4, image=picture(n)) for n in range(16)], path, fps=4)
+    write_video(path, [picture(n) for n in range(16)], fps=4)
     with path.open("rb") as file:
         uploaded = served.http.post("/v1/files", files={"file": ("../../a.mp4", file)}).json()
     assert uploaded["filename"] == "a.mp4"
@@ -196,7 +195,5 @@ def test_an_uploaded_file_is_a_source(served, tmp_path):
 
 def test_the_record_of_questions_is_listed(served):
     served.http.post("/v1/streams/door/ask", json={"question": "how many?"})
-    served.service.events()  # what is recorded before
     questions = served.http.get("/v1/questions", params={"stream": "door", "limit": 5}).json()["data"]
-    assert questions
-    assert jpeg()
+    assert {one["stream"] for one in questions} == {"door"}
