@@ -125,7 +125,7 @@ def _changed(tensor: torch.Tensor, rng: np.random.Generator) -> torch.Tensor | N
     return tensor
 
 
-def outcome_of_damage(content: bytes, original: Snapshot, path: Path) -> str:
+def outcome_of_damage(content: bytes, whole: Snapshot, path: Path) -> str:
     """Read damaged bytes; tell what happened: "refused", or "same" where the damage changed no meaning."""
     path.write_bytes(content)
     try:
@@ -134,10 +134,11 @@ def outcome_of_damage(content: bytes, original: Snapshot, path: Path) -> str:
         return "refused"
     except Exception as error:
         return f"raised {type(error).__name__}: {error}"
-    ours, theirs = original.state.flat_tensors(), read.state.flat_tensors()
-    is_same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    is_same &= read.state.plain_values() == _through_json(original.state.plain_values())
-    return "same" if is_same and read.model == original.model else "loaded wrongly"
+    is_same = replace(read, state=Saved()) == replace(whole, state=Saved())
+    ours, theirs = whole.state.flat_tensors(), read.state.flat_tensors()
+    is_same &= ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    is_same &= read.state.plain_values() == _through_json(whole.state.plain_values())
+    return "same" if is_same else "loaded wrongly"
 
 
 def outcome_of_forgery(model: VideoModel, snapshot: Snapshot, path: Path) -> str:
