@@ -29,7 +29,6 @@ from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.gate import Gate, refusal_response
 from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
-from hermes_stream.server.openai.watching import PREFIX as CHAT_PREFIX
 from hermes_stream.server.previews import Previews
 from hermes_stream.server.realtime.leases import PREFIX, Leases
 from hermes_stream.server.request_log import RequestLog
@@ -155,8 +154,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loop.set_default_executor(ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="server"))
     state.signal.start()
     streams = await asyncio.to_thread(state.service.streams)
-    left = [one.name for one in streams if one.name.startswith((PREFIX, CHAT_PREFIX))]
-    state.leases.start(left)
+    state.leases.start([one.name for one in streams if one.name.startswith(PREFIX)])
     sweeping = asyncio.ensure_future(_sweep(state))
     try:
         yield
