@@ -12,9 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 # openai's client opens its socket in a way that newer websockets packages warn of
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:connect.* must be used as a context:DeprecationWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore:connect.* must be used as a context:DeprecationWarning")
 QUESTION = "what is on screen now?"
 US = 1_000_000
 

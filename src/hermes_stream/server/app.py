@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
@@ -98,20 +99,8 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
             )
         )
     middleware.append(Middleware(Gate, state=state))
-    app = FastAPI(
-        title="hermes-stream",
-        version=__version__,
-        summary="Watches video as it streams in and answers questions about it at any moment.",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        middleware=middleware,
-        lifespan=_lifespan,
-    )
+    app = _routed(middleware=middleware, lifespan=_lifespan)
     app.state.hermes = state
-    for router in _ROUTERS:
-        app.include_router(router)
     for kind in (
         HermesError,
         HTTPException,
@@ -121,6 +110,28 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
     ):
         app.add_exception_handler(kind, _told)
     app.state.document = describe(app, _ROUTERS)
+    return app
+
+
+def api_document() -> dict[str, Any]:
+    """Return the OpenAPI document, without a service."""
+    return describe(_routed(), _ROUTERS)
+
+
+def _routed(**options: Any) -> FastAPI:
+    """Return an application with all routes."""
+    app = FastAPI(
+        title="hermes-stream",
+        version=__version__,
+        summary="Watches video as it streams in and answers questions about it at any moment.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        **options,
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
     return app
 
 
