@@ -344,11 +344,7 @@ class Service:
         return self._running.moments(self._registry.find(name))
 
     def preview(self, name: str) -> Frame | None:
-        """Return the newest frame that was due; None before the first.
-
-        Raises:
-            UnknownStreamError: no such stream is open.
-        """
+        """Return the newest frame that was due; None before the first."""
         return self._registry.find(name).preview
 
     def picture(self, path: str) -> bytes:
