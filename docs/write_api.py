@@ -45,10 +45,10 @@ within two minutes, and `hermes.going_away` comes before the server ends.
 """
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` tell whether it is as it would be written."""
     page = as_markdown(api_document(), PREFACE)
-    if "--check" not in sys.argv[1:]:
+    if "--check" not in arguments:
         PAGE.write_text(page, encoding="utf-8")
         return 0
     if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
@@ -58,4 +58,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

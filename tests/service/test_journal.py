@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hermes_stream.service.journal import Committer, Journal, replay
 from tests.checkpoints import random_frames
 from tests.families import FAMILIES
 from tests.lives import is_same, life, live, streams
@@ -16,6 +15,7 @@ from tests.lives import is_same, life, live, streams
 from hermes_stream import POLICIES, Frame, Session, SnapshotError, load_model
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.service.change_records import ChangeWriter, decode
+from hermes_stream.service.journal import Committer, Journal, replay
 from hermes_stream.stream.changes import (
     Change,
     ChunkFolded,
