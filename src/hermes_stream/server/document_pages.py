@@ -92,7 +92,9 @@ def _fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
 
 
 def _returned(document: Mapping[str, Any], responses: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    content = next((one.get("content", {}) for code, one in responses.items() if code.startswith("2")), {})
+    content: dict[str, Any] = next(
+        (one.get("content", {}) for code, one in responses.items() if code.startswith("2")), {}
+    )
     schema = _resolved(document, content.get("application/json", {}).get("schema", {}))
     listed = schema.get("properties", {}).get("data", {}).get("items", {})
     yield from _fields(document, _resolved(document, listed) if "$ref" in listed else schema)
