@@ -39,15 +39,17 @@ def running_postgres(folder: Path) -> Iterator[str]:
         os.chown(folder, owner.pw_uid, owner.pw_gid)
         user = {"user": owner.pw_uid, "group": owner.pw_gid, "env": {"PATH": os.environ["PATH"]}}
     base = folder / "base"
-    run = {"check": True, "capture_output": True, "cwd": folder, "timeout": 60, **user}
-    subprocess.run([program("initdb"), "-D", base, "-A", "trust", "-U", "hermes", "-E", "UTF8"], **run)
+    run = {"capture_output": True, "cwd": folder, "timeout": 60, **user}
+    subprocess.run(
+        [program("initdb"), "-D", base, "-A", "trust", "-U", "hermes", "-E", "UTF8"], check=True, **run
+    )
     options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
     start = [program("pg_ctl"), "-D", base, "-w", "-l", folder / "log", "-o", options, "start"]
-    subprocess.run(start, **run | {"capture_output": False, "stdout": subprocess.DEVNULL})
+    subprocess.run(start, **run | {"capture_output": False, "stdout": subprocess.DEVNULL}, check=True)
     try:
         yield f"postgresql://hermes@/{{}}?host={folder}"
     finally:
-        subprocess.run([program("pg_ctl"), "-D", base, "-m", "immediate", "stop"], **run)
+        subprocess.run([program("pg_ctl"), "-D", base, "-m", "immediate", "stop"], check=True, **run)
 
 
 def new_database(address: str, folder: Path) -> str:

@@ -406,7 +406,7 @@ def test_moments_have_pictures_as_long_as_they_are_remembered(serve):
     assert len(left) < 15
     assert set(memory.pictures) == remembered
     for path in ("../service.lock", "/etc/passwd", cited[0] + "/..", "0001-door/2026-01-01/../x.jpg", ""):
-        with pytest.raises(ValueError, match="a picture is STREAM/DAY/SECONDS.jpg"):
+        with pytest.raises(ValueError, match=r"a picture is STREAM/DAY/SECONDS\.jpg"):
             service.picture(path)
     with pytest.raises(UnknownPictureError):
         service.picture("0001-door/2026-01-01/99.000000.jpg")

@@ -46,9 +46,9 @@ def with_policy(engine: Engine, served: ServedStream, choices: StreamChoices) ->
     handle.settle()
     if not _fits(engine, handle, choices):
         raise CapacityError(
-            f"stream {served.row.name!r} remembers up to {max(handle.stream.cache.num_visual_tokens)} tokens in "
-            f"a layer, and {choices.policy!r} with budget_tokens={choices.budget_tokens} has no room for them; "
-            "choose a budget that is no smaller"
+            f"stream {served.row.name!r} remembers up to {max(handle.stream.cache.num_visual_tokens)} tokens "
+            f"in a layer, and {choices.policy!r} with budget_tokens={choices.budget_tokens} has no room for "
+            "them; choose a budget that is no smaller"
         )
     other = add(engine, choices)
     try:
@@ -56,8 +56,8 @@ def with_policy(engine: Engine, served: ServedStream, choices: StreamChoices) ->
     except SnapshotError as error:
         other.close()
         raise CapacityError(
-            f"what stream {served.row.name!r} remembers is of no use to {choices.policy!r} ({error}); choose a "
-            "policy that reads the memory alone, or open a new stream"
+            f"what stream {served.row.name!r} remembers is of no use to {choices.policy!r} ({error}); choose "
+            "a policy that reads the memory alone, or open a new stream"
         ) from error
     return other
 

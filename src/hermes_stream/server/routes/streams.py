@@ -60,7 +60,12 @@ def _source_options(state: ServerState, source: str) -> dict[str, object]:
             param="source",
             accepted=list(state.settings.allow_sources),
         )
-    return {"source": source, "allow_sources": state.settings.allow_sources}
+    settings = state.settings
+    return {
+        "source": source,
+        "allow_sources": settings.allow_sources,
+        "private_networks": settings.private_networks,
+    }
 
 
 @router.get("", dependencies=needs("read"))
