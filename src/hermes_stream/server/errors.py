@@ -60,6 +60,8 @@ _OF_TREE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (HermesError, 500, _FAULT, "failed"),
     (ValueError, 400, _INVALID, "invalid_value"),
 )
+# Their values may hold passwords, or are keys: never told back.
+_SECRET_FIELDS = {"key", "source", "url", "image_url", "video_url", "token", "resume"}
 _TYPE_OF_STATUS = {
     401: "authentication_error",
     403: "permission_error",
@@ -182,7 +184,8 @@ def _of_validation(error: RequestValidationError | WebSocketRequestValidationErr
         message = f"the body is no JSON: {reason}; send one JSON document as /docs shows it"
         return Refusal(status=400, type=_INVALID, message=message, code="invalid_json")
     name = ".".join(place[1:]) or (place[0] if place else "request")
-    got = f", got {_shortened(first['input'])}" if "input" in first else ""
+    is_shown = "input" in first and not _SECRET_FIELDS & set(place)
+    got = f", got {_shortened(first['input'])}" if is_shown else ""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return Refusal(
         status=422,

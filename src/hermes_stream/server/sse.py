@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, TypeVar
 
 from fastapi.sse import format_sse_event
@@ -26,18 +26,28 @@ class EventStream(StreamingResponse):
 
     Args:
         events: each as ``sse`` writes it; closed as soon as the client leaves.
+        holding: what they need, given back at the end, even where they never began.
         error_event: name of the event that tells what went wrong.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes], *, error_event: str | None = "error") -> None:
-        self._events = events
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes],
+        *,
+        holding: AsyncExitStack | None = None,
+        error_event: str | None = "error",
+    ) -> None:
+        self._events, self._holding = events, holding or AsyncExitStack()
         super().__init__(_told(events, error_event), headers=_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until they end or the client leaves."""
-        async with aclosing(self._events):  # at once, not when the collector comes by: an answer is to end
+        async with (
+            self._holding,
+            aclosing(self._events),
+        ):  # at once, not when the collector comes by: an answer is to end
             await super().__call__(scope, receive, send)
 
 

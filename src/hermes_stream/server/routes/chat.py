@@ -55,27 +55,26 @@ async def _whole(state: ServerState, body: ChatRequest) -> Response:
 
 
 async def _streamed(state: ServerState, body: ChatRequest) -> Response:
-    stack = AsyncExitStack()
+    holding = AsyncExitStack()
     # entered here, so that what can be refused is refused before the stream begins
-    answer = await stack.enter_async_context(_answering(state, body))
+    answer = await holding.enter_async_context(_answering(state, body))
     completion = _completion(state, body)
 
     async def events() -> AsyncGenerator[bytes]:
-        async with stack:
-            yield sse(completion.chunk({"role": "assistant", "content": ""}))
-            noted = 0
-            async for piece in answer:
-                new = list(answer.logprobs[noted:]) if body.logprobs else None
-                noted += len(new or ())
-                yield sse(completion.chunk({"content": piece}, logprobs=new))
-            more = {"hermes": extras(answer)}
-            yield sse(completion.chunk({}, finish_reason=finish_reason(answer), more=more))
-            if body.stream_options is not None and body.stream_options.include_usage:
-                num_prompt_tokens = await _num_prompt_tokens(state, answer)
-                yield sse(completion.usage_chunk(usage_of(answer, num_prompt_tokens=num_prompt_tokens)))
-            yield sse("[DONE]")
+        yield sse(completion.chunk({"role": "assistant", "content": ""}))
+        noted = 0
+        async for piece in answer:
+            new = list(answer.logprobs[noted:]) if body.logprobs else None
+            noted += len(new or ())
+            yield sse(completion.chunk({"content": piece}, logprobs=new))
+        more = {"hermes": extras(answer)}
+        yield sse(completion.chunk({}, finish_reason=finish_reason(answer), more=more))
+        if body.stream_options is not None and body.stream_options.include_usage:
+            num_prompt_tokens = await _num_prompt_tokens(state, answer)
+            yield sse(completion.usage_chunk(usage_of(answer, num_prompt_tokens=num_prompt_tokens)))
+        yield sse("[DONE]")
 
-    return EventStream(events(), error_event=None)
+    return EventStream(events(), holding=holding, error_event=None)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -43,18 +44,15 @@ async def _whole(state: ServerState, name: str, body: AskBody) -> AnswerBody:
 
 async def _streamed(state: ServerState, name: str, body: AskBody) -> Response:
     # entered here, so that what can be refused is refused before the stream begins
-    asking = asked(state, name, body.question, **_options(body))
-    answer = await asking.__aenter__()
+    holding = AsyncExitStack()
+    answer = await holding.enter_async_context(asked(state, name, body.question, **_options(body)))
 
     async def events() -> AsyncGenerator[bytes]:
-        try:
-            async for piece in answer:
-                yield sse({"text": piece}, event="text")
-            yield sse((await answer_body(name, answer)).model_dump(), event="answer")
-        finally:
-            await asking.__aexit__(None, None, None)
+        async for piece in answer:
+            yield sse({"text": piece}, event="text")
+        yield sse((await answer_body(name, answer)).model_dump(), event="answer")
 
-    return EventStream(events())
+    return EventStream(events(), holding=holding)
 
 
 def _options(body: AskBody) -> dict[str, Any]:
