@@ -11,6 +11,7 @@ so.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import resource
 import struct
@@ -41,6 +42,8 @@ _PATH = f"/v1/streams/{_STREAM}/frames"
 _CHECK_EVERY = 100
 _TIMEOUT_SECONDS = 30.0
 _SERVER_ERRORS = 500
+# Share of messages whose damage lies in the picture alone, so that it comes as far as the decoder.
+_OF_CONTENT = 0.6
 _EVENTS = (
     {"type": "session.update", "session": {"instructions": "be brief", "hermes": {"num_turns": 2}}},
     {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [
@@ -108,8 +111,11 @@ def _told(status: int, text: str) -> str:
 
 def send_damaged(socket: ClientConnection, rng: np.random.Generator) -> str:
     """Send a damaged message; return how it was answered."""
-    message = struct.pack(">Q", int(rng.integers(2**62))) + picture(int(rng.integers(255)))
-    content, _ = mutated(message, rng)
+    time_of = struct.pack(">Q", int(rng.integers(2**40)))
+    if rng.random() < _OF_CONTENT:
+        content = time_of + mutated(picture(int(rng.integers(255))), rng)[0]
+    else:
+        content = mutated(time_of + picture(int(rng.integers(255))), rng)[0]
     socket.send(content if rng.random() < 0.95 else content.decode("latin-1"))
     answer = json.loads(socket.recv(timeout=_TIMEOUT_SECONDS))
     return "taken" if "newest_pts_us" in answer else _of_error(answer["error"])
@@ -117,9 +123,14 @@ def send_damaged(socket: ClientConnection, rng: np.random.Generator) -> str:
 
 def send_damaged_event(socket: ClientConnection, rng: np.random.Generator) -> str:
     """Send a damaged event of a Realtime session; return how it was answered."""
-    event = json.dumps(_EVENTS[int(rng.integers(len(_EVENTS)))]).encode()
-    content, _ = mutated(event, rng)
-    socket.send(content.decode("utf-8", "replace"))
+    if rng.random() < _OF_CONTENT:
+        encoded = base64.b64encode(mutated(picture(int(rng.integers(255))), rng)[0]).decode()
+        part = {"type": "input_image", "image_url": f"data:image/jpeg;base64,{encoded}"}
+        item = {"type": "message", "role": "user", "content": [part]}
+        socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+    else:
+        event = json.dumps(_EVENTS[int(rng.integers(len(_EVENTS)))]).encode()
+        socket.send(mutated(event, rng)[0].decode("utf-8", "replace"))
     socket.send('{"type": "session.update", "session": {}, "event_id": "mark"}')
     found = "taken"
     while (answer := json.loads(socket.recv(timeout=_TIMEOUT_SECONDS)))["type"] != "session.updated":
