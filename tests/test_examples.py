@@ -89,6 +89,14 @@ def asyncio_app(run, **_):
     assert [line.split(":")[0] for line in lines] == ["kitchen", "hall", "phone"]
 
 
+def service(run, tmp_path, **_):
+    (line,) = run("service.py", CLIP, str(tmp_path / "folder"))
+    assert " ms; rests on " in line
+    before, line = run("service.py", CLIP, str(tmp_path / "folder"))
+    assert before.startswith("remembers until ")
+    assert " ms; rests on " in line
+
+
 def compare_policies(run, **_):
     rows = [line.split() for line in run("compare_policies.py", "1")]
     right = {row[0]: int(row[1]) for row in rows}
@@ -104,6 +112,7 @@ CHECKS = (
     folder_of_pictures,
     webcam,
     asyncio_app,
+    service,
     compare_policies,
 )
 

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     )
     from hermes_stream.models import VideoModel, load_model
     from hermes_stream.policies import POLICIES, FullPolicy, HermesPolicy, MemoryPolicy, WindowPolicy
+    from hermes_stream.service import Service, ServiceSettings
     from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, Snapshot, StreamHandle
     from hermes_stream.video import FileSource, Frame, sample_frames, write_video
 
 _HOMES = {
     "models": ("load_model", "VideoModel"),
     "stream": ("Session", "Engine", "StreamHandle", "Answer", "Evidence", "SessionStats", "Snapshot"),
+    "service": ("Service", "ServiceSettings"),
     "policies": ("HermesPolicy", "FullPolicy", "WindowPolicy", "MemoryPolicy", "POLICIES"),
     "video": ("Frame", "FileSource", "sample_frames", "write_video"),
     "errors": (
@@ -67,6 +69,8 @@ __all__ = [
     "Evidence",
     "SessionStats",
     "Snapshot",
+    "Service",
+    "ServiceSettings",
     "HermesPolicy",
     "FullPolicy",
     "WindowPolicy",

@@ -296,3 +296,16 @@ def test_keys_can_be_made_beside_a_running_service(store, store_address, tmp_pat
     with Keys.open(tmp_path, store_address) as keys:
         secret, _ = keys.create("cli", ["admin"])
     assert store.keys.verify(secret).allows("watch")
+
+
+def test_a_record_shrinks_by_what_was_deleted(tmp_path):
+    store = Store(tmp_path)
+    for number in range(2000):
+        store.tell(replace(gap(number), payload={"text": "x" * 500}))
+    settle(store)
+    before = store.database.num_bytes
+    store.writer.write(lambda connection: connection.execute(tables.events.delete()).close())
+    assert store.database.num_bytes < before / 5
+    store.database.give_back_space()
+    assert (tmp_path / "events.sqlite").stat().st_size < before / 5
+    store.close()

@@ -283,8 +283,9 @@ def main() -> None:
         seed=given.seed,
         num_moments=given.moments,
     )
+    model = load_model("tiny")
     with tempfile.TemporaryDirectory() as folder:
-        numbers = run_load(load_model("tiny"), load, Path(folder))
+        numbers = run_load(model, load, Path(folder))
     settings = {name: getattr(load, name) for name in Load.__slots__}
     write_record(given.out, "service", settings | numbers)
     raise SystemExit(0 if numbers["is_right"] else 1)

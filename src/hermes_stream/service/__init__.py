@@ -1,7 +1,17 @@
 """A running whole without HTTP: streams, questions, a record that lasts; see docs/service.md."""
 
+from hermes_stream.errors import MissingPackageError
+
+try:
+    from hermes_stream.service.service import Service
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.startswith("hermes_stream"):
+        raise
+    raise MissingPackageError(
+        f"a service needs the package {error.name!r}; install it with: pip install 'hermes-stream[server]'"
+    ) from error
+
 from hermes_stream.service.live_answer import CitedMoment, LiveAnswer
-from hermes_stream.service.service import Service
 from hermes_stream.service.settings import ServiceSettings, StreamSettings
 from hermes_stream.service.status import (
     DropCounts,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from hermes_stream.errors import StoreError
+from hermes_stream.errors import MissingPackageError, StoreError
 from hermes_stream.service.migrations import upgrade
 
 _WRITES = "writes"
@@ -31,13 +31,22 @@ class Database:
 
     Raises:
         StoreError: it cannot be opened, or is of a newer version.
+        MissingPackageError: what speaks to Postgres is not installed.
     """
 
     def __init__(self, url: URL) -> None:
         self.name = str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
         self.is_sqlite = url.get_backend_name() == "sqlite"
         # WAL lets readers go on while somebody writes; each takes a connection for one query
-        self._engine = create_engine(url, pool_size=8, max_overflow=56, pool_timeout=30, pool_pre_ping=True)
+        try:
+            self._engine = create_engine(
+                url, pool_size=8, max_overflow=56, pool_timeout=30, pool_pre_ping=True
+            )
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"a record in Postgres needs the package {error.name!r}; install it with: pip install "
+                "'hermes-stream[server]'"
+            ) from error
         self._owner: Connection | None = None
         if self.is_sqlite:
             _use_write_ahead_log(self._engine)
@@ -114,7 +123,9 @@ class Database:
         if not self.is_sqlite:
             return  # Postgres does so by itself
         with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA incremental_vacuum").fetchall()
+            sqlite: Any = connection.connection.driver_connection
+            # it does a page a step and gives no rows: only a script takes all the steps
+            sqlite.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def close(self) -> None:
         """Close all connections; safe to repeat."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import delete, func, select
@@ -102,23 +102,24 @@ class Retention:
 
     def _delete_days(self, streams: Sequence[ServedStream], before_wall_seconds: float) -> int:
         """Delete pictures of days that ended before a time."""
-        day = datetime.fromtimestamp(before_wall_seconds, UTC).date() - timedelta(days=1)
+        day = datetime.fromtimestamp(before_wall_seconds, UTC).date()
         return sum(
-            self._delete_pictures(streams, folder)
+            len(self._delete_pictures(streams, folder, set()))
             for folder in self._folder.pictures.glob("*/*")
-            if folder.is_dir() and folder.name <= day.isoformat()
+            if folder.is_dir() and folder.name < day.isoformat()
         )
 
     def _shrink_pictures(self, streams: Sequence[ServedStream], most_bytes: int) -> int:
         """Delete the oldest days' pictures: first what nothing shows, then what answers and events show."""
-        total = 0
+        total, excess = 0, self.num_bytes - most_bytes
         folders = sorted(self._folder.pictures.glob("*/*"), key=lambda folder: folder.name)
         cited = self._cited()
-        for spared in (cited, set()):
+        for spared in (cited, set[str]()):
             for folder in folders:
-                if self.num_bytes <= most_bytes:
+                if excess <= 0:
                     return total
-                total += self._delete_pictures(streams, folder, spared)
+                gone = self._delete_pictures(streams, folder, spared)
+                total, excess = total + len(gone), excess - sum(gone)
         return total
 
     def _cited(self) -> set[str]:
@@ -129,21 +130,19 @@ class Retention:
             shown |= self._store.questions.cited_pictures(row.id)
         return shown
 
-    def _delete_pictures(
-        self, streams: Sequence[ServedStream], folder: Path, spared: set[str] | None = None
-    ) -> int:
+    def _delete_pictures(self, streams: Sequence[ServedStream], folder: Path, spared: set[str]) -> list[int]:
+        """Delete a day's pictures of a stream but those that are spared; return what each took."""
         root = self._folder.pictures
-        gone = [path.relative_to(root).as_posix() for path in folder.glob("*.jpg")]
-        gone = [path for path in gone if path not in (spared or ())]
+        files = {path.relative_to(root).as_posix(): path for path in folder.glob("*.jpg")}
+        gone = {name: path.stat().st_size for name, path in files.items() if name not in spared}
         owner = next((one for one in streams if one.row.folder == folder.parent.name), None)
         if owner is not None and owner.pictures is not None:
             owner.pictures.delete(gone)
-        else:
-            for path in gone:
-                (root / path).unlink(missing_ok=True)
-        if not any(folder.iterdir()):
+        for name in gone:
+            files[name].unlink(missing_ok=True)
+        if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
-        return len(gone)
+        return list(gone.values())
 
     def _shrink_snapshots(self, most_bytes: int) -> int:
         """Delete the oldest snapshots, but not the newest of a stream: it goes on from there."""
