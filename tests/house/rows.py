@@ -66,13 +66,17 @@ PACKAGES: dict[str, set[str]] = {
     "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "prometheus_client": {"server"},
+    "cryptography": {"server"},
+    "opentelemetry": {"server"},
     "mcp": {"server"},
     "pydantic": {"server"},
     "sqlalchemy": {"service"},
     "alembic": {"service"},
     "zstandard": {"service"},
     "aiomqtt": {"service"},
-    "httpx": {"client", "service"},
+    "httpx": {"client", "service", "hermes_lab.stress"},
+    "websockets": {"hermes_lab.stress"},
     "ray": {"cluster"},
 }
 # Modules that may import what their room may not.

@@ -1,0 +1,1 @@
+"""Who may do what: keys and their scopes, cookies and tokens, quotas, origins."""

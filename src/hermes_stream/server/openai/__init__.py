@@ -1,0 +1,1 @@
+"""OpenAI's chat completions over a stream, pictures or a file."""

@@ -1,0 +1,1 @@
+"""Routes: each file those of one noun."""

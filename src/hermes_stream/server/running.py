@@ -1,0 +1,150 @@
+"""The server while it runs: listens, and ends with its answers ended."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from hermes_stream.server.app import create_app
+from hermes_stream.server.draining import Draining
+from hermes_stream.server.log_lines import log_settings
+from hermes_stream.server.settings import ServerSettings
+from hermes_stream.server.tls import self_signed
+from hermes_stream.service import Service
+
+# What long connections need to say goodbye before they are closed.
+_GOODBYE_SECONDS = 0.3
+_BACKLOG = 256
+
+
+class Server:
+    """A service behind HTTP.
+
+    Args:
+        service: stays the caller's to close.
+        settings: of the server.
+        log_level: of the least grave lines that are shown; None leaves logging as it is.
+
+    Attributes:
+        app: the application.
+    """
+
+    def __init__(
+        self, service: Service, settings: ServerSettings | None = None, *, log_level: str | None = None
+    ) -> None:
+        self.settings = settings or ServerSettings()
+        self.app: FastAPI = create_app(service, self.settings)
+        self._uvicorn = _Uvicorn(
+            _uvicorn_options(self.app, service, self.settings, log_level), self.app.state.hermes.draining
+        )
+
+    def run(self, *, on_listening: Callable[[str], None] | None = None) -> None:
+        """Serve until SIGINT or SIGTERM, or ``stop``; from the main thread, signals are taken.
+
+        Args:
+            on_listening: is told the address, once the server listens.
+
+        Raises:
+            OSError: the address cannot be listened at.
+        """
+        listener = _listen(self.settings)
+        with listener:
+            address = f"{self.settings.scheme}://{_shown(self.settings.host)}:{listener.getsockname()[1]}"
+            self._uvicorn.on_started = lambda: None if on_listening is None else on_listening(address)
+            self._uvicorn.run(sockets=[listener])
+
+    def stop(self) -> None:
+        """End: no new work, answers end within ``shutdown_seconds``. Any thread may call; returns at once."""
+        self._uvicorn.should_exit = True
+
+
+class _Uvicorn(uvicorn.Server):
+    """Tells when it listens, and warns whoever holds a connection open before it closes them."""
+
+    def __init__(self, options: uvicorn.Config, draining: Draining) -> None:
+        super().__init__(options)
+        self._draining = draining
+        self.on_started: Callable[[], None] = _nothing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell it."""
+        await super().startup(sockets)
+        if self.started:
+            self.on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM for an orderly end, after which the program goes on to its own."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, former in before.items():
+                signal.signal(sig, former)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say goodbye, then close what is still open within its time."""
+        self._draining.begin()
+        await asyncio.sleep(_GOODBYE_SECONDS)
+        await super().shutdown(sockets)
+
+
+def _uvicorn_options(
+    app: FastAPI, service: Service, settings: ServerSettings, log_level: str | None
+) -> uvicorn.Config:
+    certificate, key = settings.tls_cert, settings.tls_key
+    if settings.tls_self_signed:
+        certificate, key = self_signed(service.data_dir / "tls", hosts=(settings.host, *settings.allow_hosts))
+    return uvicorn.Config(
+        app,
+        log_config=None if log_level is None else log_settings(settings.log_format, log_level),
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_frame_bytes + 1024,
+        ws_per_message_deflate=False,  # pictures are compressed, and a bomb is none
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        timeout_keep_alive=20,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+        h11_max_incomplete_event_size=64 * 1024,
+        backlog=_BACKLOG,
+        ssl_certfile=None if certificate is None else str(certificate),
+        ssl_keyfile=None if key is None else str(key),
+    )
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            error.errno,
+            f"cannot listen at {settings.host}, port {settings.port} ({error.strerror}); take another port, "
+            "or end the program that has it",
+        ) from error
+    return listener
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _nothing() -> None:
+    pass
