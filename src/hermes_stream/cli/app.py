@@ -27,7 +27,7 @@ Command = Callable[..., None] | typer.Typer
 
 @final
 class OwnCommands(Mapping[str, Command]):
-    """The commands of this package; each is the name of a module, and is imported when it is listed or run."""
+    """The commands of this package, each of its own module, which is imported when it is listed or run."""
 
     _NAMES = (
         *("demo", "ask", "chat", "watch", "serve", "reload", "keys", "snapshots", "events", "mcp"),

@@ -57,8 +57,11 @@ def _show(shown: Iterable[EventValue], *, as_json: bool) -> None:
         if as_json:
             print_json(event.document, schema="event")
         else:
-            where = f"{event.stream or 'service'} {stream_clock(event.pts_seconds)}".rstrip()
-            words = ", ".join(f"{name} {value}" for name, value in event.payload.items() if value is not None)
-            say(
-                f"{event.id:>6}  {wall_clock(event.wall_seconds)}  {where:20}  {event.kind:16}  {words}".rstrip()
-            )
+            say(_line(event))
+
+
+def _line(event: EventValue) -> str:
+    where = f"{event.stream or 'service'} {stream_clock(event.pts_seconds)}".rstrip()
+    words = ", ".join(f"{name} {value}" for name, value in event.payload.items() if value is not None)
+    at = wall_clock(event.wall_seconds)
+    return f"{event.id:>6}  {at}  {where:20}  {event.kind:16}  {words}".rstrip()

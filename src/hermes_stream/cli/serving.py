@@ -35,9 +35,7 @@ DataOption = Annotated[
 ]
 StoreOption = Annotated[
     str | None,
-    typer.Option(
-        envvar="HERMES_STORE", metavar="URL", help="The service's Postgres database, if any."
-    ),
+    typer.Option(envvar="HERMES_STORE", metavar="URL", help="The service's Postgres database, if any."),
 ]
 
 
