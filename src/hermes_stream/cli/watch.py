@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
     from hermes_stream.service import Service
     from hermes_stream.video.sources.source import Source
-
-NAME = "watched"
 
 SourceArgument = Annotated[
     str,
@@ -52,16 +50,30 @@ KeepOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """How a source is read; the fields are those of ``hermes_stream.video.SourceOptions``."""
+
+    fps: FpsOption = None
+    pace: PaceOption = "own"
+    transport: TransportOption = "tcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskOptions:
+    """What is asked while a source is watched."""
+
+    ask: AskOption = None
+    every: EveryOption = 5.0
+    max_new_tokens: MaxNewTokensOption = None
+
+
 @expand_options
 def watch(
     *,
     source: SourceArgument,
-    ask: AskOption = None,
-    every: EveryOption = 5.0,
-    max_new_tokens: MaxNewTokensOption = None,
-    fps: FpsOption = None,
-    pace: PaceOption = "own",
-    transport: TransportOption = "tcp",
+    asking: AskOptions,
+    reading: LiveOptions,
     data: KeepOption = None,
     model: ModelOptions,
     memory: MemoryOptions,
@@ -73,32 +85,34 @@ def watch(
     a line of its own, a JSON document, and the last line is about the whole.
     """
     check_options(model, memory)
-    opened = _open(source, fps=fps, pace=pace, transport=transport)
+    opened = _open(source, reading)
     loaded = load(model)
     mute_log()
-    if fps is None:  # the rate of the model, which is known only now
-        opened = _open(source, fps=loaded.card.default_fps, pace=pace, transport=transport)
+    if reading.fps is None:  # the rate of the model is known only now
+        reading = replace(reading, fps=loaded.card.default_fps)
+        opened = _open(source, reading)
     warn_of_narrow_model(loaded)
-    for question in ask or ():
+    questions = tuple(asking.ask or ())
+    for question in questions:
         warn_of_unknown_words(loaded, question)
-    from hermes_stream.cli.watching import Watching
+    from hermes_stream.cli.watching import NAME, Watching
 
     with _service(loaded, data, memory) as service, interruptible() as ending:
-        service.open_stream(NAME, source=opened, fps=fps or loaded.card.default_fps)
-        watching = Watching(service, tuple(ask or ()), every_seconds=every, as_json=json)
+        service.open_stream(NAME, opened, fps=reading.fps)
+        watching = Watching(service, questions, every_seconds=asking.every, as_json=json)
         with watching.shown():
-            watching.run(max_new_tokens=max_new_tokens)
+            watching.run(max_new_tokens=asking.max_new_tokens)
     watching.conclude(ending.document(watching.done))
     ending.leave(watching.done)
     if watching.has_failed:
         raise typer.Exit(1)
 
 
-def _open(address: str, **options: object) -> Source:
+def _open(address: str, reading: LiveOptions) -> Source:
     from hermes_stream.video import open_source
     from hermes_stream.video.sources.options import SourceOptions
 
-    return open_source(address, SourceOptions(**options))  # type: ignore[arg-type]
+    return open_source(address, SourceOptions(**asdict(reading)))
 
 
 @contextmanager
@@ -108,7 +122,7 @@ def _service(model: VideoModel, data: Path | None, memory: MemoryOptions) -> Ite
         from hermes_stream.service import Service, ServiceSettings
     except ModuleNotFoundError as error:
         raise missing_server(error) from error
-    options = asdict(memory) | {"max_questions": 64}
+    options = asdict(memory)
     if data is not None:
         with Service(model, data, settings=ServiceSettings(**options)) as service:
             yield service

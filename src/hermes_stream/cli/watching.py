@@ -1,4 +1,4 @@
-"""What ``hermes watch`` shows while it runs: answers and events as lines, the state of the stream below them."""
+"""What ``hermes watch`` shows while it runs: answers and events as lines, the stream's state below them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from hermes_stream.service import LiveAnswer, Service, StreamStatus
     from hermes_stream.service.events import Event
 
-_NAME = "watched"
+NAME = "watched"
+"""Of the stream, in its service."""
 _TICK_SECONDS = 0.2
 _TOLD = ("source_state", "gap", "frames_dropped", "engine_failed", "stream_restored")
 
@@ -46,7 +47,7 @@ class Watching:
         self._due_at = time.monotonic() + every_seconds
         self._last_event = 0
         self._live: Live | None = None
-        self._status: StreamStatus = service.stream(_NAME)
+        self._status: StreamStatus = service.stream(NAME)
 
     @property
     def has_failed(self) -> bool:
@@ -77,7 +78,7 @@ class Watching:
     def run(self, *, max_new_tokens: int | None) -> None:
         """Go on until the source has ended or failed, and what was asked is answered."""
         while True:
-            self._status = self._service.stream(_NAME)
+            self._status = self._service.stream(NAME)
             has_ended = self._status.state in ("ended", "failed", "closed")
             waits = has_ended and self._status.num_waiting_frames == 0
             if (time.monotonic() >= self._due_at and not self._open and not has_ended) or (
@@ -113,13 +114,13 @@ class Watching:
     def _ask(self, max_new_tokens: int | None) -> None:
         for question in self._questions:
             try:
-                answer = self._service.ask(_NAME, question, max_new_tokens=max_new_tokens, num_moments=0)
+                answer = self._service.ask(NAME, question, max_new_tokens=max_new_tokens, num_moments=0)
             except (VideoError, OverloadedError):  # nothing seen yet, or the one before is still being given
                 continue
             self._open.append(answer)
 
     def _tell(self) -> None:
-        for event in self._service.events(self._last_event, stream=_NAME, kinds=_TOLD):
+        for event in self._service.events(self._last_event, stream=NAME, kinds=_TOLD):
             self._last_event = event.id
             self._tell_event(event)
         for answer in [one for one in self._open if one.is_done]:
