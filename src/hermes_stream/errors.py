@@ -15,7 +15,10 @@
     ├── JudgeError            the endpoint that judges open answers gives no judgement
     ├── ServiceError          a service cannot do what was asked
     │   ├── SettingsError         an option is unknown or its value is not accepted
-    │   ├── UnknownStreamError    there is no stream, snapshot or key of that name
+    │   ├── UnknownStreamError    there is no stream of that name
+    │   ├── UnknownSnapshotError  there is no such snapshot of a stream
+    │   ├── UnknownPictureError   there is no such picture, or no more
+    │   ├── UnknownKeyError       there is no key of that number
     │   ├── StreamExistsError     a stream of that name is open already, with another source
     │   ├── OverloadedError       too much is asked at once; says when to try again
     │   ├── ClosedError           the service or the stream is closed, or the engine has failed
@@ -85,7 +88,19 @@ class SettingsError(ServiceError):
 
 
 class UnknownStreamError(ServiceError):
-    """There is no stream, snapshot or key of that name; names those that there are."""
+    """There is no stream of that name; names those that there are."""
+
+
+class UnknownSnapshotError(ServiceError):
+    """There is no such snapshot of a stream; names those that there are."""
+
+
+class UnknownPictureError(ServiceError):
+    """There is no such picture, or no more."""
+
+
+class UnknownKeyError(ServiceError):
+    """There is no key of that number."""
 
 
 class StreamExistsError(ServiceError):

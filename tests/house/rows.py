@@ -79,6 +79,9 @@ PACKAGES: dict[str, set[str]] = {
     "ray": {"cluster"},
 }
 # Modules that may import what their room may not.
-PACKAGES_OF_MODULE = {"hermes_stream.service.settings": {"pydantic"}}
+PACKAGES_OF_MODULE = {
+    "hermes_stream.service.settings": {"pydantic"},
+    "hermes_stream.service.settings_files": {"pydantic", "pydantic_core"},
+}
 
 STANDARD = sys.stdlib_module_names

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
@@ -21,13 +22,14 @@ from hermes_stream.errors import HermesError
 from hermes_stream.server.access.callers import Access
 from hermes_stream.server.access.quotas import Quotas
 from hermes_stream.server.access.signing import Signer, server_secret
-from hermes_stream.server.document import describe
+from hermes_stream.server.document import allowed_methods, describe
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.errors import refusal_of
 from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.gate import Gate, refusal_response
 from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
+from hermes_stream.server.openai.watching import PREFIX as CHAT_PREFIX
 from hermes_stream.server.previews import Previews
 from hermes_stream.server.realtime.leases import PREFIX, Leases
 from hermes_stream.server.request_log import RequestLog
@@ -119,7 +121,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         WebSocketRequestValidationError,
     ):
         app.add_exception_handler(kind, _told)
-    app.state.document = describe(app)
+    app.state.document = describe(app, _ROUTERS)
     return app
 
 
@@ -153,7 +155,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loop.set_default_executor(ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="server"))
     state.signal.start()
     streams = await asyncio.to_thread(state.service.streams)
-    state.leases.start([one.name for one in streams if one.name.startswith(PREFIX)])
+    left = [one.name for one in streams if one.name.startswith((PREFIX, CHAT_PREFIX))]
+    state.leases.start(left)
     sweeping = asyncio.ensure_future(_sweep(state))
     try:
         yield
@@ -174,6 +177,8 @@ async def _sweep(state: ServerState) -> None:
 
 async def _told(connection: HTTPConnection, error: Exception) -> Response:
     """Answer with what is wrong; a WebSocket that was not accepted yet likewise."""
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error.headers = {"Allow": ", ".join(allowed_methods(_ROUTERS, connection.scope))}
     response = refusal_response(refusal_of(error))
     if isinstance(connection, WebSocket):
         await connection.send_denial_response(response)

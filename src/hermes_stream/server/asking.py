@@ -58,7 +58,6 @@ async def answer_body(stream: str, answer: LiveAnswer) -> AnswerBody:
         pass
     evidence = await asyncio.to_thread(lambda: answer.evidence)
     return AnswerBody(
-        id=answer.id,
         stream=stream,
         question=answer.question,
         text=answer.text,

@@ -68,7 +68,7 @@ class Listing(BaseModel, Generic[T]):
     """A list, as OpenAI's clients read it."""
 
     object: Literal["list"] = "list"
-    data: list[T]
+    items: Annotated[list[T], Field(serialization_alias="data")]
 
 
 class OpenStream(StreamSettings):
@@ -161,8 +161,6 @@ class AnswerBody(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    id: int | None
-    """Its number in the record."""
     stream: str
     """Name of the stream."""
     question: str

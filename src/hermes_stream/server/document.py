@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.routing import Match
+from starlette.types import Scope
 
 from hermes_stream.server.state import Needs
 
@@ -22,17 +24,21 @@ _SCHEMES = {
 }
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
+def describe(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     """Return the OpenAPI document of an application.
 
     Args:
         app: with all its routes.
+        routers: that it includes.
     """
+    routes = [route for router in routers for route in router.routes]
     document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
     )
     document.setdefault("components", {})["securitySchemes"] = _SCHEMES
-    for route in _routes(app, APIRoute):
+    for route in routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
         scope = scope_of(route)
         for method in route.methods:
             operation = document["paths"][route.path_format][method.lower()]
@@ -41,7 +47,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 operation["security"] = [{"key": []}, {"cookie": []}]
     document["x-websockets"] = {
         route.path: {"x-scope": scope_of(route), "summary": _first_line(route)}
-        for route in _routes(app, APIWebSocketRoute)
+        for route in routes
+        if isinstance(route, APIWebSocketRoute)
     }
     return document
 
@@ -54,8 +61,11 @@ def scope_of(route: APIRoute | APIWebSocketRoute) -> str | None:
     return None
 
 
-def _routes(app: FastAPI, kind: type[Any]) -> Iterator[Any]:
-    yield from (route for route in app.routes if isinstance(route, kind))
+def allowed_methods(routers: Sequence[APIRouter], scope: Scope) -> list[str]:
+    """Return the methods that an address takes; the framework names those of the first route alone."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    matching = (route.methods for route in routes if route.matches(scope)[0] is not Match.NONE)
+    return sorted({method for methods in matching for method in methods})
 
 
 def _first_line(route: APIWebSocketRoute) -> str:

@@ -121,12 +121,12 @@ def as_html(document: Mapping[str, Any]) -> str:
             tag = one.tag
             parts.append(f"<h2>{html.escape(tag.capitalize())}</h2>")
         parts.append(_section(one))
-    info = document["info"]
+    about = document["info"]
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{html.escape(info['title'])} API</title><style>{_STYLE}</style><main>"
-        f"<h1>{html.escape(info['title'])} {html.escape(info['version'])}</h1>"
-        f"<p>{html.escape(info['summary'])} The same for programs: <a href=openapi.json>openapi.json</a>.</p>"
+        f"<title>{html.escape(about['title'])} API</title><style>{_STYLE}</style><main>"
+        f"<h1>{html.escape(about['title'])} {html.escape(about['version'])}</h1>"
+        f"<p>{html.escape(about['summary'])} For programs: <a href=openapi.json>openapi.json</a>.</p>"
         f"{''.join(parts)}</main></html>"
     )
 

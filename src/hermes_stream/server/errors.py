@@ -164,8 +164,10 @@ def _type_of(status: int) -> str:
 
 def _of_validation(error: RequestValidationError | WebSocketRequestValidationError) -> Refusal:
     """Name the first field at fault, its value and what is accepted."""
-    faults = list(error.errors())
-    first = faults[0] if faults else {"loc": (), "msg": "the request is not as described", "type": "value"}
+    faults: list[dict[str, Any]] = list(error.errors())
+    first: dict[str, Any] = (
+        faults[0] if faults else {"loc": (), "msg": "the request is not as described", "type": "value"}
+    )
     place = [str(part) for part in first["loc"]]
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", first["msg"])

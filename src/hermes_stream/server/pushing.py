@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hermes_stream.errors import VideoError
 from hermes_stream.server.bodies import FramesReceipt
 from hermes_stream.server.errors import RefusedError
@@ -90,7 +93,7 @@ def push(state: ServerState, stream: str, pictures: list[PushedPicture]) -> Fram
     return receipt_body(state.service.push_frames(stream, frames))
 
 
-def _decoded(encoded: bytes, state: ServerState) -> object:
+def _decoded(encoded: bytes, state: ServerState) -> NDArray[np.uint8]:
     settings = state.settings
     if len(encoded) > settings.max_frame_bytes:
         raise RefusedError(

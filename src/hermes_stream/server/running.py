@@ -42,7 +42,7 @@ class Server:
         self.settings = settings or ServerSettings()
         self.app: FastAPI = create_app(service, self.settings)
         self._uvicorn = _Uvicorn(
-            _uvicorn_config(self.app, service, self.settings, log_level), self.app.state.hermes.draining
+            _uvicorn_options(self.app, service, self.settings, log_level), self.app.state.hermes.draining
         )
 
     def run(self, *, on_listening: Callable[[str], None] | None = None) -> None:
@@ -56,10 +56,8 @@ class Server:
         """
         listener = _listen(self.settings)
         with listener:
-            if on_listening is not None:
-                on_listening(
-                    f"{self.settings.scheme}://{_shown(self.settings.host)}:{listener.getsockname()[1]}"
-                )
+            address = f"{self.settings.scheme}://{_shown(self.settings.host)}:{listener.getsockname()[1]}"
+            self._uvicorn.on_started = lambda: None if on_listening is None else on_listening(address)
             self._uvicorn.run(sockets=[listener])
 
     def stop(self) -> None:
@@ -68,11 +66,18 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Warns whoever holds a connection open before it closes them."""
+    """Tells when it listens, and warns whoever holds a connection open before it closes them."""
 
-    def __init__(self, config: uvicorn.Config, draining: Draining) -> None:
-        super().__init__(config)
+    def __init__(self, options: uvicorn.Config, draining: Draining) -> None:
+        super().__init__(options)
         self._draining = draining
+        self.on_started: Callable[[], None] = _nothing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell it."""
+        await super().startup(sockets)
+        if self.started:
+            self.on_started()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -84,8 +89,8 @@ class _Uvicorn(uvicorn.Server):
         try:
             yield
         finally:
-            for sig, handler in before.items():
-                signal.signal(sig, handler)
+            for sig, former in before.items():
+                signal.signal(sig, former)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say goodbye, then close what is still open within its time."""
@@ -94,7 +99,7 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _uvicorn_config(
+def _uvicorn_options(
     app: FastAPI, service: Service, settings: ServerSettings, log_level: str | None
 ) -> uvicorn.Config:
     certificate, key = settings.tls_cert, settings.tls_key
@@ -138,3 +143,7 @@ def _listen(settings: ServerSettings) -> socket.socket:
 
 def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _nothing() -> None:
+    pass

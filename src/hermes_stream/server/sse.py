@@ -79,7 +79,8 @@ async def while_client_stays(request: Request, work: Awaitable[T]) -> T:
     """
     doing = asyncio.ensure_future(work)
     async with cancelled_after(doing), cancelled_after(asyncio.ensure_future(_left(request))) as leaving:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        tasks: set[asyncio.Future[Any]] = {doing, leaving}
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if doing.done():
             return doing.result()
     raise RefusedError(499, "the client left before its answer", code="client_left")

@@ -136,7 +136,7 @@ class Uploads:
         """
         return self.folder / self.get(file_id).id
 
-    def list(self) -> tuple[Upload, ...]:
+    def all(self) -> tuple[Upload, ...]:
         """Return what is known of all files, newest first."""
         found = [self._known(path) for path in self._files()]
         return tuple(sorted(filter(None, found), key=lambda one: -one.created_wall_seconds))

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Row, insert, select, update
 
-from hermes_stream.errors import UnknownStreamError
+from hermes_stream.errors import UnknownKeyError
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database, database_url
 
@@ -32,7 +32,7 @@ class KeyRecord:
         label: what it is for.
         scopes: what its holder may do.
         max_streams: streams that its holder may have open; None is as many as the service takes.
-        max_questions: questions that its holder may have open; None likewise.
+        max_questions: questions that its holder may ask in a minute; None likewise.
         created_wall_seconds: when it was made, seconds since 1970.
         revoked_wall_seconds: when it was revoked; None where it is good.
     """
@@ -93,7 +93,7 @@ class Keys:
             label: what it is for.
             scopes: what its holder may do.
             max_streams: streams that its holder may have open.
-            max_questions: questions that its holder may have open.
+            max_questions: questions that its holder may ask in a minute.
 
         Raises:
             ValueError: a scope is unknown, or there is none.
@@ -129,6 +129,14 @@ class Keys:
             row = connection.execute(chosen).first()
         return None if row is None else _record(row)
 
+    def get(self, number: int) -> KeyRecord | None:
+        """Return the record of a key; None where there is none such or it was revoked."""
+        columns = tables.keys.c
+        chosen = select(tables.keys).where(columns.id == number, columns.revoked_wall_seconds.is_(None))
+        with self._database.reading() as connection:
+            row = connection.execute(chosen).first()
+        return None if row is None else _record(row)
+
     def list(self) -> tuple[KeyRecord, ...]:
         """Return all keys, revoked ones too."""
         with self._database.reading() as connection:
@@ -139,12 +147,12 @@ class Keys:
         """Make a key worthless, from the next use on; safe to repeat.
 
         Raises:
-            UnknownStreamError: there is no key of that number.
+            UnknownKeyError: there is no key of that number.
         """
         columns = tables.keys.c
         with self._database.writing() as connection:
             if connection.execute(select(columns.id).where(columns.id == number)).first() is None:
-                raise UnknownStreamError(f"there is no key {number}; list the keys to see their numbers")
+                raise UnknownKeyError(f"there is no key {number}; list the keys to see their numbers")
             connection.execute(
                 update(tables.keys)
                 .where(columns.id == number, columns.revoked_wall_seconds.is_(None))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from threading import Condition
 
 from hermes_stream.errors import ClosedError
-from hermes_stream.stream.answer import Answer, FinishReason
+from hermes_stream.stream.answer import Answer, FinishReason, TokenLogprob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,8 @@ class LiveAnswer:
         ttft_with_pending_seconds: from the call of ``ask`` to the first token, with everything.
         tokens_per_second: of the tokens after the first; None before there are two.
         option_index: which option was chosen; None for an open question.
-        confidence: how sure the model is, in [0, 1]; None where that is not known.
+        logprobs: how likely each token was.
+        confidence: mean probability of the tokens, in [0, 1]; None where that is not known.
         evidence: moments on which it rests, most important first; known when the answer is done.
         finish_reason: "stop", "length", "abandoned", "failed"; None while the answer goes on.
         failure: why it failed; None where it did not.
@@ -60,6 +63,7 @@ class LiveAnswer:
         self.ttft_seconds = self.ttft_with_pending_seconds = 0.0
         self.tokens_per_second: float | None = None
         self.option_index: int | None = None
+        self.logprobs: tuple[TokenLogprob, ...] = ()
         self.confidence: float | None = None
         self.evidence: tuple[CitedMoment, ...] = ()
         self.finish_reason: FinishReason | None = None
@@ -158,7 +162,9 @@ class LiveAnswer:
         """Take over what the engine's answer has so far."""
         pieces = answer.take_ready()
         with self._changed:
-            self.token_ids = tuple(answer.token_ids)
+            self.token_ids, self.logprobs = tuple(answer.token_ids), tuple(answer.logprobs)
+            if self.logprobs:
+                self.confidence = fmean(math.exp(one.logprob) for one in self.logprobs)
             if answer.has_begun:
                 self.ttft_seconds = self._queue_seconds + answer.ttft_seconds
                 self.ttft_with_pending_seconds = self._queue_seconds + answer.ttft_with_pending_seconds

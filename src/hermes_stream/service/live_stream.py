@@ -144,6 +144,7 @@ class LiveStream:
             ValueError: an argument is out of its range.
         """
         num_moments, remembered = choices.pop("num_moments"), choices.pop("remembered")
+        choices["steers"] = remembered
         self._try_again_at = -math.inf
         self._is_willing()  # else the failure of a chunk would be raised as the question's
         self.fill()

@@ -6,6 +6,7 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from hermes_stream.errors import SnapshotError
 from hermes_stream.service.journal import Committer, Journal, replay
@@ -54,6 +55,7 @@ class MemoryOnDisk:
         self._committer, self._keep_snapshots = committer, keep_snapshots
         self._journal: Journal | None = None
         self._saved_changes: int | None = None
+        self._writing = Lock()
 
     def restore(self, engine: Engine) -> StreamHandle | None:
         """Open the stream on an engine as it was; None where nothing of it is on disk.
@@ -109,20 +111,20 @@ class MemoryOnDisk:
         Raises:
             OSError: it cannot be written.
         """
-        summary = snapshot.summary
-        path = self._snapshots.write(snapshot, epoch=epoch)
-        self._saved_changes = summary.num_changes
-        if self._journal is not None:
-            if self._journal.failure is None:
-                self._journal.forget(summary.num_changes)
-            else:
-                self._journal.begin(summary.num_changes)
-        self._snapshots.keep(self._keep_snapshots)
+        with self._writing:
+            path = self._snapshots.write(snapshot, epoch=epoch)
+            before, self._saved_changes = self._saved_changes, snapshot.num_changes
+            if self._journal is not None and self._journal.failure is not None:
+                self._journal.begin(snapshot.num_changes)
+            elif self._journal is not None and before is not None:
+                # the snapshot before may have to serve, should this one be damaged
+                self._journal.forget(before)
+            self._snapshots.keep(self._keep_snapshots)
         return SavedMemory(
             path=path,
             epoch=epoch,
-            num_frames=summary.num_frames,
-            newest_seconds=summary.newest_seconds,
+            num_frames=snapshot.num_frames,
+            newest_seconds=snapshot.newest_seconds,
             num_bytes=path.stat().st_size,
         )
 

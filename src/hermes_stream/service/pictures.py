@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
-from hermes_stream.errors import UnknownStreamError
+from hermes_stream.errors import UnknownPictureError
 from hermes_stream.service.names import check_picture_path
 from hermes_stream.video.frame import Frame
 from hermes_stream.video.jpeg import encode_jpeg
@@ -105,6 +105,22 @@ class StreamPictures:
             (self._root / path).unlink(missing_ok=True)
         return len(gone)
 
+    def copy_from(self, other: StreamPictures) -> None:
+        """Take over another stream's pictures, as files of its own; what cannot be copied is left out."""
+        with other._lock:
+            paths = dict(other._path_of)
+        for seconds, path in paths.items():
+            own = f"{self._stream_folder}/{path.partition('/')[2]}"
+            place = self._root / own
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._root / path, place)
+            except OSError as error:
+                log.info("a picture is not copied: %s", error)
+                continue
+            with self._lock:
+                self._path_of[seconds] = own
+
     def delete(self, paths: Collection[str]) -> None:
         """Delete pictures by their paths."""
         wanted = set(paths)
@@ -129,7 +145,7 @@ def read_picture(root: Path, path: str) -> bytes:
 
     Raises:
         ValueError: it is no such path.
-        UnknownStreamError: there is no such picture, or no more.
+        UnknownPictureError: there is no such picture, or no more.
     """
     place = root / check_picture_path(path)
     try:
@@ -137,4 +153,4 @@ def read_picture(root: Path, path: str) -> bytes:
             raise FileNotFoundError(place)
         return place.read_bytes()
     except OSError as error:
-        raise UnknownStreamError(f"there is no picture {path!r}; it may have been forgotten") from error
+        raise UnknownPictureError(f"there is no picture {path!r}; it may have been forgotten") from error

@@ -60,6 +60,7 @@ class QuestionDesk:
         if not isinstance(sampling.get("stop", ()), str):
             sampling["stop"] = tuple(sampling.get("stop", ()))
         sampling["max_new_tokens"] = self._max_new_tokens(sampling.get("max_new_tokens"))
+        sampling.setdefault("num_logprobs", 0)  # for the confidence
         live = LiveAnswer(served.row.name, question, options or ())
         self._admit(served)
         try:
@@ -126,6 +127,8 @@ class QuestionDesk:
         """Record a question that is over; in the engine's thread."""
         self._release(served)
         live, now = question.live, time.time()
+        if served.row.is_temporary:
+            return
         took = max(0.05, now - question.asked_wall_seconds)
         self._answer_seconds += _NEWEST * (took - self._answer_seconds)
         self._log.add(

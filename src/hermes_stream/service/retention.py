@@ -11,9 +11,9 @@ from pathlib import Path
 from sqlalchemy import delete, func, select
 
 from hermes_stream.service import tables
-from hermes_stream.service.data_folder import DataFolder, folder_bytes
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.service_folder import ServiceFolder, folder_bytes
 from hermes_stream.service.settings import ServiceSettings
 from hermes_stream.service.store import Store
 
@@ -32,7 +32,7 @@ class Retention:
         settings: of the service.
     """
 
-    def __init__(self, folder: DataFolder, store: Store, settings: ServiceSettings) -> None:
+    def __init__(self, folder: ServiceFolder, store: Store, settings: ServiceSettings) -> None:
         self._folder, self._store, self._settings = folder, store, settings
 
     def sweep(self, streams: Sequence[ServedStream]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition
 
+from hermes_stream.errors import OverloadedError
 from hermes_stream.stream.saved_frames import check_frame
 from hermes_stream.video.frame import Frame
 
@@ -84,31 +85,34 @@ class FrameRing:
         self._is_closed = False
 
     def go_on(self, newest_seconds: float | None, fps: float | None) -> None:
-        """Take frames from now on, later ones than a time alone; what waited is gone.
+        """Take frames from now on, later ones than a time alone; of what waits, those stay.
 
         Args:
             newest_seconds: time of the newest frame that the stream has; None where it has none.
             fps: frames taken per second of the stream; None takes all.
         """
         with self._changed:
-            self._frames.clear()
-            self._bytes = 0
-            self._newest_seconds, self._fps = newest_seconds, fps
+            if newest_seconds is not None:
+                self._frames = deque(one for one in self._frames if one.pts_seconds > newest_seconds)
+            self._bytes = sum(one.image.nbytes for one in self._frames)
+            self._newest_seconds = self._frames[-1].pts_seconds if self._frames else newest_seconds
+            self._fps = fps
             self._is_closed = False
             self._changed.notify_all()
 
-    def put(self, frame: Frame, *, wait_seconds: float = 0.0) -> bool:
-        """Take a frame, if it is due and newer than those before; push out the oldest where there is no room.
+    def put(self, frame: Frame, *, wait_seconds: float | None = None) -> bool:
+        """Take a frame, if it is due and newer than those before.
 
         Args:
             frame: the next of the stream.
-            wait_seconds: how long to wait for room before anything is pushed out; infinite for files.
+            wait_seconds: how long to wait for room, infinite for files; None pushes older ones out.
 
         Returns:
             Whether it was taken.
 
         Raises:
             ValueError: it is malformed, or too large to wait at all.
+            OverloadedError: there was no room in time; the frame may be put again.
         """
         check_frame(frame)
         with self._changed:
@@ -123,11 +127,8 @@ class FrameRing:
                 f"ring_bytes"
             )
         with self._changed:
-            if wait_seconds > 0:
-                self._changed.wait_for(
-                    lambda: self._is_closed or not self._is_full(small),
-                    None if math.isinf(wait_seconds) else wait_seconds,
-                )
+            if wait_seconds is not None:
+                self._wait_for_room(small, wait_seconds)
             if self._is_closed or not self._is_due(frame.pts_seconds):
                 self._num_skipped += 1
                 return False
@@ -139,6 +140,18 @@ class FrameRing:
             self._frames.append(small)
             self._bytes += small.image.nbytes
         return True
+
+    def _wait_for_room(self, frame: Frame, wait_seconds: float) -> None:
+        has_room = self._changed.wait_for(
+            lambda: self._is_closed or not self._is_full(frame),
+            None if math.isinf(wait_seconds) else wait_seconds,
+        )
+        if not has_room:
+            raise OverloadedError(
+                f"{len(self._frames)} frames wait, and there was no room for {wait_seconds:g} s; push on "
+                "from this frame later",
+                retry_after_seconds=1.0,
+            )
 
     def peek(self) -> Frame | None:
         """Return the oldest frame that waits; only the engine's thread takes it away."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from hermes_stream.errors import ClosedError, HermesError, ServiceError
 from hermes_stream.models.base import VideoModel
-from hermes_stream.service.data_folder import DataFolder
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.journal import Committer
@@ -22,6 +21,7 @@ from hermes_stream.service.retention import Retention
 from hermes_stream.service.ring import RingLimits
 from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream, Surroundings
+from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
 from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
 from hermes_stream.service.store import Store
@@ -31,6 +31,7 @@ from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.service.upkeep import Upkeep
 from hermes_stream.stream.capacity import stream_bytes
 from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.handle import StreamHandle
 
 log = logging.getLogger(__name__)
 _STALE_SECONDS = 30.0
@@ -72,7 +73,7 @@ class Running:
 
     def _build(self, data_dir: Path) -> None:
         model, settings = self._model, self._settings
-        self.folder = DataFolder(data_dir)
+        self.folder = ServiceFolder(data_dir)
         self._parts.callback(self.folder.close)
         self.store = Store(self.folder.path, settings.store)
         self._parts.callback(self.store.close)
@@ -115,13 +116,17 @@ class Running:
     def _make_served(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
         settings, folder = self._settings, self.folder
         pictures = None
-        if settings.pictures != "none":
+        if settings.pictures != "none" and not row.is_temporary:
             pictures = StreamPictures(folder.pictures, row.folder, settings.picture_pixels)
-        disk = MemoryOnDisk(
-            folder.snapshots / row.folder,
-            folder.journals / row.folder if settings.journal else None,
-            self._committer,
-            keep_snapshots=settings.keep_snapshots,
+        disk = (
+            None
+            if row.is_temporary
+            else MemoryOnDisk(
+                folder.snapshots / row.folder,
+                folder.journals / row.folder if settings.journal else None,
+                self._committer,
+                keep_snapshots=settings.keep_snapshots,
+            )
         )
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
@@ -177,6 +182,7 @@ class Running:
             filter=choices.filter,
             fps=choices.fps,
             chunk_frames=choices.chunk_frames,
+            owner=row.owner,
             epoch=row.epoch,
             zero_wall_seconds=row.zero_wall_seconds,
             created_wall_seconds=row.created_wall_seconds,
@@ -202,10 +208,28 @@ class Running:
         pictures = {} if served.pictures is None else served.pictures.find_all(moments)
         return RememberedMoments(layers=layers, pictures=pictures)
 
+    def fork(self, name: str, new_name: str, snapshot: int | None) -> ServedStream:
+        """Open a second stream with a stream's memory; see ``Service.fork``."""
+        row = self.registry.row(name)
+        if snapshot is None:
+            live = self.registry.find(name).require_live()
+        else:
+            path = self.saving.path_of(self.saving.find(row.id, snapshot))
+
+        def make(engine: Engine) -> StreamHandle:
+            return engine.fork(live.handle) if snapshot is None else engine.restore(path)
+
+        choices = StreamChoices.read(row.options)
+        made = self.registry.open_from(new_name, choices, make, row.zero_wall_seconds)
+        if made.pictures is not None:
+            pictures = StreamPictures(self.folder.pictures, row.folder, self._settings.picture_pixels)
+            made.pictures.copy_from(pictures)
+        return made
+
     def capacity(self) -> ServiceCapacity:
         """Return how much fits, and what limits it."""
         settings, model = self._settings, self._model
-        choices = StreamChoices.resolve(model, settings, None, None)
+        choices = StreamChoices.resolve(model, settings)
         one = stream_bytes(model, choices.capacity(model))
         memory, used = self.thread.run(lambda engine: (engine.memory_bytes, engine.used_bytes))
         num_streams = len(self.registry.all())

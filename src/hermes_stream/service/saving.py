@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from hermes_stream.errors import UnknownStreamError
+from hermes_stream.errors import UnknownSnapshotError
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.memory_on_disk import SavedMemory
 from hermes_stream.service.served_stream import ServedStream
@@ -72,14 +72,14 @@ class Saving:
             number: of the snapshot; None is the newest.
 
         Raises:
-            UnknownStreamError: there is none.
+            UnknownSnapshotError: there is none.
         """
         known = self._store.snapshots.read(stream_id)
         for one in reversed(known):
             if number in (None, one.id):
                 return one
         numbers = ", ".join(str(one.id) for one in known) or "none"
-        raise UnknownStreamError(f"there is no snapshot {number} of this stream; snapshots: {numbers}")
+        raise UnknownSnapshotError(f"there is no snapshot {number} of this stream; snapshots: {numbers}")
 
     def path_of(self, snapshot: SnapshotStatus) -> Path:
         """Return where a snapshot's file lies."""

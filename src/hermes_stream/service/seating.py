@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from hermes_stream.errors import CapacityError, SnapshotError
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.live_stream import LiveStream, OpenQuestion
 from hermes_stream.service.memory_on_disk import SavedMemory
 from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
 
@@ -17,9 +19,8 @@ MakeHandle = Callable[[Engine], StreamHandle]
 HasEnded = Callable[[ServedStream, OpenQuestion], None]
 
 
-def add(engine: Engine, served: ServedStream) -> StreamHandle:
+def add(engine: Engine, choices: StreamChoices) -> StreamHandle:
     """Open a stream on an engine, its memory empty."""
-    choices = served.choices
     return engine.add(
         choices.memory_policy(engine.model),
         chunk_frames=choices.chunk_frames,
@@ -28,6 +29,32 @@ def add(engine: Engine, served: ServedStream) -> StreamHandle:
         still_below=choices.still_below,
         kv_bits=choices.kv_bits,
     )
+
+
+def with_policy(engine: Engine, served: ServedStream, choices: StreamChoices) -> StreamHandle:
+    """Open a second stream that remembers what a stream does, and keeps it by other choices.
+
+    Args:
+        engine: of both.
+        served: has its place there.
+        choices: other policy and budget, all else the same.
+
+    Raises:
+        CapacityError: there is no room for both, or what is remembered does not fit the new budget.
+    """
+    handle = served.require_live().handle
+    handle.settle()
+    other = add(engine, choices)
+    try:
+        other.stream.restore(handle.stream.saved())
+    except SnapshotError as error:
+        other.close()
+        raise CapacityError(
+            f"what stream {served.row.name!r} remembers does not fit {choices.policy} with "
+            f"{choices.budget_tokens} tokens ({error}); choose a policy that reads the memory alone, and a "
+            "budget that is no smaller"
+        ) from error
+    return other
 
 
 def seat(
@@ -58,7 +85,7 @@ def seat(
     if make is not None:
         handle = make(engine)
     elif disk is None or (restored := disk.restore(engine)) is None:
-        handle = add(engine, served)
+        handle = add(engine, served.choices)
     else:
         handle = restored
     try:

@@ -110,15 +110,16 @@ class ServedStream:
         """
         self.ring.go_on(newest_seconds, None if self._source_samples else self.choices.fps)
 
-    def take(self, frame: Frame, *, wait_seconds: float = 0.0) -> bool:
+    def take(self, frame: Frame, *, wait_seconds: float | None = None) -> bool:
         """Take a frame from the feed or from whoever pushes; tell whether it was due.
 
         Args:
             frame: the next of the stream.
-            wait_seconds: how long to wait for room before older ones are pushed out.
+            wait_seconds: how long to wait for room; None pushes older ones out.
 
         Raises:
             ValueError: it is malformed or too large.
+            OverloadedError: there was no room in time.
         """
         check_frame(frame)
         self._note_gap(frame.pts_seconds)
@@ -129,7 +130,7 @@ class ServedStream:
             self._around.wake()
         return taken
 
-    def push(self, frames: Frame | Iterable[Frame], *, wait_seconds: float) -> PushReceipt:
+    def push(self, frames: Frame | Iterable[Frame], *, wait_seconds: float | None) -> PushReceipt:
         """Take frames from whoever pushes; see ``Service.push_frames``."""
         if self.row.source is not None:
             raise StreamExistsError(
@@ -191,10 +192,13 @@ class ServedStream:
         """Change columns of the row, here at once and in the record soon."""
         with self._lock:
             self.row = replace(self.row, **fields)
-        self._around.change_row(self.row.id, fields)
+        if not self.row.is_temporary:
+            self._around.change_row(self.row.id, fields)
 
     def tell(self, kind: str, *, pts_seconds: float | None = None, **payload: Any) -> None:
-        """Record an event of this stream."""
+        """Record an event of this stream, unless it is in no record."""
+        if self.row.is_temporary:
+            return
         self._around.tell(
             NewEvent(
                 kind=kind,
@@ -208,7 +212,7 @@ class ServedStream:
 
     def start_feed(self, opened: OpenedSource) -> None:
         """Read a source from now on."""
-        wait_seconds = math.inf if opened.waits else 0.0
+        wait_seconds = math.inf if opened.waits else None
         feed = Feed(
             self.row.name,
             opened.source,
@@ -305,6 +309,8 @@ class ServedStream:
             filter=self.choices.filter,
             fps=self.choices.fps,
             chunk_frames=self.choices.chunk_frames,
+            owner=self.row.owner,
+            is_temporary=self.row.is_temporary,
             epoch=self.row.epoch,
             zero_wall_seconds=self.row.zero_wall_seconds,
             newest_pts_seconds=newest,

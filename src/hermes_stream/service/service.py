@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event as Flag
-from types import TracebackType
 from typing import Any
 
 from hermes_stream.errors import ServiceError
@@ -17,7 +16,6 @@ from hermes_stream.service.live_answer import LiveAnswer
 from hermes_stream.service.pictures import read_picture
 from hermes_stream.service.question_log import QuestionRecord
 from hermes_stream.service.running import Running
-from hermes_stream.service.seating import MakeHandle
 from hermes_stream.service.settings import ServiceSettings
 from hermes_stream.service.status import (
     Health,
@@ -27,10 +25,9 @@ from hermes_stream.service.status import (
     SnapshotStatus,
     StreamStatus,
 )
-from hermes_stream.service.stream_choices import StreamChoices
+from hermes_stream.service.stream_choices import OpenRequest
 from hermes_stream.video.frame import Frame
 from hermes_stream.video.sources.options import SourceOptions
-from hermes_stream.video.sources.policy import SourcePolicy
 
 
 class Service:
@@ -44,6 +41,11 @@ class Service:
         data_dir: folder of the record, of pictures, snapshots and journals; made if it is not there.
         settings: options of the service, and of streams that say nothing else.
 
+    Attributes:
+        model: the model.
+        settings: options of the service.
+        data_dir: the folder.
+
     Raises:
         StoreError: the folder or the record cannot be used, or another service uses it.
         ModelError: there is no such model.
@@ -56,6 +58,7 @@ class Service:
             model = load_model(model)
         self.model, self.settings = model, settings or ServiceSettings()
         self._running = Running(model, Path(data_dir), self.settings)
+        self.data_dir = self._running.folder.path
         self._registry = self._running.registry
 
     def open_stream(
@@ -64,7 +67,9 @@ class Service:
         source: Any = None,
         *,
         source_options: SourceOptions | None = None,
-        source_policy: SourcePolicy | None = None,
+        allow_sources: Sequence[str] | None = None,
+        owner: int | None = None,
+        temporary: bool = False,
         **choices: Any,
     ) -> StreamStatus:
         """Open a stream, or a closed one again with its memory; the same name and source are the same stream.
@@ -74,7 +79,9 @@ class Service:
             source: an address; a ``Source``; an iterable of frames, which waits for the engine; None where
                 frames are pushed, or where the source is as it was.
             source_options: how an address is read: pace, transport, crop, mask, schedule.
-            source_policy: what may be opened; None trusts the address.
+            allow_sources: patterns that the address must match, now and after a restart; None trusts it.
+            owner: number of the key in whose name it is opened.
+            temporary: keep nothing of it: it is in no record, and gone when it is closed.
             **choices: fields of ``StreamSettings``: policy, budget_tokens, fps, ...; what is left out, or
                 None, is as the settings of the service say.
 
@@ -86,13 +93,19 @@ class Service:
             ClosedError: the service takes no more work.
         """
         self._running.check_open()
-        served = self._registry.open(
-            name, source, choices, source_options=source_options, source_policy=source_policy
+        request = OpenRequest(
+            name=name,
+            source=source,
+            choices={key: value for key, value in choices.items() if value is not None},
+            source_options=source_options,
+            allow_sources=None if allow_sources is None else tuple(allow_sources),
+            owner=owner,
         )
+        served = self._registry.open_temporary(request) if temporary else self._registry.open(request)
         return self._running.status(served)
 
     def push_frames(
-        self, name: str, frames: Frame | Iterable[Frame], *, wait_seconds: float = 0.0
+        self, name: str, frames: Frame | Iterable[Frame], *, wait_seconds: float | None = None
     ) -> PushReceipt:
         """Give frames to a stream without a source.
 
@@ -100,11 +113,12 @@ class Service:
             name: of the stream.
             frames: times increase; what is not later than what came before is skipped, so that a client that
                 comes back may send again.
-            wait_seconds: how long each may wait for room before older ones are pushed out.
+            wait_seconds: how long each may wait for room; None pushes older ones out instead.
 
         Raises:
             UnknownStreamError: no such stream is open.
             StreamExistsError: its frames come from a source.
+            OverloadedError: there was no room in time; frames before this one are taken.
             ValueError: a frame is malformed or too large; those before it are taken.
             ClosedError: the service takes no more work.
         """
@@ -159,13 +173,15 @@ class Service:
         """
         return self._running.status_of(self._registry.row(name))
 
-    def streams(self, *, closed: bool = False) -> tuple[StreamStatus, ...]:
+    def streams(self, *, closed: bool = False, temporary: bool = False) -> tuple[StreamStatus, ...]:
         """Return how all open streams are now.
 
         Args:
             closed: the closed ones too.
+            temporary: those too that are in no record.
         """
-        return self._running.statuses(closed=closed)
+        found = self._running.statuses(closed=closed)
+        return tuple(one for one in found if temporary or not one.is_temporary)
 
     def close_stream(self, name: str, *, delete: bool = False) -> None:
         """Close a stream: its source is left, its questions end, its memory is saved.
@@ -190,6 +206,22 @@ class Service:
             ValueError: it is no name.
         """
         return self._running.status(self._registry.rename(name, new_name))
+
+    def set_policy(self, name: str, policy: str, *, budget_tokens: int | None = None) -> StreamStatus:
+        """Let a stream's memory keep by another policy from now on; what it remembers stays until then.
+
+        Args:
+            name: of the stream.
+            policy: by name, fields behind it.
+            budget_tokens: visual tokens that each layer keeps, no fewer than now; None leaves them.
+
+        Raises:
+            UnknownStreamError: no such stream is open.
+            CapacityError: there is no room, or what is remembered does not fit.
+            ValueError: there is no such policy.
+        """
+        self._running.check_open()
+        return self._running.status(self._registry.set_policy(name, policy, budget_tokens))
 
     def events(self, after: int = 0, *, stream: str | None = None, **chosen: Any) -> tuple[Event, ...]:
         """Return events behind an id.
@@ -292,16 +324,7 @@ class Service:
             CapacityError: there is no room.
         """
         self._running.check_open()
-        row = self._registry.row(name)
-        if snapshot is None:
-            live = self._registry.find(name).require_live()
-            make: MakeHandle = lambda engine: engine.fork(live.handle)  # noqa: E731
-        else:
-            saving = self._running.saving
-            path = saving.path_of(saving.find(row.id, snapshot))
-            make = lambda engine: engine.restore(path)  # noqa: E731
-        choices = StreamChoices.read(row.options)
-        return self._running.status(self._registry.open_from(new_name, choices, make, row.zero_wall_seconds))
+        return self._running.status(self._running.fork(name, new_name, snapshot))
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
         """Delete a snapshot.
@@ -338,6 +361,11 @@ class Service:
         return read_picture(self._running.folder.pictures, path)
 
     @property
+    def model_name(self) -> str:
+        """What the model was loaded by."""
+        return self.model.card.name
+
+    @property
     def keys(self) -> Keys:
         """Who may use the service, for whoever opens it to others."""
         return self._running.store.keys
@@ -370,10 +398,5 @@ class Service:
         """Return the service; it is closed where the block ends."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,21 +1,19 @@
-"""Every option of the service, declared once: file, environment, flags and API are made from these classes."""
+"""Every option of the service, declared once: file, environment, flags and API are made from these."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Pictures = Literal["remembered", "none"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
 
-class StreamSettings(BaseModel):
+class StreamSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """Options of one stream; those of the service are the defaults of its streams."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     policy: str = "hermes"
     """What the memory keeps: a policy's name, fields behind it (`window:sink_tokens=4`)."""
@@ -35,7 +33,7 @@ class StreamSettings(BaseModel):
     """Grey levels; frames that changed by less are not encoded again."""
 
 
-class ServiceSettings(StreamSettings):
+class ServiceSettings(StreamSettings, frozen=True):
     """Options of a service, and what its streams take where they say nothing else."""
 
     max_streams: AtLeastOne = 256
@@ -78,15 +76,17 @@ class ServiceSettings(StreamSettings):
     """Address of a Postgres database for the record; SQLite in the data folder by default."""
 
 
-class NamedStream(StreamSettings):
-    """A stream in a settings file: `[streams.NAME]`."""
+class NamedStream(StreamSettings, frozen=True):
+    """A stream in a settings file, `[streams.NAME]`; what it leaves out is as the file says for all."""
 
     source: str | None = None
     """Address of the source; without one, frames are pushed."""
+    source_options: dict[str, Any] = {}
+    """How the source is read, by fields of `SourceOptions`: pace, transport, crop, privacy_mask, ..."""
 
 
-class SettingsFile(ServiceSettings):
-    """What a settings file may say: the options of the service, its model, its folder and its streams."""
+class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """What a service is started with."""
 
     model: str = "tiny"
     """Folder or hub name of a checkpoint."""

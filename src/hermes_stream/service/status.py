@@ -65,7 +65,9 @@ class StreamStatus:
         filter: name of the token filter; None without.
         fps: frames sampled per second of the stream; None takes all.
         chunk_frames: frames that are folded in together.
-        epoch: how often the stream has been opened over the same record, from 1.
+        owner: number of the key that opened it; None where nobody did with a key.
+        is_temporary: whether it is in no record, and gone when it is closed.
+        epoch: how often its memory has begun to go on from something else: opened, restarted, restored.
         zero_wall_seconds: wall-clock time of the stream's zero, seconds since 1970; None before a frame.
         newest_pts_seconds: time of the newest frame that came, in seconds of the stream; None before one.
         folded_until_seconds: time of the newest frame in the memory.
@@ -97,6 +99,8 @@ class StreamStatus:
     filter: str | None = None
     fps: float | None = None
     chunk_frames: int = 0
+    owner: int | None = None
+    is_temporary: bool = False
     epoch: int = 1
     zero_wall_seconds: float | None = None
     newest_pts_seconds: float | None = None

@@ -14,10 +14,21 @@ from hermes_stream.policies.named import policy_named
 from hermes_stream.service.settings import StreamSettings
 from hermes_stream.stream.capacity import Capacity, plan_capacity
 from hermes_stream.video.sources.options import SourceOptions
-from hermes_stream.video.sources.policy import SourcePolicy
 from hermes_stream.video.sources.source import ClockPoint
 
 _FRAMING = ("crop", "rotation", "privacy_mask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """A stream that somebody wants opened; see ``Service.open_stream``."""
+
+    name: str
+    source: Any
+    choices: Mapping[str, Any]
+    source_options: SourceOptions | None
+    allow_sources: tuple[str, ...] | None
+    owner: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +64,8 @@ class StreamChoices:
         cls,
         model: VideoModel,
         settings: StreamSettings,
-        source: SourceOptions | None,
-        source_policy: SourcePolicy | None,
+        source: SourceOptions | None = None,
+        allow: tuple[str, ...] | None = None,
     ) -> StreamChoices:
         """Fill in what a model decides.
 
@@ -82,7 +93,7 @@ class StreamChoices:
             kv_bits=settings.kv_bits,
             still_below=settings.still_below,
             source=chosen,
-            allow=source_policy.allow if source_policy is not None else None,
+            allow=allow,
         )
 
     @classmethod

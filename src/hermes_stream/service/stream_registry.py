@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from threading import RLock
 from typing import Any
@@ -14,16 +14,14 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
 from hermes_stream.service.saving import Saving
-from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat
+from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat, with_policy
 from hermes_stream.service.served_stream import ServedStream
 from hermes_stream.service.settings import ServiceSettings, StreamSettings
 from hermes_stream.service.source_opening import OpenedSource, SourceOpener
 from hermes_stream.service.store import Store
-from hermes_stream.service.stream_choices import StreamChoices
+from hermes_stream.service.stream_choices import OpenRequest, StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.stream.engine import Engine
-from hermes_stream.video.sources.options import SourceOptions
-from hermes_stream.video.sources.policy import SourcePolicy
 
 log = logging.getLogger(__name__)
 MakeServed = Callable[[StreamRow, StreamChoices], ServedStream]
@@ -58,6 +56,7 @@ class StreamRegistry:
         self._has_ended = has_ended
         self._sources = SourceOpener.of(model, settings.picture_pixels)
         self._streams: dict[str, ServedStream] = {}
+        self._num_temporary = 0
         self._changing = RLock()  # streams are opened and closed one at a time
 
     def all(self) -> tuple[ServedStream, ...]:
@@ -91,38 +90,48 @@ class StreamRegistry:
         served = self._streams.get(name)
         return served.row if served is not None else self._store.streams.find(name)
 
-    def open(
-        self,
-        name: str,
-        source: Any,
-        given: Mapping[str, Any],
-        *,
-        source_options: SourceOptions | None = None,
-        source_policy: SourcePolicy | None = None,
-    ) -> ServedStream:
+    def open(self, request: OpenRequest) -> ServedStream:
         """Open a stream, a new one or one that is recorded; see ``Service.open_stream``."""
-        check_stream_name(name)
-        chosen = {key: value for key, value in given.items() if value is not None}
-        settings = StreamSettings.model_validate(
-            self._settings.model_dump(include=set(StreamSettings.model_fields)) | chosen
-        )
-        choices = StreamChoices.resolve(self._model, settings, source_options, source_policy)
+        name = check_stream_name(request.name)
+        choices = self._choices(request)
         with self._changing:
             row, served = self._row(name), self._streams.get(name)
             if row is None:
-                opened = self._sources.open(source, choices, None, None)
-                return self._open_new(name, opened, choices)
-            choices = _choices_again(row, choices, chosen, has_source_options=source_options is not None)
+                opened = self._sources.open(request.source, choices, None, None)
+                return self._open_new(name, opened, choices, owner=request.owner)
+            choices = _choices_again(row, choices, request)
             if served is None:
-                newest = None  # known once its memory is there
-                opened = self._sources.open(source, choices, row, newest)
+                self._sources.open(request.source, choices, row, None)  # refused before anything is changed
                 served = self._open_again(row, choices)
-            elif source is None or served.has_feed:
-                return self._same(served, source, choices)
+            elif request.source is None or served.has_feed:
+                return self._same(served, request.source, choices)
             newest = served.ring.counts.newest_seconds
-            opened = self._sources.open(source, choices, served.row, newest)
+            opened = self._sources.open(request.source, choices, served.row, newest)
             if opened is not None:
                 served.start_feed(opened)
+            return served
+
+    def _choices(self, request: OpenRequest) -> StreamChoices:
+        own = self._settings.model_dump(include=set(StreamSettings.model_fields))
+        settings = StreamSettings.model_validate(own | dict(request.choices))
+        return StreamChoices.resolve(self._model, settings, request.source_options, request.allow_sources)
+
+    def open_temporary(self, request: OpenRequest) -> ServedStream:
+        """Open a stream that is in no record, whose frames are pushed; see ``Service.open_stream``.
+
+        Raises:
+            StreamExistsError: there is a stream of that name.
+        """
+        name = check_stream_name(request.name)
+        if request.source is not None:
+            raise ValueError("frames of a temporary stream are pushed; leave its source out")
+        with self._changing:
+            self._check_free(name)
+            self._check_room()
+            self._num_temporary += 1
+            row = StreamRow.temporary(name, self._num_temporary, request.owner)
+            served = self._make_served(row, self._choices(request))
+            self._seat(served, None)
             return served
 
     def _same(self, served: ServedStream, source: Any, choices: StreamChoices) -> ServedStream:
@@ -136,10 +145,16 @@ class StreamRegistry:
         return served
 
     def _open_new(
-        self, name: str, opened: OpenedSource | None, choices: StreamChoices, make: MakeHandle | None = None
+        self,
+        name: str,
+        opened: OpenedSource | None,
+        choices: StreamChoices,
+        *,
+        make: MakeHandle | None = None,
+        owner: int | None = None,
     ) -> ServedStream:
         self._check_room()
-        row = self._store.streams.add(name, options=choices.as_json(), wall_seconds=time.time())
+        row = self._store.streams.add(name, options=choices.as_json(), owner=owner, wall_seconds=time.time())
         served = self._make_served(row, choices)
         try:
             self._seat(served, make)
@@ -187,7 +202,7 @@ class StreamRegistry:
         check_stream_name(name)
         with self._changing:
             self._check_free(name)
-            served = self._open_new(name, None, replace(choices, source={}, allow=None), make)
+            served = self._open_new(name, None, replace(choices, source={}, allow=None), make=make)
             if zero_wall_seconds is not None:
                 served.change_row(zero_wall_seconds=zero_wall_seconds)
             return served
@@ -207,6 +222,8 @@ class StreamRegistry:
 
         def change(engine: Engine) -> Any:
             handle = make(engine)  # first: where it fails, nothing has changed
+            # later than all that is on disk, whatever number of frames the memory has
+            served.change_row(epoch=served.row.epoch + 1)
             unseat(served, self._thread, "the stream's memory was replaced; ask again")
             return seat(engine, served, thread=self._thread, has_ended=self._has_ended, make=lambda _: handle)
 
@@ -214,6 +231,20 @@ class StreamRegistry:
             saved = self._thread.run(change)
             if saved is not None:
                 self._saving.record(served, saved)
+
+    def set_policy(self, name: str, policy: str, budget_tokens: int | None) -> ServedStream:
+        """Let a stream's memory keep by another policy from now on; see ``Service.set_policy``."""
+        with self._changing:
+            served = self.find(name)
+            old = served.choices
+            settings = StreamSettings(policy=policy, budget_tokens=budget_tokens or old.budget_tokens)
+            resolved = StreamChoices.resolve(self._model, settings)
+            choices = replace(old, policy=policy, budget_tokens=resolved.budget_tokens)
+            self.replace_memory(served, lambda engine: with_policy(engine, served, choices))
+            served.choices = choices
+            served.change_row(options=choices.as_json())
+            served.tell("policy_changed", policy=policy, budget_tokens=choices.budget_tokens)
+            return served
 
     def recover(self) -> None:
         """Bring back what was open when the service ended, however that was."""
@@ -271,10 +302,12 @@ class StreamRegistry:
             row, served = self.row(name), self._streams.get(name)
             if served is not None:
                 served.stop_feed()
-                if not delete:
+                if not delete and not row.is_temporary:
                     self._save(served)
                 self._thread.run(lambda _: unseat(served, self._thread, f"stream {name!r} was closed"))
                 self._streams = {own: one for own, one in self._streams.items() if own != name}
+            if row.is_temporary:
+                return
             if not delete:
                 self._store.streams.change(row.id, state="closed")
                 if served is not None:
@@ -321,18 +354,18 @@ class StreamRegistry:
             self._saving.record(served, saved)
 
 
-def _choices_again(
-    row: StreamRow, new: StreamChoices, given: Mapping[str, Any], *, has_source_options: bool
-) -> StreamChoices:
+def _choices_again(row: StreamRow, new: StreamChoices, request: OpenRequest) -> StreamChoices:
     """Return what a recorded stream goes on with; refuse what does not fit its memory."""
     old = StreamChoices.read(row.options)
-    for name in given:
+    for name in request.choices:
         if getattr(new, name) != getattr(old, name):
             raise ValueError(
                 f"stream {row.name!r} was opened with {name}={getattr(old, name)!r}, and its memory goes "
                 f"with it; got {getattr(new, name)!r}: leave it out, or delete the stream"
             )
-    return replace(old, source=new.source, allow=new.allow) if has_source_options else old
+    if request.source_options is not None:
+        old = replace(old, source=new.source)
+    return old if request.source is None else replace(old, allow=new.allow)
 
 
 def _tell_restored(served: ServedStream) -> None:

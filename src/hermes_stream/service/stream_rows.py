@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ class StreamRow:
         opens_again: whether that is the whole address, so that it can be opened after a restart.
         has_ended: whether its source is over, and is not opened again by itself.
         options: what it was opened with, as JSON values; see ``StreamOptions``.
-        epoch: how often it has been opened.
+        owner: number of the key that opened it; None where nobody did with a key.
+        epoch: how often its memory has begun to go on from something else: opened, restarted, restored.
         zero_wall_seconds: wall-clock time of its zero.
         created_wall_seconds: when it was opened first.
     """
@@ -45,9 +47,33 @@ class StreamRow:
     opens_again: bool
     has_ended: bool
     options: Mapping[str, Any]
+    owner: int | None
     epoch: int
     zero_wall_seconds: float | None
     created_wall_seconds: float
+
+    @classmethod
+    def temporary(cls, name: str, number: int, owner: int | None) -> StreamRow:
+        """Return a stream that is in no record; its number is below 0."""
+        return cls(
+            id=-number,
+            name=name,
+            folder="",
+            state="open",
+            source=None,
+            opens_again=False,
+            has_ended=False,
+            options={},
+            owner=owner,
+            epoch=1,
+            zero_wall_seconds=None,
+            created_wall_seconds=time.time(),
+        )
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it is in no record."""
+        return self.id < 0
 
 
 class StreamRows:
@@ -73,7 +99,9 @@ class StreamRows:
             found = connection.execute(select(tables.streams).where(tables.streams.c.name == name)).first()
         return None if found is None else _row(found)
 
-    def add(self, name: str, *, options: Mapping[str, Any], wall_seconds: float) -> StreamRow:
+    def add(
+        self, name: str, *, options: Mapping[str, Any], owner: int | None, wall_seconds: float
+    ) -> StreamRow:
         """Add a stream, and return it.
 
         Raises:
@@ -89,6 +117,7 @@ class StreamRows:
                 "opens_again": False,
                 "has_ended": False,
                 "options": dict(options),
+                "owner": owner,
                 "epoch": 1,
                 "created_wall_seconds": wall_seconds,
             }

@@ -32,6 +32,7 @@ streams = Table(
     Column("opens_again", Boolean, nullable=False),
     Column("has_ended", Boolean, nullable=False),
     Column("options", JSON, nullable=False),
+    Column("owner", Number),
     Column("epoch", Integer, nullable=False),
     Column("zero_wall_seconds", Double),
     Column("created_wall_seconds", Double, nullable=False),

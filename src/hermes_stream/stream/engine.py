@@ -27,7 +27,7 @@ from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import Overflow, StreamHandle
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.queue_limits import QUEUE_FRAMES, QUEUE_SECONDS, QueueLimits
-from hermes_stream.stream.snapshot import Snapshot
+from hermes_stream.stream.snapshot import Snapshot, refusing_options
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.threads import OneThread
 
@@ -152,8 +152,7 @@ class Engine:
             ValueError: an argument is out of its range.
         """
         self._thread.check()
-        if overflow not in get_args(Overflow):
-            raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
+        self._check_overflow(overflow)
         options = StreamOptions(
             policy=policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
@@ -190,9 +189,11 @@ class Engine:
             CapacityError: the streams would take more memory than they may.
         """
         self._thread.check()
+        self._check_overflow(overflow)
         snapshot = saved if isinstance(saved, Snapshot) else Snapshot.read(saved)
         options = snapshot.options_for(self.model, policy=policy, filter=filter)
-        handle = self.add(overflow=overflow, **options.as_arguments())
+        with refusing_options():
+            handle = self.add(overflow=overflow, **options.as_arguments())
         return self._filled(handle, lambda: handle.stream.restore(snapshot.state))
 
     def fork(self, handle: StreamHandle) -> StreamHandle:
@@ -214,6 +215,11 @@ class Engine:
             handle.close()
             raise
         return handle
+
+    @staticmethod
+    def _check_overflow(overflow: Overflow) -> None:
+        if overflow not in get_args(Overflow):
+            raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
 
     def _opened(self, stream: Stream, overflow: Overflow, limits: QueueLimits) -> StreamHandle:
         handle = StreamHandle(

@@ -166,7 +166,7 @@ class Folding:
                 "num_seen": self.num_seen,
                 "num_failed_frames": self.num_failed_frames,
                 "failed_index": failed[0] if failed else None,
-                "num_failures": self._num_failures,
+                "num_failures": self._num_failures if failed else 0,
             }
         )
 

@@ -24,7 +24,7 @@ from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.evidence import Evidence, evidence_of
 from hermes_stream.stream.executor import Executor, RunningWork
 from hermes_stream.stream.options import StreamOptions, chosen_policy
-from hermes_stream.stream.snapshot import Snapshot
+from hermes_stream.stream.snapshot import Snapshot, refusing_options
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
 from hermes_stream.video.conversion import frames_from
@@ -338,7 +338,8 @@ class Session:
         if not isinstance(model, VideoModel):
             model = load_model(model)
         options = snapshot.options_for(model, policy=policy, filter=filter)
-        session = cls(model, **options.as_arguments(), executor=executor)
+        with refusing_options():
+            session = cls(model, **options.as_arguments(), executor=executor)
         session._stream.restore(snapshot.state)
         return session
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,21 @@ class Snapshot:
             written_at=self.written_at,
         )
 
+    @property
+    def num_frames(self) -> int:
+        """Frames of the stream, those included that waited."""
+        return self.summary.num_frames
+
+    @property
+    def newest_seconds(self) -> float | None:
+        """Time of the newest frame; None before the first."""
+        return self.summary.newest_seconds
+
+    @property
+    def num_changes(self) -> int:
+        """Changes of the stream so far; a journal goes on behind them."""
+        return self.state.integer("num_changes")
+
     def write(self, path: str | Path) -> Path:
         """Write one file, whole or not at all; any thread may.
 
@@ -175,6 +191,19 @@ class Snapshot:
                 "the model that it was made with, in the same dtype"
             )
         return StreamOptions.of_plain(self.options, policy=policy, filter=filter)
+
+
+@contextmanager
+def refusing_options() -> Iterator[None]:
+    """Let options that are out of their ranges be the snapshot's fault, where a stream is made with them.
+
+    Raises:
+        SnapshotError: they are.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise SnapshotError(f"the snapshot's options make no stream: {error}; {_OLDER}") from error
 
 
 def _named(model: ModelIdentity) -> str:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.openai.requests import FilePart, ImagePart, VideoPart
 from hermes_stream.server.state import ServerState
 from hermes_stream.video import FileSource, Frame, SourceOptions, SourcePolicy, open_source
+from hermes_stream.video.sources.source import SourceEventKind
 
 STREAM_SCHEME = "stream://"
 _STILL_SECONDS = 1.0
@@ -124,12 +125,11 @@ def _frames_at(state: ServerState, place: Place, fps: float | None) -> Iterator[
 def _until_disconnected(address: str, options: SourceOptions, policy: SourcePolicy) -> Iterator[Frame]:
     """Yield the frames of a network source until it is over, or dies: it is not waited for here."""
     source = open_source(address, options, policy=policy)
-    with closing(source.read()) as items:
-        for item in items:
-            if isinstance(item, Frame):
-                yield item
-            elif item.kind in ("disconnected", "failed"):
-                return
+    for item in source.read():
+        if isinstance(item, Frame):
+            yield item
+        elif item.kind in (SourceEventKind.DISCONNECTED, SourceEventKind.FAILED):
+            source.stop()  # and read on: what is open is closed where it is read
 
 
 def _place(state: ServerState, part: Media, files: ExitStack) -> Place:
@@ -157,7 +157,7 @@ def _url(part: Media) -> str | None:
         return part.image_url.url
     if isinstance(part, VideoPart):
         return part.video_url.url
-    return part.file.file_id or part.file.file_data
+    return part.file.file_id or part.file.content
 
 
 def _decoded(url: str) -> bytes:

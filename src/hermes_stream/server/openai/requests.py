@@ -12,7 +12,7 @@ _MAX_URL_CHARACTERS = 64 * 1024 * 1024  # pictures come within; the size of the 
 _FORM = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 _LENIENT = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
-_EXAMPLE = {
+_EXAMPLE: dict[str, Any] = {
     "model": "tiny",
     "messages": [
         {
@@ -41,7 +41,7 @@ class File(BaseModel):
     model_config = _LENIENT
 
     file_id: Annotated[str, Field(max_length=80)] | None = None
-    file_data: Annotated[str, Field(max_length=_MAX_URL_CHARACTERS)] | None = None
+    content: Annotated[str, Field(max_length=_MAX_URL_CHARACTERS)] | None = Field(None, alias="file_data")
 
 
 class TextPart(BaseModel):

@@ -14,6 +14,8 @@ from hermes_stream.server.openai.media import frames_of, stream_of
 from hermes_stream.server.openai.requests import ChatRequest
 from hermes_stream.server.state import ServerState
 
+PREFIX = "chat-"
+
 _PIECE_FRAMES = 8
 _WAIT_SECONDS = 60.0
 
@@ -34,8 +36,8 @@ async def watched(state: ServerState, request: ChatRequest) -> AsyncIterator[str
     if named is not None:
         yield named
         return
-    name = f"chat-{secrets.token_hex(16)}"
-    await asyncio.to_thread(state.service.open_stream, name, temporary=True, **_options(request))
+    name = PREFIX + secrets.token_hex(16)
+    await asyncio.to_thread(state.service.open_stream, name, **_options(request))
     try:
         await state.media.do(lambda stop: _feed(state, name, request, stop))
         yield name

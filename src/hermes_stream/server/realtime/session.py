@@ -168,7 +168,7 @@ class RealtimeSession:
             "role": role,
             "content": content,
         }
-        self._items[item["id"]] = item
+        self._items[str(item["id"])] = item
         while len(self._items) > _MAX_ITEMS:
             self._items.popitem(last=False)
         for kind in ("conversation.item.added", "conversation.item.done"):
@@ -213,7 +213,7 @@ class RealtimeSession:
             "id": self._id,
             "object": "realtime.session",
             "type": "realtime",
-            "model": self._state.service.model_name,
+            "model": self._state.service.model.card.name,
             **self._settings.model_dump(exclude={"hermes"}),
             "hermes": {
                 **self._settings.hermes.model_dump(exclude={"stream"}),

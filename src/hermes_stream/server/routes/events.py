@@ -41,7 +41,7 @@ class EventPage(BaseModel):
     """Events, and where to go on."""
 
     object: str = "list"
-    data: list[EventBody]
+    items: Annotated[list[EventBody], Field(serialization_alias="data")]
     last_id: int
     """Go on with `after` of this number."""
     has_more: bool
@@ -105,7 +105,7 @@ async def list_events(
     )
     page = [body_of(event) for event in found[: wanted.limit]]
     last = max((event.id for event in page), default=wanted.after or 0)
-    return EventPage(data=page, last_id=last, has_more=len(found) > wanted.limit)
+    return EventPage(items=page, last_id=last, has_more=len(found) > wanted.limit)
 
 
 def body_of(event: Event) -> EventBody:

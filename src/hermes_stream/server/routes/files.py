@@ -61,29 +61,27 @@ class DeletedFile(BaseModel):
 async def upload_file(request: Request, state: State) -> dict[str, Any]:
     """Send a file; it is kept for a while, under an id made from its content."""
     try:
-        form = await request.form(max_files=1, max_fields=8)
-    except (MultiPartException, AssertionError) as error:
-        text = getattr(error, "message", "it is no multipart/form-data")
-        raise RefusedError(400, f"the form cannot be read: {text}", code="invalid_form") from error
-    async with form:
-        file, purpose = form.get("file"), form.get("purpose")
-        if not isinstance(file, UploadFile):
-            raise RefusedError(
-                400, "the form has no file; send one as the part 'file'", code="no_file", param="file"
+        async with request.form(max_files=1, max_fields=8) as form:
+            file, purpose = form.get("file"), form.get("purpose")
+            if not isinstance(file, UploadFile):
+                raise RefusedError(
+                    400, "the form has no file; send one as the part 'file'", code="no_file", param="file"
+                )
+            upload = await asyncio.to_thread(
+                state.uploads.add,
+                file.file,
+                filename=file.filename or "file",
+                purpose=purpose if isinstance(purpose, str) else "user_data",
             )
-        upload = await asyncio.to_thread(
-            state.uploads.add,
-            file.file,
-            filename=file.filename or "file",
-            purpose=purpose if isinstance(purpose, str) else "user_data",
-        )
+    except MultiPartException as error:
+        raise RefusedError(400, f"the form cannot be read: {error.message}", code="invalid_form") from error
     return shown_upload(upload)
 
 
 @router.get("", dependencies=needs("read"))
 def list_files(state: State) -> Listing[FileBody]:
     """List files, newest first."""
-    return Listing(data=[FileBody(**shown_upload(one)) for one in state.uploads.list()])
+    return Listing(items=[FileBody(**shown_upload(one)) for one in state.uploads.all()])
 
 
 @router.get("/{file_id}", response_model=FileBody, dependencies=needs("read"))

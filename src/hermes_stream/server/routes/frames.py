@@ -84,24 +84,27 @@ def _elapsed_us(state: ServerState, name: str) -> int:
 
 async def _pictures_of_form(request: Request) -> list[PushedPicture]:
     try:
-        form = await request.form(max_files=_MAX_PICTURES, max_fields=_MAX_PICTURES)
+        async with request.form(max_files=_MAX_PICTURES, max_fields=_MAX_PICTURES) as form:
+            files = [one for one in form.getlist("frames") if isinstance(one, UploadFile)]
+            times = [str(one) for one in form.getlist("pts_us")]
+            if not files or len(files) != len(times) or not all(map(_is_number, times)):
+                raise RefusedError(
+                    400,
+                    f"the form has {len(files)} frames and {len(times)} times; give at least one frame, and "
+                    "for each a pts_us, a whole number of microseconds",
+                    code="invalid_form",
+                    param="pts_us",
+                )
+            return [
+                PushedPicture(pts_us=checked_pts(int(at)), encoded=await file.read())
+                for at, file in zip(times, files, strict=True)
+            ]
     except MultiPartException as error:
         raise RefusedError(400, f"the form cannot be read: {error.message}", code="invalid_form") from error
-    async with form:
-        files = [one for one in form.getlist("frames") if isinstance(one, UploadFile)]
-        times = [str(one) for one in form.getlist("pts_us")]
-        if not files or len(files) != len(times) or not all(one.isascii() and one.isdigit() for one in times):
-            raise RefusedError(
-                400,
-                f"the form has {len(files)} frames and {len(times)} times; give at least one frame, and for each "
-                "a pts_us, a whole number of microseconds",
-                code="invalid_form",
-                param="pts_us",
-            )
-        return [
-            PushedPicture(pts_us=checked_pts(int(at[:20])), encoded=await file.read())
-            for at, file in zip(times, files, strict=True)
-        ]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 @router.websocket("/frames", dependencies=needs("ask"))

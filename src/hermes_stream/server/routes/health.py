@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 
@@ -12,8 +14,10 @@ from hermes_stream.service import Health, ServiceCapacity
 
 router = APIRouter(tags=["health"])
 
-_UNHEALTHY = {503: {"model": Health, "description": "Not so; the reasons are named."}}
-_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_UNHEALTHY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Health, "description": "Not so; the reasons are named."}
+}
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 @router.get("/health/live", responses=_UNHEALTHY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket
 from fastapi.responses import Response
@@ -19,7 +19,9 @@ from hermes_stream.server.state import ServerState, State, needs
 router = APIRouter(prefix="/v1/streams/{name}", tags=["preview"], responses=ERRORS)
 
 MAX_PREVIEW_FPS = 5.0
-_JPEG = {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}}
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
 Fps = Annotated[float, Query(gt=0, le=MAX_PREVIEW_FPS, description="Pictures a second, at most.")]
 
 

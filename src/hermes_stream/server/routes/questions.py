@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -13,7 +13,7 @@ from hermes_stream.server.asking import answer_body, asked
 from hermes_stream.server.bodies import ERRORS, AnswerBody, AskBody, Listing, StreamName
 from hermes_stream.server.sse import EventStream, sse, while_client_stays
 from hermes_stream.server.state import Asker, ServerState, State, needs
-from hermes_stream.service.records import QuestionRecord
+from hermes_stream.service.question_log import QuestionRecord
 
 router = APIRouter(tags=["questions"], responses=ERRORS)
 
@@ -35,13 +35,13 @@ async def ask(name: StreamName, body: AskBody, request: Request, *, state: State
 
 
 async def _whole(state: ServerState, caller: Caller, name: str, body: AskBody) -> AnswerBody:
-    async with asked(state, caller, name, **_options(body)) as answer:
+    async with asked(state, caller, name, body.question, **_options(body)) as answer:
         return await answer_body(name, answer)
 
 
 async def _streamed(state: ServerState, caller: Caller, name: str, body: AskBody) -> Response:
     # entered here, so that what can be refused is refused before the stream begins
-    asking = asked(state, caller, name, **_options(body))
+    asking = asked(state, caller, name, body.question, **_options(body))
     answer = await asking.__aenter__()
 
     async def events() -> AsyncGenerator[bytes]:
@@ -55,8 +55,8 @@ async def _streamed(state: ServerState, caller: Caller, name: str, body: AskBody
     return EventStream(events())
 
 
-def _options(body: AskBody) -> dict[str, object]:
-    return {**body.model_dump(exclude={"stream"}), "stop": tuple(body.stop)}
+def _options(body: AskBody) -> dict[str, Any]:
+    return {**body.model_dump(exclude={"stream", "question"}), "stop": tuple(body.stop)}
 
 
 @router.get("/v1/questions", dependencies=needs("read"))
@@ -67,4 +67,4 @@ def list_questions(
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Number of a question.")] = None,
 ) -> Listing[QuestionRecord]:
     """List questions with their answers, newest first."""
-    return Listing(data=list(state.service.questions(stream, limit=limit, before=before)))
+    return Listing(items=list(state.service.questions(stream, limit=limit, before=before)))

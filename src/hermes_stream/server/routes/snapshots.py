@@ -30,13 +30,13 @@ class ForkBody(BaseModel):
 @router.get("/v1/snapshots", dependencies=needs("read"))
 def list_all_snapshots(state: State) -> Listing[SnapshotStatus]:
     """List the snapshots of all streams."""
-    return Listing(data=list(state.service.snapshots()))
+    return Listing(items=list(state.service.snapshots()))
 
 
 @router.get("/v1/streams/{name}/snapshots", dependencies=needs("read"))
 def list_snapshots(name: StreamName, state: State) -> Listing[SnapshotStatus]:
     """List the snapshots of a stream."""
-    return Listing(data=list(state.service.snapshots(name)))
+    return Listing(items=list(state.service.snapshots(name)))
 
 
 @router.post("/v1/streams/{name}/snapshots", status_code=201, dependencies=needs("admin"))

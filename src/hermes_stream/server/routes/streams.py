@@ -13,6 +13,7 @@ from hermes_stream.server.bodies import ERRORS, ChangeStream, Listing, OpenStrea
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.state import Asker, ServerState, State, needs
 from hermes_stream.service import StreamStatus
+from hermes_stream.video import SourcePolicy
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], responses=ERRORS)
 
@@ -61,7 +62,7 @@ def _source_options(state: ServerState, source: str) -> dict[str, object]:
             param="source",
             accepted=list(state.settings.allow_sources),
         )
-    return {"source": source, "allow_sources": state.settings.allow_sources}
+    return {"source": source, "source_policy": SourcePolicy(allow=state.settings.allow_sources)}
 
 
 def _is_open(state: ServerState, name: str) -> bool:
@@ -77,7 +78,7 @@ def list_streams(
     closed: Annotated[bool, Query(description="Name closed streams too.")] = False,
 ) -> Listing[StreamStatus]:
     """List streams with their state."""
-    return Listing(data=list(state.service.streams(closed=closed)))
+    return Listing(items=list(state.service.streams(closed=closed)))
 
 
 @router.get("/{name}", dependencies=needs("read"))

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 # FFmpeg checks this list before it reads a header. A list of what is read, not of what is refused: playlists
 # (hls, dash, concat, sdp, imf) open other files and hosts, and rarely used formats are rarely tested.
-_FORMATS = (
+FILE_FORMATS = (
     "3gp apng asf av1 avi dv flv gif gxf h261 h263 h264 hevc ivf live_flv m4v matroska mjpeg mov mp4 mpeg "
     "mpegts mpegvideo mxf nut obu ogg rm vc1 vvc webm wtv yuv4mpegpipe "
     "bmp_pipe jpeg_pipe png_pipe tiff_pipe webp_pipe "
     "aac ac3 aiff amr ape caf eac3 flac mp3 wav w64"
 )
+"""Formats that are read, by FFmpeg's names, separated by blanks."""
 _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": ",".join(_FORMATS.split()),
+    "format_whitelist": ",".join(FILE_FORMATS.split()),
     # FFmpeg would take a broadcast clock that starts again lower for one that has passed its limit, a day
     # later; PictureClock tells the two apart.
     "correct_ts_overflow": "0",

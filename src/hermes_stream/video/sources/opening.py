@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+from hermes_stream.video.sources.address import Address
+from hermes_stream.video.sources.connecting import check_can_open
+from hermes_stream.video.sources.live import LiveSource
 from hermes_stream.video.sources.options import SourceOptions
 from hermes_stream.video.sources.played import PlayedFile
 from hermes_stream.video.sources.policy import SourcePolicy
@@ -19,7 +22,10 @@ def open_source(
     """Return a source of frames; nothing but a file is opened before it is read.
 
     Args:
-        address: a file's path, or a URL.
+        address: a file's path; ``rtsp://``, ``rtsps://``, ``http://`` and ``https://`` (MJPEG, HLS, MPEG-TS),
+            ``tcp://`` and ``udp://`` (MPEG-TS), ``rtmp://``, ``rtmps://``, ``srt://``, each with
+            USER:PASSWORD@ where it needs them; ``/dev/video0``, ``avfoundation:0``, ``dshow:NAME``;
+            ``screen:`` or ``screen::0.0``.
         options: how it is read.
         policy: what may be opened; None for everything, as from a command line.
 
@@ -28,5 +34,10 @@ def open_source(
         SourceRefusedError: the policy does not allow the address.
         VideoError: the file cannot be read, or this machine cannot open such sources.
     """
-    _ = policy
-    return PlayedFile(address, options)
+    policy, options = policy or SourcePolicy(), options or SourceOptions()
+    where = Address.parse(address)
+    policy.check(where)
+    if where.kind == "file":
+        return PlayedFile(where.path, options)
+    check_can_open(where, options)
+    return LiveSource(where, options, policy=policy)

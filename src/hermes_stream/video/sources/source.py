@@ -182,19 +182,25 @@ class Tally:
             sums = {name: getattr(self._stats, name) + by for name, by in increments.items()}
             self._stats = replace(self._stats, **sums)
 
-    def picture_came(self, pts_seconds: float) -> None:
+    def picture_came(self, pts_seconds: float, *, num_new_damaged: int = 0, **changes: Any) -> None:
         """Note that a picture came.
 
         Args:
             pts_seconds: its time on the stream's clock.
+            num_new_damaged: pictures and packets that were found damaged with it.
+            changes: fields of the stats that it brings.
         """
         now = time.monotonic()
         with self._lock:
             self._first_arrival = now if self._first_arrival is None else self._first_arrival
             self._arrivals.append(now)
             self._forget(now)
-            num_pictures = self._stats.num_pictures + 1
-            self._stats = replace(self._stats, num_pictures=num_pictures, newest_seconds=pts_seconds)
+            changes |= {
+                "num_pictures": self._stats.num_pictures + 1,
+                "num_damaged": self._stats.num_damaged + num_new_damaged,
+                "newest_seconds": pts_seconds,
+            }
+            self._stats = replace(self._stats, **changes)
 
     def event(self, kind: SourceEventKind, reason: str, **fields: float) -> SourceEvent:
         """Return an event that happens now, at the time of the newest picture unless given otherwise."""

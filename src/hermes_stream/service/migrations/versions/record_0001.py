@@ -38,6 +38,7 @@ def _make_streams(number: sa.types.TypeEngine[int]) -> None:
         sa.Column("opens_again", sa.Boolean, nullable=False),
         sa.Column("has_ended", sa.Boolean, nullable=False),
         sa.Column("options", sa.JSON, nullable=False),
+        sa.Column("owner", number),
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("zero_wall_seconds", sa.Double),
         sa.Column("created_wall_seconds", sa.Double, nullable=False),

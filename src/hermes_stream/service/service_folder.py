@@ -12,7 +12,7 @@ from hermes_stream.errors import StoreError
 _LOCK = "service.lock"
 
 
-class DataFolder:
+class ServiceFolder:
     """Makes the folder and locks it. The lock goes with the program, however that ends.
 
     Args:

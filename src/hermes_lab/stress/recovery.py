@@ -1,0 +1,214 @@
+"""Kill -9: a program that keeps a memory on disk is killed at random moments, and goes on each time.
+
+What is restored must be what an undisturbed run remembers after the same change, bit for bit, and at most a
+second of what came may be lost. Exits 1 where it was otherwise.
+
+    python -m hermes_lab.stress.recovery --kills 50 --seed 0 --out results/recovery.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import Queue
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from hermes_lab.stress.record import write_record
+from hermes_lab.stress.recorded_life import STYLES, RecordedLife, digest
+from hermes_stream.models import VideoModel, load_model
+from hermes_stream.service.journal import Committer
+from hermes_stream.service.snapshots import Snapshots
+from hermes_stream.stream import Snapshot
+from hermes_stream.stream.changes import Change, FrameCame
+
+_KILLS_PER_LIFE = 10
+_SNAPSHOT_EVERY_FRAMES = 40
+_FRAMES_PER_SECOND = 25
+_READY_SECONDS = 300.0
+_MAX_LOST_SECONDS = 1.0
+_PROGRESS = struct.Struct("<Qd?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """What a program found when it began.
+
+    Attributes:
+        num_changes: in the memory that it restored.
+        digest: of that memory.
+        num_replayed: changes that came from the journal.
+        num_cut_bytes: torn at the journal's end.
+        restore_seconds: that it took, the model being loaded.
+    """
+
+    num_changes: int
+    digest: str
+    num_replayed: int
+    num_cut_bytes: int
+    restore_seconds: float
+
+
+def live(folder: Path, *, style: int, seed: int) -> None:
+    """Restore what a folder holds, say what that is, and live on until killed."""
+    model = load_model("tiny")
+    life = RecordedLife(model, style=style, seed=seed)
+    began = time.perf_counter()
+    session, journal, snapshots = life.restore(folder)
+    restart = Restart(
+        num_changes=session.num_changes,
+        digest=digest(session._stream),
+        num_replayed=session.num_changes - _newest_changes(snapshots),
+        num_cut_bytes=journal.num_cut_bytes,
+        restore_seconds=time.perf_counter() - began,
+    )
+    progress = os.open(folder / "progress", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    written: Queue[Snapshot] = Queue()
+    Thread(target=_write_snapshots, args=(snapshots, written, journal), daemon=True).start()
+
+    def record(change: Change) -> None:
+        journal.write(change)
+        os.write(progress, _PROGRESS.pack(change.number, time.time(), isinstance(change.what, FrameCame)))
+
+    session.record(record)
+    with Committer() as committer:
+        committer.add(journal)
+        sys.stdout.write(json.dumps(asdict(restart)) + "\n")
+        sys.stdout.flush()
+        due = time.perf_counter()
+        while True:
+            index = life.go_on(session)
+            if index % _SNAPSHOT_EVERY_FRAMES == 0:
+                written.put(session.snapshot())
+            due += 1 / _FRAMES_PER_SECOND
+            time.sleep(max(0.0, due - time.perf_counter()))
+
+
+def _newest_changes(snapshots: Snapshots) -> int:
+    newest = snapshots.newest()
+    return Snapshot.read(newest).num_changes if newest else 0
+
+
+def _write_snapshots(snapshots: Snapshots, waiting: Queue[Snapshot], journal: Any) -> None:
+    before = 0
+    while True:
+        snapshot = waiting.get()
+        snapshots.write(snapshot, epoch=0)
+        # the journal reaches back to the snapshot before, which serves where the newest is damaged
+        journal.forget(before)
+        snapshots.keep(2)
+        before = snapshot.num_changes
+
+
+def kill_again_and_again(
+    model: VideoModel, folder: Path, *, style: int, kills: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Let a program live in a folder, and kill it so many times; return what each restart found."""
+    seed = int(rng.integers(2**31))
+    found: list[dict[str, Any]] = []
+    for number in range(kills + 1):
+        is_last = number == kills
+        wait_seconds = 0.0 if is_last else float(rng.uniform(0.05, 2.5))
+        killed_after = _run_and_kill(folder, style=style, seed=seed, wait_seconds=wait_seconds)
+        found.append(killed_after)
+    life = RecordedLife(model, style=style, seed=seed)
+    most = max(one["num_changes"] for one in found)
+    digests = life.digests(most + 1)  # a change a frame at least
+    for one in found:
+        one["style"] = style
+        one["is_same"] = one.pop("digest") == digests[one["num_changes"]]
+    return found[1:]
+
+
+def _run_and_kill(folder: Path, *, style: int, seed: int, wait_seconds: float) -> dict[str, Any]:
+    """Start a program, kill it some seconds after it is ready; return what it found when it began."""
+    lost = _newest_progress(folder)
+    command = [sys.executable, "-m", "hermes_lab.stress.recovery", "--live", str(folder)]
+    command += ["--style", str(style), "--seed", str(seed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+        assert child.stdout is not None
+        try:
+            line = child.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{' '.join(command)} ended before it was ready, with {child.wait()}")
+            time.sleep(wait_seconds)
+        finally:
+            child.kill()
+    found: dict[str, Any] = json.loads(line)
+    missing = [one for one in lost if one[0] > found["num_changes"]]
+    found["num_lost_changes"] = len(missing)
+    found["num_lost_frames"] = sum(is_frame for _, _, is_frame in missing)
+    found["lost_seconds"] = lost[-1][1] - missing[0][1] if missing else 0.0
+    return found
+
+
+def _newest_progress(folder: Path) -> list[tuple[int, float, bool]]:
+    """Return number and time of the changes that the last program made, and which were frames."""
+    path = folder / "progress"
+    content = path.read_bytes() if path.exists() else b""
+    path.unlink(missing_ok=True)
+    return list(_PROGRESS.iter_unpack(content[: len(content) // _PROGRESS.size * _PROGRESS.size]))
+
+
+def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return numbers for the record."""
+
+    def most(name: str) -> Any:
+        return max(one[name] for one in found)
+
+    num_wrong = sum(not one["is_same"] for one in found)
+    return {
+        "num_kills": len(found),
+        "num_wrong": num_wrong,
+        "num_torn": sum(one["num_cut_bytes"] > 0 for one in found),
+        "max_lost_seconds": most("lost_seconds"),
+        "max_lost_frames": most("num_lost_frames"),
+        "max_replayed_changes": most("num_replayed"),
+        "max_restore_seconds": most("restore_seconds"),
+        "is_good": num_wrong == 0 and most("lost_seconds") <= _MAX_LOST_SECONDS,
+        "frames_per_second": _FRAMES_PER_SECOND,
+        "snapshot_every_frames": _SNAPSHOT_EVERY_FRAMES,
+        "kills": found,
+    }
+
+
+def lives(kills: int) -> Iterator[tuple[int, int]]:
+    """Yield the style of each life, and how often it is killed."""
+    for style, first in enumerate(range(0, kills, _KILLS_PER_LIFE)):
+        yield style % len(STYLES), min(_KILLS_PER_LIFE, kills - first)
+
+
+def main() -> None:
+    """Kill a program that keeps its memory on disk; exit 1 where it came back otherwise than it should."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--live", type=Path, help="be the program that is killed")
+    parser.add_argument("--style", type=int, default=0)
+    given = parser.parse_args()
+    if given.live is not None:
+        live(given.live, style=given.style, seed=given.seed)
+    model, rng = load_model("tiny"), np.random.default_rng(given.seed)
+    found: list[dict[str, Any]] = []
+    for style, kills in lives(given.kills):
+        with TemporaryDirectory() as folder:
+            found += kill_again_and_again(model, Path(folder), style=style, kills=kills, rng=rng)
+    numbers = summary(found)
+    write_record(given.out, "recovery", {"seed": given.seed, **numbers})
+    raise SystemExit(0 if numbers["is_good"] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""A stream's changes as bytes: values in JSON, and pixels packed by Zstandard, to the bit."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import zstandard
+
+from hermes_stream.errors import SnapshotError
+from hermes_stream.saved import Saved
+from hermes_stream.stream.changes import (
+    Change,
+    ChunkFolded,
+    FrameCame,
+    FrameForgotten,
+    FramesLeftOut,
+    HeldFramesPrefilled,
+    QuestionAnswered,
+    What,
+)
+from hermes_stream.stream.saved_frames import checked_frame, frame_values
+
+_LEVEL = 1  # higher ones take several times as long for a few percent
+_LENGTH = struct.Struct("<I")
+_MAX_SIDE = 2**15
+_MAX_PIXEL_BYTES = 2**28
+_MAX_INDICES = 100_000
+_KIND_OF: dict[type, str] = {
+    FrameCame: "frame_came",
+    FrameForgotten: "frame_forgotten",
+    FramesLeftOut: "frames_left_out",
+    ChunkFolded: "chunk_folded",
+    HeldFramesPrefilled: "held_frames_prefilled",
+    QuestionAnswered: "question_answered",
+}
+
+
+class ChangeWriter:
+    """Turns changes into bytes. One thread at a time may use it."""
+
+    def __init__(self) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+
+    def encode(self, what: What) -> bytes:
+        """Return the bytes of a change; its number is kept elsewhere."""
+        pixels = b""
+        if isinstance(what, FrameCame):
+            image = np.ascontiguousarray(what.frame.image)
+            values = {
+                **frame_values(what.frame),
+                "height": image.shape[0],
+                "width": image.shape[1],
+                "due": what.due,
+                "num_gaps": what.num_gaps,
+            }
+            pixels = self._compressor.compress(image.data)
+        else:
+            values = asdict(what)
+        head = json.dumps({"kind": _KIND_OF[type(what)], **values}, allow_nan=False).encode()
+        return _LENGTH.pack(len(head)) + head + pixels
+
+
+def decode(number: int, record: bytes) -> Change:
+    """Return the change that bytes stand for.
+
+    Args:
+        number: of the change.
+        record: what ``ChangeWriter.encode`` returned, or anything.
+
+    Raises:
+        SnapshotError: they are no change.
+    """
+    try:
+        end = _LENGTH.size + _LENGTH.unpack_from(record)[0]
+        values = json.loads(record[_LENGTH.size : end])
+        kind = values.pop("kind")
+        read = _READERS[kind]
+    except (struct.error, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise SnapshotError(
+            f"record {number} of the journal is none that this program writes ({error}); the memory can be "
+            "had up to there"
+        ) from error
+    saved = Saved(values=values, path=f"record {number} of the journal: ")
+    return Change(number=number, what=read(saved, record[end:]))
+
+
+def _read_frame(saved: Saved, packed: bytes) -> FrameCame:
+    height, width = (saved.integer(side, least=1, most=_MAX_SIDE) for side in ("height", "width"))
+    num_bytes = height * width * 3
+    try:
+        # what is packed says how large it is: a few bytes may stand for very many
+        claimed = zstandard.get_frame_parameters(packed).content_size
+        if claimed != num_bytes or num_bytes > _MAX_PIXEL_BYTES:
+            raise ValueError(f"{claimed} bytes are packed, and {height} x {width} pixels have {num_bytes}")
+        pixels = zstandard.ZstdDecompressor().decompress(packed)
+        image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3).copy()
+    except (zstandard.ZstdError, ValueError, MemoryError) as error:
+        raise SnapshotError(f"{saved.path}its pixels cannot be unpacked: {error}") from error
+    frame = checked_frame(saved, image, None)
+    return FrameCame(frame=frame, due=saved.integer("due"), num_gaps=saved.integer("num_gaps"))
+
+
+def _read_left_out(saved: Saved, _: bytes) -> FramesLeftOut:
+    indices = saved.values.get("indices")
+    count = len(indices) if isinstance(indices, list) else 0
+    return FramesLeftOut(indices=tuple(saved.integers("indices", count, most=_MAX_INDICES)))
+
+
+def _read_folded(saved: Saved, _: bytes) -> ChunkFolded:
+    start = saved.integer("start", most=_MAX_INDICES)
+    return ChunkFolded(start=start, num_frames=saved.integer("num_frames", least=1, most=_MAX_INDICES))
+
+
+_READERS: dict[str, Callable[[Saved, bytes], Any]] = {
+    "frame_came": _read_frame,
+    "frame_forgotten": lambda saved, _: FrameForgotten(index=saved.integer("index")),
+    "frames_left_out": _read_left_out,
+    "chunk_folded": _read_folded,
+    "held_frames_prefilled": lambda *_: HeldFramesPrefilled(),
+    "question_answered": lambda saved, _: QuestionAnswered(
+        question=saved.text("question"), answer=saved.text("answer")
+    ),
+}

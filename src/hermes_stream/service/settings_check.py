@@ -1,0 +1,88 @@
+"""Whether settings would do, without opening anything: ``hermes serve --check``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hermes_stream.errors import HermesError
+from hermes_stream.filters import filter_named
+from hermes_stream.policies.named import policy_named
+from hermes_stream.service.database import database_url
+from hermes_stream.service.names import check_stream_name
+from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings, StreamSettings
+from hermes_stream.video.sources.options import SourceOptions
+
+
+def check_settings(service: ServiceSettings, start: StartSettings) -> tuple[str, ...]:
+    """Return what is wrong with settings beyond single values, in words; nothing where all is well.
+
+    Neither model nor sources nor the record are opened.
+
+    Args:
+        service: options of the service.
+        start: what it is started with.
+    """
+    faults = [*_of_stream(service, "settings"), *_of_folder(start.data_dir)]
+    try:
+        database_url(start.data_dir, service.store)
+    except HermesError as error:
+        faults.append(f"store: {error}")
+    if len(start.streams) > service.max_streams:
+        faults.append(f"{len(start.streams)} streams are named, and max_streams is {service.max_streams}")
+    for name, stream in start.streams.items():
+        faults += _of_named(name, stream)
+    return tuple(faults)
+
+
+def _of_named(name: str, stream: NamedStream) -> list[str]:
+    faults = _of_stream(stream, f"streams.{name}")
+    try:
+        check_stream_name(name)
+    except ValueError as error:
+        faults.append(str(error))
+    try:
+        source_options_of(stream)
+    except (ValueError, TypeError) as error:
+        faults.append(f"streams.{name}.source_options: {error}")
+    return faults
+
+
+def _of_stream(settings: StreamSettings, place: str) -> list[str]:
+    faults = []
+    try:
+        policy_named(settings.policy).with_budget(settings.budget_tokens, 1)
+    except (ValueError, HermesError) as error:
+        faults.append(f"{place}: policy: {error}")
+    try:
+        if settings.filter is not None:
+            filter_named(settings.filter)
+    except ValueError as error:
+        faults.append(f"{place}: filter: {error}")
+    return faults
+
+
+def _of_folder(folder: Path) -> list[str]:
+    existing = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path("/"))
+    if not existing.is_dir():
+        return [f"data_dir: {existing} is no folder"]
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return [f"data_dir: {existing} cannot be written; give a folder that can"]
+    return []
+
+
+def source_options_of(stream: NamedStream) -> SourceOptions | None:
+    """Return how a stream's source is read, as its table says; None where it says nothing.
+
+    Raises:
+        ValueError: a value is not accepted.
+        TypeError: there is no such option.
+    """
+    if not stream.source_options:
+        return None
+    return SourceOptions(**{name: _tuples(value) for name, value in stream.source_options.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

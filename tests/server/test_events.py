@@ -1,0 +1,116 @@
+"""Events: listed, and told as they happen, from where a client left off."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+
+def read(served, headers: dict[str, str], *, until: int, **query) -> list[int]:
+    """Return ids of told events, until one of them is there."""
+    ids = []
+    headers = {"Accept": "text/event-stream", **headers}
+    with served.http.stream("GET", "/v1/events", headers=headers, params=query, timeout=20) as sent:
+        assert sent.status_code == 200
+        for line in sent.iter_lines():
+            if line.startswith("data: "):
+                ids.append(json.loads(line[6:])["id"])
+                if ids[-1] >= until:
+                    break
+    return ids
+
+
+def newest(served) -> int:
+    return served.http.get("/v1/events", params={"newest_first": True, "limit": 1}).json()["last_id"]
+
+
+def happen(served, count: int) -> int:
+    """Make at least so many events; return the newest."""
+    for number in range(count):
+        served.http.post("/v1/streams", json={"name": f"e-{time.monotonic_ns()}-{number}"})
+    return newest(served)
+
+
+def test_events_are_listed_in_pages(served):
+    happen(served, 3)
+    page = served.http.get("/v1/events", params={"limit": 2}).json()
+    assert page["has_more"]
+    ids = [one["id"] for one in page["data"]]
+    assert ids == sorted(ids)
+    following = served.http.get("/v1/events", params={"after": page["last_id"], "limit": 1}).json()
+    assert following["data"][0]["id"] > page["last_id"]
+    opened = served.http.get("/v1/events", params={"kind": "stream_opened"}).json()["data"]
+    assert {one["kind"] for one in opened} == {"stream_opened"}
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": 0}, {"limit": 1001}, {"after": -1}, {"since": "x"}, {"colour": "red"}]
+)
+def test_a_query_out_of_range_is_refused(served, query):
+    assert served.http.get("/v1/events", params=query).status_code == 422
+
+
+def test_a_stream_that_is_none_is_told_before_the_events(served):
+    headers = {"Accept": "text/event-stream"}
+    assert served.http.get("/v1/events", params={"stream": "none"}, headers=headers).status_code == 404
+
+
+def test_a_last_id_that_is_none_is_refused(served):
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": "x"}
+    assert served.http.get("/v1/events", headers=headers).json()["error"]["param"] == "Last-Event-ID"
+
+
+def test_nothing_is_missed_and_nothing_comes_twice_over_reconnections(served):
+    start = newest(served)
+    stop = threading.Event()
+
+    def go_on() -> None:
+        with httpx.Client(base_url=served.url) as http:
+            while not stop.is_set():
+                http.post("/v1/streams", json={"name": f"n-{time.monotonic_ns()}"})
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        told, last = [], start
+        for _ in range(4):  # each time the connection is lost after a few events
+            told += read(served, {"Last-Event-ID": str(last)}, until=last + 7)
+            last = told[-1]
+    finally:
+        stop.set()
+        thread.join()
+    assert told == list(range(start + 1, last + 1))
+
+
+def test_without_a_last_id_events_begin_now_and_the_first_block_says_where(served):
+    before = newest(served)
+    with served.http.stream("GET", "/v1/events", headers={"Accept": "text/event-stream"}) as sent:
+        assert next(sent.iter_lines()) == f"id: {before}"
+
+
+def test_many_readers_are_told_the_same(served):
+    start, found = newest(served), {}
+
+    def listen(number: int) -> None:
+        with httpx.Client(base_url=served.url) as http:
+            headers = {"Accept": "text/event-stream", "Last-Event-ID": str(start)}
+            with http.stream("GET", "/v1/events", headers=headers, timeout=20) as sent:
+                ids = []
+                for line in sent.iter_lines():
+                    if line.startswith("id: ") and int(line[4:]) > start:
+                        ids.append(int(line[4:]))
+                    if len(ids) == 5:
+                        break
+                found[number] = ids
+
+    threads = [threading.Thread(target=listen, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    happen(served, 5)
+    for thread in threads:
+        thread.join(20)
+    assert found == {number: list(range(start + 1, start + 6)) for number in range(8)}

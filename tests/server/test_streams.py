@@ -1,0 +1,199 @@
+"""Streams, questions, pictures, snapshots and memory over HTTP."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hermes_stream.video.jpeg import decode_jpeg
+
+QUESTION = "what is on screen now?"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def door(served):
+    served.open_watched("door", 6)
+
+
+def events_of(text: str) -> list[tuple[str | None, str]]:
+    blocks = [dict(line.split(": ", 1) for line in block.split("\n") if line) for block in text.split("\n\n")]
+    return [(block.get("event"), block["data"]) for block in blocks if "data" in block]
+
+
+def test_a_stream_is_opened_listed_changed_and_closed(served):
+    http = served.http
+    assert http.post("/v1/streams", json={"name": "yard", "budget_tokens": 60, "fps": 2}).status_code == 201
+    again = http.post("/v1/streams", json={"name": "yard"})
+    assert again.status_code == 201
+    assert again.json()["budget_tokens"] == 60
+    assert {"door", "yard"} <= {one["name"] for one in http.get("/v1/streams").json()["data"]}
+    assert http.patch("/v1/streams/yard", json={"name": "garden"}).json()["name"] == "garden"
+    assert http.delete("/v1/streams/garden").status_code == 204
+    closed = {one["name"]: one["state"] for one in http.get("/v1/streams?closed=true").json()["data"]}
+    assert closed["garden"] == "closed"
+    assert http.delete("/v1/streams/garden?delete=true").status_code == 204
+    assert http.get("/v1/streams/garden").status_code == 404
+
+
+def test_another_policy_needs_its_name(served):
+    refused = served.http.patch("/v1/streams/door", json={"budget_tokens": 60})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "policy"
+
+
+def test_an_answer_has_latencies_and_evidence_with_pictures(served):
+    answer = served.http.post("/v1/streams/door/ask", json={"question": QUESTION}).json()
+    assert answer["text"]
+    assert 0 < answer["ttft_seconds"] <= answer["ttft_with_pending_seconds"]
+    shown = served.http.get(answer["evidence"][0]["picture_url"])
+    assert shown.headers["content-type"] == "image/jpeg"
+    assert decode_jpeg(shown.content).shape[2] == 3
+
+
+def test_options_are_chosen_from(served):
+    body = {"question": "what is it?", "options": ["red square", "blue circle"]}
+    answer = served.http.post("/v1/streams/door/ask", json=body).json()
+    assert answer["text"] == body["options"][answer["option_index"]]
+
+
+@pytest.mark.parametrize("way", [{"json": {"question": QUESTION, "stream": True}}, {}])
+def test_pieces_of_an_answer_come_before_the_answer(served, way):
+    request = {"json": {"question": QUESTION}, "headers": {"Accept": "text/event-stream"}, **way}
+    sent = served.http.post("/v1/streams/door/ask", **request)
+    assert sent.headers["content-type"].startswith("text/event-stream")
+    events = events_of(sent.text)
+    pieces = [json.loads(content)["text"] for kind, content in events if kind == "text"]
+    assert events[-1][0] == "answer"
+    answer = json.loads(events[-1][1])
+    assert "".join(pieces) == answer["text"]
+    assert answer["ttft_seconds"] > 0
+    assert answer["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"question": "x" * 5000}, 400),
+        ({"question": "  "}, 400),
+        ({"question": ""}, 422),
+        ({"question": QUESTION, "options": ["a", "a"]}, 400),
+        ({"question": QUESTION, "temperature": -1}, 422),
+        ({"question": QUESTION, "seed": 1 << 80}, 422),
+        ({"query": QUESTION}, 422),
+    ],
+)
+def test_a_question_that_is_refused_is_refused_before_anything_streams(served, body, status):
+    refused = served.http.post("/v1/streams/door/ask", json={**body, "stream": True})
+    assert refused.status_code == status, refused.text
+    assert refused.json()["error"]["message"]
+
+
+def test_a_stream_that_has_shown_nothing_is_not_asked(served):
+    served.http.post("/v1/streams", json={"name": "dark"})
+    refused = served.http.post("/v1/streams/dark/ask", json={"question": QUESTION})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "no_video")
+    assert refused.headers["x-should-retry"] == "false"
+    assert served.http.get("/v1/streams/dark/preview").status_code == 409
+
+
+def test_the_newest_picture_is_shown(served):
+    shown = served.http.get("/v1/streams/door/preview")
+    assert float(shown.headers["x-pts-seconds"]) == 5
+    assert decode_jpeg(shown.content).shape[2] == 3
+
+
+def test_a_memory_is_saved_restored_and_made_a_second_stream_of(served):
+    http = served.http
+    saved = http.post("/v1/streams/door/snapshots")
+    assert saved.status_code == 201
+    number = saved.json()["id"]
+    assert number in {one["id"] for one in http.get("/v1/streams/door/snapshots").json()["data"]}
+    forked = http.post("/v1/streams/door/fork", json={"name": "twin", "snapshot": number})
+    assert forked.status_code == 201, forked.text
+    asked = [
+        http.post(f"/v1/streams/{one}/ask", json={"question": QUESTION}).json() for one in ("door", "twin")
+    ]
+    assert asked[0]["text"] == asked[1]["text"]
+    assert http.post(f"/v1/streams/door/snapshots/{number}/restore").json()["name"] == "door"
+    kept = [one["id"] for one in http.get("/v1/streams/door/snapshots").json()["data"]]
+    assert http.delete(f"/v1/streams/door/snapshots/{kept[0]}").status_code == 204
+    assert http.post(f"/v1/streams/door/snapshots/{kept[0]}/restore").status_code == 404
+
+
+def test_a_memory_tells_its_moments(served):
+    memory = served.http.get("/v1/streams/door/memory").json()
+    assert memory["layers"][0]["seconds"] == [0, 1, 2, 3, 4, 5]
+    assert {"sensory", "working", "long_term"} == {layer["tier"] for layer in memory["layers"]}
+    assert served.http.get(memory["pictures"][0]["picture_url"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../events.sqlite", "..%2f..%2fevents.sqlite", "/etc/passwd", "%2fetc%2fpasswd", "x.jpg", "a%00b"],
+)
+def test_a_picture_has_no_other_path(served, path):
+    refused = served.http.get(f"/v1/pictures/{path}")
+    assert refused.status_code in (400, 404)
+    assert "SQLite" not in refused.text
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("/etc/passwd", 403),
+        ("file:///etc/passwd", 403),
+        ("rtsp://10.0.0.1/x", 403),
+        ("file-" + "0" * 40, 404),
+    ],
+)
+def test_sources_of_the_network_must_be_allowed(served, source, status):
+    refused = served.http.post("/v1/streams", json={"name": "spy", "source": source})
+    assert refused.status_code == status, refused.text
+    assert served.http.get("/v1/streams/spy").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/nothing", 404),
+        ("PUT", "/v1/streams", 405),
+        ("GET", "/v1/streams/none", 404),
+        ("GET", "/v1/streams/a%2fb", 404),
+    ],
+)
+def test_errors_have_one_shape(served, method, path, status):
+    refused = served.http.request(method, path)
+    assert refused.status_code == status
+    assert set(refused.json()["error"]) >= {"type", "message", "code", "param"}
+    assert refused.headers["x-request-id"]
+
+
+def test_all_methods_of_an_address_are_named(served):
+    assert served.http.put("/v1/streams", json={}).headers["allow"] == "GET, POST"
+
+
+def test_a_body_that_is_no_json_is_told(served):
+    refused = served.http.post("/v1/streams", content=b"{", headers={"Content-Type": "application/json"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_json")
+
+
+def test_an_uploaded_file_is_a_source(served, tmp_path):
+    from tests.server.served import picture
+
+    from hermes_stream.video import write_video
+
+    path = tmp_path / "a.mp4"
+    write_video(path, [picture(n) for n in range(16)], fps=4)
+    with path.open("rb") as file:
+        uploaded = served.http.post("/v1/files", files={"file": ("../../a.mp4", file)}).json()
+    assert uploaded["filename"] == "a.mp4"
+    opened = served.http.post("/v1/streams", json={"name": "clip", "source": uploaded["id"]})
+    assert opened.status_code == 201, opened.text
+    served.http.delete("/v1/streams/clip?delete=true")
+
+
+def test_the_record_of_questions_is_listed(served):
+    served.http.post("/v1/streams/door/ask", json={"question": "how many?"})
+    questions = served.http.get("/v1/questions", params={"stream": "door", "limit": 5}).json()["data"]
+    assert {one["stream"] for one in questions} == {"door"}

@@ -1,0 +1,350 @@
+"""A journal gives back all that was committed, in order and to the bit, whatever happened to its end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hermes_stream.service.journal import Committer, Journal, replay
+from tests.checkpoints import random_frames
+from tests.families import FAMILIES
+from tests.lives import is_same, life, live, streams
+
+from hermes_stream import POLICIES, Frame, Session, SnapshotError, load_model
+from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.service.change_records import ChangeWriter, decode
+from hermes_stream.stream.changes import (
+    Change,
+    ChunkFolded,
+    FrameCame,
+    FrameForgotten,
+    FramesLeftOut,
+    HeldFramesPrefilled,
+    QuestionAnswered,
+)
+from hermes_stream.stream.engine import Engine
+
+QUESTION = "what is on screen now?"
+BUDGET = 45
+
+
+def policy_of(name: str) -> MemoryPolicy:
+    make = POLICIES[name]
+    return make() if make().budget_tokens is None else make(budget_tokens=BUDGET)
+
+
+def change(number: int, seed: int = 0) -> Change:
+    rng = np.random.default_rng(seed + number)
+    image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    frame = Frame(pts_seconds=float(number), image=image)
+    return Change(number=number, what=FrameCame(frame=frame, due=number, num_gaps=0))
+
+
+def same(one: Change, other: Change) -> bool:
+    if not isinstance(one.what, FrameCame):
+        return one == other
+    ours, theirs = one.what.frame, other.what.frame
+    return (
+        one.number == other.number
+        and ours.pts_seconds == theirs.pts_seconds
+        and np.array_equal(ours.image, theirs.image)
+    )
+
+
+def filled(folder: Path, count: int, **settings) -> Journal:
+    journal = Journal(folder, **settings)
+    for number in range(journal.num_changes + 1, journal.num_changes + count + 1):
+        journal.write(change(number))
+        if number % 3 == 0:
+            journal.commit()
+    journal.commit()
+    return journal
+
+
+def numbers(journal: Journal, after: int = 0) -> list[int]:
+    return [one.number for one in journal.changes(after)]
+
+
+def replayed(session: Session, events: list, moment: int, folder: Path) -> tuple[Session, Session]:
+    """Live to a moment, save, live on beside a journal; return the session, and the same from the disk."""
+    live(session, events[:moment])
+    session.save(folder / "snapshot")
+    journal = Journal(folder / "journal")
+    journal.begin(session.num_changes)
+    session.record(journal.write)
+    live(session, events[moment:])
+    session.record(None)
+    journal.close()
+    restored = Session.restore(session.model, folder / "snapshot")
+    again = Journal(folder / "journal")
+    assert replay(again, restored) == session.num_changes - restored_changes(session.model, folder)
+    assert replay(again, restored) == 0
+    return session, restored
+
+
+def restored_changes(model, folder: Path) -> int:
+    return Session.restore(model, folder / "snapshot").num_changes
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_snapshot_and_journal_are_the_memory(model, tmp_path, name):
+    events = life(seed=20)
+    session = Session(model, policy_of(name), chunk_frames=4, text_tokens=64)
+    session, restored = replayed(session, events, len(events) // 3, tmp_path)
+    assert is_same(*streams(session, restored))
+    more = [event for event in life(seed=21) if event.question]
+    assert live(session, more) == live(restored, more)
+    assert torch.equal(session.next_token_logits(QUESTION), restored.next_token_logits(QUESTION))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fps": 0.7},
+        {"still_below": 4.0, "filter": "dedup"},
+        {"still_below": 4.0, "policy": "recent_n"},
+        {"kv_bits": 8, "chunk_frames": 16},
+        {"guidance_from_questions": False},
+    ],
+    ids=str,
+)
+def test_any_option(model, tmp_path, options):
+    given = {"policy": "hermes", "chunk_frames": 4, "text_tokens": 64} | options
+    session = Session(model, budget_tokens=BUDGET, **given)
+    assert is_same(*streams(*replayed(session, life(seed=22), 5, tmp_path)))
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_temporal_patches_of_two_frames(tmp_path, family):
+    model = load_model(FAMILIES[family].save(tmp_path / "model"))
+    session = Session(model, "hermes", budget_tokens=60, chunk_frames=4, text_tokens=64)
+    assert is_same(*streams(*replayed(session, life(seed=23), 4, tmp_path)))
+
+
+def test_frames_that_fail_and_frames_that_are_dropped(model, tmp_path, monkeypatch):
+    engine = Engine(model, queue_frames=8)
+    handle = engine.add(chunk_frames=4, overflow="drop_oldest", policy=policy_of("window"))
+    handle.save(tmp_path / "snapshot")
+    journal = Journal(tmp_path / "journal")
+    handle.record(journal.write)
+    frames = random_frames(40)
+    bad, encode = model.prepare([frames[34]]).values, type(model).encode
+
+    def broken(self, pixels):
+        if any(torch.equal(one, bad[0]) for one in pixels.values):
+            raise RuntimeError("a bad picture")
+        return encode(self, pixels)
+
+    monkeypatch.setattr(type(model), "encode", broken)
+    for frame in frames:
+        handle.observe(frame)
+        if frame.pts_seconds % 7 == 0:
+            engine.step()
+            assert handle.settle() is None
+    answers = [handle.ask(QUESTION, max_new_tokens=2) for _ in range(4)]
+    for answer in answers:
+        answer.finish()
+    assert answers[-1].failure is None
+    assert handle.num_dropped_frames > 0
+    assert handle.stats.num_failed_frames == 1
+    journal.close()
+    session = Session.restore(model, tmp_path / "snapshot")
+    replay(Journal(tmp_path / "journal"), session)
+    assert is_same(handle.stream, *streams(session))
+
+
+def test_changes_are_bytes_and_back():
+    frame = Frame(
+        pts_seconds=1.5,
+        image=np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)[:, ::-1],
+        duration_seconds=0.5,
+        source_size=(40, 50),
+    )
+    came = Change(number=7, what=FrameCame(frame=frame, due=3, num_gaps=1))
+    back = decode(7, ChangeWriter().encode(came.what))
+    assert same(came, back)
+    assert (back.what.frame.source_size, back.what.due, back.what.num_gaps) == ((40, 50), 3, 1)
+    assert back.what.frame.image.flags.writeable
+    for what in (
+        FrameForgotten(index=2),
+        FramesLeftOut(indices=(1, 2)),
+        ChunkFolded(start=1, num_frames=4),
+        HeldFramesPrefilled(),
+        QuestionAnswered(),
+        QuestionAnswered(question="wer ist das? \N{GRINNING FACE}", answer=""),
+    ):
+        assert decode(1, ChangeWriter().encode(what)) == Change(number=1, what=what)
+
+
+def test_what_is_no_change_is_refused():
+    whole = ChangeWriter().encode(change(1).what)
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(damaged), 3):
+            damaged[place] = rng.integers(256)
+        try:
+            decode(1, bytes(damaged[: rng.integers(len(damaged) + 1)]))
+        except SnapshotError:
+            continue
+    bomb = whole.replace(b'"height": 8', b'"height": 9')
+    with pytest.raises(SnapshotError, match="192 bytes are packed, and 9 x 8 pixels have 216"):
+        decode(1, bomb)
+
+
+@pytest.mark.parametrize("num_lost", [1, 5, 11, 40, 150])
+def test_a_torn_end_is_cut_off_at_the_last_whole_record(tmp_path, num_lost):
+    filled(tmp_path, 20).close()
+    path = next(tmp_path.iterdir())
+    path.write_bytes(path.read_bytes()[:-num_lost])
+    journal = Journal(tmp_path)
+    kept = numbers(journal)
+    assert kept == list(range(1, len(kept) + 1))
+    assert 18 <= len(kept) < 20
+    assert journal.num_changes == len(kept)
+    for number in range(len(kept) + 1, 30):
+        journal.write(change(number, seed=5))
+    journal.close()
+    read = list(Journal(tmp_path).changes())
+    assert [one.number for one in read] == list(range(1, 30))
+    assert all(same(one, change(one.number, 0 if one.number <= len(kept) else 5)) for one in read)
+
+
+def test_an_end_of_zeros_is_no_record(tmp_path):
+    filled(tmp_path, 4).close()
+    path = next(tmp_path.iterdir())
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    journal = Journal(tmp_path)
+    assert (journal.num_cut_bytes, numbers(journal)) == (5000, [1, 2, 3, 4])
+
+
+def test_damage_anywhere_never_gives_another_change(tmp_path):
+    filled(tmp_path, 12).close()
+    path = next(tmp_path.iterdir())
+    whole, rng = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        start = int(rng.integers(len(damaged)))
+        damaged[start : start + int(rng.integers(1, 40))] = rng.bytes(int(rng.integers(0, 40)))
+        path.write_bytes(bytes(damaged))
+        read = list(Journal(tmp_path).changes())
+        assert all(same(one, change(one.number)) for one in read)
+        assert [one.number for one in read] == list(range(1, len(read) + 1))
+
+
+def test_files_are_bounded_and_deleted_behind_a_snapshot(tmp_path):
+    journal = filled(tmp_path, 60, segment_bytes=2000)
+    assert len(list(tmp_path.iterdir())) > 5
+    assert all(path.stat().st_size < 4000 for path in tmp_path.iterdir())
+    before = journal.num_bytes
+    journal.forget(30)
+    assert journal.num_bytes < before
+    assert numbers(journal, after=30) == list(range(31, 61))
+    journal.forget(60)
+    assert (list(tmp_path.iterdir()), journal.num_bytes) == ([], 0)
+    journal.write(change(61))
+    journal.close()
+    assert numbers(Journal(tmp_path)) == [61]
+
+
+@pytest.mark.parametrize("segment_bytes", [1000, 10**6])
+def test_another_time_line_takes_the_place_of_the_first(tmp_path, segment_bytes):
+    filled(tmp_path, 30, segment_bytes=segment_bytes).close()
+    journal = Journal(tmp_path, segment_bytes=segment_bytes)
+    journal.begin(17)
+    for number in range(18, 25):
+        journal.write(change(number, seed=9))
+    journal.close()
+    read = list(Journal(tmp_path).changes())
+    assert [one.number for one in read] == list(range(1, 25))
+    assert all(same(one, change(one.number, 0 if one.number <= 17 else 9)) for one in read)
+
+
+def test_a_hole_is_refused_and_what_lies_before_is_kept(model, tmp_path):
+    session = Session(model, "window", budget_tokens=BUDGET, chunk_frames=4)
+    session.save(tmp_path / "snapshot")
+    journal = Journal(tmp_path / "journal", segment_bytes=1)
+    session.record(journal.write)
+    for frame in random_frames(12):
+        session.observe(frame)
+        journal.commit()
+    sorted((tmp_path / "journal").iterdir())[5].unlink()
+    restored = Session.restore(model, tmp_path / "snapshot")
+    with pytest.raises(SnapshotError, match="those between are missing"):
+        replay(Journal(tmp_path / "journal"), restored)
+    assert 0 < restored.num_changes < session.num_changes
+
+
+def test_a_full_disk_stops_the_journal_and_a_snapshot_starts_it_again(tmp_path, monkeypatch):
+    journal = filled(tmp_path, 5)
+    journal.write(change(6))
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        journal.commit()
+    assert "No space left" in journal.failure
+    journal.write(change(7))
+    journal.commit()
+    assert numbers(Journal(tmp_path)) == [1, 2, 3, 4, 5]
+    journal.begin(6)  # the snapshot was taken before change 7
+    assert journal.failure is None
+    journal.write(change(8))
+    journal.close()
+    assert numbers(Journal(tmp_path), after=6) == [7, 8]
+
+
+def test_a_queue_over_its_bound_forgets_the_oldest_and_says_so(tmp_path):
+    journal = Journal(tmp_path, queue_bytes=5000)
+    for number in range(1, 41):
+        journal.write(change(number))
+    assert journal.num_queued_bytes <= 5000
+    assert "more than 5000 bytes" in journal.failure
+    journal.commit()
+    assert numbers(journal) == []
+    journal.begin(20)  # too old: what follows it is forgotten
+    journal.commit()
+    assert "was expected" in journal.failure
+    journal.begin(39)
+    journal.commit()
+    assert (journal.failure, numbers(journal)) == (None, [40])
+    journal.close()
+
+
+def test_the_committer_writes_soon_and_once_more_at_its_end(tmp_path):
+    first, second = Journal(tmp_path / "a"), Journal(tmp_path / "b")
+    with Committer(every_seconds=0.02) as committer:
+        committer.add(first)
+        committer.add(first)
+        first.write(change(1))
+        until = time.monotonic() + 10
+        while first.num_changes < 1 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert numbers(first) == [1]
+        committer.add(second)
+        committer.remove(first)
+        second.write(change(1))
+        first.write(change(2))
+    assert (numbers(first), numbers(second)) == ([1], [1])
+    first.close()
+    second.close()
+    assert numbers(first) == [1, 2]
+    with pytest.raises(ValueError, match="every_seconds must be a positive number"):
+        Committer(every_seconds=0)
+
+
+def test_deleting_leaves_nothing(tmp_path):
+    journal = filled(tmp_path / "a", 5)
+    journal.write(change(6))
+    journal.delete()
+    assert not (tmp_path / "a").exists()
+    assert journal.num_queued_bytes == 0
+
+
+def test_a_listener_that_fails_stops_nothing(model, caplog):
+    session = Session(model, chunk_frames=4)
+    session.record(lambda _: 1 / 0)
+    session.observe(random_frames(5))
+    assert session.stats.num_frames == 5
+    assert "not recorded any more" in caplog.text
