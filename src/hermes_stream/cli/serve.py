@@ -88,7 +88,7 @@ def serve(
     from hermes_stream.service import Service
 
     with Service(model, settings.start.data_dir, settings=settings.service) as service:
-        server = Server(service, settings.server, log_level="info")
+        server = Server(service, settings.server, log_level="INFO")
         _open_streams(service, settings.start.streams)
         with pid_file(service.data_dir), _reloads(service, settings), _Watchdog(service, server) as watchdog:
             server.run(on_listening=lambda url: _tell(url, service, settings, as_json=json))
