@@ -41,7 +41,7 @@ SourcesOption = Annotated[
     typer.Option(
         "--source",
         metavar="NAME=URL",
-        help="A stream and its source: rtsp://, http://, udp://, tcp://, /dev/video0, screen:, a file; may be "
+        help="A stream and its source: rtsp://, http://, udp://, /dev/video0, screen:, a file; may be "
         "given several times.",
     ),
 ]

@@ -45,6 +45,7 @@ class Watching:
         self._every_seconds, self._as_json = every_seconds, as_json
         self._open: list[LiveAnswer] = []
         self._due_at = time.monotonic() + every_seconds
+        self._asked_last = False
         self._last_event = 0
         self._live: Live | None = None
         self._status: StreamStatus = service.stream(NAME)
@@ -78,16 +79,16 @@ class Watching:
     def run(self, *, max_new_tokens: int | None) -> None:
         """Go on until the source has ended or failed, and what was asked is answered."""
         while True:
-            self._status = self._service.stream(NAME)
-            has_ended = self._status.state in ("ended", "failed", "closed")
-            waits = has_ended and self._status.num_waiting_frames == 0
-            if (time.monotonic() >= self._due_at and not self._open and not has_ended) or (
-                waits and self._due_at != float("inf")
-            ):
-                self._due_at = float("inf") if has_ended else time.monotonic() + self._every_seconds
+            self._status = status = self._service.stream(NAME)
+            is_over = status.state in ("failed", "closed") or (status.state == "ended" and _all_taken(status))
+            if is_over and not self._asked_last:
+                self._asked_last = True
+                self._ask(max_new_tokens)
+            elif time.monotonic() >= self._due_at and not self._open and not is_over:
+                self._due_at = time.monotonic() + self._every_seconds
                 self._ask(max_new_tokens)
             self._tell()
-            if waits and not self._open:
+            if is_over and not self._open:
                 return
             time.sleep(_TICK_SECONDS)
 
@@ -112,6 +113,8 @@ class Watching:
             say(f"{status.state}{reason}: {self.done}")
 
     def _ask(self, max_new_tokens: int | None) -> None:
+        if self._status.state in ("failed", "closed"):
+            return
         for question in self._questions:
             try:
                 answer = self._service.ask(NAME, question, max_new_tokens=max_new_tokens, num_moments=0)
@@ -172,3 +175,8 @@ class Watching:
             f"{status.state}{reason}  {stream_clock(status.newest_pts_seconds)}  "
             f"{status.num_frames} frames{dropped}  lag {status.lag_seconds:.1f} s  {status.policy}: {held}"
         )
+
+
+def _all_taken(status: StreamStatus) -> bool:
+    """Tell whether no frame waits any more but those of a chunk that has begun, which a question folds in."""
+    return status.memory is not None and status.num_waiting_frames == status.memory.num_pending_frames
