@@ -58,12 +58,21 @@ def connect(options: ServiceOptions) -> Client:
         ValueError: the address is none.
         OSError: the file cannot be read.
     """
-    key = None if options.key_file is None else options.key_file.read_text(encoding="utf-8").strip()
     try:
         from hermes_stream.client import Client
     except ModuleNotFoundError as error:
         raise missing_server(error) from error
-    return Client(options.url, key)
+    return Client(*connection(options))
+
+
+def connection(options: ServiceOptions) -> tuple[str | None, str | None]:
+    """Return address and key; where one is None the environment says it, or there is none.
+
+    Raises:
+        OSError: the file of the key cannot be read.
+    """
+    key = None if options.key_file is None else options.key_file.read_text(encoding="utf-8").strip()
+    return options.url, key
 
 
 def missing_server(error: ModuleNotFoundError) -> Exception:
