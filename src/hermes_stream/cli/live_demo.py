@@ -114,10 +114,11 @@ def _listening(server: Any) -> Iterator[str]:
     found: list[str] = []
     listens = threading.Event()
 
-    def run() -> None:
-        server.run(on_listening=lambda url: (found.append(url), listens.set()))
+    def tell(url: str) -> None:
+        found.append(url)
+        listens.set()
 
-    thread = threading.Thread(target=run, name="server", daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"on_listening": tell}, name="server", daemon=True)
     thread.start()
     if not listens.wait(_PATIENCE_SECONDS):
         raise ServiceError("the server does not listen; is the machine out of memory, or very busy?")
