@@ -245,25 +245,6 @@ class EightBitBuffers(Buffers):
             _select(buffers[layer], first, keep)
 
 
-class LayerViews:
-    """Keys or values of some slots of each layer, fetched when a layer is asked for.
-
-    Args:
-        slots: of each layer.
-        fetch: returns what a layer holds there.
-    """
-
-    def __init__(self, slots: Sequence[slice], fetch: Callable[[int, slice], Tensor]) -> None:
-        self._slots, self._fetch = slots, fetch
-
-    def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads held head_dim"]:
-        """Return those of one layer."""
-        # An IndexError ends iteration over the layers.
-        if not 0 <= layer < len(self._slots):
-            raise IndexError(layer)
-        return self._fetch(layer, self._slots[layer])
-
-
 def _select(buffer: Tensor, first: int, keep: Int[Tensor, " kept"]) -> None:
     # Gathered into a tensor of its own first: source and target overlap.
     buffer[:, first : first + len(keep)] = select_tokens(buffer[:, first:], keep)
@@ -312,3 +293,22 @@ def _spread(scales: Float[Tensor, "*shape groups"], width: int) -> Float[Tensor,
     if scales.shape[-1] == 1:
         return scales.float()
     return scales.float().repeat_interleave(KEY_GROUP, dim=-1)[..., :width]
+
+
+class LayerViews:
+    """One tensor of each layer, fetched when a layer is asked for.
+
+    Args:
+        fetch: returns the tensor of a layer.
+        num_layers: how many there are.
+    """
+
+    def __init__(self, fetch: Callable[[int], Tensor], num_layers: int) -> None:
+        self._fetch, self._num_layers = fetch, num_layers
+
+    def __getitem__(self, layer: int) -> Tensor:
+        """Return that of one layer."""
+        # An IndexError ends iteration over the layers.
+        if not 0 <= layer < self._num_layers:
+            raise IndexError(layer)
+        return self._fetch(layer)

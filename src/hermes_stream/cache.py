@@ -9,7 +9,7 @@ The module knows nothing about models and decides nothing: a policy plans, the c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -273,7 +273,6 @@ class StreamCache:
         lengths = torch.tensor(self._num_visual, device=self._token_ids.device)
         absent = torch.arange(width, device=lengths.device) >= lengths[:, None]
         visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
-        visual_slots = [self.visual_slots(layer) for layer in range(self.layout.num_layers)]
         return MemoryState(
             num_prefix_tokens=self.num_prefix_tokens,
             token_ids=self._token_ids[:, visual].masked_fill(absent, -1),
@@ -282,10 +281,13 @@ class StreamCache:
             counts=self._counts[:, visual].masked_fill(absent, 0),
             attention=attention,
             grid_indices=self._grid_indices[:, visual].masked_fill(absent, -1),
-            raw_keys=LayerViews(visual_slots, self.buffers.keys) if shows_keys else None,
-            rotated_keys=LayerViews(visual_slots, self._rotated) if shows_keys else None,
-            values=LayerViews(visual_slots, self.buffers.values) if shows_values else None,
+            raw_keys=self._visual_part(self.buffers.keys) if shows_keys else None,
+            rotated_keys=self._visual_part(self._rotated) if shows_keys else None,
+            values=self._visual_part(self.buffers.values) if shows_values else None,
         )
+
+    def _visual_part(self, fetch: Callable[[int, slice], Tensor]) -> LayerViews:
+        return LayerViews(lambda layer: fetch(layer, self.visual_slots(layer)), self.layout.num_layers)
 
     def visual_slots(self, layer_idx: int) -> slice:
         """Return where a layer's visual tokens lie."""

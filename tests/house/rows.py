@@ -75,7 +75,8 @@ PACKAGES: dict[str, set[str]] = {
     "alembic": {"service"},
     "zstandard": {"service"},
     "aiomqtt": {"service"},
-    "httpx": {"client", "service"},
+    "httpx": {"client", "service", "hermes_lab.stress"},
+    "websockets": {"hermes_lab.stress"},
     "ray": {"cluster"},
 }
 # Modules that may import what their room may not.

@@ -33,7 +33,7 @@ _BANNED = {
     *("process", "data", "info", "infos", "misc", "common", "core"),
 }
 # Names that are said everywhere as they are.
-_STANDARD_NAMES = {"data_dir", "model_config"}  # the second is what pydantic calls a model's options
+_STANDARD_NAMES = {"data_dir"}
 # Where a config is one of transformers, read from a checkpoint; ours are called options, or are the object.
 _CONFIGS = {"config", "configs", "configuration"}
 _ROOMS_WITH_CONFIGS = {"models", "attention", "tiny", "hermes_lab.training"}

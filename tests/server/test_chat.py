@@ -99,7 +99,7 @@ def test_a_video_is_watched_whole_and_in_order(client, served, clip):
         {"type": "image_url", "image_url": {"url": data_url(jpeg(2))}},
         {"type": "text", "text": QUESTION},
     ]
-    extra = {"hermes": {"fps": 4, "num_moments": 20, "policy": "full"}}
+    extra = {"hermes": {"fps": 4, "num_moments": 20}}
     answer = ask(client, [{"role": "user", "content": content}], extra_body=extra)
     seconds = [moment["seconds"] for moment in answer.hermes["evidence"]]
     assert max(seconds) <= 1 + 11 / 4 + 1

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hermes_stream.service.journal import Committer, Journal, replay
 from tests.checkpoints import random_frames
 from tests.families import FAMILIES
 from tests.lives import is_same, life, live, streams
@@ -16,6 +15,7 @@ from tests.lives import is_same, life, live, streams
 from hermes_stream import POLICIES, Frame, Session, SnapshotError, load_model
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.service.change_records import ChangeWriter, decode
+from hermes_stream.service.journal import Committer, Journal, replay
 from hermes_stream.stream.changes import (
     Change,
     ChunkFolded,
@@ -156,6 +156,26 @@ def test_frames_that_fail_and_frames_that_are_dropped(model, tmp_path, monkeypat
     assert is_same(handle.stream, *streams(session))
 
 
+def test_streams_that_share_forwards_come_back_each_alone(model, tmp_path):
+    engine = Engine(model)
+    handles = [engine.add(policy_of("hermes"), chunk_frames=4) for _ in range(3)]
+    journals = [Journal(tmp_path / str(index)) for index in range(3)]
+    for handle, journal in zip(handles, journals, strict=True):
+        handle.record(journal.write)
+    for index in range(24):
+        for seed, handle in enumerate(handles):
+            handle.observe(random_frames(1, seed=100 * seed + index, start=index))
+            if index % (5 + seed) == 3:
+                handle.ask(QUESTION, max_new_tokens=2)
+        engine.step()
+    engine.run()
+    for handle, journal in zip(handles, journals, strict=True):
+        journal.close()
+        alone = engine.add(policy_of("hermes"), chunk_frames=4)
+        assert replay(Journal(journal.folder), alone) == handle.num_changes
+        assert is_same(handle.stream, alone.stream)
+
+
 def test_changes_are_bytes_and_back():
     frame = Frame(
         pts_seconds=1.5,
@@ -177,6 +197,14 @@ def test_changes_are_bytes_and_back():
         QuestionAnswered(question="wer ist das? \N{GRINNING FACE}", answer=""),
     ):
         assert decode(1, ChangeWriter().encode(what)) == Change(number=1, what=what)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (31, 17)])
+def test_pictures_of_any_size_come_back(size):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for one in (image, np.asfortranarray(image), image[::-1, ::-1]):
+        what = FrameCame(frame=Frame(pts_seconds=0.0, image=one), due=1, num_gaps=0)
+        assert same(decode(1, ChangeWriter().encode(what)), Change(number=1, what=what))
 
 
 def test_what_is_no_change_is_refused():

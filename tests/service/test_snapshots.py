@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hermes_stream.service.snapshots import Snapshots
 from tests.checkpoints import random_frames
 from tests.lives import is_same, streams
 
 from hermes_stream import Session, SnapshotError
+from hermes_stream.service.snapshots import Snapshots
 from hermes_stream.stream.engine import Engine
 
 

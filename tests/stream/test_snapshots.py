@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -246,6 +246,15 @@ def test_numbers_of_numpy_are_numbers(model, tmp_path):
     for one in (session, restored):
         one.observe(Frame(pts_seconds=np.float32(k / 3), image=image) for k in range(6, 12))
     assert is_same(*streams(session, restored))
+
+
+def test_pictures_that_are_views_are_saved(model, tmp_path):
+    session = Session(model, "recent_n", budget_tokens=BUDGET, chunk_frames=4)
+    session.observe(Frame.from_bgr(one.image, one.pts_seconds) for one in random_frames(4))
+    for frame in random_frames(3, start=4):
+        session.observe(replace(frame, image=frame.image[::-1, ::-1, ::-1]))
+    session.save(tmp_path / "a")
+    assert is_same(*streams(session, Session.restore(model, tmp_path / "a")))
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -210,7 +210,7 @@ def playlist(*, piece_seconds: float, fps: float = 10, num_held: int = 3, header
 
 @contextmanager
 def ts_over_tcp(images, *, fps: float):
-    """A server that sends MPEG-TS to each client; yields its address."""
+    """A server that sends MPEG-TS, of images or as it is, to each client; yields its address."""
     stopped = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.05)
@@ -259,7 +259,7 @@ def ts_over_udp(images, *, fps: float, group: str = "127.0.0.1"):
 
 
 def _paced(send, images, *, fps, stopped):
-    for piece in ts_pieces(images(), fps=fps):
+    for piece in images if isinstance(images, list) else ts_pieces(images(), fps=fps):
         if stopped.is_set():
             return
         try:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
@@ -29,7 +30,6 @@ from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.gate import Gate, refusal_response
 from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
-from hermes_stream.server.openai.watching import PREFIX as CHAT_PREFIX
 from hermes_stream.server.previews import Previews
 from hermes_stream.server.realtime.leases import PREFIX, Leases
 from hermes_stream.server.request_log import RequestLog
@@ -99,20 +99,8 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
             )
         )
     middleware.append(Middleware(Gate, state=state))
-    app = FastAPI(
-        title="hermes-stream",
-        version=__version__,
-        summary="Watches video as it streams in and answers questions about it at any moment.",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        middleware=middleware,
-        lifespan=_lifespan,
-    )
+    app = _routed(middleware=middleware, lifespan=_lifespan)
     app.state.hermes = state
-    for router in _ROUTERS:
-        app.include_router(router)
     for kind in (
         HermesError,
         HTTPException,
@@ -122,6 +110,28 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
     ):
         app.add_exception_handler(kind, _told)
     app.state.document = describe(app, _ROUTERS)
+    return app
+
+
+def api_document() -> dict[str, Any]:
+    """Return the OpenAPI document, without a service."""
+    return describe(_routed(), _ROUTERS)
+
+
+def _routed(**options: Any) -> FastAPI:
+    """Return an application with all routes."""
+    app = FastAPI(
+        title="hermes-stream",
+        version=__version__,
+        summary="Watches video as it streams in and answers questions about it at any moment.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        **options,
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
     return app
 
 
@@ -155,8 +165,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loop.set_default_executor(ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="server"))
     state.signal.start()
     streams = await asyncio.to_thread(state.service.streams)
-    left = [one.name for one in streams if one.name.startswith((PREFIX, CHAT_PREFIX))]
-    state.leases.start(left)
+    state.leases.start([one.name for one in streams if one.name.startswith(PREFIX)])
     sweeping = asyncio.ensure_future(_sweep(state))
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hermes_stream.service.settings import StreamSettings
 
@@ -19,13 +19,9 @@ StreamName = Annotated[
 Seconds = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 EventId = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
-_STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-
-class ErrorContent(BaseModel):
+class ErrorContent(BaseModel, extra="allow", use_attribute_docstrings=True):
     """What went wrong."""
-
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
     type: str
     """Kind of error, for programs."""
@@ -71,17 +67,14 @@ class Listing(BaseModel, Generic[T]):
     items: Annotated[list[T], Field(serialization_alias="data")]
 
 
-class OpenStream(StreamSettings):
+class OpenStream(
+    StreamSettings,
+    frozen=True,
+    extra="forbid",
+    use_attribute_docstrings=True,
+    json_schema_extra={"examples": [{"name": "door", "policy": "hermes", "budget_tokens": 600, "fps": 1.0}]},
+):
     """A stream to open."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        json_schema_extra={
-            "examples": [{"name": "door", "policy": "hermes", "budget_tokens": 600, "fps": 1.0}]
-        },
-    )
 
     name: Name
     """Its name, which is its id. The same name and source again are the same stream."""
@@ -92,10 +85,8 @@ class OpenStream(StreamSettings):
     """Number of a snapshot whose memory it begins with."""
 
 
-class ChangeStream(BaseModel):
+class ChangeStream(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """What is to change."""
-
-    model_config = _STRICT
 
     name: Name | None = None
     """A new name."""
@@ -105,15 +96,14 @@ class ChangeStream(BaseModel):
     """Visual tokens that each layer keeps from now on; with `policy`."""
 
 
-class AskBody(BaseModel):
+class AskBody(
+    BaseModel,
+    extra="forbid",
+    use_attribute_docstrings=True,
+    allow_inf_nan=False,
+    json_schema_extra={"examples": [{"question": "What is at the door?", "max_new_tokens": 64}]},
+):
     """A question about what a stream has shown so far."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        json_schema_extra={"examples": [{"question": "What is at the door?", "max_new_tokens": 64}]},
-    )
 
     question: Annotated[str, Field(min_length=1)]
     """What is asked."""
@@ -139,10 +129,8 @@ class AskBody(BaseModel):
     """Send the answer as it is made, as server-sent events; so does `Accept: text/event-stream`."""
 
 
-class Evidence(BaseModel):
+class Evidence(BaseModel, use_attribute_docstrings=True):
     """A moment on which the answer's attention rested. It tells what was looked at, not what decided."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     seconds: float
     """When, in seconds of the stream."""
@@ -156,10 +144,8 @@ class Evidence(BaseModel):
     """Address of a picture on this server."""
 
 
-class AnswerBody(BaseModel):
+class AnswerBody(BaseModel, use_attribute_docstrings=True):
     """An answer."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     stream: str
     """Name of the stream."""
@@ -185,10 +171,8 @@ class AnswerBody(BaseModel):
     """Moments, the largest share first."""
 
 
-class FramesReceipt(BaseModel):
+class FramesReceipt(BaseModel, use_attribute_docstrings=True):
     """What became of frames that were pushed."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     newest_pts_seconds: float | None
     """Time of the newest frame that was taken, now or before."""
@@ -202,19 +186,15 @@ class FramesReceipt(BaseModel):
     """Frames that are lost, these or older ones, because too many waited."""
 
 
-class Login(BaseModel):
+class Login(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """A key to sign in with."""
-
-    model_config = _STRICT
 
     key: Annotated[str, Field(min_length=1, max_length=200, examples=["hermes_..."])]
     """The key."""
 
 
-class Who(BaseModel):
+class Who(BaseModel, use_attribute_docstrings=True):
     """Who is signed in."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     needs_keys: bool
     """Whether this server asks for keys."""

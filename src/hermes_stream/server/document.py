@@ -40,7 +40,7 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
         scope = scope_of(route)
-        for method in route.methods:
+        for method in route.methods or ():
             operation = document["paths"][route.path_format][method.lower()]
             if scope is not None:
                 operation["x-scope"] = scope
@@ -65,7 +65,7 @@ def allowed_methods(routers: Sequence[APIRouter], scope: Scope) -> list[str]:
     """Return the methods that an address takes; the framework names those of the first route alone."""
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     matching = (route.methods for route in routes if route.matches(scope)[0] is not Match.NONE)
-    return sorted({method for methods in matching for method in methods})
+    return sorted({method for methods in matching for method in methods or ()})
 
 
 def _first_line(route: APIWebSocketRoute) -> str:

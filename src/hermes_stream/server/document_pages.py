@@ -30,6 +30,7 @@ class Operation:
         body_kinds: content types of the body.
         example: of the body, as JSON; None without.
         answers: status codes and what they mean.
+        returned: fields of what is returned, each of many where it is a list.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Operation:
     body_kinds: tuple[str, ...]
     example: str | None
     answers: tuple[tuple[str, str], ...]
+    returned: tuple[tuple[str, str, str], ...]
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
@@ -57,6 +59,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
                 body_kinds=tuple(body),
                 example=_example(schema),
                 answers=tuple((code, answer["description"]) for code, answer in one["responses"].items()),
+                returned=tuple(_returned(document, one["responses"])),
             )
     for path, one in document.get("x-websockets", {}).items():
         yield Operation(
@@ -68,6 +71,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
             body_kinds=(),
             example=None,
             answers=(),
+            returned=(),
         )
 
 
@@ -85,6 +89,15 @@ def _fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
         kind = _type(document, one) + (", required" if name in required else "")
         shown = "" if default is None or name in required else f" Default {json.dumps(default)}."
         yield name, kind, text + shown
+
+
+def _returned(document: Mapping[str, Any], responses: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    content: dict[str, Any] = next(
+        (one.get("content", {}) for code, one in responses.items() if code.startswith("2")), {}
+    )
+    schema = _resolved(document, content.get("application/json", {}).get("schema", {}))
+    listed = schema.get("properties", {}).get("data", {}).get("items", {})
+    yield from _fields(document, _resolved(document, listed) if "$ref" in listed else schema)
 
 
 def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -140,6 +153,8 @@ def _section(one: Operation) -> str:
     kinds = f"<p>Body: {html.escape(', '.join(one.body_kinds))}</p>" if one.body_kinds else ""
     example = f"<pre>{html.escape(one.example)}</pre>" if one.example else ""
     answers = "".join(f"<tr><td>{code}<td>{html.escape(text)}" for code, text in one.answers)
+    fields = ", ".join(f"<code>{html.escape(name)}</code>" for name, _, _ in one.returned)
+    answers += f"<p>Returns {fields}" if fields else ""
     return (
         f"<details><summary><code>{html.escape(one.title)}</code> {html.escape(one.summary)}{scope}</summary>"
         f"<table>{rows}</table>{kinds}{example}<table>{answers}</table></details>"
@@ -170,6 +185,8 @@ def _paragraphs(one: Operation) -> list[str]:
         lines += ["| field | type | |", "|---|---|---|"]
         lines += [f"| `{name}` | {_cell(kind)} | {_cell(text)} |" for name, kind, text in one.fields]
         lines.append("")
+    if one.returned:
+        lines += ["Returns " + ", ".join(f"`{name}`" for name, _, _ in one.returned) + ".", ""]
     if one.body_kinds and one.body_kinds != ("application/json",):
         lines += [f"Body: {', '.join(f'`{kind}`' for kind in one.body_kinds)}.", ""]
     if one.example:

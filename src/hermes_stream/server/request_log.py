@@ -1,4 +1,4 @@
-"""One line of the log for each request, and a span where tracing is installed, both with the request's id."""
+"""One line of the log for each request, with an id that its response, errors and traces have, too."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,10 +43,9 @@ class RequestLog:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
         token = _CONTEXT.set({"request_id": request_id})
-        started, outcome = time.perf_counter(), _Outcome(send, request_id)
+        started, outcome = time.perf_counter(), _Outcome(scope, send, request_id)
         try:
-            with _span(scope, request_id, outcome):
-                await self._answer(scope, receive, outcome)
+            await self._answer(scope, receive, outcome)
         finally:
             self._tell(scope, outcome, time.perf_counter() - started)
             _CONTEXT.reset(token)
@@ -82,14 +78,15 @@ class RequestLog:
 class _Outcome:
     """Watches what is sent."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send, self._request_id = send, request_id
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope, self._send, self._request_id = scope, send, request_id
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
             MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+            _mark_span({"request_id": self._request_id, **stream_of(self._scope)})
         elif message["type"] == "websocket.accept":
             self.status = 101
         await self._send(message)
@@ -106,27 +103,10 @@ def stream_of(scope: Scope) -> dict[str, str]:
     return {} if name is None else {"stream": str(name)[:64]}
 
 
-@contextmanager
-def _span(scope: Scope, request_id: str, outcome: _Outcome) -> Iterator[None]:
+def _mark_span(attributes: dict[str, str]) -> None:
+    """Note on the framework's own span what leads from a trace to the log."""
     try:
-        from opentelemetry import propagate, trace
+        from opentelemetry import trace
     except ImportError:  # the extra otel is not installed
-        yield
         return
-    parent = propagate.extract(dict(Headers(scope=scope)))
-    with trace.get_tracer("hermes_stream").start_as_current_span(
-        "request", context=parent, kind=trace.SpanKind.SERVER
-    ) as span:
-        try:
-            yield
-        finally:
-            method = scope.get("method", "WEBSOCKET")
-            span.update_name(f"{method} {route_of(scope)}")
-            attributes: dict[str, Any] = {
-                "http.request.method": method,
-                "http.route": route_of(scope),
-                "http.response.status_code": outcome.status,
-                "hermes.request_id": request_id,
-                **{f"hermes.{key}": value for key, value in stream_of(scope).items()},
-            }
-            span.set_attributes(attributes)
+    trace.get_current_span().set_attributes({f"hermes.{name}": text for name, text in attributes.items()})

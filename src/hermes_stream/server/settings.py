@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -14,10 +14,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _MEBIBYTE = 1024 * 1024
 
 
-class ServerSettings(BaseModel):
+class ServerSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """Options of the HTTP server, beside those of the service that it serves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """Address to listen at. Any but this machine's own needs keys, or `no_auth` said aloud."""
@@ -29,6 +27,8 @@ class ServerSettings(BaseModel):
     """Ask for keys also on this machine's own address."""
     allow_sources: tuple[str, ...] = ()
     """Addresses that the API may open as sources, such as `rtsp://192.168.1.*:554/*`; none by default."""
+    private_networks: tuple[str, ...] = ()
+    """Private networks in which such addresses may lie, such as `192.168.1.0/24`; none by default."""
     allow_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the API besides the server's own, such as `https://home.example`."""
     allow_hosts: tuple[str, ...] = ()

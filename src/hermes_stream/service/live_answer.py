@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class LiveAnswer:
     first. What the answer failed with is raised there, behind the pieces that it has.
 
     Attributes:
+        id: under which it is recorded.
         stream: name of the stream.
         question: what was asked.
         options: the choices, empty for an open question.
@@ -57,6 +59,7 @@ class LiveAnswer:
     """
 
     def __init__(self, stream: str, question: str, options: Sequence[str] = ()) -> None:
+        self.id = secrets.token_hex(12)
         self.stream, self.question, self.options = stream, question, tuple(options)
         self.token_ids: tuple[int, ...] = ()
         self.seen_until_seconds: float | None = None

@@ -44,15 +44,12 @@ class MemoryOnDisk:
         snapshots: folder of the stream's snapshots.
         journal: folder of its journal; None keeps no journal.
         committer: writes journals every now and then.
-        keep_snapshots: the newest that are kept.
     """
 
-    def __init__(
-        self, snapshots: Path, journal: Path | None, committer: Committer, *, keep_snapshots: int
-    ) -> None:
+    def __init__(self, snapshots: Path, journal: Path | None, committer: Committer) -> None:
         self._folder, self._journal_folder = snapshots, journal
         self._snapshots = Snapshots(snapshots)
-        self._committer, self._keep_snapshots = committer, keep_snapshots
+        self._committer = committer
         self._journal: Journal | None = None
         self._saved_changes: int | None = None
         self._writing = Lock()
@@ -119,7 +116,6 @@ class MemoryOnDisk:
             elif self._journal is not None and before is not None:
                 # the snapshot before may have to serve, should this one be damaged
                 self._journal.forget(before)
-            self._snapshots.keep(self._keep_snapshots)
         return SavedMemory(
             path=path,
             epoch=epoch,

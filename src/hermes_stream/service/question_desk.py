@@ -135,6 +135,7 @@ class QuestionDesk:
             AskedQuestion(
                 stream_id=served.row.id,
                 epoch=served.row.epoch,
+                answer_id=live.id,
                 asked_wall_seconds=question.asked_wall_seconds,
                 pts_seconds=live.seen_until_seconds,
                 question=live.question,

@@ -25,6 +25,7 @@ class AskedQuestion:
     Attributes:
         stream_id: number of the stream.
         epoch: of the stream then.
+        answer_id: of the ``LiveAnswer``.
         asked_wall_seconds: when it was asked, seconds since 1970.
         pts_seconds: time of the newest frame that the answer knows; None before any.
         question: what was asked.
@@ -43,6 +44,7 @@ class AskedQuestion:
 
     stream_id: int
     epoch: int
+    answer_id: str
     asked_wall_seconds: float
     pts_seconds: float | None
     question: str

@@ -147,8 +147,8 @@ class Retention:
 
     def _shrink_snapshots(self, most_bytes: int) -> int:
         """Delete the oldest snapshots, but not the newest of a stream: it goes on from there."""
-        known = self._store.snapshots.read()
-        newest = {one.stream: one.id for one in known}
+        known = sorted(self._store.snapshots.read(), key=lambda one: (one.is_kept, one.id))
+        newest = {one.stream: one.id for one in sorted(known, key=lambda one: one.id)}
         count = 0
         for one in known:
             if self.num_bytes <= most_bytes:

@@ -85,7 +85,9 @@ class Running:
             give_up=self._give_up,
         )
         self._parts.callback(self.thread.close)
-        self.saving = Saving(self.folder.path, self.store, self.thread)
+        self.saving = Saving(
+            self.folder.path, self.store, self.thread, keep_snapshots=settings.keep_snapshots
+        )
         self.desk = QuestionDesk(self.thread, self.store.questions, settings)
         self._around = Surroundings(
             shrink=model.shrink,
@@ -115,19 +117,15 @@ class Running:
 
     def _make_served(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
         settings, folder = self._settings, self.folder
-        pictures = None
+        pictures = disk = None
         if settings.pictures != "none" and not row.is_temporary:
             pictures = StreamPictures(folder.pictures, row.folder, settings.picture_pixels)
-        disk = (
-            None
-            if row.is_temporary
-            else MemoryOnDisk(
+        if not row.is_temporary:
+            disk = MemoryOnDisk(
                 folder.snapshots / row.folder,
                 folder.journals / row.folder if settings.journal else None,
                 self._committer,
-                keep_snapshots=settings.keep_snapshots,
             )
-        )
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
         )

@@ -20,9 +20,11 @@ class Saving:
         root: the data folder.
         store: the record.
         thread: of the engine.
+        keep_snapshots: of those of a stream that nobody asked for, the newest that are kept.
     """
 
-    def __init__(self, root: Path, store: Store, thread: EngineThread) -> None:
+    def __init__(self, root: Path, store: Store, thread: EngineThread, *, keep_snapshots: int) -> None:
+        self._keep_snapshots = keep_snapshots
         self._root, self._store, self._thread = root, store, thread
 
     def save(self, served: ServedStream, *, always: bool = False) -> SnapshotStatus | None:
@@ -30,7 +32,7 @@ class Saving:
 
         Args:
             served: the stream.
-            always: write it even if it has not changed.
+            always: write it even if it has not changed, and keep it: somebody asks for it.
 
         Raises:
             OSError: it cannot be written.
@@ -44,10 +46,16 @@ class Saving:
             return None
         # the copy is quick, and belongs to the engine's thread; to write it is slow, and does not
         snapshot = self._thread.run(lambda _: live.handle.snapshot())
-        return self.record(served, disk.write(snapshot, epoch=served.row.epoch))
+        return self.record(served, disk.write(snapshot, epoch=served.row.epoch), is_kept=always)
 
-    def record(self, served: ServedStream, saved: SavedMemory) -> SnapshotStatus:
-        """Make the row of a snapshot, and drop rows whose files are gone."""
+    def record(self, served: ServedStream, saved: SavedMemory, *, is_kept: bool = False) -> SnapshotStatus:
+        """Make the row of a snapshot, and let older ones give way.
+
+        Args:
+            served: the stream.
+            saved: that was written.
+            is_kept: somebody asked for it, and it stays.
+        """
         rows = self._store.snapshots
         status = rows.add(
             served.row.id,
@@ -57,10 +65,15 @@ class Saving:
             num_frames=saved.num_frames,
             num_bytes=saved.num_bytes,
             created_wall_seconds=time.time(),
+            is_kept=is_kept,
         )
-        gone = [one.id for one in rows.read(served.row.id) if not (self._root / one.path).exists()]
+        known = rows.read(served.row.id)
+        passing = [one for one in known if not one.is_kept]
+        gone = [one for one in known if not self.path_of(one).exists()] + passing[: -self._keep_snapshots]
+        for one in gone:
+            self.path_of(one).unlink(missing_ok=True)
         if gone:
-            rows.remove(gone)
+            rows.remove([one.id for one in gone])
         served.tell("snapshot_saved", pts_seconds=saved.newest_seconds, snapshot=status.id)
         return status
 

@@ -44,17 +44,32 @@ def with_policy(engine: Engine, served: ServedStream, choices: StreamChoices) ->
     """
     handle = served.require_live().handle
     handle.settle()
+    if not _fits(engine, handle, choices):
+        raise CapacityError(
+            f"stream {served.row.name!r} remembers up to {max(handle.stream.cache.num_visual_tokens)} tokens "
+            f"in a layer, and {choices.policy!r} with budget_tokens={choices.budget_tokens} has no room for "
+            "them; choose a budget that is no smaller"
+        )
     other = add(engine, choices)
     try:
         other.stream.restore(handle.stream.saved())
     except SnapshotError as error:
         other.close()
         raise CapacityError(
-            f"what stream {served.row.name!r} remembers does not fit {choices.policy} with "
-            f"{choices.budget_tokens} tokens ({error}); choose a policy that reads the memory alone, and a "
-            "budget that is no smaller"
+            f"what stream {served.row.name!r} remembers is of no use to {choices.policy!r} ({error}); choose "
+            "a policy that reads the memory alone, or open a new stream"
         ) from error
     return other
+
+
+def _fits(engine: Engine, handle: StreamHandle, choices: StreamChoices) -> bool:
+    """Tell whether a memory and one more chunk fit the buffers of other choices."""
+    stream, capacity = handle.stream, choices.capacity(engine.model)
+    if capacity.policy.budget_tokens is None:  # its buffers grow
+        return True
+    needed = stream.cache.num_prefix_tokens + stream.chunk_tokens
+    held = zip(stream.cache.num_visual_tokens, capacity.slots_of_layer, strict=True)
+    return all(count + needed <= slots for count, slots in held)
 
 
 def seat(

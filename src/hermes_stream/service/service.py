@@ -68,6 +68,7 @@ class Service:
         *,
         source_options: SourceOptions | None = None,
         allow_sources: Sequence[str] | None = None,
+        private_networks: Sequence[str] = (),
         owner: int | None = None,
         temporary: bool = False,
         **choices: Any,
@@ -80,8 +81,9 @@ class Service:
                 frames are pushed, or where the source is as it was.
             source_options: how an address is read: pace, transport, crop, mask, schedule.
             allow_sources: patterns that the address must match, now and after a restart; None trusts it.
+            private_networks: networks that it may lie in, though private; see ``SourcePolicy``.
             owner: number of the key in whose name it is opened.
-            temporary: keep nothing of it: it is in no record, and gone when it is closed.
+            temporary: keep nothing of it: it is in no record.
             **choices: fields of ``StreamSettings``: policy, budget_tokens, fps, ...; what is left out, or
                 None, is as the settings of the service say.
 
@@ -99,6 +101,7 @@ class Service:
             choices={key: value for key, value in choices.items() if value is not None},
             source_options=source_options,
             allow_sources=None if allow_sources is None else tuple(allow_sources),
+            private_networks=tuple(private_networks),
             owner=owner,
         )
         served = self._registry.open_temporary(request) if temporary else self._registry.open(request)
@@ -262,11 +265,7 @@ class Service:
     def questions(
         self, stream: str | None = None, *, before: int | None = None, limit: int = 100
     ) -> tuple[QuestionRecord, ...]:
-        """Return questions and answers, the newest first; see ``QuestionLog.read``.
-
-        Raises:
-            UnknownStreamError: there is no such stream.
-        """
+        """Return questions and answers, the newest first; see ``QuestionLog.read``."""
         return self._running.store.questions.read(stream_id=self._id(stream), before=before, limit=limit)
 
     def _id(self, stream: str | None) -> int | None:
@@ -344,11 +343,7 @@ class Service:
         return self._running.moments(self._registry.find(name))
 
     def preview(self, name: str) -> Frame | None:
-        """Return the newest frame that was due; None before the first.
-
-        Raises:
-            UnknownStreamError: no such stream is open.
-        """
+        """Return the newest frame that was due; None before the first."""
         return self._registry.find(name).preview
 
     def picture(self, path: str) -> bytes:

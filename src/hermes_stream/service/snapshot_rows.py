@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, insert, select, update
 
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database
@@ -37,10 +37,13 @@ class SnapshotRows:
 
         def change(connection: Any) -> SnapshotStatus:
             table = tables.snapshots
-            connection.execute(delete(table).where(table.c.path == fields["path"]))
-            number = connection.execute(
-                insert(table).values(stream_id=stream_id, **fields)
-            ).inserted_primary_key[0]
+            known = connection.execute(select(table).where(table.c.path == fields["path"])).first()
+            if known is None:
+                made = connection.execute(insert(table).values(stream_id=stream_id, **fields))
+                number = made.inserted_primary_key[0]
+            else:  # the same memory again: whoever knows its number goes on finding it
+                number, kept = known.id, {"is_kept": known.is_kept or fields["is_kept"]}
+                connection.execute(update(table).where(table.c.id == number).values(**fields | kept))
             return _snapshot(connection.execute(_all().where(table.c.id == number)).one())
 
         return self._writer.write(change)

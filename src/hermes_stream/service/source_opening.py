@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.service.feed import FramesSource
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
+from hermes_stream.video.sources.address import Address
 from hermes_stream.video.sources.opening import open_source
-from hermes_stream.video.sources.policy import SourcePolicy
 from hermes_stream.video.sources.source import ClockPoint, Source
 
 _BYTES_PER_PIXEL = 3
@@ -94,12 +94,19 @@ class SourceOpener:
         # a file that is read fast goes on where it was: the ring leaves out what the memory has
         is_fast = is_file and choices.source.get("pace") == "fast"
         options = choices.source_options(None if is_fast else clock, self.max_image_pixels)
-        policy = None if choices.allow is None else SourcePolicy(allow=choices.allow)
-        source = open_source(address, options, policy=policy)
+        source = open_source(address, options, policy=choices.source_policy)
         shown = source.stats.address
         return OpenedSource(
-            source=source, address=shown, opens_again=shown == address, waits=is_fast, samples=True
+            source=source, address=shown, opens_again=_is_whole(shown, address), waits=is_fast, samples=True
         )
+
+
+def _is_whole(shown: str, address: str) -> bool:
+    """Tell whether what is shown of an address leads to the same place."""
+    try:
+        return Address.parse(shown) == replace(Address.parse(address), shown=Address.parse(shown).shown)
+    except ValueError:
+        return False
 
 
 def _clock(row: StreamRow | None, newest_seconds: float | None) -> ClockPoint | None:

@@ -169,6 +169,7 @@ class SnapshotStatus:
         num_bytes: of the file.
         created_wall_seconds: when it was saved, seconds since 1970.
         path: of the file, within the data folder.
+        is_kept: whether somebody asked for it; others give way to newer ones.
     """
 
     id: int
@@ -179,6 +180,7 @@ class SnapshotStatus:
     num_bytes: int
     created_wall_seconds: float
     path: str
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

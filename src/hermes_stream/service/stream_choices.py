@@ -14,6 +14,7 @@ from hermes_stream.policies.named import policy_named
 from hermes_stream.service.settings import StreamSettings
 from hermes_stream.stream.capacity import Capacity, plan_capacity
 from hermes_stream.video.sources.options import SourceOptions
+from hermes_stream.video.sources.policy import SourcePolicy
 from hermes_stream.video.sources.source import ClockPoint
 
 _FRAMING = ("crop", "rotation", "privacy_mask")
@@ -21,13 +22,24 @@ _FRAMING = ("crop", "rotation", "privacy_mask")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """A stream that somebody wants opened; see ``Service.open_stream``."""
+    """A stream that somebody wants opened; see ``Service.open_stream``.
+
+    Attributes:
+        name: of the stream.
+        source: what it watches.
+        choices: fields of ``StreamSettings`` that were given.
+        source_options: how the source is read.
+        allow_sources: patterns that its address must match; None trusts it.
+        private_networks: networks that it may lie in.
+        owner: number of the key in whose name it is opened.
+    """
 
     name: str
     source: Any
     choices: Mapping[str, Any]
     source_options: SourceOptions | None
     allow_sources: tuple[str, ...] | None
+    private_networks: tuple[str, ...]
     owner: int | None
 
 
@@ -46,6 +58,7 @@ class StreamChoices:
         still_below: see ``Session``.
         source: fields of ``SourceOptions`` that are not as by default.
         allow: patterns of addresses that the source may have; None where it was trusted.
+        private_networks: networks that it may lie in, though private; see ``SourcePolicy``.
     """
 
     policy: str
@@ -58,6 +71,7 @@ class StreamChoices:
     still_below: float | None
     source: Mapping[str, Any] = field(default_factory=dict)
     allow: tuple[str, ...] | None = None
+    private_networks: tuple[str, ...] = ()
 
     @classmethod
     def resolve(
@@ -65,7 +79,7 @@ class StreamChoices:
         model: VideoModel,
         settings: StreamSettings,
         source: SourceOptions | None = None,
-        allow: tuple[str, ...] | None = None,
+        source_policy: SourcePolicy | None = None,
     ) -> StreamChoices:
         """Fill in what a model decides.
 
@@ -93,15 +107,17 @@ class StreamChoices:
             kv_bits=settings.kv_bits,
             still_below=settings.still_below,
             source=chosen,
-            allow=allow,
+            allow=None if source_policy is None else source_policy.allow,
+            private_networks=() if source_policy is None else source_policy.private_networks,
         )
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> StreamChoices:
         """Return what was kept as JSON."""
-        allow = values.get("allow")
+        allow, networks = values.get("allow"), tuple(values.get("private_networks", ()))
         source = {name: _tuples(value) for name, value in values.get("source", {}).items()}
-        return cls(**{**values, "source": source, "allow": None if allow is None else tuple(allow)})
+        own = {"allow": None if allow is None else tuple(allow), "private_networks": networks}
+        return cls(**{**values, "source": source, **own})
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -134,6 +150,11 @@ class StreamChoices:
     def framing(self) -> dict[str, Any]:
         """What of a picture is seen, where that is not all."""
         return {name: self.source[name] for name in _FRAMING if name in self.source}
+
+    @property
+    def source_policy(self) -> SourcePolicy:
+        """What may be opened."""
+        return SourcePolicy(allow=self.allow, private_networks=self.private_networks)
 
     def source_options(self, goes_on: ClockPoint | None, max_image_pixels: int) -> SourceOptions:
         """Return how the source is read.

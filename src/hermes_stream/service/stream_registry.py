@@ -22,6 +22,7 @@ from hermes_stream.service.store import Store
 from hermes_stream.service.stream_choices import OpenRequest, StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.stream.engine import Engine
+from hermes_stream.video.sources.policy import SourcePolicy
 
 log = logging.getLogger(__name__)
 MakeServed = Callable[[StreamRow, StreamChoices], ServedStream]
@@ -114,7 +115,8 @@ class StreamRegistry:
     def _choices(self, request: OpenRequest) -> StreamChoices:
         own = self._settings.model_dump(include=set(StreamSettings.model_fields))
         settings = StreamSettings.model_validate(own | dict(request.choices))
-        return StreamChoices.resolve(self._model, settings, request.source_options, request.allow_sources)
+        policy = SourcePolicy(allow=request.allow_sources, private_networks=request.private_networks)
+        return StreamChoices.resolve(self._model, settings, request.source_options, policy)
 
     def open_temporary(self, request: OpenRequest) -> ServedStream:
         """Open a stream that is in no record, whose frames are pushed; see ``Service.open_stream``.
@@ -202,7 +204,9 @@ class StreamRegistry:
         check_stream_name(name)
         with self._changing:
             self._check_free(name)
-            served = self._open_new(name, None, replace(choices, source={}, allow=None), make=make)
+            served = self._open_new(
+                name, None, replace(choices, source={}, allow=None, private_networks=()), make=make
+            )
             if zero_wall_seconds is not None:
                 served.change_row(zero_wall_seconds=zero_wall_seconds)
             return served
@@ -365,7 +369,9 @@ def _choices_again(row: StreamRow, new: StreamChoices, request: OpenRequest) -> 
             )
     if request.source_options is not None:
         old = replace(old, source=new.source)
-    return old if request.source is None else replace(old, allow=new.allow)
+    if request.source is not None:
+        old = replace(old, allow=new.allow, private_networks=new.private_networks)
+    return old
 
 
 def _tell_restored(served: ServedStream) -> None:

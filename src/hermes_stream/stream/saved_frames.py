@@ -20,8 +20,10 @@ _MAX_FRAMES = 100_000
 def saved_frames(frames: Iterable[Frame]) -> Saved:
     """Return frames with their times and pictures."""
     frames = tuple(frames)
+    # torch reads no views that run backwards
+    images = [torch.from_numpy(np.ascontiguousarray(frame.image)) for frame in frames]
     return Saved(
-        tensors={str(index): torch.from_numpy(frame.image) for index, frame in enumerate(frames)},
+        tensors={str(index): image for index, image in enumerate(images)},
         values={"num_frames": len(frames)},
         parts={str(index): Saved(values=frame_values(frame)) for index, frame in enumerate(frames)},
     )

@@ -113,15 +113,8 @@ class Snapshot:
         """Changes of the stream so far; a journal goes on behind them."""
         return self.state.integer("num_changes")
 
-    def write(self, path: str | Path) -> Path:
-        """Write one file, whole or not at all; any thread may.
-
-        Args:
-            path: of the file, in a folder that is there; what has this name is replaced.
-
-        Raises:
-            SnapshotError: it cannot be written.
-        """
+    def to_bytes(self) -> bytes:
+        """Return the content of a file, for whatever keeps files."""
         tensors = self.state.flat_tensors()
         document = json.dumps(
             {
@@ -138,13 +131,45 @@ class Snapshot:
             "document": document,
             "sha256": _digest(document, tensors),
         }
+        return save(tensors, metadata)
+
+    @classmethod
+    def of_bytes(cls, content: bytes, name: str | Path) -> Snapshot:
+        """Check that a file's content is whole, and return what it says.
+
+        Args:
+            content: of the file.
+            name: of the file, for messages.
+
+        Raises:
+            SnapshotError: it is damaged, or of another format.
+        """
+        metadata = _metadata(name, content)
         try:
-            replace_file(Path(path), save(tensors, metadata))
+            tensors = load(content)
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+            raise SnapshotError(f"snapshot {name} is damaged ({error}); {_OLDER}") from error
+        if _digest(metadata["document"], tensors) != metadata["sha256"]:
+            raise SnapshotError(f"snapshot {name} is damaged: its checksum is another one; {_OLDER}")
+        return _of_document(name, metadata["document"], tensors)
+
+    def write(self, path: str | Path) -> Path:
+        """Write one file, whole or not at all; any thread may.
+
+        Args:
+            path: of the file, in a folder that is there; what has this name is replaced.
+
+        Raises:
+            SnapshotError: it cannot be written.
+        """
+        path = Path(path)
+        try:
+            replace_file(path, self.to_bytes())
         except OSError as error:
             raise SnapshotError(
                 f"snapshot {path} cannot be written: {error}; make room or choose another folder"
             ) from error
-        return Path(path)
+        return path
 
     @classmethod
     def read(cls, path: str | Path) -> Snapshot:
@@ -157,14 +182,7 @@ class Snapshot:
             content = Path(path).read_bytes()
         except OSError as error:
             raise SnapshotError(f"snapshot {path} cannot be read: {error}") from error
-        metadata = _metadata(path, content)
-        try:
-            tensors = load(content)
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
-            raise SnapshotError(f"snapshot {path} is damaged ({error}); {_OLDER}") from error
-        if _digest(metadata["document"], tensors) != metadata["sha256"]:
-            raise SnapshotError(f"snapshot {path} is damaged: its checksum is another one; {_OLDER}")
-        return _of_document(path, metadata["document"], tensors)
+        return cls.of_bytes(content, path)
 
     def options_for(
         self,

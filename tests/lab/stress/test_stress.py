@@ -24,7 +24,7 @@ def run(tmp_path, module: str, *words: str) -> dict:
 
 
 def test_streams(tmp_path):
-    record = run(tmp_path, "streams", "--streams", "3", "--rounds", "3", "--seed", "5")
+    record = run(tmp_path, "streams", "--streams", "3", "--rounds", "6", "--seed", "5")
     assert (record["seed"], record["num_streams"], record["num_wrong"]) == (5, 3, 0)
     assert record["num_trials"] == len(record["trials"]) == 2 * 5 * 4
 
@@ -33,6 +33,13 @@ def test_threads(tmp_path):
     record = run(tmp_path, "threads", "--threads", "3", "--seconds", "1", "--seed", "2")
     assert (record["num_errors"], record["num_wrong"], record["num_threads"]) == (0, 0, 3)
     assert record["seconds"] >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_sources(tmp_path):
+    record = run(tmp_path, "sources", "--deaths", "2", "--sources", "2", "--seed", "3")
+    assert (record["num_wrong"], record["num_deaths"], record["num_reconnections"]) == (0, 2, 4)
+    assert record["left"] == {"num_threads": 0, "num_files": 0}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

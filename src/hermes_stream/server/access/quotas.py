@@ -13,7 +13,7 @@ _MINUTE_SECONDS = 60.0
 
 
 class Quotas:
-    """Counts what the holders of keys do; any thread may call.
+    """Counts what the holders of keys ask; any thread may call.
 
     Args:
         clock: seconds, monotonic.
@@ -23,7 +23,6 @@ class Quotas:
         self._clock = clock
         self._lock = threading.Lock()
         self._asked: dict[int, deque[float]] = {}
-        self._owners: dict[str, int] = {}
 
     def take_question(self, key_id: int, most: int | None) -> None:
         """Count a question.
@@ -52,46 +51,22 @@ class Quotas:
                 )
             asked.append(now)
 
-    def take_stream(
-        self, key_id: int, most: int | None, name: str, *, is_open: Callable[[str], bool]
-    ) -> None:
-        """Count a stream that is to be opened.
 
-        Args:
-            key_id: who opens it.
-            most: streams at once; None is without limit.
-            name: of the stream.
-            is_open: tells whether a stream is still open.
+def check_streams(most: int | None, num_open: int) -> None:
+    """Check that a key's holder may open another stream.
 
-        Raises:
-            RefusedError: as many of this key's streams are open.
-        """
-        with self._lock:
-            mine = [one for one, owner in self._owners.items() if owner == key_id and one != name]
-        still = sum(map(is_open, mine))  # asks the service: not under the lock
-        if most is not None and still >= most:
-            raise RefusedError(
-                429,
-                f"this key may have {most} streams open, and has; close one of them",
-                code="quota_of_streams",
-                accepted={"streams": most},
-                retry_after_seconds=_MINUTE_SECONDS,
-            )
-        with self._lock:
-            self._owners.setdefault(name, key_id)
+    Args:
+        most: streams at once; None is without limit.
+        num_open: streams that were opened in the key's name and still are.
 
-    def is_owner(self, name: str, key_id: int) -> bool:
-        """Tell whether a key's holder opened a stream."""
-        with self._lock:
-            return self._owners.get(name) == key_id
-
-    def release_stream(self, name: str) -> None:
-        """Forget whose a stream was, once it is closed."""
-        with self._lock:
-            self._owners.pop(name, None)
-
-    def rename_stream(self, name: str, new_name: str) -> None:
-        """Count a stream under its new name."""
-        with self._lock:
-            if name in self._owners:
-                self._owners[new_name] = self._owners.pop(name)
+    Raises:
+        RefusedError: as many are open as may be.
+    """
+    if most is not None and num_open >= most:
+        raise RefusedError(
+            429,
+            f"this key may have {most} streams open, and has; close one of them",
+            code="quota_of_streams",
+            accepted={"streams": most},
+            retry_after_seconds=_MINUTE_SECONDS,
+        )

@@ -104,7 +104,9 @@ def _frames_at(state: ServerState, place: Place, fps: float | None) -> Iterator[
         else:
             assert place.address is not None
             options = SourceOptions(fps=fps, max_pixels=most, pace="fast")
-            policy = SourcePolicy(allow=state.settings.allow_sources)
+            policy = SourcePolicy(
+                allow=state.settings.allow_sources, private_networks=state.settings.private_networks
+            )
             frames = _until_disconnected(place.address, options, policy)
         first: float | None = None
         for frame in frames:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hermes_stream.server.errors import RefusedError
 
 _MAX_URL_CHARACTERS = 64 * 1024 * 1024  # pictures come within; the size of the body is bounded before
-_FORM = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-_LENIENT = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
 _EXAMPLE: dict[str, Any] = {
     "model": "tiny",
@@ -26,55 +24,43 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-class Url(BaseModel):
+class Url(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """Where a picture or video lies."""
-
-    model_config = _LENIENT
 
     url: Annotated[str, Field(min_length=1, max_length=_MAX_URL_CHARACTERS)]
     """`stream://NAME`, `data:...;base64,...`, the id of an uploaded file, or an address that is allowed."""
 
 
-class File(BaseModel):
+class File(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """A file that was uploaded, or is sent along."""
-
-    model_config = _LENIENT
 
     file_id: Annotated[str, Field(max_length=80)] | None = None
     content: Annotated[str, Field(max_length=_MAX_URL_CHARACTERS)] | None = Field(None, alias="file_data")
 
 
-class TextPart(BaseModel):
+class TextPart(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """Text."""
-
-    model_config = _LENIENT
 
     type: Literal["text"]
     text: str
 
 
-class ImagePart(BaseModel):
+class ImagePart(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """A picture."""
-
-    model_config = _LENIENT
 
     type: Literal["image_url"]
     image_url: Url
 
 
-class VideoPart(BaseModel):
+class VideoPart(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """A video, or a stream."""
-
-    model_config = _LENIENT
 
     type: Literal["video_url"]
     video_url: Url
 
 
-class FilePart(BaseModel):
+class FilePart(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """A file."""
-
-    model_config = _LENIENT
 
     type: Literal["file"]
     file: File
@@ -83,10 +69,8 @@ class FilePart(BaseModel):
 Part = Annotated[TextPart | ImagePart | VideoPart | FilePart, Field(discriminator="type")]
 
 
-class Message(BaseModel):
+class Message(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """One turn."""
-
-    model_config = _LENIENT
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | Annotated[list[Part], Field(max_length=2000)] | None = None
@@ -105,19 +89,15 @@ class Message(BaseModel):
         return [part for part in parts if not isinstance(part, TextPart)]
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """Of an answer that is sent as it is made."""
-
-    model_config = _LENIENT
 
     include_usage: bool = False
     """Send a last chunk with the number of tokens."""
 
 
-class HermesOptions(BaseModel):
+class HermesOptions(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """What OpenAI has no word for."""
-
-    model_config = _FORM
 
     options: Annotated[list[str], Field(min_length=2, max_length=26)] | None = None
     """Choices, one of which is the answer."""
@@ -131,15 +111,14 @@ class HermesOptions(BaseModel):
     """Visual tokens that are kept of a video that is sent."""
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(
+    BaseModel,
+    extra="allow",
+    use_attribute_docstrings=True,
+    allow_inf_nan=False,
+    json_schema_extra={"examples": [_EXAMPLE]},
+):
     """A chat completion. Without `temperature`, the likeliest tokens are taken."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        json_schema_extra={"examples": [_EXAMPLE]},
-    )
 
     model: Annotated[str, Field(max_length=300)]
     """As `/v1/models` names it."""

@@ -37,7 +37,7 @@ async def watched(state: ServerState, request: ChatRequest) -> AsyncIterator[str
         yield named
         return
     name = PREFIX + secrets.token_hex(16)
-    await asyncio.to_thread(state.service.open_stream, name, **_options(request))
+    await asyncio.to_thread(state.service.open_stream, name, temporary=True, **_options(request))
     try:
         await state.media.do(lambda stop: _feed(state, name, request, stop))
         yield name

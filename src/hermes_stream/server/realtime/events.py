@@ -5,21 +5,17 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from hermes_stream.server.bodies import Name
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.pushing import MAX_PTS_US
 
-_LENIENT = ConfigDict(extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
-_FORM = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 MAX_TEXT_CHARACTERS = 100_000
 
 
-class SessionHermes(BaseModel):
+class SessionHermes(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """What OpenAI has no word for, of a session."""
-
-    model_config = _FORM
 
     stream: Name | None = None
     """The stream that questions are about; without one, the session has its own."""
@@ -35,10 +31,8 @@ class SessionHermes(BaseModel):
     """Earlier questions and answers that are put before a question, as text."""
 
 
-class SessionSettings(BaseModel):
+class SessionSettings(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """Settings of a session; audio has none here."""
-
-    model_config = _LENIENT
 
     instructions: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
     """Put before every question."""
@@ -50,19 +44,15 @@ class SessionSettings(BaseModel):
     """What OpenAI has no word for."""
 
 
-class PartHermes(BaseModel):
+class PartHermes(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """What OpenAI has no word for, of a picture."""
-
-    model_config = _FORM
 
     pts_us: Annotated[int, Field(ge=0, le=MAX_PTS_US)] | None = None
     """When it was taken, in microseconds of the stream; by its arrival without."""
 
 
-class InputPart(BaseModel):
+class InputPart(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """Text or a picture."""
-
-    model_config = _LENIENT
 
     type: Literal["input_text", "input_image", "output_text", "text"]
     text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
@@ -70,10 +60,8 @@ class InputPart(BaseModel):
     hermes: PartHermes = PartHermes()
 
 
-class Item(BaseModel):
+class Item(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """A turn of the conversation, or a part of one."""
-
-    model_config = _LENIENT
 
     id: Annotated[str, Field(max_length=64)] | None = None
     type: Literal["message"]
@@ -81,19 +69,15 @@ class Item(BaseModel):
     content: Annotated[list[InputPart], Field(max_length=64)]
 
 
-class ResponseOptions(BaseModel):
+class ResponseOptions(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     """Of one answer."""
-
-    model_config = _LENIENT
 
     instructions: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["inf"] | None = None
     metadata: dict[str, str] | None = None
 
 
-class _Event(BaseModel):
-    model_config = _LENIENT
-
+class _Event(BaseModel, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False):
     event_id: Annotated[str, Field(max_length=512)] | None = None
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hermes_stream.server.asking import picture_url
 from hermes_stream.server.bodies import ERRORS, EventId, Seconds
@@ -47,10 +47,8 @@ class EventPage(BaseModel):
     has_more: bool
 
 
-class Wanted(BaseModel):
+class Wanted(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """Which events a client wants."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     after: EventId | None = None
     """Events with greater numbers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hermes_stream.server.bodies import ERRORS, Listing, Name, StreamName
 from hermes_stream.server.state import State, needs
@@ -16,10 +16,8 @@ router = APIRouter(tags=["snapshots"], responses=ERRORS)
 Number = Annotated[int, Path(ge=1, le=2**63 - 1, description="The snapshot's number.")]
 
 
-class ForkBody(BaseModel):
+class ForkBody(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """A second stream with the memory of the first."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     name: Name
     """Of the new stream."""

@@ -8,13 +8,13 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hermes_stream.server.asking import answer_body, asked
 from hermes_stream.server.bodies import ERRORS, AnswerBody, FramesReceipt, OpenStream, StreamName
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.pushing import MAX_PTS_US, PushedPicture, push
-from hermes_stream.server.routes.streams import opened
+from hermes_stream.server.routes.streams import check_owner, opened
 from hermes_stream.server.sse import while_client_stays
 from hermes_stream.server.state import Asker, State
 
@@ -25,10 +25,8 @@ _JPEG = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": {"image/jpeg": _JPEG, "text/plain": _TEXT}}}
 
 
-class OpenSession(BaseModel):
+class OpenSession(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """A session to open."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     policy: Annotated[str, Field(max_length=500)] | None = None
     """What its memory keeps."""
@@ -100,7 +98,5 @@ def _text(content: bytes) -> str:
 @router.delete("/{name}", status_code=204)
 async def close_session(name: StreamName, state: State, caller: Asker) -> None:
     """Close a session and forget it. Others' sessions need `admin`."""
-    if caller.key is None or not state.quotas.is_owner(name, caller.key.id):
-        caller.check("admin")
+    await asyncio.to_thread(check_owner, state, caller, name)
     await asyncio.to_thread(state.service.close_stream, name, delete=True)
-    state.quotas.release_stream(name)

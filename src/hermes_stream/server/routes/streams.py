@@ -7,13 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from hermes_stream.errors import UnknownStreamError
 from hermes_stream.server.access.callers import Caller
+from hermes_stream.server.access.quotas import check_streams
 from hermes_stream.server.bodies import ERRORS, ChangeStream, Listing, OpenStream, StreamName
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.state import Asker, ServerState, State, needs
 from hermes_stream.service import StreamStatus
-from hermes_stream.video import SourcePolicy
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], responses=ERRORS)
 
@@ -27,7 +26,7 @@ async def open_stream(body: OpenStream, state: State, caller: Asker) -> StreamSt
 
 
 async def opened(state: ServerState, caller: Caller, body: OpenStream) -> StreamStatus:
-    """Open a stream within the caller's quota.
+    """Open a stream within the caller's quota, off the event loop.
 
     Raises:
         RefusedError: the caller has as many, or the source is none that may be opened.
@@ -37,16 +36,15 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
     options = body.model_dump(exclude_unset=True, exclude={"name", "source"})
     if body.source is not None:
         options |= _source_options(state, body.source)
-    key = caller.key
-    if key is not None:
-        await asyncio.to_thread(
-            state.quotas.take_stream,
-            key.id,
-            key.max_streams,
-            body.name,
-            is_open=lambda name: _is_open(state, name),
-        )
-    return await asyncio.to_thread(state.service.open_stream, body.name, **options)
+
+    def open_it() -> StreamStatus:
+        if (key := caller.key) is None:
+            return state.service.open_stream(body.name, **options)
+        own = [one for one in state.service.streams(temporary=True) if one.owner == key.id]
+        check_streams(key.max_streams, sum(one.name != body.name for one in own))
+        return state.service.open_stream(body.name, owner=key.id, **options)
+
+    return await asyncio.to_thread(open_it)
 
 
 def _source_options(state: ServerState, source: str) -> dict[str, object]:
@@ -62,14 +60,12 @@ def _source_options(state: ServerState, source: str) -> dict[str, object]:
             param="source",
             accepted=list(state.settings.allow_sources),
         )
-    return {"source": source, "source_policy": SourcePolicy(allow=state.settings.allow_sources)}
-
-
-def _is_open(state: ServerState, name: str) -> bool:
-    try:
-        return state.service.stream(name).state != "closed"
-    except UnknownStreamError:
-        return False
+    settings = state.settings
+    return {
+        "source": source,
+        "allow_sources": settings.allow_sources,
+        "private_networks": settings.private_networks,
+    }
 
 
 @router.get("", dependencies=needs("read"))
@@ -101,7 +97,6 @@ def change_stream(name: StreamName, body: ChangeStream, state: State) -> StreamS
         state.service.set_policy(name, body.policy, budget_tokens=body.budget_tokens)
     if body.name is not None and body.name != name:
         state.service.rename(name, body.name)
-        state.quotas.rename_stream(name, body.name)
     return state.service.stream(body.name or name)
 
 
@@ -113,7 +108,16 @@ def close_stream(
     delete: Annotated[bool, Query(description="Delete its record, pictures and snapshots too.")] = False,
 ) -> None:
     """Close a stream; it opens again with its memory, unless it is deleted. Others' streams need `admin`."""
-    if caller.key is None or not state.quotas.is_owner(name, caller.key.id):
-        caller.check("admin")
+    check_owner(state, caller, name)
     state.service.close_stream(name, delete=delete)
-    state.quotas.release_stream(name)
+
+
+def check_owner(state: ServerState, caller: Caller, name: str) -> None:
+    """Check that a stream is the caller's to close: opened with its key, or the key is an administrator's.
+
+    Raises:
+        RefusedError: it is another's.
+        UnknownStreamError: there is none.
+    """
+    if caller.key is None or state.service.stream(name).owner != caller.key.id:
+        caller.check("admin")

@@ -44,6 +44,7 @@ _FORMAT_OF_TYPE = {
 }
 _NO_CLOCK = ("mpjpeg",)  # FFmpeg makes up 25 pictures a second
 _HLS_SILENT_PIECES = 4
+_OPENING_SECONDS = 30.0  # the relay ends it earlier, over UDP too, where nothing is said
 _ADVICE = {
     "HTTPUnauthorizedError": "user name or password are missing or wrong; write rtsp://USER:PASSWORD@HOST/PATH",
     "HTTPForbiddenError": "it refuses access",
@@ -215,7 +216,7 @@ class _Opening:
             url,
             format=form,
             options=_PROBING | {"max_pixels": str(self._options.max_pixels)} | options,
-            timeout=None if silent_seconds is None else (silent_seconds, silent_seconds / 2),
+            timeout=None if silent_seconds is None else (_OPENING_SECONDS, silent_seconds / 2),
             hwaccel=self._hardware(),
             metadata_errors="replace",
         )

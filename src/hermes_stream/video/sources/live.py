@@ -142,7 +142,7 @@ class LiveSource:
         state = SourceState.RECONNECTING if stats.newest_seconds is not None else SourceState.OPENING
         self._tally.set(state=state, reason=reason)
         if was_live or is_first_try:
-            _logger.warning("%s: %s", stats.address, reason)
+            _logger.warning("%s: %s", stats.address, reason.removeprefix(f"{stats.address} "))
             yield self._tally.event(SourceEventKind.DISCONNECTED, reason)
 
     def _end(self, state: SourceState, kind: SourceEventKind, reason: str) -> SourceEvent:

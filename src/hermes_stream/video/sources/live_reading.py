@@ -127,11 +127,11 @@ class LiveReading:
         step = newest - before
         declared = self._tally.stats.declared_fps
         usual = max(self._interval_seconds or step, 0.0 if declared is None else 1 / declared)
-        if step > max(_GAP_SECONDS, _GAP_INTERVALS * usual) or (is_first and step > _GAP_SECONDS / 2):
+        if is_first or step > max(_GAP_SECONDS, _GAP_INTERVALS * usual):
             self._tally.count(num_gaps=1, gap_seconds=step)
             reason = f"no picture came for {step:.1f} s"
             yield self._tally.event(SourceEventKind.GAP, reason, pts_seconds=before, gap_seconds=step)
-        elif step > 0 and not is_first:
+        elif step > 0:
             last = self._interval_seconds
             self._interval_seconds = step if last is None else last + _SMOOTHING * (step - last)
 
@@ -193,7 +193,8 @@ def _seconds(packet: Packet[Any]) -> float | None:
 
 
 def _declared_fps(stream: VideoStream) -> float | None:
-    rate = stream.guessed_rate or stream.average_rate
+    # The last is twice the truth in MPEG-TS, which counts fields.
+    rate = stream.average_rate or stream.codec_context.framerate or stream.guessed_rate
     return float(rate) if rate and 0 < rate <= _MAX_DECLARED_FPS else None
 
 

@@ -1,0 +1,59 @@
+"""Every error of the tree has a status, and one shape."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from hermes_stream import errors
+from hermes_stream.server.errors import RefusedError, refusal_of
+
+TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.HermesError)]
+EXPECTED = {
+    "SourceRefusedError": 403,
+    "UnknownStreamError": 404,
+    "UnknownSnapshotError": 404,
+    "UnknownPictureError": 404,
+    "UnknownKeyError": 404,
+    "StreamExistsError": 409,
+    "OverloadedError": 429,
+    "ClosedError": 503,
+    "StoreError": 503,
+    "SettingsError": 400,
+    "SnapshotError": 409,
+    "CapacityError": 409,
+    "VideoError": 409,
+    "MissingPackageError": 501,
+}
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_every_error_of_the_tree_has_a_status(kind):
+    extra = {"retry_after_seconds": 2.2} if kind is errors.OverloadedError else {}
+    refusal = refusal_of(kind("words", **extra))
+    assert refusal.status == EXPECTED.get(kind.__name__, 500)
+    assert refusal.body["error"]["message"] == "words"
+    assert refusal.all_headers.get("Retry-After") == ("3" if extra else None)
+
+
+def test_a_plain_value_error_is_the_clients():
+    assert refusal_of(ValueError("fps must be above 0")).status == 400
+
+
+def test_what_nobody_meant_to_raise_tells_nothing_of_the_inside(caplog):
+    refusal = refusal_of(RuntimeError("password=hunter2"))
+    assert refusal.status == 500
+    assert "hunter2" not in str(refusal.body)
+    assert "hunter2" in caplog.text
+
+
+def test_a_refusal_says_what_is_accepted():
+    error = RefusedError(400, "n must be 1", code="unsupported_parameter", param="n", accepted=[1])
+    assert refusal_of(error).body["error"] == {
+        "type": "invalid_request_error",
+        "message": "n must be 1",
+        "code": "unsupported_parameter",
+        "param": "n",
+        "accepted": [1],
+    }

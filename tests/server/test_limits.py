@@ -1,0 +1,125 @@
+"""How much is too much: bodies, files, connections; and where files may lie."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from io import BytesIO
+
+import pytest
+from tests.server.served import serving
+
+from hermes_stream.server import ServerSettings
+from hermes_stream.server.errors import RefusedError
+from hermes_stream.server.uploads import Uploads
+
+SETTINGS = ServerSettings(
+    port=0, max_body_bytes=1000, max_file_bytes=5000, max_files_bytes=12_000, max_connections=8
+)
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def narrow(tiny, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("narrow"), SETTINGS, model=tiny) as one:
+        yield one
+
+
+def upload(served, content: bytes, name: str = "a.mp4", **form):
+    return served.http.post("/v1/files", files={"file": (name, content)}, data=form)
+
+
+def test_a_body_that_says_that_it_is_too_large_is_not_read(narrow):
+    refused = narrow.http.post("/v1/streams", content=b" " * 1001, headers=JSON)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
+    assert refused.json()["error"]["accepted"] == {"max_bytes": 1000}
+
+
+def test_a_body_that_does_not_say_its_size_is_counted(narrow):
+    pieces = (b" " * 400 for _ in range(4))
+    assert narrow.http.post("/v1/streams", content=pieces, headers=JSON).status_code == 413
+
+
+def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(narrow):
+    assert upload(narrow, b"x" * 5001).status_code == 413
+    assert upload(narrow, b"x" * 100_000).status_code == 413
+    assert narrow.http.get("/v1/files").json()["data"] == []
+    assert list((narrow.service.data_dir / "uploads").iterdir()) == []
+
+
+def test_a_file_is_named_by_its_content_and_deleted(narrow):
+    first = upload(narrow, b"content", "../../../etc/passwd\x1b[31m", purpose="vision").json()
+    assert "/" not in first["filename"]
+    assert first["filename"].isprintable()
+    assert upload(narrow, b"content").json()["id"] == first["id"]
+    assert narrow.http.get(f"/v1/files/{first['id']}").json()["bytes"] == 7
+    assert narrow.http.delete(f"/v1/files/{first['id']}").json()["deleted"]
+    assert narrow.http.get(f"/v1/files/{first['id']}").status_code == 404
+
+
+def test_there_is_room_for_so_many_bytes(narrow):
+    sent = [upload(narrow, bytes([n]) * 5000) for n in range(3)]
+    assert [one.status_code for one in sent] == [200, 200, 429]
+    assert int(sent[-1].headers["retry-after"]) >= 1
+    for one in sent[:2]:
+        narrow.http.delete(f"/v1/files/{one.json()['id']}")
+
+
+@pytest.mark.parametrize(
+    "path", ["..%2fserver.secret", "..%2f..%2fevents.sqlite", "file-..%2fx", ".", "file-" + "g" * 40, "%00"]
+)
+def test_no_path_leads_out_of_the_folder_of_uploads(narrow, path):
+    assert narrow.http.get(f"/v1/files/{path}").status_code in (200, 400, 404, 405, 422)
+    assert narrow.http.delete(f"/v1/files/{path}").status_code in (400, 404, 405, 422)
+    assert (narrow.service.data_dir / "server.secret").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "multipart/form-data; boundary=x"),
+        (b"--x", "multipart/form-data"),
+        (b"{}", "application/json"),
+        (b"a=b", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_form_that_is_none_is_refused(narrow, content, kind):
+    refused = narrow.http.post("/v1/files", content=content, headers={"Content-Type": kind})
+    assert refused.status_code in (400, 422), refused.text
+    assert refused.json()["error"]["message"]
+
+
+def test_more_connections_than_may_be_are_told_when_to_come_again(narrow):
+    host, port = narrow.url.removeprefix("http://").split(":")
+    head = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+    held = [socket.create_connection((host, int(port))) for _ in range(8)]
+    try:
+        for connection in held:
+            connection.sendall(head)
+            assert connection.recv(100)
+        refused = narrow.http.get("/v1/streams")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_connections")
+        assert refused.headers["retry-after"] == "1"
+        assert narrow.http.get("/health/live").status_code == 200  # a supervisor is not kept out
+    finally:
+        for connection in held:
+            connection.close()
+    time.sleep(0.2)
+    assert narrow.http.get("/v1/streams").status_code == 200
+
+
+def test_files_that_are_too_old_are_deleted(tmp_path):
+    now = [1000.0]
+    files = Uploads(tmp_path, max_file_bytes=10, max_bytes=100, keep_seconds=60, clock=lambda: now[0])
+    old = files.add(BytesIO(b"old"), filename="a")
+    left = tmp_path / ".half-written"
+    left.write_bytes(b"x")
+    os.utime(left, (900, 900))
+    now[0] += 61
+    files.sweep()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RefusedError, match="there is no file"):
+        files.get(old.id)
+    files.add(BytesIO(b"new"), filename="b")
+    assert len(files.all()) == 1

@@ -1,0 +1,164 @@
+"""OpenAI's Realtime client, unchanged: pictures and questions in, answers out; gone and come back."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import openai
+import pytest
+from tests.server.served import jpeg
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+# openai's client opens its socket in a way that newer websockets packages warn of
+pytestmark = pytest.mark.filterwarnings("ignore:connect.* must be used as a context:DeprecationWarning")
+QUESTION = "what is on screen now?"
+US = 1_000_000
+
+
+@pytest.fixture
+def client(served):
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none") as client:
+        yield client
+
+
+def image(number: int, **hermes) -> dict:
+    url = f"data:image/jpeg;base64,{base64.b64encode(jpeg(number)).decode()}"
+    part = {"type": "input_image", "image_url": url, **({"hermes": hermes} if hermes else {})}
+    return {"type": "message", "role": "user", "content": [part]}
+
+
+def question(text: str = QUESTION) -> dict:
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+def until(connection, kind: str) -> list:
+    events = []
+    while not events or events[-1].type != kind:
+        events.append(connection.recv())
+        assert events[-1].type != "error" or kind == "error", events[-1]
+    return events
+
+
+def show_and_ask(connection, count: int = 3) -> list:
+    for number in range(count):
+        connection.conversation.item.create(item=image(number, pts_us=number * US))
+        until(connection, "hermes.frame")
+    connection.conversation.item.create(item=question())
+    connection.response.create()
+    return until(connection, "response.done")
+
+
+def test_pictures_are_shown_and_a_question_is_answered(client):
+    with client.realtime.connect(model="tiny") as connection:
+        created = connection.recv()
+        assert (created.type, created.session.hermes["stream"]) == ("session.created", None)
+        connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
+        assert connection.recv().type == "session.updated"
+        events = show_and_ask(connection)
+        kinds = [event.type for event in events]
+        order = (
+            *("response.created", "response.output_item.added", "response.content_part.added"),
+            *("response.output_text.delta", "response.output_text.done", "response.content_part.done"),
+            *(
+                "conversation.item.added",
+                "conversation.item.done",
+                "response.output_item.done",
+                "response.done",
+            ),
+        )
+        places = [len(kinds) - 1 - kinds[::-1].index(kind) for kind in order]
+        assert places == sorted(places)
+        text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        done = events[-1].response
+        assert (done.status, done.output[0].content[0].text) == ("completed", text)
+        assert done.hermes["evidence"]
+        assert done.hermes["ttft_seconds"] > 0
+
+
+def test_a_stream_that_is_there_is_asked(client, served):
+    served.open_watched("door", 4)
+    with client.realtime.connect(model="tiny", extra_query={"stream": "door"}) as connection:
+        assert connection.recv().session.hermes["stream"] == "door"
+        connection.conversation.item.create(item=question())
+        connection.response.create()
+        assert until(connection, "response.done")[-1].response.status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        ("{", "invalid_event"),
+        ({"type": "input_audio_buffer.append", "audio": "AA=="}, "invalid_event"),
+        ({"type": "response.create", "event_id": "mine"}, "no_video"),
+        ({"type": "response.cancel", "response_id": "resp_1"}, "response_not_found"),
+        ({"type": "conversation.item.delete", "item_id": "item_1"}, "item_not_found"),
+        ({"type": "session.update", "session": {"hermes": {"colour": "red"}}}, "invalid_event"),
+        ({"type": "session.update", "session": {"hermes": {"stream": "nobody"}}}, "not_found"),
+        ({"type": "conversation.item.create", "item": {**image(0), "content": [
+            {"type": "input_image", "image_url": "https://a.example/b.jpg"}]}}, "invalid_picture"),
+        ({"type": "conversation.item.create", "item": {**image(0), "content": [
+            {"type": "input_image", "image_url": "data:image/jpeg;base64,AAAA"}]}}, "invalid_picture"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_and_the_session_goes_on(served, event, code):
+    with connect(served.ws + "/v1/realtime") as socket:
+        socket.recv()
+        socket.send(event if isinstance(event, str) else json.dumps(event))
+        told = json.loads(socket.recv())
+        assert (told["type"], told["error"]["code"]) == ("error", code)
+        assert told["error"]["event_id"] == (event.get("event_id") if isinstance(event, dict) else None)
+        socket.send(json.dumps({"type": "session.update", "session": {}}))
+        assert json.loads(socket.recv())["type"] == "session.updated"
+
+
+def test_a_client_that_comes_back_finds_its_stream(served, client):
+    with client.realtime.connect(model="tiny") as connection:
+        connection.recv()
+        show_and_ask(connection)
+        connection.session.update(session={"type": "realtime"})
+        hermes = until(connection, "session.updated")[-1].session.hermes
+    query = {"resume": hermes["resume_token"]}
+    with client.realtime.connect(model="tiny", extra_query=query) as connection:
+        session = connection.recv().session
+        assert session.hermes["is_resumed"]
+        assert session.hermes["stream"] == hermes["stream"]
+        connection.conversation.item.create(item=question())
+        connection.response.create()
+        assert until(connection, "response.done")[-1].response.status == "completed"
+
+
+def test_a_forged_token_resumes_nothing(served):
+    with pytest.raises(InvalidStatus) as refused, connect(served.ws + "/v1/realtime?resume=a.b"):
+        pass
+    assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_resume_token"
+
+
+def test_a_stream_that_nobody_comes_back_to_is_deleted(served):
+    import asyncio
+    import time
+
+    from hermes_stream.server.realtime.leases import Leases
+
+    served.open_watched("realtime-left", 1)
+
+    async def leave() -> None:
+        Leases(served.service, seconds=0.05).give_back("realtime-left")
+        await asyncio.sleep(1)
+
+    asyncio.run(leave())
+    time.sleep(0.1)
+    assert served.http.get("/v1/streams/realtime-left").status_code == 404
+
+
+def test_who_is_there_is_warned_before_the_server_goes(tiny, tmp_path):
+    from tests.server.served import serving
+
+    with serving(tmp_path, model=tiny) as one, connect(one.ws + "/v1/realtime") as socket:
+        socket.recv()
+        one.server.stop()
+        assert json.loads(socket.recv(timeout=5))["type"] == "hermes.going_away"
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=5)
+        assert closed.value.rcvd.code == 1001

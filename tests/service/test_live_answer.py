@@ -1,0 +1,117 @@
+"""Answers that are read while they are made: by several threads, in asyncio, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from hermes_stream.errors import ClosedError
+from hermes_stream.service.live_answer import LiveAnswer
+from hermes_stream.stream.answer import Answer
+
+
+@pytest.fixture
+def making():
+    """An answer of three pieces: a function makes the next."""
+    live, answer = LiveAnswer("door", "what?"), Answer("what?")
+    live.attach(answer, lambda _: None)
+
+    def make(piece: str) -> None:
+        answer.token_ids.append(len(answer.token_ids))
+        answer.give(piece, pending_seconds=0.0)
+        live.follow(answer)
+
+    return live, make
+
+
+def test_every_reader_gets_every_piece(making):
+    live, make = making
+    got = [[] for _ in range(4)]
+    threads = [threading.Thread(target=lambda own=own: own.extend(live)) for own in got]
+    for thread in threads[:2]:
+        thread.start()
+    for piece in ("a ", "red ", "square"):
+        make(piece)
+        time.sleep(0.01)
+    live.end("stop")
+    for thread in threads[2:]:
+        thread.start()  # late
+    for thread in threads:
+        thread.join(5)
+    assert got == [["a ", "red ", "square"]] * 4
+    assert live.text == str(live) == "a red square"
+    assert live.token_ids == (0, 1, 2)
+    assert live.ttft_with_pending_seconds >= live.ttft_seconds > 0
+    assert live.wait(0)
+
+
+def test_asyncio_reads_many_answers_without_a_thread_for_each():
+    async def read_all() -> list[str]:
+        answers = [(LiveAnswer("door", str(k)), Answer(str(k))) for k in range(50)]
+
+        def make() -> None:
+            for piece in ("x", "y"):
+                for live, answer in answers:
+                    answer.give(piece, pending_seconds=0.0)
+                    live.follow(answer)
+                time.sleep(0.02)
+            for live, _ in answers:
+                live.end("stop")
+
+        async def read(live: LiveAnswer) -> str:
+            return "".join([piece async for piece in live])
+
+        before = threading.active_count()
+        thread = threading.Thread(target=make)
+        tasks = [asyncio.create_task(read(live)) for live, _ in answers]
+        await asyncio.sleep(0)
+        thread.start()
+        assert threading.active_count() <= before + 1
+        texts = await asyncio.gather(*tasks)
+        thread.join()
+        assert not any(live._listeners for live, _ in answers)
+        return texts
+
+    assert asyncio.run(read_all()) == ["xy"] * 50
+
+
+def test_a_failure_comes_behind_what_there_is(making):
+    live, make = making
+    make("a ")
+    live.fail("the engine has failed")
+    pieces = iter(live)
+    assert next(pieces) == "a "
+    with pytest.raises(ClosedError, match="the engine has failed"):
+        next(pieces)
+    assert live.finish_reason == "failed"
+    live.end("stop")  # too late
+    assert live.finish_reason == "failed"
+
+    async def read() -> None:
+        async for _ in live:
+            pass
+
+    with pytest.raises(ClosedError):
+        asyncio.run(read())
+
+
+def test_a_cancelled_reader_leaves_no_listener(making):
+    live, _ = making
+
+    async def read() -> None:
+        async def wait() -> None:
+            async for _ in live:
+                pass
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(read())
+    live.end("abandoned")
+    assert "abandoned" in repr(live)

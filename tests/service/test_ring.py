@@ -1,0 +1,154 @@
+"""The ring: sampled on the way in, bounded three ways, the newest kept, every loss counted."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.checkpoints import random_frames
+
+from hermes_stream.errors import OverloadedError
+from hermes_stream.service.ring import FrameRing, RingLimits
+
+ROOM = RingLimits(num_frames=64, num_bytes=2**30, seconds=1e9)
+
+
+def ring_of(limits=ROOM, fps=None, newest_seconds=None, prepare=lambda frame: frame):
+    ring = FrameRing(limits, prepare)
+    ring.go_on(newest_seconds, fps)
+    return ring
+
+
+def drain(ring):
+    times = []
+    while (frame := ring.peek()) is not None:
+        times.append(frame.pts_seconds)
+        ring.remove(frame)
+    return times
+
+
+@pytest.mark.parametrize("fps", [None, 0.5, 1.0, 2.0, 7.0])
+def test_one_frame_of_every_interval_is_taken(fps):
+    ring, frames = ring_of(RingLimits(num_frames=1000, num_bytes=2**30, seconds=1e9), fps), []
+    for frame in random_frames(200, fps=10.0):
+        if ring.put(frame):
+            frames.append(frame.pts_seconds)
+    assert drain(ring) == frames
+    counts = ring.counts
+    assert counts.num_taken == len(frames)
+    assert counts.num_taken + counts.num_skipped == 200
+    assert counts.num_dropped == counts.num_waiting == counts.waiting_bytes == 0
+    if fps is None:
+        assert len(frames) == 200
+    else:
+        assert abs(len(frames) - 20 * fps) <= 1
+        assert len({math.floor(seconds * fps + 0.1) for seconds in frames}) == len(frames)
+
+
+def test_a_frame_that_jitters_is_due():
+    ring = ring_of(fps=1.0)
+    times = [0.0, 0.97, 2.02, 2.93, 3.99]
+    frames = [replace(frame, pts_seconds=at) for frame, at in zip(random_frames(5), times, strict=True)]
+    assert all(ring.put(frame) for frame in frames)
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        (RingLimits(num_frames=4, num_bytes=2**30, seconds=1e9), 4),
+        (RingLimits(num_frames=64, num_bytes=3 * 24 * 24 * 3, seconds=1e9), 3),
+        (RingLimits(num_frames=64, num_bytes=2**30, seconds=5.0), 6),
+    ],
+)
+def test_the_newest_are_kept_and_the_others_counted(limits, kept):
+    ring = ring_of(limits)
+    for frame in random_frames(20):
+        assert ring.put(frame)
+    assert ring.counts.num_dropped == 20 - kept
+    assert ring.counts.num_waiting == kept
+    assert ring.counts.waiting_bytes == kept * 24 * 24 * 3
+    assert drain(ring) == [float(k) for k in range(20 - kept, 20)]
+
+
+def test_it_goes_on_behind_what_is_known():
+    ring = ring_of(fps=1.0, newest_seconds=4.2)
+    taken = [frame.pts_seconds for frame in random_frames(8) if ring.put(frame)]
+    assert taken == [5.0, 6.0, 7.0]
+    ring.go_on(6.0, None)  # what waits and is later stays
+    assert drain(ring) == [7.0]
+
+
+def test_what_waits_is_taken_once_also_where_it_is_pushed_out_meanwhile():
+    ring = ring_of(RingLimits(num_frames=2, num_bytes=2**30, seconds=1e9))
+    first, second, third = random_frames(3)
+    ring.put(first)
+    ring.put(second)
+    held = ring.peek()
+    ring.put(third)
+    ring.remove(held)  # the engine has it: it is not lost
+    assert ring.counts.num_dropped == 0
+    assert drain(ring) == [1.0, 2.0]
+
+
+def test_who_can_wait_loses_nothing():
+    ring = ring_of(RingLimits(num_frames=2, num_bytes=2**30, seconds=1e9))
+    frames, got = random_frames(50), []
+
+    def put():
+        for frame in frames:
+            ring.put(frame, wait_seconds=math.inf)
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while len(got) < 50 and time.monotonic() < deadline:
+        got += drain(ring)
+    thread.join(5)
+    assert got == [frame.pts_seconds for frame in frames]
+    assert ring.counts.num_dropped == 0
+
+
+def test_who_waits_for_long_enough_is_told():
+    ring = ring_of(RingLimits(num_frames=1, num_bytes=2**30, seconds=1e9))
+    first, second = random_frames(2)
+    ring.put(first)
+    with pytest.raises(OverloadedError, match=r"1 frames wait, and there was no room for 0.05 s") as caught:
+        ring.put(second, wait_seconds=0.05)
+    assert caught.value.retry_after_seconds > 0
+    assert drain(ring) == [0.0]
+    assert ring.put(second, wait_seconds=0.05)
+
+
+def test_a_ring_that_closes_lets_go_whoever_waits():
+    ring = ring_of(RingLimits(num_frames=1, num_bytes=2**30, seconds=1e9))
+    first, second = random_frames(2)
+    ring.put(first)
+    outcome = []
+    thread = threading.Thread(target=lambda: outcome.append(ring.put(second, wait_seconds=math.inf)))
+    thread.start()
+    time.sleep(0.05)
+    ring.close()
+    thread.join(2)
+    assert outcome == [False]
+
+
+def test_what_is_malformed_changes_nothing():
+    ring = ring_of(RingLimits(num_frames=4, num_bytes=100, seconds=1e9))
+    with pytest.raises(ValueError, match="1728 bytes and 100 may wait; raise ring_bytes"):
+        ring.put(random_frames(1)[0])
+    with pytest.raises(ValueError, match="numpy array of uint8"):
+        ring.put(replace(random_frames(1)[0], image=np.zeros((2, 2, 3))))
+    assert ring.counts.num_taken == 0
+    assert ring.put(replace(random_frames(1)[0], image=np.zeros((2, 2, 3), np.uint8)))
+
+
+def test_only_what_is_due_is_made_ready():
+    made = []
+    ring = ring_of(fps=1.0, prepare=lambda frame: made.append(frame.pts_seconds) or frame)
+    for frame in random_frames(30, fps=10.0):
+        ring.put(frame)
+    assert len(made) == ring.counts.num_taken == 4
