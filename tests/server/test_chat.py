@@ -114,8 +114,9 @@ def test_earlier_turns_go_before_the_question(client, served):
     ]
     assert ask(client, messages).choices[0].message.content is not None
     newest = served.http.get("/v1/questions", params={"limit": 1}).json()["data"][0]
-    question = newest["asked"]["question"] if "asked" in newest else newest["question"]
-    assert question == ("Answer in two words.\n\nUser: what came first?\nAssistant: a circle\nUser: and now?")
+    assert newest["question"] == (
+        "Answer in two words.\n\nUser: what came first?\nAssistant: a circle\nUser: and now?"
+    )
 
 
 def test_options_are_chosen_from(client):

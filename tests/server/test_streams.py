@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -40,11 +41,18 @@ def test_another_policy_needs_its_name(served):
     refused = served.http.patch("/v1/streams/door", json={"budget_tokens": 60})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "policy"
+    changed = served.http.patch("/v1/streams/door", json={"policy": "window", "budget_tokens": 200})
+    assert (changed.json()["policy"], changed.json()["budget_tokens"]) == ("window", 200)
+    back = served.http.patch("/v1/streams/door", json={"policy": "hermes"})
+    assert back.status_code == 200, back.text
+    assert served.http.patch("/v1/streams/door", json={"policy": "nothing"}).status_code == 400
 
 
 def test_an_answer_has_latencies_and_evidence_with_pictures(served):
     answer = served.http.post("/v1/streams/door/ask", json={"question": QUESTION}).json()
     assert answer["text"]
+    assert 0 < answer["confidence"] <= 1
+    assert answer["seen_until_seconds"] == 5
     assert 0 < answer["ttft_seconds"] <= answer["ttft_with_pending_seconds"]
     shown = served.http.get(answer["evidence"][0]["picture_url"])
     assert shown.headers["content-type"] == "image/jpeg"
@@ -188,8 +196,17 @@ def test_an_uploaded_file_is_a_source(served, tmp_path):
     with path.open("rb") as file:
         uploaded = served.http.post("/v1/files", files={"file": ("../../a.mp4", file)}).json()
     assert uploaded["filename"] == "a.mp4"
-    opened = served.http.post("/v1/streams", json={"name": "clip", "source": uploaded["id"]})
+    masked = {"pace": "fast", "privacy_mask": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}
+    body = {"name": "clip", "source": uploaded["id"], "fps": 4, "source_options": masked}
+    opened = served.http.post("/v1/streams", json=body)
     assert opened.status_code == 201, opened.text
+    deadline = time.monotonic() + 10
+    while (now := served.http.get("/v1/streams/clip").json())["state"] != "ended":
+        assert time.monotonic() < deadline, now
+        time.sleep(0.05)
+    assert now["num_frames"] == 16
+    shown = decode_jpeg(served.http.get("/v1/streams/clip/preview").content)
+    assert shown.max() < 20  # the mask covers all of it
     served.http.delete("/v1/streams/clip?delete=true")
 
 
@@ -197,3 +214,4 @@ def test_the_record_of_questions_is_listed(served):
     served.http.post("/v1/streams/door/ask", json={"question": "how many?"})
     questions = served.http.get("/v1/questions", params={"stream": "door", "limit": 5}).json()["data"]
     assert {one["stream"] for one in questions} == {"door"}
+    assert questions[0]["question"] == "how many?"

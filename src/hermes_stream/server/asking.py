@@ -13,26 +13,30 @@ from hermes_stream.server.state import ServerState
 from hermes_stream.service import CitedMoment, LiveAnswer
 
 
+def count_question(state: ServerState, caller: Caller) -> None:
+    """Count a question against the caller's quota, before anything is done for it.
+
+    Raises:
+        RefusedError: the caller has asked too much.
+    """
+    if caller.key is not None:
+        state.quotas.take_question(caller.key.id, caller.key.max_questions)
+
+
 @asynccontextmanager
-async def asked(
-    state: ServerState, caller: Caller, stream: str, question: str, **options: Any
-) -> AsyncIterator[LiveAnswer]:
+async def asked(state: ServerState, stream: str, question: str, **options: Any) -> AsyncIterator[LiveAnswer]:
     """Ask, and lend the answer; what is not read of it when it is given back is not made.
 
     Args:
         state: of the server.
-        caller: whose quota it takes.
         stream: name of the stream.
         question: what is asked.
         **options: as ``Service.ask`` takes them.
 
     Raises:
-        RefusedError: the caller has asked too much.
         HermesError: the service refuses the question.
         ValueError: likewise.
     """
-    if caller.key is not None:
-        state.quotas.take_question(caller.key.id, caller.key.max_questions)
     asking = asyncio.ensure_future(asyncio.to_thread(state.service.ask, stream, question, **options))
     try:
         answer = await asyncio.shield(asking)
@@ -58,8 +62,10 @@ async def answer_body(stream: str, answer: LiveAnswer) -> AnswerBody:
         pass
     evidence = await asyncio.to_thread(lambda: answer.evidence)
     return AnswerBody(
+        id=answer.id,
         stream=stream,
         question=answer.question,
+        seen_until_seconds=answer.seen_until_seconds,
         text=answer.text,
         option_index=answer.option_index,
         finish_reason=answer.finish_reason or "stop",

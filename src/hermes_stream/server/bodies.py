@@ -67,6 +67,33 @@ class Listing(BaseModel, Generic[T]):
     items: Annotated[list[T], Field(serialization_alias="data")]
 
 
+class SourceSettings(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
+    """How a source is read. Places are shares of the picture's width and height, from the left and top."""
+
+    pace: Literal["own", "fast"] | None = None
+    """Of a file: as it was recorded, or as quickly as it is read."""
+    transport: Literal["tcp", "udp"] | None = None
+    """Of RTSP."""
+    key_frames_only: bool | None = None
+    """Decode key frames alone; by default where they come often enough."""
+    crop: tuple[float, float, float, float] | None = None
+    """The part that is seen: left, top, width, height."""
+    rotation: Literal[0, 90, 180, 270] | None = None
+    """Degrees to turn the picture clockwise."""
+    privacy_mask: Annotated[
+        list[Annotated[list[tuple[float, float]], Field(max_length=100)]], Field(max_length=32)
+    ] = []
+    """Polygons that are black before anything sees or stores a picture."""
+    schedule: Annotated[str, Field(max_length=500)] | None = None
+    """When the source is watched: `mon-fri 08:00-18:00; sat 22:00-06:00`."""
+    time_zone: Annotated[str, Field(max_length=64)] | None = None
+    """Of the schedule, such as `Europe/Berlin`."""
+    verify_tls: bool | None = None
+    """Check the certificates of rtsps, https and rtmps."""
+    silent_seconds: Annotated[float, Field(ge=0.5, le=86400)] | None = None
+    """How long a source may send nothing before it counts as dead."""
+
+
 class OpenStream(
     StreamSettings,
     frozen=True,
@@ -81,6 +108,8 @@ class OpenStream(
     source: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     """Address of the source, as `allow_sources` permits, or id of an uploaded file. Without one, frames are
     pushed."""
+    source_options: SourceSettings | None = None
+    """How the source is read."""
     from_snapshot: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
     """Number of a snapshot whose memory it begins with."""
 
@@ -147,10 +176,14 @@ class Evidence(BaseModel, use_attribute_docstrings=True):
 class AnswerBody(BaseModel, use_attribute_docstrings=True):
     """An answer."""
 
+    id: str
+    """Its id; the record names it `answer_id`."""
     stream: str
     """Name of the stream."""
     question: str
     """What was asked."""
+    seen_until_seconds: float | None
+    """Time of the newest frame that the answer knows, in seconds of the stream."""
     text: str
     """The answer."""
     option_index: int | None

@@ -113,6 +113,7 @@ def _uvicorn_options(
         proxy_headers=False,
         ws="websockets-sansio",
         ws_max_size=settings.max_frame_bytes + 1024,
+        ws_per_message_deflate=False,  # pictures are compressed, and a bomb is none
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
         timeout_keep_alive=20,

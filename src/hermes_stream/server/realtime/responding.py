@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hermes_stream.server.access.callers import Caller
-from hermes_stream.server.asking import asked
+from hermes_stream.server.asking import asked, count_question
 from hermes_stream.server.errors import RefusedError, refusal_of
 from hermes_stream.server.openai.responses import extras
 from hermes_stream.server.realtime.events import ResponseOptions, SessionSettings, new_id, server_event
@@ -63,6 +63,7 @@ class Responder:
                 code="conversation_already_has_active_response",
             )
         question = question_of(items, settings, options)
+        count_question(self._state, self._caller)
         most = options.max_output_tokens or settings.max_output_tokens
         self._id = new_id("resp")
         self._task = asyncio.ensure_future(
@@ -105,7 +106,7 @@ class Responder:
         }
         await self._send(server_event("response.created", response=response))
         try:
-            async with asked(self._state, self._caller, stream, question, **options) as answer:
+            async with asked(self._state, stream, question, **options) as answer:
                 item = await self._tell(answer)
             done = {"status": "completed", "output": [item], "hermes": extras(answer)}
             if answer.finish_reason == "length":

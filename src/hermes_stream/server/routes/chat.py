@@ -11,8 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse, Response
 
-from hermes_stream.server.access.callers import Caller
-from hermes_stream.server.asking import asked
+from hermes_stream.server.asking import asked, count_question
 from hermes_stream.server.bodies import ERRORS
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.openai.requests import ChatRequest, check_parameters
@@ -40,13 +39,14 @@ async def complete_chat(body: ChatRequest, request: Request, state: State, calle
     """Answer about a stream (`video_url` of `stream://NAME`), pictures or a file, as OpenAI does."""
     check_parameters(body)
     _check_model(state, body.model)
+    count_question(state, caller)
     if body.stream:
-        return await _streamed(state, caller, body)
-    return await while_client_stays(request, _whole(state, caller, body))
+        return await _streamed(state, body)
+    return await while_client_stays(request, _whole(state, body))
 
 
-async def _whole(state: ServerState, caller: Caller, body: ChatRequest) -> Response:
-    async with _answering(state, caller, body) as answer:
+async def _whole(state: ServerState, body: ChatRequest) -> Response:
+    async with _answering(state, body) as answer:
         async for _ in answer:
             pass
         usage = usage_of(answer, num_prompt_tokens=await _num_prompt_tokens(state, answer))
@@ -54,10 +54,10 @@ async def _whole(state: ServerState, caller: Caller, body: ChatRequest) -> Respo
     return JSONResponse(completion)
 
 
-async def _streamed(state: ServerState, caller: Caller, body: ChatRequest) -> Response:
+async def _streamed(state: ServerState, body: ChatRequest) -> Response:
     stack = AsyncExitStack()
     # entered here, so that what can be refused is refused before the stream begins
-    answer = await stack.enter_async_context(_answering(state, caller, body))
+    answer = await stack.enter_async_context(_answering(state, body))
     completion = _completion(state, body)
 
     async def events() -> AsyncGenerator[bytes]:
@@ -79,7 +79,7 @@ async def _streamed(state: ServerState, caller: Caller, body: ChatRequest) -> Re
 
 
 @asynccontextmanager
-async def _answering(state: ServerState, caller: Caller, body: ChatRequest) -> AsyncIterator[LiveAnswer]:
+async def _answering(state: ServerState, body: ChatRequest) -> AsyncIterator[LiveAnswer]:
     question = body.question
     options: dict[str, Any] = {
         "options": body.hermes.options,
@@ -93,7 +93,7 @@ async def _answering(state: ServerState, caller: Caller, body: ChatRequest) -> A
     }
     if body.logprobs:
         options["num_logprobs"] = body.top_logprobs or 0
-    async with watched(state, body) as stream, asked(state, caller, stream, question, **options) as answer:
+    async with watched(state, body) as stream, asked(state, stream, question, **options) as answer:
         yield answer
 
 

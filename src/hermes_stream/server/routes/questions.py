@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
 
-from hermes_stream.server.access.callers import Caller
-from hermes_stream.server.asking import answer_body, asked
+from hermes_stream.server.asking import answer_body, asked, count_question, picture_url
 from hermes_stream.server.bodies import ERRORS, AnswerBody, AskBody, Listing, StreamName
 from hermes_stream.server.sse import EventStream, sse, while_client_stays
 from hermes_stream.server.state import Asker, ServerState, State, needs
@@ -29,19 +30,20 @@ _SSE_EXAMPLE = 'event: text\ndata: {"text": "A dog"}\n\nevent: answer\ndata: {"t
 )
 async def ask(name: StreamName, body: AskBody, request: Request, *, state: State, caller: Asker) -> object:
     """Ask about what a stream has shown so far. Events: `text` pieces, then `answer`, or `error`."""
+    count_question(state, caller)
     if body.stream or "text/event-stream" in request.headers.get("accept", ""):
-        return await _streamed(state, caller, name, body)
-    return await while_client_stays(request, _whole(state, caller, name, body))
+        return await _streamed(state, name, body)
+    return await while_client_stays(request, _whole(state, name, body))
 
 
-async def _whole(state: ServerState, caller: Caller, name: str, body: AskBody) -> AnswerBody:
-    async with asked(state, caller, name, body.question, **_options(body)) as answer:
+async def _whole(state: ServerState, name: str, body: AskBody) -> AnswerBody:
+    async with asked(state, name, body.question, **_options(body)) as answer:
         return await answer_body(name, answer)
 
 
-async def _streamed(state: ServerState, caller: Caller, name: str, body: AskBody) -> Response:
+async def _streamed(state: ServerState, name: str, body: AskBody) -> Response:
     # entered here, so that what can be refused is refused before the stream begins
-    asking = asked(state, caller, name, body.question, **_options(body))
+    asking = asked(state, name, body.question, **_options(body))
     answer = await asking.__aenter__()
 
     async def events() -> AsyncGenerator[bytes]:
@@ -59,12 +61,44 @@ def _options(body: AskBody) -> dict[str, Any]:
     return {**body.model_dump(exclude={"stream", "question"}), "stop": tuple(body.stop)}
 
 
+class QuestionBody(BaseModel):
+    """A question of the record, and its answer."""
+
+    id: int
+    answer_id: str
+    stream: str
+    epoch: int
+    asked_wall_seconds: float
+    pts_seconds: float | None
+    question: str
+    options: list[str]
+    remembered: bool
+    answer: str
+    option_index: int | None
+    finish_reason: str
+    failure: str | None
+    num_tokens: int
+    ttft_seconds: float | None
+    ttft_with_pending_seconds: float | None
+    confidence: float | None
+    evidence: list[dict[str, Any]]
+
+
+def _body_of(record: QuestionRecord) -> QuestionBody:
+    fields = asdict(record.asked)
+    evidence = [
+        {**moment, "picture_url": picture_url(moment.get("picture"))} for moment in record.asked.evidence
+    ]
+    return QuestionBody(id=record.id, stream=record.stream, **{**fields, "evidence": evidence})
+
+
 @router.get("/v1/questions", dependencies=needs("read"))
 def list_questions(
     state: State,
     stream: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Number of a question.")] = None,
-) -> Listing[QuestionRecord]:
+) -> Listing[QuestionBody]:
     """List questions with their answers, newest first."""
-    return Listing(items=list(state.service.questions(stream, limit=limit, before=before)))
+    found = state.service.questions(stream, limit=limit, before=before)
+    return Listing(items=[_body_of(record) for record in found])

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from hermes_stream.server.asking import answer_body, asked
+from hermes_stream.server.asking import answer_body, asked, count_question
 from hermes_stream.server.bodies import ERRORS, AnswerBody, FramesReceipt, OpenStream, StreamName
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.pushing import MAX_PTS_US, PushedPicture, push
@@ -72,7 +72,8 @@ async def push_frame(
     """Push a picture (image/jpeg, image/png), or ask (text/plain) and get the answer."""
     content = await request.body()
     if request.headers.get("content-type", "").startswith("text/plain"):
-        return await while_client_stays(request, _answered(state, caller, name, _text(content)))
+        count_question(state, caller)
+        return await while_client_stays(request, _answered(state, name, _text(content)))
 
     def show() -> FramesReceipt:
         zero = state.service.stream(name).zero_wall_seconds
@@ -83,8 +84,8 @@ async def push_frame(
     return FrameReply(session_id=name, frame=await asyncio.to_thread(show))
 
 
-async def _answered(state: State, caller: Asker, name: str, question: str) -> FrameReply:
-    async with asked(state, caller, name, question) as answer:
+async def _answered(state: State, name: str, question: str) -> FrameReply:
+    async with asked(state, name, question) as answer:
         return FrameReply(session_id=name, answer=await answer_body(name, answer))
 
 

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Query
 
 from hermes_stream.server.access.callers import Caller
 from hermes_stream.server.access.quotas import check_streams
-from hermes_stream.server.bodies import ERRORS, ChangeStream, Listing, OpenStream, StreamName
+from hermes_stream.server.bodies import ERRORS, ChangeStream, Listing, OpenStream, SourceSettings, StreamName
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.state import Asker, ServerState, State, needs
 from hermes_stream.service import StreamStatus
+from hermes_stream.video import SourceOptions
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"], responses=ERRORS)
 
@@ -33,9 +34,11 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
         HermesError: the service refuses it.
         ValueError: an option is out of its range.
     """
-    options = body.model_dump(exclude_unset=True, exclude={"name", "source"})
+    options = body.model_dump(exclude_unset=True, exclude={"name", "source", "source_options"})
     if body.source is not None:
-        options |= _source_options(state, body.source)
+        options |= _opening_of(state, body.source)
+    if body.source_options is not None:
+        options["source_options"] = _source_options(body.source_options)
 
     def open_it() -> StreamStatus:
         if (key := caller.key) is None:
@@ -47,7 +50,13 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
     return await asyncio.to_thread(open_it)
 
 
-def _source_options(state: ServerState, source: str) -> dict[str, object]:
+def _source_options(chosen: SourceSettings) -> SourceOptions:
+    values = chosen.model_dump(exclude_none=True)
+    polygons = values.pop("privacy_mask", [])
+    return SourceOptions(**values, privacy_mask=tuple(tuple(map(tuple, one)) for one in polygons))
+
+
+def _opening_of(state: ServerState, source: str) -> dict[str, object]:
     """Return how the service opens a source that came over the network, which nobody trusts."""
     if source.startswith(_UPLOAD):
         return {"source": str(state.uploads.path(source))}
