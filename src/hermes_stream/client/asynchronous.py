@@ -70,9 +70,9 @@ class AsyncClient:
         """Open a stream."""
         return await self._do(calls.open_stream(name, source, options))
 
-    async def change_stream(self, name: str, **changes: Any) -> StreamValue:
+    async def change_stream(self, stream: str, **changes: Any) -> StreamValue:
         """Give a stream another ``name``, or another ``policy`` with its ``budget_tokens`` from now on."""
-        return await self._do(calls.change_stream(name, changes))
+        return await self._do(calls.change_stream(stream, changes))
 
     async def close_stream(self, name: str, *, delete: bool = False) -> None:
         """Close a stream; with ``delete`` all that is kept of it goes, too."""

@@ -80,9 +80,9 @@ class Client:
         """
         return self._do(calls.open_stream(name, source, options))
 
-    def change_stream(self, name: str, **changes: Any) -> StreamValue:
+    def change_stream(self, stream: str, **changes: Any) -> StreamValue:
         """Give a stream another ``name``, or another ``policy`` with its ``budget_tokens`` from now on."""
-        return self._do(calls.change_stream(name, changes))
+        return self._do(calls.change_stream(stream, changes))
 
     def close_stream(self, name: str, *, delete: bool = False) -> None:
         """Close a stream; with ``delete`` all that is kept of it goes, too."""
