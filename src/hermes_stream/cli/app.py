@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
+from importlib import import_module
 from typing import Annotated, Any, final
 
 import typer
@@ -14,26 +15,48 @@ import typer.core
 import typer.main
 
 from hermes_stream._version import __version__
-from hermes_stream.cli.ask import ask
-from hermes_stream.cli.chat import chat
-from hermes_stream.cli.demo import demo
-from hermes_stream.cli.doctor import doctor
 from hermes_stream.cli.failures import run_to_exit_code
 from hermes_stream.cli.interruption import termination_raises
-from hermes_stream.cli.models import models
 from hermes_stream.cli.output import COMMAND, complain, say
-from hermes_stream.cli.policies import policies
 from hermes_stream.errors import PluginError
 from hermes_stream.plugins import Registry
 
-_OWN: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "ask": ask,
-    "chat": chat,
-    "models": models,
-    "policies": policies,
-    "doctor": doctor,
-}
+Command = Callable[..., None] | typer.Typer
+"""A function that typer takes, or a tree of them."""
+
+
+@final
+class OwnCommands(Mapping[str, Command]):
+    """The commands of this package, each of its own module, which is imported when it is listed or run."""
+
+    _NAMES = (
+        *("demo", "ask", "chat", "watch", "serve", "reload", "keys", "snapshots", "events", "mcp"),
+        *("models", "policies", "doctor"),
+    )
+
+    def __getitem__(self, name: str) -> Command:
+        """Import a command.
+
+        Raises:
+            KeyError: there is no such command.
+        """
+        if name not in self._NAMES:
+            raise KeyError(name)
+        command: Command = getattr(import_module(f"hermes_stream.cli.{name}"), name)
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        # Mapping would import what is only looked for
+        return name in self._NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._NAMES
+
+    def __len__(self) -> int:
+        return len(self._NAMES)
+
+
+_OWN = OwnCommands()
 COMMANDS = Registry("hermes_stream.commands", _OWN)
 _JSON = "--json"
 _HELP_NAMES = {"help_option_names": ["-h", "--help"]}
@@ -69,11 +92,15 @@ class CommandGroup(typer.core.TyperGroup):
         return self.commands.get(cmd_name)
 
 
-def _typer_command(name: str, function: Callable[..., None]) -> Any:
+def _typer_command(name: str, command: Command) -> Any:
+    if isinstance(command, typer.Typer):
+        tree = typer.main.get_command(command)
+        tree.name = name
+        return tree
     single = typer.Typer(add_completion=False, context_settings=_HELP_NAMES)
-    paragraphs = (function.__doc__ or "").split("\n\n")
+    paragraphs = (command.__doc__ or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    single.command(name, help=text)(function)
+    single.command(name, help=text)(command)
     return typer.main.get_command(single)
 
 

@@ -46,6 +46,13 @@ def demo(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE.mp4", help="Keep the stream as a video.")
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Play it over RTSP as it happens, watch it with the service, and ask over HTTP; no rival.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Play a generated stream, ask 40 questions at their times, and score the answers.
@@ -60,6 +67,11 @@ def demo(
     from hermes_stream.synthetic.recording import recorded_world
 
     with recorded_world(seed, duration_seconds=seconds, num_questions=_NUM_QUESTIONS, save=save) as recording:
+        if live:
+            from hermes_stream.cli.live_demo import play_live
+
+            play_live(loaded, memory, recording, as_json=json)
+            return
         beside = _play_rival(rival, loaded, recording)
         session = open_session(memory, loaded)
         names = (memory.policy, against if beside else None)

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol, TypeVar
 
 from hermes_stream.stream import Session
 from hermes_stream.stream.playback import TimedAnswer, TimedQuestion, play
@@ -23,6 +24,21 @@ _VIDEO_PIXELS = 240
 _ANSWER_TOKENS = 16
 
 
+class Marked(Protocol):
+    """A question of which it is known whether its answer is right."""
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer is the truth."""
+
+
+M = TypeVar("M", bound=Marked)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
     """A question with the answer that a session gave."""
@@ -33,7 +49,7 @@ class Graded:
     @property
     def is_right(self) -> bool:
         """Whether the answer is the truth, case and a full stop at its end aside."""
-        return _comparable(self.given.text) == _comparable(self.question.answer)
+        return is_truth(self.question, self.given.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +103,12 @@ def recorded_world(
         yield Recording(world=world, path=path, questions=questions)
 
 
-def accuracies(graded: Sequence[Graded]) -> dict[str, object]:
+def is_truth(question: Question, text: str) -> bool:
+    """Tell whether an answer is the truth, case and a full stop at its end aside."""
+    return _comparable(text) == _comparable(question.answer)
+
+
+def accuracies(graded: Sequence[Marked]) -> dict[str, object]:
     """Return the shares of right answers: of all, by kind in alphabetical order, by group of kinds.
 
     Args:
@@ -102,12 +123,12 @@ def accuracies(graded: Sequence[Graded]) -> dict[str, object]:
     }
 
 
-def of_kinds(graded: Sequence[Graded], kinds: Sequence[str]) -> list[Graded]:
+def of_kinds(graded: Sequence[M], kinds: Sequence[str]) -> list[M]:
     """Return the questions that are of some kinds."""
     return [one for one in graded if one.question.kind in kinds]
 
 
-def _accuracy(graded: Sequence[Graded]) -> float:
+def _accuracy(graded: Sequence[Marked]) -> float:
     return round(sum(one.is_right for one in graded) / len(graded), 6)
 
 

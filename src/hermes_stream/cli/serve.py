@@ -1,0 +1,248 @@
+"""``hermes serve``: cameras and streams, questions about them over HTTP, a record that lasts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+import typer
+
+from hermes_stream.cli.knowledge import warn_of_narrow_model
+from hermes_stream.cli.opening import load
+from hermes_stream.cli.options import JsonOption, ModelOptions
+from hermes_stream.cli.output import complain, print_json, say
+from hermes_stream.cli.pid_file import pid_file
+from hermes_stream.cli.serving import missing_server
+from hermes_stream.cli.settings_options import with_flags
+from hermes_stream.errors import ServiceError, SettingsError
+
+try:
+    from hermes_stream.server.settings import ServerSettings
+    from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings
+    from hermes_stream.service.settings_check import check_settings, source_options_of
+    from hermes_stream.service.settings_files import read_settings
+except ModuleNotFoundError as error:
+    raise missing_server(error) from error
+
+if TYPE_CHECKING:
+    from hermes_stream.server import Server
+    from hermes_stream.service import Service
+
+_KINDS = (StartSettings, ServiceSettings, ServerSettings)
+
+ConfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, as TOML.")]
+SourcesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="NAME=URL",
+        help="A stream and its source: rtsp://, http://, udp://, /dev/video0, screen:, a file; may be "
+        "given several times.",
+    ),
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        "--data-dir",
+        metavar="DIR",
+        help="Folder of record, pictures, snapshots and journals. [default: hermes-data]",
+    ),
+]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Say whether the settings would do, and open nothing.")
+]
+
+
+@with_flags(_KINDS)
+def serve(
+    *,
+    config: ConfigOption = None,
+    source: SourcesOption = None,
+    data_dir: FolderOption = None,
+    check: CheckOption = False,
+    json: JsonOption = False,
+    flags: dict[str, Any],
+) -> None:
+    """Watch streams and answer questions about them over HTTP, until SIGTERM or Ctrl-C.
+
+    Every option has the same name in a file (--config), in the environment (HERMES_NAME) and here; what
+    stands here holds. Streams that were open when the service ended, however that was, are open again.
+    SIGHUP, or 'hermes reload', opens the streams that the file has got in the meantime.
+    """
+    settings = Settings(config, {**flags, "data_dir": data_dir}, source or [])
+    faults = settings.faults()
+    if check:
+        _show_check(faults, as_json=json)
+        return
+    if faults:
+        raise SettingsError("settings are not accepted:\n" + "\n".join(f"- {fault}" for fault in faults))
+    model = load(ModelOptions(model=settings.start.model))
+    warn_of_narrow_model(model)
+    from hermes_stream.server import Server
+    from hermes_stream.service import Service
+
+    with Service(model, settings.start.data_dir, settings=settings.service) as service:
+        server = Server(service, settings.server, log_level="INFO")
+        _open_streams(service, settings.start.streams)
+        with pid_file(service.data_dir), _reloads(service, settings), _Watchdog(service, server) as watchdog:
+            server.run(on_listening=lambda url: _tell(url, service, settings, as_json=json))
+    if watchdog.failure is not None:
+        raise watchdog.failure
+
+
+@final
+class Settings:
+    """All settings, read from file, environment and command line; the file may be read again.
+
+    Args:
+        file: TOML, or None.
+        flags: values by field; None where one was not given.
+        sources: of the command line, ``NAME=URL``.
+
+    Attributes:
+        start: what the service is started with, the command line's streams included.
+        service: options of the service.
+        server: options of the server.
+
+    Raises:
+        SettingsError: a name is unknown or a value is not accepted.
+    """
+
+    start: StartSettings
+    service: ServiceSettings
+    server: ServerSettings
+
+    def __init__(self, file: Path | None, flags: Mapping[str, Any], sources: list[str]) -> None:
+        self._file, self._flags, self._sources = file, flags, dict(map(_named_source, sources))
+        self.start, self.service, self.server = self._read()
+
+    def _read(self) -> tuple[StartSettings, ServiceSettings, ServerSettings]:
+        start, service, server = read_settings(
+            _KINDS, file=self._file, environment=os.environ, flags=self._flags
+        )
+        named = {name: NamedStream(source=url) for name, url in self._sources.items()}
+        return start.model_copy(update={"streams": {**start.streams, **named}}), service, server
+
+    def faults(self) -> tuple[str, ...]:
+        """Return what is wrong beyond single values, in words."""
+        return check_settings(self.service, self.start)
+
+    def streams_now(self) -> Mapping[str, NamedStream]:
+        """Read the file again, and return the streams that it names now.
+
+        Raises:
+            SettingsError: it is not accepted any more.
+        """
+        return self._read()[0].streams
+
+
+def _named_source(text: str) -> tuple[str, str]:
+    name, equals, url = text.partition("=")
+    if not (name and equals and url):
+        shown = text.partition("=")[0]
+        raise typer.BadParameter(
+            f"{shown!r} is no NAME=URL; give such as door=rtsp://192.168.1.20/stream1", param_hint="--source"
+        )
+    return name, url
+
+
+def _show_check(faults: tuple[str, ...], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"is_accepted": not faults, "faults": list(faults)})
+    else:
+        for fault in faults:
+            complain(fault)
+        if not faults:
+            say("the settings are accepted; nothing was opened")
+    if faults:
+        raise typer.Exit(1)
+
+
+def _open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
+    """Open the streams that are named; one that cannot be opened is told, and the others go on."""
+    for name, stream in streams.items():
+        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options"})
+        try:
+            service.open_stream(name, stream.source, source_options=source_options_of(stream), **options)
+        except Exception as error:
+            complain(f"stream {name!r} is not opened: {error}", kind="warning")
+
+
+@contextmanager
+def _reloads(service: Service, settings: Settings) -> Iterator[None]:
+    """Open new streams of the settings file on SIGHUP, where there is such a signal."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+
+    def reload() -> None:
+        try:
+            _open_streams(service, settings.streams_now())
+        except SettingsError as error:
+            complain(f"not reloaded: {error}", kind="warning")
+
+    # a thread of its own: the signal comes in the middle of the server's work
+    before = signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=reload, daemon=True).start())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@final
+class _Watchdog:
+    """Stops the server when the service has failed for good, so that the program ends with 1.
+
+    Attributes:
+        failure: what the service failed with.
+    """
+
+    def __init__(self, service: Service, server: Server) -> None:
+        self.failure: ServiceError | None = None
+        self._service, self._server, self._is_over = service, server, threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> _Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                self._service.wait(0.5)
+            except ServiceError as error:
+                self.failure = error
+                self._server.stop()
+                return
+
+
+def _tell(url: str, service: Service, settings: Settings, *, as_json: bool) -> None:
+    """Say where the service is, what runs, and how to ask it something."""
+    streams = [status.name for status in service.streams()]
+    policy, model = settings.service.policy, service.model.card
+    if as_json:
+        about = {"url": url, "model": model.name, "model_knows": model.knows, "policy": policy}
+        print_json({**about, "streams": streams, "needs_keys": settings.server.needs_keys})
+        return
+    say(f"listening at {url}; {model.name} with the memory {policy}; record in {service.data_dir}")
+    say(f"streams: {', '.join(streams) or 'none yet'}; API at {url}/docs")
+    key = ' -H "Authorization: Bearer $HERMES_KEY"' if settings.server.needs_keys else ""
+    name = streams[0] if streams else "NAME"
+    body = """'{"question": "What is seen now?"}'"""
+    say(f"ask: curl {url}/v1/streams/{name}/ask{key} -H 'Content-Type: application/json' -d {body}")
+    if settings.server.needs_keys and not any(
+        key.revoked_wall_seconds is None for key in service.keys.list()
+    ):
+        complain("nobody has a key yet; 'hermes keys create LABEL' makes one", kind="warning")
+    if settings.server.no_auth and not settings.server.is_local:
+        complain(f"everyone who reaches {url} may do everything: --no-auth", kind="warning")

@@ -1,0 +1,73 @@
+"""Flags of a command that are made from classes of settings, so that an option is declared once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from hermes_stream.service.settings_files import Flag
+
+
+def with_flags(kinds: Sequence[type[BaseModel]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator: the command's parameter ``flags`` becomes one option for each field of the classes.
+
+    The command gets what was given, by field; None where a flag was not given, and the file, the environment
+    or the default holds.
+    """
+    from hermes_stream.service.settings_files import flags_of
+
+    declared = [flag for kind in kinds for flag in flags_of(kind)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            parameter.replace(annotation=hint)
+            for (name, parameter), hint in zip(
+                inspect.signature(command).parameters.items(), _hints(command), strict=True
+            )
+            if name != "flags"
+        ]
+        names = {parameter.name for parameter in own}
+        shown = [*own, *(_parameter(flag) for flag in declared if flag.name not in names)]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            named = {name: value for name, value in given.items() if name in names}
+            flags = {name: _given(value) for name, value in given.items() if name not in names}
+            command(**named, flags=flags)
+
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        del run.__wrapped__
+        return run
+
+    return decorate
+
+
+def _given(value: Any) -> Any:
+    """Return a flag's value; None where it was not given, as a switch or a list that may be."""
+    return None if value is False or value == [] else value
+
+
+def _hints(command: Callable[..., None]) -> list[Any]:
+    from typing import get_type_hints
+
+    hints = get_type_hints(command, include_extras=True)
+    return [hints[name] for name in inspect.signature(command).parameters]
+
+
+def _parameter(flag: Flag) -> inspect.Parameter:
+    """Return an option whose absence is None, so that what stands elsewhere can hold."""
+    kind: Any = Literal[flag.choices] if flag.choices else flag.kind
+    kind = list[kind] if flag.repeats else kind
+    default = "" if flag.default in (None, (), False) else f" [default: {flag.default}]"
+    option = typer.Option(flag.option, help=f"{flag.text}{default}", show_default=False)
+    return inspect.Parameter(
+        flag.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )

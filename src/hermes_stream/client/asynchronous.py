@@ -1,0 +1,182 @@
+"""The client for programs with an event loop: ``Client``, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from httpx_sse import aconnect_sse
+
+from hermes_stream.client import calls
+from hermes_stream.client.connection import connection_of
+from hermes_stream.client.failures import check, unreachable
+from hermes_stream.client.sse import Following, Reading
+from hermes_stream.client.values import AnswerValue, EventValue, ReceiptValue, SnapshotValue, StreamValue
+from hermes_stream.errors import ClosedError
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Speaks with a running service from an event loop; ``Client`` says what each call does and raises.
+
+    Args:
+        url: address of the server; ``HERMES_URL`` or this machine's port 8000 by default.
+        key: who asks; ``HERMES_KEY`` by default, none where there is none.
+        timeout_seconds: how long a response may be silent; answers come in pieces, each has this long.
+        verify: whether certificates are checked, or the file of one that is trusted.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        verify: bool | str = True,
+    ) -> None:
+        self._address, arguments = connection_of(url, key, timeout_seconds=timeout_seconds, verify=verify)
+        self._http = httpx.AsyncClient(**arguments)
+
+    async def __aenter__(self) -> Self:
+        """Return the client; its connections are closed where the block ends."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def streams(self, *, closed: bool = False) -> tuple[StreamValue, ...]:
+        """Return all open streams; the closed ones too where they are asked for."""
+        return await self._do(calls.streams(closed=closed))
+
+    async def stream(self, name: str) -> StreamValue:
+        """Return one stream as it is now."""
+        return await self._do(calls.stream(name))
+
+    async def open_stream(self, name: str, source: str | None = None, **options: Any) -> StreamValue:
+        """Open a stream."""
+        return await self._do(calls.open_stream(name, source, options))
+
+    async def change_stream(self, stream: str, **changes: Any) -> StreamValue:
+        """Give a stream another ``name``, or another ``policy`` with its ``budget_tokens`` from now on."""
+        return await self._do(calls.change_stream(stream, changes))
+
+    async def close_stream(self, name: str, *, delete: bool = False) -> None:
+        """Close a stream; with ``delete`` all that is kept of it goes, too."""
+        await self._do(calls.close_stream(name, delete=delete))
+
+    async def ask(self, stream: str, question: str, **options: Any) -> AnswerValue:
+        """Ask about what a stream has shown so far, and wait for the answer."""
+        return await self._do(calls.ask(stream, question, options, streamed=False))
+
+    async def ask_in_pieces(
+        self, stream: str, question: str, **options: Any
+    ) -> AsyncIterator[str | AnswerValue]:
+        """Yield pieces of an answer as they are made, and at last the whole answer; see ``ask``.
+
+        Whoever stops reading before the end (``close`` of the generator) ends the answer on the server, too.
+        """
+        call, reading = calls.ask(stream, question, options, streamed=True), Reading()
+        with self._speaking():
+            async with aconnect_sse(self._http, **call.arguments()) as source:
+                await _check_streamed(source.response)
+                async for event in source.aiter_sse():
+                    if piece := reading.take(event):
+                        yield piece
+        yield reading.require()
+
+    async def push(self, stream: str, jpeg: bytes, pts_seconds: float | None = None) -> ReceiptValue:
+        """Push a picture to a stream without a source."""
+        return await self._do(calls.push(stream, jpeg, pts_seconds))
+
+    async def events(self, **wanted: Any) -> tuple[EventValue, ...]:
+        """Return recorded events."""
+        return await self._do(calls.events(wanted))
+
+    async def follow(
+        self, *, after: int | None = None, stream: str | None = None, kind: list[str] | None = None
+    ) -> AsyncIterator[EventValue]:
+        """Yield events as they come, for ever: none is missed and none comes twice."""
+        following = Following(last_id=after)
+        call = calls.events({"stream": stream, "kind": kind})
+        while True:
+            try:
+                arguments = call.arguments() | {"headers": following.headers}
+                async with aconnect_sse(self._http, **arguments) as source:
+                    await _check_streamed(source.response)
+                    async for event in source.aiter_sse():
+                        if (value := following.take(event)) is not None:
+                            yield value
+            except (httpx.TransportError, ClosedError) as error:
+                if following.last_id is None:  # it was never there: that is told, not waited for
+                    if isinstance(error, ClosedError):
+                        raise
+                    raise unreachable(self._address, error) from error
+            await asyncio.sleep(following.pause_seconds())
+
+    async def snapshots(self, stream: str | None = None) -> tuple[SnapshotValue, ...]:
+        """Return the memories on disk, of a stream or of all, oldest first."""
+        return await self._do(calls.snapshots(stream))
+
+    async def save_snapshot(self, stream: str) -> SnapshotValue:
+        """Save a stream's memory now."""
+        return await self._do(calls.save_snapshot(stream))
+
+    async def delete_snapshot(self, stream: str, number: int) -> None:
+        """Delete a snapshot."""
+        await self._do(calls.delete_snapshot(stream, number))
+
+    async def restore(self, stream: str, number: int) -> StreamValue:
+        """Give a stream the memory that it had when a snapshot was saved; its clock goes on."""
+        return await self._do(calls.restore(stream, number))
+
+    async def fork(self, stream: str, new_name: str, number: int | None = None) -> StreamValue:
+        """Open a second stream with this one's memory, now or as a snapshot has it, for pushed frames."""
+        return await self._do(calls.fork(stream, new_name, number))
+
+    async def memory(self, stream: str) -> dict[str, Any]:
+        """Return which moments each layer of a memory keeps, as the server's document says it."""
+        return await self._do(calls.document(calls.stream_path(stream, "memory")))
+
+    async def health(self) -> dict[str, Any]:
+        """Return whether the server takes work, as its document says it; one that does not raises."""
+        return await self._do(calls.document("/health/ready"))
+
+    async def picture(self, path: str) -> bytes:
+        """Return a picture by the ``picture_url`` of an event, a moment or a memory: a JPEG file."""
+        with self._speaking():
+            response = await self._http.get(path)
+        check(response)
+        return response.content
+
+    async def _do(self, call: calls.Call[T]) -> T:
+        with self._speaking():
+            response = await self._http.request(**call.arguments())
+        check(response)
+        return call.read(response.json() if response.content else None)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise unreachable(self._address, error) from error
+
+
+async def _check_streamed(response: httpx.Response) -> None:
+    if not response.is_success:
+        await response.aread()
+    check(response)

@@ -1,0 +1,158 @@
+"""The calls that a server takes: how each is written, and how its response is read.
+
+Nothing here speaks with anyone: ``Client`` and ``AsyncClient`` carry calls, each in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from hermes_stream.client.values import (
+    AnswerValue,
+    EventValue,
+    ReceiptValue,
+    SnapshotValue,
+    StreamValue,
+)
+
+T = TypeVar("T")
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """One request, and what its response means.
+
+    Attributes:
+        method: of HTTP.
+        path: on the server.
+        read: makes the result of the response's JSON document, None where it has none.
+        json: body, as a JSON value.
+        content: body, as bytes.
+        params: of the query; those that are None are left out.
+        headers: further headers.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    json: Any = None
+    content: bytes | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what ``httpx`` sends, as arguments of its ``request``."""
+        given = {"json": self.json, "content": self.content}
+        return {
+            "method": self.method,
+            "url": self.path,
+            "params": {name: value for name, value in self.params.items() if value is not None},
+            "headers": dict(self.headers),
+            **{name: value for name, value in given.items() if value is not None},
+        }
+
+
+def stream_path(name: str, *more: str) -> str:
+    """Return the path of a stream, or of something of it."""
+    return "/".join(["/v1/streams", *(quote(str(part), safe="") for part in (name, *more))])
+
+
+def streams(*, closed: bool) -> Call[tuple[StreamValue, ...]]:
+    """List streams."""
+    return Call(
+        method="GET", path="/v1/streams", params={"closed": closed or None}, read=_each(StreamValue.of)
+    )
+
+
+def stream(name: str) -> Call[StreamValue]:
+    """Show a stream."""
+    return Call(method="GET", path=stream_path(name), read=StreamValue.of)
+
+
+def open_stream(name: str, source: str | None, options: Mapping[str, Any]) -> Call[StreamValue]:
+    """Open a stream."""
+    given = {"name": name, "source": source, **options}
+    body = {key: value for key, value in given.items() if value is not None}
+    return Call(method="POST", path="/v1/streams", json=body, read=StreamValue.of)
+
+
+def change_stream(name: str, changes: Mapping[str, Any]) -> Call[StreamValue]:
+    """Rename a stream, or give it another policy."""
+    body = {key: value for key, value in changes.items() if value is not None}
+    return Call(method="PATCH", path=stream_path(name), json=body, read=StreamValue.of)
+
+
+def close_stream(name: str, *, delete: bool) -> Call[None]:
+    """Close a stream."""
+    return Call(method="DELETE", path=stream_path(name), params={"delete": delete or None}, read=_nothing)
+
+
+def ask(stream: str, question: str, options: Mapping[str, Any], *, streamed: bool) -> Call[AnswerValue]:
+    """Ask a question; streamed, the answer comes in pieces."""
+    given = {"question": question, **options, "stream": streamed}
+    body = {key: value for key, value in given.items() if value is not None}
+    return Call(method="POST", path=stream_path(stream, "ask"), json=body, read=AnswerValue.of)
+
+
+def push(stream: str, jpeg: bytes, pts_seconds: float | None) -> Call[ReceiptValue]:
+    """Push a picture."""
+    pts_us = None if pts_seconds is None else round(pts_seconds * _MICROSECONDS)
+    return Call(
+        method="POST",
+        path=stream_path(stream, "frames"),
+        content=jpeg,
+        params={"pts_us": pts_us},
+        headers={"Content-Type": "image/png" if jpeg.startswith(b"\x89PNG") else "image/jpeg"},
+        read=ReceiptValue.of,
+    )
+
+
+def events(wanted: Mapping[str, Any]) -> Call[tuple[EventValue, ...]]:
+    """List events."""
+    return Call(method="GET", path="/v1/events", params=wanted, read=_each(EventValue.of))
+
+
+def snapshots(name: str | None) -> Call[tuple[SnapshotValue, ...]]:
+    """List snapshots, of a stream or of all."""
+    path = "/v1/snapshots" if name is None else stream_path(name, "snapshots")
+    return Call(method="GET", path=path, read=_each(SnapshotValue.of))
+
+
+def save_snapshot(name: str) -> Call[SnapshotValue]:
+    """Save a memory."""
+    return Call(method="POST", path=stream_path(name, "snapshots"), read=SnapshotValue.of)
+
+
+def delete_snapshot(name: str, number: int) -> Call[None]:
+    """Delete a snapshot."""
+    return Call(method="DELETE", path=stream_path(name, "snapshots", str(number)), read=_nothing)
+
+
+def restore(name: str, number: int) -> Call[StreamValue]:
+    """Give a stream the memory that it had."""
+    return Call(
+        method="POST", path=stream_path(name, "snapshots", str(number), "restore"), read=StreamValue.of
+    )
+
+
+def fork(name: str, new_name: str, number: int | None) -> Call[StreamValue]:
+    """Open a second stream with the memory of the first."""
+    body = {"name": new_name} if number is None else {"name": new_name, "snapshot": number}
+    return Call(method="POST", path=stream_path(name, "fork"), json=body, read=StreamValue.of)
+
+
+def document(path: str) -> Call[dict[str, Any]]:
+    """Show what else the server tells as one JSON document."""
+    return Call(method="GET", path=path, read=dict)
+
+
+def _each(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
+    return lambda listing: tuple(map(read, listing["data"]))
+
+
+def _nothing(_: Any) -> None:
+    return None

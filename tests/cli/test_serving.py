@@ -1,0 +1,136 @@
+"""Commands of a service that runs: each in a process of its own, as people run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hermes_stream.client import Client
+
+NOW = "what is on screen now?"
+_SECONDS = 60.0
+
+
+def start(folder: Path, *words: str) -> tuple[subprocess.Popen, str]:
+    """Start a service, and return it with its address."""
+    command = [sys.executable, "-m", "hermes_stream", "serve", "--port", "0", "--data", str(folder / "data")]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--json", *words], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    line = process.stdout.readline()
+    assert line, (folder / "log").read_text()
+    return process, json.loads(line)["url"]
+
+
+def wait_until(is_so) -> None:
+    until = time.monotonic() + _SECONDS
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_service_from_start_to_restart(tmp_path, story, hermes):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("budget_tokens = 90\n")
+    process, url = start(tmp_path, "--config", str(settings), "--source", f"clip={story}")
+    try:
+        with Client(url) as client:
+            wait_until(lambda: client.stream("clip").state == "ended")
+            assert client.stream("clip").budget_tokens == 90
+            text = client.ask("clip", NOW).text
+            remembered = client.stream("clip").num_frames
+            events = hermes("events", "--url", url, "--stream", "clip", "--json")
+            kinds = [json.loads(line)["kind"] for line in events.out.splitlines()]
+            assert "stream_opened" in kinds
+            saved = hermes("snapshots", "save", "clip", "--url", url, "--json").document
+            assert saved["stream"] == "clip"
+            listed = hermes("snapshots", "list", "--url", url).out
+            assert f"{saved['id']:>6}" in listed
+            settings.write_text(f"budget_tokens = 90\n[streams.second]\nsource = '{story}'\n")
+            assert hermes("reload", "--data", tmp_path / "data").code == 0
+            wait_until(lambda: "second" in {one.name for one in client.streams()})
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert hermes("reload", "--data", tmp_path / "data").code == 1
+        process, url = start(tmp_path)
+        with Client(url) as client:
+            again = client.stream("clip")
+            assert (again.num_frames, again.epoch) == (remembered, 2)
+            assert client.ask("clip", NOW).text == text
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+
+
+def test_settings_are_checked_and_nothing_is_opened(tmp_path, hermes):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("policy = 'windows'\n[streams.door]\nsource = 'rtsp://camera/1'\n")
+    run = hermes("serve", "--config", settings, "--data", tmp_path / "data", "--check", "--json")
+    assert run.code == 1
+    assert not run.document["is_accepted"]
+    assert "windows" in run.document["faults"][0]
+    settings.write_text("policy = 'window'\n[streams.door]\nsource = 'rtsp://me:secret@camera/1'\n")
+    run = hermes("serve", "--config", settings, "--data", tmp_path / "data", "--check", "--json")
+    assert (run.code, run.document["faults"]) == (0, [])
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--source", "rtsp://me:secret@camera/1"], "NAME=URL"),
+        (["--fps", "-1"], "fps"),
+        (["--no-auth", "--require-keys"], "exclude each other"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_bad_settings_are_refused_in_words(tmp_path, hermes, words, text):
+    run = hermes("serve", "--data", tmp_path / "data", "--check", *words)
+    assert run.code in (1, 2)
+    assert text in run.err
+    assert "secret" not in run.err
+    assert "Traceback" not in run.err
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path, hermes):
+    data = ("--data", tmp_path / "data")
+    made = hermes("keys", "create", "page in the hall", "--scope", "read", *data, "--json").document
+    assert made["key"].startswith("hermes_")
+    listed = hermes("keys", "list", *data).out
+    assert "page in the hall" in listed
+    assert made["key"] not in listed
+    stored = b"".join(file.read_bytes() for file in (tmp_path / "data").rglob("*") if file.is_file())
+    assert made["key"].encode() not in stored
+    assert hermes("keys", "revoke", made["id"], *data).code == 0
+    assert "revoked" in hermes("keys", "list", *data).out
+    assert hermes("keys", "revoke", 99, *data).code == 1
+    assert hermes("keys", "create", "x", "--scope", "all", *data).code == 1
+
+
+def test_where_no_service_runs_it_is_said(hermes):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    for words in (("events",), ("snapshots", "list")):
+        run = hermes(*words, "--url", url)
+        assert (run.code, "hermes serve" in run.err) == (1, True)
+
+
+def test_a_file_is_watched_in_the_terminal(story, hermes):
+    run = hermes("watch", story, "--pace", "fast", "--ask", NOW, "--json")
+    assert run.code == 0
+    *lines, last = [json.loads(line) for line in run.out.splitlines()]
+    answers = [line for line in lines if line["schema"] == "hermes.watch.answer/1"]
+    assert answers[-1]["answer"]
+    assert (last["state"], last["num_frames"], last["num_dropped_frames"]) == ("ended", 8, 0)
+    assert hermes("watch", "nowhere.mp4").code == 1

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import threading
+
+import httpx
+import pytest
+from tests.server.served import jpeg
+
+from hermes_stream.client import AnswerValue, AsyncClient, Client
+from hermes_stream.client.failures import check, error_of
+from hermes_stream.errors import (
+    OverloadedError,
+    ServiceError,
+    SourceRefusedError,
+    StreamExistsError,
+    UnknownStreamError,
+    VideoError,
+)
+
+NOW = "what is on screen now?"
+
+
+@pytest.fixture
+def client(served):
+    with Client(served.url) as one:
+        yield one
+
+
+def test_streams_are_opened_watched_asked_and_closed(client, served):
+    opened = client.open_stream("hall", budget_tokens=60)
+    assert (opened.name, opened.budget_tokens, opened.num_frames) == ("hall", 60, 0)
+    receipts = [client.push("hall", jpeg(second), float(second)) for second in range(3)]
+    assert [one.newest_pts_seconds for one in receipts] == [0.0, 1.0, 2.0]
+    answer = client.ask("hall", NOW, num_moments=2)
+    assert str(answer) == answer.text == served.service.questions("hall")[0].asked.answer
+    assert answer.evidence
+    assert client.picture(answer.evidence[0].picture_url).startswith(b"\xff\xd8")
+    assert {one.name for one in client.streams()} >= {"door", "hall"}
+    assert client.change_stream("hall", name="lobby").name == "lobby"
+    client.close_stream("lobby", delete=True)
+    assert "lobby" not in {one.name for one in client.streams(closed=True)}
+
+
+def test_an_answer_comes_in_pieces_and_then_whole(client):
+    *pieces, whole = client.ask_in_pieces("door", NOW)
+    assert isinstance(whole, AnswerValue)
+    assert "".join(pieces) == whole.text == client.ask("door", NOW).text
+
+
+def test_snapshots(client):
+    saved = client.save_snapshot("door")
+    assert saved in client.snapshots("door")
+    assert client.restore("door", saved.id).name == "door"
+    fork = client.fork("door", "copy", saved.id)
+    assert client.ask("copy", NOW).text == client.ask("door", NOW).text
+    assert fork.num_frames == client.stream("door").num_frames
+    assert len(client.memory("copy")["layers"]) > 1
+    client.close_stream("copy")
+    client.delete_snapshot("door", saved.id)
+    assert saved.id not in {one.id for one in client.snapshots()}
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda client: client.ask("nobody", NOW), UnknownStreamError),
+        (lambda client: list(client.ask_in_pieces("nobody", NOW)), UnknownStreamError),
+        (lambda client: client.ask("door", ""), ValueError),
+        (lambda client: client.ask("door", NOW, max_new_tokens=-1), ValueError),
+        (lambda client: client.open_stream("x/y"), ValueError),
+        (lambda client: client.open_stream("other", "rtsp://192.0.2.1/x"), SourceRefusedError),
+        (lambda client: client.picture("/v1/pictures/none.jpg"), ValueError),
+    ],
+)
+def test_refusals_are_the_errors_of_python(client, call, error):
+    with pytest.raises(error):
+        call(client)
+
+
+def test_a_stream_that_has_shown_nothing_cannot_be_asked(client):
+    client.open_stream("empty")
+    with pytest.raises(VideoError):
+        client.ask("empty", NOW)
+    client.close_stream("empty", delete=True)
+
+
+def test_events_are_followed_from_where_one_is(client):
+    past = client.events(limit=1000)
+    assert [one.id for one in past] == sorted(one.id for one in past)
+    seen, ready = [], threading.Event()
+
+    def follow() -> None:
+        for event in client.follow(after=past[-1].id, stream="watched"):
+            seen.append(event)
+            ready.set()
+            return
+
+    client.open_stream("watched")
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    assert seen[0].stream == "watched"
+    assert seen[0].id > past[-1].id
+    client.close_stream("watched", delete=True)
+
+
+def test_where_there_is_no_server_it_is_said():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Client(f"http://127.0.0.1:{port}") as client:
+        for call in (client.streams, lambda: next(client.follow()), lambda: client.ask("door", NOW)):
+            with pytest.raises(ServiceError, match="hermes serve"):
+                call()
+
+
+@pytest.mark.parametrize("url", ["door", "ftp://host", "http://", "http://me:secret@host"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(ValueError, match="address") as found:
+        Client(url)
+    assert "secret" not in str(found.value)
+
+
+@pytest.mark.parametrize("key", ["two words", "schl\u00fcssel", "line\n"])
+def test_a_key_that_is_none_is_refused_and_not_shown(key):
+    with pytest.raises(ValueError, match="key") as found:
+        Client("http://127.0.0.1:1", key)
+    assert key not in str(found.value)
+
+
+def test_another_server_is_told_as_such():
+    response = httpx.Response(502, text="<html>", request=httpx.Request("GET", "http://proxy/v1/streams"))
+    with pytest.raises(ServiceError, match="proxy answered 502"):
+        check(response)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "no_key", PermissionError),
+        (403, "forbidden", PermissionError),
+        (403, "source_refused", SourceRefusedError),
+        (404, "not_found", UnknownStreamError),
+        (409, "stream_exists", StreamExistsError),
+        (422, "missing", ValueError),
+        (500, "internal_error", ServiceError),
+    ],
+)
+def test_every_refusal_has_its_error(status, code, kind):
+    assert type(error_of(status, {"message": "no", "code": code})) is kind
+
+
+def test_too_much_says_when_to_try_again():
+    found = error_of(429, {"message": "later", "code": "overloaded"}, retry_after="7")
+    assert isinstance(found, OverloadedError)
+    assert found.retry_after_seconds == 7
+
+
+def test_the_asynchronous_client_says_the_same(served):
+    async def speak() -> None:
+        async with AsyncClient(served.url) as client:
+            assert "door" in {one.name for one in await client.streams()}
+            whole = await client.ask("door", NOW)
+            parts = [piece async for piece in client.ask_in_pieces("door", NOW)]
+            assert "".join(parts[:-1]) == parts[-1].text == whole.text
+            with pytest.raises(UnknownStreamError):
+                await client.stream("nobody")
+            before = (await client.events(newest_first=True, limit=1))[0].id
+            await client.save_snapshot("door")
+            async for event in client.follow(after=before):
+                assert event.id > before
+                break
+
+    asyncio.run(speak())
+
+
+def test_both_clients_have_the_same_calls():
+    def calls(kind: type) -> dict[str, list[str]]:
+        own = {name: f for name, f in vars(kind).items() if not name.startswith("_")}
+        return {name: list(inspect.signature(f).parameters) for name, f in own.items()}
+
+    assert calls(Client) == calls(AsyncClient)
