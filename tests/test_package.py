@@ -94,7 +94,7 @@ def test_the_demo_runs_from_the_wheel(installed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["policies"], ["policies", "hermes"], ["models"], ["doctor", "--quick"], ["ask", "--help"]]
+    "words", [["policies"], ["policies", "hermes"], ["models"], ["doctor"], ["ask", "--help"]]
 )
 def test_lists_come_with_the_wheel(installed, tmp_path, words):
     out = hermes(installed, tmp_path, *words)

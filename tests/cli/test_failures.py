@@ -87,9 +87,7 @@ def test_an_error_is_a_document_too(hermes, words, kind, code):
     assert run.document == {"schema": "hermes.error/1", "version": __version__, "error": error}
 
 
-@pytest.mark.parametrize(
-    "words", [["policies"], ["models"], ["doctor", "--quick"], ["demo", "--seconds", "20"]]
-)
+@pytest.mark.parametrize("words", [["policies"], ["models"], ["doctor"], ["demo", "--seconds", "20"]])
 def test_a_document_says_what_it_is(hermes, words):
     document = hermes(*words, "--json").document
     assert (document["schema"], document["version"]) == (f"hermes.{words[0]}/1", __version__)

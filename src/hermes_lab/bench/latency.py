@@ -18,8 +18,9 @@ from hermes_lab.bench.roofline import Roofline
 from hermes_lab.bench.timed_stream import TimedStream
 from hermes_lab.bench.workload import Workload, max_text_tokens
 from hermes_stream.errors import CapacityError
+from hermes_stream.host import host_free_bytes
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.loading.footprint import free_bytes, host_free_bytes
+from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.window import WindowPolicy

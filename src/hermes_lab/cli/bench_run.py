@@ -128,7 +128,7 @@ def _load(loading: ModelOptions, options: BenchOptions) -> VideoModel:
     if loading.weights != "auto":
         raise typer.BadParameter("random weights are not quantised; leave it out", param_hint="--weights")
     with doing(f"making random weights of {options.random}"):
-        from hermes_stream.models.loading.random_weights import random_model
+        from hermes_lab.training.random_weights import random_model
 
         dtype = "bfloat16" if loading.dtype == "auto" else loading.dtype
         return random_model(options.random, device=loading.device, dtype=dtype, seed=options.seed)

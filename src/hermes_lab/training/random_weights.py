@@ -8,12 +8,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 
+from hermes_lab.training.shapes import SHAPES, build_config
 from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.families import MODELS
 from hermes_stream.models.loading.placement import choose_device, choose_dtype
-from hermes_stream.models.loading.shapes import SHAPES, build_config
 from hermes_stream.models.loading.weights import attach_memory
 from hermes_stream.policies.base import GuidancePrompts
 
