@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -13,13 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
-from hermes_stream.filters import filter_named
+from hermes_stream.filters import choose_filter
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.models import load_model
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.policies.named import policy_named
+from hermes_stream.policies.named import choose_policy
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.capacity import plan_capacity
 from hermes_stream.stream.decoding import Sampling
@@ -27,7 +26,6 @@ from hermes_stream.stream.evidence import Evidence, evidence_of
 from hermes_stream.stream.executor import Executor, RunningWork
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
-from hermes_stream.video.conversion import frames_from
 
 
 class Session:
@@ -90,7 +88,7 @@ class Session:
             model = load_model(model)
         capacity = plan_capacity(
             model,
-            _policy(policy, budget_tokens, model.card.default_budget_tokens),
+            choose_policy(policy, budget_tokens, model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
             text_tokens=text_tokens,
             kv_bits=kv_bits,
@@ -102,7 +100,7 @@ class Session:
             self._executor,
             capacity,
             fps=fps,
-            token_filter=filter_named(filter) if isinstance(filter, str) else filter,
+            token_filter=choose_filter(filter),
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
         )
@@ -120,6 +118,7 @@ class Session:
         *,
         fps: float | None = None,
         pts_seconds: float | Sequence[float] | None = None,
+        max_image_pixels: int | None = None,
     ) -> None:
         """Watch frames; full chunks enter the memory at once, the rest waits for more or for a question.
 
@@ -132,18 +131,17 @@ class Session:
                 stream.
             fps: frames per second of pictures without times; they go on from the newest frame.
             pts_seconds: time of each picture without one, in seconds, instead of ``fps``.
+            max_image_pixels: shrink larger pictures of a file while they become RGB, see ``FileSource``.
 
         Raises:
             ValueError: a frame is malformed, has no time, or is not later than the one before.
             VideoError: a file cannot be read.
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        if isinstance(frames, str | os.PathLike):
-            from hermes_stream.video import FileSource  # needs PyAV, which arrays do not
-
-            frames = FileSource(frames, fps=self.fps or self.model.card.default_fps)
-        newest_seconds = self._stream.intake.newest_seconds
-        for frame in frames_from(frames, fps=fps, pts_seconds=pts_seconds, newest_seconds=newest_seconds):
+        shown = self._stream.frames_from(
+            frames, fps=fps, pts_seconds=pts_seconds, max_image_pixels=max_image_pixels
+        )
+        for frame in shown:
             # the lock is held for a frame, not for a source that may go on for hours
             with self._lock:
                 self._finish_open_answer()
@@ -323,18 +321,3 @@ class Session:
         if self._open_answer is not None:
             self._open_answer.finish()
             self._open_answer = None
-
-
-def _policy(
-    policy: MemoryPolicy | str | None, budget_tokens: int | None, default_budget_tokens: int
-) -> MemoryPolicy:
-    if isinstance(policy, MemoryPolicy):
-        if budget_tokens is not None:
-            raise ValueError(
-                f"a policy has its own budget; leave budget_tokens out, or write {type(policy).__name__}"
-                f"(budget_tokens={budget_tokens})"
-            )
-        return policy
-    if policy is not None and not isinstance(policy, str):
-        raise ValueError(f"policy must be a MemoryPolicy, a name, or None; got a {type(policy).__name__}")
-    return policy_named(policy or "hermes").with_budget(budget_tokens, default_budget_tokens)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -33,6 +33,7 @@ from hermes_stream.stream.question import Question
 from hermes_stream.stream.retrieved_context import RetrievedContext
 from hermes_stream.stream.stats import SessionStats, synchronize
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
+from hermes_stream.video.conversion import frames_from
 from hermes_stream.video.frame import Frame
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,16 @@ class Stream:
             forked = deepcopy(self, memo)
         executor.prepare(forked.cache)
         return forked
+
+    def frames_from(self, shown: Any, **how: Any) -> Iterator[Frame]:
+        """Yield the frames of what shows pictures; a file is sampled at the stream's rate, or the model's.
+
+        Args:
+            shown: see ``Session.observe``.
+            **how: see ``video.conversion.frames_from``.
+        """
+        file_fps = self.intake.fps or self.model.card.default_fps
+        return frames_from(shown, newest_seconds=self.intake.newest_seconds, file_fps=file_fps, **how)
 
     @property
     def has_full_chunk(self) -> bool:
