@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from tests.checkpoints import random_frames
 
 from hermes_stream import Engine, FileSource, Frame, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream.errors import ModelError
 from hermes_stream.filters import FrameDedup
 from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.policies import POLICIES
@@ -261,6 +263,25 @@ def test_a_model_in_hand_is_shared_and_given_back(tiny, processor):
     model.close()
     model.close()
     assert torch.equal(own(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [("weight", "are broken"), ("constant", "computes no numbers")],
+)
+def test_a_model_in_hand_that_computes_nonsense_is_refused_and_given_back(broken, words):
+    from transformers import LlavaOnevisionForConditionalGeneration
+
+    own = LlavaOnevisionForConditionalGeneration.from_pretrained(embedded_folder("tiny"), dtype=torch.float32)
+    before = own.config.text_config._attn_implementation
+    with torch.no_grad():
+        if broken == "constant":
+            own.model.language_model.norm.variance_epsilon = math.nan
+        else:
+            own.get_output_embeddings().weight[0, 0] = math.nan
+    with pytest.raises(ModelError, match=words):
+        load_model(own)
+    assert own.config.text_config._attn_implementation == before
 
 
 def test_a_processor_goes_with_a_model():

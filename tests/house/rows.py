@@ -76,5 +76,7 @@ PACKAGES: dict[str, set[str]] = {
 }
 # Modules that may import what their room may not.
 PACKAGES_OF_MODULE = {"hermes_stream.service.settings": {"pydantic"}}
+# Modules that may set loggers of other libraries for a while, and put them back.
+QUIETING_MODULES = {"hermes_stream.models.loading.messages"}
 
 STANDARD = sys.stdlib_module_names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -111,9 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows the command's name; None takes those of this process.
     """
-    for name in ("torchao", "torch.utils._pytree"):
-        # they warn of themselves where transformers finds torchao
-        logging.getLogger(name).setLevel(logging.ERROR)
     words = list(sys.argv[1:] if arguments is None else arguments)
     with termination_raises():
         # in a context of its own, the command's name is forgotten with it

@@ -9,12 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from hermes_stream.layout import CacheLayout
 from hermes_stream.models.card import ModelCard
@@ -24,6 +23,9 @@ from hermes_stream.models.patches import PatchPreprocessing
 from hermes_stream.models.preprocess import Preprocessing
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class VideoModel(ABC):
