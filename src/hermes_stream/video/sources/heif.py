@@ -135,12 +135,12 @@ class _Meta:
         offered, ipma = list(_boxes(parts[b"ipco"])), parts[b"ipma"]
         id_form = ">HB" if ipma[0] == 0 else ">IB"
         form, mask = ("H", 0x7FFF) if ipma[3] & 1 else ("B", 0x7F)
-        place = 8
+        offset = 8
         for _ in range(struct.unpack_from(">I", ipma, 4)[0]):
-            owner, count = struct.unpack_from(id_form, ipma, place)
-            place += struct.calcsize(id_form)
-            numbers = struct.unpack_from(f">{count}{form}", ipma, place)
-            place += struct.calcsize(f">{count}{form}")
+            owner, count = struct.unpack_from(id_form, ipma, offset)
+            offset += struct.calcsize(id_form)
+            numbers = struct.unpack_from(f">{count}{form}", ipma, offset)
+            offset += struct.calcsize(f">{count}{form}")
             if owner == item_id:
                 return [offered[(number & mask) - 1] for number in numbers if number & mask]
         return []
@@ -190,14 +190,14 @@ class _Meta:
 class _Reader:
     """Reads numbers of any width one after the other."""
 
-    def __init__(self, content: bytes, place: int) -> None:
-        self._content, self._place = content, place
+    def __init__(self, content: bytes, offset: int) -> None:
+        self._content, self._offset = content, offset
 
     def number(self, num_bytes: int) -> int:
-        if self._place + num_bytes > len(self._content):
+        if self._offset + num_bytes > len(self._content):
             raise IndexError("the box ends early")
-        self._place += num_bytes
-        return int.from_bytes(self._content[self._place - num_bytes : self._place], "big")
+        self._offset += num_bytes
+        return int.from_bytes(self._content[self._offset - num_bytes : self._offset], "big")
 
 
 def _crop(clap: bytes) -> str:
