@@ -40,25 +40,39 @@ def test_pictures_of_cameras_are_shown_the_way_they_were_held(tmp_path, form, or
     assert is_close(frame.image, expected)
 
 
-@pytest.mark.parametrize("suffix", ["avi", "mov", "mkv"])
-def test_a_video_of_pictures_with_exif(tmp_path, suffix):
-    """All images have the size of the first, also where one was held differently."""
-    path = tmp_path / f"a.{suffix}"
+def video_of_exif(path, orientations):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
-        for index, orientation in enumerate([6, 6, 1]):
+        for index, orientation in enumerate(orientations):
             file = io.BytesIO()
             with_exif(file, "JPEG", orientation=orientation)
             packet = av.Packet(file.getvalue())
             packet.stream, packet.pts, packet.dts = stream, index, index
             packet.time_base, packet.is_keyframe = Fraction(1, 10), True
             container.mux(packet)
-    source = FileSource(path)
+    return FileSource(path)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mov", "mkv"])
+def test_a_video_of_pictures_with_exif(tmp_path, suffix):
+    """All images have the size of the first, also where one was held differently."""
+    source = video_of_exif(tmp_path / f"a.{suffix}", [6, 6, 1])
     frames = list(source)
     assert {frame.image.shape for frame in frames} == {(source.height, source.width, 3)} == {(64, 48, 3)}
     assert is_close(frames[1].image, np.rot90(corner_image(), -1))
     assert source.damage is None
+
+
+@pytest.mark.parametrize("orientations", [range(1, 5), range(5, 9), [4, 1, 3, 2], [8, 7, 6, 5]])
+def test_a_mirror_may_change_within_a_video(tmp_path, orientations):
+    for frame, orientation in zip(video_of_exif(tmp_path / "a.avi", orientations), orientations, strict=True):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = io.BytesIO()
+        Image.fromarray(corner_image()).save(file, "PNG", exif=exif)
+        with Image.open(file) as picture:
+            assert is_close(frame.image, np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
 
 
 def numbered(count):
