@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -111,6 +112,25 @@ def test_failures_in_words(error, kind, message, code):
     failure = failure_of(error)
     assert (failure.kind, failure.exit_code) == (kind, code)
     assert message in failure.message
+
+
+INTERRUPTED_IN_TEXT = """
+import sys
+from hermes_stream.cli import app
+def models(json: bool = False) -> None:
+    exec("import signal; signal.raise_signal(signal.SIGINT)")
+app._OWN["models"] = models
+sys.exit(app.main(["models", "--json"]))
+"""
+
+
+def test_the_exit_code_of_ctrl_c_is_the_same_wherever_it_comes():
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_TEXT], check=False, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (130, "")
+    error = json.loads(run.stdout)["error"]
+    assert error == {"type": "KeyboardInterrupt", "message": "interrupted"}
 
 
 def test_a_bug_keeps_its_traceback():

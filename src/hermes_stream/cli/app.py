@@ -18,7 +18,7 @@ from hermes_stream.cli.chat import chat
 from hermes_stream.cli.demo import demo
 from hermes_stream.cli.doctor import doctor
 from hermes_stream.cli.failures import run_to_exit_code
-from hermes_stream.cli.interruption import termination_raises
+from hermes_stream.cli.interruption import signals_raise
 from hermes_stream.cli.models import models
 from hermes_stream.cli.output import COMMAND, complain, say
 from hermes_stream.cli.policies import policies
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the command's name; None takes those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with termination_raises():
+    with signals_raise():
         # in a context of its own, the command's name is forgotten with it
         return run_to_exit_code(partial(copy_context().run, _run, words), as_json=_JSON in words)
 

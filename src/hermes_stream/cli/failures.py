@@ -18,7 +18,7 @@ from pathlib import Path
 
 import typer
 
-from hermes_stream.cli.interruption import INTERRUPT_CODE, TERMINATION_CODE, Terminated
+from hermes_stream.cli.interruption import INTERRUPT_CODE, TERMINATION_CODE, Terminated, cause_of
 from hermes_stream.cli.output import complain, print_json
 from hermes_stream.errors import HermesError
 
@@ -103,7 +103,7 @@ def failure_of(error: BaseException) -> Failure | None:
         case _:
             return None
     return Failure(
-        kind=type(error).__name__,
+        kind=cause_of(error),
         message=message,
         exit_code=code,
         is_quiet=is_quiet,
