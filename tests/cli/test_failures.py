@@ -124,10 +124,10 @@ sys.exit(app.main(["models", "--json"]))
 """
 
 
-def test_the_exit_code_of_ctrl_c_is_the_same_wherever_it_comes():
-    run = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_IN_TEXT], check=False, capture_output=True, text=True
-    )
+def test_the_exit_code_of_ctrl_c_is_the_same_wherever_it_comes(tmp_path):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_IN_TEXT)
+    command = [sys.executable, "-m", "interrupted"]
+    run = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (130, "")
     error = json.loads(run.stdout)["error"]
     assert error == {"type": "KeyboardInterrupt", "message": "interrupted"}
