@@ -124,6 +124,36 @@ def test_what_was_cut_off_is_not_shown(tmp_path, turned):
     assert is_close(frame.image, np.rot90(expected) if turned else expected)
 
 
+DONE = {"r": lambda n, image: np.rot90(image, n), "m": lambda n, image: image[:: n or -1, :: -n or 1]}
+PROPERTIES = {"r": rotate, "m": mirror}
+ORDERS = ["r1", "r2", "r3", "m0", "m1", "r1 m0", "m0 r1", "r3 m1", "m1 r3", "m0 r2", "m1 r1 m0"]
+
+
+@pytest.mark.parametrize("cut_first", [True, False])
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_done_to_a_picture_is_done_in_order(tmp_path, order, cut_first):
+    image, properties = np.kron(corner_image(), np.ones((2, 2, 1), np.uint8)), []
+    cut = crop(80, 80, 0, 0)
+    expected = image[8:88, 24:104] if cut_first else image
+    for kind, number in order.split():
+        properties.append(PROPERTIES[kind](int(number)))
+        expected = DONE[kind](int(number), expected)
+    if not cut_first:
+        height, width = expected.shape[:2]
+        expected = expected[height // 2 - 40 : height // 2 + 40, width // 2 - 40 : width // 2 + 40]
+    properties.insert(0 if cut_first else len(properties), cut)
+    (frame,) = FileSource(write_heic(tmp_path / "a.heic", [image], properties=properties))
+    assert is_close(frame.image, expected)
+
+
+@pytest.mark.parametrize("kind", [b"iovl", b"iden", b"tmap"])
+def test_pictures_laid_over_each_other_are_refused(tmp_path, kind):
+    path = write_heic(tmp_path / "a.heic", numbered(6), columns=3, size=(180, 120))
+    path.write_bytes(path.read_bytes().replace(b"grid", kind))
+    with pytest.raises(VideoError, match="made of several, and how cannot be read; convert it to JPEG"):
+        FileSource(path)
+
+
 def test_tiles_that_do_not_belong_together_are_refused(tmp_path):
     path = write_heic(tmp_path / "a.heic", numbered(6), columns=3, size=(180, 120))
     path.write_bytes(path.read_bytes().replace(b"dimg", b"gone"))
