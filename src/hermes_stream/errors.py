@@ -10,6 +10,7 @@
     ├── CapacityError         more tokens than a stream's buffers or positions hold
     ├── ThreadError           a call from a thread that may not call
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
+    ├── WorkerError           a program that shares a run ended before its time
     ├── JudgeError            the endpoint that judges open answers gives no judgement
     ├── PluginError           an installed plugin cannot be loaded, or its name is taken
     └── MissingPackageError   an optional package is not installed
@@ -53,6 +54,10 @@ class ThreadError(HermesError):
 
 class AnnotationError(HermesError):
     """Annotations cannot be read or written, or their video is not found; names the file and the entry."""
+
+
+class WorkerError(HermesError):
+    """A program that shares a run ended before its time; names what ended it, and what is kept."""
 
 
 class JudgeError(HermesError):

@@ -16,7 +16,7 @@ import torch
 from hermes_stream import __version__
 from hermes_stream.cli.failures import failure_of, run_to_exit_code
 from hermes_stream.cli.interruption import Terminated
-from hermes_stream.errors import VideoError
+from hermes_stream.errors import VideoError, WorkerError
 from hermes_stream.synthetic.recording import Recording
 
 COMMAND = f"{sys.executable} -m hermes_stream"
@@ -106,6 +106,7 @@ def test_a_document_says_what_it_is(hermes, words):
         (PermissionError(errno.EACCES, "denied", "some.mp4"), "PermissionError", "some.mp4: denied", 1),
         (KeyboardInterrupt(), "KeyboardInterrupt", "interrupted", 130),
         (Terminated(), "Terminated", "SIGTERM", 143),
+        (WorkerError("one was lost"), "WorkerError", "one was lost", 3),
     ],
 )
 def test_failures_in_words(error, kind, message, code):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import active_children
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from hermes_lab.evaluation import EvaluatedPolicy, SessionWatcher, Viewing, eval
 from hermes_lab.evaluation.pool import gpu_of
 from hermes_lab.evaluation.shared_encoder import SharedEncoder
 from hermes_stream import Frame, FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
-from hermes_stream.errors import VideoError
+from hermes_stream.errors import VideoError, WorkerError
 from hermes_stream.policies import RecentNPolicy
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.world import generate_world
@@ -247,6 +251,33 @@ def test_an_interrupt_is_no_error_of_a_video(tiny):
     how = Viewing(load_model=lambda: tiny, open_source=open_source, open_session=in_fours)
     with pytest.raises(KeyboardInterrupt):
         list(evaluate([story(3)], policies()[:1], how))
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Opens stories by their seed; ends its program as a crash would, once a file is there."""
+
+    sign: Path
+
+    def __call__(self, one):
+        if one.video.isdecimal():
+            return Play()(one)
+        while not self.sign.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_program_that_is_lost_is_told_and_what_was_watched_is_kept(tmp_path):
+    episodes = [episode(question(), video="crash"), story(3, 2)]
+    how = Viewing(load_model=Load(), open_source=Crash(tmp_path / "sign"), open_session=in_fours)
+    watched = evaluate(episodes, policies()[:1], how, num_workers=2)
+    first = next(watched)
+    assert (first.episode.video, first.failure, len(first.runs)) == ("3", None, 1)
+    (tmp_path / "sign").touch()
+    words = "one of 2 programs was ended by SIGSEGV; what was watched until then is kept: start again"
+    with pytest.raises(WorkerError, match=words):
+        next(watched)
+    assert not active_children()
 
 
 def test_programs_end_with_whoever_reads_their_results():
