@@ -187,7 +187,7 @@ class Decoder:
 @cache
 def random_decoder() -> tuple[torch.nn.Module, Any]:
     """Build the decoder in float32, once for all ways, and the layout of its memory."""
-    from hermes_stream.models.loading.random_weights import random_model
+    from hermes_lab.training.random_weights import random_model
 
     model = random_model(SIZE, dtype="float32", device="cpu", seed=SEED)
     return model.decoder, model.layout

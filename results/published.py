@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from measure import FOLDER, machine
 
-from hermes_stream.models.loading.catalogue import CatalogueEntry, list_models
+from hermes_lab.training.shapes import SHAPES, build_config
+from hermes_stream.cli.catalogue import CatalogueEntry, list_models
 from hermes_stream.models.loading.footprint import measure_footprint
-from hermes_stream.models.loading.shapes import SHAPES, build_config
 from hermes_stream.models.qwen_vl import MAX_VIDEO_TOKENS
 
 CHUNK_FRAMES = 16

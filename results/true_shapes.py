@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from measure import FOLDER, machine
 
+from hermes_lab.training.random_weights import random_model
+from hermes_lab.training.shapes import SHAPES
 from hermes_stream import FullPolicy, HermesPolicy, ModelError, Session
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.models.loading.placement import choose_device
-from hermes_stream.models.loading.random_weights import random_model
-from hermes_stream.models.loading.shapes import SHAPES
 from hermes_stream.stream.positions import StreamPositions, text_positions
 from hermes_stream.video.frame import Frame
 

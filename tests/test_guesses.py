@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from PIL import Image
 from tests.checkpoints import random_frames
 
-from hermes_stream import FileSource, Frame, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream import Engine, FileSource, Frame, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream.errors import ModelError
+from hermes_stream.filters import FrameDedup
 from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.policies import POLICIES
 
@@ -92,6 +95,61 @@ def test_what_is_observed(tiny, observe, times):
     assert torch.equal(session.next_token_logits(QUESTION), plain.next_token_logits(QUESTION))
 
 
+STREAMS = {
+    "by default": (lambda e: e.add(), Session),
+    "a policy by name": (lambda e: e.add("window"), lambda m: Session(m, "window")),
+    "with fields": (
+        lambda e: e.add(policy="window:sink_tokens=4", budget_tokens=90),
+        lambda m: Session(m, policy="window:sink_tokens=4", budget_tokens=90),
+    ),
+    "a budget alone": (lambda e: e.add(budget_tokens=90), lambda m: Session(m, budget_tokens=90)),
+    "a filter by name": (lambda e: e.add(filter="dtd"), lambda m: Session(m, filter="dtd")),
+    "a policy": (
+        lambda e: e.add(WindowPolicy(budget_tokens=90)),
+        lambda m: Session(m, WindowPolicy(budget_tokens=90)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("add", "make"), STREAMS.values(), ids=STREAMS)
+def test_streams_of_an_engine_are_made_as_sessions_are(tiny, add, make):
+    engine, session = Engine(tiny), make(tiny)
+    with add(engine) as stream:
+        for one in (session, stream):
+            one.observe(PICTURES, fps=1)
+        assert stream.stream.policy == session.policy
+        assert stream.ask(QUESTION).text == str(session.ask(QUESTION)) != ""
+        assert "num_frames=5" in repr(stream)
+        assert "num_streams=1" in repr(engine)
+    assert engine.streams == ()
+
+
+@pytest.mark.parametrize(("observe", "times"), OBSERVED.values(), ids=OBSERVED)
+def test_a_stream_of_an_engine_observes_what_a_session_does(tiny, observe, times):
+    session, stream = Session(tiny, chunk_frames=1000), Engine(tiny).add(chunk_frames=1000)
+    for one in (session, stream):
+        observe(one)
+    waiting = stream.stream.intake.waiting
+    assert [frame.pts_seconds for frame in waiting] == seen(session)
+    assert all(
+        np.array_equal(ours.image, theirs.image)
+        for ours, theirs in zip(waiting, session._stream.intake.waiting, strict=True)
+    )
+
+
+def test_an_engine_of_a_name():
+    assert Engine("tiny").add().ask is not None
+    assert "tiny" in repr(Engine(embedded_folder("tiny")))
+
+
+def test_pictures_of_a_file_are_shrunk_at_the_rim(tiny):
+    session = Session(tiny, chunk_frames=1000)
+    session.observe(CLIP, max_image_pixels=40 * 40)
+    assert all(
+        frame.image.shape[0] * frame.image.shape[1] <= 1600 for frame in session._stream.intake.waiting
+    )
+
+
 def test_pictures_of_other_libraries():
     bgr = PICTURES[0][..., ::-1]
     assert np.array_equal(Frame.from_bgr(bgr, 1.0).image, PICTURES[0])
@@ -120,6 +178,18 @@ ERRORS = {
     "no filter": (lambda s: Session(s.model, filter="dtp"), "'dtp' is none of dedup, dtd, fluxmem"),
     "two budgets": (lambda s: Session(s.model, WindowPolicy(), budget_tokens=9), "has its own budget"),
     "a budget for nothing": (lambda s: Session(s.model, "full", budget_tokens=9), "keeps everything"),
+    "no filter of a stream": (lambda s: Engine(s.model).add(filter="dtp"), "'dtp' is none of dedup, dtd"),
+    "no policy of a stream": (lambda s: Engine(s.model).add("windows"), "'windows' is none of"),
+    "two budgets of a stream": (
+        lambda s: Engine(s.model).add(WindowPolicy(), budget_tokens=9),
+        "has its own budget",
+    ),
+    "a class of a filter": (lambda s: Session(s.model, filter=FrameDedup), "filter must be a TokenFilter"),
+    "no time in an engine": (lambda s: Engine(s.model).add().observe(PICTURES), "give observe fps="),
+    "pixels of an array": (
+        lambda s: s.observe(PICTURES, fps=1, max_image_pixels=9),
+        "max_image_pixels is for a path",
+    ),
     "a class": (lambda s: Session(s.model, WindowPolicy), "policy must be a MemoryPolicy"),
 }
 
@@ -193,6 +263,25 @@ def test_a_model_in_hand_is_shared_and_given_back(tiny, processor):
     model.close()
     model.close()
     assert torch.equal(own(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [("weight", "are broken"), ("constant", "computes no numbers")],
+)
+def test_a_model_in_hand_that_computes_nonsense_is_refused_and_given_back(broken, words):
+    from transformers import LlavaOnevisionForConditionalGeneration
+
+    own = LlavaOnevisionForConditionalGeneration.from_pretrained(embedded_folder("tiny"), dtype=torch.float32)
+    before = own.config.text_config._attn_implementation
+    with torch.no_grad():
+        if broken == "constant":
+            own.model.language_model.norm.variance_epsilon = math.nan
+        else:
+            own.get_output_embeddings().weight[0, 0] = math.nan
+    with pytest.raises(ModelError, match=words):
+        load_model(own)
+    assert own.config.text_config._attn_implementation == before
 
 
 def test_a_processor_goes_with_a_model():

@@ -69,44 +69,31 @@ def test_pages_that_errors_name_are_in_the_wheel(installed):
     assert all(errors.page(name) == installed / "hermes_stream" / "docs" / name for name in named)
 
 
-def hermes(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def hermes(installed: Path, folder: Path, *commands: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run commands of the wheel one after the other in one process, up to one that fails."""
     code = (
         f"import sys; sys.path.insert(0, {str(installed)!r}); import hermes_stream; "
         f"assert hermes_stream.__file__.startswith({str(installed)!r}); "
-        f"from hermes_stream.cli import main; sys.exit(main({list(arguments)!r}))"
+        f"from hermes_stream.cli import main; sys.exit(next(filter(None, map(main, {list(commands)!r})), 0))"
     )
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_commands_of_the_laboratory_come_with_the_wheel(installed, tmp_path):
-    out = hermes(installed, tmp_path, "--help")
-    assert out.returncode == 0, out.stderr
+def test_lists_and_the_commands_of_the_laboratory_come_with_the_wheel(installed, tmp_path):
+    lists = [["policies"], ["policies", "hermes"], ["models"], ["doctor"], ["ask", "--help"], ["--help"]]
+    out = hermes(installed, tmp_path, *lists)
+    assert (out.returncode, out.stderr) == (0, "")
     assert all(name in out.stdout for name in ("eval", "compare", "score", "bench", "analyze", "world"))
 
 
-def test_the_demo_runs_from_the_wheel(installed, tmp_path):
-    out = hermes(installed, tmp_path, "demo", "--seconds", "20", "--json")
-    assert out.returncode == 0, out.stderr
-    result = json.loads(out.stdout.splitlines()[-1])
-    assert result["num_questions"] >= 30
-    assert 0 <= result["accuracy"] <= 1
-
-
-@pytest.mark.parametrize(
-    "words", [["policies"], ["policies", "hermes"], ["models"], ["doctor", "--quick"], ["ask", "--help"]]
-)
-def test_lists_come_with_the_wheel(installed, tmp_path, words):
-    out = hermes(installed, tmp_path, *words)
-    assert (out.returncode, out.stderr) == (0, "")
-    assert out.stdout
-
-
-def test_a_clip_is_asked_about_from_the_wheel(installed, tmp_path):
+def test_the_demo_runs_and_a_clip_is_asked_about_from_the_wheel(installed, tmp_path):
     clip = ROOT / "tests" / "data" / "media" / "testsrc2_vp9.webm"
-    words = ["ask", str(clip), "is there an astronaut?", "--at", "0:00.5", "--json"]
-    out = hermes(installed, tmp_path, *words)
+    asking = ["ask", str(clip), "is there an astronaut?", "--at", "0:00.5", "--json"]
+    out = hermes(installed, tmp_path, ["demo", "--seconds", "20", "--json"], asking)
     assert out.returncode == 0, out.stderr
-    document = json.loads(out.stdout)
-    assert document["model_knows"] in out.stderr
-    assert document["answers"][0]["unknown_words"] == ["astronaut"]
+    demo, asked = map(json.loads, out.stdout.splitlines()[-2:])
+    assert demo["num_questions"] >= 30
+    assert 0 <= demo["accuracy"] <= 1
+    assert asked["model_knows"] in out.stderr
+    assert asked["answers"][0]["unknown_words"] == ["astronaut"]

@@ -15,10 +15,10 @@ import pytest
 import typer.main
 from PIL import Image
 
+from hermes_lab.training.shapes import SHAPES
 from hermes_stream import Frame
 from hermes_stream.cli.app import app
 from hermes_stream.filters import FILTERS
-from hermes_stream.models.loading.shapes import SHAPES
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

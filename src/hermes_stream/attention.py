@@ -17,7 +17,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
-from transformers import AttentionInterface
 
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.layout import CacheLayout
@@ -121,6 +120,10 @@ class FixedText:
 
 def register() -> None:
     """Make the attention known to transformers under its name; safe to repeat."""
+    from transformers import (
+        AttentionInterface,  # takes seconds, which a question whether a file is there need not
+    )
+
     AttentionInterface.register(ATTENTION_NAME, hermes_attention)
 
 

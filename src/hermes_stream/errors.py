@@ -12,6 +12,7 @@
     ├── ThreadError           a call from a thread that may not call
     ├── SnapshotError         a memory on disk cannot be read or written, or is another model's
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
+    ├── WorkerError           a program that shares a run ended before its time
     ├── JudgeError            the endpoint that judges open answers gives no judgement
     ├── ServiceError          a service cannot do what was asked
     │   ├── SettingsError         an option is unknown or its value is not accepted
@@ -73,6 +74,10 @@ class SnapshotError(HermesError):
 
 class AnnotationError(HermesError):
     """Annotations cannot be read or written, or their video is not found; names the file and the entry."""
+
+
+class WorkerError(HermesError):
+    """A program that shares a run ended before its time; names what ended it, and what is kept."""
 
 
 class JudgeError(HermesError):

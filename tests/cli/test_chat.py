@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from hermes_stream import FileSource, Session, load_model
+from hermes_stream.cli import main
 from hermes_stream.cli.chat import Player
 from hermes_stream.cli.conversation import Line
 from hermes_stream.cli.options import AnswerOptions
@@ -111,20 +114,30 @@ def test_a_question_that_fails_costs_only_its_turn(hermes, story):
     assert answered["answer"]
 
 
-def test_a_question_sees_the_video_up_to_the_moment_it_is_typed(story):
-    command = [sys.executable, "-m", "hermes_stream", "chat", str(story), "--speed", "4", "--json"]
-    with subprocess.Popen(
-        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as run:
-        run.stdin.write(f"{NOW}\n")
-        run.stdin.flush()
-        while "to the first token" not in run.stderr.readline():
-            pass
-        time.sleep(0.9)
-        run.stdin.write(f"{NOW}\n")
-        run.stdin.close()
-        found = json.loads(run.stdout.read().splitlines()[-1])
-        assert run.wait() == 0
+def test_a_question_sees_the_video_up_to_the_moment_it_is_typed(story, monkeypatch, capsys):
+    ask, is_answered = Session.ask, threading.Event()
+
+    def answered(*given, **named):
+        answer = ask(*given, **named)
+        is_answered.set()
+        return answer
+
+    def type_lines():
+        with os.fdopen(written, "w", buffering=1) as lines:
+            lines.write(f"{NOW}\n")
+            assert is_answered.wait(60)
+            time.sleep(0.9)
+            lines.write(f"{NOW}\n")
+
+    read, written = os.pipe()
+    monkeypatch.setattr(Session, "ask", answered)
+    with os.fdopen(read) as typed:
+        monkeypatch.setattr(sys, "stdin", typed)
+        person = threading.Thread(target=type_lines)
+        person.start()
+        assert main(["chat", str(story), "--speed", "4", "--json"]) == 0
+        person.join()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
     first, second = (answer["at_seconds"] for answer in found["answers"])
     assert first == 0
     assert 2 <= second <= 5

@@ -4,9 +4,17 @@ import av
 import pytest
 
 
+@pytest.fixture(scope="module")
+def runs():
+    return []
+
+
 @pytest.fixture
-def played(hermes):
-    return hermes("demo", "--seed", "7", "--seconds", "20", "--budget-tokens", "60", "--json")
+def played(hermes, runs):
+    """One run of the demo, for all who look at it."""
+    if not runs:
+        runs.append(hermes("demo", "--seed", "7", "--seconds", "20", "--budget-tokens", "60", "--json"))
+    return runs[0]
 
 
 def test_document(played):

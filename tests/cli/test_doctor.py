@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.commands import KNOWS
 
 from hermes_stream import Session, __version__, load_model
+from hermes_stream.cli.machine import driver_devices
 from hermes_stream.cli.stream_needs import measure
 
 
@@ -42,9 +44,44 @@ def test_the_machine_is_shown_even_where_the_model_fails(hermes):
     assert "nosuch" in run.err
 
 
+def test_what_is_stored_is_what_is_measured(hermes):
+    stored = hermes("doctor", "--json").document
+    measured = hermes("doctor", "--measure", "--device", "cpu", "--json").document
+    assert (stored["is_measured"], measured["is_measured"]) == (False, True)
+    differs = {key for key in measured["stream"] if measured["stream"][key] != stored["stream"][key]}
+    assert differs <= {"device_free_bytes"}
+    assert stored["stream"]["model_knows"] == KNOWS
+    assert stored["stream"]["fits"] in (True, None)
+    assert "'hermes doctor --measure'" in hermes("doctor").out
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("0, NVIDIA L4, 23034, 22563\n", [("gpu 0", "NVIDIA L4", 23034 << 20, 22563 << 20)]),
+        ("0, GH200, [N/A], [N/A]\n", [("gpu 0", "GH200", None, None)]),
+        ("no devices were found\n", []),
+    ],
+)
+def test_gpus_are_named_by_their_driver(told, found, tmp_path, monkeypatch):
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\ncat <<'end'\n{told}end\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert [(one.name, one.title, one.total_bytes, one.free_bytes) for one in driver_devices()] == found
+
+
+def test_a_driver_that_fails_names_no_gpu(tmp_path, monkeypatch):
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\nexit 9\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert driver_devices() == []
+
+
 @pytest.fixture(scope="module")
 def needs():
-    return measure(Session(load_model("tiny")), free_bytes=10**9)
+    return measure(Session(load_model("tiny"))).with_free(10**9)
 
 
 def test_an_empty_sensory_tier_is_named(needs):
@@ -61,9 +98,9 @@ def test_a_lowered_chunk_is_named(needs):
 
 def test_room_on_the_device(needs):
     assert needs.lines("hermes", chunk_frames=16)["fits"].startswith("yes: 1.0 GB free on cpu, room for ")
-    full = replace(needs, device_free_bytes=5, fits=False)
+    full = needs.with_free(5)
     assert full.lines("hermes", chunk_frames=16)["fits"].startswith("NO: 5 bytes free")
-    unknown = replace(needs, device_free_bytes=None, fits=None)
+    unknown = needs.with_free(None)
     assert unknown.lines("hermes", chunk_frames=16)["fits"].startswith("unknown")
 
 

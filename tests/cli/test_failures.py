@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import torch
 from hermes_stream import __version__
 from hermes_stream.cli.failures import failure_of, run_to_exit_code
 from hermes_stream.cli.interruption import Terminated
-from hermes_stream.errors import VideoError
+from hermes_stream.errors import VideoError, WorkerError
 from hermes_stream.synthetic.recording import Recording
 
 COMMAND = f"{sys.executable} -m hermes_stream"
@@ -87,9 +88,7 @@ def test_an_error_is_a_document_too(hermes, words, kind, code):
     assert run.document == {"schema": "hermes.error/1", "version": __version__, "error": error}
 
 
-@pytest.mark.parametrize(
-    "words", [["policies"], ["models"], ["doctor", "--quick"], ["demo", "--seconds", "20"]]
-)
+@pytest.mark.parametrize("words", [["policies"], ["models"], ["doctor"], ["demo", "--seconds", "20"]])
 def test_a_document_says_what_it_is(hermes, words):
     document = hermes(*words, "--json").document
     assert (document["schema"], document["version"]) == (f"hermes.{words[0]}/1", __version__)
@@ -107,12 +106,32 @@ def test_a_document_says_what_it_is(hermes, words):
         (PermissionError(errno.EACCES, "denied", "some.mp4"), "PermissionError", "some.mp4: denied", 1),
         (KeyboardInterrupt(), "KeyboardInterrupt", "interrupted", 130),
         (Terminated(), "Terminated", "SIGTERM", 143),
+        (WorkerError("one was lost"), "WorkerError", "one was lost", 3),
     ],
 )
 def test_failures_in_words(error, kind, message, code):
     failure = failure_of(error)
     assert (failure.kind, failure.exit_code) == (kind, code)
     assert message in failure.message
+
+
+INTERRUPTED_IN_TEXT = """
+import sys
+from hermes_stream.cli import app
+def models(json: bool = False) -> None:
+    exec("import signal; signal.raise_signal(signal.SIGINT)")
+app._OWN["models"] = models
+sys.exit(app.main(["models", "--json"]))
+"""
+
+
+def test_the_exit_code_of_ctrl_c_is_the_same_wherever_it_comes(tmp_path):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_IN_TEXT)
+    command = [sys.executable, "-m", "interrupted"]
+    run = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (130, "")
+    error = json.loads(run.stdout)["error"]
+    assert error == {"type": "KeyboardInterrupt", "message": "interrupted"}
 
 
 def test_a_bug_keeps_its_traceback():

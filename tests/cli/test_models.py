@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
+import json
 
 import pytest
 from tests.commands import KNOWS
 
+from hermes_lab.training.shapes import SHAPES
 from hermes_stream import load_model
-from hermes_stream.cli.models import hub_cache
 from hermes_stream.models import EMBEDDED, MODELS
 from hermes_stream.models.loading.load import embedded_folder
-from hermes_stream.models.loading.shapes import SHAPES
 
 
 def listed(run, source):
@@ -55,26 +52,6 @@ def test_for_people(hermes):
         assert words in run.out
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {},
-        {"HF_HOME": "~/hub"},
-        {"HF_HUB_CACHE": "$HOME/cache"},
-        {"HUGGINGFACE_HUB_CACHE": "/old"},
-        {"XDG_CACHE_HOME": "/xdg"},
-    ],
-)
-def test_the_hub_cache_is_where_the_hub_keeps_it(environment, monkeypatch):
-    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert str(hub_cache()) == run.stdout.strip()
-
-
 def test_what_embedded_models_know_is_shown(hermes):
     entries = listed(hermes("models", "--json"), "embedded")
     assert {entry["knows"] for entry in entries} == {KNOWS}
@@ -82,11 +59,76 @@ def test_what_embedded_models_know_is_shown(hermes):
     assert f"tiny knows {KNOWS}, and nothing else" in hermes("models").out
 
 
-def test_a_cached_checkpoint_is_listed(hermes, tmp_path, monkeypatch):
-    folder = tmp_path / "models--some--tiny" / "snapshots" / "0123456789abcdef"
-    shutil.copytree(embedded_folder("tiny"), folder)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    (entry,) = listed(hermes("models", "--json"), "cache")
-    assert (entry["name"], entry["model_type"], entry["knows"]) == ("some/tiny", "llava_onevision", KNOWS)
+@pytest.fixture
+def cached(hermes, tmp_path, monkeypatch):
+    """List a hub cache that holds one checkpoint, of a config.json."""
+
+    def run(name: str, config: str):
+        folder = tmp_path / f"models--{name.replace('/', '--')}" / "snapshots" / "0123456789abcdef"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(config)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        (entry,) = listed(hermes("models", "--json"), "cache")
+        return entry
+
+    return run
+
+
+def test_a_cached_checkpoint_is_listed_with_what_its_config_says(cached, hermes, monkeypatch):
+    entry = cached("some/tiny", (embedded_folder("tiny") / "config.json").read_text())
+    (tiny,) = (one for one in listed(hermes("models", "--json"), "embedded") if one["name"] == "tiny")
+    assert entry["revision"] == "0123456789ab"
+    assert entry["stored_bytes"] > 0
+    own = ("source", "name", "revision", "stored_bytes", "num_parameters")
+    assert {key: entry[key] for key in entry if key not in own} == {
+        key: tiny[key] for key in tiny if key not in own
+    }
     monkeypatch.setenv("COLUMNS", "60")
     assert "some/tiny" in hermes("models").out
+
+
+def test_what_a_published_config_leaves_out_is_known_by_its_name(cached):
+    config = {"model_type": "llava_onevision", "text_config": {"num_hidden_layers": 28}}
+    entry = cached("llava-hf/llava-onevision-qwen2-7b-ov-hf", json.dumps(config))
+    shape = SHAPES["llava-onevision-7b"]
+    assert entry["kv_bytes_per_token"] == shape.kv_bytes_per_token
+    assert entry["max_positions"] == shape.text.max_position_embeddings
+    assert entry["default_budget_tokens"] == 4000
+
+
+def test_a_stranger_says_no_more_than_its_config(cached):
+    entry = cached("some/finetune", json.dumps({"model_type": "qwen2_vl"}))
+    assert (entry["supported"], entry["kv_bytes_per_token"], entry["max_positions"]) == (True, None, None)
+    assert entry["default_fps"] == MODELS["qwen2_vl"].default_fps
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "[]",
+        "{",
+        '{"model_type": 5}',
+        '{"model_type": "bert"}',
+        "[" * 100_000,
+        '{"model_type": "\\ud800"}',
+    ],
+)
+def test_a_config_that_means_nothing_is_listed_as_not_supported(config, cached):
+    entry = cached("some/thing", config)
+    assert (entry["supported"], entry["kv_bytes_per_token"]) == (False, None)
+
+
+@pytest.mark.parametrize("value", ['"x"', "-1", "true", "NaN", "1e999", "[1]", "null", "0"])
+def test_numbers_that_mean_nothing_are_left_out(value, cached):
+    settings = (
+        "training_fps",
+        "memory_budget_tokens",
+        "max_position_embeddings",
+        "num_hidden_layers",
+        "knows",
+    )
+    text = ", ".join(f'"{name}": {value}' for name in settings)
+    entry = cached("some/thing", f'{{"model_type": "smolvlm", {text}}}')
+    assert (entry["kv_bytes_per_token"], entry["max_positions"]) == (None, None)
+    assert entry["default_fps"] == 1

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from hermes_stream import FullPolicy, HermesPolicy, WindowPolicy
-from hermes_stream.cli.policy_choice import read_policy
+from hermes_stream.cli.opening import read_policy
 from hermes_stream.policies import POLICIES
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.house.laws import Breach
 from tests.house.names import dotted, origins_of
-from tests.house.rows import LAB_COMMANDS
+from tests.house.rows import LAB_COMMANDS, QUIETING_MODULES
 from tests.house.tree import House, Module, functions_of
 
 _COMMANDS = {"cli", *LAB_COMMANDS}
@@ -170,7 +170,7 @@ def library_is_silent(module: Module, house: House) -> Iterator[Breach]:
             yield Breach(
                 module=module, line=node.lineno, text=f"{name}: log through logging.getLogger(__name__)"
             )
-        elif setting := _logging_setting(node, origins):
+        elif module.name not in QUIETING_MODULES and (setting := _logging_setting(node, origins)):
             yield Breach(module=module, line=getattr(node, "lineno", 1), text=f"sets logging: {setting}")
         elif name in ("warnings.simplefilter", "warnings.filterwarnings") and not _is_local(node, module):
             yield Breach(module=module, line=node.lineno, text=f"changes what Python warns of: {name}")

@@ -7,7 +7,7 @@ import sys
 # From the ground up. A room imports lower rows; the rooms of one row do not know each other.
 ROWS: list[set[str]] = [
     {"errors", "_version"},
-    {"plugins", "fields", "saved"},
+    {"plugins", "fields", "saved", "host"},
     {"memory", "video"},
     {"layout"},
     {"buffers"},
@@ -38,6 +38,7 @@ GROUND = {
     "_version": set(),
     "plugins": set(),
     "fields": set(),
+    "host": set(),
     "memory": {"torch", "jaxtyping"},
     "video": {"numpy", "av"},
     "client": {"httpx"},
@@ -53,7 +54,7 @@ PACKAGES: dict[str, set[str]] = {
         *("attention", "models", "hermes_lab.training", "hermes_lab.datasets", "hermes_lab.stress"),
     },
     "tokenizers": {"models", "hermes_lab.training", "hermes_lab.stress"},
-    "huggingface_hub": {"models"},
+    "huggingface_hub": {"models", "cli"},
     "safetensors": {"models", "stream", "hermes_lab.training", "hermes_lab.stress"},
     "torchao": {"models"},
     "accelerate": {"models"},
@@ -84,5 +85,7 @@ PACKAGES_OF_MODULE = {
     "hermes_stream.service.settings": {"pydantic"},
     "hermes_stream.service.settings_files": {"pydantic", "pydantic_core"},
 }
+# Modules that may set loggers of other libraries for a while, and put them back.
+QUIETING_MODULES = {"hermes_stream.models.loading.messages"}
 
 STANDARD = sys.stdlib_module_names

@@ -40,25 +40,39 @@ def test_pictures_of_cameras_are_shown_the_way_they_were_held(tmp_path, form, or
     assert is_close(frame.image, expected)
 
 
-@pytest.mark.parametrize("suffix", ["avi", "mov", "mkv"])
-def test_a_video_of_pictures_with_exif(tmp_path, suffix):
-    """All images have the size of the first, also where one was held differently."""
-    path = tmp_path / f"a.{suffix}"
+def video_of_exif(path, orientations):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
-        for index, orientation in enumerate([6, 6, 1]):
+        for index, orientation in enumerate(orientations):
             file = io.BytesIO()
             with_exif(file, "JPEG", orientation=orientation)
             packet = av.Packet(file.getvalue())
             packet.stream, packet.pts, packet.dts = stream, index, index
             packet.time_base, packet.is_keyframe = Fraction(1, 10), True
             container.mux(packet)
-    source = FileSource(path)
+    return FileSource(path)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mov", "mkv"])
+def test_a_video_of_pictures_with_exif(tmp_path, suffix):
+    """All images have the size of the first, also where one was held differently."""
+    source = video_of_exif(tmp_path / f"a.{suffix}", [6, 6, 1])
     frames = list(source)
     assert {frame.image.shape for frame in frames} == {(source.height, source.width, 3)} == {(64, 48, 3)}
     assert is_close(frames[1].image, np.rot90(corner_image(), -1))
     assert source.damage is None
+
+
+@pytest.mark.parametrize("orientations", [range(1, 5), range(5, 9), [4, 1, 3, 2], [8, 7, 6, 5]])
+def test_a_mirror_may_change_within_a_video(tmp_path, orientations):
+    for frame, orientation in zip(video_of_exif(tmp_path / "a.avi", orientations), orientations, strict=True):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = io.BytesIO()
+        Image.fromarray(corner_image()).save(file, "PNG", exif=exif)
+        with Image.open(file) as picture:
+            assert is_close(frame.image, np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
 
 
 def numbered(count):
@@ -108,6 +122,36 @@ def test_what_was_cut_off_is_not_shown(tmp_path, turned):
     (frame,) = FileSource(path)
     expected = slope[16:48, 24:88]
     assert is_close(frame.image, np.rot90(expected) if turned else expected)
+
+
+DONE = {"r": lambda n, image: np.rot90(image, n), "m": lambda n, image: image[:: n or -1, :: -n or 1]}
+PROPERTIES = {"r": rotate, "m": mirror}
+ORDERS = ["r1", "r2", "r3", "m0", "m1", "r1 m0", "m0 r1", "r3 m1", "m1 r3", "m0 r2", "m1 r1 m0"]
+
+
+@pytest.mark.parametrize("cut_first", [True, False])
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_done_to_a_picture_is_done_in_order(tmp_path, order, cut_first):
+    image, properties = np.kron(corner_image(), np.ones((2, 2, 1), np.uint8)), []
+    cut = crop(80, 80, 0, 0)
+    expected = image[8:88, 24:104] if cut_first else image
+    for kind, number in order.split():
+        properties.append(PROPERTIES[kind](int(number)))
+        expected = DONE[kind](int(number), expected)
+    if not cut_first:
+        height, width = expected.shape[:2]
+        expected = expected[height // 2 - 40 : height // 2 + 40, width // 2 - 40 : width // 2 + 40]
+    properties.insert(0 if cut_first else len(properties), cut)
+    (frame,) = FileSource(write_heic(tmp_path / "a.heic", [image], properties=properties))
+    assert is_close(frame.image, expected)
+
+
+@pytest.mark.parametrize("kind", [b"iovl", b"iden", b"tmap"])
+def test_pictures_laid_over_each_other_are_refused(tmp_path, kind):
+    path = write_heic(tmp_path / "a.heic", numbered(6), columns=3, size=(180, 120))
+    path.write_bytes(path.read_bytes().replace(b"grid", kind))
+    with pytest.raises(VideoError, match="made of several, and how cannot be read; convert it to JPEG"):
+        FileSource(path)
 
 
 def test_tiles_that_do_not_belong_together_are_refused(tmp_path):

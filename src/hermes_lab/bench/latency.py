@@ -18,8 +18,9 @@ from hermes_lab.bench.roofline import Roofline
 from hermes_lab.bench.timed_stream import TimedStream
 from hermes_lab.bench.workload import Workload, max_text_tokens
 from hermes_stream.errors import CapacityError
+from hermes_stream.host import host_free_bytes
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.loading.footprint import free_bytes, host_free_bytes
+from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.recent_n import RecentNPolicy
 from hermes_stream.policies.window import WindowPolicy
@@ -75,12 +76,12 @@ class LatencyBenchmark:
         streams.sort(key=lambda one: list(self.policies).index(one.policy))
         for one in streams:
             one.ask(is_timed=False)
-        _take_turns(
+        _act_in_rotation(
             streams, TimedStream.ask, until=lambda one: self._is_done(one, one.ttft_seconds, self.repeats)
         )
         for one in streams:
             one.question_seconds = 0.0
-        _take_turns(
+        _act_in_rotation(
             streams,
             TimedStream.ask_on_arrival,
             until=lambda one: self._is_done(one, one.ttft_from_arrival_seconds, self._num_arrivals),
@@ -100,7 +101,7 @@ class LatencyBenchmark:
                 except (CapacityError, torch.OutOfMemoryError) as error:
                     reason = str(error).splitlines()[0]
                     left_out.append({"policy": name, "num_frames": num_frames, "reason": reason})
-            _take_turns(
+            _act_in_rotation(
                 group, TimedStream.observe_chunk, until=lambda one: one.num_observed >= one.num_frames
             )
             streams += group
@@ -199,7 +200,7 @@ class LatencyBenchmark:
                 )
 
 
-def _take_turns(
+def _act_in_rotation(
     streams: Sequence[TimedStream],
     act: Callable[[TimedStream], None],
     *,

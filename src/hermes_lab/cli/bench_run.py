@@ -12,10 +12,9 @@ import typer
 from hermes_lab.cli.bench_options import BenchOptions
 from hermes_lab.cli.compared_policies import split_policies
 from hermes_stream.cli.machine import devices, processor_name, versions
-from hermes_stream.cli.opening import check_options, load, make_policy, mute_log
+from hermes_stream.cli.opening import check_options, load, make_policy, mute_log, read_policy
 from hermes_stream.cli.options import MemoryOptions, ModelOptions
 from hermes_stream.cli.output import doing
-from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
@@ -128,7 +127,7 @@ def _load(loading: ModelOptions, options: BenchOptions) -> VideoModel:
     if loading.weights != "auto":
         raise typer.BadParameter("random weights are not quantised; leave it out", param_hint="--weights")
     with doing(f"making random weights of {options.random}"):
-        from hermes_stream.models.loading.random_weights import random_model
+        from hermes_lab.training.random_weights import random_model
 
         dtype = "bfloat16" if loading.dtype == "auto" else loading.dtype
         return random_model(options.random, device=loading.device, dtype=dtype, seed=options.seed)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hermes_stream.cli.fields import split_at_commas
-from hermes_stream.cli.policy_choice import read_policy
+from hermes_stream.cli.opening import read_policy
+from hermes_stream.fields import split_at_commas
 
 if TYPE_CHECKING:
     from hermes_lab.evaluation import EvaluatedPolicy

@@ -34,6 +34,9 @@ def train(
     Every 50 steps one line of JSON says how the run stands. The folder holds the recipe, the curve, the state
     to go on from, and in the end the checkpoint.
     """
+    from hermes_stream.models.loading.messages import import_transformers
+
+    import_transformers()
     from hermes_lab.training.train import FAMILIES
     from hermes_lab.training.train import train as run
 

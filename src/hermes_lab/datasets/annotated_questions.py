@@ -118,14 +118,14 @@ def _well_formed(one: AnnotatedQuestion) -> AnnotatedQuestion:
 
 def _uniquely_named(every: list[AnnotatedQuestion], oddities: list[str]) -> Iterator[AnnotatedQuestion]:
     times_used: Counter[str] = Counter()
-    taken = {one.question.question_id for one in every if isinstance(one.question, EvalQuestion)}
+    known = {one.question.question_id for one in every if isinstance(one.question, EvalQuestion)}
     for one in every:
         name = "" if isinstance(one.question, str) else one.question.question_id
         times_used[name] += 1
         if isinstance(one.question, str) or times_used[name] == 1:
             yield one
             continue
-        while (unique := f"{name}#{times_used[name]}") in taken:
+        while (unique := f"{name}#{times_used[name]}") in known:
             times_used[name] += 1
         oddities.append(f"several questions are called {name!r}; one of them is {unique!r} from here on")
         yield replace(one, question=replace(one.question, question_id=unique))
@@ -191,16 +191,18 @@ def read_question(
     num_blank = sum(not text.strip() for text in drop_letters(annotated))
     num_left = min(len(options), len(annotated) - num_blank)
     if annotated and (not are_usable(options) or num_left < min(len(annotated), 2)):
-        oddities.append(f"{entry.place}: {len(annotated)} options, {num_left} with text; nothing to choose")
+        oddities.append(
+            f"{entry.location}: {len(annotated)} options, {num_left} with text; nothing to choose"
+        )
         return f"{kind}: more than 26 options, or all but one empty"
     if num_blank:
-        oddities.append(f"{entry.place}: {num_blank} of {len(annotated)} options are blank")
+        oddities.append(f"{entry.location}: {num_blank} of {len(annotated)} options are blank")
     if len(options) == 1:
-        oddities.append(f"{entry.place}: only one option, {options[0]!r}")
+        oddities.append(f"{entry.location}: only one option, {options[0]!r}")
     index = _answer_index(entry, options, keys, oddities) if options else None
     answer = entry.text("answer", default="") if index is None else options[index]
     if not answer:
-        oddities.append(f"{entry.place}: no answer is given; it can be asked, but not scored")
+        oddities.append(f"{entry.location}: no answer is given; it can be asked, but not scored")
     return EvalQuestion(
         question_id=name_of(entry),
         text=entry.text("question"),
@@ -216,7 +218,7 @@ def read_question(
 
 def name_of(entry: Entry) -> str:
     """Return a question's name: what the annotations call it, else where it stands in the file."""
-    return entry.text("question_id", "id", default=entry.place)
+    return entry.text("question_id", "id", default=entry.location)
 
 
 def question_keys(question: EvalQuestion) -> dict[str, Any]:
@@ -255,6 +257,6 @@ def _answer_index(entry: Entry, options: tuple[str, ...], keys: Keys, oddities: 
     if index is None:
         shown = ", ".join(map(repr, options))
         oddities.append(
-            f"{entry.place}: the answer {answer!r} is none of the options {shown}; nothing is right"
+            f"{entry.location}: the answer {answer!r} is none of the options {shown}; nothing is right"
         )
     return index

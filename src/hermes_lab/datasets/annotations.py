@@ -118,7 +118,9 @@ def dialect_of(document: Any) -> str:
         raise AnnotationError(f"holds no entries; {_accepted()}")
     name = next((name for name, dialect in DIALECTS.items() if dialect.matches(first)), None)
     if name is None:
-        raise AnnotationError(f"{first.place} has {first.keys}, which is of no known dialect; {_accepted()}")
+        raise AnnotationError(
+            f"{first.location} has {first.keys}, which is of no known dialect; {_accepted()}"
+        )
     return name
 
 

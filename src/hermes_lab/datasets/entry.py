@@ -1,4 +1,4 @@
-"""One JSON object of an annotation file, read key by key, with errors that name place, key and value."""
+"""One JSON object of an annotation file, read key by key, with errors that name location, key and value."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Entry:
 
     Attributes:
         fields: the object.
-        place: where it stands in its document, such as ``[3].questions[2]``.
+        location: where it stands in its document, such as ``[3].questions[2]``.
         number: which of the entries it is that another one lists, from 0.
     """
 
     fields: Mapping[str, Any]
-    place: str
+    location: str
     number: int = 0
 
     @property
@@ -159,39 +159,41 @@ class Entry:
         _, value = self._first((name,))
         if not isinstance(value, list):
             raise self.wrong(name, "a list of objects")
-        listed = entries_of(value, f"{self.place}.{name}")
+        listed = entries_of(value, f"{self.location}.{name}")
         return [replace(entry, number=number) for number, entry in enumerate(listed)]
 
     def wrong(self, name: str, accepted: str) -> AnnotationError:
         """Return the error for a key that holds what is not accepted."""
         found = _shortened(self.fields.get(name))
-        return AnnotationError(f"{self.place}: {name!r} is {found}; it must be {accepted}; correct it")
+        return AnnotationError(f"{self.location}: {name!r} is {found}; it must be {accepted}; correct it")
 
     def _first(self, names: tuple[str, ...]) -> tuple[str, Any]:
         for name in names:
             if self.fields.get(name) is not None:
                 return name, self.fields[name]
         wanted = " or ".join(map(repr, names))
-        raise AnnotationError(f"{self.place} lacks {wanted}; it has {self.keys}; add the key")
+        raise AnnotationError(f"{self.location} lacks {wanted}; it has {self.keys}; add the key")
 
 
-def entries_of(value: Any, place: str = "") -> Iterator[Entry]:
+def entries_of(value: Any, location: str = "") -> Iterator[Entry]:
     """Yield the objects of a document, those in lists within lists too.
 
     Args:
         value: an object, or a list of objects and of such lists.
-        place: where it stands in its document.
+        location: where it stands in its document.
 
     Raises:
         AnnotationError: something in it is no object.
     """
     if isinstance(value, list):
         for k, inner in enumerate(value):
-            yield from entries_of(inner, f"{place}[{k}]")
+            yield from entries_of(inner, f"{location}[{k}]")
     elif isinstance(value, dict):
-        yield Entry(value, place)
+        yield Entry(value, location)
     else:
-        raise AnnotationError(f"{place} is {_shortened(value)}; it must be an object with keys; correct it")
+        raise AnnotationError(
+            f"{location} is {_shortened(value)}; it must be an object with keys; correct it"
+        )
 
 
 def whole_letters(text: str) -> str:

@@ -138,9 +138,9 @@ def _entries_within(content: dict[str, Any]) -> Any:
     return values if values and all(isinstance(value, dict) for value in values) else content
 
 
-def _objects(values: list[Any], place: str, oddities: list[str]) -> Iterator[Any]:
+def _objects(values: list[Any], location: str, oddities: list[str]) -> Iterator[Any]:
     for k, value in enumerate(values):
-        here = f"{place}[{k}]"
+        here = f"{location}[{k}]"
         if isinstance(value, list):
             yield list(_objects(value, here, oddities))
         elif isinstance(value, dict):

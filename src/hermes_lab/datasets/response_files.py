@@ -101,6 +101,6 @@ def _response_beside(question: Entry) -> Any:
     own = [key for key in question.fields if key not in _STREAMINGBENCH_KEYS]
     if len(own) > 1:
         raise AnnotationError(
-            f"{question.place} has responses under {', '.join(own)}; leave those of one system in the file"
+            f"{question.location} has responses under {', '.join(own)}; leave those of one system in the file"
         )
     return question.fields[own[0]] if own else None

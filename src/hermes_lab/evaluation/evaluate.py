@@ -33,7 +33,7 @@ def evaluate(
         on_progress: is called with the number of videos done, a share of the present one included.
 
     Raises:
-        CapacityError: a program ended before its time.
+        WorkerError: a program ended before its time.
     """
     tasks = []
     for episode in episodes:

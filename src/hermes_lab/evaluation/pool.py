@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from threading import Thread
 
@@ -24,9 +25,10 @@ from hermes_lab.evaluation.lockstep import (
     WatchedVideo,
     watch_video,
 )
-from hermes_stream.errors import CapacityError
+from hermes_stream.errors import WorkerError
 from hermes_stream.models import VideoModel
 
+_MAX_END_SECONDS = 5.0
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -46,7 +48,7 @@ def watch_in_pool(
         on_progress: is called with the number of videos done.
 
     Raises:
-        CapacityError: a program ended before its time.
+        WorkerError: a program ended before its time; what others had watched is yielded first.
     """
     # A model that was loaded here, to learn its settings, leaves its memory to the programs.
     gc.collect()
@@ -60,24 +62,44 @@ def watch_in_pool(
     beginning = (gpus, max(torch.get_num_threads() // num_workers, 1))
     others = set(active_children())
     pool = ProcessPoolExecutor(num_workers, context, initializer=_begin, initargs=beginning)
+    programs: set[BaseProcess] = set()
     is_done = False
+    lost: BrokenProcessPool | None = None
     try:
         with _interrupts_held():
             waiting = [pool.submit(_watch, episode, policies, viewing) for episode, policies in tasks]
+        programs = set(active_children()) - others
         for number, future in enumerate(as_completed(waiting), start=1):
-            yield future.result()
+            try:
+                watched = future.result()
+            except BrokenProcessPool as error:
+                lost = error  # videos that are watched may come after it, and are kept
+                continue
+            yield watched
             on_progress(number)
         is_done = True
-    except BrokenProcessPool as error:
-        raise CapacityError(
-            f"one of {num_workers} programs ended before its time, most likely for lack of memory; start "
-            "again, it goes on where it was, with fewer workers"
-        ) from error
     finally:
         if not is_done:  # a video may take an hour more, and nobody waits for it now
-            for program in set(active_children()) - others:
+            for program in programs:
                 program.terminate()
         pool.shutdown(cancel_futures=True)
+    if lost is not None:
+        raise WorkerError(
+            f"one of {num_workers} programs {_end_of(programs)}; what was watched until then is kept: start "
+            "again, it goes on where it was, with fewer workers if memory ran out"
+        ) from lost
+
+
+def _end_of(programs: Iterable[BaseProcess]) -> str:
+    """Say what ended a program; the pool ends the others by SIGTERM."""
+    for program in programs:
+        program.join(_MAX_END_SECONDS)
+    codes = [program.exitcode for program in programs if program.exitcode not in (None, 0, -signal.SIGTERM)]
+    if not codes:
+        return "ended before its time"
+    code = codes[0] or 0
+    names = {one.value: one.name for one in signal.Signals}
+    return f"was ended by {names.get(-code, f'signal {-code}')}" if code < 0 else f"ended with code {code}"
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class SessionWatcher:
         options = None if self._short_answers or not question.options else question.options
         if options and len(options) == 1:
             return Reply(text=options[0], option_index=0)
-        asked = None if options is None else told_apart(options)
+        asked = None if options is None else distinct_options(options)
         answer = self._session.ask(question.preamble + question.text, asked, max_new_tokens=ANSWER_TOKENS)
         text, stats = answer.text, self._session.stats
         if options is not None and answer.option_index is not None:
@@ -85,10 +85,12 @@ class SessionWatcher:
         return answer.text.strip().lower().startswith("yes")
 
 
-def told_apart(options: Sequence[str]) -> list[str]:
-    """Return options of which no two are the same: some annotations have one text under two letters.
+def distinct_options(options: Sequence[str]) -> list[str]:
+    """Return options of which no two are the same text, for a session, which refuses a text twice.
 
-    A session chooses among different texts; spaces at the end of a twin show the model nothing.
+    OVO-Bench's official files have options that read alike under two letters, of which one is right. They
+    are asked as they are published: a twin gets spaces at its end, which show the model nothing. The answer
+    counts by its index, and is recorded by the annotated text.
     """
     found: list[str] = []
     for k, option in enumerate(options):

@@ -20,14 +20,14 @@ if sys.platform == "win32":
         file.seek(_FAR)  # no other program can read a byte that is locked there
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
-    _TAKEN: tuple[type[OSError], ...] = (PermissionError, OSError)
+    _LOCK_ERRORS: tuple[type[OSError], ...] = (PermissionError, OSError)
 else:
     import fcntl
 
     def _try_lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    _TAKEN = (BlockingIOError,)
+    _LOCK_ERRORS = (BlockingIOError,)
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def only_writer(path: Path) -> Iterator[None]:
     with file:
         try:
             _try_lock(file)
-        except _TAKEN as error:
+        except _LOCK_ERRORS as error:
             file.seek(0)
             holder = file.read(64).strip() or "unknown"
             raise AnnotationError(

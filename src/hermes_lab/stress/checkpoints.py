@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import time
 import traceback
 from collections import Counter
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,12 +24,13 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hermes_lab.stress.record import write_record
+
 _MAX_SECONDS = 20.0
 _PATIENCE = (
     15  # by the clock: other programs may be running, and the worker's own time cannot be told everywhere
 )
 _MAX_BYTES = 1 << 30
-_PACKAGES = ("hermes-stream", "torch", "transformers", "tokenizers", "safetensors", "jinja2", "numpy")
 FAULTS = ("traceback", "nonsense", "hang", "crash", "memory")
 
 
@@ -222,19 +221,6 @@ def run(count: int, seed: int, *, max_seconds: float) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """Return where and with what the numbers were made."""
-    from hermes_stream.cli.machine import processor_name
-
-    return {
-        "processor": processor_name(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in _PACKAGES},
-        "command": " ".join(["python -m hermes_lab.stress.checkpoints", *sys.argv[1:]]),
-    }
-
-
 def main() -> int:
     """Run from the command line; the exit code is 1 where there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -243,11 +229,8 @@ def main() -> int:
     parser.add_argument("--max-seconds", type=float, default=3600, help="begin no further one after so long")
     parser.add_argument("--out", type=Path, default=None, help="JSON file to write")
     options = parser.parse_args()
-    found = {"machine": machine()} | run(options.count, options.seed, max_seconds=options.max_seconds)
-    if options.out is not None:
-        options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    summary = {key: value for key, value in found.items() if key not in ("machine", "faults")}
-    sys.stdout.write(json.dumps(summary | {"num_faults": len(found["faults"])}) + "\n")
+    found = run(options.count, options.seed, max_seconds=options.max_seconds)
+    write_record(options.out, "checkpoints", found)
     return 1 if found["faults"] else 0
 
 

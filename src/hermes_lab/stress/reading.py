@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
-import resource
-import sys
-import time
-import traceback
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,10 +17,9 @@ from hermes_lab.evaluation.polls import Polls
 from hermes_lab.evaluation.responses import join, line_of, read_lines
 from hermes_lab.evaluation.run_folder import digest_of
 from hermes_lab.evaluation.scorers import SCORERS, reader
-from hermes_lab.stress.watching import peak_bytes
+from hermes_lab.stress.workers import answer_tasks
 from hermes_stream.errors import AnnotationError
 
-_MAX_ADDRESS_BYTES = 6 * 2**30  # a guard for the machine; what counts is memory that is used
 _NUM_POLLS = 1000
 
 
@@ -107,24 +101,10 @@ def _score(read: Annotations, responses: Path) -> None:
         json.dumps(run_scores(graded, seed=0), allow_nan=False)
 
 
-def main() -> None:
-    """Answer each line of standard input with an outcome and the memory it took."""
-    logging.disable()
-    resource.setrlimit(resource.RLIMIT_AS, (_MAX_ADDRESS_BYTES, _MAX_ADDRESS_BYTES))
-    for line in sys.stdin:
-        task = json.loads(line)
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        start_seconds = time.perf_counter()
-        try:
-            responses = None if task["responses"] is None else Path(task["responses"])
-            result = examine(Path(task["annotations"]), responses)
-        except BaseException:
-            result = {"outcome": "traceback", "message": traceback.format_exc(limit=-4)[-1500:]}
-        measured = {"seconds": time.perf_counter() - start_seconds, "peak_bytes": peak_bytes()}
-        sys.stdout.write(json.dumps(result | measured) + "\n")
-        sys.stdout.flush()
+def _do(task: dict[str, Any]) -> dict[str, Any]:
+    responses = task["responses"]
+    return examine(Path(task["annotations"]), None if responses is None else Path(responses))
 
 
 if __name__ == "__main__":
-    main()
+    answer_tasks(_do)

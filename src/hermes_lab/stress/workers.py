@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import platform
+import logging
+import resource
 import selectors
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
-from hermes_stream.cli.machine import processor_name
+_MAX_ADDRESS_BYTES = 6 * 2**30  # a guard for the machine; what counts is memory that is used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +95,29 @@ class Worker:
         return child
 
 
-def machine() -> dict[str, Any]:
-    """Return what a document says of the machine."""
-    return {
-        "processor": processor_name(),
-        "num_processors": os.cpu_count(),
-        "system": platform.platform(),
-    }
+def answer_tasks(do: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Be the process of a ``Worker``: answer each line of standard input with an outcome and its memory.
+
+    Args:
+        do: does a task; what it raises is a traceback, which is an outcome too.
+    """
+    logging.disable()
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_ADDRESS_BYTES, _MAX_ADDRESS_BYTES))
+    for line in sys.stdin:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        try:
+            result = do(json.loads(line))
+        except BaseException:  # a panic of a library in Rust is no Exception
+            result = {"outcome": "traceback", "message": traceback.format_exc(limit=-4)[-1500:]}
+        sys.stdout.write(json.dumps(result | {"peak_bytes": _peak_bytes()}) + "\n")
+        sys.stdout.flush()
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has had since it was last told to forget."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

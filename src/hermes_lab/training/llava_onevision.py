@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
+from hermes_lab.training.batch import Batch
 from hermes_lab.training.checkpoint import (
     TOKENS_PER_TEMPORAL_PATCH,
     WORD_STD,

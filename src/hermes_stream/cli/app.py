@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
@@ -16,7 +15,7 @@ import typer.main
 
 from hermes_stream._version import __version__
 from hermes_stream.cli.failures import run_to_exit_code
-from hermes_stream.cli.interruption import termination_raises
+from hermes_stream.cli.interruption import signals_raise
 from hermes_stream.cli.output import COMMAND, complain, say
 from hermes_stream.errors import PluginError
 from hermes_stream.plugins import Registry
@@ -138,11 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows the command's name; None takes those of this process.
     """
-    for name in ("torchao", "torch.utils._pytree"):
-        # they warn of themselves where transformers finds torchao
-        logging.getLogger(name).setLevel(logging.ERROR)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with termination_raises():
+    with signals_raise():
         # in a context of its own, the command's name is forgotten with it
         return run_to_exit_code(partial(copy_context().run, _run, words), as_json=_JSON in words)
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_stream.cli.interruption import Ending, interruptible
-from hermes_stream.cli.opening import check_options, load, open_session
+from hermes_stream.cli.opening import check_options, load, open_session, read_policy
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, SeedOption
 from hermes_stream.cli.output import doing, print_json, progress_bar, say, screen
-from hermes_stream.cli.policy_choice import read_policy
 from hermes_stream.cli.settings import memory_of, settings_of
 
 if TYPE_CHECKING:

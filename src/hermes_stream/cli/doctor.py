@@ -21,40 +21,51 @@ if TYPE_CHECKING:
     from hermes_stream.cli.machine import Device
     from hermes_stream.cli.stream_needs import StreamNeeds
 
-QuickOption = Annotated[
+MeasureOption = Annotated[
     bool,
     typer.Option(
-        "--quick", help="Leave out what takes seconds: what torch knows of devices, and a model's memory."
+        "--measure",
+        help="Ask torch for devices, and load the model to measure a stream of it, in seconds; without it, "
+        "only where another model or memory is asked for.",
     ),
 ]
 
 
 @expand_options
 def doctor(
-    *, quick: QuickOption = False, model: ModelOptions, memory: MemoryOptions, json: JsonOption = False
+    *, measure: MeasureOption = False, model: ModelOptions, memory: MemoryOptions, json: JsonOption = False
 ) -> None:
     """Show versions, codecs and devices, then the tiers and the memory of a model with a budget.
 
-    The machine comes first and at once. Then torch is loaded, and the model, to measure a stream of it.
+    This is instant: of the shipped model, what a stream takes is stored. Any other model, policy or budget is
+    loaded to measure it, and torch is asked for the devices that it can use.
     """
-    from hermes_stream.cli.machine import host, versions
+    from hermes_stream.cli.machine import versions
     from hermes_stream.video.codecs import codecs
 
-    if not quick:
+    measure = measure or (model, memory) != (ModelOptions(), MemoryOptions())
+    if measure:
         check_options(model, memory)
-    about: dict[str, Any] = {"versions": versions(), "codecs": codecs()}
+    about: dict[str, Any] = {"versions": versions(), "codecs": codecs(), "is_measured": measure}
     if not json:
         _print_installed(about["versions"], about["codecs"])
-    found, arithmetic = ([host()], None) if quick else _ask_torch()
+    found, arithmetic = _ask_torch() if measure else _ask_system()
     if not json:
         _print_section("devices", {device.name: _line(device) for device in found})
-    needs = None if quick else _measure_stream(model, memory)
+    needs = _measure_stream(model, memory) if measure else _stored_stream(found[0])
     if json:
         about |= {"processor": arithmetic, "devices": list(map(asdict, found))}
-        stream = None if needs is None else {"policy": memory.policy, **asdict(needs)}
-        print_json(about | {"stream": stream})
-    elif needs is not None:
-        _print_section("stream", needs.lines(memory.policy, chunk_frames=memory.chunk_frames))
+        print_json(about | {"stream": {"policy": memory.policy, **asdict(needs)}})
+        return
+    _print_section("stream", needs.lines(memory.policy, chunk_frames=memory.chunk_frames))
+    if not measure:
+        say("'hermes doctor --measure' asks torch for devices and measures the stream, in seconds")
+
+
+def _ask_system() -> tuple[list[Device], None]:
+    from hermes_stream.cli.machine import driver_devices, host
+
+    return [host(), *driver_devices()], None
 
 
 def _ask_torch() -> tuple[list[Device], dict[str, int | bool | None]]:
@@ -64,13 +75,20 @@ def _ask_torch() -> tuple[list[Device], dict[str, int | bool | None]]:
         return devices(), processor()
 
 
+def _stored_stream(host: Device) -> StreamNeeds:
+    from hermes_stream.cli.stored_lists import STREAM_FILE, read_list
+    from hermes_stream.cli.stream_needs import StreamNeeds
+
+    return StreamNeeds(**read_list(STREAM_FILE)).with_free(host.free_bytes)
+
+
 def _measure_stream(model: ModelOptions, memory: MemoryOptions) -> StreamNeeds:
     from hermes_stream.cli.stream_needs import measure
     from hermes_stream.models.loading.footprint import free_bytes
 
     loaded = load(model)
     free = free_bytes(loaded.layout.device)  # before the stream takes its share
-    return measure(open_session(memory, loaded), free_bytes=free)
+    return measure(open_session(memory, loaded)).with_free(free)
 
 
 def _print_installed(installed: Mapping[str, str | None], formats: Mapping[str, Mapping[str, bool]]) -> None:

@@ -1,6 +1,7 @@
 """Failures become one message, one exit code and, under --json, a document.
 
-Exit codes: 0 good, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. A failure on purpose is one
+Exit codes: 0 good, 1 failed, 2 wrong usage, 3 a program that shared a run was lost, 130 interrupted, 143
+terminated. A failure on purpose is one
 message on standard error; a traceback is a bug.
 """
 
@@ -18,10 +19,11 @@ from pathlib import Path
 
 import typer
 
-from hermes_stream.cli.interruption import INTERRUPT_CODE, TERMINATION_CODE, Terminated
+from hermes_stream.cli.interruption import INTERRUPT_CODE, TERMINATION_CODE, Terminated, cause_of
 from hermes_stream.cli.output import complain, print_json
-from hermes_stream.errors import HermesError
+from hermes_stream.errors import HermesError, WorkerError
 
+WORKER_CODE = 3
 _OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 _PLAIN = "hermes_plain"
 _PLAIN_LETTERS = dict(
@@ -88,6 +90,8 @@ def failure_of(error: BaseException) -> Failure | None:
             context = getattr(error, "ctx", None)
             hint = f" (see '{context.command_path} --help')" if context is not None else ""
             code, message = error.exit_code, f"{error.format_message()}{hint}"
+        case WorkerError():
+            code = WORKER_CODE
         case HermesError() | ValueError():
             pass
         case BrokenPipeError():  # whoever read has left
@@ -103,7 +107,7 @@ def failure_of(error: BaseException) -> Failure | None:
         case _:
             return None
     return Failure(
-        kind=type(error).__name__,
+        kind=cause_of(error),
         message=message,
         exit_code=code,
         is_quiet=is_quiet,

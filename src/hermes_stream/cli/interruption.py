@@ -24,9 +24,23 @@ class Terminated(SystemExit):
         super().__init__(TERMINATION_CODE)
 
 
+@final
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed.
+
+    Python ends a program by the signal where its own ``KeyboardInterrupt`` once left code that was made of a
+    text, as a dataclass is, whatever exit code follows. It does not look at other classes.
+    """
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what JSON documents call an error."""
+    return KeyboardInterrupt.__name__ if isinstance(error, KeyboardInterrupt) else type(error).__name__
+
+
 @contextmanager
-def termination_raises() -> Iterator[None]:
-    """Raise ``Terminated`` in the main thread on SIGTERM while the context lasts."""
+def signals_raise() -> Iterator[None]:
+    """Raise ``Terminated`` in the main thread on SIGTERM, and ``Interrupted`` on Ctrl-C, for a while."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -38,11 +52,17 @@ def termination_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has nothing to tell
         os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, end)
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody ignores it
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        for number, was in before.items():
+            signal.signal(number, signal.SIG_DFL if was is None else was)
 
 
 @final
@@ -64,7 +84,7 @@ class Ending:
         """
         if self.cause is None:
             return {}
-        return {"error": {"type": type(self.cause).__name__, "message": self._message(done)}}
+        return {"error": {"type": cause_of(self.cause), "message": self._message(done)}}
 
     def leave(self, done: str) -> None:
         """Leave the command with the signal's exit code, if there was one.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hermes_stream._version import __version__
+from hermes_stream.host import host_free_bytes
 
 _PACKAGES = ("torch", "transformers", "av")
+_NVIDIA_SMI = ("--query-gpu=index,name,memory.total,memory.free", "--format=csv,noheader,nounits")
+_MAX_SECONDS = 5.0  # a driver that hangs answers nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,28 @@ def versions() -> dict[str, str | None]:
 def host() -> Device:
     """Return the processor, as far as it is known without torch."""
     title = f"{platform.machine()}, {os.cpu_count()} processors"
-    return Device(name="cpu", title=title, total_bytes=_total_bytes(), free_bytes=None)
+    return Device(name="cpu", title=title, total_bytes=_total_bytes(), free_bytes=host_free_bytes())
+
+
+def driver_devices() -> list[Device]:
+    """Return the GPUs that NVIDIA's driver names, without torch, whatever torch makes of them."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    try:
+        told = subprocess.run(
+            [command, *_NVIDIA_SMI], capture_output=True, text=True, timeout=_MAX_SECONDS, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []
+    rows = ([cell.strip() for cell in line.split(",")] for line in told.stdout.splitlines())
+    return [_driver_device(*row) for row in rows if len(row) == 4]
+
+
+def _driver_device(index: str, title: str, total: str, free: str) -> Device:
+    """Return a row of nvidia-smi, whose MiB are no number where a driver does not tell them."""
+    total_bytes, free_bytes = (int(it) << 20 if it.isdigit() else None for it in (total, free))
+    return Device(name=f"gpu {index}", title=title, total_bytes=total_bytes, free_bytes=free_bytes)
 
 
 def devices(*, num_threads: int | None = None) -> list[Device]:
@@ -51,7 +77,7 @@ def devices(*, num_threads: int | None = None) -> list[Device]:
     from hermes_stream.models.loading.footprint import free_bytes
 
     title = f"{host().title}, {_arithmetic(num_threads)}"
-    found = [replace(host(), title=title, free_bytes=free_bytes("cpu"))]
+    found = [replace(host(), title=title)]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         title = torch.cuda.get_device_name(index)

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from hermes_stream.cli.fields import read_fields
+from hermes_stream.fields import read_fields
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "revision": (str,),
@@ -39,7 +39,10 @@ def read_model(text: str) -> tuple[str, dict[str, Any]]:
             "the name is empty; give tiny, a checkpoint folder or a hub name", param_hint="--model"
         )
     # a commit may look like a number
-    fields = read_fields(rest, _TYPES, given=text, option="--model", texts=["revision"])
+    try:
+        fields = read_fields(rest, _TYPES, strings=["revision"])
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint="--model") from error
     for field, value in fields.items():
         if type(value) not in _TYPES[field]:
             accepted = " or ".join(kind.__name__ for kind in _TYPES[field])

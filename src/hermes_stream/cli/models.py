@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from hermes_stream.cli.catalogue import list_models
 from hermes_stream.cli.options import JsonOption
-from hermes_stream.cli.output import doing, print_json, say, say_lines, screen, screen_width, size
-from hermes_stream.cli.stored_lists import MODELS_FILE, read_list
+from hermes_stream.cli.output import print_json, say, say_lines, screen, screen_width, size
 
 Entry = Mapping[str, Any]
 
@@ -29,7 +27,7 @@ def models(*, json: JsonOption = False) -> None:
     Bytes are those of 16 bit numbers; a stream keeps each key twice, so that its buffers take half as much
     again.
     """
-    entries = [*read_list(MODELS_FILE)["models"], *_cached()]
+    entries = list(map(asdict, list_models()))
     if json:
         print_json({"models": entries})
         return
@@ -39,25 +37,6 @@ def models(*, json: JsonOption = False) -> None:
         if listed:
             _print(listed)
         say()
-
-
-def _cached() -> list[Entry]:
-    """Return the checkpoints of the local hub cache; their configs take transformers, and so some seconds."""
-    if not any(hub_cache().glob("models--*")):
-        return []
-    with doing("reading the local hub cache"):
-        from hermes_stream.models.loading.catalogue import list_cached
-
-        return [asdict(entry) for entry in list_cached(hub_cache())]
-
-
-def hub_cache() -> Path:
-    """Return the folder where the hub's own library keeps checkpoints, without the library."""
-    if folder := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(os.path.expandvars(folder)).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("HF_HOME") or f"{caches}/huggingface"
-    return Path(os.path.expandvars(home)).expanduser() / "hub"
 
 
 def _print(entries: Sequence[Entry]) -> None:

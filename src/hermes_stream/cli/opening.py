@@ -15,12 +15,12 @@ import typer
 from hermes_stream.cli.model_choice import read_model
 from hermes_stream.cli.options import MemoryOptions, ModelOptions, SourceOptions
 from hermes_stream.cli.output import complain, doing
-from hermes_stream.cli.policy_choice import read_policy
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
     from hermes_stream.models.loading.progress import LoadingProgress, OnProgress
     from hermes_stream.policies import MemoryPolicy
+    from hermes_stream.policies.named import NamedPolicy
     from hermes_stream.stream import Session
     from hermes_stream.video import FileSource
 
@@ -36,10 +36,12 @@ def check_options(model: ModelOptions, memory: MemoryOptions) -> None:
     read_model(model.model)
     with doing("starting"):
         _share_processors(model.threads)
-        from hermes_stream.filters import FILTERS
+        from hermes_stream.filters import choose_filter
 
-    if memory.filter is not None and memory.filter not in FILTERS:
-        raise typer.BadParameter(f"{memory.filter!r} is none of {', '.join(FILTERS)}", param_hint="--filter")
+    try:
+        choose_filter(memory.filter)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--filter") from error
     if memory.budget_tokens is not None:
         warn_of_unused_budget(memory.policy)
     make_policy(memory)
@@ -65,6 +67,25 @@ def load(options: ModelOptions) -> VideoModel:
         )
 
 
+def read_policy(text: str, *, option: str = "--policy") -> NamedPolicy:
+    """Read a policy's name and fields.
+
+    Args:
+        text: see ``policy_named``.
+        option: where the text was given, for the message.
+
+    Raises:
+        BadParameter: there is no such policy or field, or the policy refuses a value.
+        PluginError: the policy is that of an installed package, which cannot be loaded.
+    """
+    from hermes_stream.policies.named import policy_named
+
+    try:
+        return policy_named(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
 def make_policy(memory: MemoryOptions, default_budget_tokens: int | None = None) -> MemoryPolicy:
     """Make the policy, with the default budget where none is asked for."""
     choice = read_policy(memory.policy)
@@ -74,14 +95,13 @@ def make_policy(memory: MemoryOptions, default_budget_tokens: int | None = None)
 
 def open_session(memory: MemoryOptions, model: VideoModel) -> Session:
     """Start a stream on the model; warn where the budget had to be lowered."""
-    from hermes_stream.filters import FILTERS
     from hermes_stream.stream import Session
 
     session = Session(
         model,
         make_policy(memory, model.card.default_budget_tokens),
         chunk_frames=memory.chunk_frames,
-        filter=None if memory.filter is None else FILTERS[memory.filter](),
+        filter=memory.filter,
         kv_bits=memory.kv_bits,
         still_below=memory.still_below,
     )

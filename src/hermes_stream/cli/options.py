@@ -138,6 +138,14 @@ VideoStreamOption = Annotated[
         help="Which of the file's video streams, counted from 0; default: the best.",
     ),
 ]
+MaxImagePixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Shrink larger pictures while they are decoded, to at most so many pixels; default: not at all.",
+    ),
+]
 EvidenceOption = Annotated[
     bool,
     typer.Option(
@@ -188,3 +196,4 @@ class SourceOptions:
 
     fps: FpsOption = None
     video_stream: VideoStreamOption = None
+    max_image_pixels: MaxImagePixelsOption = None

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import json as json_text
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 import typer
 
 from hermes_stream.cli.options import JsonOption
 from hermes_stream.cli.output import complain, doing, print_json, say, say_lines
-from hermes_stream.cli.stored_lists import POLICIES_FILE, describe_policy, read_list
+from hermes_stream.cli.stored_lists import POLICIES_FILE, describe_fields, describe_policy, read_list
 from hermes_stream.errors import PluginError
 from hermes_stream.plugins import Registry
 
 Entry = Mapping[str, Any]
-
-_FIELD = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def policies(
@@ -38,8 +33,8 @@ def policies(
     stored = read_list(POLICIES_FILE)
     listed, filters = _described(stored["policies"]), stored["filters"]
     if name is not None:
-        listed = [entry | _details(name) for entry in listed if entry["name"] == name]
-        filters = [entry | _details(name) for entry in filters if entry["name"] == name]
+        listed = [entry | _details(name, stored["details"]) for entry in listed if entry["name"] == name]
+        filters = [entry | _details(name, stored["details"]) for entry in filters if entry["name"] == name]
         if not listed and not filters:
             known = ", ".join(
                 entry["name"] for entry in (*_described(stored["policies"]), *stored["filters"])
@@ -71,25 +66,14 @@ def _described(stored: list[Entry]) -> list[dict[str, Any]]:
     return described
 
 
-def _details(name: str) -> dict[str, Any]:
-    """Return what a policy or filter is and each of its fields, from the object itself."""
+def _details(name: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a policy or filter is and each of its fields; a policy of an installed package is asked."""
+    if name in stored:
+        return dict(stored[name])
     with doing("starting"):
-        from hermes_stream.filters import FILTERS
         from hermes_stream.policies import POLICIES
 
-    made: Any = POLICIES[name]() if name in POLICIES else FILTERS[name]()
-    text = inspect.getdoc(type(made)) or ""
-    attributes = text.partition("\nAttributes:\n")[2].partition("\n\nRaises:")[0]
-    meanings = {field: " ".join(meaning.split()) for field, meaning in _FIELD.findall(attributes)}
-    about = text.partition("\n\nAttributes:")[0]
-    values = asdict(made)
-    return {
-        "about": about,
-        "fields": [
-            {"name": field.name, "default": values[field.name], "meaning": meanings.get(field.name, "")}
-            for field in fields(made)
-        ],
-    }
+    return describe_fields(POLICIES[name]())
 
 
 def _policy_lines(entry: Entry) -> dict[str, str]:

@@ -1,30 +1,33 @@
-"""Lists of policies and models that are stored, so that no command imports torch to print one.
+"""Lists of policies and models, and what a stream of the default ones takes, stored: no torch to print them.
 
-``python -m hermes_stream.cli.stored_lists`` writes them anew; a test compares them with what they describe.
+``python -m hermes_lab.cli.stored_lists`` writes them anew; a test compares them with what they describe.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hermes_stream.policies import MemoryPolicy
 
-POLICIES_FILE, MODELS_FILE = "policies.json", "models.json"
-_FOLDER = Path(__file__).parent
+POLICIES_FILE, MODELS_FILE, STREAM_FILE = "policies.json", "models.json", "stream.json"
+FOLDER = Path(__file__).parent
+_FIELD = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def read_list(file: str) -> dict[str, Any]:
-    """Return a stored list.
+    """Return a stored document.
 
     Args:
-        file: ``POLICIES_FILE`` or ``MODELS_FILE``.
+        file: ``POLICIES_FILE``, ``MODELS_FILE`` or ``STREAM_FILE``.
     """
-    stored: dict[str, Any] = json.loads((_FOLDER / file).read_text(encoding="utf-8"))
+    stored: dict[str, Any] = json.loads((FOLDER / file).read_text(encoding="utf-8"))
     return stored
 
 
@@ -36,28 +39,16 @@ def describe_policy(make: Callable[..., MemoryPolicy]) -> dict[str, Any]:
     return asdict(policy.facts) | {"preset": preset, "defaults": own}
 
 
-def describe_policies() -> dict[str, Any]:
-    """Return the list of this package's policies and filters, as ``POLICIES_FILE`` stores it."""
-    from hermes_stream.filters import FILTERS
-    from hermes_stream.policies import POLICIES
-
+def describe_fields(made: Any) -> dict[str, Any]:
+    """Return what a policy or filter is, and each of its fields, from the object itself."""
+    text = inspect.getdoc(type(made)) or ""
+    attributes = text.partition("\nAttributes:\n")[2].partition("\n\nRaises:")[0]
+    meanings = {field: " ".join(meaning.split()) for field, meaning in _FIELD.findall(attributes)}
+    values = asdict(made)
     return {
-        "policies": [{"name": name, **describe_policy(make)} for name, make in POLICIES.own.items()],
-        "filters": [{"name": name, **asdict(make().facts)} for name, make in FILTERS.items()],
+        "about": text.partition("\n\nAttributes:")[0],
+        "fields": [
+            {"name": field.name, "default": values[field.name], "meaning": meanings.get(field.name, "")}
+            for field in fields(made)
+        ],
     }
-
-
-def describe_models() -> dict[str, Any]:
-    """Return the embedded checkpoints and published sizes, as ``MODELS_FILE`` stores them."""
-    from hermes_stream.models.loading.catalogue import list_known
-
-    return {"models": [asdict(entry) for entry in list_known()]}
-
-
-def _write() -> None:
-    for file, document in ((POLICIES_FILE, describe_policies()), (MODELS_FILE, describe_models())):
-        (_FOLDER / file).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _write()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hermes_stream.cli.output import clock, size
-from hermes_stream.memory.tiers import Tier, Tiers
-from hermes_stream.stream import Session
-from hermes_stream.stream.queue_limits import QueueLimits
+
+if TYPE_CHECKING:
+    from hermes_stream.stream import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +30,9 @@ class StreamNeeds:
         bytes_per_visual_token: over all layers.
         stream_bytes: buffers of the stream; where there is no bound, of its beginning.
         waiting_bytes: of frames that wait in an engine, at most, in host memory.
+        model_knows: the only thing that the model understands; None for general models.
         device_free_bytes: free on the device with the model loaded; None is unknown.
         fits: whether the device has room for the stream; None is unknown.
-        model_knows: the only thing that the model understands; None for general models.
     """
 
     model: str
@@ -48,9 +49,14 @@ class StreamNeeds:
     bytes_per_visual_token: int
     stream_bytes: int
     waiting_bytes: int
-    device_free_bytes: int | None
-    fits: bool | None
-    model_knows: str | None = None
+    model_knows: str | None
+    device_free_bytes: int | None = None
+    fits: bool | None = None
+
+    def with_free(self, num_bytes: int | None) -> StreamNeeds:
+        """Return these needs beside what was free on the device before the stream; None is unknown."""
+        fits = None if num_bytes is None else self.stream_bytes <= num_bytes
+        return replace(self, device_free_bytes=num_bytes, fits=fits)
 
     def lines(self, policy: str, *, chunk_frames: int) -> dict[str, str]:
         """Return a line about each topic.
@@ -109,16 +115,17 @@ class StreamNeeds:
         return f"{free}, room for {room} such stream{'s' * (room != 1)}"
 
 
-def measure(session: Session, *, free_bytes: int | None) -> StreamNeeds:
+def measure(session: Session) -> StreamNeeds:
     """Measure a stream that has just begun.
 
     Args:
         session: has seen nothing yet.
-        free_bytes: what was free on its device before.
     """
+    from hermes_stream.memory.tiers import Tier, Tiers
+    from hermes_stream.stream.queue_limits import QueueLimits
+
     model = session.model
     tiers = Tiers(num_layers=model.layout.num_layers).tier_of_layer
-    stream_bytes = session.stats.cache_bytes
     return StreamNeeds(
         model=model.card.name,
         family=model.card.family,
@@ -132,9 +139,7 @@ def measure(session: Session, *, free_bytes: int | None) -> StreamNeeds:
         chunk_frames=session.chunk_frames,
         max_positions=model.layout.max_positions,
         bytes_per_visual_token=model.layout.bytes_per_token,
-        stream_bytes=stream_bytes,
+        stream_bytes=session.stats.cache_bytes,
         waiting_bytes=QueueLimits.of(model, session.chunk_frames).num_bytes,
-        device_free_bytes=free_bytes,
-        fits=None if free_bytes is None else stream_bytes <= free_bytes,
         model_knows=model.card.knows,
     )

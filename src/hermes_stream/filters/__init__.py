@@ -17,7 +17,7 @@ __all__ = [
     "FluxMem",
     "FrameDedup",
     "TokenFilter",
-    "filter_named",
+    "choose_filter",
 ]
 
 FILTERS: dict[str, Callable[..., TokenFilter]] = {
@@ -27,12 +27,19 @@ FILTERS: dict[str, Callable[..., TokenFilter]] = {
 }
 
 
-def filter_named(name: str) -> TokenFilter:
-    """Return a filter with its defaults.
+def choose_filter(filter: TokenFilter | str | None) -> TokenFilter | None:
+    """Return the filter of a stream.
+
+    Args:
+        filter: a filter, the name of one with its defaults, or None for none.
 
     Raises:
-        ValueError: there is no such filter.
+        ValueError: it is none of these.
     """
-    if name not in FILTERS:
-        raise ValueError(f"{name!r} is none of {', '.join(FILTERS)}")
-    return FILTERS[name]()
+    if filter is None or isinstance(filter, TokenFilter):
+        return filter
+    if not isinstance(filter, str):
+        raise ValueError(f"filter must be a TokenFilter, a name, or None; got a {type(filter).__name__}")
+    if filter not in FILTERS:
+        raise ValueError(f"{filter!r} is none of {', '.join(FILTERS)}")
+    return FILTERS[filter]()

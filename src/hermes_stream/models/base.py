@@ -10,12 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from hermes_stream.layout import CacheLayout
 from hermes_stream.models.card import ModelCard
@@ -26,6 +25,9 @@ from hermes_stream.models.patches import PatchPreprocessing
 from hermes_stream.models.preprocess import Preprocessing
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class VideoModel(ABC):

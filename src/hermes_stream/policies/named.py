@@ -65,3 +65,28 @@ def policy_named(text: str) -> NamedPolicy:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{text!r}: {error}") from error
     return NamedPolicy(make=make, takes_budget=takes_budget)
+
+
+def choose_policy(
+    policy: MemoryPolicy | str | None, budget_tokens: int | None, default_budget_tokens: int
+) -> MemoryPolicy:
+    """Return the policy of a stream.
+
+    Args:
+        policy: a policy, its name with fields behind it, or None for ``hermes``.
+        budget_tokens: visual tokens that each layer keeps, for a name or None; None takes the default.
+        default_budget_tokens: what the model suggests.
+
+    Raises:
+        ValueError: it is none of these, or the policy has or takes no such budget.
+    """
+    if isinstance(policy, MemoryPolicy):
+        if budget_tokens is not None:
+            raise ValueError(
+                f"a policy has its own budget; leave budget_tokens out, or write {type(policy).__name__}"
+                f"(budget_tokens={budget_tokens})"
+            )
+        return policy
+    if policy is not None and not isinstance(policy, str):
+        raise ValueError(f"policy must be a MemoryPolicy, a name, or None; got a {type(policy).__name__}")
+    return policy_named(policy or "hermes").with_budget(budget_tokens, default_budget_tokens)

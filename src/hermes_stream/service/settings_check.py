@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_stream.errors import HermesError
-from hermes_stream.filters import filter_named
+from hermes_stream.filters import choose_filter
 from hermes_stream.policies.named import policy_named
 from hermes_stream.service.database import database_url
 from hermes_stream.service.names import check_stream_name
@@ -56,8 +56,7 @@ def _of_stream(settings: StreamSettings, place: str) -> list[str]:
     except (ValueError, HermesError) as error:
         faults.append(f"{place}: policy: {error}")
     try:
-        if settings.filter is not None:
-            filter_named(settings.filter)
+        choose_filter(settings.filter)
     except ValueError as error:
         faults.append(f"{place}: filter: {error}")
     return faults

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from hermes_stream.filters import filter_named
+from hermes_stream.filters import choose_filter
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
@@ -88,8 +88,7 @@ class StreamChoices:
         """
         named = policy_named(settings.policy)
         policy = named.with_budget(settings.budget_tokens, model.card.default_budget_tokens)
-        if settings.filter is not None:
-            filter_named(settings.filter)
+        choose_filter(settings.filter)
         plain = SourceOptions()
         chosen = {
             one.name: getattr(source, one.name)
@@ -144,7 +143,7 @@ class StreamChoices:
     @property
     def token_filter(self) -> TokenFilter | None:
         """The filter, if there is one."""
-        return None if self.filter is None else filter_named(self.filter)
+        return choose_filter(self.filter)
 
     @property
     def framing(self) -> dict[str, Any]:

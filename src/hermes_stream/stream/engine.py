@@ -17,11 +17,13 @@ from typing import get_args
 import torch
 
 from hermes_stream.errors import CapacityError
+from hermes_stream.filters import choose_filter
 from hermes_stream.filters.base import TokenFilter
+from hermes_stream.models import load_model
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.loading.footprint import free_bytes
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.policies.hermes import HermesPolicy
+from hermes_stream.policies.named import choose_policy
 from hermes_stream.stream.capacity import Capacity, stream_bytes
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import Overflow, StreamHandle
@@ -38,7 +40,7 @@ class Engine:
     """Runs the streams of one model.
 
     Args:
-        model: a loaded model.
+        model: a loaded model, or what ``load_model`` takes.
         memory_bytes: what the buffers of all streams may take together on the model's device, on a CPU with
             the frames that wait; None takes four fifths of what is free there now.
         step_tokens: tokens of chunks in one step, at most; a single chunk of more is served, and as many
@@ -60,12 +62,13 @@ class Engine:
         num_chunk_tokens: tokens of chunks that steps so far have served, those of encodes too.
 
     Raises:
+        ModelError: there is no such model.
         ValueError: an argument is not a positive number.
     """
 
     def __init__(
         self,
-        model: VideoModel,
+        model: VideoModel | str | Path,
         *,
         memory_bytes: int | None = None,
         step_tokens: int = 2048,
@@ -85,6 +88,8 @@ class Engine:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if memory_bytes is not None and memory_bytes < 0:
             raise ValueError(f"memory_bytes must be at least 0, got {memory_bytes}")
+        if not isinstance(model, VideoModel):
+            model = load_model(model)
         if memory_bytes is None:
             memory_bytes = int(_SHARE_OF_FREE * (free_bytes(model.layout.device) or 0)) or None
         self.model, self.memory_bytes = model, memory_bytes
@@ -103,6 +108,12 @@ class Engine:
         self._streams: list[StreamHandle] = []
         self._thread = OneThread()
 
+    def __repr__(self) -> str:
+        return (
+            f"Engine(model={self.model.card.name!r}, num_streams={len(self._streams)}, "
+            f"used_bytes={self.used_bytes}, memory_bytes={self.memory_bytes}, num_steps={self.num_steps})"
+        )
+
     @property
     def streams(self) -> tuple[StreamHandle, ...]:
         """The streams that are open, in the order in which they came."""
@@ -117,15 +128,16 @@ class Engine:
         """Return what frames that wait take of the model's device, at most; that is nothing but on a CPU."""
         return limits.num_bytes if self.model.layout.device.type == "cpu" else 0
 
-    def add(
+    def add(  # noqa: PLR0913 - one parameter per choice
         self,
-        policy: MemoryPolicy | None = None,
+        policy: MemoryPolicy | str | None = None,
         *,
+        budget_tokens: int | None = None,
         overflow: Overflow = "wait",
         fps: float | None = None,
         chunk_frames: int = 16,
         text_tokens: int | None = None,
-        filter: TokenFilter | None = None,
+        filter: TokenFilter | str | None = None,
         still_below: float | None = None,
         kv_bits: int | None = None,
         guidance_from_questions: bool = False,
@@ -133,7 +145,8 @@ class Engine:
         """Open a stream, if there is room for it.
 
         Args:
-            policy: what its memory keeps; None as for ``Session``, as with all arguments but ``overflow``.
+            policy: see ``Session``, as with all arguments but ``overflow``.
+            budget_tokens: see ``Session``.
             overflow: what happens to a frame when as many wait as may: "wait" does the engine's work until
                 there is room; "drop_oldest" forgets the one that waits longest, for live streams.
             fps: see ``Session``.
@@ -154,12 +167,12 @@ class Engine:
         self._thread.check()
         self._check_overflow(overflow)
         options = StreamOptions(
-            policy=policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens),
+            policy=choose_policy(policy, budget_tokens, self.model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
             text_tokens=text_tokens,
             kv_bits=kv_bits,
             fps=fps,
-            filter=filter,
+            filter=choose_filter(filter),
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
         )

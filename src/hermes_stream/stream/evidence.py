@@ -67,13 +67,13 @@ class Evidence:
     summary_share: float
     video_share: float
 
-    def moments(self, most: int | None = None) -> tuple[Moment, ...]:
+    def moments(self, max_moments: int | None = None) -> tuple[Moment, ...]:
         """Return where attention rests, largest share first.
 
         Patches that have more than the patches' mean count; those that follow one another are one moment.
 
         Args:
-            most: how many to return at most; None returns all.
+            max_moments: how many to return at most; None returns all.
         """
         mean = sum(patch.share for patch in self.patches) / max(len(self.patches), 1)
         runs: list[list[PatchShare]] = []
@@ -84,7 +84,7 @@ class Evidence:
                 runs[-1].append(patch)
             else:
                 runs.append([patch])
-        return tuple(sorted(map(_moment, runs), key=lambda moment: -moment.share)[:most])
+        return tuple(sorted(map(_moment, runs), key=lambda moment: -moment.share)[:max_moments])
 
 
 def _moment(run: list[PatchShare]) -> Moment:

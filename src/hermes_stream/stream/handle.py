@@ -64,19 +64,37 @@ class StreamHandle:
         self._failure: Exception | None = None
         self._is_open = True
 
-    def observe(self, frames: Iterable[Frame] | Frame) -> None:
+    def observe(
+        self,
+        frames: Any,
+        *,
+        fps: float | None = None,
+        pts_seconds: float | Sequence[float] | None = None,
+        max_image_pixels: int | None = None,
+    ) -> None:
         """Let frames wait for their chunks.
 
         What went wrong with a chunk since the last call is raised here, or by ``ask``, once; its frames wait
         and are tried again.
 
+        Args:
+            frames: see ``Session.observe``, as with all arguments.
+            fps: frames per second of pictures without times.
+            pts_seconds: time of each picture without one, in seconds.
+            max_image_pixels: pixels of a file's picture, at most.
+
         Raises:
-            ValueError: a frame is malformed, not later than the one before, or too large for the queue.
+            ValueError: a frame is malformed, has no time, is not later than the one before, or too large for
+                the queue.
+            VideoError: a file cannot be read.
             ThreadError: another thread owns the engine.
             CapacityError: the handle is closed, or its policy has no bound and the positions are used up.
         """
         self._check()
-        for frame in [frames] if isinstance(frames, Frame) else frames:
+        shown = self.stream.frames_from(
+            frames, fps=fps, pts_seconds=pts_seconds, max_image_pixels=max_image_pixels
+        )
+        for frame in shown:
             self.stream.intake.accept(frame, self._make_room)
 
     def _make_room(self, frame: Frame) -> None:
@@ -184,6 +202,21 @@ class StreamHandle:
         """
         self._check_thread()
         return self.stream.stats
+
+    def __enter__(self) -> StreamHandle:
+        """Return the stream; it leaves the engine where the block ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        stats = self.stream.stats
+        return (
+            f"StreamHandle(policy={type(self.stream.policy).__name__}, "
+            f"budget_tokens={self.stream.policy.budget_tokens}, num_frames={stats.num_frames}, "
+            f"num_visual_tokens_kept={stats.num_visual_tokens_kept}, num_questions={stats.num_questions})"
+        )
 
     def close(self) -> None:
         """Give up all that waits, and leave the engine; safe to repeat.

@@ -36,6 +36,7 @@ class Intake:
         changes: is told what came, and what was forgotten.
 
     Attributes:
+        fps: frames taken per second; None takes all.
         waiting: frames that wait, oldest first.
         in_hand: frames that are being folded into the memory; they wait again if that fails.
         num_accepted: frames taken in so far.
@@ -57,7 +58,7 @@ class Intake:
             raise ValueError(
                 f"fps must be a positive number of frames per second, or None for all; got {fps}"
             )
-        self._fps, self._check_size, self._shrink = fps, check_size, shrink
+        self.fps, self._check_size, self._shrink = fps, check_size, shrink
         self._changes = changes or Changes()
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf
@@ -230,7 +231,7 @@ class Intake:
 
     def _next_due(self, frame: Frame) -> int | None:
         """Return which instant is due after a frame, or None where the frame itself is not due."""
-        if self._fps is None or self._start_seconds is None:
+        if self.fps is None or self._start_seconds is None:
             return 1
-        instant = math.floor((frame.pts_seconds - self._start_seconds) * self._fps + _EARLY)
+        instant = math.floor((frame.pts_seconds - self._start_seconds) * self.fps + _EARLY)
         return None if instant < self._due else instant + 1

@@ -13,7 +13,6 @@ from hermes_stream.filters.base import TokenFilter
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.policies.named import policy_named
 from hermes_stream.stream.capacity import Capacity, plan_capacity
 
 Method = TypeVar("Method", MemoryPolicy, TokenFilter)
@@ -101,31 +100,6 @@ class StreamOptions:
         made_policy = _made(plain["policy"], POLICIES, policy, "policy")
         made_filter = None if plain["filter"] is None else _made(plain["filter"], FILTERS, filter, "filter")
         return cls(**{**plain, "policy": made_policy, "filter": made_filter})
-
-
-def chosen_policy(
-    policy: MemoryPolicy | str | None, budget_tokens: int | None, default_budget_tokens: int
-) -> MemoryPolicy:
-    """Return the policy that a user asked for.
-
-    Args:
-        policy: itself, its name, or None for the default.
-        budget_tokens: for one that is asked for by name.
-        default_budget_tokens: where none is asked for.
-
-    Raises:
-        ValueError: there is no such policy, or it has a budget already.
-    """
-    if isinstance(policy, MemoryPolicy):
-        if budget_tokens is not None:
-            raise ValueError(
-                f"a policy has its own budget; leave budget_tokens out, or write {type(policy).__name__}"
-                f"(budget_tokens={budget_tokens})"
-            )
-        return policy
-    if policy is not None and not isinstance(policy, str):
-        raise ValueError(f"policy must be a MemoryPolicy, a name, or None; got a {type(policy).__name__}")
-    return policy_named(policy or "hermes").with_budget(budget_tokens, default_budget_tokens)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

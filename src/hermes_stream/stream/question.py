@@ -131,7 +131,7 @@ def check_options(options: Sequence[str]) -> None:
     if not all(isinstance(option, str) and option.strip() for option in options):
         raise ValueError(f"every option must be a non-empty text, got {list(options)!r}")
     if len(set(options)) < len(options):
-        raise ValueError(f"every option must stand there once, got {list(options)!r}")
+        raise ValueError(f"every option must stand there once, got {list(options)!r}; leave twins out")
 
 
 def with_lettered_options(question: str, options: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import RLock
@@ -12,22 +11,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
-from hermes_stream.filters import filter_named
+from hermes_stream.filters import choose_filter
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.models import load_model
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.policies.named import choose_policy
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.changes import Change, Listener
 from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.evidence import Evidence, evidence_of
 from hermes_stream.stream.executor import Executor, RunningWork
-from hermes_stream.stream.options import StreamOptions, chosen_policy
+from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.snapshot import Snapshot, refusing_options
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
-from hermes_stream.video.conversion import frames_from
 
 
 class Session:
@@ -89,12 +88,12 @@ class Session:
         if not isinstance(model, VideoModel):
             model = load_model(model)
         options = StreamOptions(
-            policy=chosen_policy(policy, budget_tokens, model.card.default_budget_tokens),
+            policy=choose_policy(policy, budget_tokens, model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
             text_tokens=text_tokens,
             kv_bits=kv_bits,
             fps=fps,
-            filter=filter_named(filter) if isinstance(filter, str) else filter,
+            filter=choose_filter(filter),
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
         )
@@ -116,6 +115,7 @@ class Session:
         *,
         fps: float | None = None,
         pts_seconds: float | Sequence[float] | None = None,
+        max_image_pixels: int | None = None,
     ) -> None:
         """Watch frames; full chunks enter the memory at once, the rest waits for more or for a question.
 
@@ -128,18 +128,17 @@ class Session:
                 stream.
             fps: frames per second of pictures without times; they go on from the newest frame.
             pts_seconds: time of each picture without one, in seconds, instead of ``fps``.
+            max_image_pixels: shrink larger pictures of a file while they become RGB, see ``FileSource``.
 
         Raises:
             ValueError: a frame is malformed, has no time, or is not later than the one before.
             VideoError: a file cannot be read.
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        if isinstance(frames, str | os.PathLike):
-            from hermes_stream.video import FileSource  # needs PyAV, which arrays do not
-
-            frames = FileSource(frames, fps=self.fps or self.model.card.default_fps)
-        newest_seconds = self._stream.intake.newest_seconds
-        for frame in frames_from(frames, fps=fps, pts_seconds=pts_seconds, newest_seconds=newest_seconds):
+        shown = self._stream.frames_from(
+            frames, fps=fps, pts_seconds=pts_seconds, max_image_pixels=max_image_pixels
+        )
+        for frame in shown:
             # the lock is held for a frame, not for a source that may go on for hours
             with self._lock:
                 self._finish_open_answer()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -42,6 +43,8 @@ from hermes_stream.stream.question import Question
 from hermes_stream.stream.retrieved_context import RetrievedContext
 from hermes_stream.stream.stats import SessionStats, synchronize
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
+from hermes_stream.video.conversion import frames_from
+from hermes_stream.video.frame import Frame
 
 _MAX_NEW_TOKENS = 256
 
@@ -159,6 +162,16 @@ class Stream:
             yield from self._prefill_held()
         else:
             self._remember(what)
+
+    def frames_from(self, shown: Any, **how: Any) -> Iterator[Frame]:
+        """Yield the frames of what shows pictures; a file is sampled at the stream's rate, or the model's.
+
+        Args:
+            shown: see ``Session.observe``.
+            **how: see ``video.conversion.frames_from``.
+        """
+        file_fps = self.intake.fps or self.model.card.default_fps
+        return frames_from(shown, newest_seconds=self.intake.newest_seconds, file_fps=file_fps, **how)
 
     @property
     def has_full_chunk(self) -> bool:

@@ -23,19 +23,30 @@ def frames_from(
     fps: float | None,
     pts_seconds: float | Sequence[float] | None,
     newest_seconds: float | None,
+    file_fps: float | None = None,
+    max_image_pixels: int | None = None,
 ) -> Iterator[Frame]:
     """Yield frames of anything that shows pictures.
 
     Args:
-        shown: see ``Session.observe``; not a path.
+        shown: see ``Session.observe``.
         fps: frames per second of what has no times of its own.
         pts_seconds: time of one picture, or of each, in seconds; instead of ``fps``.
         newest_seconds: time of the stream's newest frame; pictures at ``fps`` go on from there. None begins
             at 0.
+        file_fps: frames per second that are sampled of a file; None takes all.
+        max_image_pixels: see ``FileSource``; for a file alone.
 
     Raises:
         ValueError: pictures have no times, or something is none of what is accepted.
+        VideoError: a file cannot be read.
     """
+    if isinstance(shown, str | os.PathLike):
+        from hermes_stream.video.sources.file import FileSource  # needs PyAV, which arrays do not
+
+        shown = FileSource(shown, fps=file_fps, max_image_pixels=max_image_pixels)
+    elif max_image_pixels is not None:
+        raise ValueError("max_image_pixels is for a path; shrink pictures before they are observed")
     if fps is not None and pts_seconds is not None:
         raise ValueError("fps and pts_seconds exclude each other; leave one of them out")
     if pts_seconds is not None:

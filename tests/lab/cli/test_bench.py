@@ -110,7 +110,7 @@ def test_random_weights_need_neither_pyav_nor_a_test_package():
         "for name in ('av', 'pytest', 'hypothesis', 'beartype', 'matplotlib', 'PIL'):\n"
         "    sys.modules[name] = None\n"
         "from hermes_stream.cli import main\n"
-        "from hermes_stream.models.loading import shapes\n"
+        "from hermes_lab.training import shapes\n"
         "small = shapes.ModelShape('small', 'llava_onevision', 'none/none', 1,\n"
         "    shapes.TextShape(2, 64, 128, 2, 1, 32, 300, 4096))\n"
         "shapes.SHAPES['small'] = small\n"

@@ -52,6 +52,13 @@ def wait_until(is_so, program):
         time.sleep(0.01)
 
 
+def wait_for_the_end_of(programs):
+    left, deadline = set(programs), time.monotonic() + PATIENCE_SECONDS
+    while left := set(filter(is_alive, left)):  # a program may end a moment after the one that began it
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def is_alive(pid):
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
@@ -59,33 +66,9 @@ def is_alive(pid):
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-@pytest.mark.parametrize(
-    ("number", "code", "num_workers"), [(signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 1)]
-)
-def test_a_stopped_run_keeps_what_is_done_and_goes_on(hermes, folder, tmp_path, number, code, num_workers):
-    out = tmp_path / "run"
-    arguments = ["eval", folder / "annotations.json", "--videos", folder, "--out", out, "--json"]
-    program = started(*arguments, "--workers", num_workers, "--threads", num_workers)
+def check_that_it_goes_on(hermes, out, arguments):
     stored = out / "predictions.jsonl"
-    try:
-        wait_until(lambda: stored.exists() and stored.read_bytes().count(b"\n") >= 6, program)
-        children = children_of(program.pid)
-        assert len(children) >= num_workers - 1
-        program.send_signal(number)
-        told, err = program.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        program.kill()
-    assert program.returncode == code
-    assert json.loads(told)["error"]["message"].endswith(f"; start again with --out {out} to go on")
-    assert f"ended by SIGTERM; start again with --out {out} to go on" in err or number == signal.SIGINT
-    assert "Traceback" not in err
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(map(is_alive, children)):  # a child may end a moment after its parent
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    num_answers = stored.read_bytes().count(b"\n")
-    assert 6 <= num_answers < 36
+    assert 6 <= stored.read_bytes().count(b"\n") < 36
     assert not (out / "scores.json").exists()
     run = hermes(*arguments, "--threads", 1)
     assert (run.code, run.err, run.document["num_questions"]) == (0, "", 36)
@@ -93,21 +76,80 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(hermes, folder, tmp_path, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_programs_end_with_one_that_was_killed(folder, tmp_path):
+def test_a_terminated_run_ends_its_programs_keeps_what_is_done_and_goes_on(hermes, folder, tmp_path):
     out = tmp_path / "run"
-    arguments = ["eval", folder / "annotations.json", "--videos", folder, "--out", out, "--workers", 2]
-    program = started(*arguments)
+    arguments = ["eval", folder / "annotations.json", "--videos", folder, "--out", out, "--json"]
+    program = started(*arguments, "--workers", 2, "--threads", 2)
+    stored = out / "predictions.jsonl"
     try:
-        wait_until((out / "predictions.jsonl").exists, program)
+        wait_until(lambda: stored.exists() and stored.read_bytes().count(b"\n") >= 6, program)
         children = children_of(program.pid)
+        assert len(children) >= 2
+        program.send_signal(signal.SIGTERM)
+        told, err = program.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        program.kill()
+    assert program.returncode == 143
+    message = f"ended by SIGTERM; start again with --out {out} to go on"
+    assert json.loads(told)["error"]["message"] == message
+    assert message in err
+    assert "Traceback" not in err
+    wait_for_the_end_of(children)
+    check_that_it_goes_on(hermes, out, arguments)
+
+
+def test_an_interrupted_run_keeps_what_is_done_and_goes_on(hermes, folder, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    arguments = ["eval", folder / "annotations.json", "--videos", folder, "--out", out, "--json"]
+    add = RunFolder.add
+
+    def adding(self, runs):
+        add(self, runs)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RunFolder, "add", adding)
+    run = hermes(*arguments, "--threads", 1)
+    monkeypatch.undo()
+    assert (run.code, run.err) == (130, "")
+    assert run.document["error"]["message"] == f"ended by Ctrl-C; start again with --out {out} to go on"
+    check_that_it_goes_on(hermes, out, arguments)
+
+
+SHARED = """
+import os, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+
+def load():
+    return SimpleNamespace(family="none", has_dynamic_resolution=False)
+
+def open_source(episode):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    from hermes_lab.datasets.episode import Episode
+    from hermes_lab.evaluation import Viewing
+    from hermes_lab.evaluation.pool import watch_in_pool
+    tasks = [(Episode(video=name, questions=()), ()) for name in "ab"]
+    viewing = Viewing(load_model=load, open_source=open_source, open_session=None)
+    list(watch_in_pool(tasks, viewing, num_workers=2, on_progress=print))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_programs_end_with_one_that_was_killed(tmp_path):
+    (tmp_path / "shared.py").write_text(SHARED)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    program = subprocess.Popen([sys.executable, tmp_path / "shared.py", begun], env=environment)
+    try:
+        wait_until(lambda: len(list(begun.iterdir())) == 2, program)
     finally:
         program.kill()
         program.communicate()
-    assert children
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(map(is_alive, children)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_the_end_of(int(one.name) for one in begun.iterdir())
 
 
 @pytest.mark.parametrize("command", ["eval", "compare"])

@@ -12,9 +12,9 @@ def entry(**fields):
 
 def test_places_name_the_way_into_the_document():
     document = [{"a": 1}, [{"a": 2}, {"a": 3}]]
-    assert [one.place for one in entries_of(document)] == ["[0]", "[1][0]", "[1][1]"]
+    assert [one.location for one in entries_of(document)] == ["[0]", "[1][0]", "[1][1]"]
     parent = Entry({"questions": [{}, {}]}, "[4]")
-    assert [one.place for one in parent.entries("questions")] == ["[4].questions[0]", "[4].questions[1]"]
+    assert [one.location for one in parent.entries("questions")] == ["[4].questions[0]", "[4].questions[1]"]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import active_children
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +19,10 @@ from tests.lab.watchers import Pictures, grey, told
 
 from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import EvaluatedPolicy, SessionWatcher, Viewing, evaluate, run_episode
-from hermes_lab.evaluation.pool import gpu_of
+from hermes_lab.evaluation.pool import gpu_of, watch_in_pool
 from hermes_lab.evaluation.shared_encoder import SharedEncoder
 from hermes_stream import Frame, FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
-from hermes_stream.errors import VideoError
+from hermes_stream.errors import VideoError, WorkerError
 from hermes_stream.policies import RecentNPolicy
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.world import generate_world
@@ -41,11 +46,17 @@ class Play:
 
 
 @dataclass(frozen=True)
-class Load:
-    """Loads the embedded model in whichever program."""
+class Blank:
+    """Loads nothing, in whichever program: enough where no policy watches."""
 
     def __call__(self):
-        return load_model("tiny", device="cpu")
+        return SimpleNamespace(family="none", has_dynamic_resolution=False)
+
+
+def without_policies(episodes, how):
+    """Let two programs play videos to nobody."""
+    tasks = [(one, ()) for one in episodes]
+    return watch_in_pool(tasks, how, num_workers=2, on_progress=lambda _: None)
 
 
 def story(seed, num_questions=8):
@@ -220,24 +231,53 @@ class Breaking(list):
         raise ERRORS[self.name]
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_whatever_is_wrong_with_one_video_is_told_and_the_others_are_watched(tiny, num_workers):
-    names = ["3", *ERRORS, *(f"late {name}" for name in ERRORS), "4"]
-    episodes = [
-        story(int(name), 2) if name.isdecimal() else episode(question(), video=name) for name in names
-    ]
-    load_model = (lambda: tiny) if num_workers == 1 else Load()
-    how = Viewing(load_model=load_model, open_source=Trouble(), open_session=in_fours)
-    given = {
-        one.episode.video: one for one in evaluate(episodes, policies()[:1], how, num_workers=num_workers)
-    }
-    assert set(given) == set(names)
+BROKEN = ["3", *ERRORS, *(f"late {name}" for name in ERRORS), "4"]
+
+
+def broken_videos():
+    return [story(int(name), 2) if name.isdecimal() else episode(question(), video=name) for name in BROKEN]
+
+
+def check_what_is_told(watched):
+    given = {one.episode.video: one for one in watched}
+    assert set(given) == set(BROKEN)
     assert [given[name].failure for name in ("3", "4")] == [None, None]
     assert given["values"].failure == given["late values"].failure == "ValueError: 10 x 4000 pixels"
     assert "--budget-tokens" in given["memory"].failure
     assert given["torch"].failure == given["memory"].failure
     assert given["nothing"].failure == "AssertionError: no reason is given"
-    assert all(given[name].failure and not given[name].runs for name in names[1:-1])
+    assert all(given[name].failure and not given[name].runs for name in BROKEN[1:-1])
+
+
+def test_whatever_is_wrong_with_one_video_is_told_and_the_others_are_watched(tiny):
+    how = Viewing(load_model=lambda: tiny, open_source=Trouble(), open_session=in_fours)
+    check_what_is_told(evaluate(broken_videos(), policies()[:1], how))
+
+
+@dataclass(frozen=True)
+class Crash(Trouble):
+    """Ends its program as a crash would, once a file is there."""
+
+    sign: Path
+
+    def __call__(self, one):
+        if one.video != "crash":
+            return super().__call__(one)
+        while not self.sign.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_program_that_is_lost_is_told_and_what_others_told_is_kept(tmp_path):
+    episodes = [episode(question(), video="crash"), *broken_videos()]
+    how = Viewing(load_model=Blank(), open_source=Crash(tmp_path / "sign"), open_session=in_fours)
+    watched = without_policies(episodes, how)
+    check_what_is_told(next(watched) for _ in BROKEN)
+    (tmp_path / "sign").touch()
+    words = "one of 2 programs was ended by SIGSEGV; what was watched until then is kept: start again"
+    with pytest.raises(WorkerError, match=words):
+        next(watched)
+    assert not active_children()
 
 
 def test_an_interrupt_is_no_error_of_a_video(tiny):
@@ -251,8 +291,8 @@ def test_an_interrupt_is_no_error_of_a_video(tiny):
 
 def test_programs_end_with_whoever_reads_their_results():
     episodes = [story(seed, 2) for seed in range(3, 7)]
-    how = Viewing(load_model=Load(), open_source=Play(), open_session=in_fours)
-    with closing(evaluate(episodes, policies()[:1], how, num_workers=2)) as watched:
+    how = Viewing(load_model=Blank(), open_source=Play(), open_session=in_fours)
+    with closing(without_policies(episodes, how)) as watched:
         next(watched)
         assert active_children()
     assert not active_children()

@@ -12,6 +12,7 @@ from tests.lab.watchers import Blind, Pictures, Recorder, grey, told
 from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import Reply, SessionWatcher, run_episode, score
 from hermes_lab.evaluation.polls import Polls
+from hermes_lab.evaluation.runner import distinct_options
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.world import generate_world
@@ -200,3 +201,14 @@ def test_polls_are_made_one_at_a_time():
     polls.close_question()
     assert [(at, polls.index) for at in moments] == [(4.0, 2), (5.0, 2)]
     assert polls.are_over
+
+
+def test_options_that_read_alike_are_asked_and_count_by_their_index():
+    assert distinct_options(["a", "b", "a", "a"]) == ["a", "b", "a ", "a  "]
+    session = Session(load_model("tiny"))
+    watcher = SessionWatcher(session)
+    watcher.observe(grey(0.0))
+    with pytest.raises(ValueError, match="leave twins out"):
+        session.ask("what came first?", ["red circle", "red circle"])
+    reply = watcher.answer(question(answer="red circle", options=("red circle", "red circle")))
+    assert (reply.text, reply.option_index) == ("red circle", 0)

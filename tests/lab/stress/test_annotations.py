@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hermes_lab.datasets import read_annotations
-from hermes_lab.stress import annotations, reading
-from hermes_lab.stress.annotations import read_all, summary, write_damaged
+from hermes_lab.stress import reading
+from hermes_lab.stress.annotations import TRIAL, write_damaged
+from hermes_lab.stress.damaged_files import parser
 from hermes_lab.stress.sound_annotations import encoded, sound_files
 from hermes_lab.stress.workers import Limits
 
@@ -34,30 +35,33 @@ def test_damage_follows_from_the_seed(tmp_path):
     found = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        sound, mutations, _ = write_damaged(tmp_path / name, seed=5, index=8)
+        damaged = write_damaged(tmp_path / name, 5, 8)
         content = {path.name: path.read_bytes() for path in sorted((tmp_path / name).iterdir())}
-        found.append((sound.name, mutations, content))
+        found.append((damaged.source, damaged.mutations, content))
     assert found[0] == found[1]
 
 
-def test_a_short_run(tmp_path, monkeypatch, capsys):
+def run(*words):
+    TRIAL.run_command("annotations", parser(None).parse_args(list(map(str, words))))
+
+
+def test_a_short_run(tmp_path, capsys):
     out = tmp_path / "stress.json"
-    monkeypatch.setattr(sys, "argv", ["annotations", "--count", "60", "--seed", "99", "--out", str(out)])
-    annotations.main()
+    run("--count", 60, "--seed", 99, "--out", out)
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert document == json.loads(out.read_text())
-    assert (document["num_files"], document["wrong"]) == (60, [])
+    assert (document["num_files"], document["seed"], document["wrong"]) == (60, 99, [])
 
 
-def test_what_is_wrong_is_told(monkeypatch):
-    monkeypatch.setattr(annotations, "_READING", "hermes_lab.stress.nothing")
-    outcomes = list(read_all(count=2, seed=0, limits=Limits(seconds=20.0, bytes=10**9), num_workers=1))
+def test_what_is_wrong_is_told():
+    trial = replace(TRIAL, reader="hermes_lab.stress.nothing", first=None)
+    limits = Limits(seconds=20.0, bytes=10**9)
+    outcomes = list(trial.run(count=2, seed=0, limits=limits, num_workers=1))
     assert [one.outcome for one in outcomes] == ["crash", "crash"]
-    assert len(summary(outcomes)["wrong"]) == 2
+    assert len(trial.summary(outcomes)["wrong"]) == 2
 
 
-def test_one_file_can_be_kept(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["annotations", "--only", "2", "--keep", str(tmp_path / "kept")])
-    annotations.main()
-    task = json.loads(capsys.readouterr().out)
+def test_one_file_can_be_kept(tmp_path, capsys):
+    run("--only", 2, "--keep", tmp_path / "kept")
+    task = json.loads(capsys.readouterr().out)["task"]
     assert Path(task["annotations"]).is_file()

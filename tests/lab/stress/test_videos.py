@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hermes_lab.stress.mutations import MUTATIONS, mutated
-from hermes_lab.stress.videos import damaged_video, summary, watch_all
+from hermes_lab.stress.videos import trial
 from hermes_lab.stress.workers import Limits, Worker
 
 KINDS = Path(__file__).parents[2] / "data" / "media" / "kinds"
@@ -35,18 +35,23 @@ def test_next_to_nothing_can_be_damaged(content):
         assert isinstance(mutated(content, np.random.default_rng(seed))[0], bytes)
 
 
-def test_a_video_of_a_seed_is_always_the_same():
-    clips = sorted(KINDS.iterdir())
-    assert damaged_video(clips, seed=1, index=40) == damaged_video(clips, seed=1, index=40)
-    assert damaged_video(clips, seed=1, index=40)[1] != damaged_video(clips, seed=2, index=40)[1]
+def test_a_video_of_a_seed_is_always_the_same(tmp_path):
+    found = []
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / folder).mkdir()
+        damaged = trial(KINDS).damage(tmp_path / folder, seed, 40)
+        content = Path(damaged.task["path"]).read_bytes()
+        found.append((damaged.source, damaged.mutations, damaged.task["options"], content))
+    assert found[0] == found[1]
+    assert found[0][3] != found[2][3]
 
 
 def test_damaged_videos_are_watched_or_refused():
-    clips = sorted(KINDS.iterdir())
-    outcomes = list(watch_all(clips, count=len(clips), seed=7, limits=ROOMY, num_workers=1))
-    counted = summary(outcomes)
-    assert [outcome.index for outcome in outcomes] == list(range(len(clips)))
-    assert counted["num_videos"] == sum(counted["outcomes"].values()) == len(clips)
+    watching, count = trial(KINDS), len(list(KINDS.iterdir()))
+    outcomes = list(watching.run(count=count, seed=7, limits=ROOMY, num_workers=1))
+    counted = watching.summary(outcomes)
+    assert [outcome.index for outcome in outcomes] == list(range(count))
+    assert counted["num_files"] == sum(counted["outcomes"].values()) == count
     assert counted["wrong"] == []
     assert 0 < counted["largest"]["peak_bytes"] < ROOMY.bytes
 
@@ -85,25 +90,16 @@ def test_a_process_that_dies_is_told_and_started_again():
 
 
 def test_the_command(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "hermes_lab.stress.videos",
-        "--count",
-        "3",
-        "--out",
-        str(tmp_path / "a.json"),
-    ]
+    out = tmp_path / "a.json"
+    command = [sys.executable, "-m", "hermes_lab.stress.videos", "--clips", KINDS, "--workers", "1"]
     done = subprocess.run(
-        [*command, "--clips", str(KINDS), "--workers", "1"], check=True, capture_output=True, text=True
+        [*command, "--count", "3", "--out", out], check=True, capture_output=True, text=True
     )
     document = json.loads(done.stdout.splitlines()[-1])
-    assert document == json.loads((tmp_path / "a.json").read_text())
-    assert document["num_videos"] == 3
+    assert document == json.loads(out.read_text())
+    assert document["num_files"] == 3
+    assert document["command"].startswith("python -m hermes_lab.stress.videos --clips")
     kept = subprocess.run(
-        [*command, "--clips", str(KINDS), "--only", "2", "--keep", str(tmp_path)],
-        check=True,
-        capture_output=True,
-        text=True,
+        [*command, "--only", "2", "--keep", tmp_path], check=True, capture_output=True, text=True
     )
-    assert Path(kept.stdout.split()[0]).parent == tmp_path
+    assert Path(json.loads(kept.stdout)["task"]["path"]).parent == tmp_path

@@ -7,9 +7,9 @@ import logging
 import pytest
 import torch
 
+from hermes_lab.training.shapes import SHAPES, build_config
 from hermes_stream import DeviceError
-from hermes_stream.models.loading.footprint import Footprint, check_fits, host_free_bytes, measure_footprint
-from hermes_stream.models.loading.shapes import SHAPES, build_config
+from hermes_stream.models.loading.footprint import Footprint, check_fits, measure_footprint
 
 FOOTPRINT = Footprint(weight_bytes=16_000_000_000, bytes_per_token=86_016, budget_tokens=4000)
 
@@ -61,19 +61,3 @@ def test_a_footprint_is_what_a_loaded_model_takes(model):
     footprint = measure_footprint(model._model.config, weight_bytes=0, dtype=model.layout.dtype)
     assert footprint.bytes_per_token == model.layout.bytes_per_token
     assert footprint.budget_tokens == model.card.default_budget_tokens
-
-
-def test_free_memory_of_a_host_and_its_container(tmp_path):
-    assert host_free_bytes(tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 100 kB\nMemAvailable:  50 kB\n")
-    assert host_free_bytes(tmp_path) == 50 * 1024
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.max").write_text("max\n")
-    assert host_free_bytes(tmp_path) == 50 * 1024
-    (group / "memory.max").write_text("30000\n")
-    (group / "memory.stat").write_text("anon 10000\nfile 15000\n")
-    assert host_free_bytes(tmp_path) == 20000
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 100 kB\n")
-    assert host_free_bytes(tmp_path) is None

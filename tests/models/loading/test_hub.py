@@ -10,7 +10,7 @@ import pytest
 from tests.models.loading.hub_server import COMMIT, serve
 
 from hermes_stream import ModelError
-from hermes_stream.models.loading.catalogue import list_models
+from hermes_stream.cli.catalogue import list_models
 from hermes_stream.models.loading.hub import Hub
 from hermes_stream.models.loading.progress import LoadingProgress
 from hermes_stream.models.loading.weight_files import read_weight_files

@@ -22,7 +22,7 @@ def _read(entry: Entry, _: Entry, oddities: list[str]) -> AnnotatedQuestion:
     if "option" not in fields and entry.has(*_OPTION_KEYS):
         fields["option"] = [fields[name] for name in _OPTION_KEYS if fields.get(name) is not None]
     fields["question_id"] = fields.get("question_id") or fields.get("q_uid") or fields.get("question_idx")
-    question = Entry(fields, entry.place)
+    question = Entry(fields, entry.location)
     return AnnotatedQuestion(
         question=read_question(question, oddities, kind="egoschema", keys=_KEYS),
         video=question.text("video_idx", "q_uid"),

@@ -14,7 +14,7 @@ _KEYS = Keys(index="gt", kinds=("task", "question_type"))
 
 def _read(question: Entry, video: Entry, oddities: list[str]) -> AnnotatedQuestion:
     fields = video.fields.get("info")
-    about = Entry(fields, f"{video.place}.info") if isinstance(fields, dict) else video
+    about = Entry(fields, f"{video.location}.info") if isinstance(fields, dict) else video
     seconds = question.seconds_if_any("time")
     return AnnotatedQuestion(
         question=read_question(
@@ -39,7 +39,7 @@ def _with_index(question: Entry) -> Entry:
         known = {"gt": None}
     else:
         known = {"answer": letter}
-    return Entry({**question.fields, **known}, question.place)
+    return Entry({**question.fields, **known}, question.location)
 
 
 DIALECT = Dialect(

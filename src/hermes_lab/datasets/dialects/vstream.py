@@ -14,7 +14,7 @@ _VIDEO_KEYS = ("original_video", "video_path", "video_name", "video_id")
 def _read(entry: Entry, _: Entry, oddities: list[str]) -> AnnotatedQuestion:
     seconds = entry.seconds_if_any("end_time")
     # "id" is the video's here, and names no question
-    nameless = Entry({**entry.fields, "id": None}, entry.place)
+    nameless = Entry({**entry.fields, "id": None}, entry.location)
     question = read_question(
         nameless, oddities, keys=_KEYS, asked_seconds=math.inf if seconds is None else seconds
     )

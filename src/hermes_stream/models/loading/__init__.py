@@ -11,5 +11,4 @@
     weights        tensors onto their devices
     footprint      whether a model and one stream fit a device
     load           all of it in turn
-    shapes, catalogue, random_weights    sizes that are published, what can be loaded, models without weights
 """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from hermes_stream.errors import DeviceError
+from hermes_stream.host import host_free_bytes
 from hermes_stream.models.card import kv_shape, read_budget_tokens
 
 logger = logging.getLogger(__name__)
@@ -97,31 +97,6 @@ def free_bytes(device: torch.device | str) -> int | None:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return host_free_bytes()
-
-
-def host_free_bytes(root: Path = Path("/")) -> int | None:
-    """Return what Linux could give to a new program, within the limit of its container.
-
-    Args:
-        root: folder of ``proc`` and ``sys``; other systems have no such files, and None is returned.
-    """
-    lines = _lines(root / "proc/meminfo")
-    kilobytes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    if not kilobytes:
-        return None
-    free = int(kilobytes[0]) * 1024
-    limit = _lines(root / "sys/fs/cgroup/memory.max")
-    if not limit or not limit[0].isdigit():
-        return free
-    used = dict(line.split(maxsplit=1) for line in _lines(root / "sys/fs/cgroup/memory.stat"))
-    return min(free, int(limit[0]) - int(used.get("anon", 0)))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
 
 
 def _gigabytes(num_bytes: int) -> str:

@@ -16,7 +16,7 @@ from hermes_stream.models.loading.config_files import read_companions, read_conf
 from hermes_stream.models.loading.footprint import check_fits, free_bytes, measure_footprint
 from hermes_stream.models.loading.hub import Hub, HubModel
 from hermes_stream.models.loading.in_hand import borrow, is_in_hand
-from hermes_stream.models.loading.messages import refusing
+from hermes_stream.models.loading.messages import import_transformers, refusing
 from hermes_stream.models.loading.placement import (
     DeviceMap,
     Placement,
@@ -26,7 +26,7 @@ from hermes_stream.models.loading.placement import (
 )
 from hermes_stream.models.loading.progress import OnProgress
 from hermes_stream.models.loading.quantisation import check_quantisation, int8_bytes, quantisation
-from hermes_stream.models.loading.trial import check_logits, check_tokens
+from hermes_stream.models.loading.trial import check_finite_weights, check_logits, check_tokens
 from hermes_stream.models.loading.weight_files import read_weight_files
 from hermes_stream.models.loading.weights import build_empty, check_size, read_weights
 
@@ -84,6 +84,7 @@ def load_model(  # noqa: PLR0913 - one parameter per choice
     hub_model, folder = _find(name, revision, Hub(offline=offline))
     adapter = _adapter(name, read_family(folder, name))
     _check_pixels(adapter, min_pixels, max_pixels)
+    import_transformers()
     config = _read_config(folder, name, weights)
     number = choose_dtype(dtype, placement.device, config.dtype or config.get_text_config().dtype)
     how: dict[str, Any] = {"placement": placement, "dtype": number}
@@ -128,7 +129,12 @@ def _named(name: str | Path, processor: Any) -> str:
 def _borrow(model: Any, processor: Any) -> VideoModel:
     """Return the adapter of a transformers model in hand."""
     checkpoint, give_back = borrow(model, processor)
-    borrowed = _adapter(checkpoint.name, checkpoint.model.config.model_type)(checkpoint)
+    try:
+        check_finite_weights(checkpoint.model, checkpoint.name)
+        borrowed = _tried(_adapter(checkpoint.name, checkpoint.model.config.model_type), checkpoint)
+    except BaseException:
+        give_back()
+        raise
     borrowed.give_back = give_back
     return borrowed
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hermes_stream.errors import HermesError, ModelError
+
+_TALKATIVE_ON_IMPORT = ("torchao", "torch.utils._pytree")
 
 
 def first_line(error: BaseException) -> str:
@@ -36,6 +40,24 @@ def refusing(what: str, advice: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise ModelError(f"cannot {what}: {first_line(error)}; {advice}") from error
+
+
+def import_transformers() -> None:
+    """Import what transformers builds models with, without what other libraries say of themselves meanwhile.
+
+    It imports torchao where that is installed, which warns of kernels that are not for this machine. Loggers
+    are afterwards as they were. Whoever imported transformers before has read the warnings already.
+    """
+    if "transformers.modeling_utils" in sys.modules:
+        return
+    levels = {logger: logger.level for logger in map(logging.getLogger, _TALKATIVE_ON_IMPORT)}
+    try:
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
+        import transformers.modeling_utils  # noqa: F401
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def mute_libraries() -> None:

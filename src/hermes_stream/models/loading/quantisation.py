@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import TorchAoConfig
-from transformers.quantizers import AutoHfQuantizer
 
 from hermes_stream.errors import ModelError
 from hermes_stream.models.loading.placement import Placement, is_installed
@@ -53,6 +52,8 @@ def check_quantisation(name: str, config: Any, weights: str = "auto") -> None:
             f"{quantised} already, so that they cannot become {weights!r}; leave weights at 'auto', or take "
             "the checkpoint that is not quantised"
         )
+    from transformers.quantizers import AutoHfQuantizer
+
     if isinstance(settings, dict) and not AutoHfQuantizer.supports_quant_method(
         {"quant_method": method} | settings
     ):

@@ -16,16 +16,24 @@ _NUM_KINDS = 64  # more than FFmpeg knows, so that later ones are dropped as wel
 _SHRINKING = 256  # as far as FFmpeg's scaler goes
 
 
-def display_matrix(picture: VideoFrame) -> tuple[int, int, int, int] | None:
+def display_matrix(picture: VideoFrame, reformatter: VideoReformatter) -> tuple[int, int, int, int] | None:
     """Return how a picture is to be shown, ``None`` if as it is coded.
 
     The matrix ``(a, b, c, d)`` sends ``(x, y)`` to ``(a x + c y, b x + d y)`` with y pointing down. It comes
     from the container, or from EXIF data in the picture, which FFmpeg turns into one.
+
+    Args:
+        picture: as decoded.
+        reformatter: for this alone, and for all pictures of a stream, so that each costs microseconds.
     """
     # PyAV ties a frame and its side data into a circle, which keeps the pixels until Python collects circles:
-    # those of a thumbnail, which has the same side data.
-    thumbnail = VideoReformatter().reformat(
-        picture, picture.width // _SHRINKING + 1, picture.height // _SHRINKING + 1, "rgb24"
+    # those of a thumbnail, which has the same side data. Any other way of scaling would read all pixels.
+    thumbnail = reformatter.reformat(
+        picture,
+        picture.width // _SHRINKING + 1,
+        picture.height // _SHRINKING + 1,
+        "rgb24",
+        interpolation="POINT",
     )
     try:
         matrix: Any = thumbnail.side_data.get("DISPLAYMATRIX")

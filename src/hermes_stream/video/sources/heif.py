@@ -20,6 +20,8 @@ _MAX_META_BYTES = 16 * 2**20
 _MAX_BOXES = 64
 _ROTATIONS = {1: "transpose=cclock", 2: "hflip,vflip", 3: "transpose=clock"}  # a quarter each
 _MIRRORS = {0: "vflip", 1: "hflip"}
+_ORDER = (b"clap", b"irot", b"imir")  # in which FFmpeg takes what is done to a picture, however it is written
+_FORGET_ORIENTATION = "sidedata=mode=delete:type=DISPLAYMATRIX"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +106,14 @@ class _Meta:
     def layout(self) -> StillLayout | None:
         kind = self.main_kind()
         properties = self._properties(self._main)
-        crops = [_crop(content) for name, content in properties if name == b"clap"]
-        if kind in _CODED:  # whose rotation FFmpeg tells with the picture
-            return StillLayout(item_ids=(self._main,), size=None, filters=tuple(crops)) if crops else None
+        steps = [(name, content) for name, content in properties if name in _ORDER]
+        if kind in _CODED:
+            filters = _filters(steps)
+            if steps == sorted(steps, key=lambda step: _ORDER.index(step[0])):
+                filters = _filters([step for step in steps if step[0] == b"clap"])  # FFmpeg tells the rest
+            else:
+                filters.append(_FORGET_ORIENTATION)
+            return StillLayout(item_ids=(self._main,), size=None, filters=tuple(filters)) if filters else None
         if kind != b"grid":
             raise ValueError(f"a picture of kind {kind!r}")
         rows, columns, size = self._grid(self._main)
@@ -114,12 +121,7 @@ class _Meta:
         if rows * columns != len(tiles):
             raise ValueError(f"{len(tiles)} tiles for {rows} x {columns}")
         filters = [f"xstack=inputs={len(tiles)}:grid={columns}x{rows}"] if len(tiles) > 1 else []
-        filters += [f"crop={size[0]}:{size[1]}:0:0:exact=1", *crops]
-        for name, content in properties:
-            if name == b"irot" and content[0] & 3:
-                filters += _ROTATIONS[content[0] & 3].split(",")
-            elif name == b"imir":
-                filters.append(_MIRRORS[content[0] & 1])
+        filters += [f"crop={size[0]}:{size[1]}:0:0:exact=1", *_filters(steps)]
         return StillLayout(item_ids=tiles, size=size, filters=tuple(filters))
 
     def _kinds(self) -> dict[int, bytes]:
@@ -135,12 +137,12 @@ class _Meta:
         offered, ipma = list(_boxes(parts[b"ipco"])), parts[b"ipma"]
         id_form = ">HB" if ipma[0] == 0 else ">IB"
         form, mask = ("H", 0x7FFF) if ipma[3] & 1 else ("B", 0x7F)
-        place = 8
+        offset = 8
         for _ in range(struct.unpack_from(">I", ipma, 4)[0]):
-            owner, count = struct.unpack_from(id_form, ipma, place)
-            place += struct.calcsize(id_form)
-            numbers = struct.unpack_from(f">{count}{form}", ipma, place)
-            place += struct.calcsize(f">{count}{form}")
+            owner, count = struct.unpack_from(id_form, ipma, offset)
+            offset += struct.calcsize(id_form)
+            numbers = struct.unpack_from(f">{count}{form}", ipma, offset)
+            offset += struct.calcsize(f">{count}{form}")
             if owner == item_id:
                 return [offered[(number & mask) - 1] for number in numbers if number & mask]
         return []
@@ -190,14 +192,27 @@ class _Meta:
 class _Reader:
     """Reads numbers of any width one after the other."""
 
-    def __init__(self, content: bytes, place: int) -> None:
-        self._content, self._place = content, place
+    def __init__(self, content: bytes, offset: int) -> None:
+        self._content, self._offset = content, offset
 
     def number(self, num_bytes: int) -> int:
-        if self._place + num_bytes > len(self._content):
+        if self._offset + num_bytes > len(self._content):
             raise IndexError("the box ends early")
-        self._place += num_bytes
-        return int.from_bytes(self._content[self._place - num_bytes : self._place], "big")
+        self._offset += num_bytes
+        return int.from_bytes(self._content[self._offset - num_bytes : self._offset], "big")
+
+
+def _filters(steps: list[tuple[bytes, bytes]]) -> list[str]:
+    """Return what FFmpeg is to do for properties of a picture, in their order."""
+    filters = []
+    for name, content in steps:
+        if name == b"clap":
+            filters.append(_crop(content))
+        elif name == b"imir":
+            filters.append(_MIRRORS[content[0] & 1])
+        elif content[0] & 3:
+            filters += _ROTATIONS[content[0] & 3].split(",")
+    return filters
 
 
 def _crop(clap: bytes) -> str:

@@ -44,9 +44,8 @@ class RgbConverter:
         self._max_image_pixels = max_image_pixels
         self._max_pixels = max_pixels
         self._reformatter = VideoReformatter()
+        self._thumbnails = VideoReformatter()
         self._size: tuple[int, int] | None = None
-        self._rotation: int | None = None
-        self._matrix: tuple[int, int, int, int] | None = None
 
     def size_of(self, picture: VideoFrame) -> tuple[int, int]:
         """Return width and height of the image that a picture becomes, in pixels."""
@@ -57,12 +56,13 @@ class RgbConverter:
                 width = square_width
             if self._max_image_pixels is not None:
                 width, height = _shrunk(width, height, max_pixels=self._max_image_pixels)
-            self._size = _turned((width, height), self._matrix_of(picture))
+            self._size = _turned((width, height), display_matrix(picture, self._thumbnails))
         return self._size
 
     def convert(self, picture: VideoFrame) -> NDArray[np.uint8]:
         """Return the picture as uint8 RGB ``[height, width, 3]``, rotated the way it is to be shown."""
-        matrix = self._matrix_of(picture)
+        # of each picture: a mirrored one has the angle of one that is not
+        matrix = display_matrix(picture, self._thumbnails)
         coded_size = _turned(self.size_of(picture), matrix)
         if picture.color_trc in (PQ_TRC, HLG_TRC):
             deep = self._reformatted(picture, coded_size, "rgb48le")
@@ -71,12 +71,6 @@ class RgbConverter:
             image = self._reformatted(picture, coded_size, "rgb24")
         # A copy where PyAV returned a view of FFmpeg's own padded buffer.
         return np.require(upright(image, matrix), requirements=["C", "O"])
-
-    def _matrix_of(self, picture: VideoFrame) -> tuple[int, int, int, int] | None:
-        # The angle costs nothing to read, so that the rest is read only where it changes.
-        if picture.rotation != self._rotation:
-            self._rotation, self._matrix = picture.rotation, display_matrix(picture)
-        return self._matrix
 
     def _reformatted(self, picture: VideoFrame, size: tuple[int, int], pixel_format: str) -> NDArray[Any]:
         return self._reformatter.reformat(picture, *size, pixel_format).to_ndarray()

@@ -8,12 +8,13 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 
+from hermes_lab.training.shapes import SHAPES, build_config
 from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.families import MODELS
+from hermes_stream.models.loading.messages import import_transformers
 from hermes_stream.models.loading.placement import choose_device, choose_dtype
-from hermes_stream.models.loading.shapes import SHAPES, build_config
 from hermes_stream.models.loading.weights import attach_memory
 from hermes_stream.policies.base import GuidancePrompts
 
@@ -45,6 +46,7 @@ def random_model(size: str, *, device: str = "auto", dtype: str = "bfloat16", se
     if size not in SHAPES or SHAPES[size].model_type not in MODELS:
         known = sorted(name for name, shape in SHAPES.items() if shape.model_type in MODELS)
         raise ModelError(f"no published size is called {size!r}; choose one of: {', '.join(known)}")
+    import_transformers()
     chosen = choose_device(device)
     config = build_config(SHAPES[size])
     torch.manual_seed(seed)

@@ -10,11 +10,11 @@ import torch
 from tests.families import FAMILIES
 from transformers import AutoModelForImageTextToText
 
+from hermes_lab.training.shapes import SHAPES, build_config
 from hermes_stream import load_model
+from hermes_stream.cli.catalogue import list_models
 from hermes_stream.models import MODELS
-from hermes_stream.models.loading.catalogue import list_models
 from hermes_stream.models.loading.footprint import kv_values_per_token
-from hermes_stream.models.loading.shapes import SHAPES, build_config
 
 
 @pytest.mark.parametrize("name", SHAPES)
