@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hermes_lab.datasets.episode import Episode, EvalQuestion
-from hermes_stream.synthetic.questions import Question
+from hermes_stream.synthetic.moment import Question
 from hermes_stream.synthetic.world import World
 
 

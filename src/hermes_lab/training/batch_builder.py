@@ -14,7 +14,8 @@ from hermes_lab.training.batch import Batch
 from hermes_lab.training.family import Family
 from hermes_lab.training.stories import IGNORED
 from hermes_stream.models.chat import Chat
-from hermes_stream.synthetic.questions import QUESTION_KINDS, Question, ask_at
+from hermes_stream.synthetic.moment import Question
+from hermes_stream.synthetic.questions import QUESTION_KINDS, ask_at
 from hermes_stream.synthetic.world import World
 
 

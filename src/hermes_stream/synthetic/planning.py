@@ -6,7 +6,8 @@ from typing import final
 
 import numpy as np
 
-from hermes_stream.synthetic.questions import QUESTION_KINDS, Question, ask_at
+from hermes_stream.synthetic.moment import Question
+from hermes_stream.synthetic.questions import QUESTION_KINDS, ask_at
 from hermes_stream.synthetic.world import World
 
 FIRST_SECOND = 2

@@ -162,7 +162,7 @@ def _paint_object(canvas: Image, rng: np.random.Generator) -> None:
 
 
 def _window(canvas: Image, corner: tuple[float, float], size: int) -> Image:
-    """Cut ``[size, size, 3]`` out of a canvas that has no edges, its corner (x, y) anywhere between pixels."""
+    """Cut ``[size, size, 3]`` out of a canvas without edges, its corner (x, y) anywhere between pixels."""
     (column, across), (row, down) = (divmod(start, 1.0) for start in corner)
     indices = np.arange(size + 1)
     taken = canvas.take((indices + int(row)) % canvas.shape[0], axis=0)

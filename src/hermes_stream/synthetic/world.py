@@ -1,7 +1,8 @@
 """A synthetic world with exact answers: coloured shapes enter, stay or move, and leave.
 
 Up to three things are on screen at once, and there are stretches in which nothing is. Everything follows from
-the seed; a scene says how the camera sees it. The module knows nothing about models: it makes pictures and remembers what they show.
+the seed; a scene says how the camera sees it. The module knows nothing about models: it makes pictures and
+remembers what they show.
 """
 
 from __future__ import annotations
