@@ -66,6 +66,12 @@ class Thing:
 THINGS: tuple[Thing, ...] = tuple(Thing(colour, shape) for colour in COLOURS for shape in SHAPES)
 
 
+def cell_of(centre: tuple[float, float]) -> int:
+    """Return the region of a point (x, y), shares of the picture's side: an index into ``REGIONS``."""
+    column, row = (min(max(int(share * GRID), 0), GRID - 1) for share in centre)
+    return row * GRID + column
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearance:
     """One thing's stay on screen. Points and lengths are shares of the picture's side, y grows downwards.
@@ -98,8 +104,7 @@ class Appearance:
 
     def cell_at(self, seconds: float) -> int:
         """Return the region of the centre: an index into ``REGIONS``."""
-        column, row = (min(int(share * GRID), GRID - 1) for share in self.centre_at(seconds))
-        return row * GRID + column
+        return cell_of(self.centre_at(seconds))
 
     def border_distance(self, seconds: float) -> float:
         """Return how far the centre is from the nearest border between two regions."""
