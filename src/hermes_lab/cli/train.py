@@ -33,7 +33,7 @@ def train(
         typer.Option(
             "--start-from",
             metavar="NAME",
-            help="Checkpoint whose decoder the second family starts from, shipped or a folder; default: tiny.",
+            help="Shipped checkpoint or folder whose decoder qwen2_5_vl starts from; default: tiny.",
             show_default=False,
         ),
     ] = None,

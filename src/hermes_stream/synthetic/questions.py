@@ -7,7 +7,7 @@ questions need, and what was never shown.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -218,6 +218,27 @@ FURTHER_GROUPS: dict[str, tuple[str, ...]] = {
 ALL_KINDS = QUESTION_KINDS | FURTHER_KINDS
 TIMED_KINDS = ("how_long_ago", "came_since")
 """Kinds whose answer is a matter of how much time has passed."""
+
+
+def kinds_named(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds that names stand for, each once, in the order of ``ALL_KINDS``.
+
+    Args:
+        names: of kinds, of groups of kinds, or "all".
+
+    Raises:
+        ValueError: no name is given, or one is none of them.
+    """
+    groups = {**KIND_GROUPS, **FURTHER_GROUPS, "all": tuple(ALL_KINDS)}
+    known = ", ".join(dict.fromkeys([*ALL_KINDS, *groups]))
+    named: set[str] = set()
+    for name in names:
+        if name not in ALL_KINDS and name not in groups:
+            raise ValueError(f"{name!r} is none of {known}")
+        named |= set(groups.get(name, [name]))
+    if not named:
+        raise ValueError(f"no kind is named; give some of {known}")
+    return tuple(kind for kind in ALL_KINDS if kind in named)
 
 
 def ask_at(
