@@ -33,7 +33,6 @@ from hermes_lab.training.qwen2_5_vl import Qwen25VLFamily
 from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import IGNORED, LABELS, draw_worlds
 from hermes_lab.training.vision import encode_samples, render_samples, train_vision
-from hermes_stream.models import EMBEDDED
 from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.synthetic.world import World
 
@@ -192,9 +191,14 @@ def load_start(name: str | None) -> Any:
     """
     if name is None:
         return None
-    folder = embedded_folder(name) if name in EMBEDDED else Path(name)
+    folder = Path(name)
     if not (folder / "config.json").is_file():
-        raise ValueError(f"start_from must be {', '.join(EMBEDDED)} or a checkpoint's folder, got {name!r}")
+        try:
+            folder = embedded_folder(name)
+        except KeyError:
+            raise ValueError(
+                f"start_from must be a shipped checkpoint or the folder of one, got {name!r}"
+            ) from None
     model = LlavaOnevisionForConditionalGeneration.from_pretrained(str(folder))
     return model.eval().requires_grad_(False)
 

@@ -47,8 +47,11 @@ def plan_questions(
     """
     rng = np.random.default_rng([world.seed, seed])
     num_by_second = _count_by_second(world.duration_seconds, num_questions, from_second)
-    answered = {second: before for before, second in pairwise([None, *num_by_second])}
-    possible = {second: _draw(world, second, rng, kinds, answered[second]) for second in num_by_second}
+    possible = {
+        second: _draw(world, second, rng, kinds=kinds, since_seconds=before)
+        for before, second in pairwise([None, *num_by_second])
+        if second is not None
+    }
     plan = _Schedule(num_by_second, possible, rng, kinds)
     asked = plan.fill(num_questions)
     if len(asked) < num_questions:
@@ -75,7 +78,12 @@ def _count_by_second(duration_seconds: float, num_questions: int, from_second: i
 
 
 def _draw(
-    world: World, second: int, rng: np.random.Generator, kinds: Sequence[str], since_seconds: int | None
+    world: World,
+    second: int,
+    rng: np.random.Generator,
+    *,
+    kinds: Sequence[str],
+    since_seconds: int | None,
 ) -> _Drawn:
     """Return one question of each kind that has an answer at a moment."""
     drawn = (ask_at(world, second, kind, rng, since_seconds=since_seconds) for kind in kinds)
