@@ -16,10 +16,10 @@ from hermes_lab.training.stories import IGNORED
 from hermes_stream.models.chat import Chat
 from hermes_stream.synthetic.moment import Question
 from hermes_stream.synthetic.questions import QUESTION_KINDS, TIMED_KINDS, ask_at
+from hermes_stream.synthetic.standing_questions import LONGEST_SINCE_SECONDS
 from hermes_stream.synthetic.world import World
 
 _TOKENS_PER_QUESTION = 14
-_LONGEST_SINCE_SECONDS = 30
 _SHARE_OF_LATE_QUESTIONS = 0.5
 
 
@@ -137,7 +137,7 @@ class BatchBuilder:
 
 def _ask(world: World, seconds: float, kind: str, rng: np.random.Generator) -> Question | None:
     """Ask, as if the last answer had been given some whole seconds before; few as often as many."""
-    elapsed = int(np.exp(rng.uniform(0, np.log(_LONGEST_SINCE_SECONDS + 1))))
+    elapsed = int(np.exp(rng.uniform(0, np.log(LONGEST_SINCE_SECONDS + 1))))
     since_seconds = seconds - elapsed if elapsed <= seconds else None
     return ask_at(world, seconds, kind, rng, since_seconds=since_seconds)
 
