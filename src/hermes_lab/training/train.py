@@ -115,7 +115,7 @@ class Trainer:
 
     def _steps(self, builder: BatchBuilder, features: Tensor, labels: Tensor, count: int) -> Row:
         """Learn from batches, and return a row of the curve: accuracies by kind of question and of label."""
-        began, losses, label_accuracies = time.monotonic(), [], []
+        began, began_processor, losses, label_accuracies = time.monotonic(), time.process_time(), [], []
         is_right: dict[str, list[bool]] = {}
         for _ in range(count):
             batch = builder.draw(np.random.default_rng((self.recipe.seed, self.step)))
@@ -133,6 +133,7 @@ class Trainer:
             "num_seconds": builder.num_seconds,
             "loss": round(float(np.mean(losses)), 4),
             "seconds_per_step": round((time.monotonic() - began) / count, 3),
+            "processor_seconds_per_step": round((time.process_time() - began_processor) / count, 3),
             **{kind: round(float(np.mean(own)), 3) for kind, own in sorted(is_right.items())},
             **{f"label_{name}": accuracy for name, accuracy in zip(LABELS, by_label, strict=True)},
         }
