@@ -162,8 +162,7 @@ class Trainer:
             "optimizers": self.optimizers.state_dict(),
             "step": self.step,
         }
-        torch.save(state, folder / "state.pt.new")
-        (folder / "state.pt.new").replace(folder / "state.pt")
+        write_whole(state, folder / "state.pt")
 
     def resume(self, folder: Path) -> None:
         """Go on from a saved state."""
@@ -172,6 +171,13 @@ class Trainer:
         self.decoder.auxiliary_head.load_state_dict(state["auxiliary_head"])
         self.optimizers.load_state_dict(state["optimizers"])
         self.step = state["step"]
+
+
+def write_whole(state: Any, path: Path) -> None:
+    """Write a file so that it is there whole or not at all."""
+    new = path.with_suffix(".new")
+    torch.save(state, new)
+    new.replace(path)
 
 
 def worlds_of(stage: Stage, seed: int) -> tuple[World, ...]:
@@ -246,7 +252,7 @@ def train(
         model.load_state_dict(torch.load(vision, weights_only=True))
     else:
         pretrain_vision(family, model, recipe, start)
-        torch.save(model.state_dict(), vision)
+        write_whole(model.state_dict(), vision)
     trainer = Trainer(family, model, recipe)
     if (folder / "state.pt").exists():
         trainer.resume(folder)
