@@ -1,8 +1,8 @@
 """Scenes of the world: python results/scenes.py picture | accuracy.
 
 ``picture`` draws docs/pictures/scenes.png: one story in every scene, at five moments, each row a scene.
-``accuracy`` writes scenes.json: what the shipped checkpoints know of each scene, asked about the same stories with
-the full cache; they were trained on still scenes alone.
+``accuracy`` writes scenes.json: what the shipped checkpoints know of each scene, asked about the same stories
+with the full cache; they were trained on still scenes alone.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def accuracy() -> None:
         "questions": QUESTIONS,
         "policy": "full",
     }
-    stored = {"machine": machine(), **settings, "models": found}
+    stored = {"machine": machine(), "policy": "full", **settings, "models": found}
     (FOLDER / "scenes.json").write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
