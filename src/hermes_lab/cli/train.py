@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="NAME",
+            help="Shipped checkpoint or folder whose decoder qwen2_5_vl starts from; default: tiny.",
+            show_default=False,
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Train an embedded checkpoint with the full cache; a stopped run goes on where it stood.
@@ -42,9 +52,14 @@ def train(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     made, recipe_for = FAMILIES[family]
+    recipe = recipe_for(seed)
+    if start_from is not None:
+        if recipe.start_from is None:
+            raise typer.BadParameter(f"{family} starts from random weights", param_hint="--start-from")
+        recipe = replace(recipe, start_from=start_from)
     run(
         out or Path(".training") / family,
-        recipe_for(seed),
+        recipe,
         family=made,
         on_progress=lambda row: say(json.dumps(row)),
     )

@@ -47,6 +47,34 @@ class StoryOptions:
     questions: Annotated[
         int, typer.Option("--questions", metavar="N", min=1, help="How many are asked about each.")
     ] = 40
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--kinds",
+            metavar="NAME,...",
+            help="What is asked: kinds, or groups of them (now, backward, counting, standing, recall, "
+            "never_shown, all); default: now,backward,counting.",
+            show_default=False,
+        ),
+    ] = None
+    scene: Annotated[
+        str,
+        typer.Option(
+            "--scene",
+            metavar="NAME",
+            help="How the camera sees it: still, noise, flicker, pan, handheld, light, clutter.",
+        ),
+    ] = "still"
+    cast_shapes: Annotated[
+        int,
+        typer.Option(
+            "--cast-shapes",
+            metavar="N",
+            min=2,
+            max=4,
+            help="How many of the four shapes come; with fewer, some are never shown.",
+        ),
+    ] = 4
     quiet_seconds: Annotated[
         tuple[int, int] | None,
         typer.Option(
@@ -78,13 +106,15 @@ def world(
     options give the same bytes. Ask them with: hermes eval DIR/annotations.json --videos DIR
     """
     _check(out, dialect, force=force)
+    kinds = _kinds(stories)
     worlds = _generate(stories)
-    episodes = [_episode(one, num_questions=stories.questions) for one in worlds]
+    episodes = [_episode(one, num_questions=stories.questions, kinds=kinds) for one in worlds]
     _write(out, worlds, episodes, stories=stories, dialect=dialect)
     if json:
         written = {"annotations": str(out / _ANNOTATIONS), "dialect": dialect}
         how = {"duration_seconds": stories.seconds, "fps": stories.fps, "size": stories.size}
-        print_json(written | {"seed": stories.seed} | how | _contents(out, episodes))
+        told = {"seed": stories.seed, "scene": stories.scene}
+        print_json(written | told | how | _contents(out, episodes))
     else:
         num_questions = sum(len(episode.questions) for episode in episodes)
         videos = "1 video" if len(episodes) == 1 else f"{len(episodes)} videos"
@@ -116,23 +146,39 @@ def _check(out: Path, dialect: str, *, force: bool) -> None:
         )
 
 
+def _kinds(stories: StoryOptions) -> tuple[str, ...]:
+    from hermes_stream.synthetic.questions import QUESTION_KINDS, kinds_named
+
+    if stories.kinds is None:
+        return tuple(QUESTION_KINDS)
+    try:
+        return kinds_named(name.strip() for name in stories.kinds.split(",") if name.strip())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--kinds") from error
+
+
 def _generate(stories: StoryOptions) -> list[World]:
+    from hermes_stream.synthetic.scenes import SCENES
     from hermes_stream.synthetic.world import Pace, generate_world
 
+    if stories.scene not in SCENES:
+        raise typer.BadParameter(f"{stories.scene!r} is none of {', '.join(SCENES)}", param_hint="--scene")
     try:
-        pace = Pace(quiet_seconds=stories.quiet_seconds) if stories.quiet_seconds else None
+        pace = Pace(
+            quiet_seconds=stories.quiet_seconds or Pace().quiet_seconds, cast_shapes=stories.cast_shapes
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--quiet-seconds") from error
     seeds = range(stories.seed, stories.seed + stories.streams)
-    return [generate_world(seed, stories.seconds, pace=pace) for seed in seeds]
+    return [generate_world(seed, stories.seconds, pace=pace, scene=stories.scene) for seed in seeds]
 
 
-def _episode(world: World, *, num_questions: int) -> Episode:
-    from hermes_lab.datasets.world import as_episode
+def _episode(world: World, *, num_questions: int, kinds: Sequence[str]) -> Episode:
+    from hermes_lab.datasets.world import as_episode, name_of
     from hermes_stream.synthetic.planning import plan_questions
 
-    questions = plan_questions(world, num_questions=num_questions, seed=world.seed)
-    return as_episode(world, questions, video=f"{_VIDEOS}/world-{world.seed:06d}.mp4")
+    questions = plan_questions(world, num_questions=num_questions, seed=world.seed, kinds=kinds)
+    return as_episode(world, questions, video=f"{_VIDEOS}/{name_of(world)}.mp4")
 
 
 def _write(

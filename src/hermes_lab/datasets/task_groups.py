@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hermes_stream.synthetic.questions import KIND_GROUPS
+from hermes_stream.synthetic.questions import FURTHER_GROUPS, KIND_GROUPS
 
 OVO_TASKS: dict[str, tuple[str, ...]] = {
     "backward": ("EPM", "ASI", "HLD"),
@@ -32,11 +32,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "backward": (*KIND_GROUPS["backward"], *OVO_TASKS["backward"]),
     "counting": KIND_GROUPS["counting"],
     "forward": OVO_TASKS["forward"],
+    "standing": FURTHER_GROUPS["standing"],
+    "recall": (*FURTHER_GROUPS["recall"], "EPM", "ASI"),
+    "never_shown": (*FURTHER_GROUPS["never_shown"], "HLD"),
 }
-"""Kinds of the synthetic world, and tasks of benchmarks as these sort them themselves."""
-_GROUP_OF = {kind: group for group, kinds in GROUPS.items() for kind in kinds}
+"""Kinds of the synthetic world, and tasks of benchmarks as these sort them themselves.
+
+OVO-Bench's backward tasks are also told apart: what was shown and must be recalled, and what never was.
+"""
+_GROUP_OF = {kind: group for group, kinds in reversed(GROUPS.items()) for kind in kinds}
 
 
 def group_of(kind: str) -> str | None:
-    """Return the group of a kind, None for a kind that no group names."""
+    """Return the first group of a kind, None for a kind that no group names."""
     return _GROUP_OF.get(kind)

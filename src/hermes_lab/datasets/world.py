@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hermes_lab.datasets.episode import Episode, EvalQuestion
-from hermes_stream.synthetic.questions import Question
+from hermes_stream.synthetic.moment import Question
 from hermes_stream.synthetic.world import World
+
+
+def name_of(world: World) -> str:
+    """Return a story's name, which says its seed, and its scene unless that is still."""
+    return f"world-{world.seed:06d}" + ("" if world.scene == "still" else f"-{world.scene}")
 
 
 def as_episode(world: World, questions: Sequence[Question], *, video: str) -> Episode:
@@ -22,7 +27,7 @@ def as_episode(world: World, questions: Sequence[Question], *, video: str) -> Ep
         duration_seconds=float(world.duration_seconds),
         questions=tuple(
             EvalQuestion(
-                question_id=f"world-{world.seed:06d}/{number}",
+                question_id=f"{name_of(world)}/{number}",
                 text=question.text,
                 answer=question.answer,
                 options=question.options,

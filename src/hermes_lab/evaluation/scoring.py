@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hermes_lab.datasets.task_groups import GROUPS, group_of
+from hermes_lab.datasets.task_groups import GROUPS
 from hermes_lab.evaluation.bootstrap import MIN_VIDEOS, NUM_RESAMPLES, Booleans, Bootstrap, Estimate
 from hermes_lab.evaluation.chance import Guesser
 from hermes_lab.evaluation.predictions import Prediction
@@ -189,9 +189,9 @@ class ScoredQuestions:
 
 
 def _groups(predictions: Sequence[Prediction]) -> dict[str, Booleans]:
-    of_kinds = np.array([group_of(one.question.kind) or "" for one in predictions])
+    of_kinds = np.array([one.question.kind for one in predictions])
     named = np.array([one.question.group for one in predictions])
-    found = {group: of_kinds == group for group in GROUPS}
+    found = {group: np.isin(of_kinds, kinds) for group, kinds in GROUPS.items()}
     found |= {str(group): named == group for group in np.unique(named) if group}
     return {group: chosen for group, chosen in found.items() if chosen.any()}
 

@@ -10,12 +10,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hermes_lab.training.batch import Batch
+from hermes_lab.training.batch import NO_QUESTION, Batch
 from hermes_lab.training.family import Family
 from hermes_lab.training.stories import IGNORED
 from hermes_stream.models.chat import Chat
-from hermes_stream.synthetic.questions import QUESTION_KINDS, Question, ask_at
+from hermes_stream.synthetic.moment import Question
+from hermes_stream.synthetic.questions import QUESTION_KINDS, TIMED_KINDS, ask_at
+from hermes_stream.synthetic.standing_questions import LONGEST_SINCE_SECONDS
 from hermes_stream.synthetic.world import World
+
+_TOKENS_PER_QUESTION = 14
+_SHARE_OF_LATE_QUESTIONS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A question behind a temporal patch; None where no question of that kind was possible."""
+
+    last_patch: int
+    question: Question | None
+
+    @property
+    def kind(self) -> str:
+        return self.question.kind if self.question else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +48,7 @@ class BatchBuilder:
         num_questions: questions on each story.
         max_gap: longest jump in position between two temporal patches.
         kinds: question kinds that take turns, as often as they are named.
-        block_tokens: room for one question with its answer.
+        tokens_per_question: room for a question with its answer, on average; what finds none is left out.
     """
 
     family: Family
@@ -42,73 +59,90 @@ class BatchBuilder:
     num_questions: int = 12
     max_gap: int = 0
     kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
-    block_tokens: int = 19
+    tokens_per_question: int = _TOKENS_PER_QUESTION
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """Draw stories and new questions about them."""
         stories = rng.integers(len(self.worlds), size=self.num_streams)
-        gaps = self._draw_gaps(rng)
+        gaps = self.family.draw_gaps(rng, self.num_streams, self.num_seconds, self.max_gap)
         patches = self.family.draw_patches(rng, self.num_streams, self.num_seconds)
         asked = [
-            asked
+            list(self._draw_questions(self.worlds[story], row, rng, is_evenly_timed=not gap.any()))
             for story, row, gap in zip(stories, patches, gaps, strict=True)
-            for asked in self._draw_questions(self.worlds[story], row, rng, is_evenly_timed=not gap.any())
         ]
-        blocks, targets = zip(*(self._block(question) for _, question in asked), strict=True)
-        shape = (self.num_streams, self.num_questions)
+        rows, fitting = zip(*(self._row(own) for own in asked), strict=True)
+        token_ids, targets, question_idx, offsets = torch.tensor(rows).unbind(1)
         return Batch(
             stories=torch.from_numpy(stories),
             patches=patches,
-            token_ids=torch.tensor(blocks).view(*shape, -1),
-            targets=torch.tensor(targets).view(*shape, -1),
-            num_visible_patches=torch.tensor([last + 1 for last, _ in asked]).view(shape),
-            kinds=[question.kind if question else "" for _, question in asked],
+            token_ids=token_ids,
+            targets=targets,
+            question_idx=question_idx,
+            offsets=offsets,
+            num_visible_patches=torch.tensor([[one.last_patch + 1 for one in own] for own in asked]),
+            kinds=[
+                one.kind if fits else ""
+                for own, known in zip(asked, fitting, strict=True)
+                for one, fits in zip(own, known, strict=True)
+            ],
             gaps=gaps,
-            question_gaps=self.family.draw_question_gaps(rng, *shape) * gaps.any(dim=1, keepdim=True),
+            question_gaps=torch.tensor([[self._draw_question_gap(one, rng) for one in own] for own in asked]),
         )
 
     def _draw_questions(
         self, world: World, patches: Tensor, rng: np.random.Generator, *, is_evenly_timed: bool
-    ) -> Iterator[tuple[int, Question | None]]:
-        """Yield after which temporal patch to ask, and what; None where no such question is possible."""
+    ) -> Iterator[_Asked]:
         # Where positions jump they do not tell how much time has passed.
-        kinds = [kind for kind in self.kinds if is_evenly_timed or kind != "how_long_ago"]
+        kinds = [kind for kind in self.kinds if is_evenly_timed or kind not in TIMED_KINDS]
         order = [
             kinds[i] for _ in range(self.num_questions // len(kinds) + 1) for i in rng.permutation(len(kinds))
         ]
         seconds = self.family.list_patches(self.num_seconds)[patches, -1] / self.family.fps
         for kind in order[: self.num_questions]:
             last = self.family.draw_question_patch(rng, patches, 0)
-            question = ask_at(world, float(seconds[last]), kind, rng)
+            question = _ask(world, float(seconds[last]), kind, rng)
             if question is None:
                 last = self.family.draw_question_patch(rng, patches, self.num_seconds // 2)
-                question = ask_at(world, float(seconds[last]), kind, rng)
-            yield last, question
+                question = _ask(world, float(seconds[last]), kind, rng)
+            yield _Asked(last_patch=last, question=question)
 
-    def _draw_gaps(self, rng: np.random.Generator) -> Tensor:
-        """Let positions jump at a few temporal patches of some streams, as they do in a compressed memory."""
-        shape = (self.num_streams, self.num_seconds)
-        if not self.max_gap:
-            return torch.zeros(shape, dtype=torch.long)
-        jumps = rng.integers(0, self.max_gap, size=shape) * (
-            rng.random(shape) < rng.random((shape[0], 1)) / 2
-        )
-        return torch.from_numpy(jumps * (rng.random((shape[0], 1)) < 0.5)).long()
+    def _draw_question_gap(self, asked: _Asked, rng: np.random.Generator) -> int:
+        """Draw how far behind the last frame a question stands; small distances as often as large ones."""
+        if asked.kind in TIMED_KINDS or rng.random() >= _SHARE_OF_LATE_QUESTIONS:
+            return 0
+        return int(np.exp(rng.uniform(0, np.log(self.family.max_question_gap))))
 
-    def _block(self, question: Question | None) -> tuple[list[int], list[int]]:
-        """Return the padded tokens of a question with its answer, and their targets."""
+    def _row(self, asked: list[_Asked]) -> tuple[list[list[int]], list[bool]]:
+        """Return a row's tokens, targets, question indices and offsets, and which questions found room."""
+        length = self.num_questions * self.tokens_per_question
+        columns: list[tuple[int, int, int, int]] = []
+        fitting = []
+        for number, one in enumerate(asked):
+            tokens, targets = self._block(one.question) if one.question else ([], [])
+            fits = 0 < len(tokens) <= length - len(columns)
+            fitting.append(fits)
+            if fits:
+                pairs = enumerate(zip(tokens, targets, strict=True))
+                columns += [(token, target, number, offset) for offset, (token, target) in pairs]
         pad: int = self.chat.tokenizer.pad_token_id
-        if question is None:
-            return [pad] * self.block_tokens, [IGNORED] * self.block_tokens
+        columns += [(pad, IGNORED, NO_QUESTION, 1 + k) for k in range(length - len(columns))]
+        return [list(column) for column in zip(*columns, strict=True)], fitting
+
+    def _block(self, question: Question) -> tuple[list[int], list[int]]:
+        """Return the tokens of a question with its answer, and their targets."""
         asked = [*self.family.leading_ids(self.chat), *_question_ids(self.chat, question.text)]
         answer = _answer_ids(self.chat, question.answer)
-        tokens = [*asked, *answer]
-        targets = [IGNORED] * (len(asked) - 1) + answer + [IGNORED]
-        padding = self.block_tokens - len(tokens)
-        return tokens + [pad] * padding, targets + [IGNORED] * padding
+        return [*asked, *answer], [IGNORED] * (len(asked) - 1) + answer + [IGNORED]
 
 
-@lru_cache(maxsize=10_000)
+def _ask(world: World, seconds: float, kind: str, rng: np.random.Generator) -> Question | None:
+    """Ask, as if the last answer had been given some whole seconds before; few as often as many."""
+    elapsed = int(np.exp(rng.uniform(0, np.log(LONGEST_SINCE_SECONDS + 1))))
+    since_seconds = seconds - elapsed if elapsed <= seconds else None
+    return ask_at(world, seconds, kind, rng, since_seconds=since_seconds)
+
+
+@lru_cache(maxsize=50_000)
 def _question_ids(chat: Chat, question: str) -> list[int]:
     return chat.question_ids(question)
 

@@ -28,7 +28,12 @@ recent details related to context summary thing did come seen shown it in and or
 circles squares triangles crosses b c d e f g shape which where left right top bottom middle centre moving up
 down still way long ago second seconds minute minutes under over to twenty thirty small large
 """
-WORDS = (*dict.fromkeys((*_WORDS.split(), *COLOURS, *SHAPES, *NUMBERS)),)
+# Behind the others, so that words of checkpoints trained before keep their numbers.
+_LATER_WORDS = """
+not since you answered ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
+forty fifty
+"""
+WORDS = (*dict.fromkeys((*_WORDS.split(), *COLOURS, *SHAPES, *NUMBERS, *_LATER_WORDS.split())),)
 
 # Templates and preprocessing are spelled here, though models/chat.py and models/preprocess.py read such parts
 # of any checkpoint: they are what the shipped weights were trained with, and must go on describing them.
@@ -52,7 +57,7 @@ DECODER = {
     "num_hidden_layers": 10,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 1024,
+    "max_position_embeddings": 2048,
     "bos_token_id": None,
     "pad_token_id": SPECIAL_TOKENS.index("<pad>"),
     "eos_token_id": SPECIAL_TOKENS.index("<|im_end|>"),

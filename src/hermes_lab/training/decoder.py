@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
-from hermes_lab.training.batch import training_attention
+from hermes_lab.training.batch import Batch, question_mask, training_attention
 from hermes_lab.training.stories import IGNORED, LABELS
 
 
 class Decoder(nn.Module):
-    """A model's decoder over prefix, video and question blocks.
+    """A model's decoder over prefix, video and questions.
 
     Args:
         model: whose decoder it is; its attention is replaced.
@@ -33,26 +33,28 @@ class Decoder(nn.Module):
         self.auxiliary_head = nn.Sequential(nn.RMSNorm(hidden), nn.Linear(hidden, sum(LABELS.values())))
         self.register_buffer("prefix_ids", torch.tensor(prefix_ids), persistent=False)
 
-    def forward(
-        self, video: Tensor, token_ids: Tensor, position_ids: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits of question tokens ``[streams, tokens, vocabulary]`` and of the auxiliary head.
+    def compile_layers(self) -> None:
+        """Compile each layer for batches of one shape."""
+        # Not the whole: layers have one form, which then is compiled once.
+        for layer in self.text.layers:
+            layer.compile(dynamic=False)
+
+    def forward(self, video: Tensor, batch: Batch, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of tokens of text ``[streams, text, vocabulary]`` and of the auxiliary head.
 
         Args:
             video: visual tokens ``[streams, patches, tokens per patch, hidden]``.
-            token_ids: of question blocks ``[streams, questions, block]``.
+            batch: the text behind them.
             position_ids: of all tokens, as the decoder's rotary layer takes them.
-            mask: what question tokens see, from ``question_mask``.
         """
-        streams, questions, block = token_ids.shape
         embed = self.text.embed_tokens
-        text = embed(token_ids)
+        text = embed(batch.token_ids)
         if self.video_end is not None:
-            end = self.video_end.expand(streams, questions, 1, -1)
-            text = torch.cat([end, text[:, :, 1:]], dim=2)
-        prefix = embed(self.prefix_ids).expand(streams, -1, -1)
+            text = torch.where(batch.offsets[..., None] == 0, self.video_end, text)
+        prefix = embed(self.prefix_ids).expand(len(video), -1, -1)
         visual = slice(prefix.shape[1], prefix.shape[1] + video.shape[1] * video.shape[2])
-        hidden = torch.cat([prefix, video.flatten(1, 2), text.flatten(1, 2)], dim=1)
+        mask = question_mask(batch, prefix.shape[1], video.shape[2])
+        hidden = torch.cat([prefix, video.flatten(1, 2), text], dim=1)
         rotation = self.text.rotary_emb(hidden, position_ids)
         middle, auxiliary = len(self.text.layers) // 2, hidden
         for layer_idx, layer in enumerate(self.text.layers):
@@ -61,7 +63,7 @@ class Decoder(nn.Module):
             hidden = layer(
                 hidden, attention_mask=mask, position_ids=position_ids, position_embeddings=rotation
             )
-        hidden = self.text.norm(hidden[:, -questions * block :])
+        hidden = self.text.norm(hidden[:, visual.stop :])
         return F.linear(hidden, embed.weight), auxiliary
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hermes_lab.training.batch import Batch
@@ -62,8 +63,20 @@ class Family(ABC):
         """Draw after which of the temporal patches ``[num_seconds]`` to ask, none before the ``earliest``."""
 
     @abstractmethod
-    def draw_question_gaps(self, rng: np.random.Generator, num_streams: int, num_questions: int) -> Tensor:
-        """Draw position jumps between questions and what they see ``[streams, questions]``."""
+    def draw_gaps(self, rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int) -> Tensor:
+        """Draw position jumps before visual tokens: ``[streams, num_seconds, tokens per patch]``.
+
+        Args:
+            rng: draws.
+            num_streams: how many streams; about half of them have no jump.
+            num_seconds: temporal patches of each.
+            max_gap: longest jump between two temporal patches.
+        """
+
+    @property
+    @abstractmethod
+    def max_question_gap(self) -> int:
+        """How far behind the last visual token a question may stand, in positions."""
 
     @abstractmethod
     def position_ids(self, batch: Batch, num_prefix_tokens: int) -> Tensor:
@@ -76,3 +89,25 @@ class Family(ABC):
     @abstractmethod
     def video_end(self, model: Any) -> nn.Parameter | None:
         """Return the parameter that replaces a question's first embedding; None if the model has none."""
+
+
+def draw_patch_gaps(
+    rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int
+) -> NDArray[np.int64]:
+    """Let positions jump at a few temporal patches of some streams, as they do in a compressed memory.
+
+    Args:
+        rng: draws.
+        num_streams: how many streams; half of them have no jump.
+        num_seconds: temporal patches of each.
+        max_gap: longest jump; 0 for none.
+
+    Returns:
+        Jumps before temporal patches ``[streams, num_seconds]``.
+    """
+    shape = (num_streams, num_seconds)
+    if not max_gap:
+        return np.zeros(shape, dtype=np.int64)
+    is_there = rng.random(shape) < rng.random((num_streams, 1)) / 2
+    jumps = rng.integers(0, max_gap, size=shape) * is_there
+    return jumps * (rng.random((num_streams, 1)) < 0.5)

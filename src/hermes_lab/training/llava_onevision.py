@@ -13,13 +13,16 @@ from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedToken
 from hermes_lab.training.batch import Batch
 from hermes_lab.training.checkpoint import (
     TOKENS_PER_TEMPORAL_PATCH,
+    TRAINING_FRAMES,
     WORD_STD,
     build_config,
     build_tokenizer,
     save_checkpoint,
 )
-from hermes_lab.training.family import Family
+from hermes_lab.training.family import Family, draw_patch_gaps
 from hermes_stream.models.chat import Chat, split_chat
+
+_MAX_GAP_WITHIN = 2
 
 
 @final
@@ -88,19 +91,30 @@ class LlavaOnevisionFamily(Family):
         """Ask after any."""
         return int(rng.integers(earliest, len(patches)))
 
-    def draw_question_gaps(self, rng: np.random.Generator, num_streams: int, num_questions: int) -> Tensor:  # noqa: ARG002
-        """Ask right after the last token."""
-        return torch.zeros(num_streams, num_questions, dtype=torch.long)
+    def draw_gaps(self, rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int) -> Tensor:
+        """Let positions jump between frames, and in some of those streams between tokens of a frame.
+
+        There a token's position does not tell its place in the picture, which then must be read from itself.
+        """
+        shape = (num_streams, num_seconds, TOKENS_PER_TEMPORAL_PATCH)
+        between = draw_patch_gaps(rng, num_streams, num_seconds, max_gap)
+        within = rng.integers(0, _MAX_GAP_WITHIN + 1, size=shape)
+        within[(rng.random(num_streams) < 0.5) | ~between.any(axis=1)] = 0
+        within[..., 0] += between
+        return torch.from_numpy(within)
+
+    @property
+    def max_question_gap(self) -> int:
+        """As many positions as 48 seconds take."""
+        return TRAINING_FRAMES * TOKENS_PER_TEMPORAL_PATCH
 
     def position_ids(self, batch: Batch, num_prefix_tokens: int) -> Tensor:
-        """Return position ids ``[streams, tokens]``: every question starts where its last frame ended."""
-        num_streams, num_frames = batch.gaps.shape
-        firsts = num_prefix_tokens + torch.arange(num_frames) * TOKENS_PER_TEMPORAL_PATCH
-        starts = firsts + batch.gaps.cumsum(1)
-        video = (starts[..., None] + torch.arange(TOKENS_PER_TEMPORAL_PATCH)).flatten(1)
-        ends = starts.gather(1, batch.num_visible_patches - 1) + TOKENS_PER_TEMPORAL_PATCH
-        text = (ends[..., None] + torch.arange(batch.token_ids.shape[2])).flatten(1)
-        return torch.cat([torch.arange(num_prefix_tokens).expand(num_streams, -1), video, text], dim=1)
+        """Return position ids ``[streams, tokens]``: questions start where their last frame ends or later."""
+        gaps = batch.gaps.flatten(1)
+        video = num_prefix_tokens + torch.arange(gaps.shape[1]) + gaps.cumsum(1)
+        ends = video.gather(1, batch.num_visible_patches * TOKENS_PER_TEMPORAL_PATCH - 1) + 1
+        text = batch.of_tokens(ends + batch.question_gaps) + batch.offsets
+        return torch.cat([torch.arange(num_prefix_tokens).expand(len(gaps), -1), video, text], dim=1)
 
     def leading_ids(self, chat: Chat) -> list[int]:
         """Return padding, whose embedding the newline replaces."""

@@ -30,13 +30,14 @@ from hermes_lab.training.checkpoint import (
     MEMORY_BUDGET_TOKENS,
     PIXEL_SETTINGS,
     SPECIAL_TOKENS,
+    TOKENS_PER_TEMPORAL_PATCH,
     TRAINING_FRAMES,
     WORD_STD,
     WORDS,
     build_tokenizer,
     save_folder,
 )
-from hermes_lab.training.family import Family
+from hermes_lab.training.family import Family, draw_patch_gaps
 from hermes_stream.models.chat import Chat, split_chat
 
 PATCH_SIZE = 12
@@ -62,7 +63,6 @@ QWEN_CHAT_TEMPLATE = (
 )
 
 _MAX_REPEATED_SHARE = 0.45
-_MAX_QUESTION_GAP = 6
 
 
 def build_config() -> Qwen2_5_VLConfig:
@@ -174,7 +174,8 @@ class Qwen25VLFamily(Family):
         with torch.no_grad():
             model.model.language_model.embed_tokens.weight.normal_(std=WORD_STD)
         if start is not None:
-            copy_decoder(model, start, self.build_tokenizer(), build_tokenizer())
+            start_tokenizer = PreTrainedTokenizerFast.from_pretrained(start.name_or_path)
+            copy_decoder(model, start, self.build_tokenizer(), start_tokenizer)
         return with_patch_attention(model)
 
     def build_tokenizer(self) -> PreTrainedTokenizerFast:
@@ -230,10 +231,16 @@ class Qwen25VLFamily(Family):
             return int(rng.integers(earliest, len(patches)))
         return int(possible[rng.integers(len(possible))])
 
-    def draw_question_gaps(self, rng: np.random.Generator, num_streams: int, num_questions: int) -> Tensor:
-        """Ask up to a few positions later, as a memory may leave a gap there too."""
-        shape = (num_streams, num_questions)
-        return torch.from_numpy(rng.integers(0, _MAX_QUESTION_GAP, size=shape) * (rng.random(shape) < 0.5))
+    def draw_gaps(self, rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int) -> Tensor:
+        """Let time jump between temporal patches; the tokens of one have one time."""
+        gaps = torch.zeros(num_streams, num_seconds, TOKENS_PER_TEMPORAL_PATCH, dtype=torch.long)
+        gaps[..., 0] = torch.from_numpy(draw_patch_gaps(rng, num_streams, num_seconds, max_gap))
+        return gaps
+
+    @property
+    def max_question_gap(self) -> int:
+        """As many positions as 48 seconds take."""
+        return TRAINING_FRAMES * TOKENS_PER_SECOND
 
     def position_ids(self, batch: Batch, num_prefix_tokens: int) -> Tensor:
         """Return position ids ``[3, streams, tokens]``: time by the clock, height and width from the prefix.
@@ -242,13 +249,12 @@ class Qwen25VLFamily(Family):
         """
         side = IMAGE_SIZE // PATCH_SIZE // MERGE_SIZE
         first_seconds = batch.patches // 2 / FPS
-        time = num_prefix_tokens + (first_seconds * TOKENS_PER_SECOND).long() + batch.gaps.cumsum(1)
+        time = num_prefix_tokens + (first_seconds * TOKENS_PER_SECOND).long() + batch.gaps[..., 0].cumsum(1)
         grid = num_prefix_tokens + torch.arange(side)
         rows, columns = grid.repeat_interleave(side), grid.repeat(side)
         video = torch.stack(torch.broadcast_tensors(time[..., None], rows, columns)).flatten(2)
         starts = time.gather(1, batch.num_visible_patches - 1).clamp_min(int(grid[-1])) + 1
-        starts = starts + batch.question_gaps
-        text = (starts[..., None] + torch.arange(batch.token_ids.shape[2])).flatten(1)
+        text = batch.of_tokens(starts + batch.question_gaps) + batch.offsets
         prefix = torch.arange(num_prefix_tokens).expand(3, len(batch.gaps), -1)
         return torch.cat([prefix, video, text.expand(3, -1, -1)], dim=2)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hermes_lab.training.optimizers import warmup_stable_decay
-from hermes_stream.synthetic.questions import QUESTION_KINDS
+from hermes_stream.synthetic.questions import ALL_KINDS
+from hermes_stream.synthetic.scenes import SCENES
 from hermes_stream.synthetic.world import Pace
 
 _MIN_SCALE = 0.01
-_HARD_KINDS = (*QUESTION_KINDS, "counting", "counting", "after")
+_KINDS = tuple(ALL_KINDS)
+_HARD_KINDS = (*_KINDS, "counting", "counting", "now_where", "after", "came_since")
+# A plain wall stays the most frequent scene.
+_SCENES = ("still", *SCENES)
 _CALM = Pace()
 _BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
 _RETURNING = Pace(cast_things=(6, 16))
@@ -28,15 +32,17 @@ class Stage:
         max_gap: longest jump in position between two temporal patches.
         pace: how eventful the stories are.
         kinds: question kinds that take turns, as often as they are named.
+        scenes: one of these is drawn for each story, as often as it is named.
     """
 
     num_seconds: int
     num_steps: int
     num_streams: int = 16
-    num_worlds: int = 2000
+    num_worlds: int = 1500
     max_gap: int = 0
     pace: Pace = _CALM
-    kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
+    kinds: tuple[str, ...] = _KINDS
+    scenes: tuple[str, ...] = _SCENES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +51,8 @@ class Recipe:
 
     Attributes:
         seed: of weights, stories and batches.
-        start_from: shipped checkpoint whose decoder and word embeddings are copied, and whose visual tokens
-            the new tower learns to give; None starts from random weights.
+        start_from: name of a shipped checkpoint, or a folder, whose decoder and word embeddings are copied,
+            and whose visual tokens the new tower learns to give; None starts from random weights.
         vision: the stage that trains the vision tower.
         vision_learning_rates: peaks of Muon and of AdamW in that stage.
         learning_rates: the same for the decoder.
@@ -61,7 +67,7 @@ class Recipe:
 
     seed: int = 0
     start_from: str | None = None
-    vision: Stage = Stage(num_seconds=16, num_steps=1500, num_worlds=1500, pace=_BUSY)
+    vision: Stage = Stage(num_seconds=16, num_steps=2000, num_worlds=1500, pace=_BUSY)
     vision_learning_rates: tuple[float, float] = (6e-3, 2e-3)
     learning_rates: tuple[float, float] = (5e-3, 2e-3)
     num_questions: int = 16
@@ -71,11 +77,10 @@ class Recipe:
     weight_decay: float = 0.02
     pixel_noise: float = 0.03
     stages: tuple[Stage, ...] = (
-        Stage(num_seconds=8, num_steps=800, num_worlds=3000, pace=_BUSY),
+        Stage(num_seconds=8, num_steps=900, num_worlds=3000, pace=_BUSY),
         Stage(num_seconds=16, num_steps=500, pace=_LIVELY),
-        Stage(num_seconds=24, num_steps=350, max_gap=80, pace=_RETURNING),
-        Stage(num_seconds=48, num_steps=650, num_worlds=1500, max_gap=40, num_streams=8, pace=_RETURNING),
-        Stage(num_seconds=48, num_steps=500, num_worlds=1500, max_gap=40, num_streams=8, kinds=_HARD_KINDS),
+        Stage(num_seconds=24, num_steps=400, max_gap=80, pace=_RETURNING),
+        Stage(num_seconds=48, num_steps=1300, max_gap=40, num_streams=8, pace=_RETURNING, kinds=_HARD_KINDS),
     )
 
     @classmethod
@@ -84,13 +89,13 @@ class Recipe:
         return cls(
             seed=seed,
             start_from="tiny",
-            vision=Stage(num_seconds=16, num_steps=1500, num_worlds=800, pace=_BUSY),
+            vision=Stage(num_seconds=16, num_steps=2000, num_worlds=800, pace=_BUSY),
             learning_rates=(3e-3, 1e-3),
             stages=(
-                Stage(num_seconds=16, num_steps=300, num_worlds=1200, pace=_LIVELY),
+                Stage(num_seconds=16, num_steps=400, num_worlds=1200, pace=_LIVELY),
                 Stage(
                     num_seconds=48,
-                    num_steps=1200,
+                    num_steps=1300,
                     num_worlds=900,
                     max_gap=10,
                     num_streams=8,

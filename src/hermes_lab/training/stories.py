@@ -7,6 +7,8 @@ them, so that a layer in the middle holds what the layers above can answer from.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +27,7 @@ from hermes_stream.synthetic.world import (
     Pace,
     Thing,
     World,
+    cell_of,
     generate_world,
 )
 from hermes_stream.video import FileSource, write_video
@@ -42,7 +45,15 @@ LABELS: dict[str, int] = {
 """Labels of the thing whose centre lies in a visual token's cell, and how many values each may take."""
 
 
-def draw_worlds(num_worlds: int, num_seconds: int, pace: Pace, seed: int) -> tuple[World, ...]:
+def draw_worlds(
+    num_worlds: int,
+    num_seconds: int,
+    pace: Pace,
+    seed: int,
+    *,
+    scenes: Sequence[str] = ("still",),
+    has_few_shapes: bool = False,
+) -> tuple[World, ...]:
     """Generate the stories of a training set.
 
     Args:
@@ -50,8 +61,17 @@ def draw_worlds(num_worlds: int, num_seconds: int, pace: Pace, seed: int) -> tup
         num_seconds: length of each.
         pace: how eventful they are.
         seed: of the first world; the others follow it.
+        scenes: one of these is drawn for each story, as often as it is named.
+        has_few_shapes: let half of the casts lack a shape, so that there is one that never comes.
     """
-    return tuple(generate_world(seed + k, num_seconds, pace=pace) for k in range(num_worlds))
+    few = replace(pace, cast_shapes=len(SHAPES) - 1)
+    worlds = []
+    for one in range(seed, seed + num_worlds):
+        rng = np.random.default_rng([one, len(scenes)])
+        own = few if has_few_shapes and rng.random() < 0.5 else pace
+        scene = scenes[int(rng.integers(len(scenes)))]
+        worlds.append(generate_world(one, num_seconds, pace=own, scene=scene))
+    return tuple(worlds)
 
 
 def render_story(
@@ -77,7 +97,8 @@ def frame_labels(world: World, num_frames: int, *, fps: int = 1) -> Tensor:
         leaves = min(int(appearance.leaves_seconds) * fps, num_frames)
         for frame in range(int(appearance.enters_seconds) * fps, leaves):
             own = _labels_of(appearance, frame / fps, before, counts[appearance.thing.shape])
-            labels[frame, appearance.cell_at(frame / fps)] = torch.tensor(own, dtype=torch.int8)
+            cell = cell_of(world.centre_in_picture(appearance, frame / fps))
+            labels[frame, cell] = torch.tensor(own, dtype=torch.int8)
         before = appearance.thing
     return labels
 
@@ -102,5 +123,6 @@ def frame_centres(world: World, num_frames: int, *, fps: int = 1) -> Tensor:
     for frame in range(num_frames):
         seconds = frame / fps
         for appearance in world.on_screen(seconds):
-            centres[frame, appearance.cell_at(seconds)] = torch.tensor(appearance.centre_at(seconds))
+            centre = world.centre_in_picture(appearance, seconds)
+            centres[frame, cell_of(centre)] = torch.tensor(centre)
     return centres

@@ -23,9 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlavaOnevisionForConditionalGeneration
 
-from hermes_lab.training.batch import Batch, question_mask
+from hermes_lab.training.batch import Batch
 from hermes_lab.training.batch_builder import BatchBuilder
-from hermes_lab.training.checkpoint import TOKENS_PER_TEMPORAL_PATCH
 from hermes_lab.training.decoder import Decoder, auxiliary_loss
 from hermes_lab.training.family import Family
 from hermes_lab.training.llava_onevision import LlavaOnevisionFamily
@@ -35,12 +34,14 @@ from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import IGNORED, LABELS, draw_worlds
 from hermes_lab.training.vision import encode_samples, render_samples, train_vision
 from hermes_stream.models.loading.load import embedded_folder
+from hermes_stream.synthetic.world import World
 
 log = logging.getLogger(__name__)
 
 Row = dict[str, float]
 
 _ROW_STEPS = 50
+_STORIES_AT_ONCE = 100
 FAMILIES: dict[str, tuple[Family, Callable[[int], Recipe]]] = {
     "llava_onevision": (LlavaOnevisionFamily(), lambda seed: Recipe(seed=seed)),
     "qwen2_5_vl": (Qwen25VLFamily(), Recipe.qwen2_5_vl),
@@ -64,7 +65,7 @@ class Trainer:
         self.chat = family.build_chat()
         torch.manual_seed(recipe.seed)
         self.decoder = Decoder(model, self.chat.prefix_ids, family.video_end(model))
-        self.compiled = torch.compile(self.decoder, dynamic=False)
+        self.decoder.compile_layers()
         self.optimizers = Optimizers(
             [self.decoder],
             muon_lr=recipe.learning_rates[0],
@@ -90,10 +91,16 @@ class Trainer:
 
     def _training_set(self, stage: Stage, seed: int) -> tuple[BatchBuilder, Tensor, Tensor]:
         """Render and encode a stage's stories; return visual tokens and labels of all temporal patches."""
-        worlds = draw_worlds(stage.num_worlds, stage.num_seconds, stage.pace, seed)
-        samples = render_samples(self.family, worlds, stage.num_seconds)
-        noise = self.recipe.pixel_noise / 2
-        features = encode_samples(self.family, self.model, samples, noise=noise, seed=seed).half()
+        worlds = worlds_of(stage, seed)
+        features, labels = [], []
+        # A portion at a time: the pixels of all stories would take gigabytes.
+        for first in range(0, len(worlds), _STORIES_AT_ONCE):
+            portion = worlds[first : first + _STORIES_AT_ONCE]
+            samples = render_samples(self.family, portion, stage.num_seconds)
+            noise = self.recipe.pixel_noise / 2
+            encoded = encode_samples(self.family, self.model, samples, noise=noise, seed=seed + first)
+            features.append(encoded.half())
+            labels.append(samples.patch_labels)
         builder = BatchBuilder(
             family=self.family,
             chat=self.chat,
@@ -104,11 +111,11 @@ class Trainer:
             max_gap=stage.max_gap,
             kinds=stage.kinds,
         )
-        return builder, features, samples.patch_labels
+        return builder, torch.cat(features), torch.cat(labels)
 
     def _steps(self, builder: BatchBuilder, features: Tensor, labels: Tensor, count: int) -> Row:
         """Learn from batches, and return a row of the curve: accuracies by kind of question and of label."""
-        began, losses, label_accuracies = time.monotonic(), [], []
+        began, began_processor, losses, label_accuracies = time.monotonic(), time.process_time(), [], []
         is_right: dict[str, list[bool]] = {}
         for _ in range(count):
             batch = builder.draw(np.random.default_rng((self.recipe.seed, self.step)))
@@ -126,6 +133,7 @@ class Trainer:
             "num_seconds": builder.num_seconds,
             "loss": round(float(np.mean(losses)), 4),
             "seconds_per_step": round((time.monotonic() - began) / count, 3),
+            "processor_seconds_per_step": round((time.process_time() - began_processor) / count, 3),
             **{kind: round(float(np.mean(own)), 3) for kind, own in sorted(is_right.items())},
             **{f"label_{name}": accuracy for name, accuracy in zip(LABELS, by_label, strict=True)},
         }
@@ -134,20 +142,13 @@ class Trainer:
         self, batch: Batch, video: Tensor, labels: Tensor, is_right: dict[str, list[bool]]
     ) -> tuple[float, list[float]]:
         """Take one step; add to ``is_right``, and return the loss and the accuracy of each kind of label."""
-        num_prefix = len(self.chat.prefix_ids)
-        shape = (num_prefix, video.shape[1], TOKENS_PER_TEMPORAL_PATCH, batch.token_ids.shape[2])
-        logits, auxiliary_logits = self.compiled(
-            video,
-            batch.token_ids,
-            self.family.position_ids(batch, num_prefix),
-            question_mask(batch.num_visible_patches, shape),
-        )
-        targets = batch.targets.flatten(1)
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        position_ids = self.family.position_ids(batch, len(self.chat.prefix_ids))
+        logits, auxiliary_logits = self.decoder(video, batch, position_ids)
+        loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
         auxiliary, accuracies = auxiliary_loss(auxiliary_logits, labels.flatten(1, 2))
         total = loss + self.recipe.auxiliary_weight * auxiliary
         self.optimizers.step(total, scale=self.recipe.learning_rate_scale(self.step))
-        hits = ((logits.argmax(-1) == targets) | (targets == IGNORED)).view(*batch.targets.shape).all(-1)
+        hits = batch.right_answers(logits.argmax(-1))
         for kind, hit in zip(batch.kinds, hits.flatten().tolist(), strict=True):
             if kind:
                 is_right.setdefault(kind, []).append(hit)
@@ -161,8 +162,7 @@ class Trainer:
             "optimizers": self.optimizers.state_dict(),
             "step": self.step,
         }
-        torch.save(state, folder / "state.pt.new")
-        (folder / "state.pt.new").replace(folder / "state.pt")
+        write_whole(state, folder / "state.pt")
 
     def resume(self, folder: Path) -> None:
         """Go on from a saved state."""
@@ -173,18 +173,47 @@ class Trainer:
         self.step = state["step"]
 
 
-def load_shipped(name: str | None) -> Any:
-    """Load the shipped checkpoint that a run starts from, frozen; None for None."""
+def write_whole(state: Any, path: Path) -> None:
+    """Write a file so that it is there whole or not at all."""
+    new = path.with_suffix(".new")
+    torch.save(state, new)
+    new.replace(path)
+
+
+def worlds_of(stage: Stage, seed: int) -> tuple[World, ...]:
+    """Generate a stage's stories; half of the casts lack a shape, so that a question may be about none."""
+    return draw_worlds(
+        stage.num_worlds, stage.num_seconds, stage.pace, seed, scenes=stage.scenes, has_few_shapes=True
+    )
+
+
+def load_start(name: str | None) -> Any:
+    """Load the checkpoint that a run starts from, frozen; None for None.
+
+    Args:
+        name: of a shipped checkpoint, or a folder.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if name is None:
         return None
-    model = LlavaOnevisionForConditionalGeneration.from_pretrained(str(embedded_folder(name)))
+    folder = Path(name)
+    if not (folder / "config.json").is_file():
+        try:
+            folder = embedded_folder(name)
+        except KeyError:
+            raise ValueError(
+                f"start_from must be a shipped checkpoint or the folder of one, got {name!r}"
+            ) from None
+    model = LlavaOnevisionForConditionalGeneration.from_pretrained(str(folder))
     return model.eval().requires_grad_(False)
 
 
 def pretrain_vision(family: Family, model: Any, recipe: Recipe, start: Any) -> None:
     """Train the vision tower; its tokens become those of the tower of ``start``, if there is one."""
     stage, teacher = recipe.vision, LlavaOnevisionFamily()
-    worlds = draw_worlds(stage.num_worlds, stage.num_seconds, stage.pace, recipe.stories_seed(0))
+    worlds = worlds_of(stage, recipe.stories_seed(0))
     accuracy = train_vision(
         family,
         model,
@@ -216,14 +245,14 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
     family = family or LlavaOnevisionFamily()
-    start = load_shipped(recipe.start_from)
+    start = load_start(recipe.start_from)
     model = family.build_model(recipe.seed, start)
     vision = folder / "vision.pt"
     if vision.exists():
         model.load_state_dict(torch.load(vision, weights_only=True))
     else:
         pretrain_vision(family, model, recipe, start)
-        torch.save(model.state_dict(), vision)
+        write_whole(model.state_dict(), vision)
     trainer = Trainer(family, model, recipe)
     if (folder / "state.pt").exists():
         trainer.resume(folder)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 import numpy as np
 
-from hermes_stream.synthetic.questions import QUESTION_KINDS, Question, ask_at
+from hermes_stream.synthetic.moment import Question
+from hermes_stream.synthetic.questions import QUESTION_KINDS, ask_at
 from hermes_stream.synthetic.world import World
 
 FIRST_SECOND = 2
@@ -16,18 +19,25 @@ _Drawn = dict[str, Question]
 
 
 def plan_questions(
-    world: World, *, num_questions: int, seed: int, from_second: int = FIRST_SECOND
+    world: World,
+    *,
+    num_questions: int,
+    seed: int,
+    from_second: int = FIRST_SECOND,
+    kinds: Sequence[str] = tuple(QUESTION_KINDS),
 ) -> tuple[Question, ...]:
     """Plan questions at whole seconds, spread evenly over the stream, every kind as often as the others.
 
     Where a kind has too few moments at which it has an answer, the others share what it leaves. At one moment
-    a kind is asked once at most.
+    a kind is asked once at most. What came since the last answer counts from the moment before at which
+    something is asked.
 
     Args:
         world: the world, longer than two seconds.
         num_questions: how many to ask, at least 1.
         seed: same world and seed, same questions.
         from_second: when the first may be asked.
+        kinds: keys of ``ALL_KINDS``, each once.
 
     Returns:
         The questions, earliest first.
@@ -37,8 +47,12 @@ def plan_questions(
     """
     rng = np.random.default_rng([world.seed, seed])
     num_by_second = _count_by_second(world.duration_seconds, num_questions, from_second)
-    possible = {second: _draw(world, second, rng) for second in num_by_second}
-    plan = _Schedule(num_by_second, possible, rng)
+    possible = {
+        second: _draw(world, second, rng, kinds=kinds, since_seconds=before)
+        for before, second in pairwise([None, *num_by_second])
+        if second is not None
+    }
+    plan = _Schedule(num_by_second, possible, rng, kinds)
     asked = plan.fill(num_questions)
     if len(asked) < num_questions:
         raise ValueError(
@@ -63,9 +77,16 @@ def _count_by_second(duration_seconds: float, num_questions: int, from_second: i
     return num_by_second
 
 
-def _draw(world: World, second: int, rng: np.random.Generator) -> _Drawn:
+def _draw(
+    world: World,
+    second: int,
+    rng: np.random.Generator,
+    *,
+    kinds: Sequence[str],
+    since_seconds: int | None,
+) -> _Drawn:
     """Return one question of each kind that has an answer at a moment."""
-    drawn = (ask_at(world, second, kind, rng) for kind in QUESTION_KINDS)
+    drawn = (ask_at(world, second, kind, rng, since_seconds=since_seconds) for kind in kinds)
     return {question.kind: question for question in drawn if question is not None}
 
 
@@ -78,8 +99,13 @@ class _Schedule:
     """
 
     def __init__(
-        self, num_by_second: dict[int, int], possible: dict[int, _Drawn], rng: np.random.Generator
+        self,
+        num_by_second: dict[int, int],
+        possible: dict[int, _Drawn],
+        rng: np.random.Generator,
+        kinds: Sequence[str],
     ) -> None:
+        self._kinds = kinds
         self._num_by_second = num_by_second
         self._possible = possible
         self._kinds_at: dict[int, set[str]] = {second: set() for second in num_by_second}
@@ -87,7 +113,7 @@ class _Schedule:
 
     def fill(self, num_questions: int) -> list[Question]:
         """Add as many questions as there are moments for, and return them, earliest first."""
-        kinds, num_added = list(QUESTION_KINDS), 0
+        kinds, num_added = list(self._kinds), 0
         while kinds and num_added < num_questions:
             able = []
             for k in self._rng.permutation(len(kinds)):
@@ -98,7 +124,7 @@ class _Schedule:
         return [
             self._possible[second][kind]
             for second in sorted(self._kinds_at)
-            for kind in QUESTION_KINDS
+            for kind in self._kinds
             if kind in self._kinds_at[second]
         ]
 

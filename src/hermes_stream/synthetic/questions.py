@@ -1,19 +1,27 @@
-"""Questions about the world, with their exact answers at the moment they are asked.
+"""Questions about the world, with exact answers at the moment they are asked: ten kinds, and further ones.
 
-Every question has options that are near misses: things that were there at another time, or that share a
-colour or a shape with the truth, so that neither the newest frames nor the frequency of answers give it away.
+The ten are asked unless other kinds are named. Further kinds stand in files of their own: what standing
+questions need, and what was never shown.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from hermes_stream.synthetic.world import COLOURS, MOTIONS, REGIONS, SHAPES, THINGS, Appearance, Thing, World
+from hermes_stream.synthetic.moment import (
+    CLEAR_OF_BORDER,
+    NUM_OPTIONS,
+    Moment,
+    Question,
+    names_of,
+    share_a_trait,
+)
+from hermes_stream.synthetic.standing_questions import STANDING_KINDS
+from hermes_stream.synthetic.unseen_questions import RECALL_KINDS, UNSEEN_KINDS
+from hermes_stream.synthetic.world import COLOURS, MOTIONS, REGIONS, SHAPES, THINGS, World
 
 NUMBERS: tuple[str, ...] = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NOTHING = "nothing"
@@ -23,131 +31,11 @@ AGES: dict[str, tuple[float, float]] = {
     "over twenty seconds": (20.0, float("inf")),
 }
 
-_NUM_OPTIONS = 4
-_CLEAR_OF_BORDER = 0.04
 SECONDS_TO_SEE_MOTION = 2.0
 _AGE_MARGIN_SECONDS = 1.5
 
-Span = tuple[float, float]
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One question with its truth.
-
-    Attributes:
-        kind: a key of ``QUESTION_KINDS``.
-        text: what is asked.
-        answer: the one right answer, one of the options.
-        options: what there is to choose from, in random order.
-        asked_seconds: the moment of asking; the answer holds for the stream up to and including it.
-        evidence: (from, until) in seconds of everything on screen that decides the answer, cut at the moment
-            of asking; empty where the answer is that something was not there.
-    """
-
-    kind: str
-    text: str
-    answer: str
-    options: tuple[str, ...]
-    asked_seconds: float
-    evidence: tuple[Span, ...]
-
-    @property
-    def delay_seconds(self) -> float | None:
-        """Seconds from when the oldest evidence left the screen to the question; None without evidence."""
-        return self.asked_seconds - min(end for _, end in self.evidence) if self.evidence else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """What may be asked about: the world up to a moment, and the random generator that chooses."""
-
-    world: World
-    seconds: float
-    rng: np.random.Generator
-
-    @property
-    def seen(self) -> list[Appearance]:
-        return self.world.seen(self.seconds)
-
-    @property
-    def on_screen(self) -> list[Appearance]:
-        return self.world.on_screen(self.seconds)
-
-    def choose(self, pool: Sequence[T]) -> T | None:
-        return pool[int(self.rng.integers(len(pool)))] if pool else None
-
-    def question(
-        self,
-        kind: str,
-        text: str,
-        answer: str,
-        wrong: Iterable[str],
-        *,
-        evidence: Iterable[Appearance],
-        num_options: int = _NUM_OPTIONS,
-    ) -> Question:
-        """Put a question together; the first of the wrong answers become its options."""
-        near = [option for option in dict.fromkeys(wrong) if option != answer]
-        options = [answer, *near[: num_options - 1]]
-        return Question(
-            kind=kind,
-            text=text,
-            answer=answer,
-            options=tuple(options[i] for i in self.rng.permutation(len(options))),
-            asked_seconds=self.seconds,
-            evidence=tuple(
-                (float(a.enters_seconds), float(min(a.leaves_seconds, self.seconds))) for a in evidence
-            ),
-        )
-
-    def wrong_things(
-        self, truth: Thing | None, *, but: Iterable[Thing] = (), shown: Iterable[Appearance] | None = None
-    ) -> list[str]:
-        """Return three wrong things: one that was shown, one that shares a trait with it, one with the truth.
-
-        Options come in two pairs of a kind, so that nothing tells which pair, or which of it, is right.
-        """
-        excluded = {truth, *but}
-        pool = dict.fromkeys(a.thing for a in (self.seen if shown is None else shown))
-        other = self.choose([thing for thing in pool if thing not in excluded])
-        other = other or self.choose([thing for thing in THINGS if thing not in excluded])
-        assert other is not None
-        wrong = [other]
-        for one in (other, truth or other):
-            excluded |= set(wrong)
-            alike = [thing for thing in THINGS if _share_a_trait(thing, one) and thing not in excluded]
-            wrong.append(alike[int(self.rng.integers(len(alike)))])
-        return [str(thing) for thing in wrong]
-
-    def shuffled(self, words: Iterable[str]) -> list[str]:
-        pool = list(words)
-        return [pool[i] for i in self.rng.permutation(len(pool))]
-
-
-def _share_a_trait(one: Thing, other: Thing) -> bool:
-    """Return whether two things have one colour or one shape."""
-    return one.colour == other.colour or one.shape == other.shape
-
-
-def _names(appearances: Sequence[Appearance]) -> list[tuple[int, str]]:
-    """Return the appearances that have a name: the only one, the first or the last of their thing."""
-    first: dict[Thing, int] = {}
-    last: dict[Thing, int] = {}
-    for i, appearance in enumerate(appearances):
-        first.setdefault(appearance.thing, i)
-        last[appearance.thing] = i
-    names = []
-    for thing, i in first.items():
-        if last[thing] == i:
-            names.append((i, str(thing)))
-        else:
-            names += [(i, f"first {thing}"), (last[thing], f"last {thing}")]
-    return names
-
-
-def _now_what(moment: _Moment) -> Question | None:
+def _now_what(moment: Moment) -> Question | None:
     """Ask for the one thing on screen, or for what is in a region when there are several."""
     shown = moment.on_screen
     if len(shown) <= 1:
@@ -159,7 +47,7 @@ def _now_what(moment: _Moment) -> Question | None:
             wrong = [NOTHING, other, like_other if moment.rng.random() < 1 / 3 else like_truth]
         text = "what is on screen now?"
         return moment.question("now_what", text, str(truth or NOTHING), wrong, evidence=shown)
-    if any(a.border_distance(moment.seconds) < _CLEAR_OF_BORDER for a in shown):
+    if any(a.border_distance(moment.seconds) < CLEAR_OF_BORDER for a in shown):
         return None
     chosen = moment.choose(shown)
     assert chosen is not None
@@ -170,8 +58,8 @@ def _now_what(moment: _Moment) -> Question | None:
     )
 
 
-def _now_where(moment: _Moment) -> Question | None:
-    clear = [a for a in moment.on_screen if a.border_distance(moment.seconds) >= _CLEAR_OF_BORDER]
+def _now_where(moment: Moment) -> Question | None:
+    clear = [a for a in moment.on_screen if a.border_distance(moment.seconds) >= CLEAR_OF_BORDER]
     chosen = moment.choose(clear)
     if chosen is None:
         return None
@@ -181,7 +69,7 @@ def _now_where(moment: _Moment) -> Question | None:
     return moment.question("now_where", f"where is the {chosen.thing} now?", place, wrong, evidence=[chosen])
 
 
-def _now_moving(moment: _Moment) -> Question | None:
+def _now_moving(moment: Moment) -> Question | None:
     long_enough = moment.seconds - SECONDS_TO_SEE_MOTION
     chosen = moment.choose([a for a in moment.on_screen if a.enters_seconds <= long_enough])
     if chosen is None:
@@ -196,7 +84,7 @@ def _now_moving(moment: _Moment) -> Question | None:
     )
 
 
-def _first(moment: _Moment) -> Question | None:
+def _first(moment: Moment) -> Question | None:
     seen = moment.seen
     if not seen:
         return None
@@ -204,10 +92,10 @@ def _first(moment: _Moment) -> Question | None:
     return moment.question("first", "what came first?", str(seen[0].thing), wrong, evidence=seen[:1])
 
 
-def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
-    def ask(moment: _Moment) -> Question | None:
+def _neighbour(step: int, kind: str) -> Callable[[Moment], Question | None]:
+    def ask(moment: Moment) -> Question | None:
         seen = moment.seen
-        chosen = moment.choose([(i, name) for i, name in _names(seen) if 0 <= i + step < len(seen)])
+        chosen = moment.choose([(i, name) for i, name in names_of(seen) if 0 <= i + step < len(seen)])
         if chosen is None:
             return None
         i, name = chosen
@@ -221,7 +109,7 @@ def _neighbour(step: int, kind: str) -> Callable[[_Moment], Question | None]:
     return ask
 
 
-def _colour(moment: _Moment) -> Question | None:
+def _colour(moment: Moment) -> Question | None:
     """Ask for the colour of the first or the last of a shape."""
     seen = moment.seen
     shape = moment.choose(sorted({a.thing.shape for a in seen}))
@@ -235,11 +123,11 @@ def _colour(moment: _Moment) -> Question | None:
     return moment.question("colour", text, truth.thing.colour, wrong, evidence=[truth])
 
 
-def _was_there(moment: _Moment) -> Question | None:
+def _was_there(moment: Moment) -> Question | None:
     """Half the time a thing that was; else a near miss that shares colour or shape with one that was."""
     shown = sorted({a.thing for a in moment.seen})
     is_true = bool(moment.rng.random() < 0.5)
-    close = [t for t in THINGS if t not in shown and any(_share_a_trait(t, s) for s in shown)]
+    close = [t for t in THINGS if t not in shown and any(share_a_trait(t, s) for s in shown)]
     thing = moment.choose(shown if is_true else close)
     if thing is None:
         return None
@@ -248,11 +136,11 @@ def _was_there(moment: _Moment) -> Question | None:
     return moment.question("was_there", f"was there a {thing}?", answer, ["yes", "no"], evidence=evidence)
 
 
-def _how_long_ago(moment: _Moment) -> Question | None:
+def _how_long_ago(moment: Moment) -> Question | None:
     """Ask when a thing came, of those clearly within one span; every span as likely as the others."""
     seen = moment.seen
     by_age: dict[str, list[tuple[int, str]]] = {}
-    for i, name in _names(seen):
+    for i, name in names_of(seen):
         age = _age(moment.seconds - seen[i].enters_seconds)
         if age is not None:
             by_age.setdefault(age, []).append((i, name))
@@ -274,7 +162,7 @@ def _age(seconds: float) -> str | None:
     return None
 
 
-def _counting(moment: _Moment) -> Question | None:
+def _counting(moment: Moment) -> Question | None:
     """Ask how often a shape or a thing came; every count that there is as likely as the others."""
     seen = moment.seen
     counts = Counter(a.thing.shape for a in seen)
@@ -290,15 +178,15 @@ def _counting(moment: _Moment) -> Question | None:
     assert name is not None
     counted = [a for a in seen if str(a.thing).endswith(name)]
     # The four options are neighbours, the truth anywhere among them.
-    low = int(np.clip(count - moment.rng.integers(_NUM_OPTIONS), 0, len(NUMBERS) - _NUM_OPTIONS))
+    low = int(np.clip(count - moment.rng.integers(NUM_OPTIONS), 0, len(NUMBERS) - NUM_OPTIONS))
     plural = f"{name}es" if name.endswith("s") else f"{name}s"
     text = f"how many {plural} came so far?"
     return moment.question(
-        "counting", text, NUMBERS[count], NUMBERS[low : low + _NUM_OPTIONS], evidence=counted
+        "counting", text, NUMBERS[count], NUMBERS[low : low + NUM_OPTIONS], evidence=counted
     )
 
 
-QUESTION_KINDS: dict[str, Callable[[_Moment], Question | None]] = {
+QUESTION_KINDS: dict[str, Callable[[Moment], Question | None]] = {
     "now_what": _now_what,
     "now_where": _now_where,
     "now_moving": _now_moving,
@@ -317,13 +205,57 @@ KIND_GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 
-def ask_at(world: World, seconds: float, kind: str, rng: np.random.Generator) -> Question | None:
+FURTHER_KINDS: dict[str, Callable[[Moment], Question | None]] = {
+    **STANDING_KINDS,
+    **RECALL_KINDS,
+    **UNSEEN_KINDS,
+}
+FURTHER_GROUPS: dict[str, tuple[str, ...]] = {
+    "standing": tuple(STANDING_KINDS),
+    "recall": tuple(RECALL_KINDS),
+    "never_shown": tuple(UNSEEN_KINDS),
+}
+ALL_KINDS = QUESTION_KINDS | FURTHER_KINDS
+TIMED_KINDS = ("how_long_ago", "came_since")
+"""Kinds whose answer is a matter of how much time has passed."""
+
+
+def kinds_named(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds that names stand for, each once, in the order of ``ALL_KINDS``.
+
+    Args:
+        names: of kinds, of groups of kinds, or "all".
+
+    Raises:
+        ValueError: no name is given, or one is none of them.
+    """
+    groups = {**KIND_GROUPS, **FURTHER_GROUPS, "all": tuple(ALL_KINDS)}
+    known = ", ".join(dict.fromkeys([*ALL_KINDS, *groups]))
+    named: set[str] = set()
+    for name in names:
+        if name not in ALL_KINDS and name not in groups:
+            raise ValueError(f"{name!r} is none of {known}")
+        named |= set(groups.get(name, [name]))
+    if not named:
+        raise ValueError(f"no kind is named; give some of {known}")
+    return tuple(kind for kind in ALL_KINDS if kind in named)
+
+
+def ask_at(
+    world: World,
+    seconds: float,
+    kind: str,
+    rng: np.random.Generator,
+    *,
+    since_seconds: float | None = None,
+) -> Question | None:
     """Make a question of a kind at a moment; None where the kind has no exact answer then.
 
     Args:
         world: what is asked about.
         seconds: the moment of asking.
-        kind: a key of ``QUESTION_KINDS``.
+        kind: a key of ``ALL_KINDS``.
         rng: chooses among the things that could be asked about.
+        since_seconds: when the last answer was given, in whole seconds before; None where there was none.
     """
-    return QUESTION_KINDS[kind](_Moment(world, seconds, rng))
+    return ALL_KINDS[kind](Moment(world, seconds, rng, since_seconds))

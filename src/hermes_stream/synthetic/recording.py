@@ -13,8 +13,9 @@ from typing import Protocol, TypeVar
 
 from hermes_stream.stream import Session
 from hermes_stream.stream.playback import TimedAnswer, TimedQuestion, play
+from hermes_stream.synthetic.moment import Question
 from hermes_stream.synthetic.planning import plan_questions
-from hermes_stream.synthetic.questions import KIND_GROUPS, Question
+from hermes_stream.synthetic.questions import KIND_GROUPS
 from hermes_stream.synthetic.world import World, generate_world
 from hermes_stream.video import FileSource, write_video
 

@@ -1,7 +1,8 @@
 """A synthetic world with exact answers: coloured shapes enter, stay or move, and leave.
 
 Up to three things are on screen at once, and there are stretches in which nothing is. Everything follows from
-the seed. The module knows nothing about models: it makes pictures and remembers what they show.
+the seed; a scene says how the camera sees it. The module knows nothing about models: it makes pictures and
+remembers what they show.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hermes_stream.synthetic.scenes import SCENES, Scene
 from hermes_stream.video.frame import Frame
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -64,6 +66,12 @@ class Thing:
 THINGS: tuple[Thing, ...] = tuple(Thing(colour, shape) for colour in COLOURS for shape in SHAPES)
 
 
+def cell_of(centre: tuple[float, float]) -> int:
+    """Return the region of a point (x, y), shares of the picture's side: an index into ``REGIONS``."""
+    column, row = (min(max(int(share * GRID), 0), GRID - 1) for share in centre)
+    return row * GRID + column
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearance:
     """One thing's stay on screen. Points and lengths are shares of the picture's side, y grows downwards.
@@ -96,8 +104,7 @@ class Appearance:
 
     def cell_at(self, seconds: float) -> int:
         """Return the region of the centre: an index into ``REGIONS``."""
-        column, row = (min(int(share * GRID), GRID - 1) for share in self.centre_at(seconds))
-        return row * GRID + column
+        return cell_of(self.centre_at(seconds))
 
     def border_distance(self, seconds: float) -> float:
         """Return how far the centre is from the nearest border between two regions."""
@@ -118,6 +125,7 @@ class Pace:
         quiet_seconds: how long the screen is empty in a quiet stretch.
         quiet_share: how often a quiet stretch follows an entrance, 0 to 1.
         cast_things: how many different things there are in a world; they come again and again, others never.
+        cast_shapes: how many of the shapes the cast has.
     """
 
     stay_seconds: tuple[int, int] = (3, 7)
@@ -125,6 +133,7 @@ class Pace:
     quiet_seconds: tuple[int, int] = (1, 5)
     quiet_share: float = 0.3
     cast_things: tuple[int, int] = (12, 16)
+    cast_shapes: int = len(SHAPES)
 
     def __post_init__(self) -> None:
         for name, minimum in (
@@ -139,20 +148,25 @@ class Pace:
                     f"{name} must be two numbers, the first at least {minimum} and the second not below it, "
                     f"got {low}, {high}"
                 )
-        if self.cast_things[1] > len(THINGS):
-            raise ValueError(f"cast_things must be at most {len(THINGS)}, got {self.cast_things[1]}")
+        if not 2 <= self.cast_shapes <= len(SHAPES):
+            raise ValueError(f"cast_shapes must be from 2 to {len(SHAPES)}, got {self.cast_shapes}")
+        most = self.cast_shapes * len(COLOURS)
+        if self.cast_things[1] > most:
+            of_shapes = "" if self.cast_shapes == len(SHAPES) else f" with {self.cast_shapes} shapes"
+            raise ValueError(f"cast_things must be at most {most}{of_shapes}, got {self.cast_things[1]}")
         if not 0 <= self.quiet_share <= 1:
             raise ValueError(f"quiet_share must be from 0 to 1, got {self.quiet_share}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """All that is on screen in one stream: what, where and when, in order of entrance."""
+    """All that is on screen in one stream: what, where and when, in order of entrance; and in which scene."""
 
     seed: int
     duration_seconds: float
     appearances: tuple[Appearance, ...]
     background: tuple[int, int, int]
+    scene: str = "still"
     _shade: NDArray[np.float32] = field(repr=False, compare=False)
 
     def on_screen(self, seconds: float) -> list[Appearance]:
@@ -163,13 +177,27 @@ class World:
         """Return everything that has entered up to and including a moment, in order of entrance."""
         return [a for a in self.appearances if a.enters_seconds <= until_seconds]
 
+    def centre_in_picture(self, appearance: Appearance, seconds: float) -> tuple[float, float]:
+        """Return where the centre (x, y) of a thing shows at a moment, moved as the scene moves it."""
+        (x, y), (across, down) = appearance.centre_at(seconds), self._scene.shift_at(self.seed, seconds)
+        return x + across, y + down
+
+    @property
+    def _scene(self) -> Scene:
+        return SCENES[self.scene]
+
     def picture(self, seconds: float, *, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
         """Draw the moment: uint8 ``[size, size, 3]``."""
         rows = np.interp(np.linspace(0, 1, size), np.linspace(0, 1, len(self._shade)), self._shade)
         image = np.asarray(self.background, dtype=np.float32) + rows[:, None, None].astype(np.float32)
         image = np.repeat(image, size, axis=1)
+        scene = self._scene
+        if scene.backdrop:
+            image += scene.backdrop(self.seed, seconds, size)
         for appearance in self.on_screen(seconds):
-            _draw(image, appearance, seconds)
+            _draw(image, appearance, self.centre_in_picture(appearance, seconds))
+        if scene.exposure:
+            scene.exposure(image, self.seed, seconds)
         return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
     def frames(self, fps: float, *, size: int = PICTURE_SIZE) -> Iterator[Frame]:
@@ -179,17 +207,22 @@ class World:
             yield Frame(pts_seconds=k / fps, image=image, duration_seconds=1 / fps)
 
 
-def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = None) -> World:
+def generate_world(
+    seed: int, duration_seconds: float, *, pace: Pace | None = None, scene: str = "still"
+) -> World:
     """Make a world; things enter and leave at whole seconds, no two enter at the same one.
 
     Args:
         seed: same seed, same world; at least 0.
         duration_seconds: length of the stream in seconds, above 0.
         pace: how eventful it is; None takes the default.
+        scene: a key of ``SCENES``; the story is the same in all of them.
 
     Raises:
-        ValueError: the duration is not positive.
+        ValueError: the duration is not positive, or there is no such scene.
     """
+    if scene not in SCENES:
+        raise ValueError(f"scene must be one of {', '.join(SCENES)}, got {scene!r}")
     if not duration_seconds > 0:
         raise ValueError(f"duration_seconds must be above 0, got {duration_seconds}")
     pace = pace or Pace()
@@ -200,7 +233,7 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
     appearances: list[Appearance] = []
     present: list[Appearance] = []
     num_cast = int(rng.integers(pace.cast_things[0], pace.cast_things[1] + 1))
-    cast = [THINGS[i] for i in rng.permutation(len(THINGS))[:num_cast]]
+    cast = _cast(rng, num_cast, pace.cast_shapes)
     now = int(rng.integers(0, 3))
     while now < duration_seconds:
         present = [a for a in present if a.leaves_seconds > now]
@@ -221,8 +254,16 @@ def generate_world(seed: int, duration_seconds: float, *, pace: Pace | None = No
         duration_seconds=duration_seconds,
         appearances=tuple(appearances),
         background=(shade + int(tint[0]), shade + int(tint[1]), shade + int(tint[2])),
+        scene=scene,
         _shade=rows,
     )
+
+
+def _cast(rng: np.random.Generator, num_things: int, num_shapes: int) -> list[Thing]:
+    """Draw the things that come, of as many shapes."""
+    drawn = [THINGS[i] for i in rng.permutation(len(THINGS))]
+    shapes = {*SHAPES} if num_shapes == len(SHAPES) else {*rng.permutation(SHAPES)[:num_shapes].tolist()}
+    return [thing for thing in drawn if thing.shape in shapes][:num_things]
 
 
 def _enter(
@@ -276,10 +317,10 @@ def _keep_apart(one: Appearance, other: Appearance) -> bool:
     return True
 
 
-def _draw(image: NDArray[np.float32], appearance: Appearance, seconds: float) -> None:
+def _draw(image: NDArray[np.float32], appearance: Appearance, centre: tuple[float, float]) -> None:
     """Blend one thing into a picture ``[size, size, 3]``, with smooth edges a pixel wide."""
     size = len(image)
-    (cx, cy), radius = appearance.centre_at(seconds), appearance.radius
+    (cx, cy), radius = centre, appearance.radius
     left, right = (round(np.clip(cx + side * radius, 0, 1) * size + side) for side in (-1, 1))
     top, bottom = (round(np.clip(cy + side * radius, 0, 1) * size + side) for side in (-1, 1))
     columns, rows = slice(max(left, 0), min(right, size)), slice(max(top, 0), min(bottom, size))

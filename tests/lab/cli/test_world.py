@@ -9,7 +9,7 @@ import pytest
 
 from hermes_lab.datasets import WRITABLE_DIALECTS, VideoFinder, dialect_of, load_annotations
 from hermes_stream import FileSource, __version__
-from hermes_stream.synthetic.questions import QUESTION_KINDS
+from hermes_stream.synthetic.questions import FURTHER_GROUPS, QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 
 SMALL = ["--seconds", "8", "--size", "48", "--questions", "10"]
@@ -41,6 +41,7 @@ def test_what_is_written(written):
         "dialect": "unified",
         "videos": [str(folder / video) for video in videos],
         "seed": 123,
+        "scene": "still",
         "duration_seconds": 8,
         "fps": 4,
         "size": 48,
@@ -95,6 +96,38 @@ def test_the_default_asks_every_kind_as_often(hermes, tmp_path):
     assert Counter(one.kind for one in episode.questions) == dict.fromkeys(QUESTION_KINDS, 4)
 
 
+def test_kinds_and_groups_can_be_named(hermes, tmp_path):
+    arguments = ["--kinds", "first, standing,never_shown", "--cast-shapes", 3, "--size", 32]
+    assert hermes("world", "--out", tmp_path / "w", *arguments).code == 0
+    (episode,) = load_annotations(tmp_path / "w/annotations.json")
+    kinds = ("first", *FURTHER_GROUPS["standing"], *FURTHER_GROUPS["never_shown"])
+    assert Counter(one.kind for one in episode.questions).keys() == set(kinds)
+
+
+@pytest.mark.parametrize("dialect", WRITABLE_DIALECTS)
+def test_every_kind_can_be_written(hermes, tmp_path, dialect):
+    arguments = ["--kinds", "all", "--questions", 36, "--size", 32, "--dialect", dialect]
+    assert hermes("world", "--out", tmp_path / "w", *arguments).code == 0
+    (episode,) = load_annotations(tmp_path / "w/annotations.json")
+    assert len(episode.questions) == 36
+
+
+def test_a_scene_is_another_video_of_the_same_story(hermes, tmp_path, written):
+    _, folder = written
+    run = hermes("world", "--out", tmp_path / "p", "--seed", 123, *SMALL, "--scene", "pan", "--json")
+    assert run.document["scene"] == "pan"
+    video = "videos/world-000123-pan.mp4"
+    assert run.document["videos"] == [str(tmp_path / "p" / video)]
+    (own,), plain = (load_annotations(one / "annotations.json") for one in (tmp_path / "p", folder))
+    assert (own.video, own.questions[3].question_id) == (video, "world-000123-pan/3")
+    assert [(q.text, q.answer, q.options, q.asked_seconds) for q in own.questions] == [
+        (q.text, q.answer, q.options, q.asked_seconds) for q in plain[0].questions
+    ]
+    drawn = generate_world(123, 8, scene="pan").picture(5, size=48)
+    frames = list(FileSource(tmp_path / "p" / video, fps=1))
+    assert abs(frames[5].image.astype(int) - drawn).mean() < 8
+
+
 def test_quiet_stretches_can_be_long(hermes, tmp_path):
     quiet = ["--quiet-seconds", 20, 20]
     assert hermes("world", "--out", tmp_path / "w", "--seconds", 60, "--size", 32, *quiet).code == 0
@@ -137,6 +170,10 @@ def test_an_empty_folder_and_one_that_must_be_made(hermes, tmp_path):
         (["--quiet-seconds", "5", "1"], ["--quiet-seconds", "5, 1"]),
         (["--quiet-seconds", "-1", "1"], ["--quiet-seconds", "-1, 1"]),
         (["--quiet-seconds", "soon", "1"], ["--quiet-seconds", "integer"]),
+        (["--scene", "moonlight"], ["--scene", "moonlight", "still", "handheld"]),
+        (["--kinds", "first,smell"], ["--kinds", "smell", "is_there_now", "never_shown"]),
+        (["--kinds", ","], ["--kinds", "no kind"]),
+        (["--cast-shapes", "5"], ["--cast-shapes"]),
         (["--seconds", "2"], ["--seconds"]),
         (["--seconds", "x"], ["--seconds"]),
         (["--streams", "0"], ["--streams"]),

@@ -22,7 +22,7 @@ from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import run_episode, score
 from hermes_stream.errors import AnnotationError
 from hermes_stream.synthetic.planning import plan_questions
-from hermes_stream.synthetic.questions import QUESTION_KINDS
+from hermes_stream.synthetic.questions import ALL_KINDS, QUESTION_KINDS
 from hermes_stream.synthetic.world import generate_world
 
 WORLDS = [generate_world(seed, 20) for seed in (1, 2)]
@@ -68,7 +68,7 @@ def test_gold_scores_one(tmp_path, dialect):
 
 
 def test_every_kind_has_an_official_task():
-    assert set(STREAMINGBENCH_TASKS) == set(OVO_TASKS) == set(QUESTION_KINDS)
+    assert set(STREAMINGBENCH_TASKS) == set(OVO_TASKS) == set(ALL_KINDS)
 
 
 def test_the_same_episodes_give_the_same_bytes(tmp_path):

@@ -10,7 +10,7 @@ from hermes_lab.datasets.task_groups import GROUPS, group_of
 from hermes_lab.evaluation import Graded, Prediction, Reply, Run, RunKey, score
 from hermes_lab.evaluation.bootstrap import Bootstrap
 from hermes_lab.evaluation.comparison_scores import compare_scores, skipped_policies
-from hermes_stream.synthetic.questions import KIND_GROUPS, QUESTION_KINDS
+from hermes_stream.synthetic.questions import ALL_KINDS, FURTHER_GROUPS, KIND_GROUPS
 
 KINDS = ("now_what", "first", "before", "counting")
 DELAYS = {"now_what": -1.0, "first": 3.0, "before": 7.0, "counting": 15.0}
@@ -180,13 +180,20 @@ def test_costs():
 
 
 def test_every_kind_of_the_world_has_its_group():
-    assert {kind: group_of(kind) for kind in QUESTION_KINDS} == {
-        kind: group for group, kinds in KIND_GROUPS.items() for kind in kinds
+    assert {kind: group_of(kind) for kind in ALL_KINDS} == {
+        kind: group for group, kinds in (KIND_GROUPS | FURTHER_GROUPS).items() for kind in kinds
     }
     assert (group_of("EPM"), group_of("OJR"), group_of("Counting")) == ("backward", "now", "now")
     assert group_of("no such") is None
-    kinds = [kind for own in GROUPS.values() for kind in own]
+    apart = {"recall", "never_shown"}
+    kinds = [kind for group, own in GROUPS.items() if group not in apart for kind in own]
     assert len(set(kinds)) == len(kinds)
+
+
+def test_what_was_shown_and_what_never_was_are_told_apart():
+    assert not set(GROUPS["recall"]) & set(GROUPS["never_shown"])
+    assert set(GROUPS["backward"]) & set(GROUPS["recall"]) == {"EPM", "ASI"}
+    assert set(GROUPS["backward"]) & set(GROUPS["never_shown"]) == {"HLD"}
 
 
 def test_one_policy_scores_as_it_does_alone():

@@ -40,7 +40,9 @@ def test_accuracy_and_number():
 
 def test_kinds_of_benchmarks_are_in_their_groups_and_others_in_none():
     assert list(score(run_of({"a": [True]}, kind="Causal Reasoning")).by_group) == ["now"]
-    assert list(score(run_of({"a": [True]}, kind="EPM")).by_group) == ["backward"]
+    assert list(score(run_of({"a": [True]}, kind="EPM")).by_group) == ["backward", "recall"]
+    assert list(score(run_of({"a": [True]}, kind="HLD")).by_group) == ["backward", "never_shown"]
+    assert list(score(run_of({"a": [True]}, kind="place_not_seen")).by_group) == ["never_shown"]
     assert score(run_of({"a": [True]}, kind="no such")).by_group == {}
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from hermes_lab.training.batch import question_mask
+from hermes_lab.training.batch import NO_QUESTION
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.decoder import Decoder
 from hermes_lab.training.qwen2_5_vl import Qwen25VLFamily, to_pixel_patches
 from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import draw_worlds
-from hermes_lab.training.train import load_shipped, train
+from hermes_lab.training.train import load_start, train
 from hermes_lab.training.vision import render_samples
 from hermes_stream.synthetic.world import Pace
 
@@ -27,7 +27,7 @@ SECONDS = 12
 
 @pytest.fixture(scope="module")
 def start():
-    return load_shipped("tiny")
+    return load_start("tiny")
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,15 @@ def test_decoder_and_words_come_from_the_first_checkpoint(model, start):
     assert model.lm_head.weight is ours.embed_tokens.weight
 
 
+def test_a_start_is_a_shipped_checkpoint_or_a_folder(start):
+    assert load_start(None) is None
+    other = load_start(start.name_or_path)
+    assert torch.equal(other.model.image_newline, start.model.image_newline)
+    assert not any(one.requires_grad for one in other.parameters())
+    with pytest.raises(ValueError, match=r"or the folder of one, got 'nowhere'"):
+        load_start("nowhere")
+
+
 def tokens_of(model):
     return AutoTokenizer.from_pretrained(model.config._name_or_path)
 
@@ -148,10 +157,11 @@ def test_positions_of_pairs_are_those_of_transformers_and_text_goes_on_by_the_cl
     assert torch.equal(ours, theirs.expand(3, 8, -1))
     # There text follows the grid's side; with long videos that is in the middle of them.
     assert config.text_after_video == "clock"
-    asked = QWEN.position_ids(batch, PREFIX)[:, :, ids.shape[1] :].unflatten(2, (10, -1))
-    for row in range(8):
-        ends = [PREFIX + max(2 * (int(n) - 1), 2) for n in batch.num_visible_patches[row]]
-        assert (asked[:, row, :, 0] == torch.tensor(ends) + 1).all()
+    asked = QWEN.position_ids(batch, PREFIX)[:, :, ids.shape[1] :]
+    ends = PREFIX + (2 * (batch.num_visible_patches - 1)).clamp_min(2) + batch.question_gaps
+    opens = batch.offsets == 0
+    assert opens.sum() == sum(bool(kind) for kind in batch.kinds)
+    assert (asked[:, opens] == batch.of_tokens(ends + 1)[opens]).all()
 
 
 def test_gaps_are_jumps_of_time_alone_and_the_clock_may_jump_too():
@@ -159,17 +169,19 @@ def test_gaps_are_jumps_of_time_alone_and_the_clock_may_jump_too():
     positions = QWEN.position_ids(batch, PREFIX)
     video = positions[:, :, PREFIX : PREFIX + 9 * SECONDS].unflatten(2, (SECONDS, 9))
     assert batch.gaps.max() > 0
-    assert torch.equal(video[0, :, :, 0], PREFIX + batch.patches // 2 + batch.gaps.cumsum(1))
+    assert not batch.gaps[..., 1:].any()
+    assert torch.equal(video[0, :, :, 0], PREFIX + batch.patches // 2 + batch.gaps[..., 0].cumsum(1))
     assert (video[1] == PREFIX + torch.arange(3).repeat_interleave(3)).all()
     assert (video[2] == PREFIX + torch.arange(3).repeat(3)).all()
-    starts = positions[:, :, PREFIX + 9 * SECONDS :].unflatten(2, (10, -1))[..., 0]
-    assert torch.equal(starts[0], starts[1])
+    text = positions[:, :, PREFIX + 9 * SECONDS :]
+    assert torch.equal(text[0], text[1])
     for row in range(8):
-        for block in range(10):
-            seen = video[:, row, : batch.num_visible_patches[row, block]]
-            assert starts[0, row, block] == seen.max() + 1 + batch.question_gaps[row, block]
-    assert batch.question_gaps.max() > 0
-    assert not batch.question_gaps[~batch.gaps.any(1)].any()
+        for number in range(10):
+            own = text[0, row, batch.question_idx[row] == number]
+            seen = video[:, row, : batch.num_visible_patches[row, number]]
+            start = seen.max() + 1 + batch.question_gaps[row, number]
+            assert torch.equal(own, start + torch.arange(len(own)))
+    assert batch.question_gaps.max() > 20
 
 
 @torch.no_grad()
@@ -178,26 +190,24 @@ def test_a_question_among_others_is_answered_as_if_it_were_alone(start):
     batch = builder.draw(np.random.default_rng(1))
     video = torch.randn(8, SECONDS, 9, 128)
     positions = QWEN.position_ids(batch, PREFIX)
-    mask = question_mask(batch.num_visible_patches, (PREFIX, SECONDS, 9, builder.block_tokens))
     decoder = Decoder(model, builder.chat.prefix_ids, QWEN.video_end(model))
-    logits = decoder(video, batch.token_ids, positions, mask)[0].view(8, 10, builder.block_tokens, -1)
+    logits, _ = decoder(video, batch, positions)
     model.set_attn_implementation({"text_config": "sdpa"})
     text = model.model.language_model
-    for row, block in ((0, 0), (5, 7)):
-        num_seen = 9 * int(batch.num_visible_patches[row, block])
-        prefix, asked = (text.embed_tokens(ids) for ids in (decoder.prefix_ids, batch.token_ids[row, block]))
+    for row in (0, 5):
+        number = sorted(set(batch.question_idx[row].tolist()) - {NO_QUESTION})[-row // 5]
+        own = (batch.question_idx[row] == number).nonzero()[:, 0]
+        num_seen = 9 * int(batch.num_visible_patches[row, number])
+        prefix, asked = (text.embed_tokens(ids) for ids in (decoder.prefix_ids, batch.token_ids[row, own]))
         alone = torch.cat([prefix, video[row].flatten(0, 1)[:num_seen], asked])[None]
-        begin = PREFIX + 9 * SECONDS + block * builder.block_tokens
-        where = torch.cat(
-            [torch.arange(PREFIX + num_seen), torch.arange(begin, begin + builder.block_tokens)]
-        )
+        where = torch.cat([torch.arange(PREFIX + num_seen), PREFIX + 9 * SECONDS + own])
         hidden = text(inputs_embeds=alone, position_ids=positions[:, row : row + 1, where]).last_hidden_state
-        expected = hidden[0, -builder.block_tokens :] @ text.embed_tokens.weight.T
-        assert torch.allclose(expected, logits[row, block], atol=1e-4)
+        expected = hidden[0, -len(own) :] @ text.embed_tokens.weight.T
+        assert torch.allclose(expected, logits[row, own], atol=1e-4)
 
 
 def test_a_run_is_reproducible_and_transformers_loads_what_it_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
+    monkeypatch.setattr(torch, "compile", lambda called, dynamic: called)
     recipe = replace(
         Recipe.qwen2_5_vl(),
         vision=Stage(num_seconds=3, num_steps=3, num_worlds=4, pace=BUSY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from hermes_lab.cli.train import train as command
-from hermes_lab.training.batch import question_mask
+from hermes_lab.training.batch import NO_QUESTION, question_mask
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.checkpoint import TOKENS_PER_TEMPORAL_PATCH
 from hermes_lab.training.decoder import Decoder
@@ -29,7 +30,9 @@ from hermes_lab.training.stories import (
 from hermes_lab.training.train import FAMILIES, train
 from hermes_lab.training.vision import render_samples
 from hermes_stream import FullPolicy, Session, load_model
-from hermes_stream.synthetic.world import COLOURS, MOTIONS, SHAPES, Pace, generate_world
+from hermes_stream.synthetic.questions import ALL_KINDS, TIMED_KINDS
+from hermes_stream.synthetic.standing_questions import spoken_seconds
+from hermes_stream.synthetic.world import COLOURS, MOTIONS, SHAPES, Pace, cell_of, generate_world
 from hermes_stream.video.frame import Frame
 
 LLAVA = LlavaOnevisionFamily()
@@ -92,38 +95,79 @@ def test_a_batch_asks_questions_with_their_answers():
     decode = builder.chat.tokenizer.decode
     assert set(batch.kinds) > {"now_what", "first", "was_there", "counting"}
     for row in range(2):
-        for block in range(10):
-            if not batch.kinds[row * 10 + block]:
+        for number in range(10):
+            own = batch.question_idx[row] == number
+            assert own.any() == bool(batch.kinds[row * 10 + number])
+            if not own.any():
                 continue
-            target = batch.targets[row, block]
+            assert batch.offsets[row, own].tolist() == list(range(own.sum()))
+            target = batch.targets[row, own]
             answer = decode(target[target != IGNORED].tolist())
             assert answer.endswith("<|im_end|>")
-            asked, _, said = decode(batch.token_ids[row, block].tolist()).partition("assistant")
+            asked, _, said = decode(batch.token_ids[row, own].tolist()).partition("assistant")
             assert asked.startswith("<pad>")
             assert "?" in asked
             assert "<unk>" not in asked + said
             assert said.strip().startswith(answer.removesuffix("<|im_end|>").strip())
+        behind = batch.question_idx[row] == NO_QUESTION
+        assert (batch.targets[row, behind] == IGNORED).all()
+        assert (batch.offsets[row, behind] > 0).all()
+
+
+def test_questions_that_find_no_room_are_left_out():
+    batch = make_builder(tokens_per_question=5).draw(np.random.default_rng(0))
+    assert batch.token_ids.shape == (2, 50)
+    assert 2 <= sum(bool(kind) for kind in batch.kinds) <= 10
+
+
+def test_every_kind_is_asked_and_known_words_are_enough():
+    builder = make_builder(num_seconds=16, kinds=tuple(ALL_KINDS))
+    kinds: Counter[str] = Counter()
+    for seed in range(20):
+        batch = builder.draw(np.random.default_rng(seed))
+        kinds.update(batch.kinds)
+        assert builder.chat.tokenizer.unk_token_id not in batch.token_ids
+    assert set(kinds) - {""} == set(ALL_KINDS)
+    every = " ".join(spoken_seconds(seconds) for seconds in range(1, 60))
+    assert "<unk>" not in builder.chat.tokenizer.decode(builder.chat.encode(every))
+
+
+def test_an_answer_is_right_if_all_its_tokens_are():
+    batch = make_builder().draw(np.random.default_rng(0))
+    assert batch.right_answers(batch.targets).all()
+    wrong = batch.targets.clone()
+    last = int((batch.targets[0] != IGNORED).nonzero()[-1])
+    wrong[0, last] += 1
+    hits = batch.right_answers(wrong)
+    assert (~hits).nonzero().tolist() == [[0, int(batch.question_idx[0, last])]]
 
 
 def test_where_positions_jump_nothing_is_asked_about_time():
-    builder = make_builder(max_gap=50)
+    builder = make_builder(max_gap=50, kinds=tuple(ALL_KINDS))
     for seed in range(5):
         batch = builder.draw(np.random.default_rng(seed))
         for row in range(2):
             if batch.gaps[row].any():
-                assert "how_long_ago" not in batch.kinds[row * 10 : row * 10 + 10]
+                assert not {*TIMED_KINDS} & {*batch.kinds[row * 10 : row * 10 + 10]}
 
 
 def test_a_question_sees_the_frames_before_it_and_itself():
-    mask = question_mask(torch.tensor([[1, 3]]), (2, 3, 4, 5))[0, 0]
+    batch = replace(
+        make_builder(num_seconds=3).draw(np.random.default_rng(0)),
+        num_visible_patches=torch.tensor([[1, 3]]),
+        question_idx=torch.tensor([[0] * 4 + [1] * 5 + [NO_QUESTION]]),
+    )
+    mask = question_mask(batch, 2, 4)[0, 0]
     assert mask.shape == (10, 2 + 12 + 10)
-    first, second = mask[:5], mask[5:]
+    first, second, behind = mask[:4], mask[4:9], mask[9]
     assert first[:, :6].all()
     assert not first[:, 6:14].any()
     assert second[:, :14].all()
-    assert not second[:, 14:19].any()
-    assert not first[:, 19:].any()
-    assert torch.equal(second[:, 19:], torch.ones(5, 5, dtype=torch.bool).tril())
+    assert not second[:, 14:18].any()
+    assert not first[:, 18:].any()
+    assert torch.equal(second[:, 18:23], torch.ones(5, 5, dtype=torch.bool).tril())
+    assert behind[-1]
+    assert not behind[14:-1].any()
 
 
 @torch.no_grad()
@@ -134,34 +178,78 @@ def test_a_question_among_others_is_answered_as_if_it_were_alone():
     decoder = Decoder(model, prefix, LLAVA.video_end(model))
     batch = builder.draw(np.random.default_rng(1))
     video = torch.randn(2, 4, TOKENS_PER_TEMPORAL_PATCH, 128)
-    shape = (len(prefix), 4, TOKENS_PER_TEMPORAL_PATCH, builder.block_tokens)
-    mask = question_mask(batch.num_visible_patches, shape)
-    logits, auxiliary = decoder(video, batch.token_ids, LLAVA.position_ids(batch, len(prefix)), mask)
+    batch = replace(batch, question_gaps=torch.zeros_like(batch.question_gaps))
+    logits, auxiliary = decoder(video, batch, LLAVA.position_ids(batch, len(prefix)))
     assert auxiliary.shape == (2, 4 * TOKENS_PER_TEMPORAL_PATCH, sum(LABELS.values()))
-    logits = logits.view(2, 10, builder.block_tokens, -1)
     model.set_attn_implementation({"text_config": "sdpa"})
     words = model.model.language_model.embed_tokens
-    for row, block in ((0, 0), (1, 7)):
-        seen = video[row, : batch.num_visible_patches[row, block]].flatten(0, 1)
-        asked = [model.model.image_newline[None], words(batch.token_ids[row, block, 1:])]
+    for row in range(2):
+        number = sorted(set(batch.question_idx[row].tolist()) - {NO_QUESTION})[-row]
+        own = batch.question_idx[row] == number
+        seen = video[row, : batch.num_visible_patches[row, number]].flatten(0, 1)
+        asked = [model.model.image_newline[None], words(batch.token_ids[row, own][1:])]
         alone = torch.cat([words(torch.tensor(prefix)), seen, *asked])[None]
-        hidden = model.model.language_model(inputs_embeds=alone).last_hidden_state[0, -builder.block_tokens :]
-        assert torch.allclose(hidden @ words.weight.T, logits[row, block], atol=1e-4)
+        hidden = model.model.language_model(inputs_embeds=alone).last_hidden_state[0, -int(own.sum()) :]
+        assert torch.allclose(hidden @ words.weight.T, logits[row, own], atol=1e-4)
 
 
 def test_positions_leave_the_gaps_and_questions_follow_their_last_frame():
     batch = make_builder(max_gap=50).draw(np.random.default_rng(3))
-    positions = LLAVA.position_ids(batch, 2)
+    positions, tokens = LLAVA.position_ids(batch, 2), 8 * TOKENS_PER_TEMPORAL_PATCH
     assert batch.gaps.max() > 0
-    video = positions[:, 2 : 2 + 8 * TOKENS_PER_TEMPORAL_PATCH].view(2, 8, TOKENS_PER_TEMPORAL_PATCH)
-    assert (video.diff(dim=-1) == 1).all()
-    jumps = video[:, 1:, 0] - video[:, :-1, -1] - 1
-    assert torch.equal(jumps, batch.gaps[:, 1:])
-    asked = positions[:, 2 + 8 * TOKENS_PER_TEMPORAL_PATCH :].view(2, 10, -1)
+    video = positions[:, 2 : 2 + tokens]
+    assert torch.equal(video[:, 1:].diff(dim=1) - 1, batch.gaps.flatten(1)[:, 2:])
     for row in range(2):
-        for block in range(10):
-            last = video[row, batch.num_visible_patches[row, block] - 1, -1]
-            assert asked[row, block, 0] == last + 1
+        for number in range(10):
+            own = batch.question_idx[row] == number
+            if own.any():
+                last = video[row, batch.num_visible_patches[row, number] * TOKENS_PER_TEMPORAL_PATCH - 1]
+                asked = positions[row, 2 + tokens :][own]
+                assert asked[0] == last + 1 + batch.question_gaps[row, number]
+                assert (asked.diff() == 1).all()
+
+
+def test_the_clock_jumps_between_frames_in_half_of_the_streams_and_within_them_in_a_quarter():
+    gaps = LLAVA.draw_gaps(np.random.default_rng(0), 1000, 8, 50)
+    between, within = gaps[..., 0].flatten(1).any(dim=1), gaps[..., 1:].flatten(1).any(dim=1)
+    assert 0.35 < between.float().mean() < 0.55
+    assert 0.15 < within.float().mean() < 0.3
+    assert not (within & ~between).any()
+    assert not LLAVA.draw_gaps(np.random.default_rng(0), 10, 8, 0).any()
+
+
+def test_questions_stand_at_any_distance_but_not_those_about_time():
+    builder, gaps = make_builder(kinds=("first", "how_long_ago")), Counter()
+    for seed in range(60):
+        batch = builder.draw(np.random.default_rng(seed))
+        for kind, gap in zip(batch.kinds, batch.question_gaps.flatten().tolist(), strict=True):
+            gaps[kind, gap > 0, gap > 100] += 1
+    assert set(gaps) >= {("first", False, False), ("first", True, False), ("first", True, True)}
+    assert ("how_long_ago", True, False) not in gaps
+    assert ("how_long_ago", True, True) not in gaps
+    assert max(LLAVA.max_question_gap, 400) == LLAVA.max_question_gap
+
+
+def test_stories_are_drawn_in_the_scenes_that_are_named_and_some_casts_lack_a_shape():
+    plain = draw_worlds(30, 60, Pace(), seed=7)
+    assert {world.scene for world in plain} == {"still"}
+    mixed = draw_worlds(30, 60, Pace(), seed=7, scenes=("pan", "still"), has_few_shapes=True)
+    assert Counter(world.scene for world in mixed).keys() == {"pan", "still"}
+    shapes = [len({a.thing.shape for a in world.appearances}) for world in mixed]
+    assert 5 < shapes.count(3) < 25
+    assert [world.seed for world in mixed] == list(range(7, 37))
+
+
+def test_labels_follow_a_shaking_picture():
+    world = generate_world(4, 30, pace=BUSY, scene="handheld")
+    labels, centres = frame_labels(world, 30), frame_centres(world, 30)
+    for second in range(30):
+        for appearance in world.on_screen(second):
+            centre = world.centre_in_picture(appearance, second)
+            if min(abs(share - k / 3) for share in centre for k in (1, 2)) > 0.04:
+                cell = cell_of(centre)
+                assert list(COLOURS)[labels[second, cell, 0]] == appearance.thing.colour
+                assert centres[second, cell].tolist() == pytest.approx(centre)
 
 
 RECIPE = Recipe(
@@ -178,7 +266,7 @@ SHORT = replace(RECIPE, stages=(Stage(num_seconds=3, num_steps=2, num_streams=2,
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
+    monkeypatch.setattr(torch, "compile", lambda called, dynamic: called)
 
 
 def test_a_run_is_reproducible_goes_on_where_it_stopped_and_loads_as_any_checkpoint(
@@ -223,3 +311,6 @@ def test_the_command_trains_what_the_recipe_says_and_prints_the_curve(tmp_path, 
     assert [json.loads(line)["step"] for line in outcome.stdout.splitlines()] == [2]
     assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 3
     assert (tmp_path / "checkpoint" / "model.safetensors").exists()
+    refused = CliRunner().invoke(app, ["--out", str(tmp_path), "--start-from", "tiny"])
+    assert refused.exit_code == 2
+    assert "llava_onevision starts from random weights" in refused.output

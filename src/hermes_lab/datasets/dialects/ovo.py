@@ -35,6 +35,14 @@ TASK_OF_KIND: dict[str, str] = {
     "was_there": "HLD",
     "how_long_ago": "EPM",
     "counting": "EPM",
+    "is_there_now": "OJR",
+    "came_since": "EPM",
+    "colour_seen": "EPM",
+    "place_seen": "EPM",
+    "order_seen": "ASI",
+    "colour_not_seen": "HLD",
+    "place_not_seen": "HLD",
+    "order_not_seen": "HLD",
 }
 """The official task nearest in meaning to each kind of the synthetic world."""
 

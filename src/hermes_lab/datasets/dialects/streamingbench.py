@@ -37,6 +37,14 @@ TASK_OF_KIND: dict[str, str] = {
     "was_there": "Clips Summarize",
     "how_long_ago": "Event Understanding",
     "counting": "Counting",
+    "is_there_now": "Object Recognition",
+    "came_since": "Event Understanding",
+    "colour_seen": "Attribute Recognition",
+    "place_seen": "Event Understanding",
+    "order_seen": "Event Understanding",
+    "colour_not_seen": "Clips Summarize",
+    "place_not_seen": "Clips Summarize",
+    "order_not_seen": "Clips Summarize",
 }
 """The official task nearest in meaning to each kind of the synthetic world."""
 
