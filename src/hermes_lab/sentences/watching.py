@@ -1,0 +1,108 @@
+"""A memory watches a story, and a pretrained model goes on from clozes about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_lab.sentences.reader import SentenceReader, frame_of
+from hermes_lab.sentences.stories import Cloze, Story
+from hermes_stream.policies import MemoryPolicy
+from hermes_stream.stream.capacity import plan_capacity
+from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.stream import Stream
+from hermes_stream.stream.work import Work, next_token_logits
+
+_TEXT_TOKENS = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a model made of one cloze.
+
+    Attributes:
+        question: what was asked.
+        log_probabilities: of each option, natural, among the options.
+    """
+
+    question: Cloze
+    log_probabilities: tuple[float, ...]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the likeliest option is the right one."""
+        return self.log_probability == max(self.log_probabilities)
+
+    @property
+    def log_probability(self) -> float:
+        """Of the right option."""
+        return self.log_probabilities[self.question.answer_index]
+
+
+def open_stream(model: SentenceReader, policy: MemoryPolicy, *, chunk_frames: int) -> Stream:
+    """Start a stream, as a session does; no question steers what it keeps."""
+    capacity = plan_capacity(model, policy, chunk_frames=chunk_frames, text_tokens=_TEXT_TOKENS)
+    return Stream(Executor.for_one_stream(model), capacity, guidance_from_questions=False)
+
+
+def watch_story(
+    model: SentenceReader, policy: MemoryPolicy, story: Story, *, chunk_frames: int
+) -> list[Reply]:
+    """Show a story to a memory, and ask its questions when they are due.
+
+    Args:
+        model: reads sentences.
+        policy: what the memory keeps.
+        story: sentences and questions.
+        chunk_frames: sentences that are prefilled together.
+    """
+    stream, executor = open_stream(model, policy, chunk_frames=chunk_frames), Executor(model)
+    replies, waiting = [], list(story.questions)
+    for shown, sentence in enumerate(story.sentences, start=1):
+        stream.intake.accept(frame_of(sentence, float(shown)))
+        if stream.has_full_chunk:
+            executor.run(stream.fold())
+        while waiting and waiting[0].asked_frames == shown:
+            question = waiting.pop(0)
+            logits = executor.run(continuation(stream, question.text))
+            replies.append(Reply(question=question, log_probabilities=_chances(model, logits, question)))
+    return replies
+
+
+def continuation(stream: Stream, text: str) -> Work[Float[Tensor, " vocabulary"]]:
+    """Return the logits of what follows a text, which itself follows the video.
+
+    Nothing of the chat template stands between: the text is one that the model goes on with.
+
+    Args:
+        stream: has been shown frames; it is the same before and after.
+        text: what the model goes on from.
+    """
+    model = stream.model
+    embeddings = torch.cat([model.video_end, model.embed(model.chat.encode_user_text(text))])
+    yield from stream.prepare()
+    with stream.context.reading():
+        return (yield from next_token_logits(stream.context.extend(embeddings)))
+
+
+def _chances(
+    model: SentenceReader, logits: Float[Tensor, " vocabulary"], question: Cloze
+) -> tuple[float, ...]:
+    first = first_tokens(model, question.options)
+    return tuple(logits[first].log_softmax(dim=0).tolist())
+
+
+def first_tokens(model: SentenceReader, options: Sequence[str]) -> list[int]:
+    """Return the token that each option begins with; it decides, so that no two may share it.
+
+    Raises:
+        ValueError: two options begin with the same token.
+    """
+    first = [model.chat.encode_user_text(f" {option}")[0] for option in options]
+    if len(set(first)) < len(first):
+        raise ValueError(f"two of the options {list(options)} begin with the same token; choose others")
+    return first
