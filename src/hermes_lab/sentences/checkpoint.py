@@ -42,7 +42,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 """The pretrained model's own, with a video in it, and a line that says what the video is."""
-_IMAGE_SIDE, _PATCH_SIDE = 96, 12
+_IMAGE_SIDE, _PATCH_SIDE = 24, 3
 _LEFT_OUT = ("quantization_config", "_name_or_path", "architectures", "dtype", "transformers_version")
 _SEED = 0
 

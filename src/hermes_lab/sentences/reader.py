@@ -15,7 +15,6 @@ from hermes_stream.models.visual import Features, Pixels, VisualTokens
 from hermes_stream.video.frame import Frame
 
 _SHAPE = (4, 8, 3)
-_PADDING = "\n"
 
 
 def frame_of(sentence: str, seconds: float) -> Frame:
@@ -47,21 +46,31 @@ def sentence_of(frame: Frame) -> str:
 class SentenceReader(VideoModel):
     """A checkpoint that looks words up where it would look at pictures; all else is its own.
 
-    Sentences are padded to the tokens of a picture, and a line break stands between video and question.
-    Logits are multiplied in float32.
+    Sentences are padded to the tokens of a picture, and padding stands between video and question. Logits are
+    multiplied in float32.
 
     Args:
         model: has one size for all frames.
+        padding: a text of one token.
+
+    Attributes:
+        padding_id: the token of the padding.
+
+    Raises:
+        ValueError: the padding is no single token.
     """
 
     family = "sentences"
 
-    def __init__(self, model: VideoModel) -> None:
+    def __init__(self, model: VideoModel, *, padding: str = "\n") -> None:
         own = {"family": model.family, "has_dynamic_resolution": model.has_dynamic_resolution}
         vars(self).update(vars(model) | own)
         self._model = model
-        (self._padding_id,) = model.chat.encode(_PADDING)
-        self.video_end = model.embed([self._padding_id])
+        padding_ids = model.chat.encode(padding)
+        if len(padding_ids) != 1:
+            raise ValueError(f"padding {padding!r} takes {len(padding_ids)} tokens; give a text of one token")
+        self.padding_id = padding_ids[0]
+        self.video_end = model.embed(padding_ids)
         # In bfloat16 logits of like words would be equal, and the first of them would win.
         self._words = model.head.weight.detach().float()  # type: ignore[operator]
 
@@ -76,7 +85,7 @@ class SentenceReader(VideoModel):
             raise ValueError(
                 f"sentence {sentence!r} takes {len(ids)} tokens; a frame of this model has {room}: shorten it"
             )
-        return ids + [self._padding_id] * (room - len(ids))
+        return ids + [self.padding_id] * (room - len(ids))
 
     def shrink(self, frame: Frame) -> Frame:
         """Return the frame: a sentence has no smaller form."""

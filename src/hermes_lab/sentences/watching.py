@@ -43,9 +43,20 @@ class Reply:
         return self.log_probabilities[self.question.answer_index]
 
 
-def open_stream(model: SentenceReader, policy: MemoryPolicy, *, chunk_frames: int) -> Stream:
-    """Start a stream, as a session does; no question steers what it keeps."""
-    capacity = plan_capacity(model, policy, chunk_frames=chunk_frames, text_tokens=_TEXT_TOKENS)
+def open_stream(
+    model: SentenceReader, policy: MemoryPolicy, *, chunk_frames: int, kv_bits: int | None = None
+) -> Stream:
+    """Start a stream, as a session does; no question steers what it keeps.
+
+    Args:
+        model: reads sentences.
+        policy: what the memory keeps.
+        chunk_frames: sentences that are prefilled together.
+        kv_bits: 8 keeps keys and values in 8 bits.
+    """
+    capacity = plan_capacity(
+        model, policy, chunk_frames=chunk_frames, text_tokens=_TEXT_TOKENS, kv_bits=kv_bits
+    )
     return Stream(Executor.for_one_stream(model), capacity, guidance_from_questions=False)
 
 
