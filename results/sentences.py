@@ -1,8 +1,8 @@
 """Compare memories on streams of sentences through SmolLM2-135M: python results/sentences.py --out FILE.
 
-Needs the checkpoint that ``make real-weights`` builds. Every memory watches the same stories, as long as the
-budget holds, 3 times and 10 times as long, and is asked the same clozes. The file holds every answer; a run
-that was stopped goes on with the same ``--out``, and more stories or policies are added to it. Scores are
+Needs the checkpoint of ``make real-weights``. Memories watch the same stories side by side, as long as
+the budget holds, 3 times and 10 times as long, and are asked the same clozes. The file holds every answer; a
+run that was stopped goes on with the same ``--out``, and more stories or policies are added to it. Scores are
 made anew from all answers.
 """
 
@@ -82,15 +82,14 @@ def open_document(arguments: argparse.Namespace) -> Document:
     return document
 
 
-def missing(document: Document, arguments: argparse.Namespace) -> Iterator[tuple[int, Story, str]]:
-    """Yield which story of which length which policy has still to watch, one story after the other."""
+def missing(document: Document, arguments: argparse.Namespace) -> Iterator[tuple[int, Story, list[str]]]:
+    """Yield which policies have still to watch which story of which length."""
     done = {(one["times"], one["seed"], one["policy"]) for one in document["answers"]}
     for seed in range(arguments.seed, arguments.seed + arguments.stories):
         for times in arguments.times:
-            story = tell_story(seed, times * arguments.budget_tokens // TOKENS_PER_FRAME)
-            for name in arguments.policies:
-                if (times, seed, name) not in done:
-                    yield times, story, name
+            names = [name for name in arguments.policies if (times, seed, name) not in done]
+            if names:
+                yield times, tell_story(seed, times * arguments.budget_tokens // TOKENS_PER_FRAME), names
 
 
 def answers_of(document: Document, times: int) -> dict[str, dict[int, Document]]:
@@ -193,11 +192,11 @@ def main() -> None:
     waiting = list(missing(document, arguments))
     if waiting:
         model = SentenceReader(load_model(arguments.model, device="cpu", dtype=arguments.dtype))
-    for index, (times, story, name) in enumerate(waiting):
+    for index, (times, story, names) in enumerate(waiting, start=1):
         began = time.perf_counter()
-        policy = policy_of(name, arguments.budget_tokens)
-        replies = watch_story(model, policy, story, chunk_frames=arguments.chunk_frames)
-        document["answers"].append(
+        policies = [policy_of(name, arguments.budget_tokens) for name in names]
+        watched = watch_story(model, policies, story, chunk_frames=arguments.chunk_frames)
+        document["answers"] += [
             {
                 "times": times,
                 "seed": story.seed,
@@ -205,11 +204,11 @@ def main() -> None:
                 "right": "".join(str(int(one.is_right)) for one in replies),
                 "log_probability": [round(one.log_probability, 3) for one in replies],
             }
-        )
+            for name, replies in zip(names, watched, strict=True)
+        ]
         seconds = f"{time.perf_counter() - began:.1f} s"
-        say(f"{index + 1}/{len(waiting)}", story.seed, f"x{times}", name, seconds)
-        if index + 1 == len(waiting) or waiting[index + 1][1] is not story:
-            store(document, arguments.out)
+        say(f"{index}/{len(waiting)}", story.seed, f"x{times}", len(names), "memories", seconds)
+        store(document, arguments.out)
     store(document, arguments.out)
     show(arguments.out)
 

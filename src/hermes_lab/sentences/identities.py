@@ -18,12 +18,11 @@ from torch import Tensor
 from hermes_lab.sentences.reader import SentenceReader, frame_of
 from hermes_lab.sentences.recomputing import recomputed_hidden
 from hermes_lab.sentences.stories import Story, tell_story
-from hermes_lab.sentences.watching import continuation, open_stream
+from hermes_lab.sentences.watching import continuation, open_stream, run_together
 from hermes_stream.cache import StreamCache
 from hermes_stream.policies import FullPolicy, HermesPolicy, MemoryPolicy
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.stream import Stream
-from hermes_stream.stream.work import Request, Work
 
 Logits = Float[Tensor, " vocabulary"]
 PROBE = "Summary of the log: Anna put the"
@@ -100,22 +99,6 @@ def said_plainly(
         ids = [*chat.prefix_ids, *shown, model.padding_id, *chat.encode_user_text(text)]
         found.append(plain(input_ids=torch.tensor([ids]), logits_to_keep=1).logits[0, -1].float())
     return found
-
-
-@torch.inference_mode()
-def run_together(executor: Executor, works: Sequence[Work[Any]]) -> list[Any]:
-    """Do work of several streams in shared forwards, and return the result of each."""
-    results: dict[int, Any] = {}
-    waiting: dict[int, Request] = {index: next(work) for index, work in enumerate(works)}
-    while waiting:
-        served = executor.serve(list(waiting.values()))
-        for index, result in zip(list(waiting), served, strict=True):
-            try:
-                waiting[index] = works[index].send(result)
-            except StopIteration as end:
-                results[index] = end.value
-                del waiting[index]
-    return [results[index] for index in range(len(works))]
 
 
 def packed_equals_alone(model: SentenceReader, stories: Sequence[Story]) -> Difference:

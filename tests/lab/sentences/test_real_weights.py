@@ -35,7 +35,7 @@ from hermes_lab.sentences.identities import (
 from hermes_lab.sentences.reader import SentenceReader
 from hermes_lab.sentences.stories import PEOPLE, ROOMS, VEHICLES, tell_story
 from hermes_lab.sentences.watching import first_tokens, watch_story
-from hermes_stream import FullPolicy, load_model
+from hermes_stream import FullPolicy, WindowPolicy, load_model
 
 CHECKPOINT = Path(__file__).parents[3] / FOLDER
 TOLERANCE = 1e-4
@@ -132,7 +132,10 @@ def test_the_first_token_decides_among_options(reader, words):
 
 
 def test_the_model_knows_what_it_was_just_shown(reader):
-    replies = watch_story(reader, FullPolicy(), STORY, chunk_frames=4)
+    replies, bounded = watch_story(
+        reader, [FullPolicy(), WindowPolicy(budget_tokens=64)], STORY, chunk_frames=4
+    )
+    assert [one.question for one in bounded] == list(STORY.questions)
     assert all(one.is_right for one in replies if one.question.kind == "now")
     past = [one.is_right for one in replies if one.question.kind == "where"]
     assert np.mean(past) > 0.5
