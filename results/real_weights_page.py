@@ -11,6 +11,7 @@ from tables import FOLDER, filled, table, write_pages
 
 PAGE = FOLDER.parent / "docs" / "real-weights.md"
 PARTS = ("all", "now", "backward", "order")
+_NOT_YET = "Not measured yet."
 Document = dict[str, Any]
 
 
@@ -49,7 +50,7 @@ def sentences(times: str) -> str:
     """Write what each memory knows at one length."""
     rows = rows_of(times)
     if not rows:
-        return "Not measured yet."
+        return _NOT_YET
     head = ["memory", *PARTS, "nats on the past"]
     lines = [
         [
@@ -71,7 +72,7 @@ def against(times: str) -> str:
     """Write paired differences about the past."""
     rows = [one for one in rows_of(times) if one["policy"] != "full"]
     if not rows:
-        return "Not measured yet."
+        return _NOT_YET
     others = [name for name in rows[0]["parts"]["backward"]["minus"] if name != "full"]
     others = list(dict.fromkeys([*others, *(one["policy"] for one in rows if one["policy"] in _REFERENCES)]))
     head = [
@@ -92,7 +93,7 @@ def delay(times: str) -> str:
     """Write recall against delay."""
     rows = rows_of(times)
     if not rows:
-        return "Not measured yet."
+        return _NOT_YET
     ranges = rows[0]["backward_by_delay_frames"]
     head = ["frames since", *(f"{one['from']} to {one['below'] - 1}" for one in ranges)]
     counts = ["questions", *(str(one["num_questions"]) for one in ranges)]
@@ -180,9 +181,17 @@ TABLES: dict[str, Callable[[str], str]] = {
 }
 
 
+def write(name: str, argument: str) -> str:
+    """Write one table, or that it is not there yet."""
+    try:
+        return TABLES[name](argument)
+    except (KeyError, FileNotFoundError):
+        return _NOT_YET
+
+
 def fill(page: str) -> str:
     """Return the page with all its tables written anew."""
-    return filled(page, lambda name, argument: TABLES[name](argument))
+    return filled(page, write)
 
 
 if __name__ == "__main__":
