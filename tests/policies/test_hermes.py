@@ -10,6 +10,7 @@ from tests import oracles
 from tests.policies.states import check_contract, kept_rows, make_state, states
 
 from hermes_stream.memory.novelty import novelty
+from hermes_stream.memory.positions import PositionRule
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.base import GuidancePrompts
@@ -176,6 +177,14 @@ def test_a_summary_may_stand_in_the_middle_of_what_it_stands_for() -> None:
         assert plan.merge.weights[layer].sum() == pytest.approx(1)
 
 
+def test_a_summary_takes_a_position_of_its_own_in_the_reference_presets_alone() -> None:
+    own = PositionRule(axes="all", summary="end")
+    assert HermesPolicy.reference_code("llava_onevision").position_rule == own
+    assert HermesPolicy.reference_code("qwen2_5_vl").position_rule == own
+    for policy in (HermesPolicy.paper(), HermesPolicy.best(), HermesPolicy(summary_place="middle")):
+        assert policy.position_rule == PositionRule(axes="t", summary="newest")
+
+
 def test_plan_without_attention_is_refused() -> None:
     with pytest.raises(ValueError, match=r"state\.attention is None"):
         HermesPolicy.paper().plan(replace(make_state([3]), attention=None))
@@ -210,6 +219,7 @@ def test_novelty_without_keys_or_grid_indices_is_refused(missing: str) -> None:
         {"smoothing_match": "place"},
         {"reindex": "never"},
         {"summary_place": "start"},
+        {"reindex_axes": "h"},
         {"protect_recent_patches": -1},
     ],
 )
@@ -248,9 +258,10 @@ PAPER = {
     "same_tokens": False,
     "novelty": 0.0,
     "summarize": True,
-    "summary_place": "end",
+    "summary_place": "newest",
     "tier_budget_weights": (1.0, 1.0, 1.0),
     "reindex": "lazy",
+    "reindex_axes": "t",
     "protect_recent_patches": 0,
     "prompts": None,
     "guidance_forward": "true",
@@ -260,7 +271,13 @@ PAPER = {
 
 def test_presets_have_the_published_numbers() -> None:
     assert asdict(HermesPolicy.paper()) == PAPER
-    released = {"smoothing_match": "index", "smoothing_recursive": True, "trigger_counts_prefix": True}
+    released = {
+        "smoothing_match": "index",
+        "smoothing_recursive": True,
+        "summary_place": "end",
+        "reindex_axes": "all",
+        "trigger_counts_prefix": True,
+    }
     assert asdict(HermesPolicy.reference_code("qwen2_5_vl")) == PAPER | released
     llava = {"working_decay": (20.0, 0.5), "working_recency_weight": (1.0, 0.1)}
     assert asdict(HermesPolicy.reference_code("llava_onevision")) == PAPER | released | llava

@@ -87,12 +87,15 @@ def build_card(
     )
 
 
-def build_layout(checkpoint: Checkpoint, rotary: RotaryLayout) -> CacheLayout:
+def build_layout(
+    checkpoint: Checkpoint, rotary: RotaryLayout, *, grid_follows_time: bool = False
+) -> CacheLayout:
     """Describe the shape of a stream's cache.
 
     Args:
         checkpoint: the loaded model with its tokenizer and files.
         rotary: how positions rotate its keys.
+        grid_follows_time: rows and columns count from the time of their own temporal patch.
     """
     model = checkpoint.model
     num_layers, num_kv_heads, head_dim = kv_shape(model.config)
@@ -104,6 +107,7 @@ def build_layout(checkpoint: Checkpoint, rotary: RotaryLayout) -> CacheLayout:
         device=model.device,
         rotary=rotary,
         max_positions=model.config.get_text_config().max_position_embeddings,
+        grid_follows_time=grid_follows_time,
         layer_devices=_layer_devices(model.get_decoder()),
     )
 

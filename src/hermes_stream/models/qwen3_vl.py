@@ -73,7 +73,8 @@ class Qwen3VL(VideoModel):
             frames_per_temporal_patch=config.vision_config.temporal_patch_size,
             default_fps=self.default_fps,
         )
-        self.layout = build_layout(checkpoint, RotaryLayout.interleaved(*read_rotary(checkpoint)))
+        rotary = RotaryLayout.interleaved(*read_rotary(checkpoint))
+        self.layout = build_layout(checkpoint, rotary, grid_follows_time=True)
         self.video_end = self.embed([])
 
     def encode(self, pixels: Pixels) -> Features:

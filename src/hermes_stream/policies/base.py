@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hermes_stream.memory.positions import PositionRule
 from hermes_stream.memory.selection import indices_of, select
 from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan
 
@@ -101,6 +102,11 @@ class MemoryPolicy(ABC):
     facts: ClassVar[PolicyFacts]
     rebuilds_at_question: ClassVar[bool] = False
     budget_tokens: int | None
+
+    @property
+    def position_rule(self) -> PositionRule:
+        """How positions change when the memory is compressed, and when its gaps are closed near the limit."""
+        return PositionRule()
 
     @abstractmethod
     def plan(self, state: MemoryState) -> RetentionPlan:

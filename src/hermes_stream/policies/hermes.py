@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hermes_stream.memory.novelty import novelty
+from hermes_stream.memory.positions import Axes, PositionRule
 from hermes_stream.memory.scoring import importance
 from hermes_stream.memory.selection import layer_budgets, select
 from hermes_stream.memory.smoothing import Match, pool, smooth
@@ -29,7 +30,7 @@ from hermes_stream.policies.base import (
 Backend = Literal["llava_onevision", "qwen2_5_vl"]
 Reindex = Literal["lazy", "eager"]
 GuidanceForward = Literal["true", "embeddings"]
-SummaryPlace = Literal["end", "middle"]
+SummaryPlace = Literal["newest", "middle", "end"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,14 @@ class HermesPolicy(MemoryPolicy):
         novelty: scores are multiplied by a token's novelty to this power, so that of many like tokens at a
             grid index few stay; 0 turns it off. Ours.
         summarize: long-term layers merge what they evict into one token. Paper: app. F.
-        summary_place: position of that token: "end", behind the newest (paper), or in the "middle" of what
-            it stands for. Ours.
+        summary_place: position of that token, which the paper does not give: that of the "newest" kept token,
+            the "middle" of what it stands for (ours), or the "end", behind all, which moves the clock
+            (released code).
         tier_budget_weights: relative budgets of sensory, working and long-term layers. Paper: tab. 5.
         reindex: "eager" gives dense positions at each compression, "lazy" leaves that to the cache, which
             does it when positions near the model's limit. Paper: sec. 3.3, lazy for streams.
+        reindex_axes: axes whose positions become dense where there are three: "t" alone, so that rows and
+            columns stay where new frames have theirs, or "all" (paper, released code).
         protect_recent_patches: newest temporal patches that stay whole as long as the budget lasts. Ours.
         prompts: local and global guidance prompt; None uses those of the checkpoint. Paper: app. B
         guidance_forward: "true" runs prompts through the layers (paper); "embeddings" lets every layer read
@@ -89,9 +93,10 @@ class HermesPolicy(MemoryPolicy):
     same_tokens: bool = False
     novelty: float = 0.0
     summarize: bool = True
-    summary_place: SummaryPlace = "end"
+    summary_place: SummaryPlace = "newest"
     tier_budget_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     reindex: Reindex = "lazy"
+    reindex_axes: Axes = "t"
     protect_recent_patches: int = 0
     prompts: tuple[str, str] | None = None
     guidance_forward: GuidanceForward = "true"
@@ -110,6 +115,7 @@ class HermesPolicy(MemoryPolicy):
             raise ValueError(f"tier_budget_weights must be above 0; got {self.tier_budget_weights}")
         check_choice("smoothing_match", self.smoothing_match, get_args(Match))
         check_choice("reindex", self.reindex, get_args(Reindex))
+        check_choice("reindex_axes", self.reindex_axes, get_args(Axes))
         check_choice("guidance_forward", self.guidance_forward, get_args(GuidanceForward))
         if self.prompts is not None and not (
             isinstance(self.prompts, tuple) and len(self.prompts) == 2 and all(map(_is_text, self.prompts))
@@ -156,6 +162,8 @@ class HermesPolicy(MemoryPolicy):
             working_recency_weight=(1.0, 0.1) if is_llava else (0.75, 0.15),
             smoothing_match="index",
             smoothing_recursive=True,
+            summary_place="end",
+            reindex_axes="all",
             trigger_counts_prefix=True,
         )
 
@@ -164,6 +172,12 @@ class HermesPolicy(MemoryPolicy):
         return Tiers(
             num_layers=num_layers, sensory_share=self.sensory_share, long_term_share=self.long_term_share
         )
+
+    @property
+    def position_rule(self) -> PositionRule:
+        """How positions change; a summary in the middle of what it stands for has the place of one of them."""
+        at_end = self.summary_place == "end"
+        return PositionRule(axes=self.reindex_axes, summary="end" if at_end else "newest")
 
     def layer_budgets(self, num_layers: int) -> tuple[int, ...]:
         """Return the budget of each layer in tokens, its summary included."""
@@ -208,7 +222,7 @@ class HermesPolicy(MemoryPolicy):
             preferred=self._recent(state),
         )
         reindex = self.reindex == "eager"
-        if self.summary_place == "end":
+        if self.summary_place != "middle":
             return keeping(kept, summarize=summarize, reindex=reindex)
         merge = summary_in_place(state.present & ~kept, state.counts, summarize)
         return keeping(kept, reindex=reindex, merge=merge)
