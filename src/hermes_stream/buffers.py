@@ -6,7 +6,7 @@ Slots are written, read and moved here; the cache knows what they mean. Everythi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -251,3 +251,22 @@ def _spread(scales: Float[Tensor, "*shape groups"], width: int) -> Float[Tensor,
     if scales.shape[-1] == 1:
         return scales.float()
     return scales.float().repeat_interleave(KEY_GROUP, dim=-1)[..., :width]
+
+
+class LayerViews:
+    """One tensor of each layer, fetched when a layer is asked for.
+
+    Args:
+        fetch: returns the tensor of a layer.
+        num_layers: how many there are.
+    """
+
+    def __init__(self, fetch: Callable[[int], Tensor], num_layers: int) -> None:
+        self._fetch, self._num_layers = fetch, num_layers
+
+    def __getitem__(self, layer: int) -> Tensor:
+        """Return that of one layer."""
+        # An IndexError ends iteration over the layers.
+        if not 0 <= layer < self._num_layers:
+            raise IndexError(layer)
+        return self._fetch(layer)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.buffers import make_buffers
+from hermes_stream.buffers import LayerViews, make_buffers
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.positions import PositionRule, settle
@@ -167,12 +167,16 @@ class StreamCache:
         if rotates_on_read or origin is not None or self._lengths[0] < self.num_prefix_tokens:
             self._record(positions, origin)
         self._lengths = [length + count for length in self._lengths]
-        # One clock for layers that hold different tokens, so that a question has one position everywhere.
-        self.next_position = max(self.next_position, int(positions.max()) + 1)
-        self.next_frame_position = max(self.next_frame_position, int(positions[0].max()) + 1)
+        self.advance(positions)
         if origin is not None:
             self._num_visual = [length + count for length in self._num_visual]
             self._next_token_id += count
+
+    def advance(self, positions: Int[Tensor, "axes tokens"]) -> None:
+        """Use positions up: those of tokens that come, and those of what a filter dropped, which was seen."""
+        # One clock for layers that hold different tokens, so that a question has one position everywhere.
+        self.next_position = max(self.next_position, int(positions.max()) + 1)
+        self.next_frame_position = max(self.next_frame_position, int(positions[0].max()) + 1)
 
     @property
     def _holds_question(self) -> bool:
@@ -280,10 +284,13 @@ class StreamCache:
             counts=self._counts[:, visual].masked_fill(absent, 0),
             attention=attention,
             grid_indices=self._grid_indices[:, visual].masked_fill(absent, -1),
-            raw_keys=_VisualPart(self, self.buffers.keys) if shows_keys else None,
-            rotated_keys=_VisualPart(self, self._rotated) if shows_keys else None,
-            values=_VisualPart(self, self.buffers.values) if shows_values else None,
+            raw_keys=self._visual_part(self.buffers.keys) if shows_keys else None,
+            rotated_keys=self._visual_part(self._rotated) if shows_keys else None,
+            values=self._visual_part(self.buffers.values) if shows_values else None,
         )
+
+    def _visual_part(self, fetch: Callable[[int, slice], Tensor]) -> LayerViews:
+        return LayerViews(lambda layer: fetch(layer, self.visual_slots(layer)), self.layout.num_layers)
 
     def visual_slots(self, layer_idx: int) -> slice:
         """Return where a layer's visual tokens lie."""
@@ -383,17 +390,3 @@ class StreamCache:
         self.next_frame_position = max(before[1], placed.next_frame_position)
         for layer, length in enumerate(self._lengths):
             self.buffers.rotate(layer, self._positions[layer, :, :length])
-
-
-class _VisualPart:
-    """Keys or values of each layer's visual tokens, fetched when a layer is asked for."""
-
-    def __init__(self, cache: StreamCache, fetch: Callable[[int, slice], Tensor]) -> None:
-        self._cache, self._fetch = cache, fetch
-
-    def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads held head_dim"]:
-        """Return those of one layer."""
-        # An IndexError ends iteration over the layers.
-        if not 0 <= layer < self._cache.layout.num_layers:
-            raise IndexError(layer)
-        return self._fetch(layer, self._cache.visual_slots(layer))

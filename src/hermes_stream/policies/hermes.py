@@ -175,7 +175,7 @@ class HermesPolicy(MemoryPolicy):
 
     @property
     def position_rule(self) -> PositionRule:
-        """How positions change; a summary in the middle of what it stands for has the place of one of them."""
+        """How positions change; a summary in the middle stands where one of what it stands for stood."""
         at_end = self.summary_place == "end"
         return PositionRule(axes=self.reindex_axes, summary="end" if at_end else "newest")
 

@@ -126,6 +126,7 @@ class StreamMemory:
         mark = self.cache.mark()
         try:
             observation = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
+            self.cache.advance(positions)
             yield from self._compress(observation)
         except BaseException:
             # also when the work is abandoned: the frames wait, and the next try must find the cache as it was
