@@ -25,6 +25,7 @@ class ModelCard:
         name: what it was loaded by.
         family: transformers' ``model_type``.
         tokens_per_temporal_patch: most tokens that a temporal patch takes in the memory, its text included.
+        text_tokens_per_temporal_patch: those of them that are text, such as the patch's time, at most.
         frames_per_temporal_patch: frames that the family encodes as one: 1, or 2 with Qwen-VL.
         default_fps: frames per second that it is used with; the checkpoint's, or its family's.
         default_budget_tokens: memory budget when none is asked for.
@@ -44,6 +45,7 @@ class ModelCard:
     default_fps: float
     default_budget_tokens: int
     guidance_prompts: GuidancePrompts
+    text_tokens_per_temporal_patch: int = 0
     frames_per_temporal_patch: int = 1
     training_frames: int | None = None
     knows: str | None = None
@@ -56,6 +58,7 @@ def build_card(
     *,
     tokens_per_temporal_patch: int,
     default_fps: float,
+    text_tokens_per_temporal_patch: int = 0,
     frames_per_temporal_patch: int = 1,
     text_after_video: Literal["clock", "picture"] = "clock",
 ) -> ModelCard:
@@ -65,6 +68,7 @@ def build_card(
         checkpoint: the loaded model with its tokenizer and files.
         tokens_per_temporal_patch: most tokens that a temporal patch takes, its text included.
         default_fps: of the family, for a config without ``training_fps``.
+        text_tokens_per_temporal_patch: those of them that are text, at most.
         frames_per_temporal_patch: frames that the family encodes as one.
         text_after_video: position of a question while nothing was forgotten.
 
@@ -76,6 +80,7 @@ def build_card(
         name=checkpoint.name,
         family=config.model_type,
         tokens_per_temporal_patch=tokens_per_temporal_patch,
+        text_tokens_per_temporal_patch=text_tokens_per_temporal_patch,
         frames_per_temporal_patch=frames_per_temporal_patch,
         default_fps=read_fps(config, default_fps),
         default_budget_tokens=read_budget_tokens(config),

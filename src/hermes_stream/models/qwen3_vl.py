@@ -70,6 +70,7 @@ class Qwen3VL(VideoModel):
         self.card = build_card(
             checkpoint,
             tokens_per_temporal_patch=self.preprocessing.max_tokens + self._max_text_tokens,
+            text_tokens_per_temporal_patch=self._max_text_tokens,
             frames_per_temporal_patch=config.vision_config.temporal_patch_size,
             default_fps=self.default_fps,
         )
