@@ -196,6 +196,25 @@ def test_reindexing_closes_gaps_and_rotates_the_keys(axes):
     assert cache.positions(1)[0].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("axes", [1, 3])
+def test_scaled_gaps_keep_ages_in_proportion_in_every_layer(axes):
+    cache = made(visual=0, axes=axes, position_rule=PositionRule(gaps="scaled"), span=100)
+    time = torch.tensor([4, 204, 604, 804])
+    positions = torch.stack([time] + [torch.arange(4)] * (axes - 1))
+    append(cache, positions, VisualOrigin(temporal_patch_ids=time, pts_seconds=time / 2))
+    cache.advance(torch.full((axes, 1), 1003))  # a filter dropped what came last
+    cache.apply(plan([[0, 1, 2, 3], [1, 3], []], summarize=True, reindex=True))
+    assert cache.next_position == cache.next_frame_position == PREFIX + 100
+    ages = [(PREFIX + 100 - cache.positions(layer)[0, PREFIX:]).tolist() for layer in range(LAYERS)]
+    assert ages[0] == pytest.approx([100, 80, 40, 20], abs=3)
+    assert ages[1] == pytest.approx([100, 25, 25], abs=3)  # of 800 and 200 positions
+    assert cache.positions(2)[0, :PREFIX].tolist() == [PREFIX + 100 - 4 + i for i in range(4)]
+    if axes == 3:
+        assert cache.positions(0)[1:, PREFIX:].tolist() == [[0, 1, 2, 3]] * 2
+    cache.apply(plan([[0, 1], [0], [0]], reindex=True))
+    assert cache.next_frame_position == PREFIX + 100
+
+
 def test_rewind_is_exact():
     cache = made()
     before = [cache.keys(i).clone() for i in range(LAYERS)]

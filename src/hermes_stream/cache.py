@@ -49,6 +49,7 @@ class StreamCache:
         num_prefix_tokens: the first tokens appended are the prefix, which is never evicted.
         growable: double full buffers instead of refusing (for policies without a bound).
         position_rule: how positions change at a compression.
+        span: positions that scaled gaps leave; None is half of the model's.
 
     Attributes:
         buffers: where keys and values lie.
@@ -65,9 +66,11 @@ class StreamCache:
         num_prefix_tokens: int,
         growable: bool = False,
         position_rule: PositionRule | None = None,
+        span: int | None = None,
     ) -> None:
         self.layout = layout
         self.position_rule = position_rule or PositionRule()
+        self.span = layout.max_positions // 2 if span is None else span
         self.num_prefix_tokens = num_prefix_tokens
         self.growable = growable
         self.next_position = self.next_frame_position = 0
@@ -382,11 +385,12 @@ class StreamCache:
             rule=self.position_rule,
             grid_follows_time=self.layout.grid_follows_time,
             closes_gaps=dense,
+            now=self.next_frame_position,
+            span=self.span,
         )
         self._positions[:, :, :width] = placed.positions
         # With gaps left open the clock never runs back: a position is used once, whatever was evicted.
-        before = (0, 0) if dense else (self.next_position, self.next_frame_position)
-        self.next_position = max(before[0], placed.next_position)
-        self.next_frame_position = max(before[1], placed.next_frame_position)
+        self.next_position = placed.next_position if dense else max(self.next_position, placed.next_position)
+        self.next_frame_position = placed.next_frame_position
         for layer, length in enumerate(self._lengths):
             self.buffers.rotate(layer, self._positions[layer, :, :length])

@@ -308,11 +308,14 @@ def test_reindexing_equals_recomputing_at_the_new_positions(family):
     assert distance(ours, answered(plain, held, session, shift=3)) > MEANS_SOMETHING * family.tolerance
 
 
-@pytest.mark.parametrize("reindex", ["lazy", "eager"])
-def test_streams_far_past_the_position_limit_equal_a_recomputation(family, reindex, tmp_path):
+@pytest.mark.parametrize(
+    ("reindex", "gaps"), [("lazy", "ranked"), ("eager", "ranked"), ("lazy", "scaled"), ("eager", "scaled")]
+)
+def test_streams_far_past_the_position_limit_equal_a_recomputation(family, reindex, gaps, tmp_path):
     folder = family.save(tmp_path / "short", max_positions=256)
     model, plain = load_model(folder, device="cpu"), ragged_model(folder)
-    session = Session(model, HermesPolicy(budget_tokens=40, reindex=reindex), chunk_frames=4, text_tokens=40)
+    policy = HermesPolicy(budget_tokens=40, reindex=reindex, gaps=gaps)
+    session = Session(model, policy, chunk_frames=4, text_tokens=40)
     for frame in pictures(100):
         session.observe(frame)
         assert session.cache.next_position + 40 <= 256

@@ -116,6 +116,10 @@ class MemoryPolicy(ABC):
         """Return the budget of each layer in tokens, or None when there is no bound."""
         return None if self.budget_tokens is None else (self.budget_tokens,) * num_layers
 
+    def with_default_budget(self, budget_tokens: int) -> MemoryPolicy:  # noqa: ARG002
+        """Return the policy with this budget if its own was left open; a model's default closes it."""
+        return self
+
     def exceeds(self, num_visual_tokens: int, budget_tokens: int, num_prefix_tokens: int) -> bool:  # noqa: ARG002
         """Tell whether a layer with this many visual tokens must be compressed."""
         return num_visual_tokens > budget_tokens

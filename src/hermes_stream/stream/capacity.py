@@ -79,6 +79,7 @@ def plan_capacity(
         raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
     layout = model.layout if kv_bits is None else replace(model.layout, kv_bits=8)
     text_tokens = text_tokens or min(_TEXT_TOKENS, layout.max_positions // 8)
+    policy = policy.with_default_budget(model.card.default_budget_tokens)
     # the prompts of one compression have it three times: working layers read two openings, deep ones one
     conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2) // 3
     text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))

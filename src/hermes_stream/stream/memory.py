@@ -83,6 +83,7 @@ class StreamMemory:
             num_prefix_tokens=len(prefix_ids),
             growable=self._budgets is None,
             position_rule=self.policy.position_rule,
+            span=(self._capacity.chunk_positions - len(prefix_ids)) // 2,
         )
         if prefix_ids:
             prefix = question_segment(self.cache, self.model.embed(prefix_ids))
