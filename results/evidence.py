@@ -15,12 +15,13 @@ from tables import table, write_page
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 GROUPS = ("now", "backward", "counting")
+OURS = ("hermes", "hermes_paper")
 KINDS = {
     "now": ("now_what", "now_where", "now_moving"),
     "backward": ("first", "before", "after", "colour", "was_there", "how_long_ago"),
     "counting": ("counting",),
 }
-IN_WORDS = ("full", "hermes", "hermes:summarize=false", "hermes_best", "window")
+IN_WORDS = ("full", "hermes_paper", "hermes_paper:summarize=false", "hermes", "window")
 
 
 def comparison(model: str, part: str) -> dict[str, Any]:
@@ -75,12 +76,14 @@ def ablations(model: str) -> str:
             -row["accuracy_by_group"]["backward"]["difference"]["value"],
         )
     )
-    ours = [row for row in _rows(model, "long", variants=False) if row["policy"] == "hermes_best"]
+    reference = comparison(model, "long")["reference"]
+    plain = _rows(model, "long", variants=False)
+    ours = [row for row in plain if row["policy"] in OURS and row["policy"] != reference]
     lines = [
         [f"`{row['policy']}`", *(points(row["accuracy_by_group"][name]["difference"]) for name in GROUPS)]
         for row in ours + rows
     ]
-    return table(["minus `hermes`, in points", *GROUPS], lines)
+    return table([f"minus `{reference}`, in points", *GROUPS], lines)
 
 
 def _backward(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def read_policy(text: str, *, option: str = "--policy") -> PolicyChoice:
         return replace(made(**budget), **chosen)  # a preset takes its budget alone
 
     try:
-        takes_budget = make().budget_tokens is not None
+        takes_budget = make().with_default_budget(1).budget_tokens is not None
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{text!r}: {error}", param_hint=option) from error
     return PolicyChoice(make=make, takes_budget=takes_budget)

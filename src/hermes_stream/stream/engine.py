@@ -150,7 +150,7 @@ class Engine:
             raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
         capacity = plan_capacity(
             self.model,
-            policy or HermesPolicy.paper(budget_tokens=self.model.card.default_budget_tokens),
+            policy or HermesPolicy.best(),
             chunk_frames=chunk_frames,
             text_tokens=text_tokens,
             kv_bits=kv_bits,
