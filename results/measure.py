@@ -14,7 +14,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -75,12 +75,11 @@ def places() -> dict[str, Any]:
     return ask_stories(("hermes_paper:protect_recent_patches=2", "hermes_paper:reindex=eager"))
 
 
-def models() -> dict[str, Any]:
+def models(num_streams: int = MODELS_STREAMS) -> dict[str, Any]:
     """Ask both embedded models about the first of these stories, with the same memories."""
-    policies = ("full", "hermes_paper", "hermes_paper:summarize=false", "hermes", "window")
+    policies = ("full", "hermes", "hermes_paper", "hermes_paper:summarize=false", "window")
     found = {
-        model: ask_stories(policies, model=model, num_streams=MODELS_STREAMS)
-        for model in ("tiny", "tiny-qwen")
+        model: ask_stories(policies, model=model, num_streams=num_streams) for model in ("tiny", "tiny-qwen")
     }
     shared = {
         name: value for name, value in found["tiny"].items() if name not in ("short_answers", "choices")
@@ -251,7 +250,7 @@ def decided(documents: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "world": world,
     "places": places,
     "models": models,
@@ -268,8 +267,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=list(MEASUREMENTS))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--streams", type=int, help="ask about so many stories; of `models` alone")
     arguments = parser.parse_args()
-    result = {"machine": machine(), **MEASUREMENTS[arguments.what]()}
+    limited = {} if arguments.streams is None else {"num_streams": arguments.streams}
+    result = {"machine": machine(), **MEASUREMENTS[arguments.what](**limited)}
     out = arguments.out or FOLDER / f"{arguments.what}.json"
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

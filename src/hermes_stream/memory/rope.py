@@ -162,6 +162,8 @@ def reindex(
         New positions, in the dtype of ``positions``, 0 on padding.
 
     Paper: sec. 3.3; app. E
+    Differs: the paper ranks t, h and w, each on its own; but for the reference presets t alone is passed here
+        where there are three, because ranked rows and columns drift away from those of new frames.
     """
     prefix, video = positions[..., :num_prefix_tokens], positions[..., num_prefix_tokens:]
     video_present = None if present is None else present[..., num_prefix_tokens:]

@@ -25,8 +25,9 @@ def index_in_next_layer(
         Physical index in the next deeper layer, -1 for padding and where that layer holds no such token.
 
     Paper: sec. 3.2, eq. 5
-    Differs: the released code matches by index, which mixes different tokens once layers have evicted
-        different ones; identity is what eq. 5 means.
+    Differs: the paper says "physical position", a token's index in the cache, and so does the released code;
+        once layers have evicted different tokens an index names different ones, so that identity is our
+        reading of what eq. 5 is for.
     """
     shallow, deep = token_ids[:-1], token_ids[1:]
     if match == "index":
