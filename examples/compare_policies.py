@@ -10,7 +10,7 @@ import sys
 from hermes_stream import Session, load_model
 from hermes_stream.synthetic.recording import recorded_world
 
-POLICIES = ("hermes", "hermes_best", "window", "random")
+POLICIES = ("hermes", "hermes_paper", "window", "random")
 BUDGET_TOKENS = 138
 
 model = load_model("tiny")

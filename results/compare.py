@@ -27,7 +27,7 @@ STORIES = {
     "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
 }
 NUM_SEEDS = 3
-OURS = ("hermes", "hermes_best")
+OURS = ("hermes", "hermes_paper")
 RIVALS = (
     "window",
     "streaming_vlm",
@@ -42,22 +42,25 @@ RIVALS = (
     "resv_bounded",
 )
 VARIANTS = (
-    "hermes:smoothing=[0,0,0]",
-    "hermes:smoothing_match=index,smoothing_recursive=true",
-    "hermes:summarize=false",
-    "hermes:summary_place=middle",
-    "hermes:reindex=eager",
-    "hermes:tier_budget_weights=[0.7,1,1.3]",
-    'hermes:prompts=["what is on screen now?","what is on screen now?"]',
-    "hermes:guidance_forward=embeddings",
+    "hermes:same_tokens=true,unlike_share=0,averaged_tokens=1",
+    "hermes:unlike_share=0",
+    "hermes:averaged_tokens=1",
+    "hermes:novelty=0",
     "hermes:same_tokens=true",
-    "hermes:novelty=1",
-    "hermes:protect_recent_patches=2",
-    "hermes_best:novelty=0",
-    "hermes_best:same_tokens=false",
-    "hermes_best:protect_recent_patches=0",
-    "hermes_best:summarize=true,summary_place=middle",
-    "hermes_best:guidance_forward=embeddings",
+    "hermes:protect_recent_patches=0",
+    "hermes:summarize=true",
+    "hermes:guidance_forward=embeddings",
+    "hermes:gaps=scaled",
+    "hermes:reindex=eager",
+    "hermes:reindex=eager,gaps=scaled",
+    "hermes_paper:summarize=false",
+    "hermes_paper:summary_place=end",
+    "hermes_paper:summary_place=middle",
+    "hermes_paper:reindex_axes=all",
+    "hermes_paper:smoothing=[0,0,0]",
+    "hermes_paper:smoothing_match=index,smoothing_recursive=true",
+    "hermes_paper:guidance_forward=embeddings",
+    "hermes_paper:tier_budget_weights=[0.7,1,1.3]",
 )
 POLICIES = {
     "short": (*OURS, "full", "window"),
@@ -75,7 +78,7 @@ def hermes(*words: object) -> None:
 
 
 def compare(
-    part: str, model: str, work: Path, *, seconds: int, budgets: list[int], workers: int, stories: int | None
+    part: str, model: str, work: Path, *, seconds: int, budgets: list[int], asked: argparse.Namespace
 ) -> Path:
     """Write the stories of one part where they are missing, and compare memories on them."""
     story = "short" if part == "short" else "long"
@@ -83,11 +86,12 @@ def compare(
     if not (videos / "annotations.json").exists():
         options = [word for name, value in STORIES[story].items() for word in (f"--{name}", value)]
         hermes("world", "--out", videos, "--seconds", seconds, *options, "--force")
-    limit = {"budgets": BUDGETS_STREAMS, "long": stories}.get(part)
+    limit = asked.stories or {"budgets": BUDGETS_STREAMS}.get(part)
     limited = ["--limit", limit] if limit else []
-    how = [*limited, "--model", model, "--budgets", ",".join(map(str, budgets)), "--seeds", NUM_SEEDS]
-    asked = [videos / "annotations.json", "--videos", videos, "--policies", ";".join(POLICIES[part])]
-    hermes("compare", *asked, *how, "--workers", workers, "--out", out)
+    how = [*limited, "--model", model, "--budgets", ",".join(map(str, budgets)), "--seeds", asked.seeds]
+    policies = [name for name in POLICIES[part] if asked.policies is None or name in asked.policies]
+    what = [videos / "annotations.json", "--videos", videos, "--policies", ";".join(policies)]
+    hermes("compare", *what, *how, "--workers", asked.workers, "--out", out)
     kept = FOLDER / model / part
     kept.mkdir(parents=True, exist_ok=True)
     for file in ("comparison.json", "budget.png", "delay.png", "ttft.png"):
@@ -123,6 +127,8 @@ def aims(model: str, policy: str, work: Path, *, long: Path, short: Path) -> dic
     from hermes_lab.evaluation.bootstrap import Bootstrap, unpaired_difference
 
     videos = work / "long"
+    scores = json.loads((long / "comparison.json").read_text(encoding="utf-8"))["scores"]
+    compared = {row["policy"] for row in scores}
     full = rights(work / "short", short, "full", "now")
     now = unpaired_difference(rights(videos, long, policy, "now"), full, seed=0)
     assert now.low is not None
@@ -140,6 +146,7 @@ def aims(model: str, policy: str, work: Path, *, long: Path, short: Path) -> dic
         rivals = {
             name: bootstrap.difference(rights(videos, long, name, group)[0], own)
             for name in (*RIVALS, *(one for one in OURS if one != policy))
+            if name in compared
         }
         is_first = all((rival.high or 0) < 0 for rival in rivals.values())
         is_beaten = any((rival.low or 0) > 0 for rival in rivals.values())
@@ -158,7 +165,9 @@ def main() -> None:
     parser.add_argument("model", choices=["tiny", "tiny-qwen"])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parts", nargs="+", choices=list(POLICIES), default=list(POLICIES))
-    parser.add_argument("--stories", type=int, help="the first N of the long stories only")
+    parser.add_argument("--stories", type=int, help="the first N stories of each part only")
+    parser.add_argument("--policies", nargs="+", help="these alone, of those that a part compares")
+    parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help="of policies that draw")
     parser.add_argument("--work", type=Path, default=Path(".comparison"))
     arguments = parser.parse_args()
     from hermes_stream import load_model
@@ -178,9 +187,9 @@ def main() -> None:
             work,
             seconds=seconds * (1 if part == "short" else TIMES_AS_LONG),
             budgets=[round(budget * k) for k in (TIMES_THE_BUDGET if part == "budgets" else (1,))],
-            workers=arguments.workers,
-            stories=arguments.stories,
+            asked=arguments,
         )
+    made |= {part: out for part in POLICIES if (out := work / f"{part}-{arguments.model}").exists()}
     if {"short", "long"} <= set(made):
         found = [
             aims(arguments.model, policy, work, long=made["long"], short=made["short"]) for policy in OURS

@@ -64,7 +64,7 @@ def accuracy() -> dict[str, Any]:
             words += [] if policy == "full" else ["--budget-tokens", WORLD_BUDGET_TOKENS]
             return {"way": way, **scores(hermes(*words))}
 
-        choices = product(("tiny", "tiny-qwen"), ("full", "hermes"), ACCURACY_WAYS)
+        choices = product(("tiny", "tiny-qwen"), ("full", "hermes_paper"), ACCURACY_WAYS)
         runs = list(workers.map(lambda choice: ask(*choice), choices))
     return {"seed": WORLD_SEED, "streams": ACCURACY_STREAMS, "seconds": WORLD_SECONDS, "runs": runs}
 

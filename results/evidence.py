@@ -15,12 +15,13 @@ from tables import table, write_page
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 GROUPS = ("now", "backward", "counting")
+OURS = ("hermes", "hermes_paper")
 KINDS = {
     "now": ("now_what", "now_where", "now_moving"),
     "backward": ("first", "before", "after", "colour", "was_there", "how_long_ago"),
     "counting": ("counting",),
 }
-IN_WORDS = ("full", "hermes", "hermes:summarize=false", "hermes_best", "window")
+IN_WORDS = ("full", "hermes", "hermes_paper", "hermes_paper:summarize=false", "window")
 
 
 def comparison(model: str, part: str) -> dict[str, Any]:
@@ -46,6 +47,14 @@ def _rows(model: str, part: str, *, variants: bool) -> list[dict[str, Any]]:
     return [row for row in comparison(model, part)["scores"] if (":" in row["policy"]) == variants]
 
 
+def _asked(rows: list[dict[str, Any]]) -> str:
+    """Say of how many stories and questions a table tells."""
+    counts = {(row["num_videos"], row["num_questions"]) for row in rows}
+    return (
+        "\n\n" + "; ".join(f"{videos} stories, {questions:,} questions" for videos, questions in counts) + "."
+    )
+
+
 def rivals(model: str, part: str = "long") -> str:
     """Write what each memory scores, best on the past first."""
     rows = _rows(model, part, variants=False)
@@ -58,7 +67,7 @@ def rivals(model: str, part: str = "long") -> str:
         lines.append([f"`{row['policy']}`", kept, *(percent(by_group[name]) for name in groups)])
     chance = rows[0]["accuracy_by_group"] | {"all": rows[0]}
     lines.append(["*a guesser*", "", *(f"{100 * chance[name]['chance']:.1f}" for name in groups)])
-    return table(["memory", "tokens", *groups], lines)
+    return table(["memory", "tokens", *groups], lines) + _asked(rows)
 
 
 def short(model: str) -> str:
@@ -75,12 +84,14 @@ def ablations(model: str) -> str:
             -row["accuracy_by_group"]["backward"]["difference"]["value"],
         )
     )
-    ours = [row for row in _rows(model, "long", variants=False) if row["policy"] == "hermes_best"]
+    reference = comparison(model, "long")["reference"]
+    plain = _rows(model, "long", variants=False)
+    ours = [row for row in plain if row["policy"] in OURS and row["policy"] != reference]
     lines = [
         [f"`{row['policy']}`", *(points(row["accuracy_by_group"][name]["difference"]) for name in GROUPS)]
         for row in ours + rows
     ]
-    return table(["minus `hermes`, in points", *GROUPS], lines)
+    return table([f"minus `{reference}`, in points", *GROUPS], lines) + _asked(rows)
 
 
 def _backward(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -115,7 +126,7 @@ def budgets(model: str) -> str:
         ]
         for row in rows
     ]
-    return table(["memory", "tokens", *GROUPS], lines)
+    return table(["memory", "tokens", *GROUPS], lines) + _asked(rows)
 
 
 def costs(model: str) -> str:
@@ -150,6 +161,10 @@ def aims(model: str) -> str:
     return table(["memory", "aim", "measured", "verdict"], lines)
 
 
+def _in_words_streams() -> int:
+    return json.loads((FOLDER.parent / "models.json").read_text(encoding="utf-8"))["streams"]
+
+
 def _in_words(model: str) -> dict[str, dict[str, Any]]:
     return json.loads((FOLDER.parent / "models.json").read_text(encoding="utf-8"))["models"][model]
 
@@ -171,7 +186,9 @@ def kinds(model: str) -> str:
         line(f"**{group}**", lambda run, group=group: run["accuracy_by_group"][group])
         for group in ("now", "backward")
     ]
-    return table(["right, %", "*a guesser*", *(f"`{policy}`" for policy in IN_WORDS)], lines)
+    asked = sum(one["num_questions"] for one in found[IN_WORDS[0]]["accuracy_by_kind"].values())
+    head = ["right, %", "*a guesser*", *(f"`{policy}`" for policy in IN_WORDS)]
+    return table(head, lines) + f"\n\n{_in_words_streams()} stories, {asked:,} questions."
 
 
 def kinds_delay(model: str) -> str:

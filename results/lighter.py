@@ -15,7 +15,7 @@ from measure import FOLDER, WORLD_BUDGET_TOKENS, WORLD_SECONDS, WORLD_SEED, herm
 STREAMS = 20
 CLIPS = 4  # in which still frames are counted
 WORKERS = 2
-POLICIES = ("full", "hermes", "hermes_best")
+POLICIES = ("full", "hermes_paper", "hermes")
 WAYS: dict[str, tuple[object, ...]] = {
     "as ever": (),
     "8 bits": ("--kv-bits", 8),

@@ -14,7 +14,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -66,21 +66,20 @@ def hermes(*words: object) -> dict[str, Any]:
 
 def world() -> dict[str, Any]:
     """Ask the embedded model about stories that training never saw, from every memory."""
-    policies = ("full", "hermes", "hermes:summarize=false", "window")
-    return ask_stories(policies, chosen_by=("full", "hermes"))
+    policies = ("full", "hermes_paper", "hermes_paper:summarize=false", "window")
+    return ask_stories(policies, chosen_by=("full", "hermes_paper"))
 
 
 def places() -> dict[str, Any]:
     """Ask the same from variants of HERMES that might keep its sense of place with the summary token."""
-    return ask_stories(("hermes:protect_recent_patches=2", "hermes:reindex=eager"))
+    return ask_stories(("hermes_paper:protect_recent_patches=2", "hermes_paper:reindex=eager"))
 
 
-def models() -> dict[str, Any]:
+def models(num_streams: int = MODELS_STREAMS) -> dict[str, Any]:
     """Ask both embedded models about the first of these stories, with the same memories."""
-    policies = ("full", "hermes", "hermes:summarize=false", "hermes_best", "window")
+    policies = ("full", "hermes", "hermes_paper", "hermes_paper:summarize=false", "window")
     found = {
-        model: ask_stories(policies, model=model, num_streams=MODELS_STREAMS)
-        for model in ("tiny", "tiny-qwen")
+        model: ask_stories(policies, model=model, num_streams=num_streams) for model in ("tiny", "tiny-qwen")
     }
     shared = {
         name: value for name, value in found["tiny"].items() if name not in ("short_answers", "choices")
@@ -138,7 +137,7 @@ def length() -> dict[str, Any]:
 
     model = load_model("tiny", device="cpu")
     budget = model.card.default_budget_tokens
-    policies = {"hermes": HermesPolicy.paper(budget), "window": WindowPolicy(budget_tokens=budget)}
+    policies = {"hermes_paper": HermesPolicy.paper(budget), "window": WindowPolicy(budget_tokens=budget)}
     rows = []
     sessions = {}
     for name, policy in policies.items():
@@ -185,11 +184,11 @@ def plain_qwen2_5_vl() -> dict[str, Any]:
 
 def attention() -> dict[str, Any]:
     """Analyze stories that training never saw; draw the first for docs/evidence.md."""
-    stories: dict[str, list[dict[str, Any]]] = {"full": [], "hermes": []}
+    stories: dict[str, list[dict[str, Any]]] = {"full": [], "hermes_paper": []}
     for seed in range(WORLD_SEED, WORLD_SEED + ATTENTION_STREAMS):
         for policy, found in stories.items():
             budget = () if policy == "full" else ("--budget-tokens", WORLD_BUDGET_TOKENS)
-            is_shown = policy == "hermes" and seed == WORLD_SEED
+            is_shown = policy == "hermes_paper" and seed == WORLD_SEED
             out = ("--out", PICTURES) if is_shown else ()
             words = ["analyze", "--seed", seed, "--seconds", WORLD_SECONDS, "--policy", policy]
             found.append(hermes(*words, *budget, *out))
@@ -203,8 +202,8 @@ def attention() -> dict[str, Any]:
         "layers": mean_layers([one["attention"]["layers"] for one in stories["full"]]),
         "proposals": [one["attention"]["proposal"] for one in stories["full"]],
         "decided": {policy: decided(found) for policy, found in stories.items()},
-        "tried": tried(("hermes", "hermes:summarize=false", f"hermes:{shares}")),
-        "shown": stories["hermes"][0],
+        "tried": tried(("hermes_paper", "hermes_paper:summarize=false", f"hermes_paper:{shares}")),
+        "shown": stories["hermes_paper"][0],
     }
 
 
@@ -251,7 +250,7 @@ def decided(documents: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "world": world,
     "places": places,
     "models": models,
@@ -268,8 +267,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=list(MEASUREMENTS))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--streams", type=int, help="ask about so many stories; of `models` alone")
     arguments = parser.parse_args()
-    result = {"machine": machine(), **MEASUREMENTS[arguments.what]()}
+    limited = {} if arguments.streams is None else {"num_streams": arguments.streams}
+    result = {"machine": machine(), **MEASUREMENTS[arguments.what](**limited)}
     out = arguments.out or FOLDER / f"{arguments.what}.json"
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

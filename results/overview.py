@@ -22,7 +22,7 @@ from hermes_stream.synthetic.world import World, generate_world
 SEED = 5004
 SECONDS = 120
 BUDGET_TOKENS = 138
-POLICY = "hermes_best"
+POLICY = "hermes"
 KINDS = ("now_what", "before", "first")
 NUM_FRAMES_SHOWN = 12
 

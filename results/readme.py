@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from evidence import comparison, percent
-from tables import FOLDER, filled, table, write_pages
+from tables import FOLDER, filled, ours, table, write_pages
 
 FIRST_SIZES = {
     "smolvlm2-256m": "the smallest: shows that all works; expect rough answers",
@@ -86,19 +86,19 @@ def measured(_: str) -> str:
     rows = {row["policy"]: row for row in comparison("tiny", "long")["scores"]}
     past = {policy: row["accuracy_by_group"]["backward"] for policy, row in rows.items()}
     counting = {policy: row["accuracy_by_group"]["counting"] for policy, row in rows.items()}
-    runs = {run["num_frames"]: run for run in read("length")["runs"] if run["policy"] == "hermes"}
+    runs = {run["num_frames"]: run for run in ours(read("length")["runs"])}
     speed = {(run["policy"], run["num_frames"]): run for run in read("speed_tiny")["runs"]}
     longest = max(runs)
-    peaks = {run["peak_bytes"] for (policy, _), run in speed.items() if policy == "hermes"}
-    (tokens,) = {rows[name]["num_visual_tokens_kept"] for name in ("hermes_best", "hermes")}
-    counted = {name: f"{100 * counting[name]['accuracy']:.0f}" for name in ("hermes_best", "hermes")}
+    peaks = {run["peak_bytes"] for run in ours(list(speed.values()))}
+    (tokens,) = {rows[name]["num_visual_tokens_kept"] for name in ("hermes", "hermes_paper")}
+    counted = {name: f"{100 * counting[name]['accuracy']:.0f}" for name in ("hermes", "hermes_paper")}
     lines = [
         [
             f"right about the past, from {tokens} tokens a layer",
-            f"`hermes_best` {percent(past['hermes_best'])}, `hermes` {percent(past['hermes'])}, "
+            f"`hermes` {percent(past['hermes'])}, `hermes_paper` {percent(past['hermes_paper'])}, "
             f"`window` {percent(past['window'])}, a guesser {100 * past['hermes']['chance']:.0f}",
-            "one generated world, a model of its own; in counting `hermes_best` has "
-            f"{counted['hermes_best']}, `hermes` {counted['hermes']}",
+            "one generated world, a model of its own; in counting `hermes` has "
+            f"{counted['hermes']}, `hermes_paper` {counted['hermes_paper']}",
         ],
         [
             f"first token after {longest:,} frames, over that after 64",

@@ -124,3 +124,14 @@ def splitmix(identity: int, seed: int) -> float:
         return number ^ (number >> 31)
 
     return (step(step(seed) + identity) >> 11) / 2**53
+
+
+def scaled(row: list[int], offset: int, now: int, span: int) -> tuple[list[int], int]:
+    """Shorten gaps: a position is its dense rank, and its share of the room that ranks leave in the span."""
+    ranks = [int(rank) for rank in dense(row, 0)]
+    end = max(ranks, default=-1) + 1
+    first = min(row, default=now)
+    excess = max(now - first - end, 0)
+    room = min(max(span - end, 0), excess)
+    ahead = [(p - first - rank) * room // excess if excess else 0 for p, rank in zip(row, ranks, strict=True)]
+    return [offset + rank + more for rank, more in zip(ranks, ahead, strict=True)], offset + end + room

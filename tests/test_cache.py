@@ -11,6 +11,7 @@ from tests import oracles
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
+from hermes_stream.memory.positions import PositionRule
 from hermes_stream.memory.rope import RotaryLayout, rotate
 from hermes_stream.memory.state import RetentionPlan, VisualOrigin
 
@@ -52,9 +53,9 @@ def append(cache: StreamCache, positions: torch.Tensor, origin: VisualOrigin | N
         cache.store(layer, raw_keys=raw, rotated_keys=rotate(raw, cos, sin), values=values)
 
 
-def made(visual: int = 10, *, capacity: int = 40, axes: int = 1, growable: bool = False) -> StreamCache:
+def made(visual: int = 10, *, capacity: int = 40, axes: int = 1, **settings) -> StreamCache:
     torch.manual_seed(0)
-    cache = StreamCache(layout(axes), [capacity] * LAYERS, num_prefix_tokens=PREFIX, growable=growable)
+    cache = StreamCache(layout(axes), [capacity] * LAYERS, num_prefix_tokens=PREFIX, **settings)
     fill(cache, PREFIX, visual=False)
     if visual:
         fill(cache, visual)
@@ -93,7 +94,7 @@ def test_a_summary_is_the_mean_of_what_was_evicted():
     assert state.counts.tolist() == [[1, 1, 8]] * LAYERS
     assert state.temporal_patch_ids[0, -1] == -1
     assert state.pts_seconds[0, -1] == 6.5
-    assert cache.positions(0)[0].tolist() == [0, 1, 2, 3, 5, 7, 8]
+    assert cache.positions(0)[0].tolist() == [0, 1, 2, 3, 5, 7, 7]
     assert cache.next_position == 14
     fill(cache, 2)
     assert cache.state().token_ids[0].tolist() == [1, 3, 10, 11, 12]
@@ -140,11 +141,37 @@ def test_a_plan_leaves_gaps_unless_it_says_otherwise():
     assert cache.next_position == 14
 
 
-def test_a_summary_behind_the_newest_token_moves_the_clock():
-    cache = made()
+@pytest.mark.parametrize("axes", [1, 3])
+@pytest.mark.parametrize("reindex", [False, True])
+def test_a_summary_stands_at_the_newest_kept_token_and_moves_no_clock(axes, reindex):
+    cache, without = made(axes=axes), made(axes=axes)
+    cache.apply(plan([[0, 9], [1, 4], [0]], summarize=True, reindex=reindex))
+    without.apply(plan([[0, 9], [1, 4], [0]], reindex=reindex))
+    for layer in range(LAYERS):
+        assert torch.equal(cache.positions(layer)[:, :-1], without.positions(layer))
+        assert torch.equal(cache.positions(layer)[:, -1], without.positions(layer)[:, -1])
+    assert cache.next_position == without.next_position
+    assert cache.next_frame_position == without.next_frame_position == (PREFIX + 2 if reindex else 14)
+
+
+def test_the_newest_token_is_the_furthest_in_time_whatever_its_row_and_column():
+    cache = made(visual=0, axes=3)
+    positions = torch.tensor([[4, 4, 5, 5], [4, 9, 4, 5], [8, 4, 5, 4]])
+    append(cache, positions, VisualOrigin(temporal_patch_ids=positions[0], pts_seconds=positions[0] / 2))
+    cache.apply(plan([[1, 2, 3], [0, 1], [2]], summarize=True))
+    assert [cache.positions(layer)[:, -1].tolist() for layer in range(LAYERS)] == [
+        [5, 5, 4],
+        [4, 9, 4],
+        [5, 4, 5],
+    ]
+    assert (cache.next_position, cache.next_frame_position) == (10, 6)
+
+
+def test_in_the_released_code_a_summary_stands_behind_all_and_moves_the_clock():
+    cache = made(position_rule=PositionRule(axes="all", summary="end"))
     cache.apply(plan([[0, 9]] * LAYERS, summarize=True))
     assert cache.positions(0)[0, -1] == 14
-    assert cache.next_position == 15
+    assert cache.next_position == cache.next_frame_position == 15
 
 
 def test_no_eviction_no_summary():
@@ -156,7 +183,7 @@ def test_no_eviction_no_summary():
 
 @pytest.mark.parametrize("axes", [1, 3])
 def test_reindexing_closes_gaps_and_rotates_the_keys(axes):
-    cache = made(axes=axes)
+    cache = made(axes=axes, position_rule=PositionRule(axes="all"))
     cache.apply(plan([[2, 5, 9], [0, 9], [4, 5, 6]], reindex=True))
     assert cache.next_position == PREFIX + 3
     assert cache.positions(0)[0].tolist() == [0, 1, 2, 3, 4, 5, 6]
@@ -167,6 +194,25 @@ def test_reindexing_closes_gaps_and_rotates_the_keys(axes):
     cache.apply(plan([[1], [1], [1]], reindex=True))
     assert cache.next_position == PREFIX + 1
     assert cache.positions(1)[0].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_scaled_gaps_keep_ages_in_proportion_in_every_layer(axes):
+    cache = made(visual=0, axes=axes, position_rule=PositionRule(gaps="scaled"), span=100)
+    time = torch.tensor([4, 204, 604, 804])
+    positions = torch.stack([time] + [torch.arange(4)] * (axes - 1))
+    append(cache, positions, VisualOrigin(temporal_patch_ids=time, pts_seconds=time / 2))
+    cache.advance(torch.full((axes, 1), 1003))  # a filter dropped what came last
+    cache.apply(plan([[0, 1, 2, 3], [1, 3], []], summarize=True, reindex=True))
+    assert cache.next_position == cache.next_frame_position == PREFIX + 100
+    ages = [(PREFIX + 100 - cache.positions(layer)[0, PREFIX:]).tolist() for layer in range(LAYERS)]
+    assert ages[0] == pytest.approx([100, 80, 40, 20], abs=3)
+    assert ages[1] == pytest.approx([100, 25, 25], abs=3)  # of 800 and 200 positions
+    assert cache.positions(2)[0, :PREFIX].tolist() == [PREFIX + 100 - 4 + i for i in range(4)]
+    if axes == 3:
+        assert cache.positions(0)[1:, PREFIX:].tolist() == [[0, 1, 2, 3]] * 2
+    cache.apply(plan([[0, 1], [0], [0]], reindex=True))
+    assert cache.next_frame_position == PREFIX + 100
 
 
 def test_rewind_is_exact():
@@ -204,30 +250,39 @@ class PlainLayer:
             self.tokens.append({"id": first_id + i, **token})
 
     def evict(self, kept: list[int], *, summarize: bool, summary_id: int, dense: bool) -> int:
-        """Apply a plan; return the first free position."""
+        """Apply a plan; return the first free position of the axes that are aligned."""
         gone = [token for i, token in enumerate(self.tokens) if i not in kept]
         self.tokens = [self.tokens[i] for i in kept]
         if dense:
             self.prefix = [[i] * len(self.prefix[0]) for i in range(PREFIX)]
-            axes = zip(*(token["position"] for token in self.tokens), strict=True)
-            ranks = zip(*(oracles.dense(axis, PREFIX) for axis in axes), strict=True)
-            for token, position in zip(self.tokens, ranks, strict=True):
-                token["position"] = list(position)
+            for axis in self.closed_axes:
+                row = [token["position"][axis] for token in self.tokens]
+                for token, position in zip(self.tokens, oracles.dense(row, PREFIX), strict=True):
+                    token["position"][axis] = position
         if summarize and gone:
-            at = [self.end()] * len(self.prefix[0])
+            places = [*self.prefix, *(token["position"] for token in self.tokens)]
+            if self.cache.position_rule.summary == "newest":
+                at = list(max(reversed(places), key=lambda place: place[0]))
+            else:
+                at = [max(map(max, places)) + 1] * len(self.prefix[0])
             key, value = (
                 torch.stack([token[part] for token in gone]).mean(dim=0) for part in ("key", "value")
             )
             self.tokens.append({"id": summary_id, "key": key, "value": value, "position": at})
-        return self.end()
+        return self.end(self.closed_axes)
 
-    def end(self) -> int:
-        return max(max(at) for at in [*self.prefix, *(token["position"] for token in self.tokens)]) + 1
+    @property
+    def closed_axes(self) -> range:
+        return range(1 if self.cache.position_rule.axes == "t" else len(self.prefix[0]))
+
+    def end(self, axes: range) -> int:
+        places = [*self.prefix, *(token["position"] for token in self.tokens)]
+        return max(place[axis] for place in places for axis in axes) + 1
 
     def shift(self, distance: int) -> None:
-        self.prefix = [[p + distance for p in at] for at in self.prefix]
-        for token in self.tokens:
-            token["position"] = [p + distance for p in token["position"]]
+        for place in [*self.prefix, *(token["position"] for token in self.tokens)]:
+            for axis in self.closed_axes:
+                place[axis] += distance
 
     def check(self) -> None:
         cache, layer = self.cache, self.layer
@@ -247,20 +302,26 @@ class PlainLayer:
             token["checked"] = True
 
 
+RULES = (PositionRule(), PositionRule(axes="all", summary="end"), PositionRule(summary="end"))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("axes", [1, 3])
-def test_ragged_compressions_move_tokens_and_never_change_them(axes):
+def test_ragged_compressions_move_tokens_and_never_change_them(axes, rule):
     """Layers keep different numbers of tokens, summarize, and close gaps now and then."""
-    cache, draw = made(visual=0, capacity=20, axes=axes), random.Random(axes)
+    cache, draw = made(visual=0, capacity=20, axes=axes, position_rule=rule), random.Random(axes)
     layers = [PlainLayer(cache, layer) for layer in range(LAYERS)]
-    next_id = clock = 0
+    next_id = 0
     for _ in range(150):
-        clock, count = cache.next_position, draw.randint(1, 4)
-        positions = torch.stack([clock + torch.arange(count) // (axis + 1) for axis in range(axes)])
+        clock, frame_clock, count = cache.next_position, cache.next_frame_position, draw.randint(1, 4)
+        # Rows and columns fall behind time, as in a stream, or time behind them, as at its beginning.
+        slower = draw.randint(1, 3)
+        positions = torch.stack([clock + torch.arange(count) // (1 + axis * slower) for axis in range(axes)])
         append(cache, positions, VisualOrigin(temporal_patch_ids=positions[0], pts_seconds=positions[0] / 2))
         for plain in layers:
             plain.append(count, next_id, positions)
-        next_id, clock = next_id + count, clock + count
-        assert cache.next_position == clock
+        next_id, clock, frame_clock = next_id + count, clock + count, max(frame_clock, clock + count)
+        assert (cache.next_position, cache.next_frame_position) == (clock, frame_clock)
         kept = [
             sorted(draw.sample(range(len(p.tokens)), draw.randint(0, min(len(p.tokens), 9)))) for p in layers
         ]
@@ -275,7 +336,9 @@ def test_ragged_compressions_move_tokens_and_never_change_them(axes):
         for plain, end in zip(layers, ends, strict=True):
             plain.shift(max(ends) - end if dense else 0)
             plain.check()
-        assert cache.next_position == (max(ends) if dense else max(clock, *ends))
+        on_any, on_t = (max(plain.end(of) for plain in layers) for of in (range(axes), range(1)))
+        expected = (on_any, on_t) if dense else (max(clock, on_any), max(frame_clock, on_t))
+        assert (cache.next_position, cache.next_frame_position) == expected
 
 
 def test_a_full_buffer_is_refused_with_the_numbers_and_nothing_changes():

@@ -37,7 +37,7 @@ SESSIONS = {
     "a name": lambda model: Session("tiny"),
     "a folder": lambda model: Session(embedded_folder("tiny")),
     "a policy by name": lambda model: Session(model, "window"),
-    "by keyword": lambda model: Session(model, policy="hermes_best"),
+    "by keyword": lambda model: Session(model, policy="hermes"),
     "with fields": lambda model: Session(model, policy="window:sink_tokens=4", budget_tokens=90),
     "a budget alone": lambda model: Session(model, budget_tokens=90),
     "a filter by name": lambda model: Session(model, filter="dtd"),

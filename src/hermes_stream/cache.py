@@ -19,10 +19,10 @@ from torch import Tensor
 from hermes_stream.buffers import LayerViews, make_buffers
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
-from hermes_stream.memory.rope import next_position, reindex, right_alignment
+from hermes_stream.memory.positions import PositionRule, settle
 from hermes_stream.memory.selection import evicted_mask
 from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan, VisualOrigin
-from hermes_stream.memory.summary import merged, new_slots, summary_position
+from hermes_stream.memory.summary import merged, new_slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Mark:
     lengths: tuple[int, ...]
     num_visual: tuple[int, ...]
     next_position: int
+    next_frame_position: int
     next_token_id: int
     generation: int
 
@@ -47,10 +48,13 @@ class StreamCache:
         capacities: slots of each layer.
         num_prefix_tokens: the first tokens appended are the prefix, which is never evicted.
         growable: double full buffers instead of refusing (for policies without a bound).
+        position_rule: how positions change at a compression.
+        span: positions that scaled gaps leave; None is half of the model's.
 
     Attributes:
         buffers: where keys and values lie.
-        next_position: the stream's one write clock, the first position that no layer uses.
+        next_position: the stream's one write clock, the first position that no layer uses on any axis.
+        next_frame_position: likewise on axis t alone, behind all frames that came, evicted ones included.
         num_compressions: how often tokens were evicted.
     """
 
@@ -61,11 +65,15 @@ class StreamCache:
         *,
         num_prefix_tokens: int,
         growable: bool = False,
+        position_rule: PositionRule | None = None,
+        span: int | None = None,
     ) -> None:
         self.layout = layout
+        self.position_rule = position_rule or PositionRule()
+        self.span = layout.max_positions // 2 if span is None else span
         self.num_prefix_tokens = num_prefix_tokens
         self.growable = growable
-        self.next_position = 0
+        self.next_position = self.next_frame_position = 0
         self.num_compressions = 0
         self._generation = 0
         self._next_token_id = 0
@@ -169,11 +177,16 @@ class StreamCache:
         if rotates_on_read or origin is not None or self._lengths[0] < self.num_prefix_tokens:
             self._record(positions, origin)
         self._lengths = [length + count for length in self._lengths]
-        # One clock for layers that hold different tokens, so that a question has one position everywhere.
-        self.next_position = max(self.next_position, int(positions.max()) + 1)
+        self.advance(positions)
         if origin is not None:
             self._num_visual = [length + count for length in self._num_visual]
             self._next_token_id += count
+
+    def advance(self, positions: Int[Tensor, "axes tokens"]) -> None:
+        """Use positions up: those of tokens that come, and those of what a filter dropped, which was seen."""
+        # One clock for layers that hold different tokens, so that a question has one position everywhere.
+        self.next_position = max(self.next_position, int(positions.max()) + 1)
+        self.next_frame_position = max(self.next_frame_position, int(positions[0].max()) + 1)
 
     @property
     def _holds_question(self) -> bool:
@@ -236,6 +249,7 @@ class StreamCache:
             lengths=self.num_tokens,
             num_visual=self.num_visual_tokens,
             next_position=self.next_position,
+            next_frame_position=self.next_frame_position,
             next_token_id=self._next_token_id,
             generation=self._generation,
         )
@@ -251,7 +265,8 @@ class StreamCache:
             raise ValueError("this mark is from before a compression; only later marks can be rewound to")
         # Slots behind the lengths are never read and are overwritten later: nothing needs clearing.
         self._lengths, self._num_visual = list(mark.lengths), list(mark.num_visual)
-        self.next_position, self._next_token_id = mark.next_position, mark.next_token_id
+        self.next_position, self.next_frame_position = mark.next_position, mark.next_frame_position
+        self._next_token_id = mark.next_token_id
 
     def state(
         self,
@@ -368,28 +383,22 @@ class StreamCache:
         self._next_token_id += sources.shape[1]
 
     def _set_positions(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
-        """Give summaries their positions, make positions dense if asked, and rotate the keys to them."""
+        """Give summaries their positions, close gaps if asked, and rotate the keys to their positions."""
         width = max(self._lengths)
-        lengths = torch.tensor(self._lengths, device=self._positions.device)
-        present = torch.arange(width, device=lengths.device) < lengths[:, None]
-        is_summary = summarizes[:, None] & (
-            torch.arange(width, device=lengths.device) == lengths[:, None] - 1
+        placed = settle(
+            self._positions[:, :, :width],
+            torch.tensor(self._lengths, device=self._positions.device),
+            summarizes,
+            num_prefix_tokens=self.num_prefix_tokens,
+            rule=self.position_rule,
+            grid_follows_time=self.layout.grid_follows_time,
+            closes_gaps=dense,
+            now=self.next_frame_position,
+            span=self.span,
         )
-        kept = present & ~is_summary
-        positions = self._positions[:, :, :width]
-        if dense:
-            # An earlier right alignment may have moved the prefix; it begins at 0 again.
-            positions[:, :, : self.num_prefix_tokens] = torch.arange(
-                self.num_prefix_tokens, device=lengths.device
-            )
-            positions.copy_(reindex(positions, self.num_prefix_tokens, kept))
-        summary = summary_position(positions, kept)
-        positions.copy_(torch.where(is_summary[:, None], summary[:, None, None], positions))
-        ends = next_position(positions, present)
-        if dense:
-            # Attention sees differences of positions alone, so moving a whole layer changes no logit.
-            positions += right_alignment(ends)[:, None, None]
+        self._positions[:, :, :width] = placed.positions
         # With gaps left open the clock never runs back: a position is used once, whatever was evicted.
-        self.next_position = int(ends.max()) if dense else max(self.next_position, int(ends.max()))
+        self.next_position = placed.next_position if dense else max(self.next_position, placed.next_position)
+        self.next_frame_position = placed.next_frame_position
         for layer, length in enumerate(self._lengths):
             self.buffers.rotate(layer, self._positions[layer, :, :length])

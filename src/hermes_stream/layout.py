@@ -25,6 +25,8 @@ class CacheLayout:
         device: where tokens enter and leave the decoder, and where records are kept.
         rotary: how positions rotate keys.
         max_positions: positions that the model was made for.
+        grid_follows_time: with three axes, rows and columns count from the time of their own temporal patch;
+            else from the beginning of the video.
         layer_devices: where each layer's keys and values live; empty where all are on ``device``.
         kv_bits: bits that a number of a key or value takes in memory; None keeps ``dtype``.
     """
@@ -36,6 +38,7 @@ class CacheLayout:
     device: torch.device
     rotary: RotaryLayout
     max_positions: int
+    grid_follows_time: bool = False
     layer_devices: tuple[torch.device, ...] = ()
     kv_bits: Literal[8] | None = None
 

@@ -11,7 +11,9 @@ from hermes_stream.policies import POLICIES
 
 
 def test_a_name_alone_is_the_policy_with_its_defaults():
-    assert read_policy("hermes").make(budget_tokens=99) == HermesPolicy(budget_tokens=99)
+    assert read_policy("hermes_paper").make(budget_tokens=99) == HermesPolicy(budget_tokens=99)
+    for name in ("hermes", "hermes_best"):
+        assert read_policy(name).make(budget_tokens=99) == HermesPolicy.best(99)
     assert read_policy("window").make(budget_tokens=99) == WindowPolicy(budget_tokens=99)
     assert read_policy("full").make() == FullPolicy()
     assert read_policy("hermes").takes_budget
@@ -27,16 +29,16 @@ def test_every_name_is_read(name):
 
 def test_fields_are_read_as_what_they_are():
     made = read_policy(
-        "hermes:summarize=false, protect_recent_patches=2,smoothing=[0,0.5,1],reindex=eager"
+        "hermes_paper:summarize=false, protect_recent_patches=2,smoothing=[0,0.5,1],reindex=eager"
     ).make(budget_tokens=7)
     assert made == HermesPolicy(
         budget_tokens=7, summarize=False, protect_recent_patches=2, smoothing=(0, 0.5, 1), reindex="eager"
     )
-    assert read_policy("hermes:smoothing=(0,0,0)").make() == HermesPolicy(smoothing=(0, 0, 0))
+    assert read_policy("hermes_paper:smoothing=(0,0,0)").make() == HermesPolicy(smoothing=(0, 0, 0))
 
 
 def test_fields_of_a_preset_may_differ_too():
-    made = read_policy("hermes_best:novelty=0").make(budget_tokens=7)
+    made = read_policy("hermes:novelty=0").make(budget_tokens=7)
     assert made == replace(HermesPolicy.best(7), novelty=0)
 
 

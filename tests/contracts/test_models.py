@@ -301,18 +301,21 @@ def test_reindexing_equals_recomputing_at_the_new_positions(family):
         raw = rotate(keys, cos, -sin)
         assert distance(raw, cache.keys(index)) < family.tolerance
         new = cache.positions(index)
-        assert new.max() < max(cache.num_tokens)
+        assert new[0].max() < max(cache.num_tokens)  # rows and columns may reach beyond the newest time
         held.append((rotate(raw, *cos_sin(plain, new, keys)), values))
     ours = session.next_token_logits(QUESTION)
     assert distance(ours, answered(plain, held, session)) < family.tolerance
     assert distance(ours, answered(plain, held, session, shift=3)) > MEANS_SOMETHING * family.tolerance
 
 
-@pytest.mark.parametrize("reindex", ["lazy", "eager"])
-def test_streams_far_past_the_position_limit_equal_a_recomputation(family, reindex, tmp_path):
+@pytest.mark.parametrize(
+    ("reindex", "gaps"), [("lazy", "ranked"), ("eager", "ranked"), ("lazy", "scaled"), ("eager", "scaled")]
+)
+def test_streams_far_past_the_position_limit_equal_a_recomputation(family, reindex, gaps, tmp_path):
     folder = family.save(tmp_path / "short", max_positions=256)
     model, plain = load_model(folder, device="cpu"), ragged_model(folder)
-    session = Session(model, HermesPolicy(budget_tokens=40, reindex=reindex), chunk_frames=4, text_tokens=40)
+    policy = HermesPolicy(budget_tokens=40, reindex=reindex, gaps=gaps)
+    session = Session(model, policy, chunk_frames=4, text_tokens=40)
     for frame in pictures(100):
         session.observe(frame)
         assert session.cache.next_position + 40 <= 256
@@ -326,6 +329,30 @@ def test_streams_far_past_the_position_limit_equal_a_recomputation(family, reind
     ]
     assert distance(ours, answered(plain, held, session)) < family.tolerance
     assert distance(ours, answered(plain, held, session, shift=5)) > MEANS_SOMETHING * family.tolerance
+
+
+@pytest.mark.parametrize("reindex", ["lazy", "eager"])
+def test_rows_and_columns_stay_where_new_frames_have_theirs(family, reindex, tmp_path):
+    """After many compressions of ragged layers every token still stands at its true row and column."""
+    model = load_model(family.save(tmp_path / "short", max_positions=256), device="cpu")
+    if model.layout.rotary.num_axes == 1:
+        pytest.skip("positions of one axis have no rows and columns")
+    policy = HermesPolicy(budget_tokens=40, tier_budget_weights=(0.7, 1.0, 1.3), reindex=reindex)
+    session = Session(model, policy, chunk_frames=8, text_tokens=40)
+    cache, ends, size = session.cache, [], (16, 40)
+    for frame in pictures(400, size=size):
+        session.observe(frame)
+        ends.append(cache.next_frame_position)
+    state, prefix, columns = cache.state(), cache.num_prefix_tokens, size[1] // 8
+    assert cache.num_compressions > 30
+    assert ends != sorted(ends)  # gaps were closed on the way
+    for layer in range(cache.layout.num_layers):
+        is_visual = state.grid_indices[layer] >= 0
+        index = state.grid_indices[layer][is_visual]
+        own = cache.positions(layer)[:, prefix:][:, is_visual[: cache.num_visual_tokens[layer]]]
+        base = own[0] if model.layout.grid_follows_time else prefix
+        assert (own[1] - base).tolist() == (index // columns).tolist()
+        assert (own[2] - base).tolist() == (index % columns).tolist()
 
 
 def test_frames_of_several_streams_are_looked_at_together(family):

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
+from tests.families import FAMILIES, pictures
 
-from hermes_stream import POLICIES, Frame, FullPolicy, HermesPolicy, Session
+from hermes_stream import POLICIES, Frame, FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.filters import FILTERS, DifferentialTokenDrop, FluxMem, FrameDedup
 from hermes_stream.filters.fluxmem import otsu
 
@@ -200,6 +201,29 @@ def test_dropping_nothing_changes_nothing_and_dropping_repeats_is_not_seeing_the
     state = thinned.cache.state()
     assert state.temporal_patch_ids[0].unique().tolist() == list(range(6))
     assert state.pts_seconds[0].unique().tolist() == [0, 2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("name", ["llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_the_clock_follows_what_was_seen_not_what_was_kept(name, tmp_path):
+    """Also in chunks of which nothing is kept; kept tokens stand where they would without a filter."""
+    model = load_model(FAMILIES[name].save(tmp_path), device="cpu")
+    first, other = pictures(2)[0].image, pictures(2, seed=1)[0].image
+    shown = [Frame(pts_seconds=float(t), image=other if t in (3, 4) else first) for t in range(14)]
+    plain, thinned = (
+        Session(model, FullPolicy(), chunk_frames=4, filter=token_filter)
+        for token_filter in (None, DifferentialTokenDrop(max_cosine=0.99))
+    )
+    clocks = []
+    for start in (0, 4, 8, 12):
+        for session in (plain, thinned):
+            session.observe(shown[start : start + 4])
+            session.flush()
+        clocks.append((plain.cache.next_position, plain.cache.next_frame_position))
+        assert (thinned.cache.next_position, thinned.cache.next_frame_position) == clocks[-1]
+    assert thinned.stats.num_visual_tokens_dropped > 20
+    kept = thinned.cache.positions(0)[:, thinned.cache.num_prefix_tokens :].T.tolist()
+    assert {tuple(at) for at in kept} < {tuple(at) for at in plain.cache.positions(0).T.tolist()}
+    assert kept == sorted(kept)
 
 
 def test_a_chunk_that_fails_leaves_the_filter_where_it_was(model, monkeypatch):

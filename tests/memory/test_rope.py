@@ -18,6 +18,7 @@ from hermes_stream.memory.rope import (
     reindex,
     right_alignment,
     rotate,
+    scaled_positions,
 )
 
 HEAD_DIM = 128
@@ -143,6 +144,37 @@ def test_reindex_keeps_the_prefix() -> None:
     present = torch.tensor([True, True, True, True, False])
     assert reindex(positions, 2, present).tolist() == [[0, 1, 2, 3, 0], [0, 1, 3, 2, 0]]
     assert reindex(positions[:, :2], 2).tolist() == [[0, 1], [0, 1]]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.integers(0, 400), max_size=8).map(sorted), min_size=1, max_size=3),
+    offset=st.integers(0, 20),
+    behind=st.integers(0, 60),
+    span=st.integers(0, 300),
+)
+def test_scaled_positions(rows: list[list[int]], offset: int, behind: int, span: int) -> None:
+    width, now = max(map(len, rows)), max([0, *(p for row in rows for p in row)]) + 1 + behind
+    positions = torch.tensor([row + [7] * (width - len(row)) for row in rows], dtype=torch.long)
+    positions = positions.reshape(len(rows), width)
+    present = torch.tensor([[i < len(row) for i in range(width)] for row in rows], dtype=torch.bool)
+    present = present.reshape(len(rows), width)
+    scaled, ends = scaled_positions(positions, offset, present, now=now, span=span)
+    for layer, row in enumerate(rows):
+        expected, end = oracles.scaled(row, offset, now, span)
+        assert scaled[layer, : len(row)].tolist() == expected
+        assert ends[layer].item() == end
+        assert torch.all(scaled[layer, len(row) :] == 0)
+
+
+def test_scaled_positions_keep_ages_in_proportion_and_change_nothing_where_all_fit() -> None:
+    positions, present = torch.tensor([[100, 500, 900, 980]]), torch.ones(1, 4, dtype=torch.bool)
+    scaled, end = scaled_positions(positions, 10, present, now=1000, span=104)
+    ages = (end[:, None] - scaled)[0].tolist()
+    assert end.item() == 10 + 104
+    assert ages == pytest.approx([104, 58, 12.5, 3.2], abs=1.5)  # of 900, 500, 100 and 20
+    unchanged, end = scaled_positions(positions, 10, present, now=1000, span=900)
+    assert (end[:, None] - unchanged).tolist() == [[900, 500, 100, 20]]
 
 
 def test_next_position_of_empty_layers_is_zero() -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.policies.states import check_contract, kept_rows, make_state, states
 
+from hermes_stream import Engine, Session
 from hermes_stream.memory.novelty import novelty
+from hermes_stream.memory.positions import PositionRule
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.base import GuidancePrompts
@@ -176,6 +178,14 @@ def test_a_summary_may_stand_in_the_middle_of_what_it_stands_for() -> None:
         assert plan.merge.weights[layer].sum() == pytest.approx(1)
 
 
+def test_a_summary_takes_a_position_of_its_own_in_the_reference_presets_alone() -> None:
+    own = PositionRule(axes="all", summary="end")
+    assert HermesPolicy.reference_code("llava_onevision").position_rule == own
+    assert HermesPolicy.reference_code("qwen2_5_vl").position_rule == own
+    for policy in (HermesPolicy.paper(), HermesPolicy.best(), HermesPolicy(summary_place="middle")):
+        assert policy.position_rule == PositionRule(axes="t", summary="newest")
+
+
 def test_plan_without_attention_is_refused() -> None:
     with pytest.raises(ValueError, match=r"state\.attention is None"):
         HermesPolicy.paper().plan(replace(make_state([3]), attention=None))
@@ -186,6 +196,34 @@ def test_scores_are_multiplied_by_novelty() -> None:
     plain = HermesPolicy.paper().scores(state)
     new = novelty(state.raw_keys, state.grid_indices)
     assert torch.equal(HermesPolicy(novelty=2.0).scores(state), plain * new**2.0)
+
+
+def test_half_of_the_budget_goes_to_the_newest_and_to_old_tokens_least_like_them() -> None:
+    state = make_state([30] * 10)
+    policy = HermesPolicy(budget_tokens=20, unlike_share=0.5, protect_recent_patches=1, summarize=False)
+    newest = {27, 28, 29}  # one patch of three tokens
+    for layer, kept in enumerate(kept_rows(policy.plan(state))):
+        like = [0.0] * 30
+        for i in range(30):
+            place = state.grid_indices[layer, i]
+            mates = [j for j in newest if state.grid_indices[layer, j] == place]
+            keys = state.raw_keys[layer]
+            cosines = [torch.cosine_similarity(keys[:, i], keys[:, j], dim=-1).mean().item() for j in mates]
+            like[i] = sum(cosines) / len(cosines) if cosines else 0.0
+        old = sorted(set(range(30)) - newest, key=lambda i: like[i])
+        assert newest | set(old[: 10 - len(newest)]) <= set(kept)
+        assert len(kept) == 20
+
+
+def test_scores_are_averaged_over_neighbours() -> None:
+    state = make_state([9] * 9 + [4])
+    plain = HermesPolicy.paper().scores(state)
+    averaged = HermesPolicy(averaged_tokens=3).scores(state)
+    for layer, count in enumerate(state.lengths.tolist()):
+        for i in range(count):
+            near = plain[layer, max(i - 1, 0) : min(i + 2, count)]
+            assert averaged[layer, i].item() == pytest.approx(near.mean().item(), abs=1e-6)
+        assert torch.all(averaged[layer, count:] == 0)
 
 
 @pytest.mark.parametrize("missing", ["raw_keys", "grid_indices"])
@@ -210,11 +248,17 @@ def test_novelty_without_keys_or_grid_indices_is_refused(missing: str) -> None:
         {"smoothing_match": "place"},
         {"reindex": "never"},
         {"summary_place": "start"},
+        {"reindex_axes": "h"},
+        {"gaps": "kept"},
+        {"gaps": "scaled", "reindex_axes": "all"},
+        {"unlike_share": 1.1},
+        {"averaged_tokens": 2},
+        {"averaged_tokens": 0},
         {"protect_recent_patches": -1},
     ],
 )
 def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"must be|at least|at most"):
+    with pytest.raises(ValueError, match=r"must be|at least|at most|must come"):
         HermesPolicy(**fields)
 
 
@@ -247,10 +291,14 @@ PAPER = {
     "smoothing_recursive": False,
     "same_tokens": False,
     "novelty": 0.0,
+    "unlike_share": 0.0,
+    "averaged_tokens": 1,
     "summarize": True,
-    "summary_place": "end",
+    "summary_place": "newest",
     "tier_budget_weights": (1.0, 1.0, 1.0),
     "reindex": "lazy",
+    "reindex_axes": "t",
+    "gaps": "ranked",
     "protect_recent_patches": 0,
     "prompts": None,
     "guidance_forward": "true",
@@ -260,17 +308,44 @@ PAPER = {
 
 def test_presets_have_the_published_numbers() -> None:
     assert asdict(HermesPolicy.paper()) == PAPER
-    released = {"smoothing_match": "index", "smoothing_recursive": True, "trigger_counts_prefix": True}
+    released = {
+        "smoothing_match": "index",
+        "smoothing_recursive": True,
+        "summary_place": "end",
+        "reindex_axes": "all",
+        "trigger_counts_prefix": True,
+    }
     assert asdict(HermesPolicy.reference_code("qwen2_5_vl")) == PAPER | released
     llava = {"working_decay": (20.0, 0.5), "working_recency_weight": (1.0, 0.1)}
     assert asdict(HermesPolicy.reference_code("llava_onevision")) == PAPER | released | llava
-    best = {"same_tokens": True, "novelty": 1.0, "protect_recent_patches": 2, "summarize": False}
-    assert asdict(HermesPolicy.best()) == PAPER | best
+    best = {
+        "novelty": 1.0,
+        "unlike_share": 0.5,
+        "averaged_tokens": 3,
+        "summarize": False,
+        "protect_recent_patches": 2,
+    }
+    assert asdict(HermesPolicy.best(4000)) == PAPER | best
 
 
-def test_paper_is_the_default_and_fields_are_the_serial_form() -> None:
+def test_fields_are_the_serial_form_and_their_defaults_the_paper() -> None:
     assert HermesPolicy.paper() == HermesPolicy() == HermesPolicy(**asdict(HermesPolicy.paper()))
-    assert POLICIES["hermes"](budget_tokens=7) == HermesPolicy.paper(7)
+
+
+def test_the_best_is_the_default_and_the_paper_has_a_name_of_its_own(model) -> None:
+    assert POLICIES["hermes"](budget_tokens=7) == POLICIES["hermes_best"](budget_tokens=7)
+    assert POLICIES["hermes"](budget_tokens=7) == HermesPolicy.best(7)
+    assert POLICIES["hermes_paper"](budget_tokens=7) == HermesPolicy.paper(7)
+    for stream in (Session(model)._stream, Session(model, "hermes")._stream, Engine(model).add().stream):
+        assert stream.policy == HermesPolicy.best(model.card.default_budget_tokens)
+
+
+def test_an_open_budget_is_the_models_and_means_nothing_without_one(model) -> None:
+    assert HermesPolicy.best().budget_tokens is None
+    assert Session(model, HermesPolicy.best()).policy == HermesPolicy.best(model.card.default_budget_tokens)
+    assert Session(model, HermesPolicy.best(50)).policy == HermesPolicy.best(50)
+    with pytest.raises(ValueError, match="the budget is open; name budget_tokens"):
+        HermesPolicy.best().plan(make_state([3] * 10))
 
 
 @pytest.mark.parametrize("prompts", [("one",), ("one", ""), "two", ("one", 2)])

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH as PATCH
+from tests.families import FAMILIES, pictures
 
-from hermes_stream import CapacityError, Engine, FullPolicy, HermesPolicy
+from hermes_stream import (
+    POLICIES,
+    CapacityError,
+    Engine,
+    FullPolicy,
+    HermesPolicy,
+    Session,
+    WindowPolicy,
+    load_model,
+)
 from hermes_stream.stream import engine as engines
 from hermes_stream.stream.capacity import plan_capacity
 
@@ -32,6 +42,27 @@ def test_two_patches_must_fit(model):
     plan_capacity(model, FullPolicy(), chunk_frames=1, text_tokens=room - 2 * PATCH)
     with pytest.raises(CapacityError, match="no room for two frames"):
         plan_capacity(model, FullPolicy(), chunk_frames=1, text_tokens=room - 2 * PATCH + 1)
+
+
+@pytest.mark.parametrize("name", ["qwen3_vl", "internvl", "smolvlm"])
+def test_a_budget_below_the_text_of_one_frame_is_refused_with_the_numbers(name, tmp_path):
+    model = load_model(FAMILIES[name].save(tmp_path), device="cpu")
+    num_text = model.card.text_tokens_per_temporal_patch
+    assert 0 < num_text < model.card.tokens_per_temporal_patch
+    for policy in (HermesPolicy.paper(num_text), WindowPolicy(budget_tokens=num_text)):
+        with pytest.raises(CapacityError, match=rf"leaves a layer {num_text}.*at least {num_text + 1}"):
+            Session(model, policy)
+    shares = HermesPolicy(budget_tokens=num_text + 2, tier_budget_weights=(0.5, 1.0, 1.5))
+    with pytest.raises(CapacityError, match="text of one frame"):
+        Session(model, shares)
+    for policy in POLICIES:
+        if policy not in ("full", "recent_n"):  # recent_n refuses less than a whole frame by itself
+            shares = 2 if policy.startswith("re") else 1  # memory and archive
+            session = Session(model, policy, budget_tokens=shares * (num_text + 1), chunk_frames=4)
+            session.observe(pictures(12))
+            session.flush()
+            counts = session.cache.state().counts
+            assert (counts > 0).any(dim=1).all(), policy
 
 
 def test_an_engine_takes_four_fifths_of_what_is_free(model, monkeypatch):

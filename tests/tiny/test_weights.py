@@ -55,7 +55,7 @@ def marks(tiny, stories):
     budget_tokens, fps = tiny.card.default_budget_tokens, tiny.card.default_fps
     policies = {
         "full": FullPolicy(),
-        "hermes": HermesPolicy.paper(budget_tokens),
+        "hermes": HermesPolicy.best(budget_tokens),
         "window": WindowPolicy(budget_tokens=budget_tokens),
     }
     engine = Engine(tiny)

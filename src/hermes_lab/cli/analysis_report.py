@@ -192,7 +192,7 @@ class Analysis:
         say(
             f"by these, {proposal.num_sensory_layers} of {len(study.layers)} layers are sensory and "
             f"{proposal.num_long_term_layers} long-term; to try that: --policy "
-            f"hermes:sensory_share={proposal.sensory_share:g},long_term_share={proposal.long_term_share:g}\n"
+            f"hermes_paper:sensory_share={proposal.sensory_share:g},long_term_share={proposal.long_term_share:g}\n"
         )
         for answer in self.answers:
             say(f"{answer.question.text}\n  {answer.shown}")

@@ -14,8 +14,8 @@ from torch import Tensor
 from hermes_lab.sentences.reader import SentenceReader, frame_of
 from hermes_lab.sentences.stories import Cloze, Story
 from hermes_stream.policies import MemoryPolicy
-from hermes_stream.stream.capacity import plan_capacity
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.work import Request, Work, next_token_logits
 
@@ -56,10 +56,14 @@ def open_stream(
         chunk_frames: sentences that are prefilled together.
         kv_bits: 8 keeps keys and values in 8 bits.
     """
-    capacity = plan_capacity(
-        model, policy, chunk_frames=chunk_frames, text_tokens=_TEXT_TOKENS, kv_bits=kv_bits
+    options = StreamOptions(
+        policy=policy,
+        chunk_frames=chunk_frames,
+        text_tokens=_TEXT_TOKENS,
+        kv_bits=kv_bits,
+        guidance_from_questions=False,
     )
-    return Stream(Executor.for_one_stream(model), capacity, guidance_from_questions=False)
+    return Stream(Executor.for_one_stream(model), options)
 
 
 def watch_story(

@@ -25,7 +25,7 @@ from hermes_stream.cli.options import (
     VideoArgument,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, say, size
-from hermes_stream.cli.settings import memory_of, settings_of
+from hermes_stream.cli.settings import keeping_line, memory_of, settings_of
 
 if TYPE_CHECKING:
     from hermes_stream.stream import Session
@@ -73,6 +73,7 @@ def ask(
         print_json(about | ending.document(done))
     else:
         _print(session, source, answers)
+        say(keeping_line(session, memory), err=True)
     ending.leave(done)
 
 

@@ -21,7 +21,7 @@ from hermes_stream.cli.options import (
     VideoArgument,
 )
 from hermes_stream.cli.output import clock, complain, is_terminal, print_json, size
-from hermes_stream.cli.settings import memory_of, settings_of
+from hermes_stream.cli.settings import keeping_line, memory_of, settings_of
 
 if TYPE_CHECKING:
     from hermes_stream.cli.conversation import Conversation, Line
@@ -71,7 +71,7 @@ def chat(
             first_line_seconds=0.0 if is_typed or speed else _FIRST_LINE_SECONDS,
         )
         if is_typed:
-            player.welcome()
+            player.welcome(keeping_line(session, memory))
         player.play(conversation, tells_end=is_typed)
         if prompt and conversation.has_ended:
             transcript.say("\n")
@@ -112,12 +112,16 @@ class Player:
         ended = "" if self._end_seconds is None else ", ended"
         return f"{clock(self.newest_seconds)}{of_all}{ended}   {self._kept}   /help"
 
-    def welcome(self) -> None:
-        """Say what plays."""
+    def welcome(self, memory: str) -> None:
+        """Say what plays.
+
+        Args:
+            memory: which memory watches it.
+        """
         length = self._source.duration_seconds
         of_length = "" if length is None else f" {clock(length)} of"
         self._transcript.announce(
-            f"playing{of_length} {self._source.path.name}; type a question, /help, or quit"
+            f"playing{of_length} {self._source.path.name}; {memory}; type a question, /help, or quit"
         )
 
     def play(self, conversation: Conversation, *, tells_end: bool) -> None:

@@ -17,7 +17,7 @@ from hermes_stream.cli.opening import check_options, load, open_session, read_po
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, SeedOption
 from hermes_stream.cli.output import doing, print_json, progress_bar, say, screen
-from hermes_stream.cli.settings import memory_of, settings_of
+from hermes_stream.cli.settings import keeping_line, memory_of, settings_of
 
 if TYPE_CHECKING:
     from hermes_stream.cli.demo_table import AnswerTable
@@ -73,8 +73,8 @@ def demo(
             return
         beside = _play_rival(rival, loaded, recording)
         session = open_session(memory, loaded)
-        names = (memory.policy, against if beside else None)
-        table = None if json else _begin_table(session, recording, *names)
+        line = keeping_line(session, memory)
+        table = None if json else _begin_table(session, recording, line, against if beside else None)
         began = time.perf_counter()
         graded, ending = _play(session, recording, table, beside)
         took_seconds = time.perf_counter() - began
@@ -123,16 +123,11 @@ def _play(
     return graded, ending
 
 
-def _begin_table(session: Session, recording: Recording, policy: str, rival: str | None) -> AnswerTable:
+def _begin_table(session: Session, recording: Recording, memory: str, rival: str | None) -> AnswerTable:
     from hermes_stream.cli.demo_table import AnswerTable
 
-    budget = session.policy.budget_tokens
-    kept = "all" if budget is None else f"at most {budget}"
     card = session.model.card
-    say(
-        f"{card.name} watches story {recording.world.seed}, {card.default_fps:g} frames a second; "
-        f"policy {policy} keeps {kept} visual tokens per layer\n"
-    )
+    say(f"{card.name} watches story {recording.world.seed}, {card.default_fps:g} frames a second; {memory}\n")
     table = AnswerTable(screen(), rival=rival)
     table.print_heading()
     return table

@@ -20,7 +20,7 @@ from hermes_stream.errors import ServiceError
 if TYPE_CHECKING:
     from hermes_stream.client import Client, StreamValue
     from hermes_stream.models import VideoModel
-    from hermes_stream.synthetic.questions import Question
+    from hermes_stream.synthetic.moment import Question
     from hermes_stream.synthetic.recording import Recording
 
 _NAME = "world"

@@ -45,6 +45,7 @@ def check_options(model: ModelOptions, memory: MemoryOptions) -> None:
     if memory.budget_tokens is not None:
         warn_of_unused_budget(memory.policy)
     make_policy(memory)
+    _warn_of_idle_fields(memory.policy)
 
 
 def load(options: ModelOptions) -> VideoModel:
@@ -119,6 +120,17 @@ def warn_of_unused_budget(policy: str) -> None:
     """Warn that a policy without a bound makes nothing of a budget; all others can be asked alike."""
     if not read_policy(policy).takes_budget:
         complain(f"policy {policy!r} keeps everything; the budget is not used", kind="warning")
+
+
+def _warn_of_idle_fields(policy: str) -> None:
+    """Warn of fields that a policy has as they are asked for, such as those of an older default."""
+    name, _, fields = policy.partition(":")
+    if fields and read_policy(policy).make() == read_policy(name).make():
+        complain(
+            f"{policy!r} is {name!r} itself, which has these fields already; the paper's memory is "
+            "hermes_paper ('hermes policies' tells of each)",
+            kind="warning",
+        )
 
 
 def open_video(path: str, options: SourceOptions) -> FileSource:

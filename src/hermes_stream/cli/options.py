@@ -40,9 +40,10 @@ PolicyOption = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="What the memory keeps: hermes, hermes_best, full, window, streaming_vlm, recent_n, uniform, "
-        "random, stratified, infinipot_v, streammem, livevlm, rekv, rekv_bounded, resv, resv_bounded; "
-        "fields as in hermes:summarize=false. 'hermes policies' tells more.",
+        help="What the memory keeps: hermes (hermes_best is the same), hermes_paper, full, window, "
+        "streaming_vlm, recent_n, uniform, random, stratified, infinipot_v, streammem, livevlm, rekv, "
+        "rekv_bounded, resv, resv_bounded; fields as in hermes_paper:summarize=false. 'hermes policies' "
+        "tells more.",
     ),
 ]
 FilterOption = Annotated[

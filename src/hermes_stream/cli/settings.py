@@ -26,6 +26,13 @@ def settings_of(session: Session, model: ModelOptions, memory: MemoryOptions) ->
     return settings
 
 
+def keeping_line(session: Session, memory: MemoryOptions) -> str:
+    """Say which policy a stream's memory follows, and how much it keeps."""
+    budget = session.policy.budget_tokens
+    kept = "all" if budget is None else f"at most {budget}"
+    return f"policy {memory.policy} keeps {kept} visual tokens per layer"
+
+
 def memory_of(session: Session) -> dict[str, object]:
     """Return what the session has seen and holds."""
     stats = session.stats

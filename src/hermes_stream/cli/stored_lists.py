@@ -35,7 +35,8 @@ def describe_policy(make: Callable[..., MemoryPolicy]) -> dict[str, Any]:
     """Return a policy's facts, its defaults, and in which of them a preset differs from its class."""
     policy = make()
     plain, own = asdict(type(policy)()), asdict(policy)  # type: ignore[call-overload]
-    preset = {key: value for key, value in own.items() if value != plain[key]}
+    # A budget that is left open is no difference: every command fills in the model's.
+    preset = {key: value for key, value in own.items() if value != plain[key] and key != "budget_tokens"}
     return asdict(policy.facts) | {"preset": preset, "defaults": own}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,4 +42,50 @@ def novelty(raw_keys: PerLayer, grid_indices: Int[Tensor, "layers tokens"]) -> F
         cosine = F.cosine_similarity(keys, keys[before], dim=-1)  # -1 reads the last key, and is masked
         new = (1 - cosine).clamp(0, 1).masked_fill(before < 0, 1.0)
         found[layer, : len(keys)] = new.to(found.device)
+    return found
+
+
+def redundancy(
+    keys: Float[Tensor, "kv_heads tokens head_dim"],
+    grid_indices: Int[Tensor, " tokens"],
+    recent: Bool[Tensor, " tokens"],
+) -> Float[Tensor, " tokens"]:
+    """Return each token's mean cosine with the newest frames' keys of its grid index, 0 without any.
+
+    Args:
+        keys: of one layer.
+        grid_indices: index within the temporal patch; -1 counts as 0.
+        recent: tokens of the newest frames.
+    """
+    keys = F.normalize(keys.float(), dim=-1)
+    grid_indices = grid_indices.clamp(min=0)
+    size = int(grid_indices.max()) + 1 if len(grid_indices) else 0
+    # The mean of cosines is one product with the sum of unit keys: no matrix of all pairs.
+    sums = keys.new_zeros(keys.shape[0], size, keys.shape[2])
+    sums.index_add_(1, grid_indices[recent], keys[:, recent])
+    counts = grid_indices[recent].bincount(minlength=size).clamp(min=1)
+    return (keys * sums[:, grid_indices]).sum(dim=-1).mean(dim=0) / counts[grid_indices]
+
+
+def unlikeness(
+    raw_keys: PerLayer,
+    grid_indices: Int[Tensor, "layers tokens"],
+    recent: Bool[Tensor, "layers tokens"],
+    lengths: Int[Tensor, " layers"],
+) -> Float[Tensor, "layers tokens"]:
+    """Return 1 minus ``redundancy`` in every layer, from 0 to 2, 0 on padding.
+
+    Args:
+        raw_keys: of each layer ``[kv_heads, held, head_dim]``.
+        grid_indices: index within the temporal patch, -1 for tokens that have none and for padding.
+        recent: tokens of the newest frames.
+        lengths: tokens that each layer holds.
+    """
+    found = torch.zeros(grid_indices.shape, device=grid_indices.device)
+    for layer, count in enumerate(lengths.tolist()):
+        keys, held = raw_keys[layer], slice(count)
+        like = redundancy(
+            keys, grid_indices[layer, held].to(keys.device), recent[layer, held].to(keys.device)
+        )
+        found[layer, held] = 1 - like.to(found.device)
     return found

@@ -162,10 +162,45 @@ def reindex(
         New positions, in the dtype of ``positions``, 0 on padding.
 
     Paper: sec. 3.3; app. E
+    Differs: the paper ranks t, h and w, each on its own; but for the reference presets t alone is passed here
+        where there are three, because ranked rows and columns drift away from those of new frames.
     """
     prefix, video = positions[..., :num_prefix_tokens], positions[..., num_prefix_tokens:]
     video_present = None if present is None else present[..., num_prefix_tokens:]
     return torch.cat((prefix, dense_positions(video, num_prefix_tokens, video_present)), dim=-1)
+
+
+def scaled_positions(
+    positions: Int[Tensor, "layers tokens"],
+    offset: int,
+    present: Bool[Tensor, "layers tokens"],
+    *,
+    now: int,
+    span: int,
+) -> tuple[Int[Tensor, "layers tokens"], Int[Tensor, " layers"]]:
+    """Shorten gaps instead of closing them: dense rank plus what a position is ahead of it, times a factor.
+
+    The factor is at most 1, the same for all tokens of a layer. Tokens keep their order, equal positions stay
+    equal, and so, but for the ranks, do the ratios of ages.
+
+    Args:
+        positions: on one axis, of the kept video tokens.
+        offset: position of the first one, the length of the prefix.
+        present: True where there is a token.
+        now: first position behind all frames, behind all ``positions``.
+        span: room between ``offset`` and the new "now"; ranks that do not fit take what they need.
+
+    Returns:
+        New positions, 0 on padding; and the new "now" of each layer.
+    """
+    rank = dense_positions(positions[:, None], 0, present)[:, 0]
+    end = next_position(rank[:, None], present)
+    first = F.pad(positions.masked_fill(~present, now), (1, 0), value=now).amin(dim=1)
+    excess = (now - first - end).clamp(min=0)
+    room = torch.minimum((span - end).clamp(min=0), excess)
+    # Whole numbers throughout: a product of two positions fits 64 bits, and rounds the same on every device.
+    ahead = (positions - first[:, None] - rank) * room[:, None] // excess.clamp(min=1)[:, None]
+    return (offset + rank + ahead).masked_fill(~present, 0), offset + end + room
 
 
 def next_position(

@@ -23,6 +23,7 @@ def layer_budgets(weights: Sequence[float], budget_tokens: int) -> tuple[int, ..
         Tokens of each layer, at least 1, summing exactly to ``len(weights) * budget_tokens``.
 
     Paper: tab. 5
+    Differs: in the paper what rounding leaves over goes to the last layer.
     """
     total = len(weights) * budget_tokens
     # As written in decimal, so that equal remainders are equal: 0.7 is 7/10 here.

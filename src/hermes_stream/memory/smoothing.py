@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -24,8 +25,9 @@ def index_in_next_layer(
         Physical index in the next deeper layer, -1 for padding and where that layer holds no such token.
 
     Paper: sec. 3.2, eq. 5
-    Differs: the released code matches by index, which mixes different tokens once layers have evicted
-        different ones; identity is what eq. 5 means.
+    Differs: the paper says "physical position", a token's index in the cache, and so does the released code;
+        once layers have evicted different tokens an index names different ones, so that identity is our
+        reading of what eq. 5 is for.
     """
     shallow, deep = token_ids[:-1], token_ids[1:]
     if match == "index":
@@ -90,3 +92,26 @@ def pool(
     pooled = scores.new_zeros(len(ids))
     pooled.scatter_add_(0, token.flatten(), scores.masked_fill(token_ids < 0, 0).flatten())
     return (pooled / len(scores))[token].masked_fill(token_ids < 0, 0)
+
+
+def mean_of_neighbours(
+    scores: Float[Tensor, "layers tokens"], lengths: Int[Tensor, " layers"], size: int
+) -> Float[Tensor, "layers tokens"]:
+    """Average each score with its neighbours in order; at the ends with the neighbours that exist.
+
+    Args:
+        scores: of the tokens of each layer, 0 on padding.
+        lengths: tokens of each layer.
+        size: how many are averaged, the token's own in the middle; odd.
+
+    Returns:
+        The means, 0 on padding.
+    """
+    present = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
+    if size == 1 or not scores.shape[1]:
+        return scores
+    sums, counts = (
+        F.avg_pool1d(part[:, None], size, stride=1, padding=size // 2)[:, 0]
+        for part in (scores * present, present.to(scores.dtype))
+    )
+    return (sums / counts.clamp(min=0.5 / size)).masked_fill(~present, 0)

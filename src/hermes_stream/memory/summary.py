@@ -94,7 +94,7 @@ def new_slots(
 def summary_position(
     positions: Num[Tensor, "*layers axes kept"], present: Bool[Tensor, "*layers kept"]
 ) -> Num[Tensor, "*layers"]:
-    """Place the summary right after the kept tokens: (max over all axes) + 1, the same on every axis.
+    """Return the place behind the kept tokens: (max over all axes) + 1, the same on every axis.
 
     Args:
         positions: positions of the kept tokens, dense already where this compression re-indexes; at least
@@ -105,8 +105,32 @@ def summary_position(
         One position per layer; 0 in a layer that keeps nothing.
 
     Paper: app. F, alg. 1
+    Differs: the paper does not say where a summary stands; this is where the released code puts it. Counted
+        in the clock of a stream it puts every later question one position too far.
     """
     return next_position(positions, present)
+
+
+def newest_position(
+    positions: Num[Tensor, "layers axes kept"], present: Bool[Tensor, "layers kept"]
+) -> Num[Tensor, "layers axes"]:
+    """Return the position of each layer's newest kept token: the furthest on axis t, the last of equals.
+
+    Args:
+        positions: as for ``summary_position``.
+        present: True where there is a token.
+
+    Returns:
+        Its position on every axis; 0 in a layer that keeps nothing.
+
+    Paper: app. F, alg. 1
+    Differs: the paper does not say where a summary stands; beside the newest token it takes no position of
+        its own, so that a question stands where it would without the summary.
+    """
+    time = positions[:, 0].masked_fill(~present, -1)
+    index = time.shape[1] - 1 - time.flip(1).argmax(dim=1)
+    newest = positions.gather(2, index[:, None, None].expand(-1, positions.shape[1], 1))[..., 0]
+    return newest.masked_fill(~present.any(dim=1)[:, None], 0)
 
 
 def summary_in_place(
@@ -123,7 +147,7 @@ def summary_in_place(
         counts: tokens of the stream that each stands for.
         summarizes: layers that make a summary; one that evicts nothing makes none.
 
-    Differs: the paper puts it behind the newest token, app. F, and weighs all evicted tokens alike.
+    Differs: the paper does not say where it stands, app. F, and weighs all evicted tokens alike.
     """
     weights = (evicted * counts * summarizes[:, None]).float()
     total = weights.sum(dim=1, keepdim=True)

@@ -25,6 +25,7 @@ class ModelCard:
         name: what it was loaded by.
         family: transformers' ``model_type``.
         tokens_per_temporal_patch: most tokens that a temporal patch takes in the memory, its text included.
+        text_tokens_per_temporal_patch: those of them that are text, such as the patch's time, at most.
         frames_per_temporal_patch: frames that the family encodes as one: 1, or 2 with Qwen-VL.
         default_fps: frames per second that it is used with; the checkpoint's, or its family's.
         default_budget_tokens: memory budget when none is asked for.
@@ -45,6 +46,7 @@ class ModelCard:
     default_fps: float
     default_budget_tokens: int
     guidance_prompts: GuidancePrompts
+    text_tokens_per_temporal_patch: int = 0
     frames_per_temporal_patch: int = 1
     revision: str | None = None
     training_frames: int | None = None
@@ -58,6 +60,7 @@ def build_card(
     *,
     tokens_per_temporal_patch: int,
     default_fps: float,
+    text_tokens_per_temporal_patch: int = 0,
     frames_per_temporal_patch: int = 1,
     text_after_video: Literal["clock", "picture"] = "clock",
 ) -> ModelCard:
@@ -67,6 +70,7 @@ def build_card(
         checkpoint: the loaded model with its tokenizer and files.
         tokens_per_temporal_patch: most tokens that a temporal patch takes, its text included.
         default_fps: of the family, for a config without ``training_fps``.
+        text_tokens_per_temporal_patch: those of them that are text, at most.
         frames_per_temporal_patch: frames that the family encodes as one.
         text_after_video: position of a question while nothing was forgotten.
 
@@ -79,6 +83,7 @@ def build_card(
         revision=checkpoint.revision,
         family=config.model_type,
         tokens_per_temporal_patch=tokens_per_temporal_patch,
+        text_tokens_per_temporal_patch=text_tokens_per_temporal_patch,
         frames_per_temporal_patch=frames_per_temporal_patch,
         default_fps=read_fps(config, default_fps),
         default_budget_tokens=read_budget_tokens(config),
@@ -90,12 +95,15 @@ def build_card(
     )
 
 
-def build_layout(checkpoint: Checkpoint, rotary: RotaryLayout) -> CacheLayout:
+def build_layout(
+    checkpoint: Checkpoint, rotary: RotaryLayout, *, grid_follows_time: bool = False
+) -> CacheLayout:
     """Describe the shape of a stream's cache.
 
     Args:
         checkpoint: the loaded model with its tokenizer and files.
         rotary: how positions rotate its keys.
+        grid_follows_time: rows and columns count from the time of their own temporal patch.
     """
     model = checkpoint.model
     num_layers, num_kv_heads, head_dim = kv_shape(model.config)
@@ -107,6 +115,7 @@ def build_layout(checkpoint: Checkpoint, rotary: RotaryLayout) -> CacheLayout:
         device=model.device,
         rotary=rotary,
         max_positions=model.config.get_text_config().max_position_embeddings,
+        grid_follows_time=grid_follows_time,
         layer_devices=_layer_devices(model.get_decoder()),
     )
 

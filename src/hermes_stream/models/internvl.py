@@ -58,7 +58,10 @@ class InternVL(VideoModel):
         num_text_tokens = max(len(self._text_tokens(number)) for number in (0, 1)) + _SPARE_DIGITS
         side = int(self.preprocessing.height // vision.patch_size[0] * config.downsample_ratio)
         self.card = build_card(
-            checkpoint, tokens_per_temporal_patch=num_text_tokens + side**2, default_fps=self.default_fps
+            checkpoint,
+            tokens_per_temporal_patch=num_text_tokens + side**2,
+            text_tokens_per_temporal_patch=num_text_tokens,
+            default_fps=self.default_fps,
         )
         self.layout = build_layout(checkpoint, RotaryLayout.one_axis(decoder.rotary_emb.inv_freq))
         self.video_end = self.embed([])

@@ -70,10 +70,12 @@ class Qwen3VL(VideoModel):
         self.card = build_card(
             checkpoint,
             tokens_per_temporal_patch=self.preprocessing.max_tokens + self._max_text_tokens,
+            text_tokens_per_temporal_patch=self._max_text_tokens,
             frames_per_temporal_patch=config.vision_config.temporal_patch_size,
             default_fps=self.default_fps,
         )
-        self.layout = build_layout(checkpoint, RotaryLayout.interleaved(*read_rotary(checkpoint)))
+        rotary = RotaryLayout.interleaved(*read_rotary(checkpoint))
+        self.layout = build_layout(checkpoint, rotary, grid_follows_time=True)
         self.video_end = self.embed([])
 
     def encode(self, pixels: Pixels) -> Features:

@@ -42,8 +42,9 @@ __all__ = [
 ]
 
 _OWN: dict[str, Callable[..., MemoryPolicy]] = {
-    "hermes": HermesPolicy,
+    "hermes": HermesPolicy.best,
     "hermes_best": HermesPolicy.best,
+    "hermes_paper": HermesPolicy.paper,
     "full": FullPolicy,
     "window": WindowPolicy,
     "streaming_vlm": StreamingVlmPolicy,
@@ -60,4 +61,4 @@ _OWN: dict[str, Callable[..., MemoryPolicy]] = {
     "resv_bounded": ResvPolicy.bounded,
 }
 POLICIES = Registry("hermes_stream.policies", _OWN)
-"""What makes each policy, by name; installed packages add theirs."""
+"""What makes each policy, by name; installed packages add theirs. ``hermes`` is the default."""

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hermes_stream.memory.positions import PositionRule
 from hermes_stream.memory.selection import indices_of, select
 from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan
 
@@ -102,6 +103,11 @@ class MemoryPolicy(ABC):
     rebuilds_at_question: ClassVar[bool] = False
     budget_tokens: int | None
 
+    @property
+    def position_rule(self) -> PositionRule:
+        """How positions change when the memory is compressed, and when its gaps are closed near the limit."""
+        return PositionRule()
+
     @abstractmethod
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Choose what stays. Called when a layer holds more than its budget."""
@@ -109,6 +115,10 @@ class MemoryPolicy(ABC):
     def layer_budgets(self, num_layers: int) -> tuple[int, ...] | None:
         """Return the budget of each layer in tokens, or None when there is no bound."""
         return None if self.budget_tokens is None else (self.budget_tokens,) * num_layers
+
+    def with_default_budget(self, budget_tokens: int) -> MemoryPolicy:  # noqa: ARG002
+        """Return the policy with this budget if its own was left open; a model's default closes it."""
+        return self
 
     def exceeds(self, num_visual_tokens: int, budget_tokens: int, num_prefix_tokens: int) -> bool:  # noqa: ARG002
         """Tell whether a layer with this many visual tokens must be compressed."""

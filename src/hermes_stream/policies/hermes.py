@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.memory.novelty import novelty
+from hermes_stream.memory.novelty import novelty, unlikeness
+from hermes_stream.memory.positions import Axes, Gaps, PositionRule
 from hermes_stream.memory.scoring import importance
 from hermes_stream.memory.selection import layer_budgets, select
-from hermes_stream.memory.smoothing import Match, pool, smooth
-from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.memory.smoothing import Match, mean_of_neighbours, pool, smooth
+from hermes_stream.memory.state import MemoryState, PerLayer, RetentionPlan
 from hermes_stream.memory.summary import summary_in_place
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.policies.base import (
@@ -29,7 +30,7 @@ from hermes_stream.policies.base import (
 Backend = Literal["llava_onevision", "qwen2_5_vl"]
 Reindex = Literal["lazy", "eager"]
 GuidanceForward = Literal["true", "embeddings"]
-SummaryPlace = Literal["end", "middle"]
+SummaryPlace = Literal["newest", "middle", "end"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class HermesPolicy(MemoryPolicy):
 
     Attributes:
         budget_tokens: visual tokens each layer keeps, mean over layers, at least 1. Paper: sec. 4 (4,000).
+            None leaves it open: a stream takes its model's default.
         sensory_share: part of the layers that is sensory memory. Paper: sec. 2.
         long_term_share: part of the layers that is long-term memory. Paper: sec. 2.
         sensory_decay: k of recency in sensory layers. Released code; the paper prints none.
@@ -51,12 +53,22 @@ class HermesPolicy(MemoryPolicy):
         same_tokens: layers keep the same tokens, the best by the mean of their smoothed scores. Ours.
         novelty: scores are multiplied by a token's novelty to this power, so that of many like tokens at a
             grid index few stay; 0 turns it off. Ours.
+        unlike_share: part of the budget, in [0, 1], that goes to the protected newest patches and to older
+            tokens that are least like theirs at their grid index, whatever they score; 0 turns it off. Ours,
+            after the temporal redundancy of InfiniPot-V.
+        averaged_tokens: a score is the mean over so many tokens in order, its own in the middle; odd, so that
+            a thing is kept with what is beside it. Ours, after InfiniPot-V.
         summarize: long-term layers merge what they evict into one token. Paper: app. F.
-        summary_place: position of that token: "end", behind the newest (paper), or in the "middle" of what
-            it stands for. Ours.
+        summary_place: position of that token, which the paper does not give: that of the "newest" kept token,
+            the "middle" of what it stands for (ours), or the "end", behind all, which moves the clock
+            (released code).
         tier_budget_weights: relative budgets of sensory, working and long-term layers. Paper: tab. 5.
         reindex: "eager" gives dense positions at each compression, "lazy" leaves that to the cache, which
             does it when positions near the model's limit. Paper: sec. 3.3, lazy for streams.
+        gaps: "ranked" positions are dense (paper); "scaled" ones shorten all gaps by one factor, only as far
+            as the room needs it, so that ages keep their order and nearly their ratios. Ours.
+        reindex_axes: axes whose positions become dense where there are three: "t" alone, so that rows and
+            columns stay where new frames have theirs, or "all" (paper, released code).
         protect_recent_patches: newest temporal patches that stay whole as long as the budget lasts. Ours.
         prompts: local and global guidance prompt; None uses those of the checkpoint. Paper: app. B
         guidance_forward: "true" runs prompts through the layers (paper); "embeddings" lets every layer read
@@ -77,7 +89,7 @@ class HermesPolicy(MemoryPolicy):
         reads=("attention", "positions", "keys"),
     )
 
-    budget_tokens: int = 4000
+    budget_tokens: int | None = 4000
     sensory_share: float = 0.1
     long_term_share: float = 0.3
     sensory_decay: float = 20.0
@@ -88,19 +100,28 @@ class HermesPolicy(MemoryPolicy):
     smoothing_recursive: bool = False
     same_tokens: bool = False
     novelty: float = 0.0
+    unlike_share: float = 0.0
+    averaged_tokens: int = 1
     summarize: bool = True
-    summary_place: SummaryPlace = "end"
+    summary_place: SummaryPlace = "newest"
     tier_budget_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     reindex: Reindex = "lazy"
+    reindex_axes: Axes = "t"
+    gaps: Gaps = "ranked"
     protect_recent_patches: int = 0
     prompts: tuple[str, str] | None = None
     guidance_forward: GuidanceForward = "true"
     trigger_counts_prefix: bool = False
 
     def __post_init__(self) -> None:
-        check_min("budget_tokens", self.budget_tokens, 1)
+        if self.budget_tokens is not None:
+            check_min("budget_tokens", self.budget_tokens, 1)
         check_min("protect_recent_patches", self.protect_recent_patches, 0)
         check_min("novelty", self.novelty, 0)
+        if not 0 <= self.unlike_share <= 1:
+            raise ValueError(f"unlike_share must be in [0, 1]; got {self.unlike_share}")
+        if self.averaged_tokens < 1 or self.averaged_tokens % 2 == 0:
+            raise ValueError(f"averaged_tokens must be odd and at least 1; got {self.averaged_tokens}")
         for decay in (self.sensory_decay, *self.working_decay):
             check_min("sensory_decay and working_decay", decay, 0)
         for share in self.working_recency_weight + self.smoothing:
@@ -110,6 +131,10 @@ class HermesPolicy(MemoryPolicy):
             raise ValueError(f"tier_budget_weights must be above 0; got {self.tier_budget_weights}")
         check_choice("smoothing_match", self.smoothing_match, get_args(Match))
         check_choice("reindex", self.reindex, get_args(Reindex))
+        check_choice("reindex_axes", self.reindex_axes, get_args(Axes))
+        check_choice("gaps", self.gaps, get_args(Gaps))
+        if self.gaps == "scaled" and self.reindex_axes == "all":
+            raise ValueError('gaps="scaled" must come with reindex_axes="t": rows and columns have no ages')
         check_choice("guidance_forward", self.guidance_forward, get_args(GuidanceForward))
         if self.prompts is not None and not (
             isinstance(self.prompts, tuple) and len(self.prompts) == 2 and all(map(_is_text, self.prompts))
@@ -124,15 +149,20 @@ class HermesPolicy(MemoryPolicy):
         return cls(budget_tokens=budget_tokens)
 
     @classmethod
-    def best(cls, budget_tokens: int = 4000) -> HermesPolicy:
-        """Return the combination of our additions that measured best (docs/evidence.md).
+    def best(cls, budget_tokens: int | None = None) -> HermesPolicy:
+        """Return the combination of our additions that measured best (docs/evidence.md): the default memory.
 
-        The same tokens in all layers, scores times novelty, the newest two frames protected, no summary.
+        Half of the budget goes to the newest two frames and to older tokens least like them, the rest to
+        scores times novelty, averaged over three tokens; no summary.
+
+        Args:
+            budget_tokens: visual tokens each layer keeps, at least 1; None takes the model's default.
         """
         return cls(
             budget_tokens=budget_tokens,
-            same_tokens=True,
             novelty=1.0,
+            unlike_share=0.5,
+            averaged_tokens=3,
             protect_recent_patches=2,
             summarize=False,
         )
@@ -156,6 +186,8 @@ class HermesPolicy(MemoryPolicy):
             working_recency_weight=(1.0, 0.1) if is_llava else (0.75, 0.15),
             smoothing_match="index",
             smoothing_recursive=True,
+            summary_place="end",
+            reindex_axes="all",
             trigger_counts_prefix=True,
         )
 
@@ -165,10 +197,26 @@ class HermesPolicy(MemoryPolicy):
             num_layers=num_layers, sensory_share=self.sensory_share, long_term_share=self.long_term_share
         )
 
+    @property
+    def position_rule(self) -> PositionRule:
+        """How positions change; a summary in the middle stands where one of what it stands for stood."""
+        at_end = self.summary_place == "end"
+        return PositionRule(axes=self.reindex_axes, gaps=self.gaps, summary="end" if at_end else "newest")
+
     def layer_budgets(self, num_layers: int) -> tuple[int, ...]:
-        """Return the budget of each layer in tokens, its summary included."""
+        """Return the budget of each layer in tokens, its summary included.
+
+        Raises:
+            ValueError: the budget was left open, see ``budget_tokens``.
+        """
         weights = [self.tier_budget_weights[tier] for tier in self.tiers(num_layers).tier_of_layer]
+        if self.budget_tokens is None:
+            raise ValueError("the budget is open; name budget_tokens, or let a session take its model's")
         return layer_budgets(weights, self.budget_tokens)
+
+    def with_default_budget(self, budget_tokens: int) -> HermesPolicy:
+        """Return the policy with this budget if its own was left open."""
+        return self if self.budget_tokens is not None else replace(self, budget_tokens=budget_tokens)
 
     def exceeds(self, num_visual_tokens: int, budget_tokens: int, num_prefix_tokens: int) -> bool:
         """Tell whether a layer with this many visual tokens must be compressed."""
@@ -205,10 +253,10 @@ class HermesPolicy(MemoryPolicy):
             self.scores(state),
             state.present,
             budgets - summarize.long(),
-            preferred=self._recent(state),
+            preferred=self._preferred(state, budgets),
         )
         reindex = self.reindex == "eager"
-        if self.summary_place == "end":
+        if self.summary_place != "middle":
             return keeping(kept, summarize=summarize, reindex=reindex)
         merge = summary_in_place(state.present & ~kept, state.counts, summarize)
         return keeping(kept, reindex=reindex, merge=merge)
@@ -245,18 +293,40 @@ class HermesPolicy(MemoryPolicy):
             recursive=self.smoothing_recursive,
         )
         if self.novelty:
-            if state.raw_keys is None or state.grid_indices is None:
-                raise ValueError(
-                    f"novelty={self.novelty} needs a state that shows raw_keys and grid_indices; "
-                    "make it with shows_keys=True, or set novelty=0"
-                )
-            smoothed = smoothed * novelty(state.raw_keys, state.grid_indices) ** self.novelty
-        return pool(smoothed, state.token_ids) if self.same_tokens else smoothed
+            smoothed = smoothed * novelty(*self._shown(state, "novelty")) ** self.novelty
+        if self.same_tokens:
+            smoothed = pool(smoothed, state.token_ids)
+        return mean_of_neighbours(smoothed, state.lengths, self.averaged_tokens)
+
+    def _shown(self, state: MemoryState, field: str) -> tuple[PerLayer, Int[Tensor, "layers tokens"]]:
+        """Return the raw keys and grid indices that a field needs.
+
+        Raises:
+            ValueError: the state carries none.
+        """
+        if state.raw_keys is None or state.grid_indices is None:
+            raise ValueError(
+                f"{field}={getattr(self, field)} needs a state that shows raw_keys and grid_indices; "
+                f"make it with shows_keys=True, or set {field}=0"
+            )
+        return state.raw_keys, state.grid_indices
 
     def _summarizing_layers(self, budgets: Int[Tensor, " layers"]) -> Bool[Tensor, " layers"]:
         """Find long-term layers with room for one token beside the summary."""
         is_long_term = [tier is Tier.LONG_TERM for tier in self.tiers(len(budgets)).tier_of_layer]
         return torch.tensor(is_long_term, device=budgets.device) & (budgets > 1) & self.summarize
+
+    def _preferred(
+        self, state: MemoryState, budgets: Int[Tensor, " layers"]
+    ) -> Bool[Tensor, "layers tokens"] | None:
+        """Mark the newest frames, and as many tokens as have a share, those least like them first."""
+        recent = self._recent(state)
+        if recent is None or not self.unlike_share:
+            return recent
+        unlike = unlikeness(*self._shown(state, "unlike_share"), recent, state.lengths)
+        if self.same_tokens:
+            unlike = pool(unlike, state.token_ids)
+        return select(unlike, state.present, (budgets * self.unlike_share).long(), preferred=recent)
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"] | None:
         """Mark the tokens of the newest frames."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
+from hermes_stream.memory.novelty import redundancy
 from hermes_stream.memory.selection import select, whole_groups
+from hermes_stream.memory.smoothing import mean_of_neighbours
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_choice, check_min, keeping
 
@@ -78,9 +79,10 @@ class InfinipotVPolicy(MemoryPolicy):
         unlike, norms = (torch.zeros(recent.shape, device=recent.device) for _ in ("keys", "values"))
         for layer, count in enumerate(state.lengths.tolist()):
             held = layer, slice(0, count)
-            unlike[held] = -_redundancy(keys[layer].float(), state.grid_indices[held], recent[held])
+            unlike[held] = -redundancy(keys[layer].float(), state.grid_indices[held], recent[held])
             size = self.pooling[4 * layer // state.num_layers]
-            norms[held] = _pooled(state.values[layer].float().norm(dim=-1).mean(dim=0), size)
+            norm = state.values[layer].float().norm(dim=-1).mean(dim=0)[None]
+            norms[held] = mean_of_neighbours(norm, state.lengths[layer : layer + 1], size)[0]
         by_redundancy = select(unlike, state.present, temporal, preferred=recent)
         budgets = torch.full_like(temporal, self.budget_tokens)
         return keeping(select(norms, state.present, budgets, preferred=by_redundancy))
@@ -97,26 +99,3 @@ class InfinipotVPolicy(MemoryPolicy):
                 num_recent = (self.recent_share * count / sizes.max()).long()
                 recent[layer, :count] = rank >= len(sizes) - num_recent
         return whole_groups(recent, -state.temporal_patch_ids, temporal[:, None])
-
-
-def _redundancy(
-    keys: Float[Tensor, "kv_heads tokens head_dim"],
-    grid_indices: Int[Tensor, " tokens"],
-    recent: Bool[Tensor, " tokens"],
-) -> Float[Tensor, " tokens"]:
-    """Return each token's mean cosine with the newest frames' keys of its grid index, 0 without any."""
-    keys = F.normalize(keys, dim=-1)
-    grid_indices = grid_indices.clamp(min=0)
-    size = int(grid_indices.max()) + 1 if len(grid_indices) else 0
-    # The mean of cosines is one product with the sum of unit keys: no matrix of all pairs.
-    sums = keys.new_zeros(keys.shape[0], size, keys.shape[2])
-    sums.index_add_(1, grid_indices[recent], keys[:, recent])
-    counts = grid_indices[recent].bincount(minlength=size).clamp(min=1)
-    return (keys * sums[:, grid_indices]).sum(dim=-1).mean(dim=0) / counts[grid_indices]
-
-
-def _pooled(norms: Float[Tensor, " tokens"], size: int) -> Float[Tensor, " tokens"]:
-    """Average each norm with its neighbours in order; at the ends with the neighbours that exist."""
-    if not len(norms):
-        return norms
-    return F.avg_pool1d(norms[None], size, stride=1, padding=size // 2, count_include_pad=False)[0]

@@ -61,7 +61,7 @@ def policy_named(text: str) -> NamedPolicy:
         return replace(made(**budget), **chosen)  # a preset takes its budget alone
 
     try:
-        takes_budget = make().budget_tokens is not None
+        takes_budget = make().with_default_budget(1).budget_tokens is not None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{text!r}: {error}") from error
     return NamedPolicy(make=make, takes_budget=takes_budget)

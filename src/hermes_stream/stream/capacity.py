@@ -67,7 +67,8 @@ def plan_capacity(
         kv_bits: 8 keeps keys and values in 8 bits; None as the model makes them.
 
     Raises:
-        CapacityError: two temporal patches and text do not fit the model's positions.
+        CapacityError: two temporal patches and text do not fit the model's positions, or a frame's own text
+            does not fit the budget.
         ValueError: an argument is out of its range.
     """
     if chunk_frames < 1:
@@ -78,6 +79,7 @@ def plan_capacity(
         raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
     layout = model.layout if kv_bits is None else replace(model.layout, kv_bits=8)
     text_tokens = text_tokens or min(_TEXT_TOKENS, layout.max_positions // 8)
+    policy = policy.with_default_budget(model.card.default_budget_tokens)
     # the prompts of one compression have it three times: working layers read two openings, deep ones one
     conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2) // 3
     text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))
@@ -92,6 +94,7 @@ def plan_capacity(
     # A chunk of more than half of the room would leave less to the memory than to what just came.
     num_patches = min(-(-chunk_frames // patch_frames), room // 2 // patch_tokens)
     policy = lower_budget(policy, layout.num_layers, room - num_patches * patch_tokens)
+    _check_frame_text(model, policy)
     beside = num_prefix + max(num_patches * patch_tokens, text_tokens)
     budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
     return Capacity(
@@ -103,6 +106,18 @@ def plan_capacity(
         text_positions=text_positions,
         slots_of_layer=tuple(max(budget, patch_tokens) + beside for budget in budgets),
     )
+
+
+def _check_frame_text(model: VideoModel, policy: MemoryPolicy) -> None:
+    """Refuse a budget that keeps no visual token beside the text of its frame: its memory would be empty."""
+    card, budgets = model.card, policy.layer_budgets(model.layout.num_layers)
+    num_text = card.text_tokens_per_temporal_patch
+    if num_text and budgets is not None and min(budgets) <= num_text:
+        raise CapacityError(
+            f"a budget of {policy.budget_tokens} tokens leaves a layer {min(budgets)}, and the text of one "
+            f"frame of model {card.name!r} alone takes up to {num_text}; leave every layer at least "
+            f"{num_text + 1}; {card.tokens_per_temporal_patch} hold one whole frame"
+        )
 
 
 def stream_bytes(model: VideoModel, capacity: Capacity) -> int | None:

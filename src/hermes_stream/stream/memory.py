@@ -84,6 +84,8 @@ class StreamMemory:
             self._capacity.slots_of_layer,
             num_prefix_tokens=len(prefix_ids),
             growable=self._budgets is None,
+            position_rule=self.policy.position_rule,
+            span=(self._capacity.chunk_positions - len(prefix_ids)) // 2,
         )
         if prefix_ids:
             prefix = question_segment(self.cache, self.model.embed(prefix_ids))
@@ -127,13 +129,14 @@ class StreamMemory:
         mark = self.cache.mark()
         try:
             observation = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
+            self.cache.advance(positions)
             yield from self._compress(observation)
         except BaseException:
             # also when the work is abandoned: the frames wait, and the next try must find the cache as it was
             self.cache.rewind(mark)
             raise
         was_compressed = mark.generation != self.cache.mark().generation
-        self._positions = behind.from_clock(self.cache.next_position) if was_compressed else behind
+        self._positions = behind.behind_newest(self.cache.next_frame_position) if was_compressed else behind
         self.encoder.commit()
         self.filtering.commit()
         self._num_patches += visual.num_temporal_patches
@@ -161,7 +164,7 @@ class StreamMemory:
         if int(positions.max()) < limit:
             return positions, self._positions.behind(visual)
         self.cache.apply(_closing_gaps(self.cache))
-        self._positions = self._positions.from_clock(self.cache.next_position)
+        self._positions = self._positions.behind_newest(self.cache.next_frame_position)
         positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
             return positions, self._positions.behind(visual)

@@ -73,13 +73,16 @@ class StreamPositions:
         extent = int(visual.offsets[1:].max()) + 1
         return replace(self, newest_time=math.floor(float(visual.time[-1])), extent=max(self.extent, extent))
 
-    def from_clock(self, clock: int) -> StreamPositions:
-        """Return the same with time going on from the write clock.
+    def behind_newest(self, next_frame_position: int) -> StreamPositions:
+        """Return the same with time going on from the newest frame, wherever that stands now.
 
         After positions changed, or a summary took the clock's, presentation times alone would place new
         tokens among or far behind those that are remembered.
+
+        Args:
+            next_frame_position: first position of axis t behind it.
         """
-        return replace(self, time_shift=clock - 1 - self.newest_time)
+        return replace(self, time_shift=next_frame_position - 1 - self.newest_time)
 
     def saved(self) -> Saved:
         """Return all of it."""

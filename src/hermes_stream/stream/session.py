@@ -38,8 +38,8 @@ class Session:
     Args:
         model: a loaded model, or what ``load_model`` takes.
         policy: what the memory keeps, or its name, fields behind it: ``"window:sink_tokens=4"``; None is
-            ``HermesPolicy.paper``. A budget that the model's positions do not hold is lowered, with a warning
-            (see the attribute).
+            ``HermesPolicy.best``, "hermes" by name. A budget that the model's positions do not hold is
+            lowered, with a warning (see the attribute).
         budget_tokens: visual tokens that each layer keeps, for a policy given by name or None; None takes the
             model's default.
         fps: sample the observed frames by time at this rate, in frames per second; None takes every frame.

@@ -14,7 +14,7 @@ from hermes_stream.memory.state import MemoryState
 from hermes_stream.policies import POLICIES
 
 
-@pytest.mark.parametrize("name", ["hermes", "full", "window", "streammem", "rekv"])
+@pytest.mark.parametrize("name", ["hermes_paper", "full", "window", "streammem", "rekv"])
 def test_the_map_equals_a_plain_loop(model, name):
     policy = POLICIES[name](**({} if name == "full" else {"budget_tokens": 40}))
     session = Session(model, policy, chunk_frames=4, text_tokens=64)
@@ -38,8 +38,10 @@ def test_the_map_equals_a_plain_loop(model, name):
         assert held.num_tokens == tuple(expected.values())
         assert (held.num_summaries, held.num_summarized_tokens) == (summaries, summarized)
     tiers = [held.tier for held in found.layers]
-    assert tiers == (["sensory"] + ["working"] * 6 + ["long_term"] * 3 if name == "hermes" else [None] * 10)
-    assert any(held.num_summaries for held in found.layers) == (name == "hermes")
+    assert tiers == (
+        ["sensory"] + ["working"] * 6 + ["long_term"] * 3 if name == "hermes_paper" else [None] * 10
+    )
+    assert any(held.num_summaries for held in found.layers) == (name == "hermes_paper")
 
 
 def test_text_tokens_are_counted_apart():

@@ -62,7 +62,7 @@ def test_a_story_for_people(hermes):
     assert (run.code, run.told) == (0, "")
     assert "recency index" in run.out
     assert "looked at 0:" in run.out
-    assert "hermes:sensory_share=" in run.out
+    assert "hermes_paper:sensory_share=" in run.out
     assert "of 180 visual tokens kept" in run.out
 
 

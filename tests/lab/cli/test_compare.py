@@ -10,7 +10,7 @@ import pytest
 
 from hermes_lab.cli.progress import ProgressLines
 
-POLICIES = "hermes;hermes:summarize=false;random"
+POLICIES = "hermes;hermes:novelty=0;random"
 TIMINGS = {"ttft_seconds", "ttft_low_seconds", "ttft_high_seconds", "took_seconds"}
 
 
@@ -58,7 +58,7 @@ def test_the_document(compare, folder, kept):
     assert manifest["machine"]
     assert str(folder.parent) not in json.dumps(document)
     assert manifest["command"] == (
-        "hermes compare annotations.json --videos stories --policies 'hermes;hermes:summarize=false;random' "
+        "hermes compare annotations.json --videos stories --policies 'hermes;hermes:novelty=0;random' "
         "--budgets 30 --seeds 2 --reference hermes --chunk-frames 4 --fps 1.0 --out DIR"
     )
     assert document["reference"] == "hermes"
@@ -128,7 +128,7 @@ def test_it_goes_on_where_a_kill_left_it(compare, kept, tmp_path):
 def test_nothing_is_left_to_do_and_tables_are_printed(compare, kept, tmp_path):
     run = compare(kept, "--seeds", 2, "--reference", "random")
     assert (run.code, run.err) == (0, "")
-    assert run.out.count("hermes:summarize=false") == 4
+    assert run.out.count("hermes:novelty=0") == 4
     for words in ("now", "backward", "counting", "TTFT", "minus random", "a guesser", "0-5 s"):
         assert words in run.out
     assert re.search(r"20 questions \(\d now, \d+ backward, \d counting\) about 2 videos", run.out)
