@@ -68,15 +68,11 @@ class StreamCache:
         position_rule: PositionRule | None = None,
         span: int | None = None,
     ) -> None:
-        self.layout = layout
+        self.layout, self.num_prefix_tokens, self.growable = layout, num_prefix_tokens, growable
         self.position_rule = position_rule or PositionRule()
         self.span = layout.max_positions // 2 if span is None else span
-        self.num_prefix_tokens = num_prefix_tokens
-        self.growable = growable
         self.next_position = self.next_frame_position = 0
-        self.num_compressions = 0
-        self._generation = 0
-        self._next_token_id = 0
+        self.num_compressions = self._generation = self._next_token_id = 0
         self._lengths = [0] * layout.num_layers
         self._num_visual = [0] * layout.num_layers
         self._allocate(capacities)

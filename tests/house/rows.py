@@ -41,7 +41,7 @@ GROUND = {
     "host": set(),
     "memory": {"torch", "jaxtyping"},
     "video": {"numpy", "av"},
-    "client": {"httpx"},
+    "client": {"httpx", "httpx_sse"},
 }
 _ANY = ROOMS - set(GROUND)
 # Packages from outside and the rooms that may import them; no other package is imported at all.
@@ -77,6 +77,7 @@ PACKAGES: dict[str, set[str]] = {
     "alembic": {"service"},
     "zstandard": {"service"},
     "aiomqtt": {"service"},
+    "httpx_sse": {"client"},
     "httpx": {"client", "service", "hermes_lab.stress"},
     "websockets": {"hermes_lab.stress"},
     "ray": {"cluster"},

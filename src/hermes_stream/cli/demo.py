@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 _NUM_QUESTIONS = 40
 _NO_RIVAL = "none"
 
+LiveOption = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help="Play it over RTSP as it happens, watch it with the service, and ask over HTTP; no rival.",
+    ),
+]
+
 
 @expand_options
 def demo(
@@ -45,13 +53,7 @@ def demo(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE.mp4", help="Keep the stream as a video.")
     ] = None,
-    live: Annotated[
-        bool,
-        typer.Option(
-            "--live",
-            help="Play it over RTSP as it happens, watch it with the service, and ask over HTTP; no rival.",
-        ),
-    ] = False,
+    live: LiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """Play a generated stream, ask 40 questions at their times, and score the answers.

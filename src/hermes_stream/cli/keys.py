@@ -12,7 +12,7 @@ import typer
 
 from hermes_stream.cli.options import JsonOption
 from hermes_stream.cli.output import print_json, say
-from hermes_stream.cli.serving import DataOption, StoreOption, missing_server, wall_clock
+from hermes_stream.cli.serving import FolderOption, StoreOption, missing_server, wall_clock
 
 if TYPE_CHECKING:
     from hermes_stream.service.keys import KeyRecord, Keys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 keys = typer.Typer(
     help="Make, list and revoke the keys of those who may use a service.", no_args_is_help=True
 )
-_DATA = Path("hermes-data")
+_FOLDER = Path("hermes-data")
 
 ScopeOption = Annotated[
     list[str],
@@ -43,12 +43,12 @@ def create(
     scope: ScopeOption = ["read", "ask"],  # noqa: B006 - typer makes a new one of it
     max_streams: MaxStreamsOption = None,
     max_questions: MaxQuestionsOption = None,
-    data: DataOption = _DATA,
+    folder: FolderOption = _FOLDER,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown this once; what is stored is its hash."""
-    with _keys(data, store) as held:
+    with _keys(folder, store) as held:
         secret, record = held.create(label, scope, max_streams=max_streams, max_questions=max_questions)
     if json:
         print_json({"key": secret, **_document(record)})
@@ -59,9 +59,9 @@ def create(
 
 
 @keys.command(name="list")
-def list_keys(*, data: DataOption = _DATA, store: StoreOption = None, json: JsonOption = False) -> None:
+def list_keys(*, folder: FolderOption = _FOLDER, store: StoreOption = None, json: JsonOption = False) -> None:
     """List keys: what they are for, and what their holders may do."""
-    with _keys(data, store) as held:
+    with _keys(folder, store) as held:
         records = held.list()
     if json:
         print_json({"keys": [_document(record) for record in records]})
@@ -76,10 +76,10 @@ def list_keys(*, data: DataOption = _DATA, store: StoreOption = None, json: Json
 
 @keys.command()
 def revoke(
-    number: IdArgument, *, data: DataOption = _DATA, store: StoreOption = None, json: JsonOption = False
+    number: IdArgument, *, folder: FolderOption = _FOLDER, store: StoreOption = None, json: JsonOption = False
 ) -> None:
     """Make a key worthless, from its next use on."""
-    with _keys(data, store) as held:
+    with _keys(folder, store) as held:
         held.revoke(number)
     if json:
         print_json({"revoked": number})
@@ -88,12 +88,12 @@ def revoke(
 
 
 @contextmanager
-def _keys(data: Path, store: str | None) -> Iterator[Keys]:
+def _keys(folder: Path, store: str | None) -> Iterator[Keys]:
     try:
         from hermes_stream.service.keys import Keys
     except ModuleNotFoundError as error:
         raise missing_server(error) from error
-    with Keys.open(data, store) as held:
+    with Keys.open(folder, store) as held:
         yield held
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _KINDS = (StartSettings, ServiceSettings, ServerSettings)
 
-ConfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, as TOML.")]
+SettingsOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings, as TOML.")]
 SourcesOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -62,7 +62,7 @@ CheckOption = Annotated[
 @with_flags(_KINDS)
 def serve(
     *,
-    config: ConfigOption = None,
+    file: SettingsOption = None,
     source: SourcesOption = None,
     data_dir: FolderOption = None,
     check: CheckOption = False,
@@ -75,7 +75,7 @@ def serve(
     stands here holds. Streams that were open when the service ended, however that was, are open again.
     SIGHUP, or 'hermes reload', opens the streams that the file has got in the meantime.
     """
-    settings = Settings(config, {**flags, "data_dir": data_dir}, source or [])
+    settings = Settings(file, {**flags, "data_dir": data_dir}, source or [])
     faults = settings.faults()
     if check:
         _show_check(faults, as_json=json)

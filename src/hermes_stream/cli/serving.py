@@ -30,7 +30,7 @@ KeyFileOption = Annotated[
         help="File that holds the key, where the service asks for one; HERMES_KEY holds the key itself.",
     ),
 ]
-DataOption = Annotated[
+FolderOption = Annotated[
     Path, typer.Option("--data", envvar="HERMES_DATA_DIR", metavar="DIR", help="Folder of the service.")
 ]
 StoreOption = Annotated[

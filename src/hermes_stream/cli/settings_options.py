@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from hermes_stream.service.settings_files import Flag
 
 
-def with_flags(kinds: Sequence[type[BaseModel]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_flags(kinds: Sequence[type[Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator: the command's parameter ``flags`` becomes one option for each field of the classes.
 
     The command gets what was given, by field; None where a flag was not given, and the file, the environment

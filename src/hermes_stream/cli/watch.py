@@ -74,7 +74,7 @@ def watch(
     source: SourceArgument,
     asking: AskOptions,
     reading: LiveOptions,
-    data: KeepOption = None,
+    folder: KeepOption = None,
     model: ModelOptions,
     memory: MemoryOptions,
     json: JsonOption = False,
@@ -97,7 +97,7 @@ def watch(
         warn_of_unknown_words(loaded, question)
     from hermes_stream.cli.watching import NAME, Watching
 
-    with _service(loaded, data, memory) as service, interruptible() as ending:
+    with _service(loaded, folder, memory) as service, interruptible() as ending:
         service.open_stream(NAME, opened, fps=reading.fps)
         watching = Watching(service, questions, every_seconds=asking.every, as_json=json)
         with watching.shown():
@@ -116,18 +116,18 @@ def _open(address: str, reading: LiveOptions) -> Source:
 
 
 @contextmanager
-def _service(model: VideoModel, data: Path | None, memory: MemoryOptions) -> Iterator[Service]:
+def _service(model: VideoModel, folder: Path | None, memory: MemoryOptions) -> Iterator[Service]:
     """Run a service for this one stream, whose record is thrown away unless it is to be kept."""
     try:
         from hermes_stream.service import Service, ServiceSettings
     except ModuleNotFoundError as error:
         raise missing_server(error) from error
     options = asdict(memory)
-    if data is not None:
-        with Service(model, data, settings=ServiceSettings(**options)) as service:
+    if folder is not None:
+        with Service(model, folder, settings=ServiceSettings(**options)) as service:
             yield service
         return
-    with TemporaryDirectory(prefix="hermes-") as folder:
+    with TemporaryDirectory(prefix="hermes-") as temporary:
         settings = ServiceSettings(**options, journal=False, pictures="none")
-        with Service(model, folder, settings=settings) as service:
+        with Service(model, temporary, settings=settings) as service:
             yield service
