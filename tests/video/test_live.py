@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.video.clips import greys
+from tests.video.clips import MEDIA, greys
 from tests.video.live_servers import endless, ts_over_tcp, ts_pieces
 from tests.video.reading import Reading
 
@@ -81,6 +81,19 @@ def test_a_frozen_camera_counts_as_dead(transport):
             reading.more_frames()
     assert reading.kinds[:4] == ["opened", "disconnected", "reconnected", "gap"]
     assert increase(reading.times)
+
+
+def test_a_gap_ends_with_a_picture_and_not_with_the_first_packet():
+    with RtspServer() as server:
+        # Pictures of this file wait for later ones, so that a packet comes before there is a picture.
+        url = server.add("file", MEDIA / "h265_video.mp4", repeat=True)
+        with Reading(open_source(url)) as reading:
+            reading.more_frames()
+            server.cut_off()
+            reading.until(lambda: "gap" in reading.kinds)
+    assert reading.kinds[:4] == ["opened", "disconnected", "reconnected", "gap"]
+    assert reading.events[3].gap_seconds > 0.4
+    assert reading.events[2].pts_seconds > reading.events[1].pts_seconds + 0.4
 
 
 def test_stopping_a_frozen_camera_takes_less_than_a_second():
