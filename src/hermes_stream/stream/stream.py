@@ -346,7 +346,7 @@ class Stream:
         Raises:
             VideoError: no frame was observed yet.
         """
-        if not self._folding.num_frames and not self.intake.waiting:
+        if not (self._folding.num_frames or self.intake.waiting or self.intake.in_hand):
             raise VideoError(
                 "no frame was observed yet, so there is nothing to ask about; observe frames first"
             )
