@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hermes_stream.cli.opening import check_options, load, open_session
 from hermes_stream.cli.option_groups import expand_options
-from hermes_stream.cli.options import (
-    JsonOption,
-    MemoryOptions,
-    ModelOptions,
-)
+from hermes_stream.cli.options import FpsOption, JsonOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.output import doing, print_json, say, say_lines, size
 
 if TYPE_CHECKING:
+    from hermes_stream.cli.camera_needs import CameraNeeds
     from hermes_stream.cli.machine import Device
     from hermes_stream.cli.stream_needs import StreamNeeds
 
@@ -29,11 +26,32 @@ MeasureOption = Annotated[
         "only where another model or memory is asked for.",
     ),
 ]
+QuickOption = Annotated[bool, typer.Option("--quick", hidden=True, help="What is done without --measure.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraOptions:
+    """Cameras that are to fit; told with the name of a model, they are measured on it."""
+
+    cameras: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Say whether so many cameras fit, and what limits them."),
+    ] = None
+    fps: FpsOption = None
+    watches: Annotated[
+        int, typer.Option(metavar="W", min=0, help="Standing questions of each camera, asked once a second.")
+    ] = 0
 
 
 @expand_options
 def doctor(
-    *, measure: MeasureOption = False, model: ModelOptions, memory: MemoryOptions, json: JsonOption = False
+    *,
+    measure: MeasureOption = False,
+    quick: QuickOption = False,  # noqa: ARG001 - what it asked for is what is done anyway
+    wanted: CameraOptions,
+    model: ModelOptions,
+    memory: MemoryOptions,
+    json: JsonOption = False,
 ) -> None:
     """Show versions, codecs and devices, then the tiers and the memory of a model with a budget.
 
@@ -43,7 +61,7 @@ def doctor(
     from hermes_stream.cli.machine import versions
     from hermes_stream.video.codecs import codecs
 
-    measure = measure or (model, memory) != (ModelOptions(), MemoryOptions())
+    measure = measure or wanted != CameraOptions() or (model, memory) != (ModelOptions(), MemoryOptions())
     if measure:
         check_options(model, memory)
     about: dict[str, Any] = {"versions": versions(), "codecs": codecs(), "is_measured": measure}
@@ -52,12 +70,14 @@ def doctor(
     found, arithmetic = _ask_torch() if measure else _ask_system()
     if not json:
         _print_section("devices", {device.name: _line(device) for device in found})
-    needs = _measure_stream(model, memory) if measure else _stored_stream(found[0])
+    needs, cameras = _measure(model, memory, wanted) if measure else (_stored_stream(found[0]), None)
     if json:
         about |= {"processor": arithmetic, "devices": list(map(asdict, found))}
-        print_json(about | {"stream": {"policy": memory.policy, **asdict(needs)}})
+        about |= {"stream": {"policy": memory.policy, **asdict(needs)}}
+        print_json(about | ({} if cameras is None else {"cameras": cameras.document()}))
         return
-    _print_section("stream", needs.lines(memory.policy, chunk_frames=memory.chunk_frames))
+    lines = needs.lines(memory.policy, chunk_frames=memory.chunk_frames)
+    _print_section("stream", lines | ({} if cameras is None else {"cameras": cameras.line()}))
     if not measure:
         say("'hermes doctor --measure' asks torch for devices and measures the stream, in seconds")
 
@@ -82,13 +102,27 @@ def _stored_stream(host: Device) -> StreamNeeds:
     return StreamNeeds(**read_list(STREAM_FILE)).with_free(host.free_bytes)
 
 
-def _measure_stream(model: ModelOptions, memory: MemoryOptions) -> StreamNeeds:
+def _measure(
+    model: ModelOptions, memory: MemoryOptions, wanted: CameraOptions
+) -> tuple[StreamNeeds, CameraNeeds | None]:
+    from hermes_stream.cli.camera_needs import measure_cameras
     from hermes_stream.cli.stream_needs import measure
     from hermes_stream.models.loading.footprint import free_bytes
 
     loaded = load(model)
     free = free_bytes(loaded.layout.device)  # before the stream takes its share
-    return measure(open_session(memory, loaded)).with_free(free)
+    needs = measure(open_session(memory, loaded)).with_free(free)
+    if wanted.cameras is None:
+        return needs, None
+    with doing("watching noise, to measure"):
+        cameras = measure_cameras(
+            open_session(memory, loaded),
+            num_cameras=wanted.cameras,
+            fps=wanted.fps,
+            num_watches=wanted.watches,
+            free_bytes=free,
+        )
+    return needs, cameras
 
 
 def _print_installed(installed: Mapping[str, str | None], formats: Mapping[str, Mapping[str, bool]]) -> None:
