@@ -30,6 +30,19 @@ def test_document(hermes):
     assert stream["fits"] in (True, None)
 
 
+def test_cameras_that_fit_and_cameras_that_do_not(hermes):
+    found = hermes("doctor", "--cameras", "1", "--watches", "1", "--budget-tokens", "60", "--json").document
+    cameras = found["cameras"]
+    assert cameras["fits"]
+    assert cameras["fps"] == 1.0
+    assert 0 < cameras["watch_seconds"] < 1
+    assert cameras["num_that_fit"] <= min(cameras["num_by_time"], cameras["num_by_memory"] or 10**9)
+    crowd = hermes("doctor", "--cameras", "1000000", "--fps", "30", "--budget-tokens", "60")
+    assert crowd.code == 0
+    assert "DO NOT fit" in crowd.out
+    assert "time: a frame takes" in crowd.out
+
+
 def test_for_people(hermes):
     run = hermes("doctor", "--budget-tokens", "90")
     assert (run.code, run.err) == (0, "")
