@@ -26,7 +26,8 @@ def start(folder: Path, *words: str) -> tuple[subprocess.Popen, str]:
         process = subprocess.Popen(
             [*command, "--json", *words], stdout=subprocess.PIPE, stderr=log, text=True
         )
-    line = process.stdout.readline()
+    with process.stdout:
+        line = process.stdout.readline()
     assert line, (folder / "log").read_text()
     return process, json.loads(line)["url"]
 
