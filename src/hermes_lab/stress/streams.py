@@ -1,7 +1,10 @@
 """Isolation: many streams on one engine, one of which fails at each place of its work in turn.
 
 Every other stream must answer, and remember, bit for bit what it would alone; ``step`` must never raise; and
-the one that fails must be told, and go on when the fault is over. Exits 1 where that was not so.
+the one that fails must be told, and go on when the fault is over. Where shared forwards round what a stream
+remembers (``ROUNDED``), a control without a fault tells by how much, and a fault may not make that ten times
+as much; answers, and which tokens are kept, must be the same all the same. Exits 1 where that was not so, or
+where a fault never happened.
 
     python -m hermes_lab.stress.streams --streams 64 --seed 0 --out results/stress_streams.json
 """
@@ -12,8 +15,8 @@ import argparse
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hermes_lab.stress.faults import PLACES, Fault, InjectedError, injected
+from hermes_lab.stress.faults import PLACES, Fault, InjectedError, Place, injected
 from hermes_lab.stress.record import write_record
 from hermes_stream.errors import VideoError
 from hermes_stream.models import VideoModel, load_model
@@ -44,12 +47,14 @@ QUESTIONS = ("what came first?", "what is on screen now?", "was there a circle?"
 TIMES = (1, 2, 6, None)
 # Its prototypes are weighted by the attention of a prompt of a few tokens. In which order a product of so few
 # rows is summed depends on the other rows of the forward, with or without a fault; so do its last bits.
-_ROUNDING: dict[type[MemoryPolicy], float] = {StreamMemPolicy: 1e-4}
+ROUNDED: tuple[type[MemoryPolicy], ...] = (StreamMemPolicy,)
+_MAX_TIMES_CONTROL = 10.0
+_NUM_CONTROLS = 3
 _SIDE = 64
 _MAX_TRIES = 50
 
 
-def policies(budget_tokens: int = 60) -> tuple[MemoryPolicy, ...]:
+def policies(budget_tokens: int = 40) -> tuple[MemoryPolicy, ...]:
     """Return memories of every kind."""
     return (
         HermesPolicy.paper(budget_tokens),
@@ -100,11 +105,13 @@ class Outcome:
         answers: tokens of each.
         contents: keys and values of each layer, copied.
         records: where they stand and what they stand for, and what the stream has counted.
+        has_planned: whether its policy was asked for a plan while a fault would last; alone only.
     """
 
     answers: list[list[int]]
     contents: list[Tensor]
     records: list[Any]
+    has_planned: bool = False
 
     @classmethod
     def of(cls, answers: Sequence[Answer], stream: Stream) -> Outcome:
@@ -133,11 +140,13 @@ class Outcome:
 def alone(model: VideoModel, script: Script) -> Outcome:
     """Return what a stream does by itself."""
     session, answers = Session(model, script.policy, chunk_frames=CHUNK_FRAMES), []
-    for frames, question in script.rounds:
+    for number, (frames, question) in enumerate(script.rounds):
+        if number == len(script.rounds) - 2:
+            has_planned = session.stats.num_compressions > 0
         session.observe(frames)
         if question is not None:
             answers.append(session.ask(question, max_new_tokens=4))
-    return Outcome.of(answers, session._stream)
+    return replace(Outcome.of(answers, session._stream), has_planned=has_planned)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -205,24 +214,38 @@ class Trial:
     scripts: Sequence[Script]
     expected: Sequence[Outcome]
 
-    def run(self, fault: Fault, culprit_index: int, rng: random.Random) -> dict[str, Any]:
+    def control(self, rng: random.Random) -> float:
+        """Play all scripts without a fault; return by how much those that are rounded differ from alone.
+
+        Raises:
+            AssertionError: another one differs at all.
+        """
+        engine, handles, answers = self._opened()
+        for number in range(len(self.scripts[0].rounds)):
+            self._play(number, handles, None, answers)
+            for _ in range(rng.randrange(1, 30)):
+                engine.step()
+        engine.run()
+        exact, rounded = self._differences(handles, answers, None)
+        assert not any(exact), "streams that share forwards differ from what they are alone, without a fault"
+        return max(rounded, default=0.0)
+
+    def run(
+        self, fault: Fault, culprit_index: int, rng: random.Random, *, control: float = 0.0
+    ) -> dict[str, Any]:
         """Play all scripts; the fault lasts until two rounds before the end.
 
         Args:
             fault: what happens.
             culprit_index: to which stream.
             rng: decides how many steps are done between rounds.
+            control: by how much those that are rounded differ without a fault.
 
         Returns:
             How many others were right, bit for bit, and what the one that failed was told.
         """
-        engine = Engine(self.model, step_tokens=400, memory_bytes=2**40)
-        handles = [
-            engine.add(script.policy, chunk_frames=CHUNK_FRAMES, guidance_from_questions=True)
-            for script in self.scripts
-        ]
+        engine, handles, answers = self._opened()
         victim = Victim(handle=handles[culprit_index])
-        answers: list[list[Answer]] = [[] for _ in handles]
         num_rounds = len(self.scripts[0].rounds)
         with injected(fault, engine, victim.handle):
             for number in range(num_rounds - 2):
@@ -233,18 +256,15 @@ class Trial:
         for number in range(num_rounds - 2, num_rounds):
             self._play(number, handles, victim, answers)
         engine.run()
-        differences = [
-            (Outcome.of(given, handle.stream).difference(expected), type(handle.stream.policy))
-            for given, handle, expected in zip(answers, handles, self.expected, strict=True)
-            if handle is not victim.handle
-        ]
+        exact, rounded = self._differences(handles, answers, victim.handle)
         num_failed = victim.read()
         stats = victim.handle.stats
         goes_on = victim.answers[-1].failure is None and stats.num_pending_frames < CHUNK_FRAMES
         return {
-            "num_others": len(differences),
-            "num_right": sum(found <= _ROUNDING.get(policy, 0.0) for found, policy in differences),
-            "num_bitwise": sum(found == 0 for found, _ in differences),
+            "num_others": len(exact) + len(rounded),
+            "num_bitwise": exact.count(0) + rounded.count(0),
+            "num_right": exact.count(0) + sum(one <= _MAX_TIMES_CONTROL * control for one in rounded),
+            "max_rounding": finite(max(rounded, default=0.0)),
             "num_raised": fault.num_raised,
             "num_told": len(victim.errors) + num_failed,
             "num_failed_frames": stats.num_failed_frames,
@@ -252,12 +272,36 @@ class Trial:
             "num_steps": engine.num_steps,
         }
 
+    def _opened(self) -> tuple[Engine, list[StreamHandle], list[list[Answer]]]:
+        engine = Engine(self.model, step_tokens=400, memory_bytes=2**40)
+        handles = [
+            engine.add(script.policy, chunk_frames=CHUNK_FRAMES, guidance_from_questions=True)
+            for script in self.scripts
+        ]
+        return engine, handles, [[] for _ in handles]
+
+    def _differences(
+        self, handles: Sequence[StreamHandle], answers: list[list[Answer]], culprit: StreamHandle | None
+    ) -> tuple[list[float], list[float]]:
+        """Return how streams differ from what they are alone: those that must not, and those rounded."""
+        exact: list[float] = []
+        rounded: list[float] = []
+        for handle, given, expected in zip(handles, answers, self.expected, strict=True):
+            if handle is not culprit:
+                difference = Outcome.of(given, handle.stream).difference(expected)
+                (rounded if isinstance(handle.stream.policy, ROUNDED) else exact).append(difference)
+        return exact, rounded
+
     def _play(
-        self, number: int, handles: Sequence[StreamHandle], victim: Victim, answers: list[list[Answer]]
+        self,
+        number: int,
+        handles: Sequence[StreamHandle],
+        victim: Victim | None,
+        answers: list[list[Answer]],
     ) -> None:
         for handle, script, given in zip(handles, self.scripts, answers, strict=True):
             frames, question = script.rounds[number]
-            if handle is victim.handle:
+            if victim is not None and handle is victim.handle:
                 victim.observe(frames)
                 if question is not None:
                     victim.ask(question)
@@ -290,12 +334,37 @@ def trials(
         for index in range(num_streams)
     ]
     trial = Trial(model=model, scripts=scripts, expected=[alone(model, script) for script in scripts])
+    control = max(trial.control(rng) for _ in range(_NUM_CONTROLS))
     for place in PLACES:
+        able = able_to_fail(trial.expected, place)
         for count in times:
-            culprit = rng.randrange(num_streams)
-            found = trial.run(Fault(place, count), culprit, rng)
+            culprit = rng.choice(able)
+            found = trial.run(Fault(place, count), culprit, rng, control=control)
             policy = type(scripts[culprit].policy).__name__
-            yield {"model": model.card.name, "place": place, "times": count, "policy": policy, **found}
+            head = {"model": model.card.name, "place": place, "times": count, "policy": policy}
+            yield {**head, "control_rounding": control, **found, "is_right": is_right(found)}
+
+
+def able_to_fail(expected: Sequence[Outcome], place: Place) -> list[int]:
+    """Return which streams do what is to fail; a memory that is never over its budget makes no plan.
+
+    Raises:
+        ValueError: none does.
+    """
+    able = [index for index, one in enumerate(expected) if place != "plan" or one.has_planned]
+    if not able:
+        raise ValueError("no memory is compressed while the fault lasts; take more rounds")
+    return able
+
+
+def is_right(found: Mapping[str, Any]) -> bool:
+    """Tell whether all others were right; a fault that never happened has shown nothing."""
+    return found["num_raised"] > 0 and found["num_right"] == found["num_others"] and found["goes_on"]
+
+
+def finite(number: float) -> float | None:
+    """Return a number as JSON has it: None for what is infinite."""
+    return number if math.isfinite(number) else None
 
 
 def main() -> None:
@@ -313,7 +382,7 @@ def main() -> None:
         for name in ("tiny", "tiny-qwen")
         for row in trials(load_model(name), given.streams, seed=given.seed, num_rounds=given.rounds)
     ]
-    num_wrong = sum(row["num_right"] < row["num_others"] or not row["goes_on"] for row in rows)
+    num_wrong = sum(not row["is_right"] for row in rows)
     numbers = {"seed": given.seed, "num_streams": given.streams, "num_rounds": given.rounds}
     took = {"num_trials": len(rows), "num_wrong": num_wrong, "seconds": time.perf_counter() - began}
     write_record(given.out, "streams", {**numbers, **took, "trials": rows})

@@ -24,7 +24,7 @@ def run(tmp_path, module: str, *words: str) -> dict:
 
 
 def test_streams(tmp_path):
-    record = run(tmp_path, "streams", "--streams", "3", "--rounds", "3", "--seed", "5")
+    record = run(tmp_path, "streams", "--streams", "3", "--rounds", "6", "--seed", "5")
     assert (record["seed"], record["num_streams"], record["num_wrong"]) == (5, 3, 0)
     assert record["num_trials"] == len(record["trials"]) == 2 * 5 * 4
 
