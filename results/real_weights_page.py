@@ -73,13 +73,8 @@ def against(times: str) -> str:
     rows = [one for one in rows_of(times) if one["policy"] != "full"]
     if not rows:
         return _NOT_YET
-    others = [name for name in rows[0]["parts"]["backward"]["minus"] if name != "full"]
-    others = list(dict.fromkeys([*others, *(one["policy"] for one in rows if one["policy"] in _REFERENCES)]))
-    head = [
-        "memory",
-        *(f"minus `{name}`, points" for name in others),
-        *(f"minus `{o}`, nats" for o in others),
-    ]
+    others = sorted({name for one in rows for name in one["parts"]["backward"]["minus"]} - {"full"})
+    head = ["memory", *(f"minus `{name}`, {unit}" for unit in ("points", "nats") for name in others)]
     lines = []
     for one in rows:
         minus = one["parts"]["backward"]["minus"]

@@ -63,7 +63,7 @@ def policy_of(name: str, budget_tokens: int) -> MemoryPolicy:
 
 
 def open_document(arguments: argparse.Namespace) -> Document:
-    """Return what is stored, or an empty document; answers made in another way are not mixed.
+    """Return what is stored, or an empty document; answers made in different ways are not mixed.
 
     Raises:
         SystemExit: the file was made with other settings.
@@ -75,11 +75,27 @@ def open_document(arguments: argparse.Namespace) -> Document:
         "tokens_per_frame": TOKENS_PER_FRAME,
     }
     if not arguments.out.exists():
-        return settings | {"answers": []}
-    document = json.loads(arguments.out.read_text(encoding="utf-8"))
+        document = settings | {"memories": {}, "answers": []}
+    else:
+        document = json.loads(arguments.out.read_text(encoding="utf-8"))
     if (stored := {name: document[name] for name in SETTINGS}) != settings:
         sys.exit(f"{arguments.out} was made with {stored}, not {settings}; give another --out")
+    forget_changed(document, arguments)
     return document
+
+
+def forget_changed(document: Document, arguments: argparse.Namespace) -> None:
+    """Drop the answers of policies whose name means another policy by now, or none; they watch anew."""
+    memories = document["memories"]
+    for name in sorted({*memories, *arguments.policies}):
+        try:
+            means = repr(policy_of(name, arguments.budget_tokens))
+        except ValueError:
+            means = ""
+        if memories.get(name, means) != means:
+            say(f"{name} is not what it was: its answers are dropped")
+            document["answers"] = [one for one in document["answers"] if one["policy"] != name]
+        memories[name] = means
 
 
 def missing(document: Document, arguments: argparse.Namespace) -> Iterator[tuple[int, Story, list[str]]]:
