@@ -145,9 +145,8 @@ class Settings:
 def _named_source(text: str) -> tuple[str, str]:
     name, equals, url = text.partition("=")
     if not (name and equals and url):
-        shown = text.partition("=")[0]
-        raise typer.BadParameter(
-            f"{shown!r} is no NAME=URL; give such as door=rtsp://192.168.1.20/stream1", param_hint="--source"
+        raise typer.BadParameter(  # not shown: an address may hold a password
+            "it is no NAME=URL; give such as door=rtsp://192.168.1.20/stream1", param_hint="--source"
         )
     return name, url
 
