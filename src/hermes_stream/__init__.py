@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ModelError,
         PluginError,
         SnapshotError,
+        SourceRefusedError,
         UnknownFamilyError,
         VideoError,
     )
@@ -37,16 +38,26 @@ if TYPE_CHECKING:
     from hermes_stream.service import Service, ServiceSettings
     from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, Snapshot, StreamHandle
     from hermes_stream.video import FileSource, Frame, sample_frames, write_video
+    from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, StreamHandle
+    from hermes_stream.video import (
+        FileSource,
+        Frame,
+        SourceOptions,
+        open_source,
+        sample_frames,
+        write_video,
+    )
 
 _HOMES = {
     "models": ("load_model", "VideoModel"),
     "stream": ("Session", "Engine", "StreamHandle", "Answer", "Evidence", "SessionStats", "Snapshot"),
     "service": ("Service", "ServiceSettings"),
     "policies": ("HermesPolicy", "FullPolicy", "WindowPolicy", "MemoryPolicy", "POLICIES"),
-    "video": ("Frame", "FileSource", "sample_frames", "write_video"),
+    "video": ("Frame", "FileSource", "SourceOptions", "open_source", "sample_frames", "write_video"),
     "errors": (
         "HermesError",
         "VideoError",
+        "SourceRefusedError",
         "ModelError",
         "UnknownFamilyError",
         "DeviceError",
@@ -78,10 +89,13 @@ __all__ = [
     "POLICIES",
     "Frame",
     "FileSource",
+    "open_source",
+    "SourceOptions",
     "sample_frames",
     "write_video",
     "HermesError",
     "VideoError",
+    "SourceRefusedError",
     "ModelError",
     "UnknownFamilyError",
     "DeviceError",

@@ -108,19 +108,17 @@ class StreamCache:
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""
-        tensors = (*self.buffers.tensors, *self.records.values())
-        return sum(tensor.nbytes for tensor in tensors)
+        return sum(tensor.nbytes for tensor in (*self.buffers.tensors, *self.records.values()))
 
     @property
     def records(self) -> dict[str, Tensor]:
         """All that is recorded of each token, by name, slots along the last axis."""
-        identities = {"token_ids": self._token_ids, "temporal_patch_ids": self._temporal_patch_ids}
-        places = {"grid_indices": self._grid_indices, "positions": self._positions}
-        return {**identities, **places, "counts": self._counts, "pts_seconds": self._pts_seconds}
+        names = ("token_ids", "temporal_patch_ids", "grid_indices", "positions", "counts", "pts_seconds")
+        return {name: getattr(self, f"_{name}") for name in names}
 
     def adopt(self, mark: Mark, num_compressions: int) -> None:
         """Become another cache, whose tokens are then filled in (see ``saved_cache``)."""
-        self._lengths, self._num_visual = [0] * self.layout.num_layers, [0] * self.layout.num_layers
+        self._lengths = [0] * self.layout.num_layers
         self._make_room(max(mark.lengths))
         self._generation, self.num_compressions = mark.generation, num_compressions
         self.rewind(mark)
@@ -358,8 +356,7 @@ class StreamCache:
         origins, slots = first + sources[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
         visual, source = slice(first, first + keep.shape[1]), keep.clamp(min=0) + first
         records = self.records
-        positions = records.pop("positions").unbind(1)
-        for record in (*records.values(), *positions):
+        for record in (*records.pop("positions").unbind(1), *records.values()):
             inherited = record[rows, origins]  # read before kept tokens move there
             record[:, visual] = record.gather(1, source)
             record[rows, slots] = inherited

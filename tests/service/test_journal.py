@@ -370,6 +370,13 @@ def test_deleting_leaves_nothing(tmp_path):
     assert journal.num_queued_bytes == 0
 
 
+def test_what_is_recorded_is_not_replayed(model):
+    session = Session(model, chunk_frames=4)
+    session.record(lambda _: None)
+    with pytest.raises(ValueError, match="replay changes first, and record from then on"):
+        session.replay([])
+
+
 def test_a_listener_that_fails_stops_nothing(model, caplog):
     session = Session(model, chunk_frames=4)
     session.record(lambda _: 1 / 0)

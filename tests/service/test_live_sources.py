@@ -63,6 +63,21 @@ def test_a_file_that_is_read_fast_goes_on_where_it_was(serve, tmp_path):
     assert third.ask("clip", QUESTION, max_new_tokens=2).text is not None
 
 
+def test_a_file_at_its_own_pace_goes_on_where_it_was(serve, tmp_path):
+    service = serve()
+    write_video(tmp_path / "clip.mp4", random_frames(24, fps=8.0), fps=8)
+    choices = FEW | {"fps": 8.0}
+    service.open_stream("clip", tmp_path / "clip.mp4", **choices)
+    until(lambda: service.stream("clip").num_frames >= 8)
+    service.close()
+    again = serve()
+    began, before = time.monotonic(), again.stream("clip").restored_until_seconds
+    until(lambda: (one := again.stream("clip")).state == "ended" and one.lag_seconds == 0)
+    assert again.stream("clip").num_frames == 24
+    assert again.stream("clip").newest_pts_seconds == pytest.approx(23 / 8)
+    assert time.monotonic() - began >= 23 / 8 - before - 0.3
+
+
 def test_an_address_that_is_not_allowed_is_refused_also_after_a_restart(serve):
     service = serve()
     with pytest.raises(SourceRefusedError, match="may not be opened"):

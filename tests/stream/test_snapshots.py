@@ -61,14 +61,12 @@ def goes_on_alike(session: Session, events: list, moment: int, path: Path) -> No
     assert torch.equal(logits[0], logits[2])
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize(("seed", "name"), list(enumerate(POLICIES)))
 def test_any_policy_at_any_moment(model, tmp_path, name, seed):
     events = life(seed=seed)
     moment = int(np.random.default_rng(seed + 100).integers(0, len(events) + 1))
-    goes_on_alike(
-        Session(model, policy_of(name), chunk_frames=4, text_tokens=64), events, moment, tmp_path / "a"
-    )
+    session = Session(model, policy_of(name), chunk_frames=4, text_tokens=64)
+    goes_on_alike(session, events, moment, tmp_path / "a")
 
 
 @pytest.mark.parametrize("name", ["hermes", "full", "recent_n", "resv_bounded"])

@@ -140,7 +140,7 @@ def test_refuses_a_file_without_its_index(clip):
     "url", ["http://a.example/b.mp4", "rtsp://camera/1", "file:///tmp/a.mp4", Path("rtsp://camera/1")]
 )
 def test_refuses_urls(url):
-    with pytest.raises(VideoError, match=r"is a URL; this version reads local files, and network sources"):
+    with pytest.raises(VideoError, match="is a URL, and a file's path is wanted here"):
         FileSource(url)
 
 

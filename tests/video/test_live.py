@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.video.clips import greys
+from tests.video.clips import MEDIA, greys
 from tests.video.live_servers import endless, ts_over_tcp, ts_pieces
 from tests.video.reading import Reading
 
@@ -81,6 +81,19 @@ def test_a_frozen_camera_counts_as_dead(transport):
             reading.more_frames()
     assert reading.kinds[:4] == ["opened", "disconnected", "reconnected", "gap"]
     assert increase(reading.times)
+
+
+def test_a_gap_ends_with_a_picture_and_not_with_the_first_packet():
+    with RtspServer() as server:
+        # Pictures of this file wait for later ones, so that a packet comes before there is a picture.
+        url = server.add("file", MEDIA / "h265_video.mp4", repeat=True)
+        with Reading(open_source(url)) as reading:
+            reading.more_frames()
+            server.cut_off()
+            reading.until(lambda: "gap" in reading.kinds)
+    assert reading.kinds[:4] == ["opened", "disconnected", "reconnected", "gap"]
+    assert reading.events[3].gap_seconds > 0.4
+    assert reading.events[2].pts_seconds > reading.events[1].pts_seconds + 0.4
 
 
 def test_stopping_a_frozen_camera_takes_less_than_a_second():
@@ -226,3 +239,24 @@ def test_a_wrong_password_is_said():
         with Reading(open_source(url)) as reading:
             reading.until(lambda: reading.kinds == ["disconnected"])
     assert "password" in reading.events[0].reason
+
+
+def test_hardware_that_is_not_here_leaves_it_to_software(caplog):
+    with (
+        camera() as server,
+        Reading(open_source(server.url("cam"), SourceOptions(hwaccel="cuda"))) as reading,
+    ):
+        reading.more_frames()
+    assert reading.kinds == ["opened"]
+    if caplog.text:  # none where there is such hardware
+        assert "nothing is decoded on cuda" in caplog.text
+
+
+def test_addresses_of_version_six():
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine speaks IPv4 alone")
+    with RtspServer(host="::1") as server:
+        server.add("cam", endless(), fps=FPS, key_frame_seconds=0.25)
+        assert server.url("cam").startswith("rtsp://[::1]:")
+        with Reading(open_source(server.url("cam"), SourceOptions(transport="udp"))) as reading:
+            reading.more_frames()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import traceback
 
 import pytest
@@ -14,6 +15,8 @@ from hermes_stream.errors import SourceRefusedError, VideoError
 from hermes_stream.video import SourceOptions, SourcePolicy, open_source
 from hermes_stream.video.rtsp import RtspServer
 from hermes_stream.video.sources.address import Address
+from hermes_stream.video.sources.connecting import connect
+from hermes_stream.video.sources.lifeline import Lifeline
 
 USER, PASSWORD = "Wachtmeister", "tr0ub4dor&3"
 LOGIN = "Wachtmeister:tr0ub4dor%263@"
@@ -109,3 +112,19 @@ def test_an_address_shows_none_of_it():
         assert address.shown.startswith(f"{address.scheme}://{address.host}")
     assert "channel=1" in Address.parse("rtsp://cam/user=a&password=b&channel=1").shown
     assert Address.parse(f"rtsp://{LOGIN}cam/live").password == PASSWORD
+
+
+@pytest.mark.parametrize(("path", "login"), [("nothing", LOGIN), ("cam", LOGIN.replace("3@", "4@"))])
+def test_a_camera_that_refuses(path, login, caplog):
+    caplog.set_level(logging.DEBUG)
+    with RtspServer(credentials=(USER, PASSWORD)) as server:
+        server.add("cam", endless(), fps=20)
+        with Reading(open_source(server.url(path).replace("//", f"//{login}"))) as reading:
+            reading.until(lambda: "disconnected" in reading.kinds)
+        check(everything_said(reading, caplog))
+        lifeline = Lifeline(threading.Event(), silent_seconds=5)
+        address = Address.parse(server.url(path).replace("//", f"//{login}"))
+        with pytest.raises(VideoError) as refused:
+            connect(address, SourceOptions(), policy=SourcePolicy(), lifeline=lifeline)
+    check("".join(traceback.format_exception(refused.value)))
+    assert ("path" if path == "nothing" else "password") in str(refused.value)

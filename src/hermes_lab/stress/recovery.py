@@ -1,7 +1,7 @@
 """Kill -9: a program that keeps a memory on disk is killed at random moments, and goes on each time.
 
 What is restored must be what an undisturbed run remembers after the same change, bit for bit, and at most a
-second of what came may be lost. Exits 1 where it was otherwise.
+second of what came may be lost. Exits 1 where it was otherwise. Linux only.
 
     python -m hermes_lab.stress.recovery --kills 50 --seed 0 --out results/recovery.json
 """
@@ -12,11 +12,11 @@ import argparse
 import json
 import os
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import torch
 
 from hermes_lab.stress.record import write_record
 from hermes_lab.stress.recorded_life import STYLES, RecordedLife, digest
@@ -60,10 +61,8 @@ class Restart:
     restore_seconds: float
 
 
-def live(folder: Path, *, style: int, seed: int) -> None:
+def live(life: RecordedLife, folder: Path, ready: Connection) -> None:
     """Restore what a folder holds, say what that is, and live on until killed."""
-    model = load_model("tiny")
-    life = RecordedLife(model, style=style, seed=seed)
     began = time.perf_counter()
     session, journal, snapshots = life.restore(folder)
     restart = Restart(
@@ -84,8 +83,7 @@ def live(folder: Path, *, style: int, seed: int) -> None:
     session.record(record)
     with Committer() as committer:
         committer.add(journal)
-        sys.stdout.write(json.dumps(asdict(restart)) + "\n")
-        sys.stdout.flush()
+        ready.send_bytes(json.dumps(asdict(restart)).encode())
         due = time.perf_counter()
         while True:
             index = life.go_on(session)
@@ -115,14 +113,11 @@ def kill_again_and_again(
     model: VideoModel, folder: Path, *, style: int, kills: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Let a program live in a folder, and kill it so many times; return what each restart found."""
-    seed = int(rng.integers(2**31))
+    life = RecordedLife(model, style=style, seed=int(rng.integers(2**31)))
     found: list[dict[str, Any]] = []
     for number in range(kills + 1):
-        is_last = number == kills
-        wait_seconds = 0.0 if is_last else float(rng.uniform(0.05, 2.5))
-        killed_after = _run_and_kill(folder, style=style, seed=seed, wait_seconds=wait_seconds)
-        found.append(killed_after)
-    life = RecordedLife(model, style=style, seed=seed)
+        wait_seconds = 0.0 if number == kills else float(rng.uniform(0.05, 2.5))
+        found.append(_run_and_kill(life, folder, wait_seconds))
     most = max(one["num_changes"] for one in found)
     digests = life.digests(most + 1)  # a change a frame at least
     for one in found:
@@ -131,21 +126,25 @@ def kill_again_and_again(
     return found[1:]
 
 
-def _run_and_kill(folder: Path, *, style: int, seed: int, wait_seconds: float) -> dict[str, Any]:
+def _run_and_kill(life: RecordedLife, folder: Path, wait_seconds: float) -> dict[str, Any]:
     """Start a program, kill it some seconds after it is ready; return what it found when it began."""
     lost = _newest_progress(folder)
-    command = [sys.executable, "-m", "hermes_lab.stress.recovery", "--live", str(folder)]
-    command += ["--style", str(style), "--seed", str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-        assert child.stdout is not None
-        try:
-            line = child.stdout.readline()
-            if not line:
-                raise RuntimeError(f"{' '.join(command)} ended before it was ready, with {child.wait()}")
-            time.sleep(wait_seconds)
-        finally:
-            child.kill()
-    found: dict[str, Any] = json.loads(line)
+    # A copy of this program: to import and to load takes longer than to live. Torch has one thread here, so
+    # that the copy has all that it needs.
+    context = get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=live, args=(life, folder, theirs), daemon=True)
+    child.start()
+    try:
+        theirs.close()
+        if not ours.poll(_READY_SECONDS):
+            raise RuntimeError(f"the program was not ready within {_READY_SECONDS} seconds")
+        found: dict[str, Any] = json.loads(ours.recv_bytes())
+        time.sleep(wait_seconds)
+    finally:
+        child.kill()  # SIGKILL: nothing is flushed, closed or told
+        child.join()
+        ours.close()
     missing = [one for one in lost if one[0] > found["num_changes"]]
     found["num_lost_changes"] = len(missing)
     found["num_lost_frames"] = sum(is_frame for _, _, is_frame in missing)
@@ -195,11 +194,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--live", type=Path, help="be the program that is killed")
-    parser.add_argument("--style", type=int, default=0)
     given = parser.parse_args()
-    if given.live is not None:
-        live(given.live, style=given.style, seed=given.seed)
+    torch.set_num_threads(1)
     model, rng = load_model("tiny"), np.random.default_rng(given.seed)
     found: list[dict[str, Any]] = []
     for style, kills in lives(given.kills):

@@ -50,11 +50,11 @@ class ServiceSettings(StreamSettings, frozen=True):
     """Tokens of an answer, at most, also where more are asked for."""
     step_seconds: Positive = 0.1
     """How long the engine may work on frames before it looks for questions; measured, not exact."""
-    ring_frames: AtLeastOne = 64
+    ring_frames: AtLeastOne = 16
     """Frames of a stream that wait for the engine, at most; newer ones push older ones out."""
     ring_bytes: AtLeastOne = 64 * 1024 * 1024
     """What they may take in host memory, at most."""
-    ring_seconds: Positive = 60.0
+    ring_seconds: Positive = 10.0
     """From the oldest of them to the newest, at most."""
     silence_seconds: Positive = 10.0
     """A pause between frames that is told as a gap."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from hermes_stream.models.base import VideoModel
 from hermes_stream.service.feed import FramesSource
+from hermes_stream.service.resumed_file import ResumedFile
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.video.sources.address import Address
@@ -91,10 +92,13 @@ class SourceOpener:
         is_file = "://" not in address and path.is_file()
         if is_file:
             address = str(path.resolve())  # the next start may be in another folder
-        # a file that is read fast goes on where it was: the ring leaves out what the memory has
         is_fast = is_file and choices.source.get("pace") == "fast"
-        options = choices.source_options(None if is_fast else clock, self.max_image_pixels)
+        options = choices.source_options(None if is_file else clock, self.max_image_pixels)
+        if is_file and clock is not None:  # it goes on where the stream is
+            options = replace(options, pace="fast")
         source = open_source(address, options, policy=choices.source_policy)
+        if is_file and clock is not None and not is_fast:
+            source = ResumedFile(source, clock.newest_seconds)
         shown = source.stats.address
         return OpenedSource(
             source=source, address=shown, opens_again=_is_whole(shown, address), waits=is_fast, samples=True

@@ -79,9 +79,12 @@ class Upkeep:
 
     def tell_losses(self) -> None:
         """Record frames that were lost since the last time."""
-        for served in self._registry.all():
-            live = served.live
-            served.tell_drops(None if live is None else self._thread.run(lambda _: live.status))  # noqa: B023
+        known = [(served, served.live) for served in self._registry.all()]
+        if not known:
+            return
+        memories = self._thread.run(lambda _: [live.status if live else None for _, live in known])
+        for (served, _), memory in zip(known, memories, strict=True):
+            served.tell_drops(memory)
 
     def save_all(self) -> None:
         """Save every memory that has changed."""

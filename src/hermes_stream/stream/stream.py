@@ -123,7 +123,10 @@ class Stream:
 
         Raises:
             SnapshotError: changes are missing between, or one cannot be done here.
+            ValueError: someone records, who would be told of them a second time.
         """
+        if self.changes.listener is not None:
+            raise ValueError("replay changes first, and record from then on: they would be recorded twice")
         before = self.changes.num_changes
         for change in changes:
             self._executor.run(self.redo(change))
@@ -330,7 +333,7 @@ class Stream:
         Raises:
             VideoError: no frame was observed yet.
         """
-        if not self._folding.num_frames and not self.intake.waiting:
+        if not (self._folding.num_frames or self.intake.waiting or self.intake.in_hand):
             raise VideoError(
                 "no frame was observed yet, so there is nothing to ask about; observe frames first"
             )

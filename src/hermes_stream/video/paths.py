@@ -21,9 +21,11 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(path)
     if "://" in text or (_URL.match(text) and not _exists(text)):
+        scheme = readable(text.partition(":")[0])
+        # Not the address itself, which may hold a password.
         raise VideoError(
-            f"{readable(text)} is a URL; this version reads local files, and network sources come later: "
-            "download it and give the file's path"
+            f"what begins with {scheme}: is a URL, and a file's path is wanted here; download it, or give it "
+            "to open_source, which reads cameras and streams"
         )
     return Path(text)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import json
+import subprocess
+import sys
+
 import pytest
 
 from hermes_lab.stress.recorded_life import STYLES, RecordedLife, digest
-from hermes_lab.stress.recovery import kill_again_and_again, lives, summary
+from hermes_lab.stress.recovery import lives, summary
 from hermes_lab.stress.snapshots import try_all
 from hermes_stream import load_model
 
@@ -16,13 +19,28 @@ def tiny():
     return load_model("tiny")
 
 
-def test_killed_twice_it_comes_back_the_same(tiny, tmp_path):
-    found = kill_again_and_again(tiny, tmp_path, style=1, kills=2, rng=np.random.default_rng(4))
-    numbers = summary(found)
-    assert numbers["num_kills"] == 2
-    assert numbers["num_wrong"] == 0
-    assert found[-1]["num_changes"] > 0
-    assert numbers["is_good"]
+@pytest.mark.skipif(sys.platform != "linux", reason="programs are copied as Linux does")
+def test_killed_it_comes_back_the_same(tmp_path):
+    # in a program of its own: a copy of one whose torch has started threads may hang
+    command = [sys.executable, "-m", "hermes_lab.stress.recovery", "--kills", "3", "--seed", "4"]
+    run = subprocess.run(
+        [*command, "--out", tmp_path / "found.json"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    numbers = json.loads((tmp_path / "found.json").read_text())
+    assert (numbers["num_kills"], numbers["num_wrong"]) == (3, 0)
+    assert numbers["kills"][-1]["num_changes"] > 0
+
+
+def test_what_is_wrong_is_told():
+    good = {
+        **dict.fromkeys(("lost_seconds", "num_lost_frames", "num_replayed", "restore_seconds"), 0),
+        **{"num_cut_bytes": 3, "is_same": True},
+    }
+    assert summary([good])["is_good"]
+    assert not summary([good, {**good, "is_same": False}])["is_good"]
+    assert not summary([good, {**good, "lost_seconds": 1.5}])["is_good"]
+    assert summary([good])["num_torn"] == 1
 
 
 def test_a_memory_that_is_another_is_found(tiny, tmp_path):
@@ -42,6 +60,6 @@ def test_kills_are_divided_among_lives():
 
 
 def test_damaged_and_forged_snapshots(tiny):
-    numbers = try_all(tiny, num_damaged=200, num_forged=40, seed=1)
+    numbers = try_all(tiny, num_damaged=100, num_forged=25, seed=1)
     assert numbers["num_bad"] == 0, numbers["outcomes"]
-    assert numbers["outcomes"]["damaged"]["refused"] > 190
+    assert numbers["outcomes"]["damaged"]["refused"] > 90

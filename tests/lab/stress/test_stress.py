@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from hermes_lab.stress.day import watch_day
+from hermes_lab.stress.service import Load, run_load
 from hermes_stream import load_model
 
 
@@ -40,6 +41,17 @@ def test_sources(tmp_path):
     record = run(tmp_path, "sources", "--deaths", "2", "--sources", "2", "--seed", "3")
     assert (record["num_wrong"], record["num_deaths"], record["num_reconnections"]) == (0, 2, 4)
     assert record["left"] == {"num_threads": 0, "num_files": 0}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_service_under_load(tmp_path):
+    model = load_model("tiny")
+    load = Load(num_streams=4, kind="pushed", fps=4.0, questions_per_second=4.0, seconds=3.0, seed=1)
+    record = run_load(model, load, tmp_path)
+    assert record["is_right"]
+    assert record["num_frames"] + record["num_dropped_frames"]["ring"] == record["num_sent_frames"] > 30
+    assert record["num_answers"] > 3
+    assert 0 < record["ttft_seconds_p50"] <= record["ttft_with_pending_seconds_p99"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hermes_stream.video.frame import Frame
-from hermes_stream.video.rtsp.packets import CLOCK_RATE, Burst, Codec, FilePackets, Packetizer
+from hermes_stream.video.rtsp.file_packets import FilePackets
+from hermes_stream.video.rtsp.packets import CLOCK_RATE, Burst, Codec, Packetizer
 
 Pictures = Iterable[Frame | NDArray[np.uint8]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import threading
 from collections.abc import Coroutine
 from typing import Any, final
@@ -48,19 +49,22 @@ class RtspServer:
         self._host, self._credentials = host, credentials
         self._loss, self._lots = loss, random.Random(seed)
         self._broadcasts: dict[str, Broadcast] = {}
-        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._connections: set[Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._listening = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise VideoError(
+                f"nobody can listen at {host}:{port} ({error.strerror}); choose another port, or 0"
+            ) from error
+        self._listening.setblocking(False)
+        self.port: int = self._listening.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rtsp-server")
         self._thread.start()
         self._is_closed = False
-        try:
-            self._listener = self._do(asyncio.start_server(self._serve, host, port))
-        except OSError as error:
-            self._end_loop()
-            raise VideoError(
-                f"nobody can listen at {host}:{port} ({error.strerror}); choose another port, or 0"
-            ) from error
-        self.port: int = self._listener.sockets[0].getsockname()[1]
+        self._call(self._loop.add_reader, self._listening, self._accept)
 
     def add(
         self,
@@ -110,7 +114,8 @@ class RtspServer:
 
     def url(self, path: str) -> str:
         """Return the address of a path, without credentials."""
-        return f"rtsp://{self._host}:{self.port}/{path.strip('/')}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"rtsp://{host}:{self.port}/{path.strip('/')}"
 
     def freeze(self, is_frozen: bool = True) -> None:
         """Send no pictures while clients stay connected, or send them again."""
@@ -144,7 +149,19 @@ class RtspServer:
         """Close it."""
         self.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self) -> None:
+        # By hand: asyncio's own server forgets, open, a client that comes while it closes.
+        try:
+            accepted, _ = self._listening.accept()
+        except OSError:
+            return  # it has left again
+        accepted.setblocking(False)
+        task = self._loop.create_task(self._serve(accepted))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=accepted)
         connection = Connection(
             reader,
             writer,
@@ -152,15 +169,14 @@ class RtspServer:
             credentials=self._credentials,
             loses=lambda: self._loss > 0 and self._lots.random() < self._loss,
         )
-        task = asyncio.current_task()
-        if task is None or len(self._connections) >= _MAX_CLIENTS:
+        if self._is_closed or len(self._connections) >= _MAX_CLIENTS:
             connection.close()
             return
-        self._connections[connection] = task
+        self._connections.add(connection)
         try:
             await connection.serve()
         finally:
-            del self._connections[connection]
+            self._connections.discard(connection)
 
     def _find(self, path: str) -> Broadcast | None:
         return self._broadcasts.get(path) or self._broadcasts.get(path.rpartition("/")[0])
@@ -176,9 +192,11 @@ class RtspServer:
                 connection.close()
 
     async def _close(self) -> None:
-        self._listener.close()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
         self._cut_off(None)
-        await asyncio.gather(*self._connections.values(), return_exceptions=True)
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close their sockets in the loop's next turn
 
     def _call(self, function: Any, *arguments: object) -> None:
         if not self._is_closed:

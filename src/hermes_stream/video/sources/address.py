@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Literal, final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -122,6 +123,11 @@ class Address:
                 f"an address at {scheme}:// lacks {'a port' if host else 'a host'} or holds blanks; "
                 f"accepted: {scheme}://HOST:PORT/PATH"
             )
+        if scheme == "udp" and host and not _is_number(host):
+            raise ValueError(
+                f"udp:// listens at a number of this machine or a multicast group, got the name {host}; "
+                "accepted: udp://0.0.0.0:PORT and the like"
+            )
         plain = cls(
             kind="network",
             scheme=scheme,
@@ -133,6 +139,14 @@ class Address:
             password=None if parts.password is None else unquote(parts.password),
         )
         return replace(plain, shown=_shown(plain, parts))
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _shown(address: Address, parts: SplitResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from urllib.parse import quote
 
 import av
-from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.codec.hwaccel import HWAccel
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.sources.address import Address
@@ -20,7 +21,7 @@ from hermes_stream.video.sources.bytestreams import (
     srt_command,
 )
 from hermes_stream.video.sources.container import FILE_FORMATS, check_size, make_ready
-from hermes_stream.video.sources.devices import Device, check_known, device_of
+from hermes_stream.video.sources.devices import Device, device_of
 from hermes_stream.video.sources.dialing import Access, dial, resolve
 from hermes_stream.video.sources.lifeline import Lifeline
 from hermes_stream.video.sources.options import SourceOptions
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+_logger = logging.getLogger(__name__)
 # Enough to learn size and codec; the defaults wait for seconds to learn the rate, a minute at one a minute.
 _PROBING = {"analyzeduration": "500000", "fpsprobesize": "1"}
 _RTSP_PROTOCOLS = "rtsp,rtp,tcp,udp"
@@ -44,6 +46,7 @@ _FORMAT_OF_TYPE = {
 }
 _NO_CLOCK = ("mpjpeg",)  # FFmpeg makes up 25 pictures a second
 _HLS_SILENT_PIECES = 4
+_WAITING_BYTES = 4 * 2**20
 _OPENING_SECONDS = 30.0  # the relay ends it earlier, over UDP too, where nothing is said
 _ADVICE = {
     "HTTPUnauthorizedError": "user name or password are missing or wrong; write rtsp://USER:PASSWORD@HOST/PATH",
@@ -66,35 +69,18 @@ class Connection:
         stream: the pictures in it.
         has_clock: tells whether its times mean anything; else it is when they arrive.
         is_finite: tells whether it is a recording, whose end is an end.
-        rest: closes what lies behind the container.
+        opened: closes the container, and then what lies behind it.
     """
 
     container: InputContainer
     stream: VideoStream
     has_clock: bool
     is_finite: bool
-    rest: ExitStack
+    opened: ExitStack
 
     def close(self) -> None:
         """Close everything, in the thread that reads: anything else ends in a segmentation fault."""
-        self.container.close()
-        self.rest.close()
-
-
-def check_can_open(address: Address, options: SourceOptions) -> None:
-    """Check that this machine has what a kind of source needs, whatever becomes of the source itself.
-
-    Raises:
-        ValueError: there is no such kind of hardware to decode on.
-        VideoError: there is no program for SRT, no support for such devices.
-    """
-    if address.scheme == "srt":
-        srt_command(address, address.host)
-    if address.kind in ("device", "screen"):
-        check_known(address)
-    if options.hwaccel is not None and options.hwaccel not in hwdevices_available():
-        known = ", ".join(hwdevices_available()) or "none"
-        raise ValueError(f"hwaccel is {options.hwaccel!r}; accepted by this FFmpeg: {known}")
+        self.opened.close()
 
 
 def connect(
@@ -134,13 +120,13 @@ def connect(
             raise VideoError(f"{address.shown} cannot be opened: {reason}") from None
         except RuntimeError as error:
             raise VideoError(f"{address.shown} cannot be opened: {error}") from None
-        rest = opened.pop_all()
+        left_open = opened.pop_all()
     return Connection(
         container=container,
         stream=stream,
         has_clock=container.format.name not in _NO_CLOCK,
         is_finite=opening.is_finite,
-        rest=rest,
+        opened=left_open,
     )
 
 
@@ -199,12 +185,14 @@ class _Opening:
         login = (
             "" if address.user is None else f"{quote(address.user, '')}:{quote(address.password or '', '')}@"
         )
-        url = f"{scheme}://{login}127.0.0.1:{relay.port}{address.target}"
+        url = f"{scheme}://{login}{relay.host_and_port}{address.target}"
         if scheme == "rtmp":
             tc_url = f"rtmp://{address.host_and_port}/{address.path.strip('/').partition('/')[0]}"
             extra = {"protocol_whitelist": "rtmp,tcp", "rtmp_tcurl": tc_url, "rtmp_live": "live"}
         else:
             extra = {"protocol_whitelist": _RTSP_PROTOCOLS, "rtsp_transport": options.transport}
+            # No sound is asked for, and the burst of a key frame does not overrun a busy machine.
+            extra |= {"allowed_media_types": "video", "buffer_size": str(_WAITING_BYTES)}
         # PyAV's own limit fires after twice its value, and alone sees pictures cease over UDP.
         silent_seconds = self._lifeline.silent_seconds
         return self._opened_by_ffmpeg(url, scheme if scheme == "rtsp" else "flv", extra, silent_seconds)
@@ -233,7 +221,17 @@ class _Opening:
         )
 
     def _hardware(self) -> HWAccel | None:
-        return None if self._options.hwaccel is None else HWAccel(self._options.hwaccel)
+        """Return the hardware to decode on, None without it or where it cannot be used now."""
+        name = self._options.hwaccel
+        if name is None:
+            return None
+        try:
+            HWAccel(name).create(av.Codec("h264", "r"))  # tried, since PyAV has no way back from here
+        except (av.error.FFmpegError, NotImplementedError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            _logger.warning("%s: nothing is decoded on %s (%s)", self._address.shown, name, reason)
+            return None
+        return HWAccel(name)
 
 
 def _chosen_stream(container: InputContainer, address: Address, options: SourceOptions) -> VideoStream:

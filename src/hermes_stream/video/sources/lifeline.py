@@ -9,6 +9,7 @@ from typing import final
 TICK_SECONDS = 0.2
 """How often whatever waits for a network looks whether it should go on."""
 _MAX_BYTES_PER_PICTURE = 64 * 2**20
+_MIN_OPENING_SECONDS = 10.0
 # A camera may send its parameters with key frames alone, and these seldom.
 _MAX_OPENING_SECONDS = 60.0
 
@@ -55,8 +56,12 @@ class Lifeline:
             return self._refusal
         if self._num_bytes > _MAX_BYTES_PER_PICTURE:
             return f"{_MAX_BYTES_PER_PICTURE // 2**20} MiB came and no picture among them"
-        if time.monotonic() - self._heard > self.silent_seconds:
-            return f"no picture came for {self.silent_seconds:g} s"
+        silent_seconds = self.silent_seconds
+        if self._is_opening:
+            # Over UDP nothing of the pictures is seen here until they are read.
+            silent_seconds = max(silent_seconds, _MIN_OPENING_SECONDS)
+        if time.monotonic() - self._heard > silent_seconds:
+            return f"no picture came for {silent_seconds:g} s"
         return None
 
     @property

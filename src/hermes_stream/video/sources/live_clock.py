@@ -43,8 +43,14 @@ class LiveClock:
         self._lead_seconds = 0.0
         self.restart()
 
-    def restart(self) -> None:
-        """Forget the source's clock: it was opened again."""
+    def restart(self, *, step_seconds: float = 0.0) -> None:
+        """Forget the source's clock: it was opened again.
+
+        Args:
+            step_seconds: from one picture to the next, as far as the source says.
+        """
+        self._step_seconds = step_seconds
+        self._is_fresh = True
         self._shift_seconds: float | None = None
         self._last_own = self._last_now = 0.0
         self._first_lead: float | None = None
@@ -68,6 +74,7 @@ class LiveClock:
         """
         now = self.now(arrival)
         seconds = now if own_seconds is None else self._followed(own_seconds, now)
+        self._is_fresh = False
         if seconds is None:
             return None
         if self.newest_seconds is not None:
@@ -92,6 +99,9 @@ class LiveClock:
 
     def _followed(self, own_seconds: float, now: float) -> float | None:
         if self._shift_seconds is None:
+            if not self._is_fresh and self.newest_seconds is not None:
+                # The first picture often has no time, and the next come with it: FFmpeg held them back.
+                now = max(now, self.newest_seconds + self._step_seconds)
             self._shift_seconds = now - own_seconds
             self._first_lead = self._lead_seconds = own_seconds - now
         else:
@@ -102,7 +112,7 @@ class LiveClock:
                 or step - own_step > _LEAP_SECONDS
             ):
                 self.num_leaps += 1
-                self.restart()
+                self.restart(step_seconds=self._step_seconds)
                 return self._followed(own_seconds, now)
             if own_step <= 0:
                 return None

@@ -39,6 +39,7 @@ class LiveDecoder:
         sampler: says which are taken.
         fps: pictures taken per second, None for all.
         key_frames_only: whether only key frames are decoded; None decides by how often they come.
+        has_clock: whether the source's times mean anything.
 
     Attributes:
         key_frames_only: whether only key frames are decoded now.
@@ -53,7 +54,9 @@ class LiveDecoder:
         sampler: LiveSampler,
         fps: float | None,
         key_frames_only: bool | None,
+        has_clock: bool = True,
     ) -> None:
+        self._has_clock = has_clock
         self.key_frames_only = bool(key_frames_only)
         self.num_damaged = 0
         self._stream, self._clock, self._sampler = stream, clock, sampler
@@ -84,8 +87,7 @@ class LiveDecoder:
             yield from self._key_picture(packet, own_seconds, arrival, is_key=is_key)
             return
         for picture in self._decoded(packet):
-            own = None if own_seconds is None else picture.time
-            seconds = self._clock.stamp(own, arrival)
+            seconds = self._clock.stamp(self._own_seconds(picture), arrival)
             if (
                 seconds is not None
                 and self._sampler.is_due(seconds)
@@ -132,6 +134,12 @@ class LiveDecoder:
             if self._is_good_enough(picture, seconds):
                 self._sampler.take(seconds)
                 yield seconds, picture
+
+    def _own_seconds(self, picture: VideoFrame) -> float | None:
+        time_base = self._stream.time_base
+        if not self._has_clock or picture.pts is None or time_base is None:
+            return None
+        return float(picture.pts * time_base)
 
     def _decoded(self, packet: Packet[Any] | None) -> list[VideoFrame]:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, final
 
 import av
+from av.packet import Packet
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.frame import Frame
@@ -22,10 +24,10 @@ from hermes_stream.video.sources.sampler import LiveSampler
 from hermes_stream.video.sources.source import SourceEvent, SourceEventKind, SourceState, Tally
 
 if TYPE_CHECKING:
-    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+_logger = logging.getLogger(__name__)
 _GAP_SECONDS = 2.0
 _GAP_INTERVALS = 4.0
 _SMOOTHING = 0.1
@@ -66,7 +68,8 @@ class LiveReading:
             av.error.FFmpegError: reading broke.
             VideoError: its pictures are too large, or have no conversion to RGB.
         """
-        self._clock.restart()
+        declared_fps = _declared_fps(connection.stream)
+        self._clock.restart(step_seconds=0.0 if declared_fps is None else 1 / declared_fps)
         self._converter = None
         decoder = LiveDecoder(
             connection.stream,
@@ -74,10 +77,11 @@ class LiveReading:
             sampler=self._sampler,
             fps=self._options.fps,
             key_frames_only=self._options.key_frames_only,
+            has_clock=connection.has_clock,
         )
         pacing = _Pacing(self._stopped) if connection.is_finite else None
         look_next, is_first = 0.0, True
-        for packet in read_packets(connection.container, [connection.stream]):
+        for packet in _packets(connection):
             own_seconds = _seconds(packet) if connection.has_clock else None
             arrival = time.monotonic() if pacing is None else pacing.arrival(own_seconds)
             if lifeline.is_cut:
@@ -90,7 +94,9 @@ class LiveReading:
             before = self._clock.newest_seconds
             num_damaged = decoder.num_damaged
             pictures = list(decoder.pictures(packet, own_seconds=own_seconds, arrival=arrival))
-            if self._clock.newest_seconds is not None:
+            for _, picture in pictures:
+                self._check_size(picture)
+            if self._clock.newest_seconds != before:
                 self._note(decoder, num_damaged)
                 yield from self._arrived(before, connection.stream, is_first=is_first)
                 is_first = False
@@ -121,6 +127,7 @@ class LiveReading:
             )
             self._tally.count(num_reconnections=int(is_again))
             kind = SourceEventKind.RECONNECTED if is_again else SourceEventKind.OPENED
+            _logger.info("%s: %s", self._tally.stats.address, kind)
             yield self._tally.event(kind, _described(stream), pts_seconds=newest)
         if before is None:
             return
@@ -141,17 +148,19 @@ class LiveReading:
         coded = codec, picture.width, picture.height
         if coded == self._coded:
             return
-        if picture.width * picture.height > self._options.max_pixels:
-            raise VideoError(
-                f"its pictures have {picture.width} x {picture.height} pixels, at most "
-                f"{self._options.max_pixels} are decoded"
-            )
         is_other, self._coded, self._converter = self._coded is not None, coded, None
         self._tally.set(codec=codec, width=picture.width, height=picture.height)
         if is_other:
             reason = f"{codec}, {picture.width} x {picture.height} now"
             seconds = self._clock.newest_seconds or 0.0
             yield self._tally.event(SourceEventKind.FORMAT_CHANGED, reason, pts_seconds=seconds)
+
+    def _check_size(self, picture: VideoFrame) -> None:
+        if picture.width * picture.height > self._options.max_pixels:
+            raise VideoError(
+                f"its pictures have {picture.width} x {picture.height} pixels, at most "
+                f"{self._options.max_pixels} are decoded"
+            )
 
     def _image(self, picture: VideoFrame, stream: VideoStream) -> Any:
         if self._converter is None:
@@ -185,6 +194,12 @@ class _Pacing:
             self._due = max(self._due, own_seconds + self._shift_seconds)
         self._stopped.wait(max(0.0, self._due - time.monotonic()))
         return time.monotonic()
+
+
+def _packets(connection: Connection) -> Iterator[Packet[Any]]:
+    yield from read_packets(connection.container, [connection.stream])
+    if connection.is_finite:
+        yield Packet()  # whose lack of content has the decoder give what it holds
 
 
 def _seconds(packet: Packet[Any]) -> float | None:

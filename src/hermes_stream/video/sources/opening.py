@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
+from av.codec.hwaccel import hwdevices_available
+
 from hermes_stream.video.sources.address import Address
-from hermes_stream.video.sources.connecting import check_can_open
+from hermes_stream.video.sources.bytestreams import srt_command
+from hermes_stream.video.sources.devices import check_known
 from hermes_stream.video.sources.live import LiveSource
 from hermes_stream.video.sources.options import SourceOptions
 from hermes_stream.video.sources.played import PlayedFile
@@ -39,5 +42,21 @@ def open_source(
     policy.check(where)
     if where.kind == "file":
         return PlayedFile(where.path, options)
-    check_can_open(where, options)
+    _check_can_open(where, options)
     return LiveSource(where, options, policy=policy)
+
+
+def _check_can_open(address: Address, options: SourceOptions) -> None:
+    """Check that this machine has what a kind of source needs, whatever becomes of the source itself.
+
+    Raises:
+        ValueError: there is no such kind of hardware to decode on.
+        VideoError: there is no program for SRT, no support for such devices.
+    """
+    if address.scheme == "srt":
+        srt_command(address, address.host)
+    if address.kind in ("device", "screen"):
+        check_known(address)
+    if options.hwaccel is not None and options.hwaccel not in hwdevices_available():
+        known = ", ".join(hwdevices_available()) or "none"
+        raise ValueError(f"hwaccel is {options.hwaccel!r}; accepted by this FFmpeg: {known}")

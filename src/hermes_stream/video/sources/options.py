@@ -40,7 +40,7 @@ class SourceOptions:
 
     fps: float | None = None
     max_image_pixels: int | None = None
-    max_pixels: int = 8192 * 8192
+    max_pixels: int = 8192 * 4320
     pace: Literal["own", "fast"] = "own"
     transport: Literal["tcp", "udp"] = "tcp"
     key_frames_only: bool | None = None

@@ -51,7 +51,7 @@ class PushedFrames:
     The stream's clock is that of whoever pushes: times in seconds, from wherever they begin.
 
     Args:
-        options: how frames are taken: what is sampled, turned, blacked and cut.
+        options: how frames are taken: which, at what hours, what is turned, blacked and cut.
         max_waiting_frames: how many frames wait to be read at most.
         max_waiting_bytes: how many bytes of them, one frame aside.
 
@@ -71,7 +71,7 @@ class PushedFrames:
                 raise ValueError(f"max_waiting_{name} is {bound}; accepted: 1 or more")
         self._options = options or SourceOptions()
         self._framing = self._options.framing
-        self._sampler = LiveSampler(self._options.fps)
+        self._sampler, self._schedule = LiveSampler(self._options.fps), self._options.watched
         self._max_frames, self._max_bytes = max_waiting_frames, max_waiting_bytes
         self._changed = threading.Condition()
         self._waiting: deque[Frame] = deque()
@@ -177,7 +177,8 @@ class PushedFrames:
             self._tally.set(zero_wall_seconds=time.time() - frame.pts_seconds)
         self._newest_seconds = frame.pts_seconds
         self._tally.picture_came(frame.pts_seconds)
-        if not self._sampler.take(frame.pts_seconds):
+        is_watched = self._schedule is None or self._schedule.is_on(time.time())
+        if not (is_watched and self._sampler.take(frame.pts_seconds)):
             return 0
         self._waiting.append(frame)
         self._waiting_bytes += frame.image.nbytes

@@ -29,13 +29,17 @@ class Relay:
         lifeline: when to cut both off.
 
     Attributes:
-        port: where it listens on 127.0.0.1.
+        host_and_port: where it listens, on this machine alone, as a URL has it.
     """
 
     def __init__(self, upstream: socket.socket, lifeline: Lifeline) -> None:
         self._upstream, self._lifeline = upstream, lifeline
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
-        self.port: int = self._listener.getsockname()[1]
+        # As the camera's address is: over UDP it sends to a port that FFmpeg opens like this one.
+        is_six = upstream.family == socket.AF_INET6
+        host = "::1" if is_six else "127.0.0.1"
+        self._listener = socket.create_server((host, 0), family=upstream.family, backlog=1)
+        port = self._listener.getsockname()[1]
+        self.host_and_port = f"[{host}]:{port}" if is_six else f"{host}:{port}"
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
         self._thread.start()
@@ -80,11 +84,12 @@ class Relay:
             reading = [
                 one for one in waiting if len(waiting[other[one]]) < _MAX_WAITING_BYTES and not is_over
             ]
-            readable, writable = wait_for(reading, [one for one in waiting if waiting[one]])
+            readable, _ = wait_for(reading, [one for one in waiting if waiting[one]])
             for one in readable:
                 is_over |= self._take(one, waiting[other[one]])
-            for one in writable:
-                del waiting[one][: self._sent(one, waiting[one])]
+            for one, content in waiting.items():
+                if content:
+                    del content[: self._sent(one, content)]
 
     def _take(self, one: socket.socket, waiting: bytearray) -> bool:
         """Read what has come, and tell whether its end has."""

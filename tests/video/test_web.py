@@ -1,0 +1,119 @@
+"""Reading over HTTP, and playlists of HLS."""
+
+from __future__ import annotations
+
+import pytest
+from tests.video.clips import encode, greys, order
+from tests.video.live_servers import WebServer, body, endless, mjpeg, playlist, sends_on, ts_pieces
+from tests.video.reading import Reading
+
+from hermes_stream.errors import VideoError
+from hermes_stream.video import SourceOptions, open_source
+from hermes_stream.video.sources.playlist import parse_playlist
+
+
+def read(url, **options):
+    with Reading(open_source(url, SourceOptions(**options))) as reading:
+        reading.until(lambda: reading.kinds and reading.kinds[-1] in ("ended", "disconnected", "failed"))
+    return reading
+
+
+def test_a_file_over_http_is_played_at_its_pace_and_ends(tmp_path):
+    path = encode(tmp_path / "clip.mkv", greys(8))
+    with WebServer({"clip": body(path.read_bytes(), "video/x-matroska")}) as server:
+        reading = read(server.url("clip"))
+    assert reading.kinds == ["opened", "ended"]
+    assert order(reading.frames) == list(range(8))
+    assert reading.times == pytest.approx([k / 10 for k in range(8)], abs=0.05)
+
+
+def test_a_recorded_playlist_ends():
+    pieces = [b"".join(ts_pieces(greys(24)[k * 6 : k * 6 + 6], fps=20, start=k * 6)) for k in range(3)]
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1"]
+    for k in range(3):
+        lines += ["#EXTINF:0.3,", f"{k}.ts"]
+    routes = {f"vod/{k}.ts": body(piece, "video/mp2t") for k, piece in enumerate(pieces)}
+    routes["vod/list.m3u8"] = body("\n".join([*lines, "#EXT-X-ENDLIST"]).encode(), "application/x-mpegurl")
+    master = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9,RESOLUTION=64x48\nvod/list.m3u8\n"
+    routes["master.m3u8"] = body(master.encode(), "text/plain")
+    with WebServer(routes) as server:
+        reading = read(server.url("master.m3u8"))
+    assert reading.kinds == ["opened", "ended"]
+    assert len(reading.frames) >= 17
+    assert "/vod/2.ts" in server.requests
+
+
+def test_a_live_playlist_goes_on_for_long():
+    with (
+        WebServer(playlist(piece_seconds=0.4)) as server,
+        Reading(open_source(server.url("live.m3u8"))) as reading,
+    ):
+        reading.until(lambda: len(reading.frames) > 20)
+    assert reading.kinds == ["opened"]
+    asked = [path for path in server.requests if "piece" in path]
+    assert asked == sorted(set(asked), key=asked.index)
+
+
+@pytest.mark.parametrize(
+    ("route", "words"),
+    [
+        (sends_on("/cam"), "from one address to the next"),
+        (body(b"hello", "text/html"), "no video"),
+        (body(b"#EXTM3U\n#EXT-X-KEY:METHOD=AES-128\na.ts\n", "application/x-mpegurl"), "encrypted"),
+        (body(b"nothing", "application/x-mpegurl"), "no playlist"),
+        (body(b"#EXTM3U\n" + b"#" * 2**21, "application/x-mpegurl"), "longer than"),
+        (lambda request: request.send_error(503), "503"),
+        (lambda request: request.wfile.write(b"\x00\x01\x02 what?\r\n\r\n"), "its answer is none"),
+    ],
+)
+def test_what_is_no_video_is_told(route, words):
+    with WebServer({"cam": route}) as server:
+        reading = read(server.url("cam"))
+    assert reading.kinds == ["disconnected"]
+    assert words in reading.events[0].reason
+
+
+def test_a_picture_without_an_end_is_cut(monkeypatch):
+    def route(request):
+        request.begin("multipart/x-mixed-replace; boundary=frame")
+        request.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 2000000000\r\n\r\n")
+        while not request.server.is_over.is_set():
+            request.wfile.write(bytes(2**20))
+
+    with WebServer({"cam": route}) as server:
+        reading = read(server.url("cam"))
+    assert "64 MiB" in reading.events[0].reason
+
+
+def test_login_is_not_carried_to_another_machine():
+    seen = []
+
+    def route(request):
+        seen.append(request.headers.get("Authorization"))
+        mjpeg(endless, fps=20)(request)
+
+    with (
+        WebServer({"cam": route}) as other,
+        WebServer({"cam": sends_on(other.url("cam"))}) as first,
+        Reading(open_source(first.url("cam", "eva:geheim@"))) as reading,
+    ):
+        reading.more_frames(2)
+    assert seen == [None]
+
+
+def test_playlists_are_parsed():
+    text = """#EXTM3U
+#EXT-X-STREAM-INF:BANDWIDTH=100,RESOLUTION=640x360,CODECS="avc1,mp4a"
+low.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=900,RESOLUTION=1920x1080
+high.m3u8
+"""
+    assert parse_playlist(text).variants == ((230400, 100, "low.m3u8"), (2073600, 900, "high.m3u8"))
+    text = '#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXT-X-MAP:URI="init.mp4"\n'
+    text += "#EXTINF:4,\na.m4s\n"
+    parsed = parse_playlist(text)
+    assert (parsed.pieces, parsed.first_number, parsed.header) == (("a.m4s",), 7, "init.mp4")
+    assert (parsed.target_seconds, parsed.is_finished) == (4, False)
+    for bad in ("", "<html>", "#EXTM3U8"):
+        with pytest.raises(VideoError, match="no playlist"):
+            parse_playlist(bad)
