@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from hermes_stream.policies import POLICIES, FullPolicy, HermesPolicy, MemoryPolicy, WindowPolicy
     from hermes_stream.service import Service, ServiceSettings
     from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, Snapshot, StreamHandle
-    from hermes_stream.video import FileSource, Frame, sample_frames, write_video
-    from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, StreamHandle
     from hermes_stream.video import (
         FileSource,
         Frame,
