@@ -152,3 +152,17 @@ def test_only_what_is_due_is_made_ready():
     for frame in random_frames(30, fps=10.0):
         ring.put(frame)
     assert len(made) == ring.counts.num_taken == 4
+
+
+def test_what_has_waited_for_too_long_is_dropped_but_the_newest():
+    ring = ring_of(RingLimits(num_frames=64, num_bytes=2**30, seconds=0.2))
+    for frame in random_frames(3, fps=100.0):
+        ring.put(frame)
+    for frame in random_frames(2, fps=100.0, start=0.1):
+        ring.put(frame, wait_seconds=1.0)  # whoever waits loses nothing
+    time.sleep(0.25)
+    assert drain(ring) == [0.1, 0.11]
+    assert ring.counts.num_dropped == 3
+    ring.put(random_frames(1, start=9.0)[0])
+    time.sleep(0.25)
+    assert drain(ring) == [9.0]

@@ -25,7 +25,7 @@ class RingLimits:
     Attributes:
         num_frames: frames, at most.
         num_bytes: bytes of their pictures, at most.
-        seconds: from the oldest to the newest, at most.
+        seconds: from the oldest to the newest, at most; and how long a frame may wait that pushes others out.
     """
 
     num_frames: int
@@ -78,6 +78,7 @@ class FrameRing:
         self._fps: float | None = None
         self._newest_seconds: float | None = None
         self._frames: deque[Frame] = deque()
+        self._expiries: deque[float] = deque()
         self._bytes = 0
         self._num_taken = self._num_skipped = self._num_dropped = 0
         self._arrivals: deque[float] = deque(maxlen=_MAX_ARRIVALS)
@@ -92,9 +93,10 @@ class FrameRing:
             fps: frames taken per second of the stream; None takes all.
         """
         with self._changed:
-            if newest_seconds is not None:
-                self._frames = deque(one for one in self._frames if one.pts_seconds > newest_seconds)
-            self._bytes = sum(one.image.nbytes for one in self._frames)
+            while (
+                newest_seconds is not None and self._frames and self._frames[0].pts_seconds <= newest_seconds
+            ):
+                self._take_oldest()
             self._newest_seconds = self._frames[-1].pts_seconds if self._frames else newest_seconds
             self._fps = fps
             self._is_closed = False
@@ -133,11 +135,13 @@ class FrameRing:
                 self._num_skipped += 1
                 return False
             while self._is_full(small):
-                self._bytes -= self._frames.popleft().image.nbytes
+                self._take_oldest()
                 self._num_dropped += 1
             self._newest_seconds = frame.pts_seconds
             self._num_taken += 1
             self._frames.append(small)
+            lasts_seconds = self._limits.seconds if wait_seconds is None else math.inf
+            self._expiries.append(time.monotonic() + lasts_seconds)
             self._bytes += small.image.nbytes
         return True
 
@@ -154,16 +158,22 @@ class FrameRing:
             )
 
     def peek(self) -> Frame | None:
-        """Return the oldest frame that waits; only the engine's thread takes it away."""
+        """Return the oldest frame that waits; only the engine's thread takes it away.
+
+        What has waited for too long is dropped, but the newest: an engine that was overloaded sees what is
+        now, not what was.
+        """
         with self._changed:
+            while len(self._frames) > 1 and self._expiries[0] < time.monotonic():
+                self._take_oldest()
+                self._num_dropped += 1
             return self._frames[0] if self._frames else None
 
     def remove(self, frame: Frame) -> None:
         """Take a frame away that was the oldest, unless it was pushed out meanwhile."""
         with self._changed:
             if self._frames and self._frames[0] is frame:
-                self._frames.popleft()
-                self._bytes -= frame.image.nbytes
+                self._take_oldest()
             else:
                 self._num_dropped -= 1  # it was pushed out while the engine took it in: it is not lost
             self._changed.notify_all()
@@ -192,6 +202,10 @@ class FrameRing:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+
+    def _take_oldest(self) -> None:
+        self._expiries.popleft()
+        self._bytes -= self._frames.popleft().image.nbytes
 
     def _is_due(self, seconds: float) -> bool:
         if self._newest_seconds is None:

@@ -55,7 +55,7 @@ class ServiceSettings(StreamSettings, frozen=True):
     ring_bytes: AtLeastOne = 64 * 1024 * 1024
     """What they may take in host memory, at most."""
     ring_seconds: Positive = 10.0
-    """From the oldest of them to the newest, at most."""
+    """From the oldest of them to the newest, at most; a live frame that waits longer is dropped."""
     silence_seconds: Positive = 10.0
     """A pause between frames that is told as a gap."""
     snapshot_every_seconds: Positive = 300.0
