@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from itertools import chain, repeat
 
+import numpy as np
+
 from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video import FileSource
+from hermes_stream.video.jpeg import encode_jpeg
 
 CAP_PROP_POS_MSEC = 0
 
@@ -37,3 +40,9 @@ class VideoCapture:
 
     def release(self) -> None:
         type(self).is_open = False
+
+
+def imencode(kind: str, image):
+    """Return whether that worked, and the file as an array."""
+    assert kind == ".jpg"
+    return True, np.frombuffer(encode_jpeg(np.ascontiguousarray(image[..., ::-1])), dtype=np.uint8)

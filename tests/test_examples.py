@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests import fake_cv2
+from tests.server.served import jpeg, serving
 
 from hermes_stream import Frame, write_video
 from hermes_stream.synthetic.world import generate_world
@@ -97,6 +99,20 @@ def service(run, tmp_path, **_):
     assert " ms; rests on " in line
 
 
+def push_frames(run, tmp_path, **_):
+    with serving(tmp_path / "data") as served:
+        pushed, answer = run("push_frames.py", served.url, "desk", CLIP)
+        assert pushed == f"{served.service.stream('desk').num_frames} frames pushed"
+    assert answer
+
+
+def openai_client(run, tmp_path, **_):
+    with serving(tmp_path / "data") as served:
+        served.open_watched("door")
+        (line,) = run("openai_client.py", served.url, "door", NOW)
+        assert line == served.service.questions("door")[0].asked.answer
+
+
 def compare_policies(run, **_):
     rows = [line.split() for line in run("compare_policies.py", "1")]
     right = {row[0]: int(row[1]) for row in rows}
@@ -113,6 +129,8 @@ CHECKS = (
     webcam,
     asyncio_app,
     service,
+    push_frames,
+    openai_client,
     compare_policies,
 )
 
@@ -120,6 +138,16 @@ CHECKS = (
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_an_example_runs(check, run, tmp_path, monkeypatch):
     check(run, tmp_path=tmp_path, monkeypatch=monkeypatch)
+
+
+def test_the_shell_example_runs(tmp_path):
+    (tmp_path / "picture.jpg").write_bytes(jpeg())
+    with serving(tmp_path / "data") as served:
+        command = ["sh", str(EXAMPLES / "curl.sh"), served.url, "door", str(tmp_path / "picture.jpg")]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count('"text":') >= 2
+    assert '"kind":"stream_opened"' in run.stdout
 
 
 def test_every_example_has_a_check_and_a_row():
