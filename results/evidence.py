@@ -30,7 +30,9 @@ def comparison(model: str, part: str) -> dict[str, Any]:
 
 
 def percent(score: dict[str, Any], value: str = "accuracy") -> str:
-    """Write an accuracy with its interval."""
+    """Write an accuracy with its interval, where there are stories enough for one."""
+    if score["low"] is None:
+        return f"{100 * score[value]:.1f}"
     return f"{100 * score[value]:.1f} ({100 * score['low']:.0f} to {100 * score['high']:.0f})"
 
 
@@ -39,6 +41,8 @@ def points(estimate: dict[str, Any] | None) -> str:
     if estimate is None:
         return ""
     low, high = estimate["low"], estimate["high"]
+    if low is None:
+        return f"{100 * estimate['value']:+.1f}"
     text = f"{100 * estimate['value']:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
     return f"**{text}**" if low > 0 or high < 0 else text
 
@@ -95,7 +99,7 @@ def ablations(model: str) -> str:
 
 
 def _backward(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return row["accuracy_by_delay"]["by_group"]["backward"]
+    return [one for one in row["accuracy_by_delay"]["by_group"]["backward"] if one["num_questions"]]
 
 
 def delay(model: str) -> str:

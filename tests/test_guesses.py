@@ -55,7 +55,7 @@ def test_sessions(tiny, make):
 
 
 def test_what_sessions_were_made_with(tiny):
-    assert Session(tiny, budget_tokens=90).policy == HermesPolicy.paper(90)
+    assert Session(tiny, budget_tokens=90).policy == HermesPolicy.best(90)
     window = Session(tiny, "window:sink_tokens=4", budget_tokens=90).policy
     assert window == WindowPolicy(budget_tokens=90, sink_tokens=4)
     assert Session(tiny, "window").policy.budget_tokens == tiny.card.default_budget_tokens
