@@ -52,7 +52,7 @@ def told(result) -> str:
 
 
 def test_an_assistant_looks_through_a_camera(served):
-    """One conversation, since each starts a program: tools, streams, an answer, its picture, events, errors."""
+    """One conversation, since each starts a program: tools, streams, an answer, events, errors."""
 
     async def talk(assistant: Client) -> None:
         tools = {one.name: one for one in (await assistant.list_tools()).tools}
