@@ -2,7 +2,8 @@
 
 A service is started for each number of streams, a picture is pushed to each stream every second, and at the
 end one question is asked of each. Resident bytes are those of the service alone, as Linux counts them; the
-pictures come from this process. Stored as ``serve_memory.json``, which is written anew after every run.
+pictures come from this process. Run it with a Python that has ``hermes-stream[server,mcp]`` and no more: what
+transformers finds it loads. Stored as ``serve_memory.json``, which is written anew after every run.
 """
 
 from __future__ import annotations
@@ -54,16 +55,16 @@ class Profile:
 PROFILES = (
     Profile(name="default", settings=None, environment={}, numbers=(1, 8, 32)),
     Profile(name="small", settings=SMALL, environment={}, numbers=(1, 8, 32)),
-    Profile(name="small, two arenas", settings=SMALL, environment=TWO_ARENAS, numbers=(1, 8, 32)),
+    Profile(name="default, two arenas", settings=None, environment=TWO_ARENAS, numbers=(32,)),
 )
 
 
 def resident(pid: int) -> dict[str, int]:
     """Return what a process has in memory now, and had at most, in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    found = {name: int(value.split()[0]) << 10 for name, _, value in (one.partition(":") for one in lines)
-             if name in ("VmRSS", "VmHWM")}  # fmt: skip
-    return {"resident_bytes": found["VmRSS"], "peak_bytes": found["VmHWM"]}
+    named = {"VmRSS": "resident_bytes", "VmHWM": "peak_bytes", "RssAnon": "anonymous_bytes"}
+    pairs = (line.partition(":") for line in lines)
+    return {named[name]: int(value.split()[0]) << 10 for name, _, value in pairs if name in named}
 
 
 @contextmanager
@@ -129,8 +130,7 @@ def measured(profile: Profile, num_streams: int, *, seconds: int) -> dict[str, A
             "num_streams": num_streams,
             "start_resident_bytes": started["resident_bytes"],
             "watching_resident_bytes": watched["resident_bytes"],
-            "asked_resident_bytes": resident(pid)["resident_bytes"],
-            "peak_bytes": resident(pid)["peak_bytes"],
+            **resident(pid),
             "num_threads": len(list(Path(f"/proc/{pid}/task").iterdir())),
             **sent,
             "num_frames": sum(one["num_frames"] for one in streams),

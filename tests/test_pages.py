@@ -36,7 +36,8 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 
 @pytest.mark.parametrize(
-    "script", ["tables.py", "evidence.py", "readme.py", "real_weights_page.py", "licences.py"]
+    "script",
+    ["tables.py", "evidence.py", "readme.py", "real_weights_page.py", "licences.py", "operations.py"],
 )
 def test_a_page_is_what_its_script_writes(script):
     run = subprocess.run(
