@@ -53,10 +53,8 @@ def summary() -> str:
     runs = [run for run in read("serve_memory")["runs"] if run["profile"] == "default"]
     least, most = min(runs, key=lambda run: run["num_streams"]), max(runs, key=lambda run: run["num_streams"])
     added = (most["resident_bytes"] - least["resident_bytes"]) / (most["num_streams"] - least["num_streams"])
-    return (
-        f"A stream more takes {added / 1e6:.1f} MB here, {most['cache_bytes_per_stream'] / 1e6:.1f} of them its "
-        "buffers for keys and values."
-    )
+    each = f"{added / 1e6:.1f} MB here, {most['cache_bytes_per_stream'] / 1e6:.1f} of them its buffers"
+    return f"A stream more takes {each} for keys and values."
 
 
 def aarch64() -> str:
@@ -65,9 +63,9 @@ def aarch64() -> str:
     own = [file.partition("-")[0] for file in found["wheels_of_the_platform"]]
     return (
         f"**linux aarch64** (glibc 2.28, Python 3.11): all {found['num_distributions']} distributions of "
-        f"`[server,mcp]` in the tested versions have wheels, none must be built. {found['num_for_any_machine']} are "
-        f"for any machine, {len(own)} for this one ({', '.join(own)}), and {len(found['for_a_gpu'])} are what "
-        "torch's wheel on PyPI brings for CUDA "
+        f"`[server,mcp]` in the tested versions have wheels, none must be built. "
+        f"{found['num_for_any_machine']} are for any machine, {len(own)} for this one ({', '.join(own)}), "
+        f"and {len(found['for_a_gpu'])} are what torch's wheel on PyPI brings for CUDA "
         "([results/platforms.json](../results/platforms.json), made by `results/platforms.py`)."
     )
 

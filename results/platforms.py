@@ -47,12 +47,11 @@ def described(installed: list[dict[str, Any]]) -> dict[str, Any]:
         for one in installed
     )
     for_gpu = [name for name, _ in rows if name.startswith(GPU_PARTS)]
+    others = [file for name, file in rows if name not in for_gpu]
     return {
         "num_distributions": len(rows),
-        "num_for_any_machine": sum(file.endswith("-none-any.whl") for _, file in rows),
-        "wheels_of_the_platform": [
-            file for name, file in rows if not file.endswith("-none-any.whl") and name not in for_gpu
-        ],
+        "num_for_any_machine": sum(file.endswith("-none-any.whl") for file in others),
+        "wheels_of_the_platform": [file for file in others if not file.endswith("-none-any.whl")],
         "for_a_gpu": for_gpu,
     }
 
