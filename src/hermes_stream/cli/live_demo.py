@@ -101,7 +101,11 @@ def _running(model: VideoModel, memory: MemoryOptions, recording: Recording) -> 
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="hermes-live-")))
         settings = ServiceSettings(**asdict(memory))
         service = stack.enter_context(Service(model, folder, settings=settings))
-        allowed = ServerSettings(port=0, allow_sources=(f"rtsp://127.0.0.1:{camera.port}/*",))
+        allowed = ServerSettings(
+            port=0,
+            allow_sources=(f"rtsp://127.0.0.1:{camera.port}/*",),
+            private_networks=("127.0.0.1/32",),
+        )
         url = stack.enter_context(_listening(Server(service, allowed)))
         client = stack.enter_context(Client(url))
         client.open_stream(_NAME, address, fps=model.card.default_fps)

@@ -24,7 +24,6 @@ from hermes_stream.errors import ServiceError, SettingsError
 try:
     from hermes_stream.server.settings import ServerSettings
     from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings
-    from hermes_stream.service.settings_check import check_settings, source_options_of
     from hermes_stream.service.settings_files import read_settings
 except ModuleNotFoundError as error:
     raise missing_server(error) from error
@@ -132,6 +131,8 @@ class Settings:
 
     def faults(self) -> tuple[str, ...]:
         """Return what is wrong beyond single values, in words."""
+        from hermes_stream.service.settings_check import check_settings
+
         return check_settings(self.service, self.start)
 
     def streams_now(self) -> Mapping[str, NamedStream]:
@@ -166,6 +167,8 @@ def _show_check(faults: tuple[str, ...], *, as_json: bool) -> None:
 
 def _open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
     """Open the streams that are named; one that cannot be opened is told, and the others go on."""
+    from hermes_stream.service.settings_check import source_options_of
+
     for name, stream in streams.items():
         options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options"})
         try:
