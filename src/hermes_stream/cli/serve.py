@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 import typer
 
 from hermes_stream.cli.knowledge import warn_of_narrow_model
-from hermes_stream.cli.opening import load
+from hermes_stream.cli.opening import load, share_processors
 from hermes_stream.cli.options import JsonOption, ModelOptions
 from hermes_stream.cli.output import complain, print_json, say
 from hermes_stream.cli.pid_file import pid_file
@@ -81,6 +81,7 @@ def serve(
         return
     if faults:
         raise SettingsError("settings are not accepted:\n" + "\n".join(f"- {fault}" for fault in faults))
+    share_processors(settings.start.threads)
     model = load(ModelOptions(model=settings.start.model))
     warn_of_narrow_model(model)
     from hermes_stream.server import Server
