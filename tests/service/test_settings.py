@@ -108,7 +108,7 @@ def test_flags_are_made_of_the_fields():
     assert (flags["journal"].kind, flags["journal"].default) == (bool, True)
     assert flags["kv_bits"].kind is int
     assert all(flag.text for flag in flags.values())
-    assert [flag.name for flag in flags_of(StartSettings)] == ["model", "data_dir"]
+    assert [flag.name for flag in flags_of(StartSettings)] == ["model", "threads", "data_dir"]
 
     class Several(BaseModel):
         hosts: tuple[str, ...] = ()
