@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from itertools import pairwise
 from threading import Thread
 from typing import Any
 
@@ -77,7 +78,7 @@ def compare_events(followed: list[EventValue], recorded: list[EventValue]) -> di
         "num_followed_events": len(followed),
         "num_missed_events": sum(number not in seen for number in known),
         "num_doubled_events": sum(count - 1 for count in seen.values()),
-        "num_events_out_of_order": sum(a.id >= b.id for a, b in zip(followed, followed[1:], strict=False)),
+        "num_events_out_of_order": sum(a.id >= b.id for a, b in pairwise(followed)),
         "num_lost_committed_events": sum(number not in known for number in seen),
         "num_changed_events": sum(
             event.id in known and _content(known[event.id]) != _content(event) for event in followed

@@ -10,6 +10,7 @@ from functools import lru_cache
 from threading import Event, Thread
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hermes_stream.client import Client
 from hermes_stream.errors import HermesError
@@ -23,10 +24,15 @@ _CALL_SECONDS = 10.0
 
 @lru_cache(maxsize=4096)
 def encoded_picture(stream: int, number: int) -> bytes:
-    """Return the JPEG of a frame; every third shows what the one before showed."""
+    """Return the JPEG of a frame."""
+    return encode_jpeg(picture(stream, number))
+
+
+def picture(stream: int, number: int) -> NDArray[np.uint8]:
+    """Return the pixels of a frame; every third shows what the one before showed."""
     rng = np.random.default_rng((stream, number - (number % 3 == 2)))
     blocks = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    return encode_jpeg(blocks.repeat(_SIDE // 4, axis=0).repeat(_SIDE // 4, axis=1))
+    return blocks.repeat(_SIDE // 4, axis=0).repeat(_SIDE // 4, axis=1)
 
 
 def numbered_frame(stream: int, number: int, fps: float) -> Frame:

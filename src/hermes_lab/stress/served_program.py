@@ -1,4 +1,4 @@
-"""``hermes serve`` as a program of its own: started, waited for, killed, and started again over one folder."""
+"""``hermes serve`` as a program of its own: started, waited for, killed, started again over one folder."""
 
 from __future__ import annotations
 

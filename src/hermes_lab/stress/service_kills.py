@@ -23,7 +23,7 @@ import torch
 
 from hermes_lab.stress.asked_questions import Asker
 from hermes_lab.stress.followed_events import Follower, compare_events, recorded_events
-from hermes_lab.stress.numbered_frames import LiveClient, numbered_frame
+from hermes_lab.stress.numbered_frames import LiveClient, numbered_frame, picture
 from hermes_lab.stress.record import write_record
 from hermes_lab.stress.recorded_life import STYLES
 from hermes_lab.stress.served_program import ServedProgram, low_priority
@@ -35,7 +35,7 @@ from hermes_stream.video import FileSource, write_video
 from hermes_stream.video.frame import Frame
 
 _FPS = 2.0
-_FILE_FRAMES = 4000
+_FILE_SECONDS = 10  # that the file plays between two kills, at most
 _LIFE_SECONDS = 3.0
 _START_KILL_SHARE = 0.2
 _START_SECONDS = 6.0
@@ -84,33 +84,37 @@ class KilledService:
         model: that the program loads, too.
         folder: of the service and of the file.
         num_streams: streams, one of them a file.
+        num_kills: how often it will be killed.
         seed: of moments and questions.
     """
 
-    def __init__(self, model: VideoModel, folder: Path, *, num_streams: int, seed: int) -> None:
+    def __init__(
+        self, model: VideoModel, folder: Path, *, num_streams: int, num_kills: int, seed: int
+    ) -> None:
         self._model, self._rng = model, random.Random(seed)
         self._names = [f"s{index}" for index in range(num_streams - 1)]
+        num_file_frames = round(_FPS * (60 + _FILE_SECONDS * num_kills))
         self._file = folder / "clip.mp4"
-        write_video(self._file, (numbered_frame(999, k, _FPS) for k in range(_FILE_FRAMES)), fps=_FPS)
+        write_video(self._file, (picture(999, k) for k in range(num_file_frames)), fps=_FPS)
         self._program = ServedProgram(folder / "service", _OPTIONS)
         self._gathering = Gathering(self._program.data_dir)
         self._frames = _Frames(kept={name: set() for name in self._names})
         self._client = Client(self._program.url, timeout_seconds=60.0)
-        self._seed = seed
+        self._seed, self._num_kills = seed, num_kills
 
     @property
     def _every(self) -> list[str]:
         return [*self._names, _FILE_STREAM]
 
-    def run(self, num_kills: int) -> dict[str, Any]:
-        """Kill the program so many times; return numbers for the record."""
+    def run(self) -> dict[str, Any]:
+        """Kill the program again and again; return numbers for the record."""
         try:
             self._begin()
             self._pushing = LiveClient(self._program.url, self._names, _FPS)
             self._follower = Follower(self._program.url)
             self._asker = Asker(self._program.url, self._every, seed=self._seed)
             try:
-                restarts = self._kill_again_and_again(num_kills)
+                restarts = self._kill_again_and_again(self._num_kills)
             finally:
                 self._pushing.stop()
                 self._asker.stop()
@@ -311,8 +315,14 @@ def main() -> None:
     torch.set_num_threads(1)
     low_priority()
     with TemporaryDirectory() as folder:
-        killed = KilledService(load_model("tiny"), Path(folder), num_streams=given.streams, seed=given.seed)
-        numbers = killed.run(given.kills)
+        killed = KilledService(
+            load_model("tiny"),
+            Path(folder),
+            num_streams=given.streams,
+            num_kills=given.kills,
+            seed=given.seed,
+        )
+        numbers = killed.run()
     write_record(given.out, "service_kills", {"seed": given.seed, "num_streams": given.streams, **numbers})
     raise SystemExit(0 if numbers["is_right"] else 1)
 
