@@ -93,6 +93,7 @@ def test_settings_are_checked_and_nothing_is_opened(tmp_path, hermes):
     [
         (["--source", "rtsp://me:secret@camera/1"], "NAME=URL"),
         (["--fps", "-1"], "fps"),
+        (["--threads", "0"], "threads"),
         (["--no-auth", "--require-keys"], "exclude each other"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
         (["--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem"], "tls_cert: nowhere.pem"),

@@ -179,6 +179,11 @@ class Stream:
         return len(self.intake.waiting) >= self.chunk_frames
 
     @property
+    def folded_until_seconds(self) -> float | None:
+        """Time of the newest frame in the memory; None before the first, or where that is not known."""
+        return self._folding.until_seconds
+
+    @property
     def chunk_tokens(self) -> int:
         """Tokens of a chunk, at most."""
         card = self.model.card
