@@ -44,6 +44,7 @@ def test_a_password_is_found_nowhere(camera, caplog):
     shown += http.post("/v1/streams", json={"name": "yard", "source": ADDRESS.replace("rtsp", "http")}).text
     shown += http.post("/v1/streams", json={"name": "yard", "source": ADDRESS + "x" * 2000}).text
     shown += http.post("/v1/streams", json={"name": "yard", "source": [ADDRESS]}).text
+    shown += http.post("/v1/streams", json={"name": "yard", "source": ADDRESS.removeprefix("rtsp://")}).text
     shown += http.post("/v1/streams/door/ask", json={"question": "what is there?"}).text
     for url in (ADDRESS, ADDRESS.replace("rtsp", "https")):
         part = {"type": "video_url", "video_url": {"url": url}}

@@ -20,6 +20,7 @@ from hermes_stream.cli.pid_file import pid_file
 from hermes_stream.cli.serving import missing_server
 from hermes_stream.cli.settings_options import with_flags
 from hermes_stream.errors import ServiceError, SettingsError
+from hermes_stream.video.sources.policy import SourcePolicy
 
 try:
     from hermes_stream.server.settings import ServerSettings
@@ -133,7 +134,7 @@ class Settings:
         """Return what is wrong beyond single values, in words."""
         from hermes_stream.service.settings_check import check_settings
 
-        return check_settings(self.service, self.start)
+        return (*check_settings(self.service, self.start), *_faults_of_server(self.server))
 
     def streams_now(self) -> Mapping[str, NamedStream]:
         """Read the file again, and return the streams that it names now.
@@ -142,6 +143,18 @@ class Settings:
             SettingsError: it is not accepted any more.
         """
         return self._read()[0].streams
+
+
+def _faults_of_server(server: ServerSettings) -> list[str]:
+    faults = []
+    for name, file in (("tls_cert", server.tls_cert), ("tls_key", server.tls_key)):
+        if file is not None and not os.access(file, os.R_OK):
+            faults.append(f"{name}: {file} cannot be read; give a PEM file")
+    try:
+        SourcePolicy(allow=server.allow_sources, private_networks=server.private_networks)
+    except ValueError as error:
+        faults.append(str(error))
+    return faults
 
 
 def _named_source(text: str) -> tuple[str, str]:
