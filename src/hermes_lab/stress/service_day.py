@@ -151,10 +151,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     low_priority()
+    model = load_model("tiny")
     with TemporaryDirectory() as folder:
-        numbers = watch_day(
-            load_model("tiny"), Path(folder), given.frames, num_streams=given.streams, seed=given.seed
-        )
+        numbers = watch_day(model, Path(folder), given.frames, num_streams=given.streams, seed=given.seed)
     write_record(given.out, "service_day", {"seed": given.seed, **numbers})
     raise SystemExit(0 if numbers["is_flat"] and not numbers["num_missing_frames"] else 1)
 

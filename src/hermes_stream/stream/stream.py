@@ -240,8 +240,7 @@ class Stream:
         self.check_observed()
         max_tokens = min(sampling.max_new_tokens or _MAX_NEW_TOKENS, question.max_answer_tokens)
         sampling = replace(sampling, max_new_tokens=max_tokens)
-        if steers is None:
-            steers = self.options.guidance_from_questions
+        steers = self.options.guidance_from_questions if steers is None else steers
         work = self._answer(answer, question, sampling, num_frames=self.intake.num_accepted, steers=steers)
         return answer, work
 
@@ -267,9 +266,8 @@ class Stream:
         except Exception as error:
             answer.fail(error)
             raise
-        self._remember(
-            QuestionAnswered(question=answer.question, answer=text) if steers else QuestionAnswered()
-        )
+        told = {"question": answer.question, "answer": text} if steers else {}
+        self._remember(QuestionAnswered(**told))
 
     def _remember(self, answered: QuestionAnswered) -> None:
         self._num_questions += 1
@@ -304,8 +302,7 @@ class Stream:
         question = self._phrase(text, options, max(1, len(answer_ids)))
         self.check_observed()
         yield from self.prepare()
-        num_observed = len(question.token_ids) if whole_question else 1
-        parts = [(question.embeddings(self.model), num_observed)]
+        parts = [(question.embeddings(self.model), len(question.token_ids) if whole_question else 1)]
         if len(answer_ids) > 1:
             parts.append((self.model.embed(answer_ids[:-1]), len(answer_ids) - 1))
         return (yield from read_attention(self.context, self.model.layout, parts))
