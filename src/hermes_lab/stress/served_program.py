@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,7 +37,9 @@ class ServedProgram:
         self.data_dir, self.url = data_dir, f"http://127.0.0.1:{port}"
         self.killed_at = 0.0
         self._log = data_dir.with_suffix(".log")
-        self._command = [sys.executable, "-m", "hermes_stream", "serve", "--data", str(data_dir)]
+        # SIGABRT then tells what each thread does
+        self._command = [sys.executable, "-X", "faulthandler", "-m", "hermes_stream", "serve"]
+        self._command += ["--data", str(data_dir)]
         self._command += ["--port", str(port), *options]
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +74,9 @@ class ServedProgram:
                     time.sleep(_LOOK_SECONDS)
                 else:
                     return time.time()
-        raise RuntimeError(f"the program takes no work after {_READY_SECONDS} s: {self.log[-2000:]}")
+        self._child.send_signal(signal.SIGABRT)
+        self._child.wait()
+        raise RuntimeError(f"the program takes no work after {_READY_SECONDS} s: {self.log[-8000:]}")
 
     def kill(self) -> None:
         """Kill it: nothing is flushed, closed or told."""

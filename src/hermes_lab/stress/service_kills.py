@@ -11,6 +11,7 @@ event that was committed. Exits 1 where it was otherwise.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -38,7 +39,6 @@ _FPS = 2.0
 _FILE_SECONDS = 10  # that the file plays between two kills, at most
 _LIFE_SECONDS = 3.0
 _START_KILL_SHARE = 0.2
-_START_SECONDS = 6.0
 _MAX_BACK_SECONDS = 5.0
 _MAX_LOST_SECONDS = 1.0
 _FILE_STREAM = "file"
@@ -121,16 +121,17 @@ class KilledService:
             return self._end(restarts)
         finally:
             self._program.close()
+            self._gathering.close()
 
     def _begin(self) -> None:
-        self._program.start(["--source", f"{_FILE_STREAM}={self._file}"])
-        self._program.wait_until_ready()
+        began = self._program.start(["--source", f"{_FILE_STREAM}={self._file}"])
+        self._first_start_seconds = self._program.wait_until_ready() - began
         for index, name in enumerate(self._names):
             self._client.open_stream(name, **_choices(self._model, index))
 
     def _kill_again_and_again(self, num_kills: int) -> list[Restart]:
         restarts: list[Restart] = []
-        num_left = num_kills
+        num_left, start_seconds = num_kills, self._first_start_seconds
         while num_left:
             time.sleep(self._rng.uniform(0.05, _LIFE_SECONDS))
             self._program.kill()
@@ -141,12 +142,14 @@ class KilledService:
             self._gathering.after_death()
             began = self._program.start()
             while num_left and self._rng.random() < _START_KILL_SHARE:
-                time.sleep(self._rng.uniform(0.1, _START_SECONDS))
+                # the end of a start, where memories come back, more often than imports
+                time.sleep(self._rng.uniform(0.3, 1.05) * start_seconds)
                 self._program.kill()
                 num_left -= 1
                 self._gathering.after_death()
                 began = self._program.start()
             restarts.append(self._look(began, killed_at, num_before - num_left))
+            start_seconds = restarts[-1].start_seconds
         return restarts
 
     def _look(self, began: float, killed_at: float, num_kills: int) -> Restart:
@@ -203,6 +206,7 @@ class KilledService:
             "num_dropped_frames": self._pushing.num_dropped,
             "has_follower_caught_up": has_caught_up,
             "exit_status_at_sigterm": exit_status,
+            "load_average": os.getloadavg()[:1],
         }
 
     def _compared(self, index: int, name: str) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.stream import Engine, Snapshot
 from hermes_stream.stream.changes import Change, FrameCame
 from hermes_stream.video.frame import Frame
+
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -76,14 +80,41 @@ class Gathering:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+        self._data_dir, self._kept = data_dir, data_dir.with_name(f"{data_dir.name}-journals")
         self._seen: set[tuple[Path, int]] = set()
         self.streams: dict[str, Gathered] = defaultdict(Gathered)
+        self._linking, self._over = Lock(), Event()
+        self._thread = Thread(target=self._run, name="gathering", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Gather no more; safe to repeat."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            self._keep_journals()
+
+    def _keep_journals(self) -> None:
+        """Give each file of a journal a second name: it lasts where the program forgets it."""
+        with self._linking:
+            for path in (self._data_dir / "journals").glob("*-*/*.journal"):
+                kept = self._kept / path.parent.name / path.name
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # it was forgotten meanwhile
+                    if kept.exists() and not kept.samefile(path):
+                        kept.unlink()  # the program began it anew
+                    if not kept.exists():
+                        kept.hardlink_to(path)
 
     def after_death(self) -> None:
         """Look at all journals and new snapshots; the program must not run."""
-        for folder in sorted((self._data_dir / "journals").glob("*-*")):
-            self.streams[_stream_of(folder)].take(folder)
+        self._keep_journals()
+        with self._linking:
+            for folder in sorted(self._kept.glob("*-*")):
+                self.streams[_stream_of(folder)].take(folder)
+                shutil.rmtree(folder)
         for folder in sorted((self._data_dir / "snapshots").glob("*-*")):
             for path in sorted(folder.glob("[0-9]*.safetensors")):
                 known = (path, path.stat().st_mtime_ns)
@@ -130,6 +161,8 @@ def compare(
     wrong: list[str] = []
     num_same, num_wrong_pictures, num_compared = 0, 0, 0
     for change in [None, *gathered.changes]:
+        if change is not None and change.number != handle.num_changes + 1:
+            break  # a hole: told as missing changes, and nothing behind it can be compared
         if change is not None:
             sent = _as_sent(change, model, expected)
             num_wrong_pictures += not _shows_the_same(change, sent)
