@@ -20,7 +20,6 @@ from hermes_stream.cli.pid_file import pid_file
 from hermes_stream.cli.serving import missing_server
 from hermes_stream.cli.settings_options import with_flags
 from hermes_stream.errors import ServiceError, SettingsError
-from hermes_stream.video.sources.policy import SourcePolicy
 
 try:
     from hermes_stream.server.settings import ServerSettings
@@ -146,6 +145,8 @@ class Settings:
 
 
 def _faults_of_server(server: ServerSettings) -> list[str]:
+    from hermes_stream.video.sources.policy import SourcePolicy
+
     faults = []
     for name, file in (("tls_cert", server.tls_cert), ("tls_key", server.tls_key)):
         if file is not None and not os.access(file, os.R_OK):
