@@ -7,6 +7,8 @@ import threading
 import time
 
 import pytest
+from tests.checkpoints import random_frames
+from tests.service.test_service import FEW, QUESTION, push
 
 from hermes_stream.errors import ClosedError
 from hermes_stream.service.live_answer import LiveAnswer
@@ -115,3 +117,19 @@ def test_a_cancelled_reader_leaves_no_listener(making):
     asyncio.run(read())
     live.end("abandoned")
     assert "abandoned" in repr(live)
+
+
+def test_an_answer_that_a_snapshot_ends_is_handed_out(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(5))
+    live, answer = service._running.registry.find("door").live, LiveAnswer("door", QUESTION, ())
+
+    def ask_and_save(engine):
+        live.ask(answer, lambda _: None, num_moments=0, remembered=False, max_new_tokens=6)
+        engine.step()  # from here on it is in hand, and a snapshot waits for its end
+        return live.handle.snapshot()
+
+    service._running.thread.run(ask_and_save)
+    assert answer.wait(10)
+    assert answer.finish_reason in ("stop", "length")

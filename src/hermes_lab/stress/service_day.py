@@ -75,7 +75,13 @@ def sample(num_frames: int, seconds: float, folder: Path) -> Sample:
 
 
 def watch_day(
-    model: VideoModel, folder: Path, num_frames: int, *, num_streams: int = 4, seed: int = 0
+    model: VideoModel,
+    folder: Path,
+    num_frames: int,
+    *,
+    num_streams: int = 4,
+    num_samples: int = _NUM_SAMPLES,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Let streams of a service watch so many frames each, a second apart, and ask each every five minutes.
 
@@ -84,10 +90,11 @@ def watch_day(
         folder: of the service.
         num_frames: of each stream.
         num_streams: streams.
+        num_samples: how often the program is looked at, about.
         seed: of the pictures.
     """
     samples, num_answers, began = [], 0, time.perf_counter()
-    sample_every = max(1, num_frames // _NUM_SAMPLES)
+    sample_every = max(1, num_frames // num_samples)
     names = [f"s{index}" for index in range(num_streams)]
     pictures = [picture(seed, number) for number in range(_NUM_PICTURES)]
     with Service(model, folder, settings=_SETTINGS) as service:

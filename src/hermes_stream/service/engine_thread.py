@@ -185,7 +185,7 @@ class EngineThread:
             has_stepped = self._engine.step()
             self._budget.note(time.perf_counter() - began, self._engine.num_chunk_tokens - num_tokens)
             self._budget.apply_to(self._engine)
-            if has_stepped:
+            if has_stepped or commands:  # a command may step, too: a snapshot ends answers that are given
                 for resident in tuple(self._residents):
                     resident.publish()
         if not (commands or has_moved or has_stepped):
