@@ -66,15 +66,30 @@ def decode_jpeg(encoded: bytes, *, max_pixels: int = 8192 * 8192) -> NDArray[np.
     """
     if not encoded.startswith(b"\xff\xd8"):
         raise VideoError(f"{len(encoded)} bytes are no JPEG, which begins with FF D8; send JPEG pictures")
-    codec = av.CodecContext.create("mjpeg", "r")
+    return decode_packet(encoded, "mjpeg", kind="JPEG", max_pixels=max_pixels)
+
+
+def decode_packet(encoded: bytes, codec_name: str, *, kind: str, max_pixels: int) -> NDArray[np.uint8]:
+    """Return the pixels of a picture that is one packet of a codec, RGB, uint8 ``[height, width, 3]``.
+
+    Args:
+        encoded: the picture's file.
+        codec_name: FFmpeg's name of the decoder.
+        kind: of the file, for messages.
+        max_pixels: the most pixels that it may have.
+
+    Raises:
+        VideoError: it is damaged or too large.
+    """
+    codec = av.CodecContext.create(codec_name, "r")
     codec.thread_count = 1
     codec.options = {"max_pixels": str(max_pixels), "err_detect": "explode"}
     try:
         frames = [*codec.decode(av.Packet(encoded)), *codec.decode(None)]
     except (FFmpegError, ValueError) as error:
         raise VideoError(
-            f"a JPEG of {len(encoded)} bytes cannot be decoded ({error}); send it again"
+            f"a {kind} of {len(encoded)} bytes cannot be decoded ({error}); send it again"
         ) from error
     if not frames:
-        raise VideoError(f"a JPEG of {len(encoded)} bytes holds no picture; send it again")
+        raise VideoError(f"a {kind} of {len(encoded)} bytes holds no picture; send it again")
     return frames[0].to_ndarray(format="rgb24")

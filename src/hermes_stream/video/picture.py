@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import struct
 
-import av
 import numpy as np
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from hermes_stream.errors import VideoError
-from hermes_stream.video.jpeg import decode_jpeg
+from hermes_stream.video.jpeg import decode_jpeg, decode_packet
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_SIZE = struct.Struct(">II")
@@ -36,15 +34,4 @@ def decode_picture(encoded: bytes, *, max_pixels: int = 8192 * 8192) -> NDArray[
         raise VideoError(
             f"a PNG of {width} x {height} has more than {max_pixels} pixels; send a smaller picture"
         )
-    codec = av.CodecContext.create("png", "r")
-    codec.thread_count = 1
-    codec.options = {"max_pixels": str(max_pixels), "err_detect": "explode"}
-    try:
-        frames = [*codec.decode(av.Packet(encoded)), *codec.decode(None)]
-    except (FFmpegError, ValueError) as error:
-        raise VideoError(
-            f"a PNG of {len(encoded)} bytes cannot be decoded ({error}); send it again"
-        ) from error
-    if not frames:
-        raise VideoError(f"a PNG of {len(encoded)} bytes holds no picture; send it again")
-    return frames[0].to_ndarray(format="rgb24")
+    return decode_packet(encoded, "png", kind="PNG", max_pixels=max_pixels)
