@@ -70,21 +70,9 @@ def serving(
 @contextmanager
 def listening(service: Service, settings: ServerSettings | None = None) -> Iterator[Served]:
     """Lend a server over a service that is there."""
-    settings = settings or ServerSettings(port=0)
-    server, ready, url = Server(service, settings), threading.Event(), []
-
-    def told(address: str) -> None:
-        url.append(address)
-        ready.set()
-
-    thread = threading.Thread(target=server.run, kwargs={"on_listening": told}, name="server-under-test")
-    thread.start()
-    try:
-        assert ready.wait(20)
-        one = Served(service, server, url[0])
+    server, before = Server(service, settings or ServerSettings(port=0)), set(threading.enumerate())
+    with server.listening(within_seconds=20) as url:
+        one = Served(service, server, url)
         with one.http:
             yield one
-    finally:
-        server.stop()
-        thread.join(20)
-        assert not thread.is_alive()
+    assert not any(one.name == "server" for one in set(threading.enumerate()) - before)

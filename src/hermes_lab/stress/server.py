@@ -15,7 +15,6 @@ import base64
 import json
 import resource
 import struct
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -198,25 +197,13 @@ class Attack:
 @contextmanager
 def target_of(folder: Path) -> Iterator[Target]:
     """Lend a server with one stream that takes pictures."""
-    ready: list[str] = []
-    is_ready = threading.Event()
-
-    def told(url: str) -> None:
-        ready.append(url)
-        is_ready.set()
-
-    with Service(load_model("tiny"), folder) as service:
-        server = Server(service, ServerSettings(port=0))
-        thread = threading.Thread(target=lambda: server.run(on_listening=told), name="server")
-        thread.start()
-        try:
-            is_ready.wait(_TIMEOUT_SECONDS)
-            with httpx.Client(base_url=ready[0], timeout=_TIMEOUT_SECONDS) as http:
-                http.post("/v1/streams", json={"name": _STREAM}).raise_for_status()
-                yield Target(url=ready[0], http=http)
-        finally:
-            server.stop()
-            thread.join()
+    with (
+        Service(load_model("tiny"), folder) as service,
+        Server(service, ServerSettings(port=0)).listening(within_seconds=_TIMEOUT_SECONDS) as url,
+        httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS) as http,
+    ):
+        http.post("/v1/streams", json={"name": _STREAM}).raise_for_status()
+        yield Target(url=url, http=http)
 
 
 def attack(count: int, seed: int) -> dict[str, Any]:

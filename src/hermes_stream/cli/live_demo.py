@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -108,31 +107,10 @@ def _running(model: VideoModel, memory: MemoryOptions, recording: Recording) -> 
             allow_sources=(f"rtsp://127.0.0.1:{camera.port}/*",),
             private_networks=("127.0.0.1/32",),
         )
-        url = stack.enter_context(_listening(Server(service, allowed)))
+        url = stack.enter_context(Server(service, allowed).listening())
         client = stack.enter_context(Client(url))
         client.open_stream(_NAME, address, fps=model.card.default_fps)
         yield client
-
-
-@contextmanager
-def _listening(server: Any) -> Iterator[str]:
-    """Run a server in a thread while it lasts; return its address."""
-    found: list[str] = []
-    listens = threading.Event()
-
-    def tell(url: str) -> None:
-        found.append(url)
-        listens.set()
-
-    thread = threading.Thread(target=server.run, kwargs={"on_listening": tell}, name="server", daemon=True)
-    thread.start()
-    if not listens.wait(_PATIENCE_SECONDS):
-        raise ServiceError("the server does not listen; is the machine out of memory, or very busy?")
-    try:
-        yield found[0]
-    finally:
-        server.stop()
-        thread.join(_PATIENCE_SECONDS)
 
 
 def _wait_for(client: Client, seconds: float) -> None:

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from fastapi import Path
 from pydantic import BaseModel, Field
 
+from hermes_stream.service.names import STREAM_NAME
 from hermes_stream.service.settings import StreamSettings
 
 T = TypeVar("T")
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME_PATTERN = f"^{STREAM_NAME}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, examples=["door"])]
 StreamName = Annotated[
     str, Path(pattern=NAME_PATTERN, description="The stream's name.", examples=["door"], alias="name")

@@ -61,6 +61,35 @@ class Server:
             self._uvicorn.on_started = lambda: None if on_listening is None else on_listening(address)
             self._uvicorn.run(sockets=[listener])
 
+    @contextmanager
+    def listening(self, *, within_seconds: float = 30.0) -> Iterator[str]:
+        """Serve in a thread while the block lasts; lend the address.
+
+        Args:
+            within_seconds: how long it may take to listen, and to end.
+
+        Raises:
+            ServiceError: it does not listen in time, or cannot at all.
+        """
+        found: list[str] = []
+        listens = threading.Event()
+
+        def tell(url: str) -> None:
+            found.append(url)
+            listens.set()
+
+        thread = threading.Thread(target=self.run, kwargs={"on_listening": tell}, name="server", daemon=True)
+        thread.start()
+        try:
+            if not listens.wait(within_seconds):
+                raise ServiceError(
+                    f"the server does not listen after {within_seconds:g} s; see its log, or wait longer"
+                )
+            yield found[0]
+        finally:
+            self.stop()
+            thread.join(within_seconds)
+
     def stop(self) -> None:
         """End: no new work, answers end within ``shutdown_seconds``. Any thread may call; returns at once."""
         self._uvicorn.should_exit = True

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PICTURE = re.compile(r"\d{4,}-[A-Za-z0-9][A-Za-z0-9._-]{0,63}/\d{4}-\d\d-\d\d/-?\d+\.\d{6}\.jpg")
+STREAM_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Pattern of a stream's name, but for a dot at its end."""
+
+_NAME = re.compile(STREAM_NAME)
+_PICTURE = re.compile(rf"\d{{4,}}-{STREAM_NAME}/\d{{4}}-\d\d-\d\d/-?\d+\.\d{{6}}\.jpg")
 
 
 def check_stream_name(name: str) -> str:
