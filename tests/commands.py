@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,19 @@ class Outcome:
         return json.loads(self.out.splitlines()[-1])
 
 
+@contextmanager
+def logging_put_back():
+    """Leave logging as it was: a server that ran in this process logs to an error stream that is gone."""
+    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
+    before = [(one, one.handlers[:], one.level) for one in loggers]
+    try:
+        yield
+    finally:
+        for one, handlers, level in before:
+            one.handlers[:] = handlers
+            one.setLevel(level)
+
+
 @pytest.fixture
 def hermes(capsys, monkeypatch, tmp_path):
     """Run the command in this process; ``typed`` is what stands in standard input."""
@@ -44,7 +59,8 @@ def hermes(capsys, monkeypatch, tmp_path):
         lines.write_text(typed)
         with lines.open() as stdin:
             monkeypatch.setattr(sys, "stdin", stdin)
-            code = main([str(argument) for argument in arguments])
+            with logging_put_back():
+                code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

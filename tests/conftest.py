@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# As the command line does it: the same bits with any number of threads.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
 import pytest
 from tests.shapes import check_shapes_of
 

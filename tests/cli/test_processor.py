@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -24,6 +28,33 @@ def test_threads_are_limited(hermes, story):
     assert torch.get_num_threads() == 1
     assert hermes("doctor", "--threads", 1, "--json").document["processor"]["num_threads"] == 1
     assert hermes("ask", story, "what is on screen now?", "--threads", 0).code == 2
+
+
+SUMS = """
+from hermes_stream.cli.opening import share_processors
+share_processors({num_threads})
+import torch
+generator = torch.Generator().manual_seed(0)
+rows, weights = (torch.randn(num, 64, generator=generator) for num in (400, 128))
+together = torch.nn.functional.linear(rows, weights)
+alone = {{num: torch.nn.functional.linear(rows[:num], weights) for num in range(4, 40)}}
+print([num for num, product in alone.items() if not torch.equal(product, together[:num])])
+print(together.double().sum().item())
+"""
+
+
+def test_sums_are_the_same_with_any_number_of_threads_and_rows():
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MKL_CBWR", "OMP_NUM_THREADS")
+    }
+
+    def sums(num_threads: int) -> str:
+        program = [sys.executable, "-c", SUMS.format(num_threads=num_threads)]
+        return subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
+
+    one, two = sums(1), sums(2)
+    assert one == two
+    assert two.startswith("[]")
 
 
 def test_int8_is_named_with_the_settings(hermes, story):

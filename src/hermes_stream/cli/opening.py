@@ -174,14 +174,17 @@ def open_stream(
 
 
 def share_processors(threads: int | None) -> None:
-    """Let torch's threads sleep while they wait, before torch is there to read it, and limit their number.
+    """Say how torch's threads wait and share sums, before it reads that, and limit their number.
 
-    Spinning threads made answers a hundred times slower where another program kept the processors busy.
+    Spinning threads made answers a hundred times slower where another program kept the processors busy; and
+    with two threads a product of five rows had other last bits than the same rows among others, so that a
+    memory depended on which streams were folded together.
 
     Args:
         threads: how many compute; None leaves it to torch.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     if threads is not None:
         import torch
 
