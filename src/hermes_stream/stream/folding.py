@@ -32,11 +32,15 @@ class Folding:
         num_frames: folded in.
         num_seen: visual tokens that they made.
         num_failed_frames: left out.
+        newest_seconds: time of the newest frame that was folded in here; None before the first.
+        newest_size: its height and width.
     """
 
     def __init__(self, model: VideoModel, intake: Intake, context: QuestionContext, changes: Changes) -> None:
         self._model, self._intake, self._context, self._changes = model, intake, context, changes
         self.num_frames = self.num_seen = self.num_failed_frames = 0
+        self.newest_seconds: float | None = None
+        self.newest_size: tuple[int, int] | None = None
         self._failed_frame: Frame | None = None
         self._num_failures = 0
 
@@ -120,6 +124,7 @@ class Folding:
         self._intake.drop(frames)
         self.num_frames += len(frames)
         self.num_seen += num_tokens(self._model, frames)
+        self.newest_seconds, self.newest_size = frames[-1].pts_seconds, frames[-1].size
         self._changes.note(folded)
 
     def fold_again(self, folded: ChunkFolded) -> Work[None]:
