@@ -1,4 +1,4 @@
-"""Standing questions of the embedded model, on stories in still scenes: what is heard, when, and what is false.
+"""Standing questions of the embedded model on stories in still scenes: what is heard, when, what is false.
 
     python results/watches.py --out results/watches_first.json
 

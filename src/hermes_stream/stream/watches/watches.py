@@ -115,11 +115,8 @@ class Watches:
     @property
     def cost_tokens(self) -> int:
         """Tokens of the watches that are due."""
-        return sum(
-            watch.question.num_tokens(self._stream.model)
-            for watch in self._due(self._stream.folding.newest_seconds)
-            if watch.question is not None
-        )
+        due = self._due(self._stream.folding.newest_seconds)
+        return sum(question.num_tokens(self._stream.model) for question in _once(due))
 
     def _due(self, seconds: float | None) -> list[Watch]:
         return [] if seconds is None else [watch for watch in self._open if watch.is_due(seconds)]
@@ -150,11 +147,13 @@ class Watches:
         if not due:
             return
         yield from self._calibrate(due)
-        stream, questions = self._stream, [one.question for one in due if one.question is not None]
+        stream, questions = self._stream, _once(due)
         found = yield from score(stream.model, stream.context, questions)
-        for watch, logprobs in zip(due, found, strict=True):
-            event = watch.see_scores(seconds, logprobs, is_scheduled=self._allows(watch, seconds))
-            self._note(watch, event)
+        logprobs_of = dict(zip(questions, found, strict=True))
+        for watch in due:
+            if watch.question is not None:
+                logprobs, is_scheduled = logprobs_of[watch.question], self._allows(watch, seconds)
+                self._note(watch, watch.see_scores(seconds, logprobs, is_scheduled=is_scheduled))
 
     def _calibrate(self, due: Sequence[Watch]) -> Work[None]:
         """Look at a blank picture for the watches that want that, once."""
@@ -162,9 +161,12 @@ class Watches:
         size = self._stream.folding.newest_size
         if not new or size is None:
             return
-        questions = [one.question for one in new if one.question is not None]
-        for watch, logprobs in zip(new, (yield from score_blank(self._stream, questions, size)), strict=True):
-            watch.usual = UsualScores().with_look(logprobs).settled
+        questions = _once(new)
+        found = yield from score_blank(self._stream, questions, size)
+        logprobs_of = dict(zip(questions, found, strict=True))
+        for watch in new:
+            if watch.question is not None:
+                watch.usual = UsualScores().with_look(logprobs_of[watch.question]).settled
 
     def _describe(self, due: Sequence[Watch], seconds: float) -> Work[None]:
         if not due:
@@ -248,6 +250,11 @@ class Watches:
             milliseconds_each=1000 * self._seconds / total["asked"] if total["asked"] else None,
             share=self._seconds / self._all_seconds if self._all_seconds else 0.0,
         )
+
+
+def _once(watches: Sequence[Watch]) -> list[ScoredQuestion]:
+    """Return what watches ask, each question once: several may have rules of their own for one."""
+    return list(dict.fromkeys(one.question for one in watches if one.question is not None))
 
 
 _DIGITS = tuple(digits for digits, _ in NUMBERS)
