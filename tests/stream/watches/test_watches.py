@@ -46,15 +46,6 @@ def test_an_alert_is_raised_when_it_becomes_true(tiny):
     assert not watch.take_events()
 
 
-def test_an_alert_about_now_is_cleared_under_the_same_incident(tiny):
-    events = watched(tiny, "is there a green circle now?", clear_at=0.2).take_events()
-    assert len(events) > 1
-    for raised, cleared in zip(events[::2], events[1::2], strict=False):
-        assert (raised.kind, cleared.kind) == ("raised", "cleared")
-        assert raised.incident == cleared.incident
-        assert raised.stream_seconds < cleared.stream_seconds
-
-
 def test_what_must_hold_is_told_later_with_its_beginning(tiny):
     (event,) = watched(tiny, hold_seconds=3).take_events()
     assert (event.stream_seconds, event.since_seconds) == (19.0, 16.0)

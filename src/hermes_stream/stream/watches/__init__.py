@@ -2,6 +2,7 @@
 
 from hermes_stream.stream.watches.events import EventKind, Suppression, WatchEvent
 from hermes_stream.stream.watches.rules import Calibration, WatchKind, WatchRules
+from hermes_stream.stream.watches.saved_watch import restore_watch, saved_watch
 from hermes_stream.stream.watches.schedule import Schedule
 from hermes_stream.stream.watches.stats import WatchesStats, WatchStats
 from hermes_stream.stream.watches.watch import Watch
@@ -19,4 +20,6 @@ __all__ = [
     "EventKind",
     "Suppression",
     "Schedule",
+    "saved_watch",
+    "restore_watch",
 ]

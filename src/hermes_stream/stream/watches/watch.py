@@ -73,6 +73,11 @@ class Watch:
     def __repr__(self) -> str:
         return f"Watch({self.rules.label!r}, kind={self.rules.kind!r}, value={self.value!r})"
 
+    @property
+    def num_answers(self) -> int:
+        """Answers that are scored; 0 for a description."""
+        return len(self._answers)
+
     def close(self) -> None:
         """Ask no more; safe to repeat."""
         self._leave(self)
