@@ -27,7 +27,8 @@ class WatchRules:
         every_seconds: ask no more often; None asks after each chunk. A watch is read when a chunk was
             folded, so that ``chunk_frames`` decides how old its answer may be.
         raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1].
-        clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``.
+        clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``; 0 never clears, for
+            what stays true once it is, such as "was there a car?".
         hold_seconds: for how long an answer must hold before it is told.
         cooldown_seconds: silence after what was sent; the end of an alert that was sent is always sent.
         max_per_hour: sent in an hour, at most; None has no limit.
