@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,11 @@ def model(checkpoint_folder: Path):
 
 
 pytest_plugins = ["tests.commands"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless ``HERMES_LONG`` is set, as `.ci/run` does."""
+    if not os.environ.get("HERMES_LONG"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes long; HERMES_LONG=1 runs it"))

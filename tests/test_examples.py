@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from tests import fake_cv2
 from tests.server.served import jpeg, serving
@@ -150,11 +154,37 @@ def test_the_shell_example_runs(tmp_path):
     assert '"kind":"stream_opened"' in run.stdout
 
 
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg program")
+def test_ffmpeg_sends_a_video_to_a_service(tmp_path):
+    write_video(tmp_path / "story.mp4", generate_world(11, 8).frames(4), fps=4)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with serving(tmp_path / "data", chunk_frames=1) as served:
+        served.service.open_stream("desk", f"udp://127.0.0.1:{port}", fps=1)
+        command = ["sh", str(EXAMPLES / "ffmpeg_push.sh"), str(tmp_path / "story.mp4"), "127.0.0.1", port]
+        with subprocess.Popen(command) as sender:
+            until = time.monotonic() + 30
+            while served.service.stream("desk").num_frames < 3:
+                assert time.monotonic() < until, served.service.stream("desk")
+                time.sleep(0.1)
+            sender.terminate()
+        assert served.http.post("/v1/streams/desk/ask", json={"question": NOW}).json()["text"]
+
+
+def test_the_settings_of_mediamtx_name_what_the_service_reads():
+    text = (EXAMPLES / "mediamtx.yml").read_text(encoding="utf-8")
+    settings = yaml.safe_load(text)
+    read = re.findall(r"--source \w+=rtsp://([^/\s]+)/(\w+)", text)
+    assert [(settings["rtspAddress"], name) for name in settings["paths"]] == read
+
+
 def test_every_example_has_a_check_and_a_row():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
+    shells = [path.name for kind in ("*.sh", "*.yml") for path in EXAMPLES.glob(kind)]
     assert names == {check.__name__ for check in CHECKS}
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert all(f"| [{name}.py]({name}.py) |" in page for name in names)
+    assert all(f"| [{name}]({name}) |" in page for name in [*(f"{name}.py" for name in names), *shells])
 
 
 @pytest.mark.parametrize("name", ["opencv_frames.py", "webcam.py"])

@@ -35,7 +35,10 @@ CLIP = Path(__file__).parent / "data/media/h265_video.mp4"
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-@pytest.mark.parametrize("script", ["tables.py", "evidence.py", "readme.py", "real_weights_page.py"])
+@pytest.mark.parametrize(
+    "script",
+    ["tables.py", "evidence.py", "readme.py", "real_weights_page.py", "licences.py", "operations.py"],
+)
 def test_a_page_is_what_its_script_writes(script):
     run = subprocess.run(
         [sys.executable, str(RESULTS / script), "--check"], capture_output=True, text=True, check=False

@@ -117,10 +117,10 @@ def test_failures_in_words(error, kind, message, code):
 
 INTERRUPTED_IN_TEXT = """
 import sys
-from hermes_stream.cli import app
+from hermes_stream.cli import app, models as module
 def models(json: bool = False) -> None:
     exec("import signal; signal.raise_signal(signal.SIGINT)")
-app._OWN["models"] = models
+module.models = models
 sys.exit(app.main(["models", "--json"]))
 """
 

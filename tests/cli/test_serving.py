@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_stream.cli.pid_file import pid_file, read_pid
 from hermes_stream.client import Client
 
 NOW = "what is on screen now?"
@@ -91,8 +93,11 @@ def test_settings_are_checked_and_nothing_is_opened(tmp_path, hermes):
     [
         (["--source", "rtsp://me:secret@camera/1"], "NAME=URL"),
         (["--fps", "-1"], "fps"),
+        (["--threads", "0"], "threads"),
         (["--no-auth", "--require-keys"], "exclude each other"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem"], "tls_cert: nowhere.pem"),
+        (["--private-networks", "home"], "home"),
     ],
 )
 def test_bad_settings_are_refused_in_words(tmp_path, hermes, words, text):
@@ -135,3 +140,37 @@ def test_a_file_is_watched_in_the_terminal(story, hermes):
     assert answers[-1]["answer"]
     assert (last["state"], last["num_frames"], last["num_dropped_frames"]) == ("ended", 8, 0)
     assert hermes("watch", "nowhere.mp4").code == 1
+
+
+@pytest.mark.parametrize("words", [("--no-journal",), ("--journal",), ("--kv-bits", "8")])
+def test_every_setting_can_be_given_as_a_flag(tmp_path, hermes, words):
+    assert hermes("serve", "--data", tmp_path / "data", "--check", *words).code == 0
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_help_names_options_whole_and_shows_defaults(hermes, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = hermes("serve", "--help").out
+    assert "--max-questions-per-stream N" in text
+    assert "[default: 8000]" in " ".join(text.split())
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    assert max(map(len, text.splitlines())) <= columns
+
+
+def test_a_port_that_is_taken_is_told(tmp_path, hermes):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        run = hermes("serve", "--port", taken.getsockname()[1], "--data", tmp_path / "data")
+    assert run.code == 1
+    assert run.err.splitlines()[-1].startswith("hermes: error: cannot listen at 127.0.0.1, port")
+
+
+def test_the_number_of_a_program_that_was_killed_is_not_believed(tmp_path):
+    (tmp_path / "service.lock").touch()
+    with pid_file(tmp_path):  # the number of this very program, which serves nothing
+        with pytest.raises(ValueError, match="no service runs"):
+            read_pid(tmp_path)
+        with (tmp_path / "service.lock").open("a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert read_pid(tmp_path) == os.getpid()

@@ -16,7 +16,8 @@ names = pytest.mark.parametrize("name", POLICIES)
 
 def policy_of(name: str) -> MemoryPolicy:
     make = POLICIES[name]
-    return make() if make().budget_tokens is None else make(budget_tokens=BUDGET)
+    is_bounded = make().with_default_budget(1).budget_tokens is not None
+    return make(budget_tokens=BUDGET) if is_bounded else make()
 
 
 def stream(model, name: str) -> Session:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import logging
 
 import pytest
 
 from hermes_stream import errors
 from hermes_stream.server.errors import RefusedError, refusal_of
+from hermes_stream.server.log_lines import TextLines
 
 TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.HermesError)]
 EXPECTED = {
@@ -57,3 +59,9 @@ def test_a_refusal_says_what_is_accepted():
         "param": "n",
         "accepted": [1],
     }
+
+
+def test_a_path_makes_no_line_of_the_log_of_its_own():
+    record = logging.LogRecord("x", logging.INFO, "x", 1, "GET %s", ("/a\n2026-01-01 INFO b\x1b[31m",), None)
+    line = TextLines().format(record)
+    assert line.endswith(r"GET /a\n2026-01-01 INFO b\x1b[31m")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -35,3 +40,25 @@ def test_streams_questions_and_requests_are_counted(served):
 def test_health_says_why(served):
     assert served.http.get("/health/live").json()["reasons"] == []
     assert served.http.get("/health").status_code == served.http.get("/health/ready").status_code == 200
+
+
+def test_methods_that_clients_make_up_are_counted_together(served):
+    for method in ("BREW", "POUR"):
+        served.http.request(method, "/v1/streams")
+    counted = {dict(labels)["method"] for labels in measured(served)["hermes_http_requests_total"]}
+    assert "(other)" in counted
+    assert not counted & {"BREW", "POUR"}
+
+
+def test_health_is_told_while_all_threads_wait_for_the_engine(served):
+    served.open_watched("door", 1)
+    go_on = threading.Event()
+    served.service._running.thread.submit(lambda _: go_on.wait(10))
+    with ThreadPoolExecutor(60) as asking:
+        waiting = [asking.submit(httpx.get, f"{served.url}/v1/streams/door", timeout=20) for _ in range(60)]
+        try:
+            time.sleep(0.5)
+            assert httpx.get(f"{served.url}/health", timeout=2).status_code == 200
+        finally:
+            go_on.set()
+        assert {one.result().status_code for one in waiting} == {200}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
@@ -10,6 +11,9 @@ import pytest
 from tests.server.served import jpeg
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+
+from hermes_stream.server.realtime.events import new_id
+from hermes_stream.server.realtime.leases import is_leased
 
 # openai's client opens its socket in a way that newer websockets packages warn of
 pytestmark = pytest.mark.filterwarnings("ignore:connect.* must be used as a context:DeprecationWarning")
@@ -136,7 +140,6 @@ def test_a_forged_token_resumes_nothing(served):
 
 
 def test_a_stream_that_nobody_comes_back_to_is_deleted(served):
-    import asyncio
     import time
 
     from hermes_stream.server.realtime.leases import Leases
@@ -162,3 +165,41 @@ def test_who_is_there_is_warned_before_the_server_goes(tiny, tmp_path):
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(timeout=5)
         assert closed.value.rcvd.code == 1001
+
+
+def test_a_client_that_came_back_keeps_its_stream_when_its_old_connection_dies(served):
+    from hermes_stream.server.realtime.leases import Leases
+
+    served.open_watched("realtime-held", 1)
+
+    async def come_back() -> None:
+        leases = Leases(served.service, seconds=0.05)
+        leases.take("realtime-held")
+        leases.take("realtime-held")
+        leases.give_back("realtime-held")
+        await asyncio.sleep(0.3)
+
+    asyncio.run(come_back())
+    assert served.http.get("/v1/streams/realtime-held").status_code == 200
+
+
+def test_a_camera_that_is_called_like_a_session_is_none():
+    assert not is_leased("realtime-cam")
+    assert is_leased("realtime-" + new_id("s").removeprefix("s_"))
+
+
+def test_a_conversation_is_kept_within_bounds(served):
+    text = {"type": "input_text", "text": "x" * 100_000}
+    item = {"type": "message", "role": "user", "content": [text] * 4}
+    with connect(served.ws + "/v1/realtime", max_size=None) as socket:
+        ids = []
+        for _ in range(4):
+            socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+            while (event := json.loads(socket.recv()))["type"] != "conversation.item.done":
+                pass
+            ids.append(event["item"]["id"])
+        found = []
+        for one in (ids[0], ids[-1]):
+            socket.send(json.dumps({"type": "conversation.item.retrieve", "item_id": one}))
+            found.append(json.loads(socket.recv())["type"])
+    assert found == ["error", "conversation.item.retrieved"]

@@ -53,7 +53,7 @@ def kinds(service, **chosen):
 def test_answers_are_those_of_a_session(serve, model):
     service = serve()
     session = Session(model, HermesPolicy.paper(40), chunk_frames=4, guidance_from_questions=False)
-    service.open_stream("door", policy="hermes", **FEW)
+    service.open_stream("door", policy="hermes_paper", **FEW)
     for first, end in ((0, 7), (7, 18), (18, 26)):
         push(service, "door", random_frames(26)[first:end])
         session.observe(random_frames(26)[first:end])

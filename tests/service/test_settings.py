@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from hermes_stream.errors import SettingsError
-from hermes_stream.service.settings import ServiceSettings, StartSettings, StreamSettings
+from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings, StreamSettings
 from hermes_stream.service.settings_check import check_settings, source_options_of
 from hermes_stream.service.settings_files import flags_of, read_settings
 
@@ -108,7 +108,7 @@ def test_flags_are_made_of_the_fields():
     assert (flags["journal"].kind, flags["journal"].default) == (bool, True)
     assert flags["kv_bits"].kind is int
     assert all(flag.text for flag in flags.values())
-    assert [flag.name for flag in flags_of(StartSettings)] == ["model", "data_dir"]
+    assert [flag.name for flag in flags_of(StartSettings)] == ["model", "threads", "data_dir"]
 
     class Several(BaseModel):
         hosts: tuple[str, ...] = ()
@@ -156,3 +156,21 @@ def test_settings_are_values():
         ServiceSettings().fps = 2
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         StreamSettings(chunk_frames=0)
+
+
+def test_a_stream_that_is_an_address_instead_of_a_table_is_not_shown(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("[streams]\ndoor = 'rtsp://me:plum@camera/1'\n")
+    with pytest.raises(SettingsError, match=r"streams\.door") as refused:
+        read_settings((StartSettings,), file=path)
+    assert "plum" not in str(refused.value)
+
+
+def test_a_number_that_is_one_of_few_is_read_from_text():
+    (settings,) = read_settings((ServiceSettings,), environment={"HERMES_KV_BITS": "8"})
+    assert settings.kv_bits == 8
+
+
+def test_an_option_of_a_source_that_there_is_not_is_named():
+    with pytest.raises(ValueError, match="no options: nope; options: crop"):
+        source_options_of(NamedStream(source="clip.mp4", source_options={"nope": 1}))

@@ -50,10 +50,41 @@ def test_odd_sizes_double_the_last_row_and_column(tmp_path):
     assert frame.image[:, :100].max() < 15
 
 
-def test_same_frames_give_the_same_bytes(tmp_path):
+def test_file_is_vp9_where_that_is_chosen(tmp_path):
+    images = [np.full((48, 64, 3), colour, np.uint8) for colour in COLOURS]
+    assert write_video(tmp_path / "a.mp4", images, fps=5, crf=1, encoder="libvpx-vp9") == len(COLOURS)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        picture = next(container.decode(video=0))
+        assert (container.streams.video[0].codec_context.name, picture.format.name) == ("vp9", "yuv420p")
+        assert (picture.colorspace, picture.color_range) == (1, 1)
+    source = FileSource(tmp_path / "a.mp4")
+    assert (source.codec, source.fps_native) == ("vp9", 5)
+    for number, (colour, frame) in enumerate(zip(COLOURS, source, strict=True)):
+        assert frame.pts_seconds == pytest.approx(number / 5, abs=1e-3)
+        assert np.abs(frame.image.astype(int) - colour).max() <= 4
+
+
+def test_an_encoder_that_is_not_here_is_done_without_or_named(tmp_path, monkeypatch):
+    """PyAV without x264, as a build for the LGPL alone has it."""
+
+    def built_without(name: str, mode: str, known=av.Codec):
+        return known("no such encoder" if name == "libx264" else name, mode)
+
+    monkeypatch.setattr(av, "Codec", built_without)
+    write_video(tmp_path / "a.mp4", greys(2), fps=5)
+    assert FileSource(tmp_path / "a.mp4").codec == "vp9"
+    with pytest.raises(VideoError, match="built without libx264"):
+        write_video(tmp_path / "b.mp4", greys(2), fps=5, encoder="libx264")
+    with pytest.raises(ValueError, match="encoder is 'x264'; accepted: libx264, libvpx-vp9"):
+        write_video(tmp_path / "b.mp4", greys(2), fps=5, encoder="x264")
+    assert not (tmp_path / "b.mp4").exists()
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libvpx-vp9"])
+def test_same_frames_give_the_same_bytes(tmp_path, encoder):
     images = list(np.random.default_rng(0).integers(0, 256, (5, 96, 128, 3), dtype=np.uint8))
     for name in ("a.mp4", "b.mp4"):
-        write_video(tmp_path / name, images, fps=10)
+        write_video(tmp_path / name, images, fps=10, encoder=encoder)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 

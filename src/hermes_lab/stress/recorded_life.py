@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hermes_stream.models import VideoModel
+from hermes_stream.saved import Saved
 from hermes_stream.service.journal import Journal, replay
 from hermes_stream.service.snapshots import Snapshots
 from hermes_stream.stream import Session
@@ -108,11 +111,20 @@ class RecordedLife:
 
 def digest(stream: Stream) -> str:
     """Return a hash of all that a stream remembers, rotated keys included."""
-    saved = stream.saved()
-    digest = hashlib.sha256(json.dumps(saved.plain_values(), sort_keys=True).encode())
-    tensors = saved.copied().flat_tensors()
     cache = stream.cache
-    tensors |= {f"rotated.{k}": cache.rotated_keys(k).cpu() for k in range(cache.layout.num_layers)}
+    rotated = {f"rotated.{k}": cache.rotated_keys(k).cpu() for k in range(cache.layout.num_layers)}
+    return digest_of(stream.saved(), rotated)
+
+
+def digest_of(saved: Saved, more: Mapping[str, Tensor] | None = None) -> str:
+    """Return a hash of a state.
+
+    Args:
+        saved: the state.
+        more: tensors that belong to it.
+    """
+    digest = hashlib.sha256(json.dumps(saved.plain_values(), sort_keys=True).encode())
+    tensors = saved.copied().flat_tensors() | dict(more or {})
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tuple(tensor.shape)}".encode())

@@ -96,7 +96,8 @@ def _typer_command(name: str, command: Command) -> Any:
         tree = typer.main.get_command(command)
         tree.name = name
         return tree
-    single = typer.Typer(add_completion=False, context_settings=_HELP_NAMES)
+    mode: Any = None if getattr(command, "has_plain_help", False) else "rich"
+    single = typer.Typer(add_completion=False, context_settings=_HELP_NAMES, rich_markup_mode=mode)
     paragraphs = (command.__doc__ or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     single.command(name, help=text)(command)

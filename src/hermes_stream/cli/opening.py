@@ -35,7 +35,7 @@ def check_options(model: ModelOptions, memory: MemoryOptions) -> None:
     """
     read_model(model.model)
     with doing("starting"):
-        _share_processors(model.threads)
+        share_processors(model.threads)
         from hermes_stream.filters import choose_filter
 
     try:
@@ -173,7 +173,7 @@ def open_stream(
     return open_session(memory, loaded), source
 
 
-def _share_processors(threads: int | None) -> None:
+def share_processors(threads: int | None) -> None:
     """Let torch's threads sleep while they wait, before torch is there to read it, and limit their number.
 
     Spinning threads made answers a hundred times slower where another program kept the processors busy.

@@ -27,7 +27,12 @@ def read_pid(folder: Path) -> int:
     Raises:
         ValueError: none does.
     """
+    from hermes_stream.service.service_folder import is_served
+
     try:
+        # a program that was killed leaves its number, which may be another's by now
+        if not is_served(folder):
+            raise ValueError("nobody has its lock")
         number = int((folder / _NAME).read_text(encoding="ascii"))
         os.kill(number, 0)  # raises where there is no such program
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 import typer
 
 from hermes_stream.cli.knowledge import warn_of_narrow_model
-from hermes_stream.cli.opening import load
+from hermes_stream.cli.opening import load, share_processors
 from hermes_stream.cli.options import JsonOption, ModelOptions
 from hermes_stream.cli.output import complain, print_json, say
 from hermes_stream.cli.pid_file import pid_file
@@ -24,7 +24,6 @@ from hermes_stream.errors import ServiceError, SettingsError
 try:
     from hermes_stream.server.settings import ServerSettings
     from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings
-    from hermes_stream.service.settings_check import check_settings, source_options_of
     from hermes_stream.service.settings_files import read_settings
 except ModuleNotFoundError as error:
     raise missing_server(error) from error
@@ -82,6 +81,7 @@ def serve(
         return
     if faults:
         raise SettingsError("settings are not accepted:\n" + "\n".join(f"- {fault}" for fault in faults))
+    share_processors(settings.start.threads)
     model = load(ModelOptions(model=settings.start.model))
     warn_of_narrow_model(model)
     from hermes_stream.server import Server
@@ -131,7 +131,9 @@ class Settings:
 
     def faults(self) -> tuple[str, ...]:
         """Return what is wrong beyond single values, in words."""
-        return check_settings(self.service, self.start)
+        from hermes_stream.service.settings_check import check_settings
+
+        return (*check_settings(self.service, self.start), *_faults_of_server(self.server))
 
     def streams_now(self) -> Mapping[str, NamedStream]:
         """Read the file again, and return the streams that it names now.
@@ -140,6 +142,20 @@ class Settings:
             SettingsError: it is not accepted any more.
         """
         return self._read()[0].streams
+
+
+def _faults_of_server(server: ServerSettings) -> list[str]:
+    from hermes_stream.video.sources.policy import SourcePolicy
+
+    faults = []
+    for name, file in (("tls_cert", server.tls_cert), ("tls_key", server.tls_key)):
+        if file is not None and not os.access(file, os.R_OK):
+            faults.append(f"{name}: {file} cannot be read; give a PEM file")
+    try:
+        SourcePolicy(allow=server.allow_sources, private_networks=server.private_networks)
+    except ValueError as error:
+        faults.append(str(error))
+    return faults
 
 
 def _named_source(text: str) -> tuple[str, str]:
@@ -165,6 +181,8 @@ def _show_check(faults: tuple[str, ...], *, as_json: bool) -> None:
 
 def _open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
     """Open the streams that are named; one that cannot be opened is told, and the others go on."""
+    from hermes_stream.service.settings_check import source_options_of
+
     for name, stream in streams.items():
         options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options"})
         try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from hermes_stream.service.settings_files import Flag
+
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
 def with_flags(kinds: Sequence[type[Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -42,6 +45,7 @@ def with_flags(kinds: Sequence[type[Any]]) -> Callable[[Callable[..., None]], Ca
 
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        run.has_plain_help = True  # type: ignore[attr-defined]  # a table cuts off names that are as long
         del run.__wrapped__
         return run
 
@@ -49,8 +53,8 @@ def with_flags(kinds: Sequence[type[Any]]) -> Callable[[Callable[..., None]], Ca
 
 
 def _given(value: Any) -> Any:
-    """Return a flag's value; None where it was not given, as a switch or a list that may be."""
-    return None if value is False or value == [] else value
+    """Return a flag's value; None where it was not given, as a list may be."""
+    return None if value == [] else value
 
 
 def _hints(command: Callable[..., None]) -> list[Any]:
@@ -60,12 +64,26 @@ def _hints(command: Callable[..., None]) -> list[Any]:
     return [hints[name] for name in inspect.signature(command).parameters]
 
 
+def _names(flag: Flag) -> str:
+    """Return the option; what is on by default can be switched off, too."""
+    is_on = flag.kind is bool and flag.default is True
+    return f"{flag.option}/--no-{flag.option.removeprefix('--')}" if is_on else flag.option
+
+
+def _shown(flag: Flag) -> str:
+    """Return choices and default."""
+    choices = f" One of {', '.join(flag.choices)}." if flag.choices else ""
+    is_plain = flag.default in (None, (), False, True)
+    return choices + ("" if is_plain else f" [default: {flag.default}]")
+
+
 def _parameter(flag: Flag) -> inspect.Parameter:
     """Return an option whose absence is None, so that what stands elsewhere can hold."""
     kind: Any = Literal[flag.choices] if flag.choices else flag.kind
     kind = list[kind] if flag.repeats else kind
-    default = "" if flag.default in (None, (), False) else f" [default: {flag.default}]"
-    option = typer.Option(flag.option, help=f"{flag.text}{default}", show_default=False)
+    option = typer.Option(
+        _names(flag), metavar=_METAVARS.get(flag.kind), help=f"{flag.text}{_shown(flag)}", show_default=False
+    )
     return inspect.Parameter(
         flag.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

@@ -31,7 +31,7 @@ from hermes_stream.server.gate import Gate, refusal_response
 from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
 from hermes_stream.server.previews import Previews
-from hermes_stream.server.realtime.leases import PREFIX, Leases
+from hermes_stream.server.realtime.leases import Leases, is_leased
 from hermes_stream.server.request_log import RequestLog
 from hermes_stream.server.routes import (
     chat,
@@ -165,7 +165,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loop.set_default_executor(ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="server"))
     state.signal.start()
     streams = await asyncio.to_thread(state.service.streams)
-    state.leases.start([one.name for one in streams if one.name.startswith(PREFIX)])
+    state.leases.start([one.name for one in streams if is_leased(one.name)])
     sweeping = asyncio.ensure_future(_sweep(state))
     try:
         yield

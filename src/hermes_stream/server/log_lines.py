@@ -41,6 +41,11 @@ class TextLines(logging.Formatter):
         request_id = request_context().get("request_id") or getattr(record, "request_id", None)
         return super().format(record) + (f" [{request_id}]" if request_id else "")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """Return a line without its traceback; paths and names from clients make no lines of their own."""
+        line = super().formatMessage(record)
+        return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
 
 def log_settings(kind: str, level: str = "INFO") -> dict[str, Any]:
     """Return what ``logging.config.dictConfig`` takes, for the server's own lines and uvicorn's.

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from hermes_stream.service import LiveAnswer, Service, StreamStatus
 
 _LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
 _STATES = ("opening", "live", "waiting", "reconnecting", "ended", "failed")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,12 +63,13 @@ class Metrics:
         """Count a request that ended.
 
         Args:
-            method: of HTTP.
+            method: of HTTP; clients may make up others, which are counted together.
             route: its template, never the address itself: clients would make up labels without end.
             status: of the response.
             seconds: what it took.
         """
-        self._requests.labels(method, route, str(status)).inc()
+        known = method if method in _METHODS else "(other)"
+        self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def count_answer(self, answer: LiveAnswer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +28,11 @@ class PushedPicture:
     """A picture as it came.
 
     Attributes:
-        pts_us: when it was taken, in microseconds of the stream.
+        pts_us: when it was taken, in microseconds of the stream; None is when it came.
         encoded: a JPEG or PNG file.
     """
 
-    pts_us: int
+    pts_us: int | None
     encoded: bytes
 
 
@@ -86,9 +87,14 @@ def push(state: ServerState, stream: str, pictures: list[PushedPicture]) -> Fram
         UnknownStreamError: there is no such stream.
         ValueError: one is not later than the one before it.
     """
-    state.service.stream(stream)  # first, so that pictures for nobody are not decoded
+    zero = state.service.stream(stream).zero_wall_seconds  # first: pictures for nobody are not decoded
+    now_us = 0 if zero is None else max(0, round((time.time() - zero) * _MICROSECONDS))
     frames = [
-        Frame(pts_seconds=one.pts_us / _MICROSECONDS, image=_decoded(one.encoded, state)) for one in pictures
+        Frame(
+            pts_seconds=checked_pts(now_us if one.pts_us is None else one.pts_us) / _MICROSECONDS,
+            image=_decoded(one.encoded, state),
+        )
+        for one in pictures
     ]
     return receipt_body(state.service.push_frames(stream, frames))
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from hermes_stream.errors import ServiceError
 from hermes_stream.server.app import create_app
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.log_lines import log_settings
@@ -52,7 +53,7 @@ class Server:
             on_listening: is told the address, once the server listens.
 
         Raises:
-            OSError: the address cannot be listened at.
+            ServiceError: the address cannot be listened at.
         """
         listener = _listen(self.settings)
         with listener:
@@ -134,10 +135,9 @@ def _listen(settings: ServerSettings) -> socket.socket:
         listener.bind((host, settings.port))
     except OSError as error:
         listener.close()
-        raise OSError(
-            error.errno,
+        raise ServiceError(
             f"cannot listen at {settings.host}, port {settings.port} ({error.strerror}); take another port, "
-            "or end the program that has it",
+            "or end the program that has it"
         ) from error
     return listener
 

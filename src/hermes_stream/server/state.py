@@ -59,8 +59,8 @@ class ServerState:
     draining: Draining
 
 
-def state_of(connection: HTTPConnection) -> ServerState:
-    """Return what the server of a request shares."""
+async def state_of(connection: HTTPConnection) -> ServerState:
+    """Return what the server of a request shares; asynchronous, as no thread need be waited for."""
     state: ServerState = connection.app.state.hermes
     return state
 
@@ -78,7 +78,7 @@ class Needs:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def __call__(self, connection: HTTPConnection) -> Caller:
+    async def __call__(self, connection: HTTPConnection) -> Caller:
         """Return who calls.
 
         Raises:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Condition, Thread, get_ident
 from typing import Any, Protocol, TypeVar
 
-from hermes_stream.errors import ClosedError
+from hermes_stream.errors import ClosedError, OverloadedError
 from hermes_stream.service.step_budget import BusyClock, StepBudget
 from hermes_stream.stream.engine import Engine
 
@@ -49,6 +49,7 @@ class EngineThread:
         restore: is given a new engine after a failure, and the reason, in this thread; it opens again what
             the old one had, and registers it.
         give_up: is told, in this thread, that there will be no engine any more.
+        command_seconds: how long ``run`` waits for the engine to come to a command.
 
     Attributes:
         num_failures: how often the engine was made again.
@@ -62,7 +63,9 @@ class EngineThread:
         step_seconds: float,
         restore: Callable[[Engine, Exception], None],
         give_up: Callable[[Exception], None],
+        command_seconds: float = _COMMAND_SECONDS,
     ) -> None:
+        self._command_seconds = command_seconds
         self._make_engine, self._restore, self._give_up = make_engine, restore, give_up
         self._commands: deque[_Command] = deque()
         self._changed = Condition()
@@ -114,11 +117,22 @@ class EngineThread:
 
         Raises:
             ClosedError: there is no engine any more.
-            TimeoutError: the engine has not come to it for two minutes.
+            OverloadedError: the engine has not come to it for two minutes, and will not.
         """
         if get_ident() == self._thread.ident:
             raise RuntimeError("the engine's thread would wait for itself; call the function")
-        return self.submit(function).result(_COMMAND_SECONDS)
+        outcome = self.submit(function)
+        try:
+            return outcome.result(self._command_seconds)
+        except TimeoutError as error:
+            # what nobody waits for must not be done later: its caller was told that it was not
+            if not outcome.cancel():
+                return outcome.result(self._command_seconds)
+            raise OverloadedError(
+                f"the engine has been busy for {self._command_seconds:g} s and took nothing new; its health "
+                "says since when; try again",
+                retry_after_seconds=self._command_seconds,
+            ) from error
 
     def wake(self) -> None:
         """Let the thread look for new frames."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,6 @@ from hermes_stream.stream.stats import SessionStats
 
 log = logging.getLogger(__name__)
 _TRY_AGAIN_SECONDS = 1.0
-_TIMES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +88,6 @@ class LiveStream:
         self._executor, self._pictures = executor, pictures
         self._has_ended, self._has_failed = has_ended, has_failed
         self._open: list[OpenQuestion] = []
-        self._times: deque[float] = deque(maxlen=_TIMES)
         self._num_refused = 0
         self._try_again_at = -math.inf
 
@@ -108,8 +105,6 @@ class LiveStream:
             except Exception as error:
                 self._note_failure(error)
                 return has_moved
-            else:
-                self._times.append(frame.pts_seconds)
             self._ring.remove(frame)
             has_moved = True
         return has_moved
@@ -210,18 +205,11 @@ class LiveStream:
     @property
     def status(self) -> MemoryStatus:
         """What is known of the memory."""
-        intake = self.handle.stream.intake
-        num_outside = len(intake.waiting) + len(intake.in_hand)
-        stats = self.handle.stats
-        folded = None
-        if intake.newest_seconds is not None and num_outside == 0:
-            folded = intake.newest_seconds
-        elif len(self._times) > num_outside:
-            folded = self._times[-1 - num_outside]
+        stream, stats = self.handle.stream, self.handle.stats
         return MemoryStatus(
             stats=stats,
-            observed_until_seconds=intake.newest_seconds,
-            folded_until_seconds=folded,
+            observed_until_seconds=stream.intake.newest_seconds,
+            folded_until_seconds=stream.folded_until_seconds,
             num_lost=self.handle.num_dropped_frames + stats.num_failed_frames + self._num_refused,
             num_open_questions=len(self._open),
         )

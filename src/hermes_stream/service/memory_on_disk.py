@@ -109,6 +109,10 @@ class MemoryOnDisk:
             OSError: it cannot be written.
         """
         with self._writing:
+            if self._journal is not None:
+                # no snapshot is ahead of the journal: else there would be a hole behind the one before, which
+                # may have to serve, should this one be damaged
+                self._journal.commit()
             path = self._snapshots.write(snapshot, epoch=epoch)
             before, self._saved_changes = self._saved_changes, snapshot.num_changes
             if self._journal is not None and self._journal.failure is not None:

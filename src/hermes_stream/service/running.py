@@ -61,6 +61,7 @@ class Running:
         self._model, self._settings = model, settings
         self._state_changed = Condition()
         self._is_ready = self._is_closing = self._is_closed = False
+        began = time.monotonic()
         self._parts = ExitStack()  # closed in the reverse of the order in which they were made
         try:
             self._build(data_dir)
@@ -68,7 +69,12 @@ class Running:
         except BaseException:
             self._parts.close()
             raise
-        self.tell("service_started", model=model.card.name)
+        self.tell(
+            "service_started",
+            model=model.card.name,
+            num_streams=len(self.registry.all()),
+            recovery_seconds=time.monotonic() - began,
+        )
         self._is_ready = True
 
     def _build(self, data_dir: Path) -> None:

@@ -63,6 +63,16 @@ class ServiceFolder:
             self._lock = None
 
 
+def is_served(path: Path) -> bool:
+    """Tell whether a service runs over a folder.
+
+    Raises:
+        OSError: there is no such folder, or it may not be looked at.
+    """
+    with (path / _LOCK).open("r+", encoding="ascii") as file:
+        return not _lock(file)
+
+
 def _lock(file: IO[str]) -> bool:
     """Lock a file for as long as it is open; tell whether that worked."""
     try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 Pictures = Literal["remembered", "none"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+# a flag and the environment give texts, which pydantic compares with the number as they are
+Bits = Annotated[Literal[8], BeforeValidator(lambda value: 8 if value == "8" else value)]
 
 
 class StreamSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
@@ -27,7 +29,7 @@ class StreamSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docst
     """Frames that are folded in together: fewer are seen sooner, more take less time."""
     text_tokens: AtLeastOne | None = None
     """Room for a question and its answer together, in tokens."""
-    kv_bits: Literal[8] | None = None
+    kv_bits: Bits | None = None
     """8 keeps keys and values in 8 bits."""
     still_below: Positive | None = None
     """Grey levels; frames that changed by less are not encoded again."""
@@ -67,7 +69,7 @@ class ServiceSettings(StreamSettings, frozen=True):
     picture_pixels: AtLeastOne = 640 * 360
     """Size of such a picture, at most."""
     keep_days: Positive | None = 30.0
-    """Events, questions and pictures older than this are deleted; none by age where it is not given."""
+    """Events, questions and pictures older than this are deleted."""
     keep_bytes: AtLeastOne | None = 20 * 1024**3
     """What record, pictures and snapshots may take on disk; the oldest are deleted first."""
     keep_snapshots: AtLeastOne = 3
@@ -90,6 +92,8 @@ class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
 
     model: str = "tiny"
     """Folder or hub name of a checkpoint."""
+    threads: AtLeastOne | None = None
+    """Threads of the processor that compute; torch's choice by default. Many small streams want one."""
     data_dir: Path = Path("hermes-data")
     """Folder of record, pictures, snapshots and journals."""
     streams: dict[str, NamedStream] = {}

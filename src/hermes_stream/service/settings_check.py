@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,14 @@ def source_options_of(stream: NamedStream) -> SourceOptions | None:
     """Return how a stream's source is read, as its table says; None where it says nothing.
 
     Raises:
-        ValueError: a value is not accepted.
-        TypeError: there is no such option.
+        ValueError: a value is not accepted, or there is no such option.
+        TypeError: a value is of another kind.
     """
     if not stream.source_options:
         return None
+    known = {one.name for one in fields(SourceOptions)} - {"goes_on"}
+    if unknown := set(stream.source_options) - known:
+        raise ValueError(f"no options: {', '.join(sorted(unknown))}; options: {', '.join(sorted(known))}")
     return SourceOptions(**{name: _tuples(value) for name, value in stream.source_options.items()})
 
 

@@ -13,6 +13,7 @@ from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.executor import is_out_of_memory
 from hermes_stream.stream.held_frames import group_by_size, num_tokens
 from hermes_stream.stream.intake import Intake
+from hermes_stream.stream.saved_frames import MAX_SECONDS
 from hermes_stream.stream.work import Work
 from hermes_stream.video.frame import Frame
 
@@ -32,14 +33,14 @@ class Folding:
         num_frames: folded in.
         num_seen: visual tokens that they made.
         num_failed_frames: left out.
-        newest_seconds: time of the newest frame that was folded in here; None before the first.
-        newest_size: its height and width.
+        until_seconds: time of the newest frame folded in; None where that is not known.
+        newest_size: its height and width, likewise.
     """
 
     def __init__(self, model: VideoModel, intake: Intake, context: QuestionContext, changes: Changes) -> None:
         self._model, self._intake, self._context, self._changes = model, intake, context, changes
         self.num_frames = self.num_seen = self.num_failed_frames = 0
-        self.newest_seconds: float | None = None
+        self.until_seconds: float | None = None
         self.newest_size: tuple[int, int] | None = None
         self._failed_frame: Frame | None = None
         self._num_failures = 0
@@ -123,8 +124,8 @@ class Folding:
         folded = ChunkFolded(start=self._intake.indices_of(frames[:1])[0], num_frames=len(frames))
         self._intake.drop(frames)
         self.num_frames += len(frames)
+        self.until_seconds, self.newest_size = frames[-1].pts_seconds, frames[-1].size
         self.num_seen += num_tokens(self._model, frames)
-        self.newest_seconds, self.newest_size = frames[-1].pts_seconds, frames[-1].size
         self._changes.note(folded)
 
     def fold_again(self, folded: ChunkFolded) -> Work[None]:
@@ -170,6 +171,7 @@ class Folding:
                 "num_frames": self.num_frames,
                 "num_seen": self.num_seen,
                 "num_failed_frames": self.num_failed_frames,
+                "until_seconds": self.until_seconds,
                 "failed_index": failed[0] if failed else None,
                 "num_failures": self._num_failures if failed else 0,
             }
@@ -183,6 +185,8 @@ class Folding:
         """
         self.num_frames, self.num_seen = saved.integer("num_frames"), saved.integer("num_seen")
         self.num_failed_frames = saved.integer("num_failed_frames")
+        if saved.has("until_seconds"):  # older snapshots do not say
+            self.until_seconds = saved.number("until_seconds", least=-MAX_SECONDS, most=MAX_SECONDS)
         self._num_failures, waiting = saved.integer("num_failures"), self._intake.waiting
         if saved.has("failed_index"):
             self._failed_frame = waiting[saved.integer("failed_index", most=len(waiting) - 1)]

@@ -180,6 +180,11 @@ class Stream:
         return len(self.intake.waiting) >= self.chunk_frames
 
     @property
+    def folded_until_seconds(self) -> float | None:
+        """Time of the newest frame in the memory; None before the first, or where that is not known."""
+        return self.folding.until_seconds
+
+    @property
     def chunk_tokens(self) -> int:
         """Tokens of a chunk, at most."""
         card = self.model.card
@@ -236,8 +241,7 @@ class Stream:
         self.check_observed()
         max_tokens = min(sampling.max_new_tokens or _MAX_NEW_TOKENS, question.max_answer_tokens)
         sampling = replace(sampling, max_new_tokens=max_tokens)
-        if steers is None:
-            steers = self.options.guidance_from_questions
+        steers = self.options.guidance_from_questions if steers is None else steers
         work = self._answer(answer, question, sampling, num_frames=self.intake.num_accepted, steers=steers)
         return answer, work
 
@@ -263,9 +267,8 @@ class Stream:
         except Exception as error:
             answer.fail(error)
             raise
-        self._remember(
-            QuestionAnswered(question=answer.question, answer=text) if steers else QuestionAnswered()
-        )
+        told = {"question": answer.question, "answer": text} if steers else {}
+        self._remember(QuestionAnswered(**told))
 
     def _remember(self, answered: QuestionAnswered) -> None:
         self._num_questions += 1
@@ -300,8 +303,7 @@ class Stream:
         question = self._phrase(text, options, max(1, len(answer_ids)))
         self.check_observed()
         yield from self.prepare()
-        num_observed = len(question.token_ids) if whole_question else 1
-        parts = [(question.embeddings(self.model), num_observed)]
+        parts = [(question.embeddings(self.model), len(question.token_ids) if whole_question else 1)]
         if len(answer_ids) > 1:
             parts.append((self.model.embed(answer_ids[:-1]), len(answer_ids) - 1))
         return (yield from read_attention(self.context, self.model.layout, parts))

@@ -1,4 +1,4 @@
-"""Writing frames as an H.264 file, the same bytes for the same frames."""
+"""Writing frames as a video file, the same bytes for the same frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import av
 import numpy as np
@@ -25,6 +25,13 @@ from hermes_stream.video.sampling import checked_fps
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
+Encoder = Literal["libx264", "libvpx-vp9"]
+# Their options, the one that is taken by itself first. libx264 is under the GPL, libvpx under a BSD licence.
+_ENCODERS: dict[Encoder, dict[str, str]] = {
+    # x264's fast sums depend on where memory lies, so that the same frames gave other bytes now and then.
+    "libx264": {"x264-params": "cpu-independent=1"},
+    "libvpx-vp9": {"b": "0", "cpu-used": "4"},
+}
 _BT709 = 1
 _LIMITED_RANGE = 1
 _MAX_CRF = 51
@@ -32,11 +39,16 @@ _MAX_TICKS = 100_000  # per second, and seconds per frame: what MP4's clock take
 
 
 def write_video(
-    path: str | os.PathLike[str], frames: Iterable[Frame | NDArray[np.uint8]], *, fps: float, crf: int = 18
+    path: str | os.PathLike[str],
+    frames: Iterable[Frame | NDArray[np.uint8]],
+    *,
+    fps: float,
+    crf: int = 18,
+    encoder: Encoder | None = None,
 ) -> int:
-    """Write frames as H.264 (yuv420p, BT.709) in MP4, at a constant rate, and return how many there were.
+    """Write frames as H.264 or VP9 (yuv420p, BT.709) in MP4, at a constant rate; return how many there were.
 
-    The k-th frame is shown at ``k / fps``, whatever its own time. H.264 stores even sizes alone: the last row
+    The k-th frame is shown at ``k / fps``, whatever its own time. Only even sizes are stored: the last row
     or column of an odd one is doubled. The file appears under its name once it is whole, so that a failure
     leaves what was there before. The same frames give the same bytes (one thread, no dates).
 
@@ -44,7 +56,9 @@ def write_video(
         path: where to write, ending in ``.mp4``; its folder must exist.
         frames: frames, or images alone, uint8 RGB ``[height, width, 3]``, all of one size, at least one.
         fps: frames per second, 0.00001 to 100000.
-        crf: quality, 0 (lossless) to 51 (worst).
+        crf: quality, 0 (best) to 51 (worst).
+        encoder: ``libx264`` (H.264) or ``libvpx-vp9`` (VP9); the first that PyAV has here by default.
+            Their licences differ: docs/licences.md.
 
     Returns:
         The number of frames written.
@@ -60,7 +74,8 @@ def write_video(
     if path.suffix.lower() != ".mp4":
         raise ValueError(f"path is {path}; the file is MP4, so its name must end in .mp4")
     if not 0 <= crf <= _MAX_CRF:
-        raise ValueError(f"crf is {crf}; accepted: 0 (lossless) to {_MAX_CRF} (worst)")
+        raise ValueError(f"crf is {crf}; accepted: 0 (best) to {_MAX_CRF} (worst)")
+    encoder = _chosen(encoder)
     _check_folder(path)
     images = _even_images(frames)
     first = next(images, None)
@@ -68,7 +83,7 @@ def write_video(
         raise ValueError("frames is empty; a video needs at least one frame")
     unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
-        num_frames = _encode(unfinished, chain([first], images), rate=rate, crf=crf)
+        num_frames = _encode(unfinished, chain([first], images), encoder, rate=rate, crf=crf)
         unfinished.replace(path)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(
@@ -77,6 +92,26 @@ def write_video(
     finally:
         unfinished.unlink(missing_ok=True)
     return num_frames
+
+
+def _chosen(encoder: Encoder | None) -> Encoder:
+    """Return the encoder that is asked for, or the first that is here.
+
+    Raises:
+        ValueError: there is no such encoder.
+        VideoError: PyAV was built without it.
+    """
+    if encoder is not None and encoder not in _ENCODERS:
+        raise ValueError(f"encoder is {encoder!r}; accepted: {', '.join(_ENCODERS)}, or None")
+    wanted: tuple[Encoder, ...] = tuple(_ENCODERS) if encoder is None else (encoder,)
+    for name in wanted:
+        with contextlib.suppress(av.error.FFmpegError, ValueError):
+            av.Codec(name, "w")
+            return name
+    raise VideoError(
+        f"PyAV was built without {' and '.join(wanted)}, so that no such video can be written; "
+        "'pip install av' brings a build that has them"
+    )
 
 
 def _check_folder(path: Path) -> None:
@@ -98,13 +133,13 @@ def _check_folder(path: Path) -> None:
         raise VideoError(f"{readable(path)} is no name that a file can have ({error})") from error
 
 
-def _encode(path: Path, images: Iterator[NDArray[np.uint8]], *, rate: Fraction, crf: int) -> int:
+def _encode(
+    path: Path, images: Iterator[NDArray[np.uint8]], encoder: Encoder, *, rate: Fraction, crf: int
+) -> int:
     num_frames = 0
     with av.open(f"file:{path.absolute()}", "w", format="mp4") as container:
-        stream: VideoStream = container.add_stream("libx264", rate=rate)
-        # x264's fast sums depend on where memory lies, so that the same frames gave other bytes now and then.
-        exact = "cpu-independent=1"
-        stream.options = {"crf": str(crf), "threads": "1", "x264-params": exact}
+        stream: VideoStream = container.add_stream(encoder, rate=rate)
+        stream.options = {"crf": str(crf), "threads": "1", **_ENCODERS[encoder]}
         stream.pix_fmt = "yuv420p"
         reformatter = VideoReformatter()
         for num_frames, image in enumerate(images, start=1):

@@ -103,6 +103,7 @@ def test_bad_wishes_are_refused_in_one_line(hermes, tmp_path, words, code, said)
     assert run.err.count("\n") == 1
 
 
+@pytest.mark.long
 def test_random_weights_need_neither_pyav_nor_a_test_package():
     """Nothing but what the package itself needs, PyAV aside, is imported."""
     code = (
@@ -143,6 +144,7 @@ def test_random_weights_need_neither_pyav_nor_a_test_package():
     assert len(document["runs"]) == 4
 
 
+@pytest.mark.long
 def test_streams_under_load(hermes, tmp_path):
     words = ("--streams", "1,2", "--seconds", 1, "--size", 72, "--new-tokens", 2)
     run = hermes("bench", *words, "--policies", "hermes", "--out", tmp_path / "out")

@@ -19,6 +19,7 @@ def tiny():
     return load_model("tiny")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="programs are copied as Linux does")
 def test_killed_it_comes_back_the_same(tmp_path):
     # in a program of its own: a copy of one whose torch has started threads may hang

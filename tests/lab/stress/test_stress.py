@@ -24,18 +24,21 @@ def run(tmp_path, module: str, *words: str) -> dict:
     return record
 
 
+@pytest.mark.long
 def test_streams(tmp_path):
     record = run(tmp_path, "streams", "--streams", "3", "--rounds", "6", "--seed", "5")
     assert (record["seed"], record["num_streams"], record["num_wrong"]) == (5, 3, 0)
     assert record["num_trials"] == len(record["trials"]) == 2 * 5 * 4
 
 
+@pytest.mark.long
 def test_threads(tmp_path):
     record = run(tmp_path, "threads", "--threads", "3", "--seconds", "1", "--seed", "2")
     assert (record["num_errors"], record["num_wrong"], record["num_threads"]) == (0, 0, 3)
     assert record["seconds"] >= 1
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_sources(tmp_path):
     record = run(tmp_path, "sources", "--deaths", "2", "--sources", "2", "--seed", "3")
@@ -56,7 +59,7 @@ def test_a_service_under_load(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_day_is_flat():
-    record = watch_day(load_model("tiny"), 400)
+    record = watch_day(load_model("tiny"), 400, num_samples=10)
     assert (record["num_frames"], record["num_questions"]) == (400, 1)
     assert record["growth"] < 0.05
     assert len(record["thread_counts"]) == len(record["file_counts"]) == 1

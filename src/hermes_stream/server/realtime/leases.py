@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections import Counter
 
 from hermes_stream.errors import HermesError
 from hermes_stream.service import Service
@@ -11,7 +13,14 @@ from hermes_stream.service import Service
 logger = logging.getLogger(__name__)
 
 PREFIX = "realtime-"
+# a stream of somebody's own may be called realtime-something, and is not to be deleted
+_NAME = re.compile(rf"{PREFIX}[0-9a-f]{{20}}")
 LEASE_SECONDS = 120.0
+
+
+def is_leased(name: str) -> bool:
+    """Tell whether a stream was opened by a session, and lasts as long as one."""
+    return _NAME.fullmatch(name) is not None
 
 
 class Leases:
@@ -24,22 +33,34 @@ class Leases:
 
     def __init__(self, service: Service, *, seconds: float = LEASE_SECONDS) -> None:
         self._service, self._seconds = service, seconds
+        # a client that comes back is there before its old connection is known to be dead
+        self._num_holders: Counter[str] = Counter()
         self._ends: dict[str, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def start(self, names: list[str]) -> None:
         """Take over the streams that were left by a server before this one."""
         for name in names:
-            self.give_back(name)
+            self._expire_later(name)
 
     def take(self, name: str) -> None:
-        """Keep a stream, since its client is there."""
+        """Keep a stream, since a client of it is there."""
+        self._num_holders[name] += 1
+        self._keep(name)
+
+    def give_back(self, name: str) -> None:
+        """Delete a stream after a while, where this was the last client of it."""
+        self._num_holders[name] -= 1
+        if self._num_holders[name] <= 0:
+            del self._num_holders[name]
+            self._expire_later(name)
+
+    def _keep(self, name: str) -> None:
         if (end := self._ends.pop(name, None)) is not None:
             end.cancel()
 
-    def give_back(self, name: str) -> None:
-        """Delete a stream after a while."""
-        self.take(name)
+    def _expire_later(self, name: str) -> None:
+        self._keep(name)
         self._ends[name] = asyncio.get_running_loop().call_later(self._seconds, self._end, name)
 
     def _end(self, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -29,12 +28,12 @@ from hermes_stream.server.realtime.events import (
     read_event,
     server_event,
 )
-from hermes_stream.server.realtime.leases import PREFIX
+from hermes_stream.server.realtime.leases import PREFIX, is_leased
 from hermes_stream.server.realtime.responding import Responder
 from hermes_stream.server.routes.streams import opened
 from hermes_stream.server.state import ServerState
 
-_MAX_ITEMS = 256
+_MAX_ITEMS, _MAX_CHARACTERS = 256, 1_000_000
 _RESUME, _RESUME_SECONDS = "realtime", 3600.0
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -57,11 +56,18 @@ class RealtimeSession:
         self._state, self._caller, self._send = state, caller, send
         self._id = new_id("sess")
         self._settings = SessionSettings()
-        self._stream, self._is_resumed = stream, is_resumed
+        self._stream: str | None = None
+        self._is_resumed = is_resumed
         self._items: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._responder = Responder(state, caller, send, self._add_item)
-        if stream is not None and stream.startswith(PREFIX):
-            state.leases.take(stream)
+        if stream is not None:
+            self._use(stream)
+
+    def _use(self, stream: str) -> None:
+        """Be about a stream from now on."""
+        self._stream = stream
+        if is_leased(stream):
+            self._state.leases.take(stream)
 
     @classmethod
     def stream_of_token(cls, state: ServerState, token: str) -> str:
@@ -98,7 +104,7 @@ class RealtimeSession:
     async def end(self) -> None:
         """Give up the answer in hand, and keep the session's own stream for a while."""
         await self._responder.cancel()
-        if self._stream is not None and self._stream.startswith(PREFIX):
+        if self._stream is not None and is_leased(self._stream):
             self._state.leases.give_back(self._stream)
 
     def warning(self) -> dict[str, Any]:
@@ -145,7 +151,7 @@ class RealtimeSession:
                     param="session.hermes.stream",
                 )
             await asyncio.to_thread(self._state.service.stream, named)
-            self._stream = named
+            self._use(named)
         self._settings = settings
         await self._send(server_event("session.updated", session=self._described()))
 
@@ -169,11 +175,17 @@ class RealtimeSession:
             "content": content,
         }
         self._items[str(item["id"])] = item
-        while len(self._items) > _MAX_ITEMS:
+        while len(self._items) > 1 and self._is_too_long():
             self._items.popitem(last=False)
         for kind in ("conversation.item.added", "conversation.item.done"):
             await self._send(server_event(kind, previous_item_id=previous, item=item))
         return item
+
+    def _is_too_long(self) -> bool:
+        """Tell whether there are more turns, or longer ones, than are kept."""
+        parts = [part for item in self._items.values() for part in item["content"]]
+        num_characters = sum(len(part.get("text", "")) for part in parts)
+        return len(self._items) > _MAX_ITEMS or num_characters > _MAX_CHARACTERS
 
     async def _show(self, part: InputPart) -> dict[str, Any]:
         """Give a picture to the stream, the session's own where none is named."""
@@ -184,16 +196,10 @@ class RealtimeSession:
             )
             body = OpenStream(name=PREFIX + new_id("s").removeprefix("s_"), **chosen)
             await opened(self._state, self._caller, body)
-            self._stream = body.name
-        stream = self._stream
-
-        def show() -> dict[str, Any]:
-            zero = self._state.service.stream(stream).zero_wall_seconds
-            elapsed_us = 0 if zero is None else max(0, round((time.time() - zero) * 1e6))
-            pts_us = elapsed_us if part.hermes.pts_us is None else part.hermes.pts_us
-            return push(self._state, stream, [PushedPicture(pts_us=pts_us, encoded=encoded)]).model_dump()
-
-        return await asyncio.to_thread(show)
+            self._use(body.name)
+        assert self._stream is not None
+        picture = PushedPicture(pts_us=part.hermes.pts_us, encoded=encoded)
+        return (await asyncio.to_thread(push, self._state, self._stream, [picture])).model_dump()
 
     def _item(self, item_id: str) -> dict[str, Any]:
         if item_id not in self._items:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, WebSocket
@@ -62,8 +61,7 @@ async def push_frames(
     if kind == "multipart/form-data":
         pictures = await _pictures_of_form(request)
     elif kind in ("image/jpeg", "image/png", "application/octet-stream"):
-        at = _elapsed_us(state, name) if pts_us is None else pts_us
-        pictures = [PushedPicture(pts_us=at, encoded=await request.body())]
+        pictures = [PushedPicture(pts_us=pts_us, encoded=await request.body())]
     else:
         raise RefusedError(
             400,
@@ -74,12 +72,6 @@ async def push_frames(
             accepted=["image/jpeg", "image/png", "multipart/form-data"],
         )
     return await asyncio.to_thread(push, state, name, pictures)
-
-
-def _elapsed_us(state: ServerState, name: str) -> int:
-    """Return the time of a picture by its arrival, on the clock of the stream."""
-    zero = state.service.stream(name).zero_wall_seconds
-    return 0 if zero is None else checked_pts(max(0, round((time.time() - zero) * 1e6)))
 
 
 async def _pictures_of_form(request: Request) -> list[PushedPicture]:

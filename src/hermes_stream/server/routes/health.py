@@ -21,8 +21,9 @@ _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"sche
 
 
 @router.get("/health/live", responses=_UNHEALTHY)
-def is_live(state: State, response: Response) -> Health:
+async def is_live(state: State, response: Response) -> Health:
     """Tell whether engine and record run: a supervisor restarts what does not live."""
+    # on the event loop: threads may all wait for an engine that hangs, which is what this is to tell
     health = state.service.health()
     response.status_code = 200 if health.is_live else 503
     return health
@@ -30,7 +31,7 @@ def is_live(state: State, response: Response) -> Health:
 
 @router.get("/health/ready", responses=_UNHEALTHY)
 @router.get("/health", responses=_UNHEALTHY)
-def is_ready(state: State, response: Response) -> Health:
+async def is_ready(state: State, response: Response) -> Health:
     """Tell whether work is taken: a balancer sends none to what is not ready."""
     health = state.service.health()
     response.status_code = 200 if health.is_ready and not state.draining.has_begun else 503

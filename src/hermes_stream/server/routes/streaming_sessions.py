@@ -75,13 +75,8 @@ async def push_frame(
         count_question(state, caller)
         return await while_client_stays(request, _answered(state, name, _text(content)))
 
-    def show() -> FramesReceipt:
-        zero = state.service.stream(name).zero_wall_seconds
-        elapsed_us = 0 if zero is None else max(0, round((time.time() - zero) * 1e6))
-        at = elapsed_us if pts_us is None else pts_us
-        return push(state, name, [PushedPicture(pts_us=at, encoded=content)])
-
-    return FrameReply(session_id=name, frame=await asyncio.to_thread(show))
+    picture = PushedPicture(pts_us=pts_us, encoded=content)
+    return FrameReply(session_id=name, frame=await asyncio.to_thread(push, state, name, [picture]))
 
 
 async def _answered(state: State, name: str, question: str) -> FrameReply:

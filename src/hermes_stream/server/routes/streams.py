@@ -63,7 +63,8 @@ def _opening_of(state: ServerState, source: str) -> dict[str, object]:
     if "://" not in source:
         raise RefusedError(
             403,
-            f"{source[:100]!r} is no address of a network source; upload a file and give its id, or give an "
+            # not told back: it may hold a password
+            "source is no address of a network source (SCHEME://...); upload a file and give its id, or an "
             "address that allow_sources permits",
             code="source_refused",
             param="source",

@@ -63,7 +63,7 @@ class Watches:
     def add(
         self, question: str, kind: WatchKind = "alert", *, on_event: OnEvent | None = None, **rules: Any
     ) -> Watch:
-        """Ask a question again and again from the next chunk on.
+        """Ask a question about what was seen so far, and again after each chunk.
 
         Args:
             question: what is asked, not empty.
@@ -107,7 +107,7 @@ class Watches:
     @property
     def is_due(self) -> bool:
         """Whether a chunk was folded since the last poll, and a watch is to be asked about it."""
-        seconds = self._stream.folding.newest_seconds
+        seconds = self._stream.folded_until_seconds
         if not self._open or seconds is None or seconds == self._polled_seconds:
             return False
         return any(watch.is_due(seconds) for watch in self._open)
@@ -115,7 +115,7 @@ class Watches:
     @property
     def cost_tokens(self) -> int:
         """Tokens of the watches that are due."""
-        due = self._due(self._stream.folding.newest_seconds)
+        due = self._due(self._stream.folded_until_seconds)
         return sum(question.num_tokens(self._stream.model) for question in _once(due))
 
     def _due(self, seconds: float | None) -> list[Watch]:
@@ -126,7 +126,7 @@ class Watches:
 
         What fails is logged and counted: a stream goes on without its watches, too.
         """
-        seconds = self._stream.folding.newest_seconds
+        seconds = self._stream.folded_until_seconds
         due = self._due(seconds)
         if seconds is None or not due:
             return

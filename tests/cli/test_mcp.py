@@ -1,0 +1,118 @@
+"""``hermes mcp`` as assistants use it: the official client starts it and speaks through its pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+mcp = pytest.importorskip("mcp", reason="pip install 'hermes-stream[mcp]'")
+
+from mcp import Client, StdioServerParameters  # noqa: E402
+from tests.server.served import serving  # noqa: E402
+
+from hermes_stream.video.jpeg import decode_jpeg  # noqa: E402
+
+NOW = "what is on screen now?"
+_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory):
+    with serving(tmp_path_factory.mktemp("service")) as one:
+        one.open_watched("door")
+        one.open_watched("yard")
+        yield one
+
+
+def assisted(url: str, talk: Callable[[Client], Awaitable[None]], **environment: str) -> None:
+    """Let an assistant talk to the command as a program of its own, at an address."""
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "hermes_stream", "mcp"],
+        env={**os.environ, "HERMES_URL": url, **environment},
+    )
+
+    async def connected() -> None:
+        async with Client(command, read_timeout_seconds=_SECONDS) as assistant:
+            await talk(assistant)
+
+    asyncio.run(connected())
+
+
+def told(result) -> str:
+    """What a tool says in words."""
+    return "\n".join(one.text for one in result.content)
+
+
+def test_an_assistant_looks_through_a_camera(served):
+    """One conversation, since each starts a program: tools, streams, an answer, events, errors."""
+
+    async def talk(assistant: Client) -> None:
+        tools = {one.name: one for one in (await assistant.list_tools()).tools}
+        assert set(tools) == {"streams", "ask", "events", "picture"}
+        assert all(one.description for one in tools.values())
+        assert set(tools["ask"].input_schema["required"]) == {"stream", "question"}
+
+        streams = (await assistant.call_tool("streams")).structured_content["result"]
+        assert [one["name"] for one in streams] == ["door", "yard"]
+        assert [(one["num_frames"], one["state"]) for one in streams] == [(4, "live")] * 2
+
+        asked = await assistant.call_tool("ask", {"stream": "door", "question": NOW})
+        answer = asked.structured_content
+        direct = served.http.post("/v1/streams/door/ask", json={"question": NOW}).json()
+        assert (asked.is_error, answer["text"]) == (False, direct["text"])
+        chosen = {"stream": "door", "question": NOW, "options": ["red square", "nothing"]}
+        assert (await assistant.call_tool("ask", chosen)).structured_content["option_index"] in (0, 1)
+
+        address = next(one["picture_url"] for one in answer["evidence"] if one["picture_url"])
+        (image,) = (await assistant.call_tool("picture", {"url": address})).content
+        assert image.mime_type == "image/jpeg"
+        assert decode_jpeg(base64.b64decode(image.data)).shape[2] == 3
+
+        wanted = {"stream": "door", "limit": 2}
+        events = (await assistant.call_tool("events", wanted)).structured_content["result"]
+        assert [one["stream"] for one in events] == ["door", "door"]
+        assert events[0]["id"] < events[1]["id"]
+        assert events[1]["kind"] == "answered"
+        later = await assistant.call_tool("events", {"after": events[0]["id"]})
+        assert events[0]["id"] not in {one["id"] for one in later.structured_content["result"]}
+
+        unknown = await assistant.call_tool("ask", {"stream": "cellar", "question": NOW})
+        assert unknown.is_error
+        assert "cellar" in told(unknown)
+        elsewhere = await assistant.call_tool("picture", {"url": "http://169.254.169.254/latest"})
+        assert elsewhere.is_error
+        assert "no picture_url of this service" in told(elsewhere)
+        assert "Traceback" not in told(unknown) + told(elsewhere)
+        assert json.dumps(answer)
+
+    assisted(served.url, talk)
+
+
+def test_an_assistant_is_told_that_no_service_runs():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+
+    async def talk(assistant: Client) -> None:
+        result = await assistant.call_tool("streams")
+        assert result.is_error
+        assert "hermes serve" in told(result)
+        assert url in told(result)
+
+    assisted(url, talk)
+
+
+def test_without_its_package_the_command_says_what_to_install(hermes, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp.server", None)
+    monkeypatch.delitem(sys.modules, "hermes_stream.server.assistants", raising=False)
+    run = hermes("mcp")
+    assert run.code == 1
+    assert "pip install 'hermes-stream[server,mcp]'" in run.err

@@ -1,0 +1,58 @@
+"""One stream's memory on disk: its snapshots and its journal go together."""
+
+from __future__ import annotations
+
+from tests.checkpoints import random_frames
+from tests.service.test_service import FEW, push
+
+from hermes_stream.service.journal import Committer, Journal
+from hermes_stream.service.memory_on_disk import MemoryOnDisk
+from hermes_stream.service.snapshots import Snapshots
+from hermes_stream.stream import Engine
+
+
+def disk_of(tmp_path, committer) -> MemoryOnDisk:
+    return MemoryOnDisk(tmp_path / "snapshots", tmp_path / "journal", committer)
+
+
+def test_no_snapshot_is_ahead_of_the_journal(model, tmp_path):
+    frames, engine = random_frames(9), Engine(model)
+    with Committer(every_seconds=1000) as committer:
+        disk, handle = disk_of(tmp_path, committer), engine.add("hermes", budget_tokens=40, chunk_frames=4)
+        disk.begin(handle, epoch=1)
+        handle.observe(frames[:5])
+        snapshot = handle.snapshot()
+        disk.write(snapshot, epoch=1)
+        # as a program that is killed here finds it: nothing else was committed
+        assert Journal(tmp_path / "journal").num_changes == snapshot.num_changes == handle.num_changes > 0
+    disk.close()
+
+
+def test_a_damaged_snapshot_costs_nothing(model, tmp_path):
+    frames, engine = random_frames(9), Engine(model)
+    with Committer(every_seconds=1000) as committer:
+        disk, handle = disk_of(tmp_path, committer), engine.add("hermes", budget_tokens=40, chunk_frames=4)
+        disk.begin(handle, epoch=1)
+        handle.observe(frames[:5])
+        disk.write(handle.snapshot(), epoch=1)
+        num_changes = handle.num_changes
+        newest = Snapshots(tmp_path / "snapshots").newest()
+        newest.write_bytes(newest.read_bytes()[:-1])
+        restored = disk_of(tmp_path, committer).restore(engine)
+        assert restored.num_changes == num_changes
+    disk.close()
+
+
+def test_a_restored_stream_says_until_when_its_memory_is_folded(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(7))
+    before = service.stream("door")
+    assert (before.folded_until_seconds, before.newest_pts_seconds) == (3.0, 6.0)
+    service.close()
+    service = serve()
+    after = service.stream("door")
+    assert (after.folded_until_seconds, after.restored_until_seconds) == (3.0, 6.0)
+    (*_, started) = service.events(kinds=["service_started"])
+    assert started.payload["num_streams"] == 1
+    assert 0 < started.payload["recovery_seconds"] < 60
