@@ -36,7 +36,19 @@ if TYPE_CHECKING:
     from hermes_stream.models import VideoModel, load_model
     from hermes_stream.policies import POLICIES, FullPolicy, HermesPolicy, MemoryPolicy, WindowPolicy
     from hermes_stream.service import Service, ServiceSettings
-    from hermes_stream.stream import Answer, Engine, Evidence, Session, SessionStats, Snapshot, StreamHandle
+    from hermes_stream.stream import (
+        Answer,
+        Engine,
+        Evidence,
+        Schedule,
+        Session,
+        SessionStats,
+        Snapshot,
+        StreamHandle,
+        Watch,
+        WatchEvent,
+        WatchRules,
+    )
     from hermes_stream.video import (
         FileSource,
         Frame,
@@ -48,7 +60,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "models": ("load_model", "VideoModel"),
-    "stream": ("Session", "Engine", "StreamHandle", "Answer", "Evidence", "SessionStats", "Snapshot"),
+    "stream": (
+        "Session",
+        "Engine",
+        "StreamHandle",
+        "Answer",
+        "Evidence",
+        "SessionStats",
+        "Snapshot",
+        "Watch",
+        "WatchEvent",
+        "WatchRules",
+        "Schedule",
+    ),
     "service": ("Service", "ServiceSettings"),
     "policies": ("HermesPolicy", "FullPolicy", "WindowPolicy", "MemoryPolicy", "POLICIES"),
     "video": ("Frame", "FileSource", "SourceOptions", "open_source", "sample_frames", "write_video"),
@@ -78,6 +102,10 @@ __all__ = [
     "Evidence",
     "SessionStats",
     "Snapshot",
+    "Watch",
+    "WatchEvent",
+    "WatchRules",
+    "Schedule",
     "Service",
     "ServiceSettings",
     "HermesPolicy",

@@ -72,7 +72,7 @@ class Segment:
     """One stream's new tokens in a packed forward.
 
     Attributes:
-        cache: the stream's memory. Unless the segment is a probe, ``append`` has reserved its slots.
+        cache: the stream's memory. Unless the segment leaves nothing, ``append`` has reserved its slots.
         embeddings: of the new tokens.
         positions: of the new tokens, in host memory.
         probe: given, the segment reads the memory and leaves nothing in it.
@@ -80,6 +80,8 @@ class Segment:
             without it.
         recall: given, called with each layer's index and raw queries before that layer is read.
         deepstack: given, features that are added to the tokens behind each of the first decoder layers.
+        branches: given, the segment is so many texts of these lengths, one behind the other, that do not see
+            each other; like a probe it reads the memory and leaves nothing in it.
     """
 
     cache: KeysAndValues
@@ -89,6 +91,7 @@ class Segment:
     observation: Observation | None = None
     recall: Callable[[int, Tensor], None] | None = None
     deepstack: Float[Tensor, "levels tokens hidden"] | None = None
+    branches: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +216,10 @@ def hermes_attention(
     for segment in packed.segments:
         slots = slice(start, start + len(segment.embeddings))
         start = slots.stop
-        if segment.probe is not None:
+        if segment.probe is not None or segment.branches is not None:
             own = {"own_keys": rotated[:, slots], "own_values": value[0, :, slots]}
-            outputs.append(_probe(segment, layer_idx, queries[:, slots], **own, scaling=scaling))
+            read = _probe if segment.probe is not None else _attend_branches
+            outputs.append(read(segment, layer_idx, queries[:, slots], **own, scaling=scaling))
             continue
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
@@ -261,6 +265,29 @@ def _attend(
     mask = None if count == 1 else causal_lower_right(count, held)
     return F.scaled_dot_product_attention(
         queries[None], keys[None], values[None], attn_mask=mask, scale=scaling, enable_gqa=True
+    )[0]
+
+
+def _attend_branches(
+    segment: Segment,
+    layer_idx: int,
+    queries: Float[Tensor, "heads tokens head_dim"],
+    *,
+    own_keys: Float[Tensor, "kv_heads tokens head_dim"],
+    own_values: Float[Tensor, "kv_heads tokens head_dim"],
+    scaling: float,
+) -> Float[Tensor, "heads tokens head_dim"]:
+    """Attend each branch to the memory and, causally, to itself; keep nothing."""
+    # What is remembered is read once for all branches, however many there are.
+    held_keys, held_values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
+    lengths = torch.tensor(segment.branches, device=queries.device)
+    branch = torch.arange(len(lengths), device=queries.device).repeat_interleave(lengths)
+    own = (branch[:, None] == branch).tril()
+    seen = torch.cat([own.new_ones(len(branch), held_keys.shape[1]), own], dim=1)
+    keys = torch.cat([held_keys, own_keys], dim=1)
+    values = torch.cat([held_values, own_values], dim=1)
+    return F.scaled_dot_product_attention(
+        queries[None], keys[None], values[None], attn_mask=seen, scale=scaling, enable_gqa=True
     )[0]
 
 

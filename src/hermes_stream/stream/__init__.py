@@ -7,6 +7,7 @@ from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.snapshot import Snapshot, SnapshotSummary, read_summary
 from hermes_stream.stream.stats import SessionStats
+from hermes_stream.stream.watches import Schedule, Watch, WatchEvent, WatchRules
 
 __all__ = [
     "Session",
@@ -20,4 +21,8 @@ __all__ = [
     "Snapshot",
     "SnapshotSummary",
     "read_summary",
+    "Watch",
+    "WatchEvent",
+    "WatchRules",
+    "Schedule",
 ]

@@ -67,6 +67,16 @@ class QuestionContext(Protocol):
             CapacityError: the room for text is used up.
         """
 
+    def beside(self, embeddings: Float[Tensor, "tokens hidden"], lengths: tuple[int, ...]) -> Segment:
+        """Return texts that read the memory, and not each other, and leave nothing there; once prepared.
+
+        Nothing is retrieved for them.
+
+        Args:
+            embeddings: of the texts, one behind the other.
+            lengths: of the texts, in tokens.
+        """
+
     def state(self) -> MemoryState:
         """Return what a question reads of the video; where it retrieves, what the last one read."""
 

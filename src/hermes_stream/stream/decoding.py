@@ -141,7 +141,7 @@ def choose_option(
     return chosen
 
 
-def check_finite(logits: Float[Tensor, " vocabulary"], model: VideoModel) -> None:
+def check_finite(logits: Float[Tensor, "*places vocabulary"], model: VideoModel) -> None:
     """Check that a model answers with numbers; the likeliest of none would be an arbitrary token.
 
     Raises:

@@ -9,7 +9,8 @@ Engine and streams belong to the thread that calls first. They know nothing of n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -32,6 +33,7 @@ from hermes_stream.stream.queue_limits import QUEUE_FRAMES, QUEUE_SECONDS, Queue
 from hermes_stream.stream.snapshot import Snapshot, refusing_options
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.threads import OneThread
+from hermes_stream.stream.work import EncodeRequest, Request
 
 _SHARE_OF_FREE = 0.8
 
@@ -282,10 +284,15 @@ class Engine:
         for handle in chosen:
             requests.append(handle.requests(may_encode_ahead=room > 0))
             room -= handle.stream.chunk_tokens * (len(requests[-1]) - 1)
+        began = time.perf_counter()
         outcomes = iter(self.executor.serve_apart([one for own in requests for one in own]))
-        for handle, own in zip(chosen, requests, strict=True):
-            handle.receive([next(outcomes) for _ in own])
+        took, patch_tokens = time.perf_counter() - began, self.model.card.tokens_per_temporal_patch
+        shares = [_num_tokens(own, patch_tokens) for own in requests]
+        for handle, own, share in zip(chosen, requests, shares, strict=True):
+            handle.receive([next(outcomes) for _ in own], seconds=took * share / max(sum(shares), 1))
             handle.served_in_step = self.num_steps
+        for handle in chosen:
+            handle.watches.deliver()  # who listens may ask, and read, which takes steps
         return True
 
     def run(self) -> None:
@@ -325,3 +332,11 @@ class Engine:
                 room, may_exceed, patience = room - cost, False, self.num_steps + 1
                 chosen.append(handle)
         return chosen, room if asking else self.step_tokens
+
+
+def _num_tokens(requests: Sequence[Request], patch_tokens: int) -> int:
+    """Return tokens that requests let enter a forward, or that their frames will make."""
+    return sum(
+        one.pixels.grid[0] * patch_tokens if isinstance(one, EncodeRequest) else one.num_tokens
+        for one in requests
+    )

@@ -150,15 +150,22 @@ class Executor:
             if (logits := self._replayed(requests)) is not None:
                 return [logits]
             hidden = iter(forward(self.model.decoder, [part for one in requests for part in one.segments]))
-            last = [[next(hidden) for _ in one.segments][-1][-1] for one in requests]
-            wanted = [state for state, one in zip(last, requests, strict=True) if one.wants_logits]
-            logits_of = iter(self.model.logits(torch.stack(wanted)) if wanted else ())
-            return [next(logits_of) if one.wants_logits else None for one in requests]
+            last = [[next(hidden) for _ in one.segments][-1] for one in requests]
+            wanted = [
+                states[[-1] if one.places is None else list(one.places)]
+                for states, one in zip(last, requests, strict=True)
+                if one.wants_logits
+            ]
+            logits = self.model.logits(torch.cat(wanted)) if wanted else torch.empty(0)
+            logits_of = iter(logits.split([len(states) for states in wanted]))
+            return [_logits(one, logits_of) for one in requests]
 
     def _replayed(self, requests: Sequence[ForwardRequest]) -> Tensor | None:
         """Return the logits of a request for text that comes alone, where a fixed shape fits it."""
         one = requests[0]
         if self._graphs is None or len(requests) > 1 or len(one.segments) > 1 or not one.wants_logits:
+            return None
+        if one.places is not None:
             return None
         return self._graphs.logits(one.segments[0])
 
@@ -170,6 +177,14 @@ class Executor:
         for one in requests:
             tokens[one.stage] += one.num_tokens
         return self.stages.timing(tokens)
+
+
+def _logits(request: ForwardRequest, logits_of: Iterator[Tensor]) -> Tensor | None:
+    """Take the logits that a request wants, if it wants some."""
+    if not request.wants_logits:
+        return None
+    logits = next(logits_of)
+    return logits[0] if request.places is None else logits
 
 
 class RunningWork:

@@ -34,12 +34,14 @@ class Folding:
         num_seen: visual tokens that they made.
         num_failed_frames: left out.
         until_seconds: time of the newest frame folded in; None where that is not known.
+        newest_size: its height and width, likewise.
     """
 
     def __init__(self, model: VideoModel, intake: Intake, context: QuestionContext, changes: Changes) -> None:
         self._model, self._intake, self._context, self._changes = model, intake, context, changes
         self.num_frames = self.num_seen = self.num_failed_frames = 0
         self.until_seconds: float | None = None
+        self.newest_size: tuple[int, int] | None = None
         self._failed_frame: Frame | None = None
         self._num_failures = 0
 
@@ -122,7 +124,7 @@ class Folding:
         folded = ChunkFolded(start=self._intake.indices_of(frames[:1])[0], num_frames=len(frames))
         self._intake.drop(frames)
         self.num_frames += len(frames)
-        self.until_seconds = frames[-1].pts_seconds
+        self.until_seconds, self.newest_size = frames[-1].pts_seconds, frames[-1].size
         self.num_seen += num_tokens(self._model, frames)
         self._changes.note(folded)
 

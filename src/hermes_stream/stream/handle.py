@@ -17,6 +17,8 @@ from hermes_stream.stream.queue_limits import QueueLimits
 from hermes_stream.stream.snapshot import Snapshot
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
+from hermes_stream.stream.watches import Watch, Watches, WatchKind
+from hermes_stream.stream.watches.watches import OnEvent
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Work
 from hermes_stream.video.frame import Frame
 
@@ -41,6 +43,7 @@ class StreamHandle:
         stream: for inspection: ``cache``, ``policy``, ``chunk_frames``.
         limits: of what waits.
         served_in_step: when it was served last.
+        watches: standing questions; see ``watch``.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class StreamHandle:
     ) -> None:
         self.stream = stream
         self.served_in_step = 0
+        self.watches = Watches(stream)
+        self._is_watching = False
         self._step, self._check_thread, self._leave = step, check_thread, leave
         self._overflow, self.limits = overflow, limits
         self._questions: deque[tuple[Answer, Work[None]]] = deque()
@@ -132,8 +137,28 @@ class StreamHandle:
         self._check()
         answer, work = self.stream.ask(question, options, Sampling(**sampling), steers=steers)
         answer.attach(self._step, lambda: self._abandon(answer))
+        if self._is_watching:  # people go first; the watches are still due
+            self._drop_work()
         self._questions.append((answer, work))
         return answer
+
+    def watch(
+        self, question: str, kind: WatchKind = "alert", *, on_event: OnEvent | None = None, **rules: Any
+    ) -> Watch:
+        """Ask again after each chunk, and tell when the answer changes; see ``Watches.add``.
+
+        The engine's steps ask, and tell: after questions, before the next chunk. ``on_event`` is called by
+        ``Engine.step``.
+
+        Raises:
+            ThreadError: another thread owns the engine.
+            CapacityError: the handle is closed; the question does not fit; there are too many watches.
+            ModelError: the vocabulary does not have the answers as words.
+            ValueError: an argument is out of its range.
+        """
+        self._check_thread()
+        self._check_open()
+        return self.watches.add(question, kind, on_event=on_event, **rules)
 
     @property
     def num_dropped_frames(self) -> int:
@@ -254,22 +279,25 @@ class StreamHandle:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is something to do: work in hand, a question, or a full chunk."""
-        if self._work is not None or self._questions:
+        """Whether there is something to do: work in hand, a question, a watch that is due, a full chunk."""
+        if self._work is not None or self._questions or self.watches.is_due:
             return True
         return self._failure is None and self.stream.has_full_chunk
 
     @property
     def cost_tokens(self) -> int:
-        """Tokens of frames that the next request takes; 0 for text of a question or an answer.
+        """Tokens of frames, or of watches, that the next request takes; 0 for a person's question.
 
         An encode takes as many as its frames will make.
         """
         if self._request is None:
-            return self.stream.num_pending_tokens if self._questions else self.stream.chunk_tokens
+            if self._questions:
+                return self.stream.num_pending_tokens
+            return self.watches.cost_tokens if self.watches.is_due else self.stream.chunk_tokens
         if isinstance(self._request, EncodeRequest):
             return self._request.pixels.grid[0] * self.stream.model.card.tokens_per_temporal_patch
-        return 0 if self._request.wants_logits else self._request.num_tokens
+        is_question = self._request.wants_logits and not self._is_watching
+        return 0 if is_question else self._request.num_tokens
 
     def begin(self) -> bool:
         """Take the next work in hand, if there is none; tell whether it asks for something."""
@@ -277,6 +305,8 @@ class StreamHandle:
             return True
         if self._questions:
             self._answer, self._work = self._questions.popleft()
+        elif self.watches.is_due:
+            self._is_watching, self._work = True, self.watches.poll()
         else:
             self._work = self.stream.fold()
         self._advance(next)
@@ -296,8 +326,15 @@ class StreamHandle:
                 ahead = self.stream.request_ahead()
         return [self._request] if ahead is None else [self._request, ahead]
 
-    def receive(self, outcomes: Sequence[Any]) -> None:
-        """Give the work what it asked for, or raise inside it; note what it asks for next."""
+    def receive(self, outcomes: Sequence[Any], *, seconds: float) -> None:
+        """Give the work what it asked for, or raise inside it; note what it asks for next.
+
+        Args:
+            outcomes: of ``requests``.
+            seconds: what they took.
+        """
+        if self._answer is None:
+            self.watches.spend(seconds, is_watching=self._is_watching)
         outcome, *ahead = outcomes
         if ahead and not isinstance(ahead[0], Failure):
             self.stream.receive_ahead(ahead[0])
@@ -323,6 +360,7 @@ class StreamHandle:
         if self._answer is not None and self._answer.is_done:
             self._answer.detach()  # else stream and answer would keep each other, and the memory with them
         self._work = self._answer = self._request = None
+        self._is_watching = False
 
     def _drop_work(self) -> None:
         if self._work is not None:

@@ -137,6 +137,10 @@ class HeldFrames:
         """Reserve slots behind the prefilled frames for text."""
         return self._memory.extend(embeddings, observation)
 
+    def beside(self, embeddings: Float[Tensor, "tokens hidden"], lengths: tuple[int, ...]) -> Segment:
+        """Return texts that read what was prefilled, and leave nothing there."""
+        return self._memory.beside(embeddings, lengths)
+
     def state(self) -> MemoryState:
         """Return what the last question read."""
         return self._memory.state()

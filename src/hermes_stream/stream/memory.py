@@ -28,7 +28,7 @@ from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_encoder import FrameEncoder
 from hermes_stream.stream.guidance import guidance_of, read_guidance, zero_weights
-from hermes_stream.stream.positions import StreamPositions, origin_of
+from hermes_stream.stream.positions import StreamPositions, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, forward
 from hermes_stream.video.frame import Frame
@@ -274,6 +274,13 @@ class StreamMemory:
         """Reserve slots behind the memory for text, and return it as a segment."""
         start = self._question_start()
         return question_segment(self.cache, embeddings, start=start, observation=observation)
+
+    def beside(self, embeddings: Float[Tensor, "tokens hidden"], lengths: tuple[int, ...]) -> Segment:
+        """Return texts that each stand where a question would, and leave nothing there."""
+        clock, axes = self._question_start(), self.cache.layout.rotary.num_axes
+        start = self.cache.next_position if clock is None else clock
+        positions = torch.cat([text_positions(axes, count, start) for count in lengths], dim=1)
+        return Segment(cache=self.cache, embeddings=embeddings, positions=positions, branches=lengths)
 
     def _question_start(self) -> int | None:
         """Return where a question's next tokens stand if that is not the write clock (see ``ModelCard``)."""

@@ -27,6 +27,8 @@ from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.snapshot import Snapshot, refusing_options
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
+from hermes_stream.stream.watches import Watch, Watches, WatchKind
+from hermes_stream.stream.watches.watches import OnEvent
 
 
 class Session:
@@ -63,6 +65,7 @@ class Session:
         fps: rate of sampling; None takes every frame.
         chunk_frames: frames that are prefilled together in fact; whole temporal patches where the model has
             them.
+        watches: standing questions; see ``watch``.
 
     Raises:
         CapacityError: two frames and text do not fit the model's positions.
@@ -101,6 +104,7 @@ class Session:
         self._executor = executor or Executor.for_one_stream(model)
         self._stream = Stream(self._executor, options)
         self.policy, self.chunk_frames = self._stream.policy, self._stream.chunk_frames
+        self.watches = Watches(self._stream)
         self._open_answer: Answer | None = None
         self._lock = RLock()
 
@@ -149,6 +153,11 @@ class Session:
 
     def _fold_full_chunk(self) -> None:
         if self._stream.has_full_chunk:
+            self._fold()
+        self.watches.ask_now()  # also about what a question folded in
+
+    def _fold(self) -> None:
+        with self.watches.timing(is_watching=False):
             self._executor.run(self._stream.fold())
 
     def flush(self) -> None:
@@ -160,7 +169,8 @@ class Session:
         with self._lock:
             self._finish_open_answer()
             while self._stream.intake.waiting:
-                self._executor.run(self._stream.fold())
+                self._fold()
+                self.watches.ask_now()
 
     def ask(
         self,
@@ -183,9 +193,9 @@ class Session:
             question: what is asked, not empty.
             options: choices of a multiple-choice question; the answer is one of them.
             max_new_tokens: tokens of the answer, at most; None takes what room there is, up to 256.
-            temperature: 0 is greedy.
-            top_p: see ``Sampling``.
-            repetition_penalty: see ``Sampling``.
+            temperature: 0 is greedy; see ``Sampling``, as with those that follow.
+            top_p: share of probability that is sampled from.
+            repetition_penalty: 1 is none.
             stop: texts that end the answer.
             seed: of the sampling.
 
@@ -211,19 +221,17 @@ class Session:
             answer.wait_for_first()
         return answer
 
+    def watch(
+        self, question: str, kind: WatchKind = "alert", *, on_event: OnEvent | None = None, **rules: Any
+    ) -> Watch:
+        """Ask again after each chunk, and tell when the answer changes; see ``Watches.add``."""
+        with self._lock:
+            return self.watches.add(question, kind, on_event=on_event, **rules)
+
     def next_token_logits(
         self, question: str, options: Sequence[str] | None = None
     ) -> Float[Tensor, " vocabulary"]:
-        """Return the logits of an answer's first token, float32, in host memory; for tests and research.
-
-        Args:
-            question: what is asked, not empty.
-            options: choices of a multiple-choice question.
-
-        Raises:
-            CapacityError: the question does not fit the room for text.
-            VideoError: no frame was observed yet.
-        """
+        """Return the logits of an answer's first token, float32, in host memory; see ``ask``."""
         with self._lock:
             self._finish_open_answer()
             return self._executor.run(self._stream.next_token_logits(question, options)).cpu()
@@ -264,13 +272,7 @@ class Session:
     def evidence(
         self, question: str, options: Sequence[str] | None = None, *, answer_ids: Sequence[int] = ()
     ) -> Evidence:
-        """Return on which moments of the stream an answer's attention rests; see ``read_attention``.
-
-        Raises:
-            CapacityError: the question does not fit the room for text.
-            VideoError: no frame was observed yet, or nothing of any is remembered.
-            ValueError: the question is empty.
-        """
+        """Return on which moments of the stream an answer's attention rests; see ``read_attention``."""
         return evidence_of(self.read_attention(question, options, answer_ids=answer_ids))
 
     @property

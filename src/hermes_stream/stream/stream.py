@@ -16,7 +16,6 @@ from hermes_stream.errors import SnapshotError, VideoError
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.visual import Features
-from hermes_stream.retrieval.retriever import Retriever
 from hermes_stream.saved import Saved
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.capacity import Capacity
@@ -30,17 +29,16 @@ from hermes_stream.stream.changes import (
     HeldFramesPrefilled,
     QuestionAnswered,
 )
-from hermes_stream.stream.context import QuestionContext
+from hermes_stream.stream.context_choice import choose_context
 from hermes_stream.stream.decoding import Sampling, choose_option, decode_answer
 from hermes_stream.stream.evidence import read_attention
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.folding import Folding
-from hermes_stream.stream.held_frames import FrameBuffer, HeldFrames, group_by_size, num_tokens
+from hermes_stream.stream.held_frames import group_by_size, num_tokens
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
-from hermes_stream.stream.retrieved_context import RetrievedContext
 from hermes_stream.stream.stats import SessionStats, synchronize
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
 from hermes_stream.video.conversion import frames_from
@@ -58,21 +56,24 @@ class Stream:
         capacity: what it takes of positions and memory, where that is known already.
 
     Attributes:
+        executor: has the model; runs what is not work.
         model: the model.
         options: what the stream is made with, in fact.
         policy: what the memory keeps.
         chunk_frames: frames that are folded in together.
+        text_tokens: room for a question and its answer.
         changes: numbers what happens to the memory, and tells who records it.
         intake: checks and samples frames; those that wait for their chunk.
         memory: the cache, and what chunks go through on their way in.
         context: what questions read: the memory, or more.
+        folding: takes waiting frames into it, and counts them.
     """
 
     def __init__(self, executor: Executor, options: StreamOptions, capacity: Capacity | None = None) -> None:
         capacity = capacity or options.capacity(executor.model)
         self.model, self.options = executor.model, options.settled(capacity)
         self.policy, self.chunk_frames = capacity.policy, capacity.chunk_frames
-        self._executor, self._text_tokens = executor, capacity.text_tokens
+        self.executor, self.text_tokens = executor, capacity.text_tokens
         self.changes = Changes()
         self.intake = Intake(
             options.fps, check_size=self.model.num_tokens, shrink=self.model.shrink, changes=self.changes
@@ -80,8 +81,8 @@ class Stream:
         self.memory = StreamMemory(
             executor, capacity, token_filter=options.filter, still_below=options.still_below
         )
-        self.context = _context(self.memory, capacity)
-        self._folding = Folding(self.model, self.intake, self.context, self.changes)
+        self.context = choose_context(self.memory, capacity)
+        self.folding = Folding(self.model, self.intake, self.context, self.changes)
         self._num_questions = 0
         self._newest_answer: Answer | None = None
         self._recall_seconds: float | None = None
@@ -97,7 +98,7 @@ class Stream:
             values={"num_changes": self.changes.num_changes, "num_questions": self._num_questions},
             parts={
                 "intake": self.intake.saved(),
-                "folding": self._folding.saved(),
+                "folding": self.folding.saved(),
                 "context": self.context.saved(),
             },
         )
@@ -112,9 +113,9 @@ class Stream:
         self.changes.num_changes = saved.integer("num_changes")
         self._num_questions = saved.integer("num_questions")
         self.intake.restore(saved.part("intake"))
-        self._folding.restore(saved.part("folding"))
+        self.folding.restore(saved.part("folding"))
         self.context.restore(saved.part("context"))
-        self._executor.prepare(self.cache)
+        self.executor.prepare(self.cache)
 
     def resemble(self, other: Stream) -> None:
         """Become a copy of another stream that was made alike."""
@@ -132,7 +133,7 @@ class Stream:
             raise ValueError("replay changes first, and record from then on: they would be recorded twice")
         before = self.changes.num_changes
         for change in changes:
-            self._executor.run(self.redo(change))
+            self.executor.run(self.redo(change))
         return self.changes.num_changes - before
 
     def redo(self, change: Change) -> Work[None]:
@@ -155,9 +156,9 @@ class Stream:
         elif isinstance(what, FrameForgotten):
             self.intake.forget_again(what)
         elif isinstance(what, ChunkFolded):
-            yield from self._folding.fold_again(what)
+            yield from self.folding.fold_again(what)
         elif isinstance(what, FramesLeftOut):
-            self._folding.leave_out_again(what)
+            self.folding.leave_out_again(what)
         elif isinstance(what, HeldFramesPrefilled):
             yield from self._prefill_held()
         else:
@@ -181,7 +182,7 @@ class Stream:
     @property
     def folded_until_seconds(self) -> float | None:
         """Time of the newest frame in the memory; None before the first, or where that is not known."""
-        return self._folding.until_seconds
+        return self.folding.until_seconds
 
     @property
     def chunk_tokens(self) -> int:
@@ -215,7 +216,7 @@ class Stream:
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        yield from self._folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames))
+        yield from self.folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames))
 
     def ask(
         self, text: str, options: Sequence[str] | None, sampling: Sampling, *, steers: bool | None = None
@@ -309,7 +310,7 @@ class Stream:
 
     def _phrase(self, text: str, options: Sequence[str] | None, answer_tokens: int = 1) -> Question:
         return Question.phrase(
-            self.model, text, options, text_tokens=self._text_tokens, answer_tokens=answer_tokens
+            self.model, text, options, text_tokens=self.text_tokens, answer_tokens=answer_tokens
         )
 
     def prepare(self, num_frames: int | None = None) -> Work[float]:
@@ -325,18 +326,22 @@ class Stream:
         until = self.intake.num_accepted if num_frames is None else num_frames
         while (missing := until - self.intake.num_folded) > 0:
             yield from self.fold(missing)
-        if not self._folding.num_frames:
+        if not self.folding.num_frames:
             raise VideoError(
-                f"none of {self._folding.num_failed_frames} frames could be folded into the memory, so there "
+                f"none of {self.folding.num_failed_frames} frames could be folded into the memory, so there "
                 "is nothing to ask about; the log says why"
             )
         synchronize(self.model.layout.device)
         folded = time.perf_counter()
-        if self.context.num_prefill_tokens(0):
-            yield from self._prefill_held()
+        yield from self.prepare_context()
         synchronize(self.model.layout.device)
         self._recall_seconds = time.perf_counter() - folded
         return folded - began
+
+    def prepare_context(self) -> Work[None]:
+        """Do what the policy leaves for the moment of a question, as to prefill frames that are held."""
+        if self.context.num_prefill_tokens(0):
+            yield from self._prefill_held()
 
     def _prefill_held(self) -> Work[None]:
         yield from self.context.prepare()
@@ -348,7 +353,7 @@ class Stream:
         Raises:
             VideoError: no frame was observed yet.
         """
-        if not (self._folding.num_frames or self.intake.waiting or self.intake.in_hand):
+        if not (self.folding.num_frames or self.intake.waiting or self.intake.in_hand):
             raise VideoError(
                 "no frame was observed yet, so there is nothing to ask about; observe frames first"
             )
@@ -357,7 +362,7 @@ class Stream:
     def stats(self) -> SessionStats:
         """What the stream has done and holds."""
         usage, answer, recall = self.context.usage, self._newest_answer, self._recall_seconds
-        folding = self._folding
+        folding = self.folding
         kept, num_pending = usage.num_visual_tokens, len(self.intake.waiting)
         tiers = Tiers(num_layers=len(kept)).tier_of_layer
         by_tier = {
@@ -385,16 +390,3 @@ class Stream:
             ttft_with_pending_seconds=answer.ttft_with_pending_seconds if answer else None,
             tokens_per_second=answer.tokens_per_second if answer else None,
         )
-
-
-def _context(memory: StreamMemory, capacity: Capacity) -> QuestionContext:
-    """Return what the policy's questions read."""
-    policy = memory.policy
-    if policy.rebuilds_at_question and policy.budget_tokens is not None:
-        return HeldFrames(memory, FrameBuffer(memory.model, policy.budget_tokens), capacity.chunk_frames)
-    if (spec := policy.retrieval()) is None:
-        return memory
-    retriever = Retriever(
-        memory.cache, spec, max_positions=capacity.chunk_positions, text_tokens=capacity.text_tokens
-    )
-    return RetrievedContext(memory, retriever)

@@ -36,12 +36,15 @@ class ForwardRequest:
         stage: what the forward is part of.
         wants_logits: the result is the logits of the token that follows the last segment, float32
             ``[vocabulary]``; else the result is None.
+        places: given, tokens of the last segment; the logits are those of what follows each of them, float32
+            ``[places, vocabulary]``.
         advances: False lets every layer read what the first one reads.
     """
 
     segments: tuple[Segment, ...]
     stage: Stage
     wants_logits: bool = False
+    places: tuple[int, ...] | None = None
     advances: bool = True
 
     @property

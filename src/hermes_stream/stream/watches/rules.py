@@ -1,0 +1,114 @@
+"""What is asked again and again, and when its answer is worth a word."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from hermes_stream.stream.question import check_options
+from hermes_stream.stream.watches.schedule import Schedule
+
+WatchKind = Literal["alert", "state", "describe", "count"]
+Calibration = Literal["none", "blank", "start"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRules:
+    """A standing question.
+
+    All times are in seconds of the stream.
+
+    Attributes:
+        question: what is asked. An alert asks what is answered by yes or no; a count asks how many.
+        kind: "alert" tells when yes begins and ends, "state" when the answer becomes another option,
+            "describe" what is new, "count" when the number rises.
+        name: of the watch; None is its question.
+        every_seconds: ask no more often; None asks after each chunk. A watch is read when a chunk was
+            folded, so that ``chunk_frames`` decides how old its answer may be.
+        raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1].
+        clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``; 0 never clears, for
+            what stays true once it is, such as "was there a car?".
+        hold_seconds: for how long an answer must hold before it is told.
+        cooldown_seconds: silence after what was sent; the end of an alert that was sent is always sent.
+        max_per_hour: sent in an hour, at most; None has no limit.
+        options: of a state, or the numbers of a count in rising order, as words; a count without is read
+            from zero to nine.
+        schedule: when it speaks; None is always.
+        calibrate: take off how likely the answers are where there is nothing to see: on a "blank" picture,
+            or in the stream's own first minute ("start"), in which nothing is told then; "none" takes
+            nothing off.
+        newness_quantile: how new a chunk must be to be described, among the newest 256 of the stream, in
+            [0, 1); 0 describes each.
+        max_new_tokens: of a description, at most.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    question: str
+    kind: WatchKind = "alert"
+    name: str | None = None
+    every_seconds: float | None = None
+    raise_at: float = 0.5
+    clear_at: float = 0.5
+    hold_seconds: float = 0.0
+    cooldown_seconds: float = 0.0
+    max_per_hour: int | None = None
+    options: tuple[str, ...] | None = None
+    schedule: Schedule | None = None
+    calibrate: Calibration = "none"
+    newness_quantile: float = 0.9
+    max_new_tokens: int = 32
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.question, str) or not self.question.strip():
+            raise ValueError(f"a question must be a non-empty text, got {self.question!r}")
+        _check_one_of("kind", self.kind, get_args(WatchKind))
+        _check_one_of("calibrate", self.calibrate, get_args(Calibration))
+        self._check_numbers()
+        if self.options is not None:
+            check_options(self.options)
+            object.__setattr__(self, "options", tuple(self.options))
+        if self.kind == "state" and self.options is None:
+            raise ValueError('a state needs options to choose from, such as options=("open", "closed")')
+        if self.kind in ("alert", "describe") and self.options is not None:
+            raise ValueError(
+                f"a watch of kind {self.kind!r} takes no options; leave them out, or use a state"
+            )
+
+    def _check_numbers(self) -> None:
+        for name in ("hold_seconds", "cooldown_seconds"):
+            _check_seconds(name, getattr(self, name))
+        if self.every_seconds is not None:
+            _check_seconds("every_seconds", self.every_seconds)
+        if not 0 < self.raise_at <= 1:
+            raise ValueError(f"raise_at must be above 0 and at most 1, got {self.raise_at}")
+        if not 0 <= self.clear_at <= self.raise_at:
+            raise ValueError(
+                f"clear_at must be from 0 to raise_at, {self.raise_at}; got {self.clear_at}: between the two "
+                "an alert stays as it is"
+            )
+        if not 0 <= self.newness_quantile < 1:
+            raise ValueError(f"newness_quantile must be at least 0 and below 1, got {self.newness_quantile}")
+        for name, least in (("max_per_hour", 1), ("max_new_tokens", 1)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+    @property
+    def label(self) -> str:
+        """The watch's name."""
+        return self.name or self.question
+
+
+def _check_one_of(name: str, value: str, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
+
+
+def _check_seconds(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number of seconds, got {value!r}")
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be a number of seconds, 0 or more; got {value}")

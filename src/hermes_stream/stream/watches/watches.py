@@ -1,0 +1,260 @@
+"""The standing questions of one stream: which are due, and one forward for all that are scored."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from hermes_stream.errors import CapacityError
+from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.decoding import Sampling, decode_answer
+from hermes_stream.stream.question import Question
+from hermes_stream.stream.scoring import NUMBERS, YES_NO, ScoredQuestion, score
+from hermes_stream.stream.stream import Stream
+from hermes_stream.stream.watches.calibration import UsualScores, score_blank
+from hermes_stream.stream.watches.events import WatchEvent
+from hermes_stream.stream.watches.newness import newness_since
+from hermes_stream.stream.watches.rules import WatchKind, WatchRules
+from hermes_stream.stream.watches.stats import WatchesStats
+from hermes_stream.stream.watches.watch import Watch
+from hermes_stream.stream.work import Work
+
+log = logging.getLogger(__name__)
+MAX_WATCHES = 64
+OnEvent = Callable[[WatchEvent], object]
+
+
+class Watches:
+    """A stream's standing questions.
+
+    A poll is work like any other: it is done right after a chunk was folded, reads the memory, folds nothing
+    in and remembers nothing. Events wait until the work is over, so that who listens may ask in turn.
+
+    Args:
+        stream: is read.
+
+    Attributes:
+        moment_of: turns time in the stream into a moment, for schedules; by default it is now.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._open: list[Watch] = []
+        self._undelivered: deque[tuple[Watch, WatchEvent]] = deque()
+        self._polled_seconds: float | None = None
+        self._closed = {"asked": 0, "skipped": 0, "failed": 0}
+        self._num_polls = 0
+        self._seconds = self._all_seconds = 0.0
+        self.moment_of: Callable[[float], datetime] = lambda _: datetime.now(UTC)
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Watch]:
+        """Yield those that are open, oldest first."""
+        return iter(tuple(self._open))
+
+    def add(
+        self, question: str, kind: WatchKind = "alert", *, on_event: OnEvent | None = None, **rules: Any
+    ) -> Watch:
+        """Ask a question about what was seen so far, and again after each chunk.
+
+        Args:
+            question: what is asked, not empty.
+            kind: of the watch; see ``WatchRules``.
+            on_event: is called with each event that is sent, after the chunk, by whoever observes frames or
+                does the engine's steps; None lets events wait for ``Watch.take_events``.
+            **rules: fields of ``WatchRules``: every_seconds, raise_at, hold_seconds, ...
+
+        Raises:
+            CapacityError: the question does not fit the room for text, or there are as many as there may be.
+            ModelError: the vocabulary does not have the answers as words.
+            ValueError: an argument is out of its range, or the name is taken.
+        """
+        made = WatchRules(question=question, kind=kind, **rules)
+        if len(self._open) >= MAX_WATCHES:
+            raise CapacityError(f"a stream has at most {MAX_WATCHES} watches; close one first")
+        if any(one.rules.label == made.label for one in self._open):
+            raise ValueError(f"there is a watch named {made.label!r} already; give this one another name=")
+        phrased, answers = self._phrase(made)
+        watch = Watch(made, phrased, answers, on_event=on_event, leave=self._leave)
+        self._open.append(watch)
+        return watch
+
+    def _phrase(self, rules: WatchRules) -> tuple[ScoredQuestion | None, tuple[str, ...]]:
+        model, room = self._stream.model, self._stream.text_tokens
+        if rules.kind == "describe":
+            Question.phrase(model, rules.question, None, text_tokens=room, answer_tokens=rules.max_new_tokens)
+            return None, ()
+        if rules.options is not None:
+            options = rules.options
+            return ScoredQuestion.of_options(model, rules.question, options, text_tokens=room), options
+        words, answers = (YES_NO, ("yes", "no")) if rules.kind == "alert" else (NUMBERS, _DIGITS)
+        return ScoredQuestion.of_words(model, rules.question, words, text_tokens=room), answers
+
+    def _leave(self, watch: Watch) -> None:
+        if watch in self._open:
+            self._open.remove(watch)
+            for name in self._closed:
+                self._closed[name] += getattr(watch.stats, f"num_{name}")
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a chunk was folded since the last poll, and a watch is to be asked about it."""
+        seconds = self._stream.folded_until_seconds
+        if not self._open or seconds is None or seconds == self._polled_seconds:
+            return False
+        return any(watch.is_due(seconds) for watch in self._open)
+
+    @property
+    def cost_tokens(self) -> int:
+        """Tokens of the watches that are due."""
+        due = self._due(self._stream.folded_until_seconds)
+        return sum(question.num_tokens(self._stream.model) for question in _once(due))
+
+    def _due(self, seconds: float | None) -> list[Watch]:
+        return [] if seconds is None else [watch for watch in self._open if watch.is_due(seconds)]
+
+    def poll(self) -> Work[None]:
+        """Ask the watches that are due; abandoned, it is to be done again.
+
+        What fails is logged and counted: a stream goes on without its watches, too.
+        """
+        seconds = self._stream.folded_until_seconds
+        due = self._due(seconds)
+        if seconds is None or not due:
+            return
+        try:
+            yield from self._stream.prepare_context()
+            yield from self._score([one for one in due if one.question is not None], seconds)
+            yield from self._describe([one for one in due if one.question is None], seconds)
+        except Exception:
+            log.exception("%d watches could not be asked at %.3f s", len(due), seconds)
+            for watch in due:
+                if watch.last_seconds != seconds:
+                    watch.note_failure(seconds)
+        self._polled_seconds = seconds
+        self._num_polls += 1
+
+    def _score(self, due: Sequence[Watch], seconds: float) -> Work[None]:
+        """Ask all scored watches in one forward."""
+        if not due:
+            return
+        yield from self._calibrate(due)
+        stream, questions = self._stream, _once(due)
+        found = yield from score(stream.model, stream.context, questions)
+        logprobs_of = dict(zip(questions, found, strict=True))
+        for watch in due:
+            if watch.question is not None:
+                logprobs, is_scheduled = logprobs_of[watch.question], self._allows(watch, seconds)
+                self._note(watch, watch.see_scores(seconds, logprobs, is_scheduled=is_scheduled))
+
+    def _calibrate(self, due: Sequence[Watch]) -> Work[None]:
+        """Look at a blank picture for the watches that want that, once."""
+        new = [one for one in due if one.rules.calibrate == "blank" and not one.usual.is_settled]
+        size = self._stream.folding.newest_size
+        if not new or size is None:
+            return
+        questions = _once(new)
+        found = yield from score_blank(self._stream, questions, size)
+        logprobs_of = dict(zip(questions, found, strict=True))
+        for watch in new:
+            if watch.question is not None:
+                watch.usual = UsualScores().with_look(logprobs_of[watch.question]).settled
+
+    def _describe(self, due: Sequence[Watch], seconds: float) -> Work[None]:
+        if not due:
+            return
+        newness = newness_since(self._stream.cache, self._polled_seconds)
+        for watch in due:
+            # a description that is abandoned for a person's question leaves the watch due
+            text = (yield from self._answer(watch.rules)) if watch.is_worth_describing(newness) else None
+            watch.see_newness(seconds, newness)
+            if text is not None:
+                event = watch.see_text(seconds, text, is_scheduled=self._allows(watch, seconds))
+                self._note(watch, event)
+
+    def _answer(self, rules: WatchRules) -> Work[str]:
+        stream, limit = self._stream, rules.max_new_tokens
+        question = Question.phrase(
+            stream.model, rules.question, None, text_tokens=stream.text_tokens, answer_tokens=limit
+        )
+        sampling = Sampling(max_new_tokens=limit)
+        return (
+            yield from decode_answer(
+                stream.model,
+                stream.context,
+                question,
+                Answer(rules.question),
+                sampling=sampling,
+                pending_seconds=0.0,
+            )
+        )
+
+    def _allows(self, watch: Watch, seconds: float) -> bool:
+        schedule = watch.rules.schedule
+        return schedule is None or schedule.allows(self.moment_of(seconds))
+
+    def _note(self, watch: Watch, event: WatchEvent | None) -> None:
+        if event is not None and event.suppressed is None:
+            self._undelivered.append((watch, event))
+
+    def deliver(self) -> None:
+        """Give events to whoever listens; no work of this stream may be going on."""
+        while self._undelivered:
+            watch, event = self._undelivered.popleft()
+            watch.deliver(event)
+
+    def spend(self, seconds: float, *, is_watching: bool) -> None:
+        """Count what chunks or watches took."""
+        self._all_seconds += seconds
+        if is_watching:
+            self._seconds += seconds
+
+    def ask_now(self) -> None:
+        """Ask what is due, and tell, where one stream has the model for itself."""
+        if self.is_due:
+            with self.timing(is_watching=True):
+                self._stream.executor.run(self.poll())
+            self.deliver()
+
+    @contextmanager
+    def timing(self, *, is_watching: bool) -> Iterator[None]:
+        """Count what chunks or watches take inside."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spend(time.perf_counter() - began, is_watching=is_watching)
+
+    @property
+    def stats(self) -> WatchesStats:
+        """What they did and cost."""
+        total = dict(self._closed)
+        for watch in self._open:
+            for name in total:
+                total[name] += getattr(watch.stats, f"num_{name}")
+        return WatchesStats(
+            num_watches=len(self._open),
+            num_asked=total["asked"],
+            num_skipped=total["skipped"],
+            num_failed=total["failed"],
+            num_polls=self._num_polls,
+            seconds=self._seconds,
+            milliseconds_each=1000 * self._seconds / total["asked"] if total["asked"] else None,
+            share=self._seconds / self._all_seconds if self._all_seconds else 0.0,
+        )
+
+
+def _once(watches: Sequence[Watch]) -> list[ScoredQuestion]:
+    """Return what watches ask, each question once: several may have rules of their own for one."""
+    return list(dict.fromkeys(one.question for one in watches if one.question is not None))
+
+
+_DIGITS = tuple(digits for digits, _ in NUMBERS)
