@@ -161,11 +161,7 @@ class Session:
             self._executor.run(self._stream.fold())
 
     def flush(self) -> None:
-        """Fold the waiting frames into the memory now.
-
-        Raises:
-            CapacityError: the memory has no bound and the model's positions are used up.
-        """
+        """Fold the waiting frames into the memory now; raises as ``observe`` does."""
         with self._lock:
             self._finish_open_answer()
             while self._stream.intake.waiting:
@@ -183,11 +179,11 @@ class Session:
         repetition_penalty: float = 1.0,
         stop: Sequence[str] = (),
         seed: int = 0,
+        clarify_below: float | None = None,
     ) -> Answer:
-        """Answer a question about the stream so far. The memory is the same before and after.
+        """Answer a question about the stream so far, frames that wait included; the memory stays as it is.
 
-        Waiting frames are folded in first. When this returns, the first token exists; iterate the answer for
-        its pieces, or read its ``text``.
+        When this returns, the first token exists; iterate the answer for pieces, or read its ``text``.
 
         Args:
             question: what is asked, not empty.
@@ -198,6 +194,7 @@ class Session:
             repetition_penalty: 1 is none.
             stop: texts that end the answer.
             seed: of the sampling.
+            clarify_below: reply with a question back where the confidence is below.
 
         Raises:
             CapacityError: question and answer do not fit the room for text.
@@ -209,8 +206,9 @@ class Session:
             temperature=temperature,
             top_p=top_p,
             repetition_penalty=repetition_penalty,
-            stop=stop if isinstance(stop, str) else tuple(stop),  # type: ignore[arg-type]  # refused there
+            stop=stop,
             seed=seed,
+            clarify_below=clarify_below,
         )
         with self._lock:
             answer, work = self._stream.ask(question, options, sampling)
@@ -284,7 +282,7 @@ class Session:
     def fork(self) -> Session:
         """Return a second session with the same memory; from here on each goes its own way.
 
-        The model is shared, the memory is copied: as many bytes again.
+        The model is shared, the memory is copied.
         """
         with self._lock:
             self._finish_open_answer()
