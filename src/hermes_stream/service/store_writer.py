@@ -19,6 +19,7 @@ from hermes_stream.errors import StoreError
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.texts import searched_text
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -222,6 +223,7 @@ def _insert_events(connection: Connection, events: Sequence[NewEvent]) -> None:
             "kind": event.kind,
             "payload": dict(event.payload),
             "picture": event.picture,
+            "text": searched_text(event.payload),
         }
         for event in events
         if event.stream_id is None or event.stream_id in known
