@@ -17,6 +17,7 @@ from hermes_stream.service.journal import Committer
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
+from hermes_stream.service.record import Record
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.ring import RingLimits
 from hermes_stream.service.saving import Saving
@@ -52,6 +53,7 @@ class Running:
         registry: the streams.
         saving: writes memories.
         desk: takes questions.
+        record: looks back.
 
     Raises:
         StoreError: the folder or the record cannot be used.
@@ -111,6 +113,7 @@ class Running:
             saving=self.saving,
             has_ended=self.desk.has_ended,
         )
+        self.record = Record(self.store, self.registry.row)
         self._upkeep = Upkeep(
             self.registry,
             thread=self.thread,

@@ -45,6 +45,7 @@ class Service:
         model: the model.
         settings: options of the service.
         data_dir: the folder.
+        record: what happened, for whoever looks back: search, reports, clips.
 
     Raises:
         StoreError: the folder or the record cannot be used, or another service uses it.
@@ -59,7 +60,7 @@ class Service:
         self.model, self.settings = model, settings or ServiceSettings()
         self._running = Running(model, Path(data_dir), self.settings)
         self.data_dir = self._running.folder.path
-        self._registry = self._running.registry
+        self._registry, self.record = self._running.registry, self._running.record
 
     def open_stream(
         self,
