@@ -16,7 +16,7 @@ ROWS: list[set[str]] = [
     {"attention"},
     {"models"},
     {"stream"},
-    {"synthetic", "tiny"},
+    {"synthetic", "tiny", "digest"},
     {"service"},
     {"recipes"},
     {"server", "client"},

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database
+from hermes_stream.service.event_log import event_of_row
 from hermes_stream.service.events import Event
 from hermes_stream.service.search_words import SearchWords, Term
 
@@ -155,17 +156,7 @@ def _postgres_terms(wanted: SearchWords) -> list[ColumnElement[bool]]:
 
 
 def _result(row: Row[Any], wanted: SearchWords) -> SearchResult:
-    event = Event(
-        id=row.id,
-        kind=row.kind,
-        stream=row.name,
-        epoch=row.epoch,
-        pts_seconds=row.pts_seconds,
-        wall_seconds=row.wall_seconds,
-        payload=row.payload,
-        picture=row.picture,
-    )
-    return SearchResult(event=event, snippet=snippet_of(row.text, wanted.terms))
+    return SearchResult(event=event_of_row(row), snippet=snippet_of(row.text, wanted.terms))
 
 
 def snippet_of(whole: str, terms: Sequence[Term]) -> Snippet:
