@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from hermes_stream.service.events import NewEvent
-from hermes_stream.service.search import snippet_of
+from hermes_stream.service.search import Search, snippet_of
 from hermes_stream.service.search_words import SearchWords
 from hermes_stream.service.store import Store
 
@@ -44,7 +44,7 @@ def filled(store):
 
 
 def found(store: Store, words: str = "", **chosen) -> list[float]:
-    return [one.event.wall_seconds for one in store.search.find(words, **chosen).results]
+    return [one.event.wall_seconds for one in Search(store.database).find(words, **chosen).results]
 
 
 def test_words_find_what_begins_with_them_and_quotes_what_stands_there(filled):
@@ -66,9 +66,9 @@ def test_results_are_chosen_by_stream_kind_and_time_and_come_in_pages(filled):
     assert found(store, "red", stream_id=door.id) == [10]
     assert found(store, "red", kinds=["described"]) == [50, 20]
     assert found(store, "red", since=20.0, until=50.0) == [20]
-    first = store.search.find("red", limit=2)
+    first = Search(store.database).find("red", limit=2)
     assert [one.event.wall_seconds for one in first.results] == [50, 20]
-    second = store.search.find("red", limit=2, before=first.next_before)
+    second = Search(store.database).find("red", limit=2, before=first.next_before)
     assert [one.event.wall_seconds for one in second.results] == [10]
     assert second.next_before is None
     assert first.results[1].event.picture == "p20.0"
@@ -109,9 +109,9 @@ def test_postgres_uses_its_index(filled):
 @pytest.mark.parametrize("words", ["...", '""', "-red", "x" * 1001, "a " * 40])
 def test_what_cannot_be_looked_for_is_refused(store, words):
     with pytest.raises(ValueError, match=r"word|characters"):
-        store.search.find(words)
+        Search(store.database).find(words)
     with pytest.raises(ValueError, match="limit"):
-        store.search.find("a", limit=0)
+        Search(store.database).find("a", limit=0)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -119,7 +119,7 @@ def test_what_cannot_be_looked_for_is_refused(store, words):
 def test_no_line_of_text_breaks_a_search(filled, words):
     store, *_ = filled
     with suppress(ValueError):  # refused, and nothing else
-        store.search.find(words)
+        Search(store.database).find(words)
 
 
 def test_a_snippet_shows_the_words_with_their_places():

@@ -16,6 +16,7 @@ from hermes_stream.errors import (
     SourceRefusedError,
     StoreError,
     StreamExistsError,
+    UnknownPictureError,
     UnknownStreamError,
     VideoError,
 )
@@ -23,6 +24,7 @@ from hermes_stream.errors import (
 _OF_CODE: dict[str, type[HermesError]] = {
     "source_refused": SourceRefusedError,
     "not_found": UnknownStreamError,
+    "picture_not_found": UnknownPictureError,
     "stream_exists": StreamExistsError,
     "closed": ClosedError,
     "store_failed": StoreError,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hermes_stream._version import __version__
@@ -21,76 +22,7 @@ def digest_document(digest: Digest, address_of: AddressOf) -> dict[str, Any]:
         digest: the digest.
         address_of: says where a picture is to be had; None leaves it out.
     """
-
-    def picture(one: Picture | None) -> str | None:
-        return None if one is None else address_of(one)
-
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "source": digest.source,
-        "is_file": digest.is_file,
-        "model": digest.model,
-        "policy": digest.policy,
-        "from_seconds": _rounded(digest.from_seconds),
-        "to_seconds": _rounded(digest.to_seconds),
-        "zero_wall_seconds": digest.zero_wall_seconds,
-        "summary": None
-        if digest.summary is None
-        else {"text": digest.summary.text, "made_from": digest.summary.made_from},
-        "chapters": [
-            {
-                "start_seconds": _rounded(one.start_seconds),
-                "end_seconds": _rounded(one.end_seconds),
-                "newness": _rounded(one.newness),
-                "text": one.text,
-                "text_seconds": _rounded(one.text_seconds),
-                "picture": picture(one.picture),
-            }
-            for one in digest.chapters
-        ],
-        "tags": [
-            {"text": one.text, "spans": [[_rounded(a), _rounded(b)] for a, b in one.spans]}
-            for one in digest.tags
-        ],
-        "incidents": [
-            {
-                "watch": one.watch,
-                "question": one.question,
-                "severity": one.severity,
-                "started_seconds": _rounded(one.started_seconds),
-                "ended_seconds": _rounded(one.ended_seconds),
-                "score": _rounded(one.score),
-                "picture": picture(one.picture),
-            }
-            for one in digest.incidents
-        ],
-        "events": [
-            {
-                "id": one.id,
-                "kind": one.kind,
-                "stream_seconds": _rounded(one.stream_seconds),
-                "wall_seconds": one.wall_seconds,
-                "text": one.text,
-                "score": _rounded(one.score),
-                "picture": picture(one.picture),
-            }
-            for one in digest.events
-        ],
-        "answers": [
-            {
-                "question": one.question,
-                "answer": one.answer,
-                "stream_seconds": _rounded(one.stream_seconds),
-                "confidence": _rounded(one.confidence),
-                "picture": picture(one.picture),
-            }
-            for one in digest.answers
-        ],
-        "counts": dict(digest.counts),
-        "newness": [[_rounded(seconds), _rounded(value)] for seconds, value in digest.newness],
-        "is_cut": digest.is_cut,
-    }
+    return {"schema": SCHEMA, "version": __version__, **_plain(digest, address_of)}
 
 
 def report_document(
@@ -123,5 +55,14 @@ def report_document(
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, _DECIMALS)
+def _plain(value: Any, address_of: AddressOf) -> Any:
+    """Return a value of a digest as JSON has it; the fields' names are the document's."""
+    if isinstance(value, Picture):
+        return address_of(value)
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name), address_of) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(one, address_of) for one in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return round(value, _DECIMALS) if isinstance(value, float) else value

@@ -35,6 +35,7 @@ from hermes_stream.server.realtime.leases import Leases, is_leased
 from hermes_stream.server.request_log import RequestLog
 from hermes_stream.server.routes import (
     chat,
+    clips,
     docs,
     events,
     files,
@@ -45,6 +46,7 @@ from hermes_stream.server.routes import (
     preview,
     questions,
     realtime,
+    reports,
     search,
     snapshots,
     streaming_sessions,
@@ -67,6 +69,8 @@ _ROUTERS = (
     preview.router,
     events.router,
     search.router,
+    reports.router,
+    clips.router,
     snapshots.router,
     memory.router,
     files.router,

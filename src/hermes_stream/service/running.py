@@ -113,7 +113,7 @@ class Running:
             saving=self.saving,
             has_ended=self.desk.has_ended,
         )
-        self.record = Record(self.store, self.registry.row)
+        self.record = Record(self.store.database, self.folder.path)
         self._upkeep = Upkeep(
             self.registry,
             thread=self.thread,

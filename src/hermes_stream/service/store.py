@@ -9,7 +9,6 @@ from hermes_stream.service.event_log import EventLog
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.keys import Keys
 from hermes_stream.service.question_log import QuestionLog
-from hermes_stream.service.search import Search
 from hermes_stream.service.snapshot_rows import SnapshotRows
 from hermes_stream.service.store_writer import StoreWriter
 from hermes_stream.service.stream_rows import StreamRows
@@ -30,7 +29,6 @@ class Store:
         streams: rows of streams.
         snapshots: rows of snapshots.
         keys: who may use the service.
-        search: finds events by words and time.
 
     Raises:
         StoreError: the record cannot be opened.
@@ -49,7 +47,6 @@ class Store:
         self.streams = StreamRows(self.database, self.writer)
         self.snapshots = SnapshotRows(self.database, self.writer)
         self.keys = Keys(self.database)
-        self.search = Search(self.database)
 
     def tell(self, event: NewEvent) -> None:
         """Record an event soon; see ``StoreWriter.tell``."""

@@ -77,7 +77,8 @@ def copy_part(
             base = stream.time_base or Fraction(1, av.time_base)
             container.seek(int((start + from_seconds) / base), stream=stream, backward=True)
             until = int((start + until_seconds) / base)
-            part = _copy(container.demux(stream), out.add_stream_from_template(stream), out, until, max_bytes)
+            copied = out.add_stream_from_template(stream)
+            part = _copy(container.demux(stream), copied, out, until=until, max_bytes=max_bytes)
     except (FFmpegError, ValueError) as error:
         raise VideoError(f"no part of {readable(path)} can be copied: {error}") from error
     if part is None:
@@ -87,7 +88,7 @@ def copy_part(
 
 
 def _copy(
-    packets: Iterator[Any], copied: VideoStream, out: OutputContainer, until: int, max_bytes: int
+    packets: Iterator[Any], copied: VideoStream, out: OutputContainer, *, until: int, max_bytes: int
 ) -> tuple[int, int] | None:
     """Copy packets from the first key frame up to a time; return when they begin and end, in their unit."""
     first: Any = None
