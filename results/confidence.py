@@ -27,22 +27,22 @@ from hermes_stream.synthetic.scenes import SCENES
 from hermes_stream.synthetic.world import generate_world
 
 SIGNALS = {"open": ("mean", "least", "product"), "options": ("share", "margin")}
-SHOWN = ("open, mean", "options, share")
+SHOWN = ("open, mean", "options, margin")
 """What ``Answer.confidence`` is."""
 NUM_BINS = 10
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NUM_RESAMPLES = 2000
-_MARGINS: list[float] = []
+_SHARES: list[float] = []
 _TOKENS: list[float] = []
 
 
 def noting_more() -> None:
-    """Let each choice among options leave its margin here, and each token how likely it was."""
+    """Let each choice among options leave its share here, and each token how likely it was."""
     plain, token = OptionChoice._note_shares, Answer.note_token
 
     def note(self: OptionChoice, *given: object) -> None:
         plain(self, *given)
-        _MARGINS[:] = [self.margin]
+        _SHARES[:] = [self.share]
 
     def note_token(self: Answer, token_id: int, probability: float) -> None:
         if not self.token_ids:
@@ -78,8 +78,8 @@ def story(model, seed: int, *, scene: str, seconds: int, num_questions: int) -> 
                         "is_right": is_right,
                     },
                     "options": {
-                        "share": chosen.confidence,
-                        "margin": _MARGINS[0],
+                        "share": _SHARES[0],
+                        "margin": chosen.confidence,
                         "is_right": is_truth(question, chosen.text),
                     },
                 }

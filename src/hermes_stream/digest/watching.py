@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hermes_stream.digest.chapters import MAX_CHAPTERS, Beginning, choose_beginnings, usual_newness
+from hermes_stream.digest.newness import content_newness
 from hermes_stream.digest.values import Chapter, Digest, DigestEvent, Picture, Summary, Tag
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.vocabulary import unknown_words
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.watches import Watch
-from hermes_stream.stream.watches.newness import newness_since
 from hermes_stream.video.frame import Frame
 from hermes_stream.video.jpeg import encode_jpeg
 
@@ -126,7 +126,7 @@ class DigestMaking:
             self._note_chunk(frame.pts_seconds)
 
     def _note_chunk(self, seconds: float) -> None:
-        newness = newness_since(self.session.cache, self._folded_seconds)
+        newness = content_newness(self.session.cache, self._folded_seconds)
         before = [value for _, value in self.newness]
         is_first = self._folded_seconds is None
         self.newness.append((seconds, newness))

@@ -45,8 +45,8 @@ class Answer:
         ttft_with_pending_seconds: from the question to the first token, waiting frames folded in.
         tokens_per_second: of the tokens after the first; None before there are two.
         option_index: which option was chosen; None for an open question, and where a question came back.
-        confidence: how sure the model is, in [0, 1]: the mean probability of its tokens; of an option, its
-            share among the options. None before the first token.
+        confidence: how sure the model is, in [0, 1]: the mean probability of its tokens; of an option, how
+            far it is ahead of the next best. None before the first token.
         clarification: whether the text is a question back, because the model was not sure enough.
         guess: the answer that was held back then; None where the text is the answer.
         runner_up: the option that came second; None for an open question.
@@ -103,7 +103,7 @@ class Answer:
             self._first = now
             self.ttft_with_pending_seconds = now - self._asked
             self.ttft_seconds = self.ttft_with_pending_seconds - pending_seconds
-        if len(self.token_ids) > 1:
+        if len(self.token_ids) > 1 and now > self._first:
             self.tokens_per_second = (len(self.token_ids) - 1) / (now - self._first)
         if text:
             self._unread.append(text)
@@ -116,10 +116,10 @@ class Answer:
 
     def take_over(self, draft: Answer, text: str, *, pending_seconds: float) -> None:
         """Become what a draft is, which nobody has read; its end is the caller's to set."""
+        self.give(text, pending_seconds=pending_seconds)  # the text comes at once, whatever its tokens took
         self.token_ids, self.logprobs = draft.token_ids, draft.logprobs
         self.option_index, self.runner_up = draft.option_index, draft.runner_up
-        self.confidence = draft.confidence
-        self.give(text, pending_seconds=pending_seconds)
+        self.confidence, self.tokens_per_second = draft.confidence, draft.tokens_per_second
 
     def fail(self, error: BaseException) -> None:
         """End the answer with an error, which is raised where it is read."""

@@ -55,7 +55,9 @@ def answer_question(
         answer.guess, answer.runner_up = text.strip(), draft.runner_up
         answer.clarification = True
         answer.confidence = draft.confidence
-        text = yield from _question_back(model, context, answer, sampling=sampling, text_tokens=text_tokens)
+        text, answer.token_ids = yield from _question_back(
+            model, context, answer, sampling=sampling, text_tokens=text_tokens
+        )
         answer.give(text, pending_seconds=pending_seconds)
     # last of all: a reader in another thread takes it for the end
     answer.finish_reason = draft.finish_reason
@@ -87,21 +89,20 @@ def _question_back(
     *,
     sampling: Sampling,
     text_tokens: int,
-) -> Work[str]:
-    """Let the model ask; one that lacks the words for that, or the room, asks whether its guess is right."""
+) -> Work[tuple[str, list[int]]]:
+    """Let the model ask; one that lacks the words, or the room, asks whether its guess is right."""
     prompt = _ASK_BACK.format(question=answer.question, guess=answer.guess)
     if not unknown_words(model.chat.tokenizer, prompt):
         try:
             asking = Question.phrase(model, prompt, None, text_tokens=text_tokens, answer_tokens=1)
         except CapacityError:
-            return fixed_question(answer)
+            return fixed_question(answer), []
         draft, most = Answer(prompt), min(asking.max_answer_tokens, _MAX_TOKENS)
         how = replace(sampling, max_new_tokens=most, clarify_below=None, num_logprobs=None)
         text = yield from decode_answer(model, context, asking, draft, sampling=how, pending_seconds=0.0)
-        answer.token_ids = draft.token_ids
         if text.strip():
-            return text.strip()
-    return fixed_question(answer)
+            return text.strip(), draft.token_ids
+    return fixed_question(answer), []
 
 
 def fixed_question(answer: Answer) -> str:
