@@ -188,8 +188,7 @@ def draw(scores: dict, path: Path) -> None:
     """Draw how often answers are right, by how sure they are."""
     import matplotlib as mpl
 
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "hermes"
+    mpl.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.8), sharey=True, layout="constrained")
@@ -212,7 +211,7 @@ def draw(scores: dict, path: Path) -> None:
         axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence")
         axis.set_title(f"{way}: {own['num_answers']} answers, error {own['calibration_error']:.3f}")
     axes[0].set_ylabel("share of right answers")
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def main() -> None:
