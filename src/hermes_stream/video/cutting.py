@@ -81,7 +81,7 @@ def copy_part(
             part = _copy(container.demux(stream), copied, out, until=until, max_bytes=max_bytes)
     except (FFmpegError, ValueError) as error:
         raise VideoError(f"no part of {readable(path)} can be copied: {error}") from error
-    if part is None:
+    if part is None or float(part[1] * base) - start <= from_seconds:  # the end of a file may be before it
         raise VideoError(f"{readable(path)} has no picture from {from_seconds:g} s on; give an earlier time")
     first, last = part
     return CutPart(from_seconds=float(first * base) - start, until_seconds=float(last * base) - start)
