@@ -13,6 +13,8 @@ from hermes_stream.errors import ClosedError, HermesError, ServiceError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.incident_desk import IncidentDesk
+from hermes_stream.service.incident_keeper import IncidentKeeper
 from hermes_stream.service.journal import Committer
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
 from hermes_stream.service.pictures import StreamPictures
@@ -23,12 +25,14 @@ from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream, Surroundings
 from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
+from hermes_stream.service.standing import Standing
 from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_registry import StreamRegistry
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.service.upkeep import Upkeep
+from hermes_stream.service.watch_desk import WatchDesk
 from hermes_stream.stream.capacity import stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
@@ -52,6 +56,8 @@ class Running:
         registry: the streams.
         saving: writes memories.
         desk: takes questions.
+        watches: takes standing questions.
+        incidents: what they raised.
 
     Raises:
         StoreError: the folder or the record cannot be used.
@@ -111,6 +117,17 @@ class Running:
             saving=self.saving,
             has_ended=self.desk.has_ended,
         )
+        self.watches = WatchDesk(
+            model,
+            self.registry,
+            thread=self.thread,
+            rows=self.store.watches,
+            settings=settings,
+            pictures=self.folder.pictures,
+        )
+        self.incidents = IncidentDesk(self.store.incidents, self.registry)
+        keeper = IncidentKeeper(self.registry, self.store, self.desk)
+        self._parts.callback(keeper.stop)
         self._upkeep = Upkeep(
             self.registry,
             thread=self.thread,
@@ -135,7 +152,17 @@ class Running:
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
         )
-        return ServedStream(row, choices, limits=limits, pictures=pictures, disk=disk, around=self._around)
+        rows = () if row.is_temporary else self.store.watches.of_stream(row.id)
+        standing = Standing(rows, tell=self.store.tell, save=self.store.watches.save_states_soon)
+        return ServedStream(
+            row,
+            choices,
+            limits=limits,
+            pictures=pictures,
+            disk=disk,
+            standing=standing,
+            around=self._around,
+        )
 
     def _restore(self, engine: Engine, error: Exception) -> None:
         """Open all streams on a new engine; in the engine's thread."""

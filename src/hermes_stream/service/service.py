@@ -45,6 +45,8 @@ class Service:
         model: the model.
         settings: options of the service.
         data_dir: the folder.
+        watches: standing questions.
+        incidents: what their alerts opened.
 
     Raises:
         StoreError: the folder or the record cannot be used, or another service uses it.
@@ -60,6 +62,7 @@ class Service:
         self._running = Running(model, Path(data_dir), self.settings)
         self.data_dir = self._running.folder.path
         self._registry = self._running.registry
+        self.watches, self.incidents = self._running.watches, self._running.incidents
 
     def open_stream(
         self,

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from hermes_stream.service.watch_settings import WatchSettings
+
 Pictures = Literal["remembered", "none"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -48,6 +50,8 @@ class ServiceSettings(StreamSettings, frozen=True):
     """The same of one stream."""
     max_question_characters: AtLeastOne = 4000
     """Length of a question with its options, at most."""
+    max_watches: AtLeastOne = 1024
+    """Standing questions of all streams together, at most; a stream has at most 64."""
     max_new_tokens: AtLeastOne = 256
     """Tokens of an answer, at most, also where more are asked for."""
     step_seconds: Positive = 0.1
@@ -85,6 +89,8 @@ class NamedStream(StreamSettings, frozen=True):
     """Address of the source; without one, frames are pushed."""
     source_options: dict[str, Any] = {}
     """How the source is read, by fields of `SourceOptions`: pace, transport, crop, privacy_mask, ..."""
+    watches: tuple[WatchSettings, ...] = ()
+    """Its standing questions, `[[streams.NAME.watches]]`."""
 
 
 class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
@@ -98,3 +104,5 @@ class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
     """Folder of record, pictures, snapshots and journals."""
     streams: dict[str, NamedStream] = {}
     """Streams that are opened at the start, by name."""
+    watches: tuple[WatchSettings, ...] = ()
+    """Standing questions of each of these streams, `[[watches]]`, beside its own."""

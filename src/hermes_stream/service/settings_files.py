@@ -153,7 +153,7 @@ def _flag(name: str, field: FieldInfo) -> Flag | None:
     if get_origin(kind) is Literal:
         choices = tuple(str(value) for value in get_args(kind))
         kind = type(get_args(kind)[0])
-    if get_origin(kind) in _NOT_FLAGS or not isinstance(kind, type):
+    if get_origin(kind) in _NOT_FLAGS or not isinstance(kind, type) or issubclass(kind, BaseModel):
         return None
     return Flag(
         name=name,
