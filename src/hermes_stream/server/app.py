@@ -40,6 +40,7 @@ from hermes_stream.server.routes import (
     files,
     frames,
     health,
+    incidents,
     login,
     memory,
     preview,
@@ -48,6 +49,8 @@ from hermes_stream.server.routes import (
     snapshots,
     streaming_sessions,
     streams,
+    watches,
+    webhooks,
 )
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.server.state import ServerState
@@ -64,7 +67,10 @@ _ROUTERS = (
     questions.router,
     frames.router,
     preview.router,
+    watches.router,
     events.router,
+    incidents.router,
+    webhooks.router,
     snapshots.router,
     memory.router,
     files.router,

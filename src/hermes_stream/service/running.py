@@ -33,6 +33,7 @@ from hermes_stream.service.stream_registry import StreamRegistry
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.service.upkeep import Upkeep
 from hermes_stream.service.watch_desk import WatchDesk
+from hermes_stream.service.webhook_desk import WebhookDesk
 from hermes_stream.stream.capacity import stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
@@ -58,6 +59,7 @@ class Running:
         desk: takes questions.
         watches: takes standing questions.
         incidents: what they raised.
+        webhooks: who is told outside.
 
     Raises:
         StoreError: the folder or the record cannot be used.
@@ -126,6 +128,8 @@ class Running:
             pictures=self.folder.pictures,
         )
         self.incidents = IncidentDesk(self.store.incidents, self.registry)
+        self.webhooks = WebhookDesk(self.store, base_url=settings.public_url or "")
+        self._parts.callback(self.webhooks.close)
         keeper = IncidentKeeper(self.registry, self.store, self.desk)
         self._parts.callback(keeper.stop)
         self._upkeep = Upkeep(

@@ -45,8 +45,7 @@ class Service:
         model: the model.
         settings: options of the service.
         data_dir: the folder.
-        watches: standing questions.
-        incidents: what their alerts opened.
+        watches, incidents, webhooks: standing questions, what their alerts opened, who is told of it.
 
     Raises:
         StoreError: the folder or the record cannot be used, or another service uses it.
@@ -63,6 +62,7 @@ class Service:
         self.data_dir = self._running.folder.path
         self._registry = self._running.registry
         self.watches, self.incidents = self._running.watches, self._running.incidents
+        self.webhooks = self._running.webhooks
 
     def open_stream(
         self,

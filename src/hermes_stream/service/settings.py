@@ -78,6 +78,8 @@ class ServiceSettings(StreamSettings, frozen=True):
     """What record, pictures and snapshots may take on disk; the oldest are deleted first."""
     keep_snapshots: AtLeastOne = 3
     """Snapshots of a stream that are kept, the newest."""
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = None
+    """Address under which others reach the server, for links to pictures in what is told outside."""
     store: str | None = None
     """Address of a Postgres database for the record; SQLite in the data folder by default."""
 
@@ -93,6 +95,19 @@ class NamedStream(StreamSettings, frozen=True):
     """Its standing questions, `[[streams.NAME.watches]]`."""
 
 
+class WebhookSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """Who is told what happens: `[[webhooks]]` in a settings file."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    """Of the receiver, http or https."""
+    secret: str | None = None
+    """Signs the messages: `whsec_` and base64. Without one it is made, and shown by nobody: give one here."""
+    kinds: tuple[str, ...] | None = None
+    """Kinds of events; those of watches by default."""
+    streams: tuple[str, ...] | None = None
+    """Names of streams; all by default."""
+
+
 class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """What a service is started with."""
 
@@ -106,3 +121,5 @@ class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
     """Streams that are opened at the start, by name."""
     watches: tuple[WatchSettings, ...] = ()
     """Standing questions of each of these streams, `[[watches]]`, beside its own."""
+    webhooks: tuple[WebhookSettings, ...] = ()
+    """Who is told what happens, `[[webhooks]]`."""

@@ -18,10 +18,10 @@ from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.watch_events import Noticed
 from hermes_stream.service.watch_rows import WatchRow
 from hermes_stream.service.watch_settings import WatchSettings
-from hermes_stream.service.watch_status import WatchStatus
+from hermes_stream.service.watch_status import WatchStatus, added
 from hermes_stream.stream.evidence import evidence_of, read_attention
 from hermes_stream.stream.handle import StreamHandle
-from hermes_stream.stream.watches import Watch, WatchEvent, restore_watch, saved_watch
+from hermes_stream.stream.watches import Watch, WatchEvent, WatchStats, restore_watch, saved_watch
 
 log = logging.getLogger(__name__)
 _MAX_SCORES = 3600
@@ -42,6 +42,14 @@ class _Standing:
     seen_seconds: float | None = None
     num_failed: int = 0
     failure_told_at: float | None = None
+    past: WatchStats | None = None  # of the same watch by other settings, and in other places
+
+    @property
+    def stats(self) -> WatchStats | None:
+        """What it did since the service began."""
+        if self.watch is None or self.past is None:
+            return self.past if self.watch is None else self.watch.stats
+        return added(self.past, self.watch.stats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +138,7 @@ class Standing:
         new = _Standing(row=row, settings=settings)
         if old is not None:
             self._take(old)
-            new.scores, new.state = old.scores, _carried(old, settings)
+            new.scores, new.state, new.past = old.scores, _carried(old, settings), old.past
         try:
             self._put(new)
         except BaseException:
@@ -161,7 +169,7 @@ class Standing:
     @staticmethod
     def _take(standing: _Standing) -> None:
         if standing.watch is not None:
-            standing.state = dict(saved_watch(standing.watch).values)
+            standing.state, standing.past = dict(saved_watch(standing.watch).values), standing.stats
             standing.watch.close()
             standing.watch = None
 
@@ -308,7 +316,7 @@ def _status(stream: str, one: _Standing) -> WatchStatus:
         since_seconds=since,
         snoozed_until_seconds=snoozed,
         failure=failure,
-        stats=None if watch is None else watch.stats,
+        stats=one.stats,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Point = tuple[Share, Share]
 Name = Annotated[str, Field(max_length=100, pattern=r"^[^/\x00-\x1f]*[^/0-9\x00-\x1f][^/\x00-\x1f]*$")]
+_NOT_IN_NAMES = re.compile(r"[/\x00-\x1f]")
 # What the service does with what a watch tells; the rest is what the watch itself goes by.
 _OF_SERVICE = frozenset(
     {"severity", "pre_seconds", "post_seconds", "summary_question", "is_on", "schedule", "name"}
@@ -113,7 +115,10 @@ class WatchSettings(
     @property
     def label(self) -> str:
         """What it is called."""
-        return self.name or self.question[:100].replace("/", " ")
+        if self.name is not None:
+            return self.name
+        plain = _NOT_IN_NAMES.sub(" ", self.question[:100])
+        return f"watch {plain}"[:100] if not plain.strip(" 0123456789") else plain
 
     def rules(self) -> WatchRules:
         """Return what the watch goes by.

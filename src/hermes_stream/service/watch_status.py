@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from hermes_stream.service.watch_settings import WatchSettings
@@ -34,6 +35,16 @@ class WatchStatus:
     snoozed_until_seconds: float | None
     failure: str | None
     stats: WatchStats | None
+
+
+def added(past: WatchStats, now: WatchStats) -> WatchStats:
+    """Return what one watch did in two places, one after the other."""
+    reasons = Counter(past.num_suppressed) + Counter(now.num_suppressed)
+    names = ("num_asked", "num_skipped", "num_failed", "num_events", "num_forgotten_events")
+    sums = {name: getattr(past, name) + getattr(now, name) for name in names}
+    seconds = past.stream_seconds if now.stream_seconds is None else now.stream_seconds
+    score = past.score if now.score is None else now.score
+    return WatchStats(**sums, num_suppressed=dict(reasons), score=score, stream_seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
