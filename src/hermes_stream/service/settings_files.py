@@ -49,6 +49,7 @@ class Flag:
 def read_settings(
     kinds: Sequence[type[BaseModel]],
     *,
+    base: Path | None = None,
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
@@ -57,6 +58,7 @@ def read_settings(
 
     Args:
         kinds: classes of settings; no two have a field of the same name.
+        base: TOML that lies below all else, such as a recipe; None reads none.
         file: TOML; None reads none.
         environment: ``HERMES_NAME`` is the field ``name``; other variables are not looked at.
         flags: values by field; None where a flag was not given.
@@ -72,6 +74,7 @@ def read_settings(
     where: dict[str, str] = {}
     faults: list[str] = []
     layers = [
+        (_read_file(base), "" if base is None else str(base)),
         (_read_file(file), "" if file is None else str(file)),
         (_read_environment(environment or {}, owner), "the environment"),
         ({name: value for name, value in (flags or {}).items() if value is not None}, "the command line"),
