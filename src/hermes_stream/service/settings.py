@@ -80,6 +80,12 @@ class ServiceSettings(StreamSettings, frozen=True):
     """Snapshots of a stream that are kept, the newest."""
     public_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = None
     """Address under which others reach the server, for links to pictures in what is told outside."""
+    mqtt: str | None = None
+    """Address of an MQTT broker that is told: `mqtt://user:password@host:1883`, or `mqtts://`."""
+    mqtt_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] = "hermes"
+    """Before all topics; services that share a broker have one each."""
+    mqtt_discovery: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]{1,80}$")] = "homeassistant"
+    """Under which Home Assistant looks for devices."""
     store: str | None = None
     """Address of a Postgres database for the record; SQLite in the data folder by default."""
 
