@@ -31,7 +31,7 @@ class OwnCommands(Mapping[str, Command]):
     _NAMES = (
         *("demo", "ask", "chat", "watch", "serve", "reload", "keys", "snapshots", "events", "mcp"),
         *("search", "report", "clip", "digest"),
-        *("models", "policies", "doctor"),
+        *("models", "policies", "recipes", "doctor"),
     )
 
     def __getitem__(self, name: str) -> Command:

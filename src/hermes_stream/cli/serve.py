@@ -19,6 +19,7 @@ from hermes_stream.cli.output import complain, print_json, say
 from hermes_stream.cli.pid_file import pid_file
 from hermes_stream.cli.serving import missing_server
 from hermes_stream.cli.settings_options import with_flags
+from hermes_stream.cli.standing_options import RecipeOption
 from hermes_stream.errors import ServiceError, SettingsError
 
 try:
@@ -27,6 +28,8 @@ try:
     from hermes_stream.service.settings_files import read_settings
 except ModuleNotFoundError as error:
     raise missing_server(error) from error
+
+from hermes_stream.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
     from hermes_stream.server import Server
@@ -62,6 +65,7 @@ CheckOption = Annotated[
 def serve(
     *,
     file: SettingsOption = None,
+    recipe: RecipeOption = None,
     source: SourcesOption = None,
     data_dir: FolderOption = None,
     check: CheckOption = False,
@@ -74,7 +78,7 @@ def serve(
     stands here holds. Streams that were open when the service ended, however that was, are open again.
     SIGHUP, or 'hermes reload', opens the streams that the file has got in the meantime.
     """
-    settings = Settings(file, {**flags, "data_dir": data_dir}, source or [])
+    settings = Settings(file, {**flags, "data_dir": data_dir}, source or [], recipe=recipe)
     faults = settings.faults()
     if check:
         _show_check(faults, as_json=json)
@@ -89,7 +93,8 @@ def serve(
 
     with Service(model, settings.start.data_dir, settings=settings.service) as service:
         server = Server(service, settings.server, log_level="INFO")
-        _open_streams(service, settings.start.streams)
+        _open_streams(service, settings.start)
+        _tell_receivers(service, settings.start)
         with pid_file(service.data_dir), _reloads(service, settings), _Watchdog(service, server) as watchdog:
             server.run(on_listening=lambda url: _tell(url, service, settings, as_json=json))
     if watchdog.failure is not None:
@@ -104,6 +109,7 @@ class Settings:
         file: TOML, or None.
         flags: values by field; None where one was not given.
         sources: of the command line, ``NAME=URL``.
+        recipe: whose file lies below all else; None takes none.
 
     Attributes:
         start: what the service is started with, the command line's streams included.
@@ -118,15 +124,23 @@ class Settings:
     service: ServiceSettings
     server: ServerSettings
 
-    def __init__(self, file: Path | None, flags: Mapping[str, Any], sources: list[str]) -> None:
+    def __init__(
+        self, file: Path | None, flags: Mapping[str, Any], sources: list[str], *, recipe: str | None = None
+    ) -> None:
+        self._base = None if recipe is None else recipe_named(recipe).path
         self._file, self._flags, self._sources = file, flags, dict(map(_named_source, sources))
         self.start, self.service, self.server = self._read()
 
     def _read(self) -> tuple[StartSettings, ServiceSettings, ServerSettings]:
         start, service, server = read_settings(
-            _KINDS, file=self._file, environment=os.environ, flags=self._flags
+            _KINDS, base=self._base, file=self._file, environment=os.environ, flags=self._flags
         )
-        named = {name: NamedStream(source=url) for name, url in self._sources.items()}
+        # what the file says of a stream of that name stays
+        known = start.streams
+        named = {
+            name: known.get(name, NamedStream()).model_copy(update={"source": url})
+            for name, url in self._sources.items()
+        }
         return start.model_copy(update={"streams": {**start.streams, **named}}), service, server
 
     def faults(self) -> tuple[str, ...]:
@@ -135,13 +149,13 @@ class Settings:
 
         return (*check_settings(self.service, self.start), *_faults_of_server(self.server))
 
-    def streams_now(self) -> Mapping[str, NamedStream]:
-        """Read the file again, and return the streams that it names now.
+    def start_now(self) -> StartSettings:
+        """Read the file again, and return what it names now.
 
         Raises:
             SettingsError: it is not accepted any more.
         """
-        return self._read()[0].streams
+        return self._read()[0]
 
 
 def _faults_of_server(server: ServerSettings) -> list[str]:
@@ -179,16 +193,36 @@ def _show_check(faults: tuple[str, ...], *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
-    """Open the streams that are named; one that cannot be opened is told, and the others go on."""
+def _open_streams(service: Service, start: StartSettings) -> None:
+    """Open the streams that are named, and ask their watches.
+
+    What cannot be opened or asked is told, and the others go on.
+    """
     from hermes_stream.service.settings_check import source_options_of
 
-    for name, stream in streams.items():
-        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options"})
+    for name, stream in start.streams.items():
+        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options", "watches"})
         try:
             service.open_stream(name, stream.source, source_options=source_options_of(stream), **options)
         except Exception as error:
             complain(f"stream {name!r} is not opened: {error}", kind="warning")
+            continue
+        for watch in (*start.watches, *stream.watches):
+            try:
+                service.watches.put(name, watch)
+            except Exception as error:
+                complain(f"watch {watch.label!r} of stream {name!r} is not asked: {error}", kind="warning")
+
+
+def _tell_receivers(service: Service, start: StartSettings) -> None:
+    """Let the receivers be told that are named."""
+    for webhook in start.webhooks:
+        try:
+            service.webhooks.put(
+                webhook.url, secret=webhook.secret, kinds=webhook.kinds, streams=webhook.streams
+            )
+        except Exception as error:
+            complain(f"a webhook is not told: {error}", kind="warning")
 
 
 @contextmanager
@@ -200,7 +234,7 @@ def _reloads(service: Service, settings: Settings) -> Iterator[None]:
 
     def reload() -> None:
         try:
-            _open_streams(service, settings.streams_now())
+            _open_streams(service, settings.start_now())
         except SettingsError as error:
             complain(f"not reloaded: {error}", kind="warning")
 

@@ -16,9 +16,12 @@ from hermes_stream.errors import (
     SourceRefusedError,
     StoreError,
     StreamExistsError,
+    UnknownIncidentError,
     UnknownPictureError,
     UnknownStreamError,
+    UnknownWatchError,
     VideoError,
+    WatchExistsError,
 )
 
 _OF_CODE: dict[str, type[HermesError]] = {
@@ -26,6 +29,9 @@ _OF_CODE: dict[str, type[HermesError]] = {
     "not_found": UnknownStreamError,
     "picture_not_found": UnknownPictureError,
     "stream_exists": StreamExistsError,
+    "watch_not_found": UnknownWatchError,
+    "watch_exists": WatchExistsError,
+    "incident_not_found": UnknownIncidentError,
     "closed": ClosedError,
     "store_failed": StoreError,
     "no_room": CapacityError,

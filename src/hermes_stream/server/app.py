@@ -41,6 +41,7 @@ from hermes_stream.server.routes import (
     files,
     frames,
     health,
+    incidents,
     login,
     memory,
     preview,
@@ -51,6 +52,8 @@ from hermes_stream.server.routes import (
     snapshots,
     streaming_sessions,
     streams,
+    watches,
+    webhooks,
 )
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.server.state import ServerState
@@ -67,10 +70,13 @@ _ROUTERS = (
     questions.router,
     frames.router,
     preview.router,
+    watches.router,
     events.router,
     search.router,
     reports.router,
     clips.router,
+    incidents.router,
+    webhooks.router,
     snapshots.router,
     memory.router,
     files.router,

@@ -198,7 +198,7 @@ def _record(number: int, payload: bytes) -> bytes:
 
 def read_folder(folder: Path) -> Iterator[tuple[int, bytes]]:
     """Yield whole records of a folder that somebody may be writing; nothing is cut off or made."""
-    for path in sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal()):
+    for path in sorted(path for path in folder.rglob(f"*{SUFFIX}") if path.stem.isdecimal()):
         with suppress(FileNotFoundError):  # a snapshot holds all of it meanwhile
             yield from _records(path, int(path.stem))
 

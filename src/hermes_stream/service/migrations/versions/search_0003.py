@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 _PAGE = 1000
 # Postgres would read 0.5, door-2 and a/b as one word each
