@@ -20,9 +20,8 @@ from hermes_stream.service.segments import read_folder
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.stream.changes import FrameCame
-from hermes_stream.video.cutting import can_copy, copy_part
+from hermes_stream.video.cutting import can_copy, copy_part, write_frames
 from hermes_stream.video.jpeg import decode_jpeg
-from hermes_stream.video.writing import write_video
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ MAX_CLIP_BYTES = 256 * 1024 * 1024
 _MAX_KEPT_FRAMES = 2000
 _MAX_KEPT_BYTES = 512 * 1024 * 1024
 _FPS = (1.0, 10.0)
-_CRF = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +192,5 @@ def _encoded(
             if image.shape == shape:  # a source may have changed its size
                 yield image
 
-    # the encoder of a free licence, see docs/licences.md
-    write_video(target, pictures(), fps=fps, crf=_CRF, encoder="libvpx-vp9")
+    write_frames(target, pictures(), fps=fps)
     return Clip(path=target, from_seconds=times[0], until_seconds=end, made_from=made_from)

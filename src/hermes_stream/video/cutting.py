@@ -1,20 +1,23 @@
-"""A part of a video file as a file of its own, copied packet by packet: nothing is decoded or encoded."""
+"""A part of a video as a file of its own: copied packet by packet, or of frames, in VP9."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import numpy as np
 from av.error import FFmpegError
+from numpy.typing import NDArray
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.paths import readable
 from hermes_stream.video.sources.container import choose_video_stream, open_container
 from hermes_stream.video.sources.file import FileSource
+from hermes_stream.video.writing import write_video
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 COPIED_CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4")
 """What MP4 holds and players of MP4 take."""
 _MAX_PIXELS = 8192 * 8192
+_CRF = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,20 @@ def copy_part(
         raise VideoError(f"{readable(path)} has no picture from {from_seconds:g} s on; give an earlier time")
     first, last = part
     return CutPart(from_seconds=float(first * base) - start, until_seconds=float(last * base) - start)
+
+
+def write_frames(target: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float) -> None:
+    """Write frames as VP9 in MP4, whose encoder is under a BSD licence; see ``write_video``.
+
+    Args:
+        target: the file to write, ending in ``.mp4``.
+        frames: uint8 RGB ``[height, width, 3]``, all of one size.
+        fps: frames per second.
+
+    Raises:
+        VideoError: it cannot be written.
+    """
+    write_video(target, frames, fps=fps, crf=_CRF, encoder="libvpx-vp9")
 
 
 def _copy(
