@@ -25,7 +25,8 @@ def confidence(document: dict) -> str:
         "## Measured",
         "",
         f"`results/confidence.json` (`results/confidence.py`): `{document['model']}`, "
-        f"{document['num_stories']} stories of {document['seconds']} s in all scenes, {scores['open, mean']['num_answers']} questions, "
+        f"{document['num_stories']} stories of {document['seconds']} s in all scenes, "
+        f"{scores['open, mean']['num_answers']} questions, "
         "each asked in open words and with its options. The calibration error is the mean distance of "
         "confidence and share of right answers over ten bins, with a 95 % interval over stories; the area is "
         "how often a right answer is surer than a wrong one.",
@@ -71,8 +72,8 @@ def chapters(document: dict) -> str:
     lines = [
         f"`results/chapters.json` (`results/chapters.py`): {document['num_stories']} stories of "
         f"{document['seconds']} s in all scenes; a cut is right where a thing enters in that second or the "
-        "one before. In brackets a 95 % interval over stories. The area is how often a second with an entrance "
-        "is newer than one without.",
+        "one before. In brackets a 95 % interval over stories. The area is how often a second with an "
+        "entrance is newer than one without.",
         "",
         "| pace | newness of | cuts | right | evenly spaced | area |",
         "|---|---|---|---|---|---|",

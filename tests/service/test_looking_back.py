@@ -16,6 +16,7 @@ from hermes_stream.service.clip import MAX_CLIP_SECONDS
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.record import Record
 from hermes_stream.service.report import MAX_EVENTS
+from hermes_stream.service.stream_rows import read_stream_rows
 from hermes_stream.synthetic.world import generate_world
 from hermes_stream.video.sources.options import SourceOptions
 
@@ -138,6 +139,18 @@ def test_a_clip_of_a_file_is_a_copy_from_the_key_frame_before(serve, film, tmp_p
     # the first picture shows the second that the clip says it begins with
     assert frames[0][1].mean() == pytest.approx(4 + 8 * int(clip.from_seconds), abs=3)
     assert frames[-1][0] + clip.from_seconds == pytest.approx(clip.until_seconds, abs=0.6)
+
+
+def test_a_file_that_came_after_another_source_is_copied_by_its_own_clock(serve, film, tmp_path):
+    service = serve()
+    watch(service, film)
+    (row,) = read_stream_rows(service._running.store.database)
+    tell(service._running.store, row, "source_state", 500.0, what="opened")
+    service._running.store.writer.write(lambda _: None)
+    clip = service.record.clip("door", tmp_path / "clip.mp4", from_seconds=510.0, until_seconds=514.0)
+    assert 500.0 <= clip.from_seconds <= 510.0 < 514.0 <= clip.until_seconds <= 516.0
+    before = service.record.clip("door", tmp_path / "other.mp4", from_seconds=10.0, until_seconds=14.0)
+    assert before.made_from == "journal"
 
 
 def test_a_masked_file_is_never_copied(serve, film, tmp_path):

@@ -63,7 +63,13 @@ class KeptFolders:
 
 
 def write_clip(
-    row: StreamRow, folders: KeptFolders, target: Path, *, from_seconds: float, until_seconds: float
+    row: StreamRow,
+    folders: KeptFolders,
+    target: Path,
+    *,
+    from_seconds: float,
+    until_seconds: float,
+    file_zero_seconds: float | None = None,
 ) -> Clip:
     """Write a clip of a stream.
 
@@ -73,6 +79,8 @@ def write_clip(
         target: the file to write, ending in ``.mp4``.
         from_seconds: where it begins, in seconds of the stream.
         until_seconds: where it ends, behind that, at most ``MAX_CLIP_SECONDS``.
+        file_zero_seconds: when the first picture of the stream's file came, in seconds of the stream: another
+            source may have come before. None where that is not known: then the file is left alone.
 
     Raises:
         UnknownPictureError: nothing of that time is kept; says why.
@@ -87,12 +95,12 @@ def write_clip(
     reasons = []
     choices = StreamChoices.read(row.options)
     path = _file_of(row)
-    if path is None:
-        reasons.append("its source is no file that is still there")
+    if path is None or file_zero_seconds is None or from_seconds < file_zero_seconds:
+        reasons.append("its source was no file then, or is none that is still there")
     elif choices.framing:
         reasons.append("its file shows more than the stream may, which is cropped or masked")
     else:
-        clip = _from_file(path, target, from_seconds=from_seconds, until_seconds=until_seconds)
+        clip = _from_file(path, target, file_zero_seconds, (from_seconds, until_seconds))
         if clip is not None:
             return clip
         reasons.append("its file is of a kind that is not copied, or has no picture at that time")
@@ -114,23 +122,26 @@ def _file_of(row: StreamRow) -> Path | None:
     return path if path.is_file() else None
 
 
-def _from_file(path: Path, target: Path, *, from_seconds: float, until_seconds: float) -> Clip | None:
-    """Copy a part of the file; None where that is not to be had. Its first picture is the stream's zero."""
+def _from_file(path: Path, target: Path, zero_seconds: float, span: tuple[float, float]) -> Clip | None:
+    """Copy a part of the file; None where that is not to be had."""
     try:
         if not can_copy(path):
             return None
         part = copy_part(
             path,
             target,
-            from_seconds=max(0.0, from_seconds),
-            until_seconds=until_seconds,
+            from_seconds=span[0] - zero_seconds,
+            until_seconds=span[1] - zero_seconds,
             max_bytes=MAX_CLIP_BYTES,
         )
     except VideoError as error:
         log.info("no clip from a file: %s", error)
         return None
     return Clip(
-        path=target, from_seconds=part.from_seconds, until_seconds=part.until_seconds, made_from="file"
+        path=target,
+        from_seconds=part.from_seconds + zero_seconds,
+        until_seconds=part.until_seconds + zero_seconds,
+        made_from="file",
     )
 
 

@@ -11,6 +11,7 @@ from hermes_stream.digest.values import Digest, Picture
 from hermes_stream.errors import StoreError, UnknownPictureError, UnknownStreamError
 from hermes_stream.service.clip import Clip, KeptFolders, write_clip
 from hermes_stream.service.database import Database, database_url
+from hermes_stream.service.event_log import read_events
 from hermes_stream.service.pictures import read_picture
 from hermes_stream.service.report import digest_of_record
 from hermes_stream.service.search import Search, SearchPage
@@ -109,9 +110,22 @@ class Record:
             UnknownPictureError: nothing of that time is kept.
             ValueError: the times are none that a clip can have.
         """
+        row = self._row(stream)
         return write_clip(
-            self._row(stream), self._folders, target, from_seconds=from_seconds, until_seconds=until_seconds
+            row,
+            self._folders,
+            target,
+            from_seconds=from_seconds,
+            until_seconds=until_seconds,
+            file_zero_seconds=self._opened_seconds(row),
         )
+
+    def _opened_seconds(self, row: StreamRow) -> float | None:
+        """Return the stream's time at which its source was opened last; None where the record forgot it."""
+        told = read_events(
+            self._database, stream_id=row.id, kinds=["source_state"], newest_first=True, limit=100
+        )
+        return next((one.pts_seconds for one in told if one.payload.get("what") == "opened"), None)
 
     def picture(self, picture: Picture) -> bytes | None:
         """Return a picture's file; None where it is gone."""
