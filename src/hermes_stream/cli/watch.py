@@ -92,7 +92,8 @@ def watch(
     check_options(model, memory)
     watches = _watches(standing)
     if recipe is not None:
-        watches, model, memory, reading = _of_recipe(recipe, watches, model, memory, reading)
+        asked, model, memory, reading = _of_recipe(recipe, model, memory, reading)
+        watches = (*asked, *watches)
     options = _check_source(source, reading)
     loaded = load(model)
     mute_log()
@@ -127,11 +128,7 @@ def _watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
 
 
 def _of_recipe(
-    name: str,
-    watches: tuple[WatchSettings, ...],
-    model: ModelOptions,
-    memory: MemoryOptions,
-    reading: LiveOptions,
+    name: str, model: ModelOptions, memory: MemoryOptions, reading: LiveOptions
 ) -> tuple[tuple[WatchSettings, ...], ModelOptions, MemoryOptions, LiveOptions]:
     """Return a recipe's watches and settings with what was typed; what was typed holds."""
     from hermes_stream.recipes import recipe
@@ -147,7 +144,7 @@ def _of_recipe(
         model = replace(model, model=start.model)
     if reading.fps is None:
         reading = replace(reading, fps=service.fps)
-    return (*start.watches, *watches), model, memory, reading
+    return start.watches, model, memory, reading
 
 
 def _prompt(memory: MemoryOptions, model: VideoModel, fps: float | None) -> MemoryOptions:

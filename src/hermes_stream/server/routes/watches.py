@@ -161,6 +161,7 @@ def snooze_watch(name: StreamName, watch: Watch, body: Snooze, state: State) -> 
 
 @router.get("/{watch}/scores", dependencies=needs("read"))
 def list_scores(
+    *,
     name: StreamName,
     watch: Watch,
     state: State,
