@@ -109,8 +109,7 @@ def watch(
 
     with _service(loaded, folder, memory) as service, interruptible() as ending:
         service.open_stream(NAME, source, source_options=options, fps=reading.fps)
-        for one in watches:
-            service.watches.put(NAME, one)
+        _ask_alone(service, watches)
         watching = Watching(service, questions, every_seconds=asking.every, as_json=json)
         with watching.shown():
             watching.run(max_new_tokens=asking.max_new_tokens)
@@ -118,6 +117,18 @@ def watch(
     ending.leave(watching.done)
     if watching.has_failed:
         raise typer.Exit(1)
+
+
+def _ask_alone(service: Service, watches: tuple[WatchSettings, ...]) -> None:
+    """Ask these watches, and none that a folder holds from an earlier time."""
+    from hermes_stream.cli.watching import NAME
+
+    wanted = {one.label for one in watches}
+    for old in service.watches.of_stream(NAME):
+        if old.settings.label not in wanted:
+            service.watches.remove(NAME, old.id)
+    for one in watches:
+        service.watches.put(NAME, one)
 
 
 def _watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
