@@ -54,6 +54,7 @@ def main() -> None:
         service.watches.remove("world", str(thing))
         print(f"{heard.get(timeout=60)['type']}: one id, {told['incident_id']}")
     server.shutdown()
+    server.server_close()
 
 
 if __name__ == "__main__":
