@@ -13,7 +13,7 @@ from hermes_stream.service import LiveAnswer, Service, StreamStatus
 
 _LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
-_STATES = ("opening", "live", "waiting", "reconnecting", "ended", "failed")
+_STATES = ("opening", "live", "waiting", "sleeping", "reconnecting", "ended", "failed")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,6 +26,7 @@ class Metrics:
 
     Attributes:
         open_connections: requests and WebSockets that are open.
+        refused_connections: closed, because there were too many or they brought no request in time.
     """
 
     def __init__(self, service: Service) -> None:
@@ -43,6 +44,11 @@ class Metrics:
         )
         self.open_connections = Gauge(
             "hermes_http_open_connections", "Requests and WebSockets that are open.", **own
+        )
+        self.refused_connections = Counter(
+            "hermes_http_refused_connections",
+            "Connections closed because there were too many, or no request came over them in time.",
+            **own,
         )
         self._ttft = Histogram(
             "hermes_ttft_seconds",

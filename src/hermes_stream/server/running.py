@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from hermes_stream.errors import ServiceError
 from hermes_stream.server.app import create_app
+from hermes_stream.server.connections import bounded_http
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.log_lines import log_settings
 from hermes_stream.server.settings import ServerSettings
@@ -148,6 +149,7 @@ def _uvicorn_options(
         ws_ping_timeout=20.0,
         timeout_keep_alive=20,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+        http=bounded_http(settings.max_connections, app.state.hermes.metrics.refused_connections.inc),
         h11_max_incomplete_event_size=64 * 1024,
         backlog=_BACKLOG,
         ssl_certfile=None if certificate is None else str(certificate),

@@ -137,6 +137,17 @@ class Keys:
             row = connection.execute(chosen).first()
         return None if row is None else _record(row)
 
+    def good(self, numbers: Collection[int]) -> frozenset[int]:
+        """Return those of some keys that are not revoked.
+
+        Raises:
+            StoreError: the record cannot be read.
+        """
+        columns = tables.keys.c
+        chosen = select(columns.id).where(columns.id.in_(numbers), columns.revoked_wall_seconds.is_(None))
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(chosen).scalars())
+
     def list(self) -> tuple[KeyRecord, ...]:
         """Return all keys, revoked ones too."""
         with self._database.reading() as connection:
