@@ -222,8 +222,8 @@ class Uploads:
         if used + num_bytes > self._max_bytes:
             raise RefusedError(
                 429,
-                f"files, and what comes, take {used + num_bytes:,} bytes of {self._max_bytes:,}; delete some, "
-                "or wait until they are old",
+                f"files, and what comes, take {used + num_bytes:,} bytes of {self._max_bytes:,}; delete "
+                "some, or wait until they are old",
                 code="no_room_for_files",
                 param="file",
                 accepted={"max_files_bytes": self._max_bytes},
