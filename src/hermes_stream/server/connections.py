@@ -39,11 +39,12 @@ class BoundedHttp(H11Protocol):
         else:
             self._await_head()
 
-    def data_received(self, data: bytes) -> None:
-        """Take what the client sends."""
-        if self._deadline is None and not self._has_request:
+    def handle_events(self) -> None:
+        """Take what the client has sent."""
+        has_sent = bool(self.conn.trailing_data[0])  # else it is called at the end of a response
+        if has_sent and self._deadline is None and not self._has_request:
             self._await_head()
-        super().data_received(data)
+        super().handle_events()
         if self._has_request or self.transport.get_protocol() is not self:  # a WebSocket has taken over
             self._forget_deadline()
 

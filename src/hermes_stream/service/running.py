@@ -23,6 +23,7 @@ from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream, Surroundings
 from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
+from hermes_stream.service.shown import shown_source, without_folders
 from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_choices import StreamChoices
@@ -180,7 +181,7 @@ class Running:
         return StreamStatus(
             name=row.name,
             state="closed",
-            source=row.source,
+            source=shown_source(row.source),
             policy=choices.policy,
             budget_tokens=choices.budget_tokens,
             filter=choices.filter,
@@ -269,10 +270,11 @@ class Running:
             is_live = False
             reasons.append(f"a step of the engine has taken {step_seconds:.0f} s so far")
         if writer.failure is not None:
-            reasons.append(f"the record cannot be written: {writer.failure}")
+            reasons.append(f"the record cannot be written: {without_folders(str(writer.failure))}")
         for served in self.registry.all():
             if served.disk is not None and served.disk.failure is not None:
-                reasons.append(f"the journal of stream {served.row.name!r} stopped: {served.disk.failure}")
+                why = without_folders(served.disk.failure)
+                reasons.append(f"the journal of stream {served.row.name!r} stopped: {why}")
         if self._is_closing:
             reasons.append("the service is closing")
         return Health(

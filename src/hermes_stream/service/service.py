@@ -69,6 +69,7 @@ class Service:
         source_options: SourceOptions | None = None,
         allow_sources: Sequence[str] | None = None,
         private_networks: Sequence[str] = (),
+        replace_source: bool = False,
         owner: int | None = None,
         temporary: bool = False,
         **choices: Any,
@@ -82,6 +83,7 @@ class Service:
             source_options: how an address is read: pace, transport, crop, mask, schedule.
             allow_sources: patterns that the address must match, now and after a restart; None trusts it.
             private_networks: networks that it may lie in, though private; see ``SourcePolicy``.
+            replace_source: go on with the stream's memory though its source was another.
             owner: number of the key in whose name it is opened.
             temporary: keep nothing of it: it is in no record.
             **choices: fields of ``StreamSettings``: policy, budget_tokens, fps, ...; what is left out, or
@@ -102,6 +104,7 @@ class Service:
             source_options=source_options,
             allow_sources=None if allow_sources is None else tuple(allow_sources),
             private_networks=tuple(private_networks),
+            replace_source=replace_source,
             owner=owner,
         )
         served = self._registry.open_temporary(request) if temporary else self._registry.open(request)

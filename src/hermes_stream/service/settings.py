@@ -83,6 +83,8 @@ class NamedStream(StreamSettings, frozen=True):
 
     source: str | None = None
     """Address of the source; without one, frames are pushed."""
+    replace_source: bool = False
+    """Go on with the memory that the stream has of another source, which is refused otherwise."""
     source_options: dict[str, Any] = {}
     """How the source is read, by fields of `SourceOptions`: pace, transport, crop, privacy_mask, ..."""
 

@@ -13,10 +13,12 @@ from hermes_stream.errors import CapacityError, HermesError, StreamExistsError, 
 from hermes_stream.models.base import VideoModel
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
+from hermes_stream.service.opening_again import check_source, choices_again
 from hermes_stream.service.saving import Saving
 from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat, with_policy
 from hermes_stream.service.served_stream import ServedStream
 from hermes_stream.service.settings import ServiceSettings, StreamSettings
+from hermes_stream.service.shown import shown_source, without_folders
 from hermes_stream.service.source_opening import OpenedSource, SourceOpener
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_choices import OpenRequest, StreamChoices
@@ -100,17 +102,29 @@ class StreamRegistry:
             if row is None:
                 opened = self._sources.open(request.source, choices, None, None)
                 return self._open_new(name, opened, choices, owner=request.owner)
-            choices = _choices_again(row, choices, request)
+            choices = choices_again(row, choices, request)
+            # refused before anything is changed; opened again below, where the stream's clock stands
+            named = self._sources.open(request.source, choices, row, None)
+            is_other = check_source(row, named, replaces=request.replace_source)
             if served is None:
-                self._sources.open(request.source, choices, row, None)  # refused before anything is changed
                 served = self._open_again(row, choices)
-            elif request.source is None or served.has_feed:
-                return self._same(served, request.source, choices)
-            newest = served.ring.counts.newest_seconds
-            opened = self._sources.open(request.source, choices, served.row, newest)
-            if opened is not None:
-                served.start_feed(opened)
+            elif named is None or (served.has_feed and not is_other):
+                return served
+            if named is not None:
+                self._start_feed(served, request.source, choices, is_other=is_other)
             return served
+
+    def _start_feed(
+        self, served: ServedStream, source: Any, choices: StreamChoices, *, is_other: bool
+    ) -> None:
+        if is_other:
+            served.stop_feed()
+        newest, before = served.ring.counts.newest_seconds, served.row.source
+        opened = self._sources.open(source, choices, served.row, newest, is_other=is_other)
+        assert opened is not None
+        if is_other:
+            served.tell("source_changed", source=shown_source(opened.address), before=shown_source(before))
+        served.start_feed(opened)
 
     def _choices(self, request: OpenRequest) -> StreamChoices:
         own = self._settings.model_dump(include=set(StreamSettings.model_fields))
@@ -136,16 +150,6 @@ class StreamRegistry:
             self._seat(served, None)
             return served
 
-    def _same(self, served: ServedStream, source: Any, choices: StreamChoices) -> ServedStream:
-        """Return an open stream that is named again, if it is meant to be the same."""
-        other = self._sources.open(source, choices, served.row, None)
-        if other is not None and other.address != served.row.source:
-            raise StreamExistsError(
-                f"stream {served.row.name!r} is open already, with the source {served.row.source}; close it, "
-                "or choose another name"
-            )
-        return served
-
     def _open_new(
         self,
         name: str,
@@ -165,7 +169,7 @@ class StreamRegistry:
             self._store.streams.remove(row.id)
             raise
         address = None if opened is None else opened.address
-        served.tell("stream_opened", source=address, options=choices.as_json())
+        served.tell("stream_opened", source=shown_source(address), options=choices.as_json())
         if opened is not None:
             served.start_feed(opened)
         return served
@@ -271,7 +275,7 @@ class StreamRegistry:
             served.failure = f"its memory could not be restored: {error}"
             self._streams[name] = served
             log.error("stream %s: %s", name, served.failure)
-            served.tell("source_state", state="failed", what="failed", reason=served.failure)
+            served.tell("source_state", state="failed", what="failed", reason=without_folders(served.failure))
             return
         _tell_restored(served)
         if row.source is None or not row.opens_again or row.has_ended:
@@ -281,7 +285,8 @@ class StreamRegistry:
             opened = self._sources.open(row.source, served.choices, row, newest)
         except (HermesError, ValueError) as error:
             log.warning("the source of stream %s cannot be opened: %s", name, error)
-            served.tell("source_state", state="waiting", what="failed", reason=str(error))
+            reason = without_folders(str(error), row.source)
+            served.tell("source_state", state="waiting", what="failed", reason=reason)
             return
         if opened is not None:
             served.start_feed(opened)
@@ -356,22 +361,6 @@ class StreamRegistry:
         self._streams = {**self._streams, served.row.name: served}
         if saved is not None:
             self._saving.record(served, saved)
-
-
-def _choices_again(row: StreamRow, new: StreamChoices, request: OpenRequest) -> StreamChoices:
-    """Return what a recorded stream goes on with; refuse what does not fit its memory."""
-    old = StreamChoices.read(row.options)
-    for name in request.choices:
-        if getattr(new, name) != getattr(old, name):
-            raise ValueError(
-                f"stream {row.name!r} was opened with {name}={getattr(old, name)!r}, and its memory goes "
-                f"with it; got {getattr(new, name)!r}: leave it out, or delete the stream"
-            )
-    if request.source_options is not None:
-        old = replace(old, source=new.source)
-    if request.source is not None:
-        old = replace(old, allow=new.allow, private_networks=new.private_networks)
-    return old
 
 
 def _tell_restored(served: ServedStream) -> None:
