@@ -315,6 +315,19 @@ def test_a_file_is_watched_to_its_end_and_asked_about(serve, tmp_path):
     assert [one.name for one in service.streams(closed=True)] == ["clip"]
 
 
+@pytest.mark.parametrize("how", ["set_policy", "restore"])
+def test_another_memory_waits_for_the_answers_of_the_old_one(serve, how):
+    service = serve()
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(9))
+    service.snapshot("door")
+    answers = [service.ask("door", QUESTION, max_new_tokens=40, seed=n, temperature=5.0) for n in range(4)]
+    service.set_policy("door", "window") if how == "set_policy" else service.restore("door")
+    assert all(answer.is_done for answer in answers)
+    assert {answer.finish_reason for answer in answers} <= {"stop", "length"}
+    assert [answer.text for answer in answers]
+
+
 def test_frames_of_an_iterable_wait_for_the_engine(serve):
     service = serve(ring_frames=4)
     service.open_stream("many", iter(random_frames(100, fps=2.0)), **FEW)

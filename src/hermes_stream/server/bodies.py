@@ -114,7 +114,7 @@ class OpenStream(
     source_options: SourceSettings | None = None
     """How the source is read."""
     from_snapshot: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
-    """Number of a snapshot whose memory it begins with."""
+    """Number of a snapshot whose memory a new stream begins with; needs `admin`."""
 
 
 class ChangeStream(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):

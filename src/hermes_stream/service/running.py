@@ -213,7 +213,7 @@ class Running:
         pictures = {} if served.pictures is None else served.pictures.find_all(moments)
         return RememberedMoments(layers=layers, pictures=pictures)
 
-    def fork(self, name: str, new_name: str, snapshot: int | None) -> ServedStream:
+    def fork(self, name: str, new_name: str, snapshot: int | None, owner: int | None) -> ServedStream:
         """Open a second stream with a stream's memory; see ``Service.fork``."""
         row = self.registry.row(name)
         if snapshot is None:
@@ -225,7 +225,7 @@ class Running:
             return engine.fork(live.handle) if snapshot is None else engine.restore(path)
 
         choices = StreamChoices.read(row.options)
-        made = self.registry.open_from(new_name, choices, make, row.zero_wall_seconds)
+        made = self.registry.open_from(new_name, choices, make, row.zero_wall_seconds, owner=owner)
         if made.pictures is not None:
             pictures = StreamPictures(self.folder.pictures, row.folder, self._settings.picture_pixels)
             made.pictures.copy_from(pictures)

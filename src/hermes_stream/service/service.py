@@ -312,13 +312,16 @@ class Service:
         self._registry.replace_memory(served, lambda engine: engine.restore(path))
         return self._running.status(served)
 
-    def fork(self, name: str, new_name: str, snapshot: int | None = None) -> StreamStatus:
+    def fork(
+        self, name: str, new_name: str, snapshot: int | None = None, *, owner: int | None = None
+    ) -> StreamStatus:
         """Open a second stream with a stream's memory, whose frames are pushed; each goes its own way.
 
         Args:
             name: of the stream, open or closed where a snapshot is named.
             new_name: of the new one.
             snapshot: its memory is of that moment; None is now.
+            owner: number of the key in whose name it is opened.
 
         Raises:
             UnknownStreamError: there is no such stream or snapshot.
@@ -326,7 +329,7 @@ class Service:
             CapacityError: there is no room.
         """
         self._running.check_open()
-        return self._running.status(self._running.fork(name, new_name, snapshot))
+        return self._running.status(self._running.fork(name, new_name, snapshot, owner))
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
         """Delete a snapshot.
@@ -357,11 +360,6 @@ class Service:
             UnknownStreamError: there is no such picture, or no more.
         """
         return read_picture(self._running.folder.pictures, path)
-
-    @property
-    def model_name(self) -> str:
-        """What the model was loaded by."""
-        return self.model.card.name
 
     @property
     def keys(self) -> Keys:

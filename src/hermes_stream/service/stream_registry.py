@@ -15,7 +15,7 @@ from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
 from hermes_stream.service.opening_again import check_source, choices_again
 from hermes_stream.service.saving import Saving
-from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat, with_policy
+from hermes_stream.service.seating import HasEnded, MakeHandle, is_asked, seat, unseat, with_policy
 from hermes_stream.service.served_stream import ServedStream
 from hermes_stream.service.settings import ServiceSettings, StreamSettings
 from hermes_stream.service.shown import shown_source, without_folders
@@ -27,6 +27,8 @@ from hermes_stream.stream.engine import Engine
 from hermes_stream.video.sources.policy import SourcePolicy
 
 log = logging.getLogger(__name__)
+_ANSWERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02
+_LATER = object()
 MakeServed = Callable[[StreamRow, StreamChoices], ServedStream]
 
 
@@ -192,7 +194,13 @@ class StreamRegistry:
         return served
 
     def open_from(
-        self, name: str, choices: StreamChoices, make: MakeHandle, zero_wall_seconds: float | None
+        self,
+        name: str,
+        choices: StreamChoices,
+        make: MakeHandle,
+        zero_wall_seconds: float | None,
+        *,
+        owner: int | None,
     ) -> ServedStream:
         """Open a new stream with a memory that there is already; its frames are pushed.
 
@@ -201,6 +209,7 @@ class StreamRegistry:
             choices: of the memory's stream.
             make: opens it on the engine.
             zero_wall_seconds: of its clock.
+            owner: number of the key in whose name it is opened.
 
         Raises:
             StreamExistsError: there is a stream of that name.
@@ -208,9 +217,8 @@ class StreamRegistry:
         check_stream_name(name)
         with self._changing:
             self._check_free(name)
-            served = self._open_new(
-                name, None, replace(choices, source={}, allow=None, private_networks=()), make=make
-            )
+            own = replace(choices, source={}, allow=None, private_networks=())
+            served = self._open_new(name, None, own, make=make, owner=owner)
             if zero_wall_seconds is not None:
                 served.change_row(zero_wall_seconds=zero_wall_seconds)
             return served
@@ -222,13 +230,16 @@ class StreamRegistry:
             )
 
     def replace_memory(self, served: ServedStream, make: MakeHandle) -> None:
-        """Give an open stream another memory.
+        """Give an open stream another memory, once its questions are answered from the old one.
 
         Raises:
             SnapshotError: the memory cannot be restored; the stream keeps its own.
         """
+        deadline = time.monotonic() + _ANSWERS_SECONDS
 
         def change(engine: Engine) -> Any:
+            if is_asked(served) and time.monotonic() < deadline:
+                return _LATER
             handle = make(engine)  # first: where it fails, nothing has changed
             # later than all that is on disk, whatever number of frames the memory has
             served.change_row(epoch=served.row.epoch + 1)
@@ -236,7 +247,8 @@ class StreamRegistry:
             return seat(engine, served, thread=self._thread, has_ended=self._has_ended, make=lambda _: handle)
 
         with self._changing:
-            saved = self._thread.run(change)
+            while (saved := self._thread.run(change)) is _LATER:
+                time.sleep(_LOOK_SECONDS)
             if saved is not None:
                 self._saving.record(served, saved)
 
