@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hermes_stream.service import LiveAnswer, Service, StreamStatus
+from hermes_stream.stream.stats import Stage
 
 _LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
@@ -135,6 +136,12 @@ def _of_health(service: Service) -> Iterator[Metric]:
     yield from _gauge("memory_limit_bytes", "What they may take.", capacity.memory_bytes)
     yield from _gauge("busy_share", "Part of the last minute that the engine worked.", capacity.busy_share)
     yield from _gauge("frame_seconds", "What a frame took lately.", capacity.frame_seconds)
+    stages = CounterMetricFamily(
+        "hermes_stage_seconds", "What stages of the engine's work have taken together.", labels=["stage"]
+    )
+    for stage in get_args(Stage):
+        stages.add_metric([stage], capacity.stage_seconds.get(stage, 0.0))
+    yield stages
     lost = CounterMetricFamily("hermes_lost_events", "Events that could not be recorded.")
     lost.add_metric([], health.num_lost_events)
     failures = CounterMetricFamily("hermes_engine_failures", "How often the engine was made again.")

@@ -257,6 +257,7 @@ class Running:
             num_open_questions=self.desk.num_open,
             max_open_questions=settings.max_questions,
             busy_share=self.thread.busy.share,
+            stage_seconds=self.thread.stage_seconds,
             frame_seconds=None if token_seconds is None else token_seconds * 2 * _frame_tokens(model),
         )
 
