@@ -17,6 +17,7 @@ from hermes_stream.service.journal import Committer
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
+from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.ring import RingLimits
 from hermes_stream.service.saving import Saving
@@ -84,6 +85,10 @@ class Running:
         self._parts.callback(self.folder.close)
         self.store = Store(self.folder.path, settings.store)
         self._parts.callback(self.store.close)
+        self._remote = None
+        if settings.snapshots_url is not None:
+            self._remote = RemoteSnapshots(settings.snapshots_url, num_kept=settings.keep_snapshots)
+            self._parts.callback(self._remote.close)
         self._committer = self._parts.enter_context(Committer())
         self.thread = EngineThread(
             lambda: Engine(model, memory_bytes=settings.memory_bytes, queue_frames=1),
@@ -132,6 +137,7 @@ class Running:
                 folder.snapshots / row.folder,
                 folder.journals / row.folder if settings.journal else None,
                 self._committer,
+                self._remote,
             )
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
@@ -276,6 +282,9 @@ class Running:
             if served.disk is not None and served.disk.failure is not None:
                 why = without_folders(served.disk.failure)
                 reasons.append(f"the journal of stream {served.row.name!r} stopped: {why}")
+        if self._remote is not None and self._remote.failure is not None:
+            why = without_folders(self._remote.failure)
+            reasons.append(f"snapshots cannot be sent to {self._remote.name}: {why}")
         if self._is_closing:
             reasons.append("the service is closing")
         return Health(

@@ -76,6 +76,8 @@ class ServiceSettings(StreamSettings, frozen=True):
     """What record, pictures and snapshots may take on disk, the oldest deleted first; `off` is no limit."""
     keep_snapshots: AtLeastOne = 3
     """Snapshots of a stream that are kept, the newest."""
+    snapshots_url: str | None = None
+    """Folder of an object store that keeps the newest snapshots too, such as `s3://bucket/folder`."""
     store: str | None = None
     """Address of a Postgres database for the record; SQLite in the data folder by default."""
 

@@ -19,7 +19,7 @@ from hermes_stream.errors import SettingsError
 PREFIX = "HERMES_"
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 # Values of these may hold a password, and are never shown; a stream that is no table is an address, mostly.
-_SECRETS = ("source", "store", "secret", "password", "key", "streams")
+_SECRETS = ("source", "store", "secret", "password", "key", "streams", "url")
 _NOT_FLAGS = (dict,)
 
 

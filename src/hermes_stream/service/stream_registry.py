@@ -188,6 +188,8 @@ class StreamRegistry:
         self._check_room()
         fields: dict[str, Any] = {"state": "open", "epoch": row.epoch + 1, "options": choices.as_json()}
         served = self._make_served(replace(row, **fields), choices)
+        if served.disk is not None:
+            served.disk.fetch()
         self._seat(served, None)
         self._store.streams.change(row.id, **fields)
         _tell_restored(served)
@@ -281,6 +283,8 @@ class StreamRegistry:
     def _bring_back(self, served: ServedStream) -> None:
         row, name = served.row, served.row.name
         try:
+            if served.disk is not None:
+                served.disk.fetch()
             self._seat(served, None)
         except HermesError as error:
             # it stays listed, with the reason: what is on disk is not given up
