@@ -18,7 +18,7 @@ from hermes_stream.service.remote_snapshots import RemoteSnapshots
 def address(request, tmp_path):
     """Addresses of two kinds of store that need nothing, and of one that a server of S3 has."""
     if request.param == "s3":
-        yield request.getfixturevalue("s3_url")
+        yield f"{request.getfixturevalue('s3_url')}/{tmp_path.name}"
         return
     url = f"{request.param}://{tmp_path}/store" if request.param == "file" else f"memory://{tmp_path.name}"
     yield url
