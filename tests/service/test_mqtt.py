@@ -120,7 +120,8 @@ def test_the_last_will_says_that_the_service_is_gone(serve, tmp_path):
             with suppress(aiomqtt.MqttError):
                 async with bridge._client() as client:
                     client._client.socket().shutdown(socket.SHUT_RDWR)
-                    await client.publish("never", "told", qos=1)
+                    await asyncio.wait([client._disconnected], timeout=5)
+                    client._disconnected.exception()
 
         with listening(broker.port, user="house", password="planted@secret") as listener:
             until(lambda: listener.last("hermes/availability") == b"online")

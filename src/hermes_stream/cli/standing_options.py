@@ -57,6 +57,11 @@ def typed_watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
     counts = [{"question": one, "kind": "count"} for one in options.count or ()]
     described = [{"question": DESCRIBE, "kind": "describe"}] if options.describe else []
     typed: list[dict[str, Any]] = [*alerts, *states, *counts, *described]
+    names: set[str] = set()
+    for one in typed:  # a question may be asked in two ways
+        name = one["question"]
+        one["name"] = f"{name} ({one.get('kind', 'alert')})"[:100] if name in names else None
+        names.add(name)
     return tuple(map(read_watch, typed))
 
 

@@ -92,7 +92,8 @@ def watch(
     check_options(model, memory)
     watches = _watches(standing)
     if recipe is not None:
-        watches, model, memory, reading = _of_recipe(recipe, watches, model, memory, reading)
+        asked, model, memory, reading = _of_recipe(recipe, model, memory, reading)
+        watches = (*asked, *watches)
     options = _check_source(source, reading)
     loaded = load(model)
     mute_log()
@@ -108,8 +109,7 @@ def watch(
 
     with _service(loaded, folder, memory) as service, interruptible() as ending:
         service.open_stream(NAME, source, source_options=options, fps=reading.fps)
-        for one in watches:
-            service.watches.put(NAME, one)
+        _ask_alone(service, watches)
         watching = Watching(service, questions, every_seconds=asking.every, as_json=json)
         with watching.shown():
             watching.run(max_new_tokens=asking.max_new_tokens)
@@ -117,6 +117,18 @@ def watch(
     ending.leave(watching.done)
     if watching.has_failed:
         raise typer.Exit(1)
+
+
+def _ask_alone(service: Service, watches: tuple[WatchSettings, ...]) -> None:
+    """Ask these watches, and none that a folder holds from an earlier time."""
+    from hermes_stream.cli.watching import NAME
+
+    wanted = {one.label for one in watches}
+    for old in service.watches.of_stream(NAME):
+        if old.settings.label not in wanted:
+            service.watches.remove(NAME, old.id)
+    for one in watches:
+        service.watches.put(NAME, one)
 
 
 def _watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
@@ -127,11 +139,7 @@ def _watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
 
 
 def _of_recipe(
-    name: str,
-    watches: tuple[WatchSettings, ...],
-    model: ModelOptions,
-    memory: MemoryOptions,
-    reading: LiveOptions,
+    name: str, model: ModelOptions, memory: MemoryOptions, reading: LiveOptions
 ) -> tuple[tuple[WatchSettings, ...], ModelOptions, MemoryOptions, LiveOptions]:
     """Return a recipe's watches and settings with what was typed; what was typed holds."""
     from hermes_stream.recipes import recipe
@@ -147,7 +155,7 @@ def _of_recipe(
         model = replace(model, model=start.model)
     if reading.fps is None:
         reading = replace(reading, fps=service.fps)
-    return (*start.watches, *watches), model, memory, reading
+    return start.watches, model, memory, reading
 
 
 def _prompt(memory: MemoryOptions, model: VideoModel, fps: float | None) -> MemoryOptions:

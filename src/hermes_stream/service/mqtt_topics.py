@@ -60,7 +60,7 @@ class Naming:
         text = "-".join(map(str, (self.prefix, *parts)))
         return "".join(one if one.isalnum() else f"_{ord(one):x}_" for one in text)
 
-    def config(self, kind: str, unique: str) -> str:
+    def discovery_topic(self, kind: str, unique: str) -> str:
         """Where Home Assistant reads what there is."""
         return f"{self.discovery}/{kind}/{unique}/config"
 
@@ -127,7 +127,7 @@ class _About:
             "model": self.model,
             "sw_version": __version__,
         }
-        config = {
+        entity = {
             "unique_id": unique,
             "object_id": unique,
             "name": name,
@@ -137,7 +137,7 @@ class _About:
             "availability_mode": "all",
             **fields,
         }
-        return {self.naming.config(kind, unique): _json(config)}
+        return {self.naming.discovery_topic(kind, unique): _json(entity)}
 
 
 def _of_stream(about: _About, lately: Lately) -> Topics:

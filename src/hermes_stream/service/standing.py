@@ -157,14 +157,14 @@ class Standing:
         handle = self._place.handle
         watch = handle.watch(**chosen, on_event=lambda event: self._note(standing, event))
         standing.watch, standing.failure, standing.num_failed = watch, None, 0
-        if standing.state is None:
-            return
-        try:
-            restore_watch(watch, Saved(values=standing.state))
-        except HermesError as error:
-            log.warning("watch %r begins anew: %s", standing.row.name, error)
-        # of another question nothing is known but how many incidents it had: their ids are given once
-        watch.num_incidents = max(watch.num_incidents, int(standing.state.get("num_incidents") or 0))
+        state = standing.state or {}
+        if "question" in state:
+            try:
+                restore_watch(watch, Saved(values=state))
+            except HermesError as error:
+                log.warning("watch %r begins anew: %s", standing.row.name, error)
+        # where another question is asked, only how many incidents there were is known: ids are given once
+        watch.num_incidents = max(watch.num_incidents, int(state.get("num_incidents") or 0))
 
     @staticmethod
     def _take(standing: _Standing) -> None:

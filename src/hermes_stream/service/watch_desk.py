@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import wait
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from hermes_stream.errors import CapacityError, OverloadedError, UnknownWatchError, WatchExistsError
+from hermes_stream.errors import (
+    CapacityError,
+    ClosedError,
+    OverloadedError,
+    UnknownWatchError,
+    WatchExistsError,
+)
 from hermes_stream.models.base import VideoModel
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.served_stream import ServedStream
@@ -21,7 +28,7 @@ from hermes_stream.service.watch_status import WatchStatus, WatchTrial
 from hermes_stream.service.watch_trial import TrialRun, kept_frames
 from hermes_stream.stream.engine import Engine
 
-_TRIAL_SECONDS = 120.0
+_TRIAL_SECONDS, _LOOK_SECONDS = 120.0, 0.5
 
 
 class WatchDesk:
@@ -277,14 +284,18 @@ class WatchDesk:
             self._trying.release()
 
     def _wait(self, run: TrialRun) -> WatchTrial:
-        try:
-            return run.outcome.result(_TRIAL_SECONDS)
-        except FutureTimeoutError as error:
-            self._thread.run(lambda _: run.lose("the trial took too long"))
-            raise OverloadedError(
-                f"the trial took more than {_TRIAL_SECONDS:g} s; choose a shorter part of the stream",
-                retry_after_seconds=60.0,
-            ) from error
+        deadline = time.monotonic() + _TRIAL_SECONDS
+        while time.monotonic() < deadline:
+            done, _ = wait([run.outcome], timeout=_LOOK_SECONDS)
+            if done:
+                return run.outcome.result()
+            if not self._thread.is_alive:
+                raise ClosedError("the service is closed, and the trial with it")
+        self._thread.run(lambda _: run.lose("the trial took too long"))
+        raise OverloadedError(
+            f"the trial took more than {_TRIAL_SECONDS:g} s; choose a shorter part of the stream",
+            retry_after_seconds=60.0,
+        )
 
 
 def _row_of(served: ServedStream, watch: int | str) -> WatchRow:

@@ -16,6 +16,7 @@ NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Point = tuple[Share, Share]
 Name = Annotated[str, Field(max_length=100, pattern=r"^[^/\x00-\x1f]*[^/0-9\x00-\x1f][^/\x00-\x1f]*$")]
+_USUAL_CLEAR_AT = 0.5
 _NOT_IN_NAMES = re.compile(r"[/\x00-\x1f]")
 # What the service does with what a watch tells; the rest is what the watch itself goes by.
 _OF_SERVICE = frozenset(
@@ -77,10 +78,11 @@ class WatchSettings(
     """A question that must have been answered by yes before."""
     every_seconds: NotNegative | None = None
     """Ask no more often; after each chunk by default."""
-    raise_at: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.5
-    """How likely yes must be to raise, or another option or number to count."""
+    raise_at: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """How likely yes must be to raise, or another option or number to count; what measured best for the kind
+    by default."""
     clear_at: Share | None = None
-    """How likely yes may be to clear; `raise_at`, but at most 0.5, by default. 0 never clears."""
+    """How likely yes may be to clear, at most `raise_at`; 0 never clears."""
     hold_seconds: NotNegative = 0.0
     """For how long an answer must hold before it is told."""
     cooldown_seconds: NotNegative = 0.0
@@ -89,12 +91,14 @@ class WatchSettings(
     """Sent in an hour, at most."""
     schedule: WatchSchedule | None = None
     """When it speaks; always by default."""
-    region: Annotated[tuple[Point, ...], Field(min_length=3, max_length=100)] | None = None
-    """The part of the picture that it is about: a polygon in shares of width and height."""
+    region: Annotated[tuple[Point, ...], Field(min_length=3, max_length=32)] | None = None
+    """The part of the picture that it is about: a polygon, (x, y) in shares of width and height."""
     context: Text | None = None
     """What it should know, such as `Parked cars are normal.`"""
     language: Annotated[str, Field(min_length=1, max_length=40)] | None = None
-    """In which it describes."""
+    """In which it is asked and describes, by its English name."""
+    group_above: Share | None = None
+    """An alert whose picture is so much like that of the last one sent is not sent."""
     calibrate: Literal["none", "blank", "start"] = "none"
     """Take off how likely the answers are on a blank picture, or in the stream's first minute."""
     newness_quantile: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.9
@@ -135,8 +139,9 @@ class WatchSettings(
         if unknown := set(chosen) - known:
             raise ValueError(f"{', '.join(sorted(unknown))}: not of use to a watch yet; leave it out")
         schedule = None if self.schedule is None else Schedule(**self.schedule.model_dump())
-        clear_at = min(0.5, self.raise_at) if self.clear_at is None else self.clear_at
-        return WatchRules(**{**chosen, "name": self.label, "clear_at": clear_at, "schedule": schedule})
+        if self.clear_at is None and self.raise_at is not None:
+            chosen["clear_at"] = min(_USUAL_CLEAR_AT, self.raise_at)
+        return WatchRules(**{**chosen, "name": self.label, "schedule": schedule})
 
 
 def read_watch(values: Mapping[str, Any]) -> WatchSettings:

@@ -87,8 +87,8 @@ def message_of(event: Event, incident: Incident | None, *, base_url: str) -> byt
     """
     kind = _TYPE_OF.get(event.kind, event.kind)
     told = event.kind in WATCH_KINDS
-    data = _of_watch(event, incident, base_url) if told else _of_other(event, base_url)
-    document = {"type": kind, "timestamp": _iso(event.wall_seconds), "data": data}
+    content = _of_watch(event, incident, base_url) if told else _of_other(event, base_url)
+    document = {"type": kind, "timestamp": _iso(event.wall_seconds), "data": content}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 

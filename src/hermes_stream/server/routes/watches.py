@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
@@ -161,6 +161,7 @@ def snooze_watch(name: StreamName, watch: Watch, body: Snooze, state: State) -> 
 
 @router.get("/{watch}/scores", dependencies=needs("read"))
 def list_scores(
+    *,
     name: StreamName,
     watch: Watch,
     state: State,
@@ -174,8 +175,9 @@ def list_scores(
 
 def body_of(status: WatchStatus) -> WatchBody:
     """Return a watch as the API tells it."""
-    settings: dict[str, Any] = status.settings.model_dump()
-    settings |= {"name": status.settings.label, "clear_at": status.settings.rules().clear_at}
+    settings, rules = status.settings.model_dump(), status.settings.rules()
+    raise_at = getattr(rules, "raises_at", rules.raise_at)
+    settings |= {"name": status.settings.label, "raise_at": raise_at, "clear_at": rules.clear_at}
     return WatchBody(
         **settings,
         id=status.id,
