@@ -78,6 +78,7 @@ class Running:
         self._parts = ExitStack()  # closed in the reverse of the order in which they were made
         try:
             self._build(data_dir)
+            self.record = Record(self.store.database, self.folder.path)
             self.registry.recover()
             self._tell_broker()
         except BaseException:
@@ -129,7 +130,6 @@ class Running:
             saving=self.saving,
             has_ended=self.desk.has_ended,
         )
-        self.record = Record(self.store.database, self.folder.path)
         self.watches = WatchDesk(
             model,
             self.registry,
