@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_lab.cli.check_annotations import print_check
+from hermes_lab.cli.check_annotations import print_check, print_watches
 from hermes_lab.cli.evaluation_options import AnnotationsArgument, ScoringOptions, ViewingOptions
 from hermes_lab.cli.evaluation_run import (
     VERDICTS,
@@ -67,6 +67,7 @@ class RunOptions:
 @expand_options
 def evaluate(
     *,
+    context: typer.Context,
     annotations: AnnotationsArgument,
     check: CheckOption = False,
     run: RunOptions,
@@ -79,13 +80,73 @@ def evaluate(
     """Score a model on annotated videos.
 
     Each video is streamed once, and each question is answered at its time, from what the memory then holds.
-    Accuracy comes with its 95 % interval and with what a guesser who saw nothing would reach.
+    Accuracy comes with its 95 % interval and with what a guesser who saw nothing would reach. A file of
+    standing questions (hermes world --watches) is watched from end to end, and scored by what was told when.
     """
-    if check:
+    from hermes_lab.datasets.watch_annotations import is_of_watches
+
+    if check and not is_of_watches(annotations):
         print_check(annotations, run.videos, as_json=json)
+        return
+    if is_of_watches(annotations):
+        if check:
+            print_watches(annotations, as_json=json)
+            return
+        source = context.get_parameter_source("chunk_frames")
+        _evaluate_watches(
+            annotations,
+            run,
+            model,
+            memory,
+            viewing=viewing,
+            scoring=scoring,
+            keeps_chunks=source is not None and source.name != "DEFAULT",
+            as_json=json,
+        )
         return
     with goes_on_later(run.out, as_json=json):
         _evaluate(annotations, run, model, memory, viewing=viewing, scoring=scoring, as_json=json)
+
+
+def _evaluate_watches(
+    annotations: Path,
+    run: RunOptions,
+    model: ModelOptions,
+    memory: MemoryOptions,
+    *,
+    viewing: ViewingOptions,
+    scoring: ScoringOptions,
+    keeps_chunks: bool,
+    as_json: bool,
+) -> None:
+    """Refuse what standing questions have no use for, and evaluate them.
+
+    Raises:
+        BadParameter: the videos are missing, or an option does not go with standing questions.
+    """
+    from hermes_lab.cli.watch_evaluation import evaluate_watches
+
+    if run.videos is None:
+        raise typer.BadParameter("give the folder of the videos, or --check", param_hint="--videos")
+    for option, is_given in (
+        ("--shard", run.shard is not None),
+        ("--budget-bytes", run.budget_bytes is not None),
+        ("--workers", viewing.workers > 1),
+        ("--short-answers", viewing.short_answers),
+    ):
+        if is_given:
+            raise typer.BadParameter("standing questions are evaluated without it", param_hint=option)
+    evaluate_watches(
+        annotations,
+        run.videos,
+        model,
+        memory,
+        viewing=viewing,
+        scoring=scoring,
+        keeps_chunks=keeps_chunks,
+        out=run.out,
+        as_json=as_json,
+    )
 
 
 def _evaluate(

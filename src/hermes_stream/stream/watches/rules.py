@@ -11,6 +11,7 @@ from hermes_stream.stream.watches.schedule import Schedule
 
 WatchKind = Literal["alert", "state", "describe", "count"]
 Calibration = Literal["none", "blank", "start"]
+MAX_ALSO = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,12 @@ class WatchRules:
         cooldown_seconds: silence after what was sent; the end of an alert that was sent is always sent.
         max_per_hour: sent in an hour, at most; None has no limit.
         options: of a state, or the numbers of a count in rising order, as words; a count without is read
-            from zero to nine.
+            from zero to nine. An alert with options is raised while ``answer`` is what is chosen.
+        answer: one of an alert's options, which counts as yes; the others together count as no.
+        also: questions answered by yes or no that must be yes as well: of an alert, whose score is the least
+            of them all; of a state, which stays as it is while one is not.
+        given: a question answered by yes or no, of an alert: yes raises only where this was as likely at the
+            last look before; "was there a car?", for a car that comes again.
         schedule: when it speaks; None is always.
         calibrate: take off how likely the answers are where there is nothing to see: on a "blank" picture,
             or in the stream's own first minute ("start"), in which nothing is told then; "none" takes
@@ -56,6 +62,9 @@ class WatchRules:
     cooldown_seconds: float = 0.0
     max_per_hour: int | None = None
     options: tuple[str, ...] | None = None
+    answer: str | None = None
+    also: tuple[str, ...] = ()
+    given: str | None = None
     schedule: Schedule | None = None
     calibrate: Calibration = "none"
     newness_quantile: float = 0.9
@@ -72,10 +81,33 @@ class WatchRules:
             object.__setattr__(self, "options", tuple(self.options))
         if self.kind == "state" and self.options is None:
             raise ValueError('a state needs options to choose from, such as options=("open", "closed")')
-        if self.kind in ("alert", "describe") and self.options is not None:
+        self._check_options()
+        self._check_conditions()
+
+    def _check_options(self) -> None:
+        if self.kind == "describe" and self.options is not None:
+            raise ValueError("a watch of kind 'describe' takes no options; leave them out, or use a state")
+        if self.answer is not None and self.kind != "alert":
+            raise ValueError(f"answer belongs to an alert with options; this is a {self.kind}")
+        if self.kind == "alert" and (self.options is None) != (self.answer is None):
             raise ValueError(
-                f"a watch of kind {self.kind!r} takes no options; leave them out, or use a state"
+                "an alert takes no options without the answer that raises it, nor an answer without options; "
+                'give both, such as options=("open", "closed"), answer="open", or use a state'
             )
+        if self.answer is not None and self.answer not in (self.options or ()):
+            raise ValueError(f"answer must be one of {', '.join(self.options or ())}; got {self.answer!r}")
+
+    def _check_conditions(self) -> None:
+        if isinstance(self.also, str) or len(self.also) > MAX_ALSO:
+            raise ValueError(f"also must be a list of at most {MAX_ALSO} questions, got {self.also!r}")
+        object.__setattr__(self, "also", tuple(self.also))
+        for text in self.conditions:
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"a question must be a non-empty text, got {text!r}")
+        if self.also and self.kind not in ("alert", "state"):
+            raise ValueError(f"also belongs to an alert or a state; this is a {self.kind}")
+        if self.given is not None and self.kind != "alert":
+            raise ValueError(f"given belongs to an alert; this is a {self.kind}")
 
     def _check_numbers(self) -> None:
         for name in ("hold_seconds", "cooldown_seconds"):
@@ -95,6 +127,11 @@ class WatchRules:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Questions answered by yes or no that are asked besides: those of ``also``, then ``given``."""
+        return self.also if self.given is None else (*self.also, self.given)
 
     @property
     def label(self) -> str:

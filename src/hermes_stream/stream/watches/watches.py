@@ -83,7 +83,8 @@ class Watches:
         if any(one.rules.label == made.label for one in self._open):
             raise ValueError(f"there is a watch named {made.label!r} already; give this one another name=")
         phrased, answers = self._phrase(made)
-        watch = Watch(made, phrased, answers, on_event=on_event, leave=self._leave)
+        conditions = tuple(self._yes_or_no(text) for text in made.conditions)
+        watch = Watch(made, phrased, answers, conditions=conditions, on_event=on_event, leave=self._leave)
         self._open.append(watch)
         return watch
 
@@ -95,8 +96,13 @@ class Watches:
         if rules.options is not None:
             options = rules.options
             return ScoredQuestion.of_options(model, rules.question, options, text_tokens=room), options
-        words, answers = (YES_NO, ("yes", "no")) if rules.kind == "alert" else (NUMBERS, _DIGITS)
-        return ScoredQuestion.of_words(model, rules.question, words, text_tokens=room), answers
+        if rules.kind == "alert":
+            return self._yes_or_no(rules.question), ("yes", "no")
+        return ScoredQuestion.of_words(model, rules.question, NUMBERS, text_tokens=room), _DIGITS
+
+    def _yes_or_no(self, text: str) -> ScoredQuestion:
+        stream = self._stream
+        return ScoredQuestion.of_words(stream.model, text, YES_NO, text_tokens=stream.text_tokens)
 
     def _leave(self, watch: Watch) -> None:
         if watch in self._open:
@@ -152,8 +158,13 @@ class Watches:
         logprobs_of = dict(zip(questions, found, strict=True))
         for watch in due:
             if watch.question is not None:
-                logprobs, is_scheduled = logprobs_of[watch.question], self._allows(watch, seconds)
-                self._note(watch, watch.see_scores(seconds, logprobs, is_scheduled=is_scheduled))
+                event = watch.see_scores(
+                    seconds,
+                    logprobs_of[watch.question],
+                    is_scheduled=self._allows(watch, seconds),
+                    conditions=[logprobs_of[one] for one in watch.conditions],
+                )
+                self._note(watch, event)
 
     def _calibrate(self, due: Sequence[Watch]) -> Work[None]:
         """Look at a blank picture for the watches that want that, once."""
@@ -254,7 +265,7 @@ class Watches:
 
 def _once(watches: Sequence[Watch]) -> list[ScoredQuestion]:
     """Return what watches ask, each question once: several may have rules of their own for one."""
-    return list(dict.fromkeys(one.question for one in watches if one.question is not None))
+    return list(dict.fromkeys(question for one in watches for question in one.questions))
 
 
 _DIGITS = tuple(digits for digits, _ in NUMBERS)
