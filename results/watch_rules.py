@@ -1,11 +1,11 @@
 """When an alert should speak: one recording of what a model says each second, and many rules replayed on it.
 
     python results/watch_rules.py --model FOLDER --out results/watch_rules.json
-    python results/watch_rules.py --again results/watch_rules.json      replays stored looks under today's rules
+    python results/watch_rules.py --again results/watch_rules.json    replays stored looks
 
-Each story has things that come and near misses that never do, half and half. Three wordings are asked at each
-second; how new the picture is, and what a blank one scores, is noted beside. The rules are the product's own
-watches, fed with what was recorded; a gate or a wording is what they are fed with.
+Each story has things that come and near misses that never do, half and half. Three wordings are asked at
+each second; how new the picture is, and what a blank one scores, is noted beside. The rules are the
+product's own watches, fed with what was recorded; a gate or a wording is what they are fed with.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def record(model, policy: str, seed: int, *, seconds: int, scene: str, num_each:
 
 def plain(wording: str) -> Feed:
     """Feed what was said."""
-    return lambda own, story: own[wording]
+    return lambda own, _: own[wording]
 
 
-def without_blank(own: dict[str, Any], story: dict[str, Any]) -> list[tuple[float, float]]:
+def without_blank(own: dict[str, Any], _: dict[str, Any]) -> list[tuple[float, float]]:
     """Take off what a blank picture scores."""
     yes, no = own["blank now"]
     return [(look[0] - yes, look[1] - no) for look in own["now"]]
@@ -110,7 +110,7 @@ def gated(quantile: float) -> Feed:
 def rising(nats: float, num_looks: int = 8) -> Feed:
     """Take for yes that "no" surprises more than it did of late, by so many nats: a gate by perplexity."""
 
-    def feed(own: dict[str, Any], story: dict[str, Any]) -> list[tuple[float, float]]:
+    def feed(own: dict[str, Any], _: dict[str, Any]) -> list[tuple[float, float]]:
         found, past = [], []
         for _, no in own["now"]:
             usual = sum(past[-num_looks:]) / len(past[-num_looks:]) if past else no
@@ -226,11 +226,13 @@ def main() -> None:
     document |= {"rules": scored(stories), "stories": stories}
     for name, own in document["rules"].items():
         delay, above = own["delay_seconds"], own["f1_above_plain"]
-        sys.stdout.write(
-            f"{name:38} F1 {own['f1'] or 0:.3f} prec {own['precision'] or 0:.2f} rec {own['recall'] or 0:.2f} "
-            f"false/h {own['false_alarms_per_hour']:6.1f} never {own['never_comes']['false_alarms_per_hour']:5.1f} "
-            f"delay {delay['median']} {delay['p95']} above {above['value']:+.3f}\n"
+        never = own["never_comes"]["false_alarms_per_hour"]
+        told = (
+            f"F1 {own['f1'] or 0:.3f} precision {own['precision'] or 0:.2f} recall {own['recall'] or 0:.2f}",
+            f"false an hour {own['false_alarms_per_hour']:6.1f}, of what never comes {never:5.1f}",
+            f"delay {delay['median']} {delay['p95']}, above the first {above['value']:+.3f}",
         )
+        sys.stdout.write(f"{name:38} {'; '.join(told)}\n")
     if out:
         out.write_text(json.dumps(document) + "\n", encoding="utf-8")
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from hermes_lab.datasets.entry import Entry, entries_of
+from hermes_lab.datasets.entry import Entry
 from hermes_stream.errors import AnnotationError
 from hermes_stream.synthetic.watch_truths import Happening, Tells, WatchTruth
 
@@ -81,10 +81,12 @@ def read_watches(path: Path) -> list[WatchedStory]:
         raise AnnotationError(f"{path} cannot be read: {error.strerror}; give a file") from error
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{path} is no JSON: {error}; write it with hermes world --watches") from error
-    (entry,) = entries_of([document], str(path))
-    if entry.fields.get("format") != FORMAT or entry.fields.get("format_version") != FORMAT_VERSION:
+    fields = document if isinstance(document, dict) else {}
+    entry = Entry(fields, str(path))
+    if fields.get("format") != FORMAT or fields.get("format_version") != FORMAT_VERSION:
         raise AnnotationError(
-            f"{path} is not of format {FORMAT!r}, version {FORMAT_VERSION}; write it with hermes world --watches"
+            f"{path} is not of format {FORMAT!r}, version {FORMAT_VERSION}; write it with "
+            "hermes world --watches"
         )
     stories = [_story(one) for one in entry.entries("stories")]
     if not any(story.watches for story in stories):

@@ -69,7 +69,7 @@ def match_events(
     """
     left = sorted(told, key=lambda one: one.seconds)
     delays, missed = [], []
-    # Windows are of one length: the earliest moment takes the earliest that fits, and no other choice is better.
+    # Windows are of one length: the earliest moment takes the earliest that fits; no other choice is better.
     for one in sorted(due, key=lambda one: one.seconds):
         found = next((other for other in left if _fits(one, other, tolerance_seconds)), None)
         if found is None:
@@ -78,7 +78,9 @@ def match_events(
             left.remove(found)
             delays.append(max(found.seconds - one.seconds, 0.0))
     nearest = [min(missed, key=lambda moment: abs(moment - other.seconds), default=None) for other in left]
-    early = sum(moment is not None and other.seconds < moment for other, moment in zip(left, nearest, strict=True))
+    early = sum(
+        moment is not None and other.seconds < moment for other, moment in zip(left, nearest, strict=True)
+    )
     return Matching(
         delays_seconds=tuple(delays),
         num_missed=len(missed),

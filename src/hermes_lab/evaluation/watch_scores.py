@@ -1,4 +1,4 @@
-"""Scores of standing questions: precision, recall, F1, delay and false alarms, with intervals over stories."""
+"""Scores of standing questions: precision, recall, F1, delay, false alarms; with intervals over stories."""
 
 from __future__ import annotations
 

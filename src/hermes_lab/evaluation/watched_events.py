@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -141,7 +141,9 @@ class _Started:
         """Open the watches whose time has come, before the frame of that time is shown."""
         for one in self._story.watches:
             if one.name not in self._watches and one.opened_seconds <= seconds:
-                asked = asked_as(one) | {"hold_seconds": one.hold_seconds or self._rules.get("hold_seconds", 0.0)}
+                asked = asked_as(one) | {
+                    "hold_seconds": one.hold_seconds or self._rules.get("hold_seconds", 0.0)
+                }
                 self._watches[one.name] = self._session.watch(
                     one.question,
                     one.kind,

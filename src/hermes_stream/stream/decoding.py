@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     seed: int = 0
     num_logprobs: int | None = None
 
@@ -65,6 +66,7 @@ class Sampling:
             raise ValueError(f"repetition_penalty must be at least 1, got {self.repetition_penalty}")
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise ValueError(f"stop must be a list of non-empty texts, such as ['\\n'], got {self.stop!r}")
+        object.__setattr__(self, "stop", tuple(self.stop))
 
 
 def decode_answer(
@@ -211,7 +213,7 @@ class TextStream:
         is_stopped: a stop text appeared.
     """
 
-    def __init__(self, chat: Chat, stop: tuple[str, ...]) -> None:
+    def __init__(self, chat: Chat, stop: Sequence[str]) -> None:
         self._chat, self._stop = chat, stop
         self.text = ""
         self.is_stopped = False

@@ -234,7 +234,9 @@ def _two_at_once(story: _Story) -> list[_Draft]:
     for i, one in enumerate(story.things):
         for other in story.things[i + 1 :]:
             both = story.spans(
-                lambda second, pair=(one, other): set(pair) <= {a.thing for a in story.world.on_screen(second)}
+                lambda second, pair=(one, other): (
+                    set(pair) <= {a.thing for a in story.world.on_screen(second)}
+                )
             )
             asks = {"question": is_there(one), "also": (is_there(other),)}
             happenings = _at([start for start, _ in both])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hermes_stream.stream.question import check_options
+from hermes_stream.stream.watches.region import Point, checked_region
 from hermes_stream.stream.watches.schedule import Schedule
 
 WatchKind = Literal["alert", "state", "describe", "count"]
@@ -40,7 +41,14 @@ class WatchRules:
             of them all; of a state, which stays as it is while one is not.
         given: a question answered by yes or no, of an alert: yes raises only where this was as likely at the
             last look before; "was there a car?", for a car that comes again.
+        region: corners (x, y) of the part of the picture that is looked at, in shares of its sides; the watch
+            then sees the newest pictures alone, cut out, and not the memory. None is all.
+        context: what the model is told before the question, such as "parked cars are normal".
+        language: in which a description is written, by its English name; a question answered by yes or no may
+            be in it, and the model is told to say yes or no in English.
         schedule: when it speaks; None is always.
+        group_above: how alike the picture of an alert may be to that of the last one sent, from 0 to 1, where
+            it differs most; what is more alike is not sent. None sends all.
         calibrate: take off how likely the answers are where there is nothing to see: on a "blank" picture,
             or in the stream's own first minute ("start"), in which nothing is told then; "none" takes
             nothing off.
@@ -65,7 +73,11 @@ class WatchRules:
     answer: str | None = None
     also: tuple[str, ...] = ()
     given: str | None = None
+    region: tuple[Point, ...] | None = None
+    context: str | None = None
+    language: str | None = None
     schedule: Schedule | None = None
+    group_above: float | None = None
     calibrate: Calibration = "none"
     newness_quantile: float = 0.9
     max_new_tokens: int = 32
@@ -83,6 +95,21 @@ class WatchRules:
             raise ValueError('a state needs options to choose from, such as options=("open", "closed")')
         self._check_options()
         self._check_conditions()
+        self._check_view()
+
+    def _check_view(self) -> None:
+        if self.region is not None:
+            object.__setattr__(self, "region", checked_region(self.region))
+            if self.kind == "describe":
+                raise ValueError("a description reads the whole memory, and takes no region; leave it out")
+        for name in ("context", "language"):
+            text = getattr(self, name)
+            if text is not None and (not isinstance(text, str) or not text.strip()):
+                raise ValueError(f"{name} must be a non-empty text, or None; got {text!r}")
+        if self.group_above is not None and not 0 <= self.group_above <= 1:
+            raise ValueError(f"group_above must be from 0 to 1, or None; got {self.group_above}")
+        if self.group_above is not None and self.kind != "alert":
+            raise ValueError(f"group_above belongs to an alert; this is a {self.kind}")
 
     def _check_options(self) -> None:
         if self.kind == "describe" and self.options is not None:
@@ -132,6 +159,16 @@ class WatchRules:
     def conditions(self) -> tuple[str, ...]:
         """Questions answered by yes or no that are asked besides: those of ``also``, then ``given``."""
         return self.also if self.given is None else (*self.also, self.given)
+
+    def worded(self, text: str) -> str:
+        """Return a question of this watch as the model is asked it, with context and language."""
+        before = "" if self.context is None else f"{self.context.strip().rstrip('.')}. "
+        after = ""
+        if self.language is not None and self.kind == "describe":
+            after = f" Answer in {self.language}."
+        elif self.language is not None and (text in self.conditions or self.options is None):
+            after = " Answer with one number." if self.kind == "count" else " Answer with yes or no."
+        return f"{before}{text}{after}"
 
     @property
     def label(self) -> str:

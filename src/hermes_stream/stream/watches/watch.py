@@ -18,6 +18,7 @@ from hermes_stream.stream.watches.decisions import (
     decide_newness,
 )
 from hermes_stream.stream.watches.events import EventKind, Suppression, WatchEvent
+from hermes_stream.stream.watches.likeness import SeenPicture, likeness
 from hermes_stream.stream.watches.rules import WatchRules
 from hermes_stream.stream.watches.sending import SendingState, decide_sending
 from hermes_stream.stream.watches.stats import WatchStats
@@ -71,6 +72,7 @@ class Watch:
         self.last_seconds: float | None = None
         self.num_incidents = 0
         self.incident_was_sent = False
+        self._sent_picture: SeenPicture | None = None
         self._events: deque[WatchEvent] = deque(maxlen=_MAX_EVENTS)
         self._counts: Counter[str] = Counter()
         self._suppressed: Counter[str] = Counter()
@@ -148,6 +150,7 @@ class Watch:
         *,
         is_scheduled: bool,
         conditions: Sequence[tuple[float, ...]] = (),
+        picture: Callable[[], SeenPicture | None] = lambda: None,
     ) -> WatchEvent | None:
         """Take the answer to a scored question; return what there is to say, suppressed or not.
 
@@ -156,6 +159,7 @@ class Watch:
             logprobs: of the answers.
             is_scheduled: whether the schedule allows to speak.
             conditions: logarithms of yes and no for each of ``conditions``.
+            picture: returns what the model saw last.
         """
         self.note_look(seconds)
         self._learn_start(seconds, logprobs)
@@ -172,7 +176,9 @@ class Watch:
             return None
         if self.rules.kind == "alert":
             is_given = given is None or given >= self.rules.raise_at
-            return self._see_alert(seconds, score, is_given=is_given, is_scheduled=is_scheduled)
+            return self._see_alert(
+                seconds, score, is_given=is_given, is_scheduled=is_scheduled, picture=picture
+            )
         if min(also, default=1.0) < self.rules.raise_at:
             return None
         return self._see_choice(seconds, scores, is_scheduled=is_scheduled)
@@ -187,7 +193,13 @@ class Watch:
             self.usual = self.usual.settled
 
     def _see_alert(
-        self, seconds: float, score: float, *, is_given: bool, is_scheduled: bool
+        self,
+        seconds: float,
+        score: float,
+        *,
+        is_given: bool,
+        is_scheduled: bool,
+        picture: Callable[[], SeenPicture | None],
     ) -> WatchEvent | None:
         rules, before = self.rules, self.alert
         self.score = score
@@ -207,7 +219,7 @@ class Watch:
             reason: Suppression | None = None if self.incident_was_sent else "not_raised"
             return self._event("cleared", seconds, value_before=value_before, reason=reason)
         self.num_incidents += 1
-        reason = self._send(seconds, is_scheduled=is_scheduled)
+        reason = self._send_new(seconds, is_scheduled=is_scheduled, picture=picture)
         self.incident_was_sent = reason is None
         since = self.alert.since_seconds
         return self._event("raised", seconds, value_before=value_before, since_seconds=since, reason=reason)
@@ -258,6 +270,20 @@ class Watch:
         is_same = self.value == value_before
         reason: Suppression | None = "same" if is_same else self._send(seconds, is_scheduled=is_scheduled)
         return self._event("described", seconds, value_before=value_before, reason=reason)
+
+    def _send_new(
+        self, seconds: float, *, is_scheduled: bool, picture: Callable[[], SeenPicture | None]
+    ) -> Suppression | None:
+        """Send an alert unless its picture is that of the last one that was sent."""
+        limit = self.rules.group_above
+        seen = None if limit is None else picture()
+        before = self._sent_picture
+        if limit is not None and seen and before and likeness(seen, before) >= limit:
+            return "grouped"
+        reason = self._send(seconds, is_scheduled=is_scheduled)
+        if reason is None:
+            self._sent_picture = seen
+        return reason
 
     def _send(self, seconds: float, *, is_scheduled: bool) -> Suppression | None:
         self.sending, reason = decide_sending(
