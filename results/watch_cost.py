@@ -1,4 +1,4 @@
-"""What a watch costs at 7B, by operations and bytes: python results/watch_cost.py --out results/watch_cost.json
+"""What a watch costs at 7B, by operations and bytes: python results/watch_cost.py --out FILE
 
 Counted, not timed: products of weights, attention over the memory, the head; weights and memory read. A
 look of a stream asks all its watches in one forward, so that weights and memory are read once for all. A

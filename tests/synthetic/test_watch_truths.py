@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -25,7 +26,9 @@ def of(condition: str, num_each: int = 3):
 
 
 def edges(is_true) -> list[float]:
-    return [float(second) for second in range(240) if is_true(second) and not (second and is_true(second - 1))]
+    return [
+        float(second) for second in range(240) if is_true(second) and not (second and is_true(second - 1))
+    ]
 
 
 @pytest.mark.parametrize("num_each", [1, 3])
@@ -118,7 +121,7 @@ def test_a_state_is_the_last_place_that_a_thing_had():
                 for a in world.on_screen(second)
                 if str(a.thing) == thing
             ]
-        changes = [now for before, now in zip(places, places[1:], strict=False) if before[1] != now[1]]
+        changes = [now for before, now in pairwise(places) if before[1] != now[1]]
         assert [(own.seconds, own.value) for own in one.happenings] == changes
 
 

@@ -88,11 +88,12 @@ def evaluate(
     if check and not is_of_watches(annotations):
         print_check(annotations, run.videos, as_json=json)
         return
+    source = context.get_parameter_source("chunk_frames")
+    keeps_chunks = source is not None and source.name != "DEFAULT"
     if is_of_watches(annotations):
         if check:
             print_watches(annotations, as_json=json)
             return
-        source = context.get_parameter_source("chunk_frames")
         _evaluate_watches(
             annotations,
             run,
@@ -100,12 +101,21 @@ def evaluate(
             memory,
             viewing=viewing,
             scoring=scoring,
-            keeps_chunks=source is not None and source.name != "DEFAULT",
+            keeps_chunks=keeps_chunks,
             as_json=json,
         )
         return
     with goes_on_later(run.out, as_json=json):
-        _evaluate(annotations, run, model, memory, viewing=viewing, scoring=scoring, as_json=json)
+        _evaluate(
+            annotations,
+            run,
+            model,
+            memory,
+            viewing=viewing,
+            scoring=scoring,
+            keeps_chunks=keeps_chunks,
+            as_json=json,
+        )
 
 
 def _evaluate_watches(
@@ -157,6 +167,7 @@ def _evaluate(
     *,
     viewing: ViewingOptions,
     scoring: ScoringOptions,
+    keeps_chunks: bool,
     as_json: bool,
 ) -> None:
     check_options(model, memory)
@@ -170,7 +181,15 @@ def _evaluate(
     began = time.perf_counter()
     folder = None if run.out is None else RunFolder(run.out, shard)
     with nullcontext() if folder is None else folder.writing():
-        setup, asked = _set_up(task, model, memory, viewing, budget_bytes=run.budget_bytes, seed=scoring.seed)
+        setup, asked = _set_up(
+            task,
+            model,
+            memory,
+            viewing,
+            budget_bytes=run.budget_bytes,
+            seed=scoring.seed,
+            keeps_chunks=keeps_chunks,
+        )
         asked |= {"annotations": annotations.name, "limit": viewing.limit}
         if folder is not None:
             store_settings(folder, asked, setup, scoring)
@@ -234,11 +253,18 @@ def _set_up(
     *,
     budget_bytes: int | None,
     seed: int,
+    keeps_chunks: bool,
 ) -> tuple[Setup, dict[str, Any]]:
-    """Load the model; return how its policy watches, and what else may change its answers."""
+    """Load the model; return how its policy watches, and what else may change its answers.
+
+    Where an answer must come unasked a chunk is a second, unless it is said otherwise.
+    """
     from hermes_lab.cli.compared_policies import with_seeds
 
     model = load(options)
+    is_watched = any(one.form == "proactive" for episode in task.episodes for one in episode.questions)
+    if is_watched and not keeps_chunks:
+        memory = replace(memory, chunk_frames=max(round(viewing.fps or model.card.default_fps), 1))
     if budget_bytes is not None:
         memory = replace(memory, budget_tokens=_num_tokens(budget_bytes, model, memory))
     session = open_session(memory, model)

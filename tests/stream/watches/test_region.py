@@ -49,7 +49,8 @@ def test_a_region_narrower_than_a_pixel_is_one():
 
 
 @pytest.mark.parametrize(
-    "region", [[[0, 0], [1, 1]], [[0, 0]] * 33, [[0, 0], [1, 0], [0, 2]], [[0, 0], [1, 1], [0.5, 0.5]], "left"]
+    "region",
+    [[[0, 0], [1, 1]], [[0, 0]] * 33, [[0, 0], [1, 0], [0, 2]], [[0, 0], [1, 1], [0.5, 0.5]], "left"],
 )
 def test_what_is_no_region_is_refused(tiny, region):
     with pytest.raises(ValueError, match="region must be 3 to 32 points"):

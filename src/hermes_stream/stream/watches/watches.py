@@ -177,7 +177,9 @@ class Watches:
             return []
         # what looks at a region waits for a picture that came since it was opened
         has_picture = bool(self._stream.folding.newest_frames)
-        return [one for one in self._open if one.is_due(seconds) and (has_picture or one.rules.region is None)]
+        return [
+            one for one in self._open if one.is_due(seconds) and (has_picture or one.rules.region is None)
+        ]
 
     def poll(self) -> Work[None]:
         """Ask the watches that are due; abandoned, it is to be done again.
@@ -228,10 +230,6 @@ class Watches:
         stream = self._stream
         if region is None:
             return (yield from score(stream.model, stream.context, questions))
-        if not stream.folding.newest_frames:
-            raise VideoError(
-                "no picture came since the watch of a region was opened; it is asked at the next"
-            )
         frames = [cut_out(frame, region) for frame in stream.folding.newest_frames]
         return (yield from score_apart(stream, questions, frames))
 
