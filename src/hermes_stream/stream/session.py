@@ -170,16 +170,18 @@ class Session:
                 self.watches.ask_now()
 
     @overload
-    def ask(self, question: str, options: Sequence[str] | None = None, **sampling: Any) -> Answer: ...
-
-    @overload
     def ask(
         self,
         question: str,
         options: Sequence[str] | None = None,
         *,
-        wait_seconds: float,
+        wait_seconds: None = None,
         **sampling: Any,
+    ) -> Answer: ...
+
+    @overload
+    def ask(
+        self, question: str, options: Sequence[str] | None = None, *, wait_seconds: float, **sampling: Any
     ) -> Deferred: ...
 
     def ask(
@@ -251,8 +253,6 @@ class Session:
     ) -> MemoryState:
         """Return what a question reads, with the attention that it pays to each token.
 
-        The question takes a forward of its own; the memory is the same before and after.
-
         Args:
             question: what is asked, not empty.
             options: choices of a multiple-choice question.
@@ -287,10 +287,7 @@ class Session:
             return self._stream.stats
 
     def fork(self) -> Session:
-        """Return a second session with the same memory; from here on each goes its own way.
-
-        The model is shared, the memory is copied.
-        """
+        """Return a second session of the same model with a copy of the memory; each goes its own way."""
         with self._lock:
             self._finish_open_answer()
             other = Session(self.model, **self._stream.options.as_arguments())
@@ -312,9 +309,6 @@ class Session:
 
         Args:
             path: of the file, such as ``door.safetensors``; what has this name is replaced.
-
-        Raises:
-            SnapshotError: it cannot be written.
         """
         return self.snapshot().write(path)
 

@@ -6,9 +6,10 @@ of the watches of each condition wait for what never comes, as near to what come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class _Draft:
 
     what: str
     happenings: tuple[Happening, ...]
-    asks: dict[str, object]
+    asks: Mapping[str, Any]
 
 
 def plan_watches(world: World, *, num_each: int = 1, seed: int = 0) -> tuple[WatchTruth, ...]:
@@ -109,7 +110,7 @@ def plan_watches(world: World, *, num_each: int = 1, seed: int = 0) -> tuple[Wat
 
 def _named(condition: str, draft: _Draft) -> WatchTruth:
     name = f"{condition}: {draft.what}"
-    asks: dict = {"tells": "raised", **draft.asks}
+    asks: dict[str, Any] = {"tells": "raised", **draft.asks}
     return WatchTruth(name=name, condition=condition, happenings=draft.happenings, **asks)
 
 
@@ -124,6 +125,7 @@ class _Story:
         self.world = world
         self.num_seconds = int(np.ceil(world.duration_seconds))
         self.opened = int(OPENED_SHARE * self.num_seconds)
+        self.on_screen = [world.on_screen(second) for second in range(self.num_seconds)]
         self.things = sorted({a.thing for a in world.seen(self.num_seconds - 1)})
         # a thing that never came, in colour or shape like one that did
         self.near = [
@@ -233,11 +235,7 @@ def _two_at_once(story: _Story) -> list[_Draft]:
     drafts = []
     for i, one in enumerate(story.things):
         for other in story.things[i + 1 :]:
-            both = story.spans(
-                lambda second, pair=(one, other): (
-                    set(pair) <= {a.thing for a in story.world.on_screen(second)}
-                )
-            )
+            both = story.spans(partial(_shows, story, {one, other}))
             asks = {"question": is_there(one), "also": (is_there(other),)}
             happenings = _at([start for start, _ in both])
             drafts.append(_Draft(what=f"{one} and {other}", happenings=happenings, asks=asks))
@@ -250,11 +248,7 @@ def _place_reached(story: _Story) -> list[_Draft]:
     for thing in story.things:
         stays = story.of(thing)
         for cell, region in enumerate(REGIONS):
-            spans = story.spans(
-                lambda second, cell=cell, stays=stays: any(
-                    a.is_on_screen(second) and a.cell_at(second) == cell for a in stays
-                )
-            )
+            spans = story.spans(partial(_is_in, stays, cell))
             if all(end - start >= _PLACE_SECONDS for start, end in spans) and (
                 spans or not _comes_near(stays, cell)
             ):
@@ -267,6 +261,14 @@ def _place_reached(story: _Story) -> list[_Draft]:
                 happenings = _at([start for start, _ in spans])
                 drafts.append(_Draft(what=f"{thing} at the {region}", happenings=happenings, asks=asks))
     return drafts
+
+
+def _shows(story: _Story, things: set[Thing], second: int) -> bool:
+    return things <= {a.thing for a in story.on_screen[second]}
+
+
+def _is_in(stays: Sequence[Appearance], cell: int, second: int) -> bool:
+    return any(a.is_on_screen(second) and a.cell_at(second) == cell for a in stays)
 
 
 def _comes_near(stays: Sequence[Appearance], cell: int) -> bool:
@@ -286,7 +288,7 @@ def _comes_near(stays: Sequence[Appearance], cell: int) -> bool:
 
 def _quiet(story: _Story) -> list[_Draft]:
     """Wait for an empty screen that stays so; what never comes is longer than the longest."""
-    empty = story.spans(lambda second: not story.world.on_screen(second))
+    empty = story.spans(lambda second: not story.on_screen[second])
     longest = max((end - start for start, end in empty), default=0)
     drafts = []
     for seconds in (*range(2, LONGEST_QUIET_SECONDS + 1), longest, longest + 1):

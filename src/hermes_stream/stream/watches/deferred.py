@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.watches.watch import Watch
@@ -99,7 +99,7 @@ class Deferred:
             log.exception("what waits for the question %r failed", self.question)
 
 
-def gate_rules(question: str, options: Sequence[str] | None, until: str | None) -> tuple[dict, str]:
+def gate_rules(question: str, options: Sequence[str] | None, until: str | None) -> tuple[dict[str, Any], str]:
     """Return the rules of the watch that tells whether a question's evidence is there, and its value then.
 
     Args:

@@ -40,8 +40,7 @@ def checked_region(region: Sequence[Sequence[float]]) -> tuple[Point, ...]:
 
 
 def _is_share(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= 1
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def cut_out(frame: Frame, region: Sequence[Point]) -> Frame:
