@@ -81,12 +81,10 @@ def main() -> None:
             f"{policy}: F1 {scores['f1']:.3f}, {scores['false_alarms_per_hour']:.2f} false an hour\n"
         )
         for name, one in scores["by_condition"].items():
-            delay = one["delay_seconds"]
-            sys.stdout.write(
-                f"  {name:14} F1 {one['f1'] or 0:.2f} precision {one['precision'] or 0:.2f} recall "
-                f"{one['recall'] or 0:.2f} false/h {one['false_alarms_per_hour']:.1f} delay {delay['median']} "
-                f"{delay['p95']}\n"
-            )
+            delay, told = one["delay_seconds"], {k: one[k] for k in ("f1", "precision", "recall")}
+            numbers = " ".join(f"{k} {v or 0:.2f}" for k, v in told.items())
+            false = one["false_alarms_per_hour"]
+            sys.stdout.write(f"  {name:14} {numbers} false/h {false:.1f} {delay['median']} {delay['p95']}\n")
     sys.stdout.write(json.dumps(found["f1_above"], indent=1) + "\n")
 
 

@@ -142,6 +142,8 @@ RULES: dict[str, tuple[dict[str, Any], Feed]] = {
     "now, gate by perplexity, 1 nat": ({}, rising(1.0)),
     "now, gate by perplexity, 2 nats": ({}, rising(2.0)),
     "came since, 0.5": ({}, plain("since")),
+    "came since, 0.7, cleared at 0.3": ({"raise_at": 0.7, "clear_at": 0.3}, plain("since")),
+    "came since, 0.9, cleared at 0.1": ({"raise_at": 0.9, "clear_at": 0.1}, plain("since")),
     "was there, 0.5": ({}, plain("was")),
     "was there, 0.5, never cleared": ({"clear_at": 0.0}, plain("was")),
 }
@@ -153,7 +155,11 @@ def replay(story: dict[str, Any], name: str) -> list[WatchOutcome]:
     outcomes = []
     for thing, own in story["things"].items():
         watch = Watch(
-            WatchRules(question=thing, **rules), None, ("yes", "no"), on_event=None, leave=lambda _: None
+            WatchRules(question=thing, **{"raise_at": 0.5, **rules}),
+            None,
+            ("yes", "no"),
+            on_event=None,
+            leave=lambda _: None,
         )
         events = [
             watch.see_scores(float(second), tuple(look), is_scheduled=True)

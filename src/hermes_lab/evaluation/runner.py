@@ -86,7 +86,8 @@ class SessionWatcher:
     def _probed(self, question: EvalQuestion) -> Reply:
         """Answer what forward tasks probe again and again, as a standing question does, read once at each."""
         self._session.flush()
-        watch = self._session.watch(question.preamble + question.text, name=question.question_id)
+        asked = question.preamble + question.text
+        watch = self._session.watch(asked, name=question.question_id, raise_at=0.5)
         self._session.watches.ask_now()
         watch.close()
         stats = self._session.stats
@@ -107,7 +108,7 @@ class SessionWatcher:
                 oldest = next(iter(self._watches))
                 self._watches.pop(oldest).close()
             asked = PROACTIVE_PROMPT.format(question=question.text)
-            watch = self._session.watch(asked, name=question.question_id)
+            watch = self._session.watch(asked, name=question.question_id, raise_at=0.5)
             self._watches[question.question_id] = watch
         self._session.watches.ask_now()
         return watch.value == "yes"

@@ -13,6 +13,8 @@ from hermes_stream.stream.watches.schedule import Schedule
 WatchKind = Literal["alert", "state", "describe", "count"]
 Calibration = Literal["none", "blank", "start"]
 MAX_ALSO = 7
+SURE, LIKELY = 0.9, 0.5
+"""How likely yes must be to raise, chosen by measurement (docs/watches.md); and any other new answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,8 @@ class WatchRules:
         name: of the watch; None is its question.
         every_seconds: ask no more often; None asks after each chunk. A watch is read when a chunk was
             folded, so that ``chunk_frames`` decides how old its answer may be.
-        raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1].
+        raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1]; None is 0.9
+            for an alert that is answered by yes or no, else 0.5.
         clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``; 0 never clears, for
             what stays true once it is, such as "was there a car?".
         hold_seconds: for how long an answer must hold before it is told.
@@ -38,9 +41,9 @@ class WatchRules:
             from zero to nine. An alert with options is raised while ``answer`` is what is chosen.
         answer: one of an alert's options, which counts as yes; the others together count as no.
         also: questions answered by yes or no that must be yes as well: of an alert, whose score is the least
-            of them all; of a state, which stays as it is while one is not.
-        given: a question answered by yes or no, of an alert: yes raises only where this was as likely at the
-            last look before; "was there a car?", for a car that comes again.
+            of them all; of a state, which stays as it is while one is likelier no.
+        given: a question answered by yes or no, of an alert: yes raises only where this was likelier yes than
+            no at the last look before; "was there a car?", for a car that comes again.
         region: corners (x, y) of the part of the picture that is looked at, in shares of its sides; the watch
             then sees the newest pictures alone, cut out, and not the memory. None is all.
         context: what the model is told before the question, such as "parked cars are normal".
@@ -64,7 +67,7 @@ class WatchRules:
     kind: WatchKind = "alert"
     name: str | None = None
     every_seconds: float | None = None
-    raise_at: float = 0.5
+    raise_at: float | None = None
     clear_at: float = 0.5
     hold_seconds: float = 0.0
     cooldown_seconds: float = 0.0
@@ -141,11 +144,11 @@ class WatchRules:
             _check_seconds(name, getattr(self, name))
         if self.every_seconds is not None:
             _check_seconds("every_seconds", self.every_seconds)
-        if not 0 < self.raise_at <= 1:
+        if not 0 < self.raises_at <= 1:
             raise ValueError(f"raise_at must be above 0 and at most 1, got {self.raise_at}")
-        if not 0 <= self.clear_at <= self.raise_at:
+        if not 0 <= self.clear_at <= self.raises_at:
             raise ValueError(
-                f"clear_at must be from 0 to raise_at, {self.raise_at}; got {self.clear_at}: between the two "
+                f"clear_at must be from 0 to raise_at, {self.raises_at}; got {self.clear_at}: between them "
                 "an alert stays as it is"
             )
         if not 0 <= self.newness_quantile < 1:
@@ -154,6 +157,13 @@ class WatchRules:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+    @property
+    def raises_at(self) -> float:
+        """How likely yes, or a new answer, must be."""
+        if self.raise_at is not None:
+            return self.raise_at
+        return SURE if self.kind == "alert" and self.options is None else LIKELY
 
     @property
     def conditions(self) -> tuple[str, ...]:

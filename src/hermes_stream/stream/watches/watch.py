@@ -19,7 +19,7 @@ from hermes_stream.stream.watches.decisions import (
 )
 from hermes_stream.stream.watches.events import EventKind, Suppression, WatchEvent
 from hermes_stream.stream.watches.likeness import SeenPicture, likeness
-from hermes_stream.stream.watches.rules import WatchRules
+from hermes_stream.stream.watches.rules import LIKELY, WatchRules
 from hermes_stream.stream.watches.sending import SendingState, decide_sending
 from hermes_stream.stream.watches.stats import WatchStats
 
@@ -175,11 +175,11 @@ class Watch:
             self.score = score
             return None
         if self.rules.kind == "alert":
-            is_given = given is None or given >= self.rules.raise_at
+            is_given = given is None or given >= LIKELY
             return self._see_alert(
                 seconds, score, is_given=is_given, is_scheduled=is_scheduled, picture=picture
             )
-        if min(also, default=1.0) < self.rules.raise_at:
+        if min(also, default=1.0) < LIKELY:
             return None
         return self._see_choice(seconds, scores, is_scheduled=is_scheduled)
 
@@ -207,7 +207,7 @@ class Watch:
             before,
             seconds=seconds,
             score=score,
-            raise_at=rules.raise_at,
+            raise_at=rules.raises_at,
             clear_at=rules.clear_at,
             hold_seconds=rules.hold_seconds,
             is_given=is_given,
@@ -232,7 +232,7 @@ class Watch:
             before,
             seconds=seconds,
             scores=scores,
-            raise_at=self.rules.raise_at,
+            raise_at=self.rules.raises_at,
             hold_seconds=self.rules.hold_seconds,
             only_rises=self.rules.kind == "count",
         )
