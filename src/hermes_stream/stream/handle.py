@@ -272,6 +272,7 @@ class StreamHandle:
         if not self._is_open:
             return
         self._is_open = False
+        self.watches.give_up()
         for answer, _ in tuple(self._questions):
             answer.close()
         if self._answer is not None:

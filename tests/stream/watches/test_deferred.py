@@ -86,6 +86,13 @@ def test_a_stream_of_an_engine_asks_after_its_steps_and_its_memory_is_as_without
     assert is_same(handle.stream, alone.stream)
 
 
+def test_who_waits_is_told_that_the_stream_is_closed(tiny):
+    told = []
+    with Engine(tiny).add(fps=1, chunk_frames=1) as handle:
+        waiting = handle.ask_when(QUESTION, wait_seconds=60, until=UNTIL, on_done=told.append)
+    assert (waiting.state, told) == ("cancelled", [waiting])
+
+
 def test_what_listens_may_fail(tiny, caplog):
     def fail(_):
         raise ValueError("nobody is there")

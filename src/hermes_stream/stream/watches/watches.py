@@ -296,6 +296,12 @@ class Watches:
             one.look()
         self._deferred = [one for one in self._deferred if one.state == "waiting"]
 
+    def give_up(self) -> None:
+        """Cancel the questions that wait: no frames will come."""
+        for one in self._deferred:
+            one.cancel()
+        self._deferred.clear()
+
     def spend(self, seconds: float, *, is_watching: bool) -> None:
         """Count what chunks or watches took."""
         self._all_seconds += seconds
