@@ -208,12 +208,10 @@ class Session:
             VideoError: no frame was observed yet.
             ValueError: an argument is out of its range.
         """
-        waits = {
-            name: sampling.pop(name) for name in ("until", "on_done") if wait_seconds and name in sampling
-        }
-        how = Sampling(**sampling)
         if wait_seconds is None:
-            return self._ask(question, options, how)
+            return self._ask(question, options, Sampling(**sampling))
+        waits = {name: sampling.pop(name) for name in ("until", "on_done") if name in sampling}
+        how = Sampling(**sampling)
         with self._lock:
             ask = partial(self._ask, question, options, how)
             return self.watches.defer(question, options, wait_seconds=wait_seconds, ask=ask, **waits)
