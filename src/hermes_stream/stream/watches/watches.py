@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -207,23 +207,27 @@ class Watches:
         if not due:
             return
         yield from self._calibrate(due)
-        logprobs_of: dict[tuple[Region, ScoredQuestion], tuple[float, ...]] = {}
-        for region in dict.fromkeys(one.rules.region for one in due):
-            questions = _once([one for one in due if one.rules.region == region])
+        # the memory first: where a region cannot be read, the others have been asked
+        for region in sorted({one.rules.region for one in due}, key=lambda one: one or ()):
+            own = [one for one in due if one.rules.region == region]
+            questions = _once(own)
             found = yield from self._read(region, questions)
-            keys = [(region, question) for question in questions]
-            logprobs_of |= dict(zip(keys, found, strict=True))
+            self._see(own, dict(zip(questions, found, strict=True)), seconds)
+
+    def _see(
+        self, due: Sequence[Watch], logprobs_of: Mapping[ScoredQuestion, tuple[float, ...]], seconds: float
+    ) -> None:
+        """Show watches what was read for them."""
         for watch in due:
-            if watch.question is not None:
-                own = [logprobs_of[watch.rules.region, one] for one in watch.questions]
-                event = watch.see_scores(
-                    seconds,
-                    own[0],
-                    is_scheduled=self._allows(watch, seconds),
-                    conditions=own[1:],
-                    picture=lambda: newest_picture(self._stream.cache),
-                )
-                self._note(watch, event)
+            own, *conditions = (logprobs_of[one] for one in watch.questions)
+            event = watch.see_scores(
+                seconds,
+                own,
+                is_scheduled=self._allows(watch, seconds),
+                conditions=conditions,
+                picture=lambda: newest_picture(self._stream.cache),
+            )
+            self._note(watch, event)
 
     def _read(self, region: Region, questions: Sequence[ScoredQuestion]) -> Work[list[tuple[float, ...]]]:
         """Score questions on the memory, or on a region of the newest pictures."""
