@@ -9,7 +9,7 @@ ROWS: list[set[str]] = [
     {"errors", "_version"},
     {"plugins", "fields", "saved", "host"},
     {"memory", "video"},
-    {"layout"},
+    {"layout", "masks"},
     {"buffers"},
     {"cache", "policies", "filters"},
     {"retrieval", "saved_cache"},
