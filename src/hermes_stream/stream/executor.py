@@ -175,7 +175,9 @@ class Executor:
             return nullcontext()
         tokens: Counter[Stage] = Counter()
         for one in requests:
-            tokens[one.stage] += one.num_tokens
+            for segment in one.segments:
+                stage = one.stage if segment.probe is None else "compress"
+                tokens[stage] += len(segment.embeddings)
         return self.stages.timing(tokens)
 
 
