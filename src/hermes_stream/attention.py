@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.layout import CacheLayout
 from hermes_stream.masks import Masks
-from hermes_stream.memory.rope import rotate
+from hermes_stream.memory.rope import signed, turn
 
 ATTENTION_NAME = "hermes"
 _MAX_WEIGHT_BYTES = 64 * 2**20
@@ -101,7 +101,7 @@ class _Packed:
 
     segments: Sequence[Segment]
     cos: Float[Tensor, "tokens head_dim"]
-    sin: Float[Tensor, "tokens head_dim"]
+    signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
 
 
@@ -113,13 +113,13 @@ class FixedText:
         buffers: of the stream. Only rotated keys are written: text is rewound before any compression, which
             is what raw keys are for.
         cos: rotation of each token, ``[length, head_dim]``.
-        sin: likewise.
+        signed_sin: likewise, see ``memory.rope.turn``.
         starts: slot of the first token in each layer.
     """
 
     buffers: WholeBuffers
     cos: Float[Tensor, "length head_dim"]
-    sin: Float[Tensor, "length head_dim"]
+    signed_sin: Float[Tensor, "length head_dim"]
     starts: Int[Tensor, " layers"]
 
 
@@ -146,7 +146,8 @@ def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tenso
     lengths = [len(segment.embeddings) for segment in segments]
     positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
     cos, sin = layout.rotary.cos_sin(positions)
-    packed = _Packed(segments=segments, cos=cos.to(layout.dtype), sin=sin.to(layout.dtype), masks=Masks())
+    cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
+    packed = _Packed(segments=segments, cos=cos, signed_sin=sin, masks=Masks())
     embeddings = torch.cat([segment.embeddings for segment in segments])
     output = decoder(
         inputs_embeds=embeddings[None],
@@ -208,8 +209,8 @@ def hermes_attention(
     a probe's are dropped after use.
     """
     layer_idx: int = module.layer_idx  # type: ignore[assignment]
-    cos, sin = packed.cos.to(query.device), packed.sin.to(query.device)
-    queries, rotated = rotate(query[0], cos, sin), rotate(key[0], cos, sin)
+    cos, sin = packed.cos.to(query.device), packed.signed_sin.to(query.device)
+    queries, rotated = turn(torch.cat((query[0], key[0])), cos, sin).split((query.shape[1], key.shape[1]))
     if isinstance(packed, FixedText):
         output = _attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
         return output, None
