@@ -11,6 +11,7 @@ ROWS: list[set[str]] = [
     {"memory", "video"},
     {"layout", "masks"},
     {"buffers"},
+    {"records"},
     {"cache", "policies", "filters"},
     {"retrieval", "saved_cache"},
     {"attention"},

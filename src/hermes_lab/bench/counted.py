@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hermes_lab.bench.operation_count import OperationCount
 from hermes_lab.bench.workload import Workload, max_text_tokens
+from hermes_stream.memory.constants import constant
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.stream import Session
@@ -68,6 +69,7 @@ def count_run(
         Whole numbers: ``kernels_per_chunk``, ``bytes_per_chunk``, ``syncs_per_chunk``, ``launches_per_token``
         and, by name, ``kernels_by_stage`` and ``syncs_by_call``.
     """
+    constant.cache_clear()  # so that a run counts the same, whatever ran before it
     count = OperationCount(_weights(model))
     stages = StageCount(count)
     session = Session(

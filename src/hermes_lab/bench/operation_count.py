@@ -48,12 +48,14 @@ class OperationCount:
         kernels: launches, by the name of the operation.
         waits: times that the host waits for the device, by the name of what it calls.
         num_bytes: that kernels read and write; a tensor counts once for each kernel.
+        names_device: whether the call that is under way says where its result is made.
     """
 
     def __init__(self, on_device: Iterable[Tensor]) -> None:
         self.kernels: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.num_bytes = 0
+        self.names_device = False
         self._on_device = WeakIdKeyDictionary()
         self._stack = ExitStack()
         self.put(on_device)
@@ -123,8 +125,7 @@ class _Operations(TorchDispatchMode):
                 return parts
         result = func(*args, **kwargs)
         read, made, count = tree_leaves((args, kwargs)), tree_leaves(result), self._count
-        # What is made on a named device is the device's; what is copied there waits, see ``_Calls``.
-        if not (count.has(read) or (kwargs.get("device") is not None and not _has_tensor(read))):
+        if not (count.has(read) or (count.names_device and not _has_tensor(read))):
             return result
         count.put(made)
         if name in _WAITING or _has_mask(name, args):
@@ -150,7 +151,11 @@ class _Calls(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name, count = getattr(func, "__name__", ""), self._count
-        result = func(*args, **kwargs)
+        before, count.names_device = count.names_device, kwargs.get("device") is not None
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            count.names_device = before
         if name == "tolist" and count.has(args):
             count.waits[name] += 1
         elif name in _MAKING and kwargs.get("device") is not None:

@@ -137,10 +137,15 @@ def evenly_spaced(
     return candidates & (-(-rank * room // num_candidates) > -(-(rank - 1) * room // num_candidates))
 
 
-def indices_of(kept: Bool[Tensor, "layers tokens"]) -> Int[Tensor, "layers kept"]:
-    """List the indices of True in each row, ascending, padded on the right with -1 to the longest row."""
+def indices_of(kept: Bool[Tensor, "layers tokens"], width: int | None = None) -> Int[Tensor, "layers kept"]:
+    """List the indices of True in each row, ascending, padded on the right with -1 to the longest row.
+
+    Args:
+        kept: what is listed.
+        width: length of the longest row, for who knows it; None waits for the device to tell.
+    """
     num_kept = kept.sum(dim=1, keepdim=True)
-    width = int(num_kept.max())
+    width = int(num_kept.max()) if width is None else width
     indices = kept.int().argsort(dim=1, descending=True, stable=True)[:, :width]
     column = torch.arange(width, device=kept.device)
     return indices.masked_fill(column >= num_kept, -1)

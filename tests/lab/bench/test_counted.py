@@ -26,7 +26,7 @@ def test_kernels_and_bytes_of_what_the_device_does():
 def test_waits_of_the_host():
     weight, host, device = torch.ones(4, 8), torch.arange(4), torch.device("cpu")
     with OperationCount([weight]) as count:
-        host.tolist(), int(host.max()), host[host > 1]
+        host.tolist(), int(host.max()), host[host > 1], torch.arange(3).tolist()
         assert not count.waits
         weight[0].tolist()
         int(weight.sum())
@@ -62,3 +62,12 @@ def test_the_same_counts_every_time(workload):
     assert runs[0] == runs[1]
     assert runs[0]["kernels_per_chunk"] > sum(runs[0]["kernels_by_stage"].values()) > 0
     assert runs[0]["launches_per_token"] < runs[0]["kernels_per_chunk"]
+
+
+def test_a_compression_waits_for_nothing(workload):
+    model, shown = workload
+    for policy in (HermesPolicy.best(36), HermesPolicy.paper(36)):
+        run = count_run(model, policy, shown, chunk_frames=4)
+        # What is left: the picture's two constants and its upload, the vision tower's, and two prompts' tokens.
+        assert run["syncs_by_call"] == {"tensor on the device": 4, "to the device": 2}
+        assert run["kernels_per_chunk"] <= 900
