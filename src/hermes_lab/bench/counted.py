@@ -30,22 +30,25 @@ class StageCount(StageClock):
 
     Attributes:
         kernels: of each stage so far.
+        num_bytes: that its kernels read and write.
     """
 
     def __init__(self, count: OperationCount) -> None:
         super().__init__()
         self._count = count
         self.kernels: Counter[Stage] = Counter()
+        self.num_bytes: Counter[Stage] = Counter()
 
     @contextmanager
     def timing(self, weights: Mapping[Stage, float]) -> Iterator[None]:
         """Count what happens inside; a forward that a chunk shares with guidance is prefill."""
-        before = self._count.num_kernels
+        before, bytes_before = self._count.num_kernels, self._count.num_bytes
         try:
             yield
         finally:
             stage = "prefill" if "prefill" in weights else next(iter(weights))
             self.kernels[stage] += self._count.num_kernels - before
+            self.num_bytes[stage] += self._count.num_bytes - bytes_before
 
 
 def count_run(
@@ -67,7 +70,7 @@ def count_run(
 
     Returns:
         Whole numbers: ``kernels_per_chunk``, ``bytes_per_chunk``, ``syncs_per_chunk``, ``launches_per_token``
-        and, by name, ``kernels_by_stage`` and ``syncs_by_call``.
+        and, by name, ``kernels_by_stage``, ``bytes_by_stage`` and ``syncs_by_call``.
     """
     constant.cache_clear()  # so that a run counts the same, whatever ran before it
     count = OperationCount(_weights(model))
@@ -88,6 +91,7 @@ def count_run(
             frames.fold(session.chunk_frames)
         count.clear()
         stages.kernels.clear()
+        stages.num_bytes.clear()
         frames.fold(session.chunk_frames)
         row = {
             "chunk_frames": session.chunk_frames,
@@ -95,6 +99,7 @@ def count_run(
             "bytes_per_chunk": count.num_bytes,
             "syncs_per_chunk": count.num_waits,
             "kernels_by_stage": dict(stages.kernels),
+            "bytes_by_stage": dict(stages.num_bytes),
             "syncs_by_call": dict(count.waits),
         }
         launches = [_launches(session, workload, count, num_tokens) for num_tokens in (2, 3)]
