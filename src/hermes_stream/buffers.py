@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hermes_stream.layout import KEY_GROUP, CacheLayout
 from hermes_stream.memory.rope import rotate
+from hermes_stream.memory.selection import select_tokens
 from hermes_stream.saved import Saved
 
 _PART_BYTES = 64 * 2**20
@@ -177,12 +178,11 @@ class Buffers(ABC):
     ) -> None:
         for layers in self.parts(first + keep.shape[1]):
             room = self.capacities[layers.start] - first
-            index = keep[layers, :room].clamp(min=0).to(kinds[0][layers.start].device)[:, None, :, None]
+            index = keep[layers, :room].clamp(min=0).to(kinds[0][layers.start].device) + first
             for per_layer in kinds:
-                moved = self.joined(per_layer, layers)[:, :, first:]
-                # Gathered into a tensor of its own first: source and target overlap.
-                chosen = moved.gather(2, index.expand(-1, moved.shape[1], -1, moved.shape[3]))
-                moved[:, :, : index.shape[2]] = chosen
+                held = self.joined(per_layer, layers)
+                # Copied into a tensor of its own first: source and target overlap.
+                held[:, :, first : first + index.shape[1]] = select_tokens(held, index)
 
     def copy_from(self, other: Buffers) -> None:
         """Copy what smaller buffers hold."""

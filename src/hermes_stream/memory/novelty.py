@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from hermes_stream.memory.selection import row_numbers, select_tokens
 from hermes_stream.memory.state import PerLayer, layer_parts
 
 
@@ -39,7 +40,7 @@ def novelty(raw_keys: PerLayer, grid_indices: Int[Tensor, "layers tokens"]) -> F
         # Raw keys: rotated ones would differ by their time alone.
         keys = held.transpose(1, 2).flatten(2).float()
         before = previous[layers, : keys.shape[1]].to(keys.device)
-        earlier = keys.gather(1, before.clamp(min=0)[..., None].expand_as(keys))
+        earlier = select_tokens(keys[:, None], before)[:, 0]
         cosine = F.cosine_similarity(keys, earlier, dim=-1)
         new = (1 - cosine).clamp(0, 1).masked_fill(before < 0, 1.0)
         found[layers, : keys.shape[1]] = new.to(found.device)
@@ -64,10 +65,10 @@ def redundancy(
     place = grid_indices.clamp(min=0)
     # The mean of cosines is one product with the sum of unit keys: no matrix of all pairs.
     sums = keys.new_zeros(*keys.shape[:-2], grid_size, keys.shape[-1])
-    index = place[..., None, :, None].expand_as(keys)
-    sums.scatter_add_(-2, index, keys * recent[..., None, :, None])
+    rows, width = row_numbers(place, grid_size, keys.shape[-3]), keys.shape[-1]
+    sums.view(-1, width).index_add_(0, rows, (keys * recent[..., None, :, None]).view(-1, width))
     counts = place.new_zeros(*place.shape[:-1], grid_size).scatter_add_(-1, place, recent.long())
-    like = (keys * sums.gather(-2, index)).sum(dim=-1).mean(dim=-2)
+    like = (keys * select_tokens(sums, place)).sum(dim=-1).mean(dim=-2)
     return like / counts.clamp(min=1).gather(-1, place)
 
 
