@@ -34,14 +34,17 @@ from hermes_stream.server.previews import Previews
 from hermes_stream.server.realtime.leases import Leases, is_leased
 from hermes_stream.server.request_log import RequestLog
 from hermes_stream.server.routes import (
+    about,
     chat,
     docs,
     events,
+    figures,
     files,
     frames,
     health,
     login,
     memory,
+    page,
     preview,
     questions,
     realtime,
@@ -59,7 +62,10 @@ _NUM_THREADS = 32
 _ROUTERS = (
     health.router,
     docs.router,
+    page.router,
     login.router,
+    about.router,
+    figures.router,
     streams.router,
     questions.router,
     frames.router,

@@ -1,0 +1,53 @@
+// States and severities: a shape and a word each, the colour besides.
+
+import { h } from "../core/dom.js";
+import { icon } from "../core/icons.js";
+import { t } from "../core/texts.js";
+
+/** @type {Record<string, [string, import("../core/icons.js").IconName]>} */
+const STATES = {
+  live: ["good", "good"],
+  opening: ["info", "info"],
+  waiting: ["", "pause"],
+  sleeping: ["", "pause"],
+  reconnecting: ["warning", "warning"],
+  ended: ["", "stop"],
+  failed: ["alarm", "alarm"],
+  closed: ["", "stop"],
+};
+
+/** @param {string} state */
+export function stateBadge(state) {
+  const [kind, sign] = STATES[state] ?? ["", "info"];
+  return h("span", { class: `badge ${kind}` }, icon(sign), t(`state.${state}`));
+}
+
+/** @param {"info" | "warning" | "alarm"} severity */
+export function severityBadge(severity) {
+  return h("span", { class: `badge ${severity}` }, icon(severity), t(`severity.${severity}`));
+}
+
+/**
+ * @param {import("../core/icons.js").IconName} sign
+ * @param {string} text
+ * @param {...import("../core/dom.js").Child} more
+ */
+export function empty(sign, text, ...more) {
+  return h("div", { class: "empty" }, icon(sign), h("p", {}, text), ...more);
+}
+
+/** @param {[string, import("../core/dom.js").Child][]} pairs */
+export function figures(pairs) {
+  return h("dl", { class: "figures" }, ...pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+/**
+ * @param {number} share in [0, 1]
+ * @param {string} label
+ * @param {string} [tint] a colour's name
+ */
+export function bar(share, label, tint) {
+  const width = `${Math.round(Math.max(0, Math.min(1, share)) * 1000) / 10}%`;
+  const style = tint ? { "--share": width, "--tint": `var(--${tint})` } : { "--share": width };
+  return h("span", { class: "bar", role: "img", "aria-label": label, style }, h("i", {}));
+}

@@ -1,0 +1,122 @@
+// One stream: its picture, how it goes, and the conversation about it.
+
+import { fill, h } from "../core/dom.js";
+import { icon } from "../core/icons.js";
+import { pref, setPref } from "../core/prefs.js";
+import { preview, whenPaused } from "../core/preview.js";
+import { store, wallOf } from "../core/store.js";
+import { t } from "../core/texts.js";
+import { clock, duration, number, percent, streamTime } from "../core/time.js";
+import { bar, empty, figures, stateBadge } from "../parts/badges.js";
+import { Conversation } from "../parts/conversation.js";
+import { head } from "../parts/shell.js";
+
+const FPS = 5;
+
+/** @type {ViewShow} */
+export function show(root, { stream }) {
+  if (!stream) {
+    root.append(head(t("nav.stream"), []), empty("camera", t("no.stream"), toStreams()));
+    return;
+  }
+  const badge = h("span", {});
+  const when = h("figcaption", { class: "small" });
+  const shown = preview(stream, { fps: FPS, onPicture: (seconds) => drawTime(seconds) });
+  const pause = h("button", { class: "only-icon", onclick: togglePause });
+  const numbers = h("div", {});
+  const reason = h("p", { class: "soft", hidden: true });
+  const conversation = new Conversation(stream);
+
+  /** @param {number} seconds */
+  function drawTime(seconds) {
+    const wall = wallOf(/** @type {string} */ (stream), seconds);
+    when.textContent = wall === undefined ? streamTime(seconds) : `${clock(wall)} · ${streamTime(seconds)}`;
+  }
+
+  const drawPause = (/** @type {boolean} */ isPaused) => {
+    fill(pause, icon(isPaused ? "play" : "pause"));
+    pause.setAttribute("aria-label", t(isPaused ? "pictures.play" : "pictures.pause"));
+  };
+  drawPause(pref("paused", false));
+
+  let state = "";
+  function draw() {
+    const status = store.streams.get(/** @type {string} */ (stream));
+    const now = status?.state ?? "closed";
+    if (now !== state) {
+      state = now;
+      fill(badge, stateBadge(now));
+      shown.refresh();
+    }
+    reason.hidden = !status?.reason || now === "live";
+    reason.textContent = status?.reason ?? "";
+    if (status) fill(numbers, figures(figuresOf(status)), memoryBar(status));
+    else fill(numbers, h("p", { class: "soft" }, t("stream.notOpen")));
+  }
+
+  root.append(
+    head(stream, [badge]),
+    h(
+      "div",
+      { class: "stream-view" },
+      h(
+        "section",
+        { class: "seen", "aria-label": t("stream.picture") },
+        h("figure", { class: "stage" }, shown.canvas, h("div", { class: "stage-tools" }, pause), when),
+        h("div", { class: "panel inside" }, reason, numbers),
+      ),
+      conversation.element,
+    ),
+  );
+  draw();
+  const ends = [store.on("figures", draw), whenPaused(drawPause)];
+  return () => {
+    ends.forEach((end) => end());
+    shown.end();
+    conversation.end();
+  };
+}
+
+export function toStreams() {
+  return h("a", { class: "button", href: "#/streams" }, t("no.stream.link"));
+}
+
+function togglePause() {
+  setPref("paused", !pref("paused", false));
+  document.dispatchEvent(new CustomEvent("previews"));
+}
+
+/** @param {StreamStatus} status @returns {[string, string][]} */
+function figuresOf(status) {
+  const { decode, ring, engine } = status.dropped;
+  const fps = status.declared_fps
+    ? t("figure.fpsOf", { now: number(status.delivered_fps, 1), declared: number(status.declared_fps, 1) })
+    : number(status.delivered_fps, 1);
+  const drops = decode + ring + engine;
+  /** @type {[string, string][]} */
+  const found = [
+    [t("figure.lag"), duration(status.lag_seconds)],
+    [t("figure.fps"), fps],
+    [t("figure.dropped"), drops ? t("figure.droppedAt", { number: drops, decode, ring, engine }) : "0"],
+    [t("figure.frames"), number(status.num_frames)],
+    [t("figure.reconnections"), number(status.num_reconnections)],
+  ];
+  if (status.memory?.ttft_seconds) found.push([t("figure.ttft"), duration(status.memory.ttft_seconds)]);
+  return found;
+}
+
+/** @param {StreamStatus} status */
+function memoryBar(status) {
+  const kept = status.memory?.num_visual_tokens_kept ?? 0;
+  const budget = status.budget_tokens;
+  const words = budget
+    ? t("memory.fill", { kept: number(kept), budget: number(budget), share: percent(kept / budget) })
+    : t("memory.kept", { kept: number(kept) });
+  return h(
+    "div",
+    { class: "memory-line" },
+    h("span", { class: "small faint" }, t("memory.by", { policy: status.policy })),
+    budget ? bar(kept / budget, words, "long-term") : null,
+    h("span", { class: "small" }, words),
+  );
+}
