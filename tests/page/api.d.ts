@@ -155,23 +155,32 @@ interface Policy {
   paper: string | null;
 }
 
+interface Schedule {
+  days: string[];
+  begins: string;
+  ends: string;
+  time_zone: string;
+}
+
 interface Watch {
-  id: string;
+  id: number;
   name: string;
   question: string;
   kind: "alert" | "state" | "count" | "describe";
-  options?: string[];
-  raise_at?: number | null;
-  clear_at?: number | null;
-  hold_seconds?: number | null;
-  cooldown_seconds?: number | null;
-  max_per_hour?: number | null;
-  pre_seconds?: number | null;
-  post_seconds?: number | null;
-  schedule?: unknown;
-  context?: string | null;
-  severity?: "info" | "warning" | "alarm";
-  state?: { value?: unknown; score?: number | null; snoozed_until?: number | null; snoozed_until_seconds?: number | null };
+  options: string[] | null;
+  raise_at: number;
+  clear_at: number | null;
+  hold_seconds: number;
+  cooldown_seconds: number;
+  max_per_hour: number | null;
+  pre_seconds: number;
+  post_seconds: number;
+  schedule: Schedule | null;
+  context: string | null;
+  severity: "info" | "warning" | "alarm";
+  is_on: boolean;
+  state: { value: string | null; score: number | null; since_seconds: number | null; snoozed_until_seconds: number | null };
+  failure: string | null;
 }
 
 interface Incident {
@@ -183,7 +192,7 @@ interface Incident {
   status: "open" | "ended";
   started_seconds: number;
   ended_seconds?: number | null;
-  started_at: string | number;
+  started_at: string;
   score: number;
   summary?: string | null;
   pictures?: { stream_seconds: number; url: string }[];

@@ -38,7 +38,7 @@ _HEADERS = {
 }
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 async def show_page(request: Request) -> Response:
     """Return the page."""
     tag = f'"{_PAGE.version}"'

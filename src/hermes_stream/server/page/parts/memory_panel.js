@@ -13,7 +13,7 @@ import { MemoryPicture } from "./memory_picture.js";
 import { momentName, picture } from "./thumbs.js";
 
 const THUMB = 100;
-const ROW = { tier: 56, layer: 20 };
+const ROW = { tier: 64, layer: 22 };
 
 /** @type {Tier[]} */
 export const TIERS = ["sensory", "working", "long_term"];

@@ -46,7 +46,7 @@ export class MemoryPicture {
         const key = `${row.label}|${seconds}`;
         const mark = this._marks.get(key) ?? { row: index, seconds, now: this._isFirst ? 1 : 0, wanted: 0, tint: TINTS[row.tier] ?? "--accent" };
         mark.row = index;
-        mark.wanted = 0.18 + 0.82 * (tokens / most);
+        mark.wanted = 0.22 + 0.78 * Math.sqrt(tokens / most);
         if (this._isFirst) mark.now = mark.wanted;
         this._marks.set(key, mark);
       }

@@ -20,7 +20,7 @@ export class ScoreCurve {
     this._stream = stream;
     this._watch = watch;
     this._raise = watch.raise_at ?? 0.5;
-    this._clear = watch.clear_at ?? 0.4;
+    this._clear = watch.clear_at ?? Math.min(0.5, this._raise);
     /** @type {Score[]} */
     this._scores = [];
     this._place = h("div", {});
@@ -37,7 +37,7 @@ export class ScoreCurve {
     try {
       const newest = store.streams.get(this._stream)?.newest_pts_seconds ?? 0;
       const from = Math.max(0, newest - SECONDS);
-      const { scores } = await get(streamPath(this._stream, `/watches/${encodeURIComponent(this._watch.id)}/scores`), { from });
+      const { scores } = await get(streamPath(this._stream, `/watches/${this._watch.id}/scores`), { from });
       this._scores = scores;
       this.draw();
     } catch {
@@ -67,7 +67,7 @@ export class ScoreCurve {
     });
     input.addEventListener("change", async () => {
       try {
-        await send("PATCH", streamPath(this._stream, `/watches/${encodeURIComponent(this._watch.id)}`), { [name]: Number(input.value) });
+        await send("PATCH", streamPath(this._stream, `/watches/${this._watch.id}`), { [name]: Number(input.value) });
       } catch (error) {
         tellError(error);
       }

@@ -11,7 +11,7 @@ import { picture } from "./thumbs.js";
 
 const LIMIT = 24;
 
-/** @typedef {{stream: string, kind: string, stream_seconds: number | null, wall_seconds: number, snippet: any, start?: number, end?: number, picture_url?: string | null}} Found */
+/** @typedef {{stream: string | null, stream_seconds: number | null, wall_seconds: number, snippet: {text: string, marks: [number, number][]}, picture_url: string | null}} Found */
 
 export class SearchResults {
   constructor() {
@@ -37,8 +37,7 @@ export class SearchResults {
   async _page(query) {
     try {
       const found = await get("/v1/search", query);
-      const results = found.results ?? found.data ?? [];
-      this._list.append(...results.map((/** @type {Found} */ one) => line(one)));
+      this._list.append(...found.results.map((/** @type {Found} */ one) => line(one)));
       this._status.textContent = t("search.found", { number: this._list.childElementCount });
       this._more.hidden = !found.next;
       this._more.onclick = () => void this._page({ ...query, before: found.next });
@@ -59,20 +58,18 @@ function line(one) {
       "a",
       { href: addressOf("timeline", one.stream, { at }) },
       one.picture_url ? picture(one.picture_url) : h("span", { class: "no-picture" }, icon("answer")),
-      h("span", { class: "grow" }, h("span", { class: "snippet" }, ...marked(one)), h("span", { class: "small faint" }, `${one.stream} · ${moment(one.wall_seconds)}`)),
+      h("span", { class: "grow" }, h("span", { class: "snippet" }, ...marked(one)), h("span", { class: "small faint" }, [one.stream, moment(one.wall_seconds)].filter(Boolean).join(" · "))),
     ),
   );
 }
 
 /** The text with what was found in it made bold. @param {Found} one */
-function marked(one) {
-  const text = typeof one.snippet === "string" ? one.snippet : (one.snippet?.text ?? "");
-  const spans = one.snippet?.matches ?? one.snippet?.spans ?? [[one.snippet?.start ?? one.start, one.snippet?.end ?? one.end]];
+function marked({ snippet: { text, marks } }) {
+  /** @type {import("../core/dom.js").Child[]} */
   const parts = [];
   let done = 0;
-  for (const span of spans) {
-    const [from, until] = Array.isArray(span) ? span : [span?.start, span?.end];
-    if (typeof from !== "number" || typeof until !== "number" || from < done) continue;
+  for (const [from, until] of marks) {
+    if (from < done) continue;
     parts.push(text.slice(done, from), h("mark", {}, text.slice(from, until)));
     done = until;
   }

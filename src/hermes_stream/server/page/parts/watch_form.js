@@ -8,6 +8,7 @@ import { store } from "../core/store.js";
 import { t } from "../core/texts.js";
 import { duration, number } from "../core/time.js";
 import { check, field, formDialog } from "./dialog.js";
+import { ScheduleFields } from "./schedule_fields.js";
 import { curveOf } from "./score_curve.js";
 import { momentName } from "./thumbs.js";
 
@@ -24,7 +25,7 @@ export function watchForm(stream, watch, changed) {
     content: form.content(),
     confirm: t(watch ? "watch.save" : "watch.make"),
     work: async () => {
-      const path = watch ? `/watches/${encodeURIComponent(watch.id)}` : "/watches";
+      const path = watch ? `/watches/${watch.id}` : "/watches";
       await send(watch ? "PATCH" : "POST", streamPath(stream, path), form.body(Boolean(watch)));
       changed();
     },
@@ -37,7 +38,7 @@ class WatchForm {
   constructor(stream, watch) {
     this._stream = stream;
     this._watch = watch;
-    this._name = h("input", { value: watch?.name ?? "", required: true, autocomplete: "off", maxlength: "64" });
+    this._name = h("input", { value: watch?.name ?? "", autocomplete: "off", maxlength: "100", placeholder: t("watch.nameHow") });
     this._question = h("textarea", { rows: "2", required: true, maxlength: "2000", value: watch?.question ?? "" });
     this._kind = h("select", { disabled: Boolean(watch) }, ...KINDS.map((one) => h("option", { value: one }, t(`watch.kind.${one}`))));
     this._kind.value = watch?.kind ?? "alert";
@@ -45,7 +46,7 @@ class WatchForm {
     this._severity.value = watch?.severity ?? "warning";
     this._options = h("input", { value: watch?.options?.join(", ") ?? "", autocomplete: "off" });
     this._optionsField = field(t("watch.options"), this._options, t("ask.optionsHow"));
-    this._schedule = h("input", { value: scheduleText(watch?.schedule), placeholder: "mon-fri 22:00-06:00", autocomplete: "off" });
+    this._schedule = new ScheduleFields(watch?.schedule ?? null);
     this._context = h("textarea", { rows: "2", value: watch?.context ?? "", placeholder: t("watch.contextHow") });
     /** @type {Map<string, HTMLInputElement>} */
     this._numbers = new Map(NUMBERS.map((name) => [name, numberInput(name, watch?.[name])]));
@@ -64,7 +65,7 @@ class WatchForm {
       this._optionsField,
       field(t("name"), this._name),
       check(t("watch.once"), this._repeat),
-      h("details", {}, h("summary", {}, t("watch.more")), h("div", { class: "fields" }, h("div", { class: "fields two" }, ...numbers), field(t("watch.schedule"), this._schedule, t("watch.scheduleHow")), field(t("watch.context"), this._context))),
+      h("details", {}, h("summary", {}, t("watch.more")), h("div", { class: "fields" }, h("div", { class: "fields two" }, ...numbers), this._schedule.element, field(t("watch.context"), this._context))),
       test ? h("div", { class: "row" }, test, h("span", { class: "small faint" }, t("watch.testHow"))) : null,
       this._result,
     ];
@@ -78,13 +79,15 @@ class WatchForm {
   /** @param {boolean} isChange */
   body(isChange) {
     /** @type {Record<string, unknown>} */
-    const body = { name: this._name.value.trim(), question: this._question.value.trim(), severity: this._severity.value };
+    const body = { question: this._question.value.trim(), severity: this._severity.value };
+    if (this._name.value.trim()) body["name"] = this._name.value.trim();
     if (!isChange) body["kind"] = this._kind.value;
     const options = this._options.value.split(",").map((one) => one.trim()).filter(Boolean);
     if (options.length && !this._optionsField.hidden) body["options"] = options;
     for (const [name, input] of this._numbers) if (input.value) body[name] = Number(input.value);
     if (this._repeat.checked) body["clear_at"] = 0;
-    if (this._schedule.value.trim()) body["schedule"] = this._schedule.value.trim();
+    const schedule = this._schedule.value();
+    if (schedule || isChange) body["schedule"] = schedule;
     if (this._context.value.trim()) body["context"] = this._context.value.trim();
     return body;
   }
@@ -92,7 +95,7 @@ class WatchForm {
   async _try() {
     fill(this._result, h("p", { class: "soft", role: "status" }, t("watch.testing")));
     try {
-      const found = await send("POST", streamPath(this._stream, "/watches/test"), { ...this.body(false), name: this._name.value.trim() || "test" });
+      const found = await send("POST", streamPath(this._stream, "/watches/test"), this.body(false));
       const fired = found.fired.map((/** @type {{stream_seconds: number}} */ one) => one.stream_seconds);
       const thresholds = [Number(this._numbers.get("raise_at")?.value || 0.5)];
       fill(
@@ -113,9 +116,4 @@ function numberInput(name, value) {
   const input = h("input", { type: "number", min: "0", step: "any", max: isShare ? "1" : null });
   input.value = value === undefined || value === null ? "" : String(value);
   return input;
-}
-
-/** @param {unknown} schedule */
-function scheduleText(schedule) {
-  return typeof schedule === "string" ? schedule : "";
 }

@@ -9,6 +9,7 @@ import { t } from "../core/texts.js";
 import { clock, duration, number, percent, streamTime } from "../core/time.js";
 import { bar, empty, figures, stateBadge } from "../parts/badges.js";
 import { Conversation } from "../parts/conversation.js";
+import { latestOf } from "../parts/latest.js";
 import { head } from "../parts/shell.js";
 
 const FPS = 5;
@@ -25,6 +26,7 @@ export function show(root, { stream }) {
   const pause = h("button", { class: "only-icon", onclick: togglePause });
   const numbers = h("div", {});
   const reason = h("p", { class: "soft", hidden: true });
+  const latest = latestOf(stream);
   const conversation = new Conversation(stream);
 
   /** @param {number} seconds */
@@ -64,6 +66,7 @@ export function show(root, { stream }) {
         { class: "seen", "aria-label": t("stream.picture") },
         h("figure", { class: "stage" }, shown.canvas, h("div", { class: "stage-tools" }, pause), when),
         h("div", { class: "panel inside" }, reason, numbers),
+        latest.element,
       ),
       conversation.element,
     ),
@@ -73,6 +76,7 @@ export function show(root, { stream }) {
   return () => {
     ends.forEach((end) => end());
     shown.end();
+    latest.end();
     conversation.end();
   };
 }

@@ -3,7 +3,7 @@
 import { get, send, streamPath } from "../core/api.js";
 import { fill, h } from "../core/dom.js";
 import { icon } from "../core/icons.js";
-import { sound, showError, tell, tellError } from "../core/notices.js";
+import { errorLine, showError, sound, tell, tellError } from "../core/notices.js";
 import { pref, setPref } from "../core/prefs.js";
 import { addressOf } from "../core/router.js";
 import { store } from "../core/store.js";
@@ -12,7 +12,7 @@ import { moment } from "../core/time.js";
 import { empty, severityBadge } from "../parts/badges.js";
 import { check, confirmDialog, field, formDialog } from "../parts/dialog.js";
 import { head } from "../parts/shell.js";
-import { picture } from "../parts/thumbs.js";
+import { momentName, picture } from "../parts/thumbs.js";
 import { ScoreCurve } from "../parts/score_curve.js";
 import { watchForm } from "../parts/watch_form.js";
 import { toStreams } from "./stream.js";
@@ -48,12 +48,12 @@ export function show(root, { stream }) {
   function card(watch) {
     const curve = new ScoreCurve(stream ?? "", watch);
     curves.push(curve);
-    return h("li", { class: "panel watch" }, watchHead(stream ?? "", watch, load), h("p", {}, watch.question), curve.element);
+    return h("li", { class: "panel watch" }, watchHead(stream ?? "", watch, load), h("p", {}, watch.question), watch.failure ? errorLine(watch.failure) : null, curve.element);
   }
 
   async function loadAlerts() {
     try {
-      fill(alerts, ...(await alertsOf(stream ?? "")).map((one) => alertLine(one, loadAlerts)));
+      fill(alerts, ...(await alertsOf(stream ?? "")).map((one) => alertLine(stream ?? "", one, loadAlerts)));
       if (!alerts.childElementCount) fill(alerts, h("li", { class: "soft" }, t("alerts.none")));
     } catch (error) {
       showError(alerts, error);
@@ -102,11 +102,13 @@ function told() {
 
 /** @param {string} stream @param {Watch} watch @param {() => void} changed */
 function watchHead(stream, watch, changed) {
-  const snoozed = watch.state?.snoozed_until ?? watch.state?.snoozed_until_seconds;
-  const value = watch.state?.value;
+  const { value, since_seconds: since, snoozed_until_seconds: until } = watch.state;
+  const newest = store.streams.get(stream)?.newest_pts_seconds ?? 0;
+  const isRaised = watch.kind === "alert" && since !== null;
   const actions = store.may("watch")
     ? [
         h("button", { class: "quiet only-icon", "aria-label": t("watch.snooze", { name: watch.name }), title: t("watch.snooze", { name: watch.name }), onclick: () => snoozeDialog(stream, watch, changed) }, icon("mute")),
+        h("button", { class: "quiet only-icon", "aria-label": t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), title: t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), onclick: () => void turn(stream, watch, changed) }, icon(watch.is_on ? "pause" : "play")),
         h("button", { class: "quiet only-icon", "aria-label": t("watch.edit", { name: watch.name }), title: t("watch.edit", { name: watch.name }), onclick: () => watchForm(stream, watch, changed) }, icon("edit")),
         h("button", { class: "quiet only-icon", "aria-label": t("watch.remove", { name: watch.name }), title: t("watch.remove", { name: watch.name }), onclick: () => removeDialog(stream, watch, changed) }, icon("trash")),
       ]
@@ -117,10 +119,26 @@ function watchHead(stream, watch, changed) {
     severityBadge(watch.severity ?? "warning"),
     h("h2", { class: "grow" }, watch.name),
     h("span", { class: "badge" }, t(`watch.kind.${watch.kind}`)),
-    value === undefined || value === null ? null : h("span", { class: `badge ${value === "raised" || value === true ? "alarm" : ""}` }, String(value)),
-    snoozed ? h("span", { class: "badge" }, icon("mute"), t("watch.snoozed")) : null,
+    value === null && !isRaised ? null : h("span", { class: `badge ${isRaised ? (watch.severity ?? "warning") : ""}` }, isRaised ? t("watch.raised", { time: momentName(stream, since ?? 0) }) : value),
+    until !== null && until > newest ? h("span", { class: "badge" }, icon("mute"), t("watch.snoozed")) : null,
+    watch.is_on ? null : h("span", { class: "badge" }, icon("pause"), t("watch.off")),
     ...actions,
   );
+}
+
+/** @param {string} stream @param {Watch} watch @param {() => void} changed */
+async function turn(stream, watch, changed) {
+  try {
+    await send("PATCH", watchPath(stream, watch), { is_on: !watch.is_on });
+    changed();
+  } catch (error) {
+    tellError(error);
+  }
+}
+
+/** @param {string} stream @param {Watch} watch */
+function watchPath(stream, watch) {
+  return streamPath(stream, `/watches/${watch.id}`);
 }
 
 /** @param {string} stream @param {Watch} watch @param {() => void} changed */
@@ -131,7 +149,7 @@ function snoozeDialog(stream, watch, changed) {
     content: [field(t("snooze.for"), times)],
     confirm: t("watch.mute"),
     work: async () => {
-      await send("POST", streamPath(stream, `/watches/${encodeURIComponent(watch.id)}/snooze`), { seconds: Number(times.value) });
+      await send("POST", `${watchPath(stream, watch)}/snooze`, { seconds: Number(times.value) });
       changed();
     },
   });
@@ -140,7 +158,7 @@ function snoozeDialog(stream, watch, changed) {
 /** @param {string} stream @param {Watch} watch @param {() => void} changed */
 function removeDialog(stream, watch, changed) {
   confirmDialog(t("watch.remove", { name: watch.name }), t("watch.removeText"), t("remove"), async () => {
-    await send("DELETE", streamPath(stream, `/watches/${encodeURIComponent(watch.id)}`));
+    await send("DELETE", watchPath(stream, watch));
     changed();
   });
 }
@@ -154,7 +172,7 @@ async function alertsOf(stream) {
   if (store.offers("GET", "/v1/incidents")) {
     const found = await get("/v1/incidents", { stream, limit: NUM_ALERTS });
     return found.data.map((/** @type {Incident} */ one) => ({
-      wall: wallTime(one.started_at),
+      wall: Date.parse(one.started_at) / 1000,
       seconds: one.started_seconds,
       severity: one.severity,
       title: one.name || one.question,
@@ -175,17 +193,11 @@ async function alertsOf(stream) {
     id: null,
     reviewed: false,
   }));
-
-  /** @param {string | number} at */
-  function wallTime(at) {
-    return typeof at === "number" ? at : Date.parse(at) / 1000;
-  }
 }
 
-/** @param {Alert} alert @param {() => void} changed */
-function alertLine(alert, changed) {
-  const stream = location.hash.split("/")[2]?.split("?")[0] ?? "";
-  const link = addressOf("timeline", decodeURIComponent(stream), { at: alert.seconds ?? undefined });
+/** @param {string} stream @param {Alert} alert @param {() => void} changed */
+function alertLine(stream, alert, changed) {
+  const link = addressOf("timeline", stream, { at: alert.seconds ?? undefined });
   const review = async () => {
     try {
       await send("PATCH", `/v1/incidents/${encodeURIComponent(alert.id ?? "")}`, { reviewed: !alert.reviewed });
