@@ -1,4 +1,4 @@
-"""Cameras for the tests of the page: generated worlds over RTSP. Prints their addresses; ends with its input."""
+"""Cameras for the tests of the page: generated worlds over RTSP; tells their addresses, ends with its input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def main(number: int) -> None:
             path = Path(folder) / f"{seed}.mp4"
             write_video(path, generate_world(seed, SECONDS).frames(FPS, size=240), fps=FPS)
             addresses.append(server.add(f"/camera{seed}", path, repeat=True))
-        print(json.dumps({"port": server.port, "addresses": addresses}), flush=True)
+        sys.stdout.write(json.dumps({"port": server.port, "addresses": addresses}) + "\n")
+        sys.stdout.flush()
         sys.stdin.read()
 
 

@@ -3,7 +3,7 @@
 import { get } from "../core/api.js";
 import { fill, h } from "../core/dom.js";
 import { icon } from "../core/icons.js";
-import { addressOf } from "../core/router.js";
+import { addressOf, go } from "../core/router.js";
 import { store, wallOf } from "../core/store.js";
 import { t } from "../core/texts.js";
 import { moment } from "../core/time.js";
@@ -47,6 +47,6 @@ function line(event) {
     {},
     h("span", { class: `event-sign ${severity}` }, icon(sign)),
     h("span", { class: "faint small" }, moment(wall)),
-    h("a", { href: addressOf("timeline", event.stream, { at: event.pts_seconds ?? undefined }) }, eventWords(event)),
+    h("button", { class: "quiet", onclick: () => go(addressOf("timeline", event.stream, { at: event.pts_seconds ?? undefined })) }, eventWords(event)),
   );
 }

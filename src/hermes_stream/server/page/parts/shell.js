@@ -103,7 +103,7 @@ export class Shell {
           "div",
           { class: "sending" },
           h("span", {}, one.problem || t("sending", { what: one.what, stream: one.name })),
-          h("button", { onclick: () => one.end(), "aria-label": t("sending.stop", { stream: one.name }) }, icon("stop"), h("span", {}, t("stop"))),
+          h("button", { onclick: () => one.end(), "aria-label": t("sending.stop", { stream: one.name }) }, icon("stop"), h("span", {}, t("sending.end"))),
         ),
       ),
     );

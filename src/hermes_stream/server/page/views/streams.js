@@ -51,11 +51,13 @@ export function show(root) {
     }
     nothing.hidden = streams.length > 0;
     grid.hidden = pause.hidden = wall.hidden = !streams.length;
+    if (add) add.hidden = !streams.length;
     setText(summary, summaryOf(streams));
   }
 
   const wall = h("button", { onclick: () => document.dispatchEvent(new CustomEvent("wall")) }, icon("wall"), t("wall"));
-  root.append(head(t("nav.streams"), [summary], pause, wall, addButton("primary")), grid, nothing);
+  const add = addButton("primary");
+  root.append(head(t("nav.streams"), [summary], pause, wall, add), grid, nothing);
   draw();
   const ends = [store.on("figures", draw), store.on("incidents", draw)];
   return () => {
