@@ -96,6 +96,7 @@ export const TEXTS = {
   "event.stream_restored": ["Memory restored", "Gedächtnis wiederhergestellt"],
   "event.watch_failed": ["A watch failed", "Eine Wache versagte"],
   "evidence.at": ["Evidence at {time}, {share} of the attention", "Beleg um {time}, {share} der Aufmerksamkeit"],
+  "evidence.one": ["Evidence at", "Beleg um"],
   "evidence.title": ["Evidence", "Belege"],
   "figure.dropped": ["Dropped", "Verworfen"],
   "figure.droppedAt": ["{number} (decoding {decode}, waiting {ring}, engine {engine})", "{number} (Dekoder {decode}, Warten {ring}, Maschine {engine})"],

@@ -43,11 +43,12 @@ export function figures(pairs) {
 
 /**
  * @param {number} share in [0, 1]
- * @param {string} label
+ * @param {string} label empty where the same stands beside it
  * @param {string} [tint] a colour's name
  */
 export function bar(share, label, tint) {
   const width = `${Math.round(Math.max(0, Math.min(1, share)) * 1000) / 10}%`;
   const style = tint ? { "--share": width, "--tint": `var(--${tint})` } : { "--share": width };
-  return h("span", { class: "bar", role: "img", "aria-label": label, style }, h("i", {}));
+  const said = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
+  return h("span", { class: "bar", ...said, style }, h("i", {}));
 }

@@ -68,16 +68,9 @@ export class Shell {
     fill(
       this._rail,
       h("p", { class: "brand" }, h("img", { src: iconUrl(), alt: "" }), h("span", {}, "hermes-stream")),
-      h("div", { class: "places" }, this._link("streams", "streams", null)),
-      h(
-        "div",
-        { class: "of-stream" },
-        names.length
-          ? h("label", { class: "field" }, h("span", { class: "label hidden-text" }, t("stream")), this._picker)
-          : null,
-        ...OF_STREAM.map(([view, sign]) => this._link(view, sign, stream)),
-      ),
-      h("div", { class: "places" }, this._link("record", "record", null), this._link("system", "system", null)),
+      names.length ? h("label", { class: "picker" }, h("span", { class: "hidden-text" }, t("stream")), this._picker) : null,
+      h("div", { class: "main-places" }, this._link("streams", "streams", null), ...OF_STREAM.map(([view, sign]) => this._link(view, sign, stream))),
+      h("div", { class: "more-places" }, this._link("record", "record", null), this._link("system", "system", null)),
       h("div", { class: "rail-end" }, this._sending),
     );
     this._drawSending();

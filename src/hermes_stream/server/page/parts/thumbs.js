@@ -30,14 +30,11 @@ export function evidenceThumbs(stream, evidence) {
         {},
         h(
           "a",
-          {
-            class: "thumb",
-            href: addressOf("timeline", stream, { at: one.seconds }),
-            "aria-label": t("evidence.at", { time: when, share }),
-          },
+          { class: "thumb", href: addressOf("timeline", stream, { at: one.seconds }), title: t("evidence.at", { time: when, share }) },
           picture(one.picture_url),
-          h("span", { class: "when" }, when),
-          h("span", { class: "share" }, bar(one.share, share), share),
+          h("span", { class: "hidden-text" }, t("evidence.one"), " "),
+          h("span", { class: "when" }, when, " "),
+          h("span", { class: "share" }, bar(one.share, ""), share),
         ),
       );
     }),

@@ -40,7 +40,7 @@ function incidentPictures(stream, incident) {
     { class: "thumbs", "aria-label": t("incident.pictures") },
     ...(incident.pictures ?? []).map((one) => {
       const when = momentName(stream, one.stream_seconds);
-      return h("li", {}, h("a", { class: "thumb", href: addressOf("timeline", stream, { at: one.stream_seconds }), "aria-label": when }, picture(one.url), h("span", { class: "when" }, when)));
+      return h("li", {}, h("a", { class: "thumb", href: addressOf("timeline", stream, { at: one.stream_seconds }) }, picture(one.url), h("span", { class: "when" }, when)));
     }),
   );
 }

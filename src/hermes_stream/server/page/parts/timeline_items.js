@@ -11,6 +11,7 @@ const MAX_PAGES = 5;
 const KINDS = ["gap", "source_state", "frames_dropped", "answered", "snapshot_saved", "stream_restored", "policy_changed"];
 const ALERT_KINDS = ["alert_raised", "alert_cleared", "state_changed", "count_rose", "described"];
 const MEMORY_SECONDS = 10;
+const GAP_SECONDS = 10;
 
 /**
  * @typedef {"incidents" | "answers" | "source" | "snapshots"} Lane
@@ -176,8 +177,14 @@ export class TimelineItems {
   /** @param {ServerEventBody} event */
   _add(event) {
     if (event.kind === "answered") return; // questions are read whole, with what they rest on
-    const item = itemOf(event, wallOf(this._stream, event.pts_seconds) ?? event.wall_seconds);
+    const wall = wallOf(this._stream, event.pts_seconds) ?? event.wall_seconds;
+    const item = itemOf(event, wall);
     if (!item) return;
+    if (event.kind === "stream_restored" && event.wall_seconds - wall > GAP_SECONDS) {
+      // while nothing ran nobody could tell of the gap
+      const time = duration(event.wall_seconds - wall);
+      this._items.set(`${item.id}-gap`, { ...item, id: `${item.id}-gap`, lane: "source", until: event.wall_seconds, rank: 1, severity: "warning", title: t("item.gap", { time }) });
+    }
     this._items.set(item.id, item);
     if (event.picture_url && event.pts_seconds !== null) this._addPicture(event.pts_seconds, event.picture_url);
   }

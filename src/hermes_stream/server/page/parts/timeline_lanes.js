@@ -1,6 +1,6 @@
 // The drawing of a timeline: lines of time, lanes of things, one cursor.
 
-import { fill, h } from "../core/dom.js";
+import { fill, h, setText } from "../core/dom.js";
 import { icon } from "../core/icons.js";
 import { t } from "../core/texts.js";
 import { DAY, clock, day, duration, hourMinute, moment } from "../core/time.js";
@@ -27,7 +27,8 @@ export class Lanes {
     this._ticks = h("div", { class: "ticks", "aria-hidden": "true" });
     this._strip = h("div", { class: "strip", "aria-hidden": "true" });
     this._lanes = LANES.map((lane) => h("div", { class: `lane ${lane}`, role: "group", "aria-label": t(`lane.${lane}`) }));
-    this._cursor = h("div", { class: "cursor", "aria-hidden": "true" }, h("span", {}));
+    this.slider = h("span", { role: "slider", tabindex: "0", "aria-label": t("timeline.slider"), "aria-describedby": "timeline-keys" });
+    this._cursor = h("div", { class: "cursor" }, this.slider);
     this._future = h("div", { class: "future", "aria-hidden": "true" });
     this._drawn = "";
     this.element = h("div", { class: "lanes" }, this._ticks, this._future, this._strip, ...this._lanes, this._cursor);
@@ -49,7 +50,7 @@ export class Lanes {
     const width = this.width;
     const pixelOf = (/** @type {number} */ wall) => seen.shareOf(wall) * width;
     this._cursor.style.setProperty("--at", `${pixelOf(seen.at)}px`);
-    this._cursor.firstElementChild?.replaceChildren(clock(seen.at));
+    setText(this.slider, clock(seen.at));
     this._future.style.setProperty("--from", `${Math.max(0, Math.min(width, pixelOf(end)))}px`);
     const key = [seen.from.toFixed(2), seen.span, width, items.length, pictures.length, chosen, items.map((one) => one.incident?.reviewed).join()].join("|");
     if (key === this._drawn) return;

@@ -17,6 +17,7 @@ export function pointers(element, seen, { onPan, onStand, onChange, onHover }) {
   const down = new Map();
   let moved = 0;
   let apart = 0;
+  let isCursor = false;
 
   const shareOf = (/** @type {number} */ x) => {
     const box = element.getBoundingClientRect();
@@ -32,6 +33,7 @@ export function pointers(element, seen, { onPan, onStand, onChange, onHover }) {
     if (event.button || /** @type {Element} */ (event.target).closest(".mark")) return;
     down.set(event.pointerId, shareOf(event.clientX));
     moved = 0;
+    isCursor = Boolean(/** @type {Element} */ (event.target).closest("[role=slider]"));
     if (down.size === 2) apart = spread();
   }
 
@@ -48,6 +50,7 @@ export function pointers(element, seen, { onPan, onStand, onChange, onHover }) {
       apart = now;
     } else if (moved > MOVED) {
       if (!element.hasPointerCapture(event.pointerId)) element.setPointerCapture(event.pointerId);
+      if (isCursor) return onStand(seen.wallAt(share));
       seen.center -= (share - before) * seen.span;
       if (seen.mode === "follow") return onPan();
     }
@@ -57,7 +60,7 @@ export function pointers(element, seen, { onPan, onStand, onChange, onHover }) {
   /** @param {PointerEvent} event */
   function onUp(event) {
     if (!down.delete(event.pointerId)) return;
-    if (event.type === "pointerup" && moved <= MOVED && !down.size) onStand(seen.wallAt(shareOf(event.clientX)));
+    if (event.type === "pointerup" && moved <= MOVED && !down.size && !isCursor) onStand(seen.wallAt(shareOf(event.clientX)));
   }
 
   /** @param {WheelEvent} event */

@@ -80,7 +80,7 @@ export class Turn {
     if (whole) parts.push(measure(t("answer.ttftPending"), duration(whole)));
     if (rate) parts.push(measure(t("answer.rate"), t("answer.rateValue", { rate: number(rate) })));
     if (confidence !== null && confidence !== undefined) {
-      parts.push(measure(t("answer.confidence"), h("span", { class: "sure" }, bar(confidence, percent(confidence)), percent(confidence))));
+      parts.push(measure(t("answer.confidence"), h("span", { class: "sure" }, bar(confidence, ""), percent(confidence))));
     }
     if (answer.finish_reason === "length") parts.push(h("div", { class: "faint" }, t("answer.cut")));
     return h("dl", { class: "measures small" }, ...parts);

@@ -55,7 +55,7 @@ export function show(root) {
     setText(summary, summaryOf(streams));
   }
 
-  const wall = h("button", { onclick: () => document.dispatchEvent(new CustomEvent("wall")) }, icon("wall"), t("wall"));
+  const wall = h("button", { class: "wide-only", onclick: () => document.dispatchEvent(new CustomEvent("wall")) }, icon("wall"), t("wall"));
   const add = addButton("primary");
   root.append(head(t("nav.streams"), [summary], pause, wall, add), grid, nothing);
   draw();

@@ -65,18 +65,19 @@ class Timeline {
     this._detail = h("section", { class: "panel detail", "aria-label": t("timeline.detail") });
     this._hover = h("div", { class: "hover", hidden: true, "aria-hidden": "true" });
     this._mode = segments(t("timeline.cursor"), [["follow", t("timeline.follow")], ["play", t("timeline.play")], ["stand", t("timeline.stand")]], "follow", (mode) => this._setMode(mode));
-    this._slider = h("div", { class: "axis", role: "slider", tabindex: "0", "aria-label": t("timeline.slider"), "aria-describedby": "timeline-keys" }, this._lanes.element, this._hover);
+    this._slider = this._lanes.slider;
+    this._axis = h("div", { class: "axis" }, this._lanes.element, this._hover);
     this._spanWords = h("output", { class: "small soft", "aria-live": "off" });
     root.append(...this._layout());
-    this._slider.addEventListener("keydown", (event) => this._key(event));
-    this._endPointers = pointers(this._slider, this._window, {
+    this._axis.addEventListener("keydown", (event) => this._key(event));
+    this._endPointers = pointers(this._axis, this._window, {
       onPan: () => this._setMode("stand"),
       onStand: (wall) => this._stand(wall),
       onChange: () => this.draw(),
       onHover: (share) => this._drawHover(share),
     });
     this._sizes = new ResizeObserver(() => this.draw());
-    this._sizes.observe(this._slider);
+    this._sizes.observe(this._axis);
     this._told = performance.now();
     this._timer = window.setInterval(() => this._pass(), TICK_MS);
   }
@@ -96,16 +97,16 @@ class Timeline {
       head(t("nav.timeline"), [h("span", { class: "soft" }, this._stream)], this._mode.element, speed, days, link),
       h(
         "div",
-        { class: "timeline-top" },
+        { class: "timeline-view" },
         h("figure", { class: "stage" }, this._live.canvas, this._still, this._noPicture, this._when),
+        h(
+          "section",
+          { class: "panel timeline", "aria-label": t("nav.timeline") },
+          h("header", {}, h("span", { class: "grow row" }, this._spanWords), ...zooms),
+          h("div", { class: "timeline-body" }, this._lanes.names, this._axis),
+          h("p", { id: "timeline-keys", class: "small faint keys" }, t("timeline.keys")),
+        ),
         this._detail,
-      ),
-      h(
-        "section",
-        { class: "panel timeline", "aria-label": t("nav.timeline") },
-        h("header", {}, h("span", { class: "grow row" }, this._spanWords), ...zooms),
-        h("div", { class: "timeline-body" }, this._lanes.names, this._slider),
-        h("p", { id: "timeline-keys", class: "small faint keys" }, t("timeline.keys")),
       ),
     ];
   }
