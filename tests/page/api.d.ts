@@ -112,6 +112,7 @@ interface Answer {
   tokens_per_second?: number | null;
   confidence: number | null;
   clarification?: boolean;
+  guess?: string | null;
   evidence: Evidence[];
 }
 
@@ -129,6 +130,7 @@ interface QuestionRecord {
   ttft_with_pending_seconds: number | null;
   confidence: number | null;
   clarification?: boolean;
+  guess?: string | null;
   evidence: Evidence[];
 }
 

@@ -76,7 +76,9 @@ class Turning {
       return;
     }
     const number = ++this._number;
-    const view = await /** @type {() => Promise<{show: ViewShow}>} */ (VIEWS[name])();
+    const load = /** @type {() => Promise<{show: ViewShow}>} */ (VIEWS[name]);
+    const view = await load().catch(() => null);
+    if (!view) return location.reload(); // the server has a newer page
     if (number !== this._number) return; // another place was asked for meanwhile
     const isFirst = this._shown === "";
     this._shown = shown;

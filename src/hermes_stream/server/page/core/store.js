@@ -83,9 +83,22 @@ class Store {
     const [about, figures] = await Promise.all([get("/v1/about"), get("/v1/figures")]);
     this.about = about;
     this._take(figures);
+    await this._takeIncidents();
     this._followEvents();
     this._followFigures();
     document.addEventListener("visibilitychange", () => this._seen());
+  }
+
+  /** Learn which alerts are raised already; later ones are told. */
+  async _takeIncidents() {
+    if (!this.offers("GET", "/v1/incidents")) return;
+    const { data } = await get("/v1/incidents", { status: "open", limit: 200 }).catch(() => ({ data: [] }));
+    for (const one of data) {
+      const { id, name, question, severity } = one;
+      const payload = { incident: id, name, question, severity };
+      const event = { id: 0, kind: "alert_raised", stream: one.stream, pts_seconds: one.started_seconds, wall_seconds: 0, payload, picture_url: null };
+      this.raised.set(id, event);
+    }
   }
 
   /** A hidden tab asks for no figures; and for no events either, unless it is to raise its voice. */

@@ -53,6 +53,7 @@ export const TEXTS = {
   "ask.clarification": ["The model is unsure and asks back", "Das Modell ist unsicher und fragt zurück"],
   "ask.first": ["Ask what is seen, or what was: the answer comes from the memory.", "Fragen Sie, was zu sehen ist oder war: Die Antwort kommt aus dem Gedächtnis."],
   "ask.followUp": ["Mind the turns before", "Vorige Fragen beachten"],
+  "ask.guess": ["It would have said: {guess}", "Es hätte gesagt: {guess}"],
   "ask.mayNot": ["This key may look, and not ask.", "Dieser Schlüssel darf zusehen, nicht fragen."],
   "ask.more": ["Options", "Optionen"],
   "ask.noWords": ["(no words)", "(keine Worte)"],

@@ -2,6 +2,7 @@
 
 import { streamPath } from "../core/api.js";
 import { fill, h, setText } from "../core/dom.js";
+import { pref } from "../core/prefs.js";
 import { addressOf, go } from "../core/router.js";
 import { follow } from "../core/sse.js";
 import { store } from "../core/store.js";
@@ -79,6 +80,7 @@ export class MemoryPanel {
   /** @param {Memory} memory */
   _take(memory) {
     this._problem.hidden = true;
+    if (pref("paused", false) && this._model.layers.length) return;
     this._model.take(memory, store.now());
     this.draw();
   }

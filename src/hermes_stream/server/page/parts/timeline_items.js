@@ -69,14 +69,15 @@ export class TimelineItems {
 
   /** Read what lies in a part of the past, where that was not done yet. @param {number} from @param {number} until */
   async load(from, until) {
-    if (this._isLoading || (from >= this._loaded.from && until <= this._loaded.until)) return;
+    if (this._isLoading || (from >= this._loaded.from && Math.min(until, store.now()) <= this._loaded.until)) return;
     this._isLoading = true;
     const margin = (until - from) / 2;
     const since = Math.min(from - margin, this._loaded.from);
-    const before = Math.max(until + margin, this._loaded.until);
+    const before = Math.min(store.now() + 1, Math.max(until + margin, this._loaded.until));
     try {
       await Promise.all([this._loadEvents(since, before), this.hasIncidents ? this._loadIncidents(since, before) : null]);
-      this._loaded = { from: since, until: before };
+      // what comes from now on is told
+      this._loaded = { from: since, until: before >= store.now() ? Infinity : before };
     } finally {
       this._isLoading = false;
       this._onChange();

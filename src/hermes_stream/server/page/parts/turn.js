@@ -57,6 +57,7 @@ export class Turn {
     fill(this._words, answer.text || h("span", { class: "faint" }, t("ask.noWords")));
     fill(this._more, this._measures(answer));
     if (answer.clarification) this._more.prepend(h("p", { class: "badge info" }, icon("info"), t("ask.clarification")));
+    if (answer.guess) this._more.append(h("p", { class: "small soft" }, t("ask.guess", { guess: answer.guess })));
     if (answer.evidence?.length) this._more.append(evidenceThumbs(this._stream, answer.evidence));
   }
 

@@ -13,6 +13,7 @@ import { Asking } from "../parts/asking.js";
 import { empty } from "../parts/badges.js";
 import { field, formDialog, segments } from "../parts/dialog.js";
 import { MemoryPanel } from "../parts/memory_panel.js";
+import { pauseButton } from "../parts/pausing.js";
 import { head } from "../parts/shell.js";
 import { Turn } from "../parts/turn.js";
 import { toStreams } from "./stream.js";
@@ -35,8 +36,9 @@ export function show(root, { stream, query }) {
   const panels = [new MemoryPanel(stream, chosen === "layers", changeButton(stream))];
   if (other) panels.push(new MemoryPanel(other, chosen === "layers", changeButton(other), endButton(stream, other)));
   const compare = store.may("admin") && !other ? h("button", { onclick: () => compareDialog(stream) }, icon("compare"), t("memory.compare")) : null;
+  const pause = pauseButton();
   root.append(
-    head(t("nav.memory"), [h("span", { class: "soft" }, stream)], by.element, compare),
+    head(t("nav.memory"), [h("span", { class: "soft" }, stream)], by.element, pause.element, compare),
     h("p", { class: "soft lead" }, t("memory.lead")),
     h("div", { class: other ? "memories two" : "memories" }, ...panels.map((one) => one.element)),
     other && store.may("ask") ? askBoth([stream, other]) : "",
@@ -48,6 +50,7 @@ export function show(root, { stream, query }) {
   document.addEventListener("place", again);
   return () => {
     document.removeEventListener("place", again);
+    pause.end();
     panels.forEach((one) => one.end());
   };
 }

@@ -48,7 +48,7 @@ class Record {
     this._until = h("input", { type: "datetime-local" });
     this._words = h("input", { type: "search", autocomplete: "off", placeholder: t("search.how"), value: query.get("q") ?? "" });
     this._stream.value = query.get("stream") ?? "";
-    this._count = h("span", { class: "soft", role: "status" });
+    this._count = h("span", { class: "soft" });
     this._detail = h("section", { class: "panel event-detail", "aria-label": t("record.detail"), hidden: true });
     this._list = new VirtualList({ rowHeight: ROW, label: t("record.list"), rowOf: (index) => this._row(index), onEnd: () => void this._more() });
     this._found = new SearchResults();

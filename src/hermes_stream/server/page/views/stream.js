@@ -1,15 +1,14 @@
 // One stream: its picture, how it goes, and the conversation about it.
 
 import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { pref, setPref } from "../core/prefs.js";
-import { preview, whenPaused } from "../core/preview.js";
+import { preview } from "../core/preview.js";
 import { store, wallOf } from "../core/store.js";
 import { t } from "../core/texts.js";
 import { clock, duration, number, percent, streamTime } from "../core/time.js";
 import { bar, empty, figures, stateBadge } from "../parts/badges.js";
 import { Conversation } from "../parts/conversation.js";
 import { latestOf } from "../parts/latest.js";
+import { pauseButton } from "../parts/pausing.js";
 import { head } from "../parts/shell.js";
 
 const FPS = 5;
@@ -23,7 +22,7 @@ export function show(root, { stream }) {
   const badge = h("span", {});
   const when = h("figcaption", { class: "small" });
   const shown = preview(stream, { fps: FPS, onPicture: (seconds) => drawTime(seconds) });
-  const pause = h("button", { class: "only-icon", onclick: togglePause });
+  const pause = pauseButton(true);
   const numbers = h("div", {});
   const reason = h("p", { class: "soft", hidden: true });
   const latest = latestOf(stream);
@@ -34,12 +33,6 @@ export function show(root, { stream }) {
     const wall = wallOf(/** @type {string} */ (stream), seconds);
     when.textContent = wall === undefined ? streamTime(seconds) : `${clock(wall)} · ${streamTime(seconds)}`;
   }
-
-  const drawPause = (/** @type {boolean} */ isPaused) => {
-    fill(pause, icon(isPaused ? "play" : "pause"));
-    pause.setAttribute("aria-label", t(isPaused ? "pictures.play" : "pictures.pause"));
-  };
-  drawPause(pref("paused", false));
 
   let state = "";
   function draw() {
@@ -64,7 +57,7 @@ export function show(root, { stream }) {
       h(
         "section",
         { class: "seen", "aria-label": t("stream.picture") },
-        h("figure", { class: "stage" }, shown.canvas, h("div", { class: "stage-tools" }, pause), when),
+        h("figure", { class: "stage" }, shown.canvas, h("div", { class: "stage-tools" }, pause.element), when),
         h("div", { class: "panel inside" }, reason, numbers),
         latest.element,
       ),
@@ -72,7 +65,7 @@ export function show(root, { stream }) {
     ),
   );
   draw();
-  const ends = [store.on("figures", draw), whenPaused(drawPause)];
+  const ends = [store.on("figures", draw), pause.end];
   return () => {
     ends.forEach((end) => end());
     shown.end();
@@ -83,11 +76,6 @@ export function show(root, { stream }) {
 
 export function toStreams() {
   return h("a", { class: "button", href: "#/streams" }, t("no.stream.link"));
-}
-
-function togglePause() {
-  setPref("paused", !pref("paused", false));
-  document.dispatchEvent(new CustomEvent("previews"));
 }
 
 /** @param {StreamStatus} status @returns {[string, string][]} */

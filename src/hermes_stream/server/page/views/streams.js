@@ -4,7 +4,6 @@ import { send, streamPath } from "../core/api.js";
 import { fill, h, setText } from "../core/dom.js";
 import { icon } from "../core/icons.js";
 import { tell } from "../core/notices.js";
-import { pref, setPref } from "../core/prefs.js";
 import { preview } from "../core/preview.js";
 import { sendings } from "../core/pushing.js";
 import { addressOf } from "../core/router.js";
@@ -14,6 +13,7 @@ import { duration, number } from "../core/time.js";
 import { addDialog } from "../parts/add_stream.js";
 import { empty, stateBadge } from "../parts/badges.js";
 import { field, formDialog } from "../parts/dialog.js";
+import { pauseButton } from "../parts/pausing.js";
 import { head } from "../parts/shell.js";
 
 const GRID_FPS = 2;
@@ -26,13 +26,7 @@ export function show(root) {
   /** @type {Map<string, Card>} */
   const cards = new Map();
 
-  const pause = h("button", { onclick: togglePause });
-  const drawPause = () => {
-    const isPaused = pref("paused", false);
-    fill(pause, icon(isPaused ? "play" : "pause"), t(isPaused ? "pictures.play" : "pictures.pause"));
-  };
-  drawPause();
-  document.addEventListener("previews", drawPause);
+  const pause = pauseButton();
 
   function draw() {
     const streams = [...store.streams.values()];
@@ -50,26 +44,21 @@ export function show(root) {
       card.draw(one);
     }
     nothing.hidden = streams.length > 0;
-    grid.hidden = pause.hidden = wall.hidden = !streams.length;
+    grid.hidden = pause.element.hidden = wall.hidden = !streams.length;
     if (add) add.hidden = !streams.length;
     setText(summary, summaryOf(streams));
   }
 
   const wall = h("button", { class: "wide-only", onclick: () => document.dispatchEvent(new CustomEvent("wall")) }, icon("wall"), t("wall"));
   const add = addButton("primary");
-  root.append(head(t("nav.streams"), [summary], pause, wall, add), grid, nothing);
+  root.append(head(t("nav.streams"), [summary], pause.element, wall, add), grid, nothing);
   draw();
   const ends = [store.on("figures", draw), store.on("incidents", draw)];
   return () => {
     ends.forEach((end) => end());
-    document.removeEventListener("previews", drawPause);
+    pause.end();
     cards.forEach((card) => card.end());
   };
-}
-
-function togglePause() {
-  setPref("paused", !pref("paused", false));
-  document.dispatchEvent(new CustomEvent("previews"));
 }
 
 /** @param {string} kind */
