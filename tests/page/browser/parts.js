@@ -126,13 +126,14 @@ export async function visit(from, url, options = {}) {
   const context = await from.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-GB", permissions: ["camera"], ...options });
   const page = await context.newPage();
   const faults = [];
+  const { origin } = new URL(url);
   page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
   page.on("console", (message) => {
     const isRefusal = /Failed to load resource|WebSocket connection|net::ERR/.test(message.text());
     if (message.type() === "error" && !isRefusal) faults.push(`console: ${message.text()}`);
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(url) && !request.url().startsWith("blob:")) faults.push(`elsewhere: ${request.url()}`);
+    if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith("blob:")) faults.push(`elsewhere: ${request.url()}`);
   });
   page.setDefaultTimeout(20_000);
   await page.goto(url);
