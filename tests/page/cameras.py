@@ -1,4 +1,4 @@
-"""Cameras for the tests of the page: generated worlds over RTSP; tells their addresses, ends with its input."""
+"""Cameras for the tests of the page: generated worlds over RTSP, until the input ends."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_the_page_is_small_and_loads_nothing_from_elsewhere():
 
 
 def test_every_text_is_there_in_both_languages_and_said_somewhere():
-    table = (PAGE / "core/text_table.js").read_text(encoding="utf-8")
+    table = (PAGE / "ground/text_table.js").read_text(encoding="utf-8")
     rows = re.findall(
         r'^  "?([\w.]+)"?: \[\s*("(?:[^"\\]|\\.)*"),\s*("(?:[^"\\]|\\.)*"),?\s*\]', table, re.MULTILINE
     )

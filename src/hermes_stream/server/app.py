@@ -30,6 +30,7 @@ from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.gate import Gate, refusal_response
 from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
+from hermes_stream.server.page_files import read_page
 from hermes_stream.server.previews import Previews
 from hermes_stream.server.realtime.leases import Leases, is_leased
 from hermes_stream.server.request_log import RequestLog
@@ -161,6 +162,7 @@ def _state(service: Service, settings: ServerSettings) -> ServerState:
         leases=Leases(service),
         metrics=Metrics(service),
         draining=Draining(),
+        page=read_page(),
     )
 
 

@@ -1,12 +1,12 @@
 // The page begins here: who is there, what the server offers, then the view that the address names.
 
-import { ApiError } from "./core/api.js";
-import { fill, h } from "./core/dom.js";
-import { beginNotices } from "./core/notices.js";
-import { applyTheme } from "./core/prefs.js";
-import { here } from "./core/router.js";
-import { store } from "./core/store.js";
-import { applyLanguage, t } from "./core/texts.js";
+import { ApiError } from "./ground/api.js";
+import { fill, h } from "./ground/dom.js";
+import { beginNotices } from "./ground/notices.js";
+import { applyTheme } from "./ground/prefs.js";
+import { here } from "./ground/router.js";
+import { store } from "./ground/store.js";
+import { applyLanguage, t } from "./ground/texts.js";
 import { Shell } from "./parts/shell.js";
 import { signIn } from "./views/sign_in.js";
 

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from hermes_stream.server.errors import RefusedError
-from hermes_stream.server.page_files import BASE, PageFile, PageFiles, read_page
+from hermes_stream.server.page_files import BASE, PageFile
+from hermes_stream.server.state import State
 
 router = APIRouter(include_in_schema=False)
 
-_PAGE: PageFiles = read_page()
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -39,20 +39,20 @@ _HEADERS = {
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def show_page(request: Request) -> Response:
+async def show_page(request: Request, state: State) -> Response:
     """Return the page."""
-    tag = f'"{_PAGE.version}"'
+    tag = f'"{state.page.version}"'
     headers = {**_HEADERS, "Cache-Control": "no-cache", "ETag": tag}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return _sent(_PAGE.index, request, headers)
+    return _sent(state.page.index, request, headers)
 
 
 @router.get(f"{BASE}{{version}}/{{path:path}}")
-async def show_file(version: str, path: str, request: Request) -> Response:
+async def show_file(version: str, path: str, request: Request, state: State) -> Response:
     """Return a file of the page; its address names its version, so that it may be kept for ever."""
-    file = _PAGE.files.get(path)
-    if file is None or version != _PAGE.version:
+    file = state.page.files.get(path)
+    if file is None or version != state.page.version:
         raise RefusedError(
             404, "the page has no such file in this version; load the page again", code="not_found"
         )

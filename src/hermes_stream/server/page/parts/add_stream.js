@@ -1,11 +1,11 @@
 // A stream is added: this browser's camera or screen, an address, or a file.
 
-import { request, send } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { openCapture, sendTo } from "../core/pushing.js";
-import { addressOf, go } from "../core/router.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
+import { request, send } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { openCapture, sendTo } from "../ground/pushing.js";
+import { addressOf, go } from "../ground/router.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
 import { field, formDialog, segments } from "./dialog.js";
 
 /** @typedef {"camera" | "screen" | "address" | "file"} Kind */

@@ -1,8 +1,8 @@
 // A question on its way: pieces of the answer as they come, then what it rested on.
 
-import { request, streamPath } from "../core/api.js";
-import { readEvents } from "../core/sse.js";
-import { store } from "../core/store.js";
+import { request, streamPath } from "../ground/api.js";
+import { readEvents } from "../ground/sse.js";
+import { store } from "../ground/store.js";
 
 /**
  * @typedef {{question: string, options: string[], remember: boolean, earlier: {question: string, answer: string}[]}} Wanted

@@ -1,10 +1,10 @@
 // States and severities: a shape and a word each, the colour besides.
 
-import { h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { t } from "../core/texts.js";
+import { h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { t } from "../ground/texts.js";
 
-/** @type {Record<string, [string, import("../core/icons.js").IconName]>} */
+/** @type {Record<string, [string, import("../ground/icons.js").IconName]>} */
 const STATES = {
   live: ["good", "good"],
   opening: ["info", "info"],
@@ -28,15 +28,15 @@ export function severityBadge(severity) {
 }
 
 /**
- * @param {import("../core/icons.js").IconName} sign
+ * @param {import("../ground/icons.js").IconName} sign
  * @param {string} text
- * @param {...import("../core/dom.js").Child} more
+ * @param {...import("../ground/dom.js").Child} more
  */
 export function empty(sign, text, ...more) {
   return h("div", { class: "empty" }, icon(sign), h("p", {}, text), ...more);
 }
 
-/** @param {[string, import("../core/dom.js").Child][]} pairs */
+/** @param {[string, import("../ground/dom.js").Child][]} pairs */
 export function figures(pairs) {
   return h("dl", { class: "figures" }, ...pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }

@@ -1,8 +1,8 @@
 // A month of days, of which those can be chosen on which the stream was there.
 
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { locale, t } from "../core/texts.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { locale, t } from "../ground/texts.js";
 
 /**
  * @param {object} options

@@ -1,7 +1,7 @@
 // Small charts: a line over an area, with its newest value in words.
 
-import { h, svg } from "../core/dom.js";
-import { t } from "../core/texts.js";
+import { h, svg } from "../ground/dom.js";
+import { t } from "../ground/texts.js";
 
 const WIDTH = 240;
 const HEIGHT = 56;

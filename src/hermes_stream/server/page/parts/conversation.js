@@ -1,10 +1,10 @@
 // Questions and answers about a stream: asked, streamed, stopped, kept.
 
-import { get } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
+import { get } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
 import { Asking } from "./asking.js";
 import { check, field } from "./dialog.js";
 import { Presets } from "./presets.js";

@@ -1,15 +1,15 @@
 // Questions that a view asks over itself: a native dialog, which holds focus and closes with Escape.
 
-import { h } from "../core/dom.js";
-import { showError } from "../core/notices.js";
-import { t } from "../core/texts.js";
+import { h } from "../ground/dom.js";
+import { showError } from "../ground/notices.js";
+import { t } from "../ground/texts.js";
 
 /**
  * Show a dialog with a form; it closes when its work is done, and says what went wrong.
  *
  * @param {object} options
  * @param {string} options.title
- * @param {import("../core/dom.js").Child[]} options.content
+ * @param {import("../ground/dom.js").Child[]} options.content
  * @param {string} options.confirm
  * @param {() => Promise<unknown>} options.work
  * @param {boolean} [options.isDanger]

@@ -1,6 +1,6 @@
 // The record as files: JSON as the API tells it, CSV for tables.
 
-import { h } from "../core/dom.js";
+import { h } from "../ground/dom.js";
 
 const COLUMNS = ["id", "kind", "stream", "epoch", "pts_seconds", "wall_seconds", "time", "picture_url", "payload"];
 // a table program takes these at the beginning of a cell for a formula

@@ -1,7 +1,7 @@
 // Events in words, and their signs.
 
-import { hasText, t } from "../core/texts.js";
-import { duration } from "../core/time.js";
+import { hasText, t } from "../ground/texts.js";
+import { duration } from "../ground/time.js";
 
 /** @param {ServerEventBody} event */
 export function eventWords(event) {
@@ -19,7 +19,7 @@ export function eventWords(event) {
   return [words, about, value].filter(Boolean).join(" · ");
 }
 
-/** @param {ServerEventBody} event @returns {[import("../core/icons.js").IconName, string]} sign, and how bad */
+/** @param {ServerEventBody} event @returns {[import("../ground/icons.js").IconName, string]} sign, and how bad */
 export function eventSign({ kind, payload }) {
   if (kind === "alert_raised") {
     const severity = /** @type {"info" | "warning" | "alarm"} */ (payload["severity"] ?? "warning");

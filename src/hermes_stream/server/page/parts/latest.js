@@ -1,12 +1,12 @@
 // What happened to a stream lately, the newest first.
 
-import { get } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { addressOf, go } from "../core/router.js";
-import { store, wallOf } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { moment } from "../core/time.js";
+import { get } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { addressOf, go } from "../ground/router.js";
+import { store, wallOf } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { moment } from "../ground/time.js";
 import { eventSign, eventWords } from "./event_words.js";
 
 const MOST = 6;

@@ -1,13 +1,13 @@
 // One stream's memory: how full, what is kept, what went just now.
 
-import { streamPath } from "../core/api.js";
-import { fill, h, setText } from "../core/dom.js";
-import { pref } from "../core/prefs.js";
-import { addressOf, go } from "../core/router.js";
-import { follow } from "../core/sse.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { duration, number, percent } from "../core/time.js";
+import { streamPath } from "../ground/api.js";
+import { fill, h, setText } from "../ground/dom.js";
+import { pref } from "../ground/prefs.js";
+import { addressOf, go } from "../ground/router.js";
+import { follow } from "../ground/sse.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { duration, number, percent } from "../ground/time.js";
 import { bar } from "./badges.js";
 import { MemoryModel } from "./memory_model.js";
 import { MemoryPicture } from "./memory_picture.js";
@@ -20,7 +20,7 @@ const ROW = { tier: 64, layer: 22 };
 export const TIERS = ["sensory", "working", "long_term"];
 
 export class MemoryPanel {
-  /** @param {string} stream @param {boolean} byLayer @param {...import("../core/dom.js").Child} actions */
+  /** @param {string} stream @param {boolean} byLayer @param {...import("../ground/dom.js").Child} actions */
   constructor(stream, byLayer, ...actions) {
     this._stream = stream;
     this._byLayer = byLayer;

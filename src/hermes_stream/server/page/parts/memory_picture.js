@@ -1,6 +1,6 @@
 // The drawing of a memory: a row for each tier or layer, a mark for each moment, darker where more of it is kept.
 
-import { mayMove } from "../core/prefs.js";
+import { mayMove } from "../ground/prefs.js";
 
 const ROW_GAP = 6;
 const EASE = 0.16;

@@ -1,10 +1,10 @@
 // A pause for everything that moves by itself: pictures, and the drawing of a memory.
 
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { pref, setPref } from "../core/prefs.js";
-import { whenPaused } from "../core/preview.js";
-import { t } from "../core/texts.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { pref, setPref } from "../ground/prefs.js";
+import { whenPaused } from "../ground/preview.js";
+import { t } from "../ground/texts.js";
 
 /** @param {boolean} [onlyIcon] */
 export function pauseButton(onlyIcon) {

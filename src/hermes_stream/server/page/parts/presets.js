@@ -1,10 +1,10 @@
 // Questions at hand: some to begin with, and the user's own.
 
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { pref, setPref } from "../core/prefs.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { pref, setPref } from "../ground/prefs.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
 
 const MOST = 12;
 

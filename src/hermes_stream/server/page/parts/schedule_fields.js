@@ -1,7 +1,7 @@
 // Days and hours at which a watch speaks, in the time of the place where the camera is.
 
-import { h } from "../core/dom.js";
-import { locale, t } from "../core/texts.js";
+import { h } from "../ground/dom.js";
+import { locale, t } from "../ground/texts.js";
 import { check, field } from "./dialog.js";
 
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];

@@ -1,11 +1,11 @@
 // How likely a watch finds its answer, as a curve, with its two thresholds as lines that can be moved.
 
-import { get, send, streamPath } from "../core/api.js";
-import { fill, h, setText, svg } from "../core/dom.js";
-import { tellError } from "../core/notices.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { number } from "../core/time.js";
+import { get, send, streamPath } from "../ground/api.js";
+import { fill, h, setText, svg } from "../ground/dom.js";
+import { tellError } from "../ground/notices.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { number } from "../ground/time.js";
 import { momentName } from "./thumbs.js";
 
 const WIDTH = 600;

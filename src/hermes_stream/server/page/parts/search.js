@@ -1,12 +1,12 @@
 // The record by words: what was found, where the words stand, and the moment that each leads to.
 
-import { get } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { showError } from "../core/notices.js";
-import { addressOf } from "../core/router.js";
-import { t } from "../core/texts.js";
-import { moment } from "../core/time.js";
+import { get } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { showError } from "../ground/notices.js";
+import { addressOf } from "../ground/router.js";
+import { t } from "../ground/texts.js";
+import { moment } from "../ground/time.js";
 import { picture } from "./thumbs.js";
 
 const LIMIT = 24;
@@ -65,7 +65,7 @@ function line(one) {
 
 /** The text with what was found in it made bold. @param {Found} one */
 function marked({ snippet: { text, marks } }) {
-  /** @type {import("../core/dom.js").Child[]} */
+  /** @type {import("../ground/dom.js").Child[]} */
   const parts = [];
   let done = 0;
   for (const [from, until] of marks) {

@@ -1,14 +1,14 @@
 // The frame around every view: where one can go, which stream is meant, what this browser sends.
 
-import { fill, h, setText } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { pref, setPref } from "../core/prefs.js";
-import { sendings } from "../core/pushing.js";
-import { addressOf, go } from "../core/router.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
+import { fill, h, setText } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { pref, setPref } from "../ground/prefs.js";
+import { sendings } from "../ground/pushing.js";
+import { addressOf, go } from "../ground/router.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
 
-/** @type {[string, import("../core/icons.js").IconName][]} */
+/** @type {[string, import("../ground/icons.js").IconName][]} */
 const OF_STREAM = [
   ["stream", "live"],
   ["timeline", "timeline"],
@@ -77,7 +77,7 @@ export class Shell {
     this._drawCount();
   }
 
-  /** @param {string} view @param {import("../core/icons.js").IconName} sign @param {string | null} stream */
+  /** @param {string} view @param {import("../ground/icons.js").IconName} sign @param {string | null} stream */
   _link(view, sign, stream) {
     return h(
       "a",
@@ -134,8 +134,8 @@ function iconUrl() {
  * The head of a view.
  *
  * @param {string} title
- * @param {import("../core/dom.js").Child[]} beside
- * @param {...import("../core/dom.js").Child} actions
+ * @param {import("../ground/dom.js").Child[]} beside
+ * @param {...import("../ground/dom.js").Child} actions
  */
 export function head(title, beside, ...actions) {
   return h("header", { class: "head" }, h("div", { class: "grow" }, h("h1", { tabindex: "-1" }, title), ...beside), ...actions);

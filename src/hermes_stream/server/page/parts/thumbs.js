@@ -1,10 +1,10 @@
 // Pictures of moments, in the order of time: when, and how much of the attention rested there.
 
-import { h } from "../core/dom.js";
-import { addressOf } from "../core/router.js";
-import { wallOf } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { clock, percent, streamTime } from "../core/time.js";
+import { h } from "../ground/dom.js";
+import { addressOf } from "../ground/router.js";
+import { wallOf } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { clock, percent, streamTime } from "../ground/time.js";
 import { bar } from "./badges.js";
 
 /** @param {string} stream @param {number} seconds */

@@ -1,11 +1,11 @@
 // What was chosen on a timeline, in words and pictures.
 
-import { h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { addressOf } from "../core/router.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { duration, moment, number } from "../core/time.js";
+import { h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { addressOf } from "../ground/router.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { duration, moment, number } from "../ground/time.js";
 import { severityBadge } from "./badges.js";
 import { evidenceThumbs, momentName, picture } from "./thumbs.js";
 

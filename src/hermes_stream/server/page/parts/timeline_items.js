@@ -1,10 +1,10 @@
 // What lies on a timeline: read once for the part that is seen, then told as it happens.
 
-import { get, streamPath } from "../core/api.js";
-import { follow } from "../core/sse.js";
-import { store, wallOf } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { duration } from "../core/time.js";
+import { get, streamPath } from "../ground/api.js";
+import { follow } from "../ground/sse.js";
+import { store, wallOf } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { duration } from "../ground/time.js";
 
 const PAGE = 1000;
 const MAX_PAGES = 5;

@@ -1,16 +1,16 @@
 // The drawing of a timeline: lines of time, lanes of things, one cursor.
 
-import { fill, h, setText } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { t } from "../core/texts.js";
-import { DAY, clock, day, duration, hourMinute, moment } from "../core/time.js";
+import { fill, h, setText } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { t } from "../ground/texts.js";
+import { DAY, clock, day, duration, hourMinute, moment } from "../ground/time.js";
 import { grouped } from "./timeline_window.js";
 
 const MARK = 28;
 const THUMB = 92;
 /** @type {import("./timeline_items.js").Lane[]} */
 const LANES = ["incidents", "answers", "source", "snapshots"];
-/** @type {Record<string, import("../core/icons.js").IconName>} */
+/** @type {Record<string, import("../ground/icons.js").IconName>} */
 const SIGNS = { answers: "answer", snapshots: "save", source: "gap" };
 
 /** @typedef {import("./timeline_items.js").Item} Item */

@@ -1,6 +1,6 @@
 // Which part of the past is seen, and where the cursor stands: follows, plays, or stands.
 
-import { DAY } from "../core/time.js";
+import { DAY } from "../ground/time.js";
 
 export const SHORTEST = 10;
 export const LONGEST = 7 * DAY;

@@ -1,10 +1,10 @@
 // One question and its answer: the words, how quick and how sure, and on what it rests.
 
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { errorLine } from "../core/notices.js";
-import { t } from "../core/texts.js";
-import { duration, moment, number, percent } from "../core/time.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { errorLine } from "../ground/notices.js";
+import { t } from "../ground/texts.js";
+import { duration, moment, number, percent } from "../ground/time.js";
 import { bar } from "./badges.js";
 import { evidenceThumbs } from "./thumbs.js";
 
@@ -74,7 +74,7 @@ export class Turn {
 
   /** @param {Partial<Answer>} answer */
   _measures(answer) {
-    /** @type {import("../core/dom.js").Child[]} */
+    /** @type {import("../ground/dom.js").Child[]} */
     const parts = [];
     const { ttft_seconds: first, ttft_with_pending_seconds: whole, tokens_per_second: rate, confidence } = answer;
     if (first) parts.push(measure(t("answer.ttft"), duration(first)));
@@ -88,7 +88,7 @@ export class Turn {
   }
 }
 
-/** @param {string} name @param {import("../core/dom.js").Child} value */
+/** @param {string} name @param {import("../ground/dom.js").Child} value */
 function measure(name, value) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, value));
 }

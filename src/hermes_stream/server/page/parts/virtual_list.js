@@ -1,6 +1,6 @@
 // A long list of which only what is seen is drawn: ten thousand rows scroll like ten.
 
-import { fill, h } from "../core/dom.js";
+import { fill, h } from "../ground/dom.js";
 
 const MARGIN = 8;
 

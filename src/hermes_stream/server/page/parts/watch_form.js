@@ -1,12 +1,12 @@
 // A standing question, made or changed; and tried on the past before it is believed.
 
-import { send, streamPath } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { showError } from "../core/notices.js";
-import { addressOf } from "../core/router.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { duration, number } from "../core/time.js";
+import { send, streamPath } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { showError } from "../ground/notices.js";
+import { addressOf } from "../ground/router.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { duration, number } from "../ground/time.js";
 import { check, field, formDialog } from "./dialog.js";
 import { ScheduleFields } from "./schedule_fields.js";
 import { curveOf } from "./score_curve.js";

@@ -1,14 +1,14 @@
 // What a stream remembers, as it changes; the policy by menu, and two policies side by side.
 
-import { get, send, socketUrl, streamPath } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { tell, tellError } from "../core/notices.js";
-import { pref, setPref } from "../core/prefs.js";
-import { sendTo, sendings } from "../core/pushing.js";
-import { addressOf, go } from "../core/router.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
+import { get, send, socketUrl, streamPath } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { tell, tellError } from "../ground/notices.js";
+import { pref, setPref } from "../ground/prefs.js";
+import { sendTo, sendings } from "../ground/pushing.js";
+import { addressOf, go } from "../ground/router.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
 import { Asking } from "../parts/asking.js";
 import { empty } from "../parts/badges.js";
 import { field, formDialog, segments } from "../parts/dialog.js";

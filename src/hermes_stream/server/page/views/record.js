@@ -1,13 +1,13 @@
 // The record: what happened, found by words, stream, kind and time; taken away as JSON or CSV.
 
-import { get, request, streamPath } from "../core/api.js";
-import { fill, h, setText } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { showError, tellError } from "../core/notices.js";
-import { addressOf } from "../core/router.js";
-import { store, wallOf } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { moment, number } from "../core/time.js";
+import { get, request, streamPath } from "../ground/api.js";
+import { fill, h, setText } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { showError, tellError } from "../ground/notices.js";
+import { addressOf } from "../ground/router.js";
+import { store, wallOf } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { moment, number } from "../ground/time.js";
 import { empty } from "../parts/badges.js";
 import { field } from "../parts/dialog.js";
 import { asCsv, asJson, saveFile } from "../parts/download.js";

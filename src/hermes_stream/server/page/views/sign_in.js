@@ -1,9 +1,9 @@
 // Signing in: a key for a cookie that no script can read.
 
-import { send } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { showError } from "../core/notices.js";
-import { t } from "../core/texts.js";
+import { send } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { showError } from "../ground/notices.js";
+import { t } from "../ground/texts.js";
 import { field } from "../parts/dialog.js";
 
 /** @param {HTMLElement} root @param {() => void} onSignedIn */

@@ -1,10 +1,10 @@
 // One stream: its picture, how it goes, and the conversation about it.
 
-import { fill, h } from "../core/dom.js";
-import { preview } from "../core/preview.js";
-import { store, wallOf } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { clock, duration, number, percent, streamTime } from "../core/time.js";
+import { fill, h } from "../ground/dom.js";
+import { preview } from "../ground/preview.js";
+import { store, wallOf } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { clock, duration, number, percent, streamTime } from "../ground/time.js";
 import { bar, empty, figures, stateBadge } from "../parts/badges.js";
 import { Conversation } from "../parts/conversation.js";
 import { latestOf } from "../parts/latest.js";

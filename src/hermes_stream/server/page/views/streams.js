@@ -1,15 +1,15 @@
 // All streams at a glance: a picture, a name, how it goes.
 
-import { send, streamPath } from "../core/api.js";
-import { fill, h, setText } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { tell } from "../core/notices.js";
-import { preview } from "../core/preview.js";
-import { sendings } from "../core/pushing.js";
-import { addressOf } from "../core/router.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { duration, number } from "../core/time.js";
+import { send, streamPath } from "../ground/api.js";
+import { fill, h, setText } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { tell } from "../ground/notices.js";
+import { preview } from "../ground/preview.js";
+import { sendings } from "../ground/pushing.js";
+import { addressOf } from "../ground/router.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { duration, number } from "../ground/time.js";
 import { addDialog } from "../parts/add_stream.js";
 import { empty, stateBadge } from "../parts/badges.js";
 import { field, formDialog } from "../parts/dialog.js";

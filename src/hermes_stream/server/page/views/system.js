@@ -1,12 +1,12 @@
 // The system: what runs here, how much fits, how quick it is; and how this page looks.
 
-import { get, request } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { applyTheme, pref, setPref } from "../core/prefs.js";
-import { store } from "../core/store.js";
-import { setLanguage, t } from "../core/texts.js";
-import { duration, number, percent, size } from "../core/time.js";
+import { get, request } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { applyTheme, pref, setPref } from "../ground/prefs.js";
+import { store } from "../ground/store.js";
+import { setLanguage, t } from "../ground/texts.js";
+import { duration, number, percent, size } from "../ground/time.js";
 import { bar, figures } from "../parts/badges.js";
 import { sparkline } from "../parts/chart.js";
 import { segments } from "../parts/dialog.js";
@@ -67,7 +67,7 @@ export function show(root) {
   return () => ends.forEach((end) => end());
 }
 
-/** @param {string} title @param {...import("../core/dom.js").Child} content */
+/** @param {string} title @param {...import("../ground/dom.js").Child} content */
 function section(title, ...content) {
   return h("section", { class: "panel", "aria-label": t(title) }, h("header", {}, h("h2", {}, t(title))), h("div", { class: "inside fields" }, ...content));
 }

@@ -1,15 +1,15 @@
 // A stream's past, at any zoom from ten seconds to a week, under one cursor.
 
-import { send } from "../core/api.js";
-import { fill, h, setText } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { tell, tellError } from "../core/notices.js";
-import { mayMove } from "../core/prefs.js";
-import { preview } from "../core/preview.js";
-import { addressOf, note } from "../core/router.js";
-import { store, wallOf } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { duration, moment, streamTime } from "../core/time.js";
+import { send } from "../ground/api.js";
+import { fill, h, setText } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { tell, tellError } from "../ground/notices.js";
+import { mayMove } from "../ground/prefs.js";
+import { preview } from "../ground/preview.js";
+import { addressOf, note } from "../ground/router.js";
+import { store, wallOf } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { duration, moment, streamTime } from "../ground/time.js";
 import { empty } from "../parts/badges.js";
 import { calendar } from "../parts/calendar.js";
 import { segments } from "../parts/dialog.js";
@@ -52,7 +52,8 @@ class Timeline {
   constructor(stream, root) {
     this._stream = stream;
     this._zero = /** @type {number} */ (wallOf(stream, 0));
-    this._window = new TimeWindow(this._newest(), 600);
+    // a young stream is shown whole
+    this._window = new TimeWindow(this._newest(), Math.min(600, Math.max(60, 1.6 * (this._newest() - this._zero))));
     this._items = new TimelineItems(stream, () => this.draw());
     this._lanes = new Lanes({ onChoose: (group) => this._choose(group), onPoint: (wall) => this._stand(wall) });
     this._live = preview(stream, { fps: 2 });

@@ -1,14 +1,14 @@
 // Standing questions of a stream, and the alerts that they raised.
 
-import { get, send, streamPath } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
-import { icon } from "../core/icons.js";
-import { errorLine, showError, sound, tell, tellError } from "../core/notices.js";
-import { pref, setPref } from "../core/prefs.js";
-import { addressOf } from "../core/router.js";
-import { store } from "../core/store.js";
-import { t } from "../core/texts.js";
-import { moment } from "../core/time.js";
+import { get, send, streamPath } from "../ground/api.js";
+import { fill, h } from "../ground/dom.js";
+import { icon } from "../ground/icons.js";
+import { errorLine, showError, sound, tell, tellError } from "../ground/notices.js";
+import { pref, setPref } from "../ground/prefs.js";
+import { addressOf } from "../ground/router.js";
+import { store } from "../ground/store.js";
+import { t } from "../ground/texts.js";
+import { moment } from "../ground/time.js";
 import { empty, severityBadge } from "../parts/badges.js";
 import { check, confirmDialog, field, formDialog } from "../parts/dialog.js";
 import { head } from "../parts/shell.js";
