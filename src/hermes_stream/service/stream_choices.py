@@ -32,6 +32,7 @@ class OpenRequest:
         allow_sources: patterns that its address must match; None trusts it.
         private_networks: networks that it may lie in.
         owner: number of the key in whose name it is opened.
+        replace_source: go on with another source than before.
     """
 
     name: str
@@ -41,6 +42,7 @@ class OpenRequest:
     allow_sources: tuple[str, ...] | None
     private_networks: tuple[str, ...]
     owner: int | None
+    replace_source: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

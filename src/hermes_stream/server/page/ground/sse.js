@@ -84,6 +84,7 @@ export function follow(path, { onEvent, onState, onRefused }) {
       onState?.(true);
       for await (const event of readEvents(response, heard)) {
         if (event.id !== null) last = event.id;
+        if (event.event === "error") throw toldError(event.data); // such as a key that was revoked
         if (event.data) onEvent(event);
       }
     } finally {
@@ -113,6 +114,12 @@ export function follow(path, { onEvent, onState, onRefused }) {
 
   void forEver();
   return () => ending.abort();
+}
+
+/** @param {string} data */
+function toldError(data) {
+  const { message, code } = JSON.parse(data).error;
+  return new ApiError(message, code === "wrong_key" || code === "no_key" ? 401 : 503, code);
 }
 
 /**
