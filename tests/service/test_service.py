@@ -317,7 +317,7 @@ def test_a_file_is_watched_to_its_end_and_asked_about(serve, tmp_path):
 
 @pytest.mark.parametrize("how", ["set_policy", "restore"])
 def test_another_memory_waits_for_the_answers_of_the_old_one(serve, how, monkeypatch):
-    monkeypatch.setattr(stream_registry, "_ANSWERS_SECONDS", 60.0)  # other work may be done beside this
+    monkeypatch.setattr("hermes_stream.service.stream_registry._ANSWERS_SECONDS", 60.0)
     service = serve()
     service.open_stream("door", **FEW)
     push(service, "door", random_frames(9))
