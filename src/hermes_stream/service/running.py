@@ -78,7 +78,6 @@ class Running:
         self._parts = ExitStack()  # closed in the reverse of the order in which they were made
         try:
             self._build(data_dir)
-            self.record = Record(self.store.database, self.folder.path)
             self.registry.recover()
             self._tell_broker()
         except BaseException:
@@ -130,8 +129,22 @@ class Running:
             saving=self.saving,
             has_ended=self.desk.has_ended,
         )
+        self.record = Record(self.store.database, self.folder.path)
+        self._build_watches()
+        self._upkeep = Upkeep(
+            self.registry,
+            thread=self.thread,
+            saving=self.saving,
+            store=self.store,
+            retention=Retention(self.folder, self.store, settings),
+            snapshot_every_seconds=settings.snapshot_every_seconds,
+        )
+        self._parts.callback(self._upkeep.stop)
+
+    def _build_watches(self) -> None:
+        settings = self._settings
         self.watches = WatchDesk(
-            model,
+            self._model,
             self.registry,
             thread=self.thread,
             rows=self.store.watches,
@@ -143,15 +156,6 @@ class Running:
         self._parts.callback(self.webhooks.close)
         keeper = IncidentKeeper(self.registry, self.store, self.desk)
         self._parts.callback(keeper.stop)
-        self._upkeep = Upkeep(
-            self.registry,
-            thread=self.thread,
-            saving=self.saving,
-            store=self.store,
-            retention=Retention(self.folder, self.store, settings),
-            snapshot_every_seconds=settings.snapshot_every_seconds,
-        )
-        self._parts.callback(self._upkeep.stop)
 
     def _tell_broker(self) -> None:
         """Tell an MQTT broker from now on, where there is one."""
