@@ -30,6 +30,7 @@ class OwnCommands(Mapping[str, Command]):
 
     _NAMES = (
         *("demo", "ask", "chat", "watch", "serve", "reload", "keys", "snapshots", "events", "mcp"),
+        *("search", "report", "clip", "digest"),
         *("models", "policies", "recipes", "doctor"),
     )
 

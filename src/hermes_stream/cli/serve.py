@@ -258,7 +258,7 @@ def _tell(url: str, service: Service, settings: Settings, *, as_json: bool) -> N
         print_json({**about, "streams": streams, "needs_keys": settings.server.needs_keys})
         return
     say(f"listening at {url}; {model.name} with the memory {policy}; record in {service.data_dir}")
-    say(f"streams: {', '.join(streams) or 'none yet'}; API at {url}/docs")
+    say(f"streams: {', '.join(streams) or 'none yet'}; the page is at {url}, the API at {url}/docs")
     key = ' -H "Authorization: Bearer $HERMES_KEY"' if settings.server.needs_keys else ""
     name = streams[0] if streams else "NAME"
     body = """'{"question": "What is seen now?"}'"""

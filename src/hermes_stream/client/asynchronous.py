@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -135,6 +135,35 @@ class AsyncClient:
                         raise
                     raise unreachable(self._address, error) from error
             await asyncio.sleep(following.pause_seconds())
+
+    async def search(self, words: str = "", **wanted: Any) -> dict[str, Any]:
+        """Find events, answers and descriptions by words and time, the newest first.
+
+        Args:
+            words: what they have, see ``hermes search``; empty finds whatever has a text.
+            **wanted: stream, kind (list), since and until (seconds since 1970), limit, before (an id).
+        """
+        return await self._do(calls.search(words, wanted))
+
+    async def report(
+        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+    ) -> dict[str, Any]:
+        """Tell what happened on streams from when to when, as a document ``hermes.report/1``."""
+        return await self._do(calls.report(streams, since, until))
+
+    async def report_page(
+        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+    ) -> str:
+        """Tell what happened as one HTML page, with its pictures within."""
+        call = calls.report(streams, since, until)
+        with self._speaking():
+            response = await self._http.post(call.path, json={**call.json, "format": "html"})
+        check(response)
+        return response.text
+
+    async def clip(self, stream: str, *, from_seconds: float, until_seconds: float) -> bytes:
+        """Return a clip of a stream, MP4; what is not kept raises ``UnknownPictureError``."""
+        return await self.picture(calls.clip_path(stream, from_seconds, until_seconds))
 
     async def snapshots(self, stream: str | None = None) -> tuple[SnapshotValue, ...]:
         """Return the memories on disk, of a stream or of all, oldest first."""

@@ -5,7 +5,7 @@ Nothing here speaks with anyone: ``Client`` and ``AsyncClient`` carry calls, eac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -214,9 +214,28 @@ def delete_webhook(number: int) -> Call[None]:
     return Call(method="DELETE", path=f"/v1/webhooks/{number}", read=_nothing)
 
 
-def document(path: str) -> Call[dict[str, Any]]:
+def document(path: str, params: Mapping[str, Any] | None = None) -> Call[dict[str, Any]]:
     """Show what else the server tells as one JSON document."""
-    return Call(method="GET", path=path, read=dict)
+    return Call(method="GET", path=path, params=params or {}, read=dict)
+
+
+def search(words: str, wanted: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Find what was recorded."""
+    renamed = {"since": "from", "until": "to"}
+    params = {"q": words, **{renamed.get(name, name): value for name, value in wanted.items()}}
+    return document("/v1/search", params)
+
+
+def report(streams: Sequence[str] | None, since: float | None, until: float | None) -> Call[dict[str, Any]]:
+    """Tell what happened."""
+    given = {"streams": None if streams is None else list(streams), "from": since, "to": until}
+    body = {key: value for key, value in given.items() if value is not None}
+    return Call(method="POST", path="/v1/reports", json=body, read=dict)
+
+
+def clip_path(name: str, from_seconds: float, until_seconds: float) -> str:
+    """Return where a clip of a stream is to be had."""
+    return f"{stream_path(name, 'clip')}?from={from_seconds!r}&to={until_seconds!r}"
 
 
 def _each(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:

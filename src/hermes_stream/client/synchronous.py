@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -167,6 +167,35 @@ class Client:
                         raise
                     raise unreachable(self._address, error) from error
             time.sleep(following.pause_seconds())
+
+    def search(self, words: str = "", **wanted: Any) -> dict[str, Any]:
+        """Find events, answers and descriptions by words and time, the newest first.
+
+        Args:
+            words: what they have, see ``hermes search``; empty finds whatever has a text.
+            **wanted: stream, kind (list), since and until (seconds since 1970), limit, before (an id).
+        """
+        return self._do(calls.search(words, wanted))
+
+    def report(
+        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+    ) -> dict[str, Any]:
+        """Tell what happened on streams from when to when, as a document ``hermes.report/1``."""
+        return self._do(calls.report(streams, since, until))
+
+    def report_page(
+        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+    ) -> str:
+        """Tell what happened as one HTML page, with its pictures within."""
+        call = calls.report(streams, since, until)
+        with self._speaking():
+            response = self._http.post(call.path, json={**call.json, "format": "html"})
+        check(response)
+        return response.text
+
+    def clip(self, stream: str, *, from_seconds: float, until_seconds: float) -> bytes:
+        """Return a clip of a stream, MP4; what is not kept raises ``UnknownPictureError``."""
+        return self.picture(calls.clip_path(stream, from_seconds, until_seconds))
 
     def snapshots(self, stream: str | None = None) -> tuple[SnapshotValue, ...]:
         """Return the memories on disk, of a stream or of all, oldest first."""

@@ -88,6 +88,8 @@ class AnswerValue(Value):
     option_index: int | None = None
     num_tokens: int = 0
     confidence: float | None = None
+    clarification: bool = False
+    guess: str | None = None
 
     @property
     def evidence(self) -> tuple[MomentValue, ...]:

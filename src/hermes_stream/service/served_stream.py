@@ -201,7 +201,9 @@ class ServedStream:
         if not self.row.is_temporary:
             self._around.change_row(self.row.id, fields)
 
-    def tell(self, kind: str, *, pts_seconds: float | None = None, **payload: Any) -> None:
+    def tell(
+        self, kind: str, *, pts_seconds: float | None = None, picture: str | None = None, **payload: Any
+    ) -> None:
         """Record an event of this stream, unless it is in no record."""
         if self.row.is_temporary:
             return
@@ -213,6 +215,7 @@ class ServedStream:
                 pts_seconds=pts_seconds,
                 wall_seconds=time.time(),
                 payload=payload,
+                picture=picture,
             )
         )
 

@@ -19,6 +19,7 @@ from hermes_stream.errors import StoreError
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.texts import searched_text
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -230,4 +231,5 @@ def _row(event: NewEvent) -> dict[str, Any]:
         "kind": event.kind,
         "payload": dict(event.payload),
         "picture": event.picture,
+        "text": searched_text(event.payload),
     }

@@ -52,6 +52,7 @@ events = Table(
     Column("kind", Text, nullable=False),
     Column("payload", JSON, nullable=False),
     Column("picture", Text),
+    Column("text", Text, nullable=False, server_default=""),  # what it is found by; indexed in migrations
     Index("events_of_stream", "stream_id", "id"),
     Index("events_by_time", "wall_seconds"),
     sqlite_autoincrement=True,  # without it the id of a deleted event would be given again
@@ -78,6 +79,7 @@ questions = Table(
     Column("ttft_with_pending_seconds", Double),
     Column("confidence", Double),
     Column("evidence", JSON, nullable=False),
+    Column("guess", Text),
     Index("questions_of_stream", "stream_id", "id"),
     Index("questions_by_time", "asked_wall_seconds"),
     sqlite_autoincrement=True,
