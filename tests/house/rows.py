@@ -17,7 +17,7 @@ ROWS: list[set[str]] = [
     {"attention"},
     {"models"},
     {"stream"},
-    {"synthetic", "tiny"},
+    {"synthetic", "tiny", "digest"},
     {"service"},
     {"recipes"},
     {"server", "client"},
@@ -87,6 +87,7 @@ PACKAGES: dict[str, set[str]] = {
 # Modules that may import what their room may not.
 PACKAGES_OF_MODULE = {
     "hermes_stream.service.settings": {"pydantic"},
+    "hermes_stream.service.watch_settings": {"pydantic"},
     "hermes_stream.service.settings_files": {"pydantic", "pydantic_core"},
 }
 # Modules that may set loggers of other libraries for a while, and put them back.

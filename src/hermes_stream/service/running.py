@@ -9,14 +9,18 @@ from pathlib import Path
 from threading import Condition
 from typing import Any
 
-from hermes_stream.errors import ClosedError, HermesError, ServiceError
+from hermes_stream.errors import ClosedError, HermesError, MissingPackageError, ServiceError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.incident_desk import IncidentDesk
+from hermes_stream.service.incident_keeper import IncidentKeeper
 from hermes_stream.service.journal import Committer
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
+from hermes_stream.service.mqtt_topics import Naming
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
+from hermes_stream.service.record import Record
 from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.ring import RingLimits
@@ -25,12 +29,15 @@ from hermes_stream.service.served_stream import ServedStream, Surroundings
 from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
 from hermes_stream.service.shown import shown_source, without_folders
+from hermes_stream.service.standing import Standing
 from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_registry import StreamRegistry
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.service.upkeep import Upkeep
+from hermes_stream.service.watch_desk import WatchDesk
+from hermes_stream.service.webhook_desk import WebhookDesk
 from hermes_stream.stream.capacity import stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
@@ -54,6 +61,7 @@ class Running:
         registry: the streams.
         saving: writes memories.
         desk: takes questions.
+        record, watches, incidents, webhooks: see ``Service``.
 
     Raises:
         StoreError: the folder or the record cannot be used.
@@ -68,6 +76,7 @@ class Running:
         try:
             self._build(data_dir)
             self.registry.recover()
+            self._tell_broker()
         except BaseException:
             self._parts.close()
             raise
@@ -117,6 +126,8 @@ class Running:
             saving=self.saving,
             has_ended=self.desk.has_ended,
         )
+        self.record = Record(self.store.database, self.folder.path)
+        self._build_watches()
         self._upkeep = Upkeep(
             self.registry,
             thread=self.thread,
@@ -126,6 +137,46 @@ class Running:
             snapshot_every_seconds=settings.snapshot_every_seconds,
         )
         self._parts.callback(self._upkeep.stop)
+
+    def _build_watches(self) -> None:
+        settings = self._settings
+        self.watches = WatchDesk(
+            self._model,
+            self.registry,
+            thread=self.thread,
+            rows=self.store.watches,
+            settings=settings,
+            pictures=self.folder.pictures,
+        )
+        self.incidents = IncidentDesk(self.store.incidents, self.registry)
+        self.webhooks = WebhookDesk(self.store, base_url=settings.public_url or "")
+        self._parts.callback(self.webhooks.close)
+        keeper = IncidentKeeper(self.registry, self.store, self.desk)
+        self._parts.callback(keeper.stop)
+
+    def _tell_broker(self) -> None:
+        """Tell an MQTT broker from now on, where there is one."""
+        settings = self._settings
+        if settings.mqtt is None:
+            return
+        try:
+            from hermes_stream.service.mqtt_bridge import MqttBridge
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"a broker is told with the package {error.name!r}; install it with: pip install "
+                "'hermes-stream[mqtt]'"
+            ) from error
+        self.mqtt = MqttBridge(
+            settings.mqtt,
+            Naming(prefix=settings.mqtt_prefix, discovery=settings.mqtt_discovery),
+            model=self._model.card.name,
+            streams=lambda: self.statuses(closed=False),
+            watches=self.watches,
+            store=self.store,
+            data_dir=self.folder.path,
+            pictures=self.folder.pictures,
+        )
+        self._parts.callback(self.mqtt.stop)
 
     def _make_served(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
         settings, folder = self._settings, self.folder
@@ -142,7 +193,17 @@ class Running:
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
         )
-        return ServedStream(row, choices, limits=limits, pictures=pictures, disk=disk, around=self._around)
+        rows = () if row.is_temporary else self.store.watches.of_stream(row.id)
+        standing = Standing(rows, tell=self.store.tell, save=self.store.watches.save_states_soon)
+        return ServedStream(
+            row,
+            choices,
+            limits=limits,
+            pictures=pictures,
+            disk=disk,
+            standing=standing,
+            around=self._around,
+        )
 
     def _restore(self, engine: Engine, error: Exception) -> None:
         """Open all streams on a new engine; in the engine's thread."""
