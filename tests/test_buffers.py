@@ -10,8 +10,8 @@ from tests.checkpoints import random_frames
 from tests.test_cache import DIM, HEADS, LAYERS, PREFIX, fill, layout, plan
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
-from hermes_stream.buffers import from_8_bits, in_8_bits
 from hermes_stream.cache import StreamCache
+from hermes_stream.eight_bits import from_8_bits, in_8_bits
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import KEY_GROUP
 from hermes_stream.policies import InfinipotVPolicy, LiveVlmPolicy, RekvPolicy, StreamMemPolicy

@@ -6,7 +6,7 @@ Slots are written, read and moved here; the cache knows what they mean. Everythi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import final
 
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hermes_stream.eight_bits import from_8_bits, in_8_bits
 from hermes_stream.layout import KEY_GROUP, CacheLayout
 from hermes_stream.memory.rope import rotate
 from hermes_stream.memory.selection import select_tokens
@@ -367,72 +368,3 @@ def runs_of(keys: Sequence[object]) -> Iterator[slice]:
     for _, run in groupby(range(len(keys)), key=keys.__getitem__):
         indices = list(run)
         yield slice(indices[0], indices[-1] + 1)
-
-
-def in_8_bits(
-    numbers: Float[Tensor, "*shape head_dim"], group: int | None = None
-) -> tuple[Int[Tensor, "*shape head_dim"], Float[Tensor, "*shape groups"]]:
-    """Round numbers to 8 bits, the largest of each group to 127.
-
-    Args:
-        numbers: of any float dtype.
-        group: channels that share a scale; None gives all of a head one. The last may be shorter.
-    """
-    width = numbers.shape[-1]
-    groups = numbers.float().split(group or width, dim=-1)
-    largest = torch.stack([part.abs().amax(dim=-1) for part in groups], dim=-1)
-    scales = (
-        (largest / 127).clamp(min=torch.finfo(torch.float16).tiny, max=torch.finfo(torch.float16).max).half()
-    )
-    # The smallest scale is above 0, so that a group of zeros divides to zeros.
-    codes = (numbers.float() / _spread(scales, width)).round().clamp(-127, 127)
-    return codes.to(torch.int8), scales
-
-
-def from_8_bits(
-    codes: Int[Tensor, "*shape head_dim"],
-    scales: Float[Tensor, "*shape groups"],
-    dtype: torch.dtype,
-) -> Float[Tensor, "*shape head_dim"]:
-    """Return the numbers that codes stand for."""
-    return (codes * _spread(scales, codes.shape[-1])).to(dtype)
-
-
-def _spread(scales: Float[Tensor, "*shape groups"], width: int) -> Float[Tensor, "*shape width"]:
-    """Repeat the scale of each group for its channels, in float32."""
-    if scales.shape[-1] == 1:
-        return scales.float()
-    return scales.float().repeat_interleave(KEY_GROUP, dim=-1)[..., :width]
-
-
-class LayerViews:
-    """The visual tokens of each layer, fetched when they are asked for: layer by layer, or part by part.
-
-    Args:
-        fetch: returns the tensor of a layer.
-        fetch_part: returns those of a part as one, padded.
-        parts: runs of layers that can be had as one.
-        num_layers: how many there are.
-    """
-
-    def __init__(
-        self,
-        fetch: Callable[[int], Tensor],
-        fetch_part: Callable[[slice], Tensor],
-        parts: Sequence[slice],
-        num_layers: int,
-    ) -> None:
-        self._fetch, self._fetch_part = fetch, fetch_part
-        self._parts, self._num_layers = parts, num_layers
-
-    def __getitem__(self, layer: int) -> Tensor:
-        """Return that of one layer."""
-        # An IndexError ends iteration over the layers.
-        if not 0 <= layer < self._num_layers:
-            raise IndexError(layer)
-        return self._fetch(layer)
-
-    def parts(self) -> Iterator[tuple[slice, Float[Tensor, "layers kv_heads tokens head_dim"]]]:
-        """Yield runs of layers with what they hold; what stands behind a layer's tokens means nothing."""
-        for layers in self._parts:
-            yield layers, self._fetch_part(layers)

@@ -10,33 +10,22 @@ The module knows nothing about models and decides nothing: a policy plans, the c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.buffers import LayerViews, make_buffers
+from hermes_stream.buffers import make_buffers
 from hermes_stream.errors import CapacityError
+from hermes_stream.layer_views import LayerViews
 from hermes_stream.layout import CacheLayout
+from hermes_stream.mark import Mark
 from hermes_stream.memory.constants import constant
 from hermes_stream.memory.positions import PositionRule, settle
 from hermes_stream.memory.selection import evicted_mask
 from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.memory.summary import merged, new_slots
 from hermes_stream.records import Records
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A point to rewind to, valid until the next compression."""
-
-    lengths: tuple[int, ...]
-    num_visual: tuple[int, ...]
-    next_position: int
-    next_frame_position: int
-    next_token_id: int
-    generation: int
 
 
 class StreamCache:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from hermes_stream.cache import Mark, StreamCache
+from hermes_stream.cache import StreamCache
 from hermes_stream.errors import SnapshotError
+from hermes_stream.mark import Mark
 from hermes_stream.saved import Saved
 
 _MAX_POSITION = 2**31
