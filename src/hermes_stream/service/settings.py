@@ -83,13 +83,13 @@ class ServiceSettings(StreamSettings, frozen=True):
     public_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = None
     """Address under which others reach the server, for links to pictures in what is told outside."""
     mqtt: str | None = None
-    """Address of an MQTT broker that is told: `mqtt://user:password@host:1883`, or `mqtts://`."""
+    """Address of an MQTT broker that is told: mqtt://user:password@host:1883, or mqtts://..."""
     mqtt_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] = "hermes"
     """Before all topics; services that share a broker have one each."""
     mqtt_discovery: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]{1,80}$")] = "homeassistant"
     """Under which Home Assistant looks for devices."""
     snapshots_url: str | None = None
-    """Folder of an object store that keeps the newest snapshots too, such as `s3://bucket/folder`."""
+    """Folder of an object store that keeps the newest snapshots too, such as s3://bucket/folder."""
     store: str | None = None
     """Address of a Postgres database for the record; SQLite in the data folder by default."""
 
