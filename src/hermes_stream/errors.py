@@ -22,6 +22,7 @@
     │   ├── UnknownKeyError       there is no key of that number
     │   ├── StreamExistsError     a stream of that name is open already, with another source
     │   ├── OverloadedError       too much is asked at once; says when to try again
+    │   ├── NotOwnerError         another replica has the stream, or had to take it; try again
     │   ├── ClosedError           the service or the stream is closed, or the engine has failed
     │   └── StoreError            the record cannot be opened, read or written
     ├── PluginError           an installed plugin cannot be loaded, or its name is taken
@@ -122,6 +123,10 @@ class OverloadedError(ServiceError):
     def __init__(self, message: str, *, retry_after_seconds: float) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class NotOwnerError(ServiceError):
+    """Another replica has a stream, or nobody for now; nothing was done, and the next try may find its owner."""
 
 
 class ClosedError(ServiceError):

@@ -20,7 +20,8 @@ ROWS: list[set[str]] = [
     {"service"},
     {"recipes"},
     {"server", "client"},
-    {"cli", "cluster"},
+    {"cluster"},
+    {"cli"},
     {"__init__", "__main__"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
@@ -78,8 +79,8 @@ PACKAGES: dict[str, set[str]] = {
     "zstandard": {"service"},
     "aiomqtt": {"service"},
     "httpx_sse": {"client"},
-    "httpx": {"client", "service", "hermes_lab.stress"},
-    "websockets": {"hermes_lab.stress"},
+    "httpx": {"client", "service", "cluster", "hermes_lab.stress"},
+    "websockets": {"cluster", "hermes_lab.stress"},
     "ray": {"cluster"},
 }
 # Modules that may import what their room may not.

@@ -231,7 +231,7 @@ def test_the_steps_make_the_tables(store):
         if store.database.is_sqlite:
             made = connection.execute(text("SELECT sql FROM sqlite_master WHERE type='table'")).scalars()
             own = [sql for sql in made if "alembic" not in sql and "sqlite_" not in sql]
-            assert len(own) == 5
+            assert len(own) == 6
             assert all("AUTOINCREMENT" in sql for sql in own)
             (mode,) = connection.exec_driver_sql("PRAGMA journal_mode").one()
             (level,) = connection.exec_driver_sql("PRAGMA synchronous").one()

@@ -22,6 +22,7 @@ from hermes_stream.cli.settings_options import with_flags
 from hermes_stream.errors import ServiceError, SettingsError
 
 try:
+    from hermes_stream.server.cluster_settings import ClusterSettings
     from hermes_stream.server.settings import ServerSettings
     from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings
     from hermes_stream.service.settings_files import read_settings
@@ -29,10 +30,11 @@ except ModuleNotFoundError as error:
     raise missing_server(error) from error
 
 if TYPE_CHECKING:
+    from hermes_stream.cluster.plan import Plan
     from hermes_stream.server import Server
     from hermes_stream.service import Service
 
-_KINDS = (StartSettings, ServiceSettings, ServerSettings)
+_KINDS = (StartSettings, ServiceSettings, ServerSettings, ClusterSettings)
 
 SettingsOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings, as TOML.")]
 SourcesOption = Annotated[
@@ -81,6 +83,9 @@ def serve(
         return
     if faults:
         raise SettingsError("settings are not accepted:\n" + "\n".join(f"- {fault}" for fault in faults))
+    if settings.cluster.cluster:
+        _serve_cluster(settings.plan(), as_json=json)
+        return
     share_processors(settings.start.threads)
     model = load(ModelOptions(model=settings.start.model))
     warn_of_narrow_model(model)
@@ -109,6 +114,7 @@ class Settings:
         start: what the service is started with, the command line's streams included.
         service: options of the service.
         server: options of the server.
+        cluster: whether replicas run behind one address, and how many.
 
     Raises:
         SettingsError: a name is unknown or a value is not accepted.
@@ -117,23 +123,31 @@ class Settings:
     start: StartSettings
     service: ServiceSettings
     server: ServerSettings
+    cluster: ClusterSettings
 
     def __init__(self, file: Path | None, flags: Mapping[str, Any], sources: list[str]) -> None:
         self._file, self._flags, self._sources = file, flags, dict(map(_named_source, sources))
-        self.start, self.service, self.server = self._read()
+        self.start, self.service, self.server, self.cluster = self._read()
 
-    def _read(self) -> tuple[StartSettings, ServiceSettings, ServerSettings]:
-        start, service, server = read_settings(
+    def _read(self) -> tuple[StartSettings, ServiceSettings, ServerSettings, ClusterSettings]:
+        start, service, server, cluster = read_settings(
             _KINDS, file=self._file, environment=os.environ, flags=self._flags
         )
         named = {name: NamedStream(source=url) for name, url in self._sources.items()}
-        return start.model_copy(update={"streams": {**start.streams, **named}}), service, server
+        return start.model_copy(update={"streams": {**start.streams, **named}}), service, server, cluster
 
     def faults(self) -> tuple[str, ...]:
         """Return what is wrong beyond single values, in words."""
         from hermes_stream.service.settings_check import check_settings
 
-        return (*check_settings(self.service, self.start), *_faults_of_server(self.server))
+        found = (*check_settings(self.service, self.start), *_faults_of_server(self.server))
+        return (*found, *self.plan().faults()) if self.cluster.cluster else found
+
+    def plan(self) -> Plan:
+        """Return them as what replicas run."""
+        from hermes_stream.cluster.plan import Plan
+
+        return Plan(start=self.start, service=self.service, server=self.server, cluster=self.cluster)
 
     def streams_now(self) -> Mapping[str, NamedStream]:
         """Read the file again, and return the streams that it names now.
@@ -189,6 +203,25 @@ def _open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
             service.open_stream(name, stream.source, source_options=source_options_of(stream), **options)
         except Exception as error:
             complain(f"stream {name!r} is not opened: {error}", kind="warning")
+
+
+def _serve_cluster(plan: Plan, *, as_json: bool) -> None:
+    """Run replicas behind one address until SIGTERM or Ctrl-C; their streams are saved first."""
+    from hermes_stream.cluster.running import local_cluster
+
+    ended = threading.Event()
+    before = {sig: signal.signal(sig, lambda *_: ended.set()) for sig in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with local_cluster(plan, on_trouble=lambda text: complain(text, kind="warning")) as url:
+            if as_json:
+                print_json({"url": url, "model": plan.start.model, "replicas": plan.cluster.replicas})
+            else:
+                say(f"listening at {url}; replicas: {plan.cluster.replicas}; API at {url}/docs")
+                say("who has what: hermes cluster status --store URL")
+            ended.wait()
+    finally:
+        for sig, former in before.items():
+            signal.signal(sig, former)
 
 
 @contextmanager

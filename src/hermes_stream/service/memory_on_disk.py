@@ -44,10 +44,14 @@ class MemoryOnDisk:
         snapshots: folder of the stream's snapshots.
         journal: folder of its journal; None keeps no journal.
         committer: writes journals every now and then.
+        by_epoch: keep a journal of each epoch, behind a snapshot of its own: what a former owner still
+            writes to a shared folder is then read by nobody.
     """
 
-    def __init__(self, snapshots: Path, journal: Path | None, committer: Committer) -> None:
-        self._folder, self._journal_folder = snapshots, journal
+    def __init__(
+        self, snapshots: Path, journal: Path | None, committer: Committer, *, by_epoch: bool = False
+    ) -> None:
+        self._folder, self._journal_folder, self._by_epoch = snapshots, journal, by_epoch
         self._snapshots = Snapshots(snapshots)
         self._committer = committer
         self._journal: Journal | None = None
@@ -63,13 +67,16 @@ class MemoryOnDisk:
         """
         if self._snapshots.newest() is None:
             return None
-        handle: StreamHandle = self._snapshots.restore_newest(engine.restore)
+        path, handle = self._snapshots.restore_newest(lambda path: (path, engine.restore(path)))
         if self._journal_folder is not None:
-            journal = self._open_journal()
+            journal = self._open_journal(int(path.name.partition("-")[0]))
             try:
                 replay(journal, handle)
             except SnapshotError as error:
                 log.warning("a journal cannot be replayed to its end: %s", error)
+            if self._by_epoch:  # the next epoch has its own
+                journal.close()
+                self._journal = None
         return handle
 
     def begin(self, handle: StreamHandle, *, epoch: int) -> SavedMemory | None:
@@ -83,10 +90,11 @@ class MemoryOnDisk:
             The first snapshot, where there was none: it holds policy and options.
         """
         saved = None
-        if self._snapshots.newest() is None:
+        if self._by_epoch or self._snapshots.newest() is None:
             saved = self.write(handle.snapshot(), epoch=epoch)
         if self._journal_folder is not None:
-            journal = self._open_journal()
+            self._forget_journals(epoch)
+            journal = self._open_journal(epoch)
             journal.begin(handle.num_changes)
             handle.record(journal.write)
             self._committer.add(journal)
@@ -94,9 +102,12 @@ class MemoryOnDisk:
 
     def begin_anew(self, handle: StreamHandle, *, epoch: int) -> SavedMemory:
         """Record from now on a memory that does not follow from what is on disk."""
-        saved = self.write(handle.snapshot(), epoch=epoch)
-        self.begin(handle, epoch=epoch)
-        return saved
+        if self._by_epoch:
+            self.close()  # the epoch before is over
+        saved = None if self._by_epoch else self.write(handle.snapshot(), epoch=epoch)
+        first = self.begin(handle, epoch=epoch) or saved
+        assert first is not None
+        return first
 
     def has_changed(self, handle: StreamHandle) -> bool:
         """Tell whether the memory is another than that of the newest snapshot of this run."""
@@ -156,8 +167,22 @@ class MemoryOnDisk:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _open_journal(self) -> Journal:
+    def _open_journal(self, epoch: int) -> Journal:
         assert self._journal_folder is not None
         if self._journal is None:
-            self._journal = Journal(self._journal_folder)
+            self._journal = Journal(self._folder_of(epoch) if self._by_epoch else self._journal_folder)
         return self._journal
+
+    def _folder_of(self, epoch: int) -> Path:
+        assert self._journal_folder is not None
+        return self._journal_folder / f"{epoch:06d}"
+
+    def _forget_journals(self, epoch: int) -> None:
+        """Delete journals of epochs of which no snapshot is left."""
+        assert self._journal_folder is not None
+        if not self._by_epoch or not self._journal_folder.exists():
+            return
+        needed = {epoch, *(one.epoch for one in self._snapshots.list())}
+        for folder in self._journal_folder.iterdir():
+            if folder.name.isdigit() and int(folder.name) not in needed:
+                shutil.rmtree(folder, ignore_errors=True)

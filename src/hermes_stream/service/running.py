@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from threading import Condition
 from typing import Any
@@ -15,6 +16,8 @@ from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.journal import Committer
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
+from hermes_stream.service.ownership.membership import Membership
+from hermes_stream.service.ownership.tenant import Tenant
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
 from hermes_stream.service.retention import Retention
@@ -44,6 +47,7 @@ class Running:
         model: watches.
         data_dir: folder of the service.
         settings: of the service.
+        membership: of one of several services on one record; None for a service that is alone.
 
     Attributes:
         folder: of the service, locked.
@@ -57,15 +61,22 @@ class Running:
         StoreError: the folder or the record cannot be used.
     """
 
-    def __init__(self, model: VideoModel, data_dir: Path, settings: ServiceSettings) -> None:
-        self._model, self._settings = model, settings
+    def __init__(
+        self,
+        model: VideoModel,
+        data_dir: Path,
+        settings: ServiceSettings,
+        membership: Membership | None = None,
+    ) -> None:
+        self._model, self._settings, self._membership = model, settings, membership
         self._state_changed = Condition()
         self._is_ready = self._is_closing = self._is_closed = False
         began = time.monotonic()
         self._parts = ExitStack()  # closed in the reverse of the order in which they were made
         try:
             self._build(data_dir)
-            self.registry.recover()
+            if membership is None:
+                self.registry.recover()
         except BaseException:
             self._parts.close()
             raise
@@ -76,19 +87,27 @@ class Running:
             recovery_seconds=time.monotonic() - began,
         )
         self._is_ready = True
+        if membership is not None:
+            membership.start(
+                Tenant(self.registry, replica_id=membership.id, capacity=self.capacity, health=self.health)
+            )
 
     def _build(self, data_dir: Path) -> None:
-        model, settings = self._model, self._settings
-        self.folder = ServiceFolder(data_dir)
+        model, settings, membership = self._model, self._settings, self._membership
+        self.folder = ServiceFolder(data_dir, shared=membership is not None)
         self._parts.callback(self.folder.close)
-        self.store = Store(self.folder.path, settings.store)
+        self.store = Store(self.folder.path, settings.store, shared=membership is not None)
         self._parts.callback(self.store.close)
+        if membership is not None:
+            membership.join(self.store, model.card.name)
+            self._parts.callback(membership.leave)
         self._committer = self._parts.enter_context(Committer())
         self.thread = EngineThread(
             lambda: Engine(model, memory_bytes=settings.memory_bytes, queue_frames=1),
             step_seconds=settings.step_seconds,
             restore=self._restore,
             give_up=self._give_up,
+            may_answer=None if membership is None else lambda: membership.is_current,
         )
         self._parts.callback(self.thread.close)
         self.saving = Saving(
@@ -131,6 +150,7 @@ class Running:
                 folder.snapshots / row.folder,
                 folder.journals / row.folder if settings.journal else None,
                 self._committer,
+                by_epoch=self._membership is not None,
             )
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
@@ -165,11 +185,17 @@ class Running:
             raise ClosedError(f"the engine has failed: {self.thread.failure}; start the service again")
         if self._is_closing:
             raise ClosedError("the service is closing; ask it again once it is started")
+        if self._membership is not None:
+            self._membership.check()
 
     def status(self, served: ServedStream) -> StreamStatus:
         """Return how a stream is now."""
         live = served.live
-        return served.status(None if live is None else self.thread.run(lambda _: live.status))
+        return self._named(served.status(None if live is None else self.thread.run(lambda _: live.status)))
+
+    def _named(self, status: StreamStatus) -> StreamStatus:
+        """Say at which replica a stream is."""
+        return status if self._membership is None else replace(status, replica=self._membership.name)
 
     def status_of(self, row: StreamRow) -> StreamStatus:
         """Return how a stream is now, open or closed."""
@@ -179,7 +205,8 @@ class Running:
         choices = StreamChoices.read(row.options)
         return StreamStatus(
             name=row.name,
-            state="closed",
+            state="closed" if row.state == "closed" else "waiting",
+            reason=None if row.state == "closed" else "it is at another replica, or about to be",
             source=row.source,
             policy=choices.policy,
             budget_tokens=choices.budget_tokens,
@@ -198,7 +225,9 @@ class Running:
         known = [(served, served.live) for served in streams]
         # one visit to the engine's thread for all
         memories = self.thread.run(lambda _: [live.status if live else None for _, live in known])
-        found = [served.status(memory) for (served, _), memory in zip(known, memories, strict=True)]
+        found = [
+            self._named(served.status(memory)) for (served, _), memory in zip(known, memories, strict=True)
+        ]
         if closed:
             rows = [row for row in self.store.streams.all() if row.state == "closed"]
             found += [self.status_of(row) for row in rows]
@@ -300,11 +329,14 @@ class Running:
         if self._is_closing:
             return
         self._is_closing = True
-        for served in self.registry.all():
-            served.leave_source()
+        if self._membership is None:
+            for served in self.registry.all():
+                served.leave_source()
         deadline = time.monotonic() + drain_seconds
         while self.desk.num_open and time.monotonic() < deadline and self.thread.failure is None:
             time.sleep(0.02)
+        if self._membership is not None:
+            self._leave_others(self._membership)
         for served in self.registry.all():
             served.stop_feed()
         self._save_all()
@@ -313,6 +345,16 @@ class Running:
         with self._state_changed:
             self._is_closed = True
             self._state_changed.notify_all()
+
+    def _leave_others(self, membership: Membership) -> None:
+        """Let streams go on at other replicas, with all that they remember."""
+        try:
+            membership.drain()
+        except HermesError as error:
+            log.warning(
+                "streams could not be given back, and are taken once this replica is missed: %s", error
+            )
+        membership.stop()
 
     def _save_all(self) -> None:
         for served in self.registry.all():

@@ -88,6 +88,7 @@ class StreamStatus:
         num_open_questions: questions that wait or are being answered.
         memory: what the memory has done and holds; None where it is not running.
         created_wall_seconds: when the stream was opened first, seconds since 1970.
+        replica: name of the replica that has it, where several share one record.
     """
 
     name: str
@@ -120,6 +121,7 @@ class StreamStatus:
     num_open_questions: int = 0
     memory: SessionStats | None = None
     created_wall_seconds: float = 0.0
+    replica: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

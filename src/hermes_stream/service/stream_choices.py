@@ -166,5 +166,25 @@ class StreamChoices:
         return SourceOptions(**chosen, fps=self.fps, goes_on=goes_on)
 
 
+def choices_again(row: StreamRow, new: StreamChoices, request: OpenRequest) -> StreamChoices:
+    """Return what a recorded stream goes on with; refuse what does not fit its memory.
+
+    Raises:
+        ValueError: something else than it was opened with, to which its memory is bound.
+    """
+    old = StreamChoices.read(row.options)
+    for name in request.choices:
+        if getattr(new, name) != getattr(old, name):
+            raise ValueError(
+                f"stream {row.name!r} was opened with {name}={getattr(old, name)!r}, and its memory goes "
+                f"with it; got {getattr(new, name)!r}: leave it out, or delete the stream"
+            )
+    if request.source_options is not None:
+        old = replace(old, source=new.source)
+    if request.source is not None:
+        old = replace(old, allow=new.allow, private_networks=new.private_networks)
+    return old
+
+
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

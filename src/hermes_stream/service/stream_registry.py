@@ -19,7 +19,7 @@ from hermes_stream.service.served_stream import ServedStream
 from hermes_stream.service.settings import ServiceSettings, StreamSettings
 from hermes_stream.service.source_opening import OpenedSource, SourceOpener
 from hermes_stream.service.store import Store
-from hermes_stream.service.stream_choices import OpenRequest, StreamChoices
+from hermes_stream.service.stream_choices import OpenRequest, StreamChoices, choices_again
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.stream.engine import Engine
 from hermes_stream.video.sources.policy import SourcePolicy
@@ -100,7 +100,7 @@ class StreamRegistry:
             if row is None:
                 opened = self._sources.open(request.source, choices, None, None)
                 return self._open_new(name, opened, choices, owner=request.owner)
-            choices = _choices_again(row, choices, request)
+            choices = choices_again(row, choices, request)
             if served is None:
                 self._sources.open(request.source, choices, row, None)  # refused before anything is changed
                 served = self._open_again(row, choices)
@@ -180,10 +180,20 @@ class StreamRegistry:
     def _open_again(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
         """Open a stream that is recorded and not open; what is left of its memory is restored."""
         self._check_room()
+        owner = self._store.database.replica_id
         fields: dict[str, Any] = {"state": "open", "epoch": row.epoch + 1, "options": choices.as_json()}
+        fields["replica_id"] = owner
         served = self._make_served(replace(row, **fields), choices)
-        self._seat(served, None)
-        self._store.streams.change(row.id, **fields)
+        if owner is not None:  # first taken: another replica may be about to, too
+            self._store.streams.change(row.id, **fields)
+        try:
+            self._seat(served, None)
+        except BaseException:
+            if owner is not None:
+                self._store.streams.change(row.id, state="closed", replica_id=None)
+            raise
+        if owner is None:
+            self._store.streams.change(row.id, **fields)
         _tell_restored(served)
         return served
 
@@ -305,15 +315,11 @@ class StreamRegistry:
         with self._changing:
             row, served = self.row(name), self._streams.get(name)
             if served is not None:
-                served.stop_feed()
-                if not delete and not row.is_temporary:
-                    self._save(served)
-                self._thread.run(lambda _: unseat(served, self._thread, f"stream {name!r} was closed"))
-                self._streams = {own: one for own, one in self._streams.items() if own != name}
+                self._leave(served, f"stream {name!r} was closed", saves=not delete)
             if row.is_temporary:
                 return
             if not delete:
-                self._store.streams.change(row.id, state="closed")
+                self._store.streams.change(row.id, state="closed", replica_id=None)
                 if served is not None:
                     served.tell("stream_closed", pts_seconds=served.ring.counts.newest_seconds)
                 return
@@ -322,6 +328,29 @@ class StreamRegistry:
             gone = served or self._make_served(row, StreamChoices.read(row.options))
             gone.delete_files()
             self._store.streams.remove(row.id)
+
+    def _leave(self, served: ServedStream, reason: str, *, saves: bool) -> None:
+        served.stop_feed()
+        if saves and not served.row.is_temporary:
+            self._save(served)
+        self._thread.run(lambda _: unseat(served, self._thread, reason))
+        self._streams = {own: one for own, one in self._streams.items() if one is not served}
+
+    def adopt(self, row: StreamRow) -> None:
+        """Open a stream of the record that this replica has taken, from disk."""
+        with self._changing:
+            self._bring_back(self._make_served(row, StreamChoices.read(row.options)))
+
+    def release(self, served: ServedStream, reason: str, *, saves: bool) -> None:
+        """Close a stream here that is open in the record, and goes on elsewhere.
+
+        Args:
+            served: the stream.
+            reason: what whoever waits for an answer is told.
+            saves: save its memory; not where it is another's already.
+        """
+        with self._changing:
+            self._leave(served, reason, saves=saves)
 
     def unseat(self, served: ServedStream, reason: str) -> None:
         """Take a stream's place on the engine away; it is open in the record, and comes back.
@@ -356,22 +385,6 @@ class StreamRegistry:
         self._streams = {**self._streams, served.row.name: served}
         if saved is not None:
             self._saving.record(served, saved)
-
-
-def _choices_again(row: StreamRow, new: StreamChoices, request: OpenRequest) -> StreamChoices:
-    """Return what a recorded stream goes on with; refuse what does not fit its memory."""
-    old = StreamChoices.read(row.options)
-    for name in request.choices:
-        if getattr(new, name) != getattr(old, name):
-            raise ValueError(
-                f"stream {row.name!r} was opened with {name}={getattr(old, name)!r}, and its memory goes "
-                f"with it; got {getattr(new, name)!r}: leave it out, or delete the stream"
-            )
-    if request.source_options is not None:
-        old = replace(old, source=new.source)
-    if request.source is not None:
-        old = replace(old, allow=new.allow, private_networks=new.private_networks)
-    return old
 
 
 def _tell_restored(served: ServedStream) -> None:
