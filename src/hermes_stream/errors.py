@@ -126,7 +126,7 @@ class OverloadedError(ServiceError):
 
 
 class NotOwnerError(ServiceError):
-    """Another replica has a stream, or nobody for now; nothing was done, and the next try may find its owner."""
+    """Another replica has a stream, or nobody for now; the next try may find its owner."""
 
 
 class ClosedError(ServiceError):

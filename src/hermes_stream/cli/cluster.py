@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_stream.cli.options import JsonOption
-from hermes_stream.cli.output import complain, print_json, print_table, say
+from hermes_stream.cli.output import complain, print_json, say
 from hermes_stream.cli.serving import StoreOption, missing_server, wall_clock
 
 if TYPE_CHECKING:
     from hermes_stream.service.ownership.directory import Directory
 
 cluster = typer.Typer(
-    name="cluster",
     help="Replicas that share one record: who there is, and who has what.",
     no_args_is_help=True,
 )
@@ -49,18 +48,12 @@ def status(*, store: StoreOption = None, json: JsonOption = False) -> None:
         shown = [{**asdict(row), "streams": list(streams.get(row.name, ()))} for row in rows]
         print_json({"replicas": shown, "unowned": list(unowned)})
         return
-    lines = [
-        [
-            row.name,
-            row.state if row.is_alive else "gone",
-            str(row.num_streams),
-            str(row.more_streams),
-            wall_clock(row.seen_wall_seconds),
-            row.address,
-        ]
-        for row in rows
-    ]
-    print_table(["replica", "state", "streams", "room for", "last seen", "address"], lines)
+    for row in rows:
+        state = row.state if row.is_alive else f"gone, last seen {wall_clock(row.seen_wall_seconds)}"
+        held = ", ".join(streams.get(row.name, ())) or "no stream"
+        say(f"{row.name}  {state}  {held}; room for {row.more_streams} more; {row.model}, {row.address}")
+    if not rows:
+        say("no replica was there yet; 'hermes serve --cluster' and 'hermes cluster deploy' begin some")
     if unowned:
         complain(f"nobody has {', '.join(unowned)} at the moment", kind="warning")
 

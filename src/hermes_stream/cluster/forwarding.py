@@ -41,7 +41,7 @@ def passed_on(headers: Headers) -> Headers:
 
 
 async def forward(
-    client: httpx.AsyncClient, address: str, scope: Scope, body: bytes | BODY_PIECES, send: Send
+    client: httpx.AsyncClient, address: str, scope: Scope, body: bytes | BODY_PIECES, *, send: Send
 ) -> int:
     """Send a request to a replica, and its answer back; return the status.
 

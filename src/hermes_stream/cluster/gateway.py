@@ -100,7 +100,7 @@ class Gateway:
         for is_last in (False, True):
             address = await self._address(name, opens=has_body and path == OPENS)
             try:
-                await forward(self.client, address, scope, body, send)
+                await forward(self.client, address, scope, body, send=send)
                 return
             except ReplicaGoneError:
                 self._finder.forget(name)
@@ -129,7 +129,7 @@ class Gateway:
             body += piece
             if len(body) > self._max_body_bytes:
                 raise OverloadedError(
-                    f"the body has more than {self._max_body_bytes:,} bytes, which is the most here; send less",
+                    f"the body has more than {self._max_body_bytes:,} bytes, the most here; send less",
                     retry_after_seconds=0,
                 )
         return bytes(body)

@@ -11,7 +11,7 @@ from ray.serve.request_router import PendingRequest, RequestRouter, RunningRepli
 
 
 @final
-class StreamRouter(RequestRouter):
+class StreamRouter(RequestRouter):  # type: ignore[misc]
     """Prefers the replica whose ``routing_stats`` list the stream that a call names first."""
 
     async def choose_replicas(

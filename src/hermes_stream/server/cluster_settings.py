@@ -16,7 +16,7 @@ class ClusterSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docs
     """Options of replicas behind one gateway."""
 
     cluster: bool = False
-    """Run replicas behind one address, on Ray Serve; needs `store` in Postgres and a data folder all share."""
+    """Run replicas behind one address, on Ray Serve; needs `store` in Postgres, a data folder all share."""
     replicas: Count = "auto"
     """Processes with an engine each, or `auto`: as many as the streams need."""
     max_replicas: AtLeastOne = 8

@@ -351,9 +351,7 @@ class Running:
         try:
             membership.drain()
         except HermesError as error:
-            log.warning(
-                "streams could not be given back, and are taken once this replica is missed: %s", error
-            )
+            log.warning("streams could not be given back; others take them soon: %s", error)
         membership.stop()
 
     def _save_all(self) -> None:

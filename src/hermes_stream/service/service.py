@@ -61,10 +61,9 @@ class Service:
         settings: ServiceSettings | None = None,
         membership: Membership | None = None,
     ) -> None:
-        if not isinstance(model, VideoModel):
-            model = load_model(model)
-        self.model, self.settings = model, settings or ServiceSettings()
-        self._running = Running(model, Path(data_dir), self.settings, membership)
+        self.model = model if isinstance(model, VideoModel) else load_model(model)
+        self.settings = settings or ServiceSettings()
+        self._running = Running(self.model, Path(data_dir), self.settings, membership)
         self.data_dir = self._running.folder.path
         self._registry = self._running.registry
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from hermes_stream.filters import choose_filter
@@ -12,6 +12,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.named import policy_named
 from hermes_stream.service.settings import StreamSettings
+from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.stream.capacity import Capacity, plan_capacity
 from hermes_stream.video.sources.options import SourceOptions
 from hermes_stream.video.sources.policy import SourcePolicy

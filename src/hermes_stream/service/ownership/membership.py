@@ -1,4 +1,4 @@
-"""One of several services on one record: gives signs of life, takes streams that nobody has, gives others back.
+"""One of several services on one record: gives signs of life, takes streams that nobody has.
 
 A thread of its own gives the signs; as soon as the newest one that the record confirmed is too old, the
 streams are no longer this service's, whatever it was doing meanwhile: no question is taken and no answer goes
@@ -167,7 +167,7 @@ class Membership:
             self._claim()
 
     def _give_back_forgotten(self, holding: Holding) -> None:
-        """Give back what is this replica's in the record alone: it was closed here when the record was gone."""
+        """Give back what is this replica's in the record alone: it was closed here meanwhile."""
         here, now = self._tenancy.own_epochs(), time.monotonic()
         self._missing = {one: self._missing.get(one, now) for one in holding.epochs if one not in here}
         for stream_id, since in tuple(self._missing.items()):

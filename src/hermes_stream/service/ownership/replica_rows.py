@@ -141,8 +141,9 @@ class ReplicaRows:
                     seen_wall_seconds=_NOW,
                 )
             )
-            number: int = made.inserted_primary_key[0]
-            return number
+            key = made.inserted_primary_key
+            assert key is not None
+            return int(key[0])
 
     def beat(self, load: Load) -> Holding | None:
         """Give a sign of life; return what the replica has, or None where it is in the record no more."""
@@ -262,7 +263,7 @@ class ReplicaRows:
         return {row.name: tuple(sorted(row.streams)) for row in found}
 
     def ask_to_move(self, stream: str, replica: str) -> None:
-        """Let a stream go to a replica: its owner gives it back, with its memory saved, and that one takes it.
+        """Let a stream go to a replica: its owner saves it and gives it back, and that one takes it.
 
         Raises:
             StoreError: there is no such open stream, or no such replica that takes streams.
