@@ -210,18 +210,15 @@ def _serve_cluster(plan: Plan, *, as_json: bool) -> None:
     from hermes_stream.cluster.running import local_cluster
 
     ended = threading.Event()
-    before = {sig: signal.signal(sig, lambda *_: ended.set()) for sig in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with local_cluster(plan, on_trouble=lambda text: complain(text, kind="warning")) as url:
-            if as_json:
-                print_json({"url": url, "model": plan.start.model, "replicas": plan.cluster.replicas})
-            else:
-                say(f"listening at {url}; replicas: {plan.cluster.replicas}; API at {url}/docs")
-                say("who has what: hermes cluster status --store URL")
-            ended.wait()
-    finally:
-        for sig, former in before.items():
-            signal.signal(sig, former)
+    with local_cluster(plan, on_trouble=lambda text: complain(text, kind="warning")) as url:
+        for sig in (signal.SIGINT, signal.SIGTERM):  # Ray has taken them, and would end at once
+            signal.signal(sig, lambda *_: ended.set())
+        if as_json:
+            print_json({"url": url, "model": plan.start.model, "replicas": plan.cluster.replicas})
+        else:
+            say(f"listening at {url}; replicas: {plan.cluster.replicas}; API at {url}/docs")
+            say("who has what: hermes cluster status --store URL")
+        ended.wait()
 
 
 @contextmanager

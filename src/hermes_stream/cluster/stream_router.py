@@ -5,21 +5,47 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter, deque
 from typing import Any, final
 
-from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
+from ray.serve.request_router import PendingRequest, ReplicaID, ReplicaResult, RequestRouter, RunningReplica
+
+_LATELY_SECONDS = 2.0
+_MAX_LATELY = 1000
 
 
 @final
 class StreamRouter(RequestRouter):  # type: ignore[misc]
     """Prefers the replica whose ``routing_stats`` list the stream that a call names first."""
 
+    def initialize_state(self, **_: Any) -> None:
+        """Begin with no call routed lately."""
+        self._lately: deque[tuple[float, ReplicaID]] = deque(maxlen=_MAX_LATELY)
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
+    ) -> None:
+        """Note who is about to have one stream more: its stats say so a second later."""
+        del result
+        if stream_of(pending_request.args, pending_request.kwargs) is not None:
+            self._lately.append((time.monotonic(), replica_id))
+
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
         """Return replicas, each rank behind the one before."""
         stream = None if pending_request is None else stream_of(pending_request.args, pending_request.kwargs)
-        ranked = rank([replica.routing_stats for replica in candidate_replicas], stream)
+        since = time.monotonic() - _LATELY_SECONDS
+        coming = Counter(replica for at, replica in self._lately if at > since)
+        stats = [
+            {
+                **one.routing_stats,
+                "num_streams": one.routing_stats.get("num_streams", 0) + coming[one.replica_id],
+            }
+            for one in candidate_replicas
+        ]
+        ranked = rank(stats, stream)
         return [[candidate_replicas[place] for place in places] for places in ranked]
 
 
