@@ -26,7 +26,7 @@ from typing import Any
 from hermes_lab.stress.followed_events import Follower, compare_events, recorded_events
 from hermes_lab.stress.numbered_frames import LiveClient
 from hermes_lab.stress.record import write_record
-from hermes_lab.stress.served_program import ServedProgram, low_priority
+from hermes_lab.stress.served_program import ServedProgram
 from hermes_stream.client import Client
 from hermes_stream.errors import HermesError
 from hermes_stream.service.ownership.directory import Directory
@@ -286,7 +286,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    low_priority()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         cluster = KilledCluster(Path(folder), given.store, num_streams=given.streams, seed=given.seed)
         numbers = cluster.run(given.kills)

@@ -33,6 +33,7 @@ from hermes_stream.cluster.replica_finder import ReplicaFinder
 from hermes_stream.cluster.sockets import forward_socket
 from hermes_stream.errors import HermesError, OverloadedError
 from hermes_stream.service.ownership.replica_rows import ReplicaRow
+from hermes_stream.service.status import Health
 
 log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -65,7 +66,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on."""
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await self._live(receive, send)
             return
         if scope["type"] not in ("http", "websocket"):
             return
@@ -78,6 +79,14 @@ class Gateway:
                 await self._pass(scope, receive, send)
         except (HermesError, ReplicaGoneError) as error:
             await _tell(error, scope, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Begin, and at the end close what was opened."""
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        if self._client is not None:
+            await self._client.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
 
     @property
     def client(self) -> httpx.AsyncClient:
@@ -193,7 +202,16 @@ class Gateway:
     async def _tell_health(self, _: Scope, send: Send) -> None:
         alive = await self._finder.replicas()
         reasons = [] if alive else ["no replica lives"]
-        content = {"is_live": True, "is_ready": bool(alive), "reasons": reasons, "num_replicas": len(alive)}
+        health = Health(
+            is_live=True,
+            is_ready=bool(alive),
+            reasons=tuple(reasons),
+            step_seconds=0.0,
+            num_waiting_writes=0,
+            num_lost_events=0,
+            num_engine_failures=0,
+        )
+        content = asdict(health) | {"num_replicas": len(alive)}
         await respond(send, 200 if alive else 503, content)
 
 
@@ -219,11 +237,3 @@ async def _tell(error: Exception, scope: Scope, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1013, "reason": message[:100]})
         return
     await respond(send, 503, refusal(message, "replica_gone"), headers=_RETRY_AFTER)
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
