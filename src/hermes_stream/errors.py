@@ -11,6 +11,7 @@
     ├── CapacityError         more tokens than a stream's buffers or positions hold
     ├── ThreadError           a call from a thread that may not call
     ├── SnapshotError         a memory on disk cannot be read or written, or is another model's
+    │   └── OtherModelError       it is another model's
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
     ├── WorkerError           a program that shares a run ended before its time
     ├── JudgeError            the endpoint that judges open answers gives no judgement
@@ -71,6 +72,10 @@ class ThreadError(HermesError):
 
 class SnapshotError(HermesError):
     """A memory on disk is damaged, of another format or model, or cannot be written; says which and why."""
+
+
+class OtherModelError(SnapshotError):
+    """A memory on disk is another model's; names both."""
 
 
 class AnnotationError(HermesError):

@@ -55,12 +55,12 @@ class Rates:
     """How often things happen, in seconds from one to the next, on average over all replicas."""
 
     death: float = 60.0
-    freeze: float = 90.0
+    freeze: float = 45.0
     join: float = 60.0
     drain: float = 300.0
-    outage: float = 1800.0
+    outage: float = 900.0
     frozen: float = 8.0
-    out: float = 3.0
+    out: float = 6.0
 
 
 @final

@@ -31,6 +31,8 @@ def local_cluster(plan: Plan, *, on_trouble: Callable[[str], None]) -> Iterator[
     ray, serve = _ray()
     _check(plan)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray lets its workers give way to all other programs, and a replica that gets no core loses its streams
+    os.environ.setdefault("RAY_worker_niceness", "0")
     most = plan.cluster.num_replicas or plan.cluster.max_replicas
     # Ray counts cores that it gives away; replicas share those that there are
     cores = max(os.cpu_count() or 1, round(most * plan.cluster.replica_cpus) + 1)

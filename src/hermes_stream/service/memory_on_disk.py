@@ -140,6 +140,11 @@ class MemoryOnDisk:
         )
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other replicas may go on with it."""
+        return self._by_epoch
+
+    @property
     def failure(self) -> str | None:
         """Why the journal stopped; None where it goes on."""
         return None if self._journal is None else self._journal.failure

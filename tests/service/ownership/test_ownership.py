@@ -10,10 +10,11 @@ import time
 from threading import Thread
 
 import pytest
-from tests.checkpoints import random_frames
+from tests.checkpoints import random_frames, save_random_checkpoint
 from tests.service.test_recovery import keys_of
 from tests.service.test_service import QUESTION, kinds, push, until
 
+from hermes_stream import load_model
 from hermes_stream.errors import HermesError, NotOwnerError, StoreError
 from hermes_stream.service import Service, ServiceSettings
 from hermes_stream.service.events import NewEvent
@@ -176,7 +177,7 @@ def join(model, postgres, tmp_path):
     """Open services that share record and folder."""
     address, opened = postgres(), []
 
-    def open_service(name: str) -> Service:
+    def open_service(name: str, model=model) -> Service:
         settings = ServiceSettings(store=address, snapshot_every_seconds=60.0)
         membership = Membership(name, f"http://{name}", lease_seconds=LEASE_SECONDS)
         opened.append(Service(model, tmp_path / "shared", settings=settings, membership=membership))
@@ -207,12 +208,28 @@ def test_a_replica_that_leaves_hands_over_what_is_remembered(join):
     changes, tensors = keys_of(second, "a")
     assert changes == kept[0]
     assert all(tensors[name].equal(tensor) for name, tensor in kept[1].items())
-    assert kinds(second, stream="a")[-3:] == ["stream_released", "snapshot_saved", "stream_restored"]
+    wanted = ["stream_released", "snapshot_saved", "stream_restored"]
+    until(lambda: kinds(second, stream="a")[-3:] == wanted)
+
+
+def test_another_model_begins_anew_and_says_so(join, tmp_path):
+    first = join("one")
+    first.open_stream("a", **FEW)
+    push(first, "a", random_frames(5))
+    second = join("two", load_model(save_random_checkpoint(tmp_path / "other", seed=9)))
+    first.close()
+    until(lambda: names(second) == ["a"])
+    (lost,) = until(lambda: second.events(stream="a", kinds=["memory_lost"]))
+    assert "another" in lost.payload["reason"]
+    assert second.stream("a").num_frames == 0
+    push(second, "a", random_frames(9)[5:])
+    assert second.ask("a", QUESTION, max_new_tokens=2).text
 
 
 _FROZEN = """
 import sys, time
 from tests.checkpoints import random_frames
+from tests.service.test_service import push
 from hermes_stream.errors import HermesError
 from hermes_stream.service import Service, ServiceSettings
 from hermes_stream.service.ownership.membership import Membership
@@ -223,7 +240,7 @@ membership = Membership("frozen", "http://f", lease_seconds=1.0)
 service = Service(checkpoint, folder, settings=settings, membership=membership)
 service.open_stream("a", policy="hermes", budget_tokens=40, chunk_frames=4, fps=1.0)
 frames = random_frames(400)
-service.push_frames("a", frames[:11], wait_seconds=30)
+push(service, "a", frames[:11])  # one by one: where chunks are folded is part of the memory
 service.ask("a", "what came first?", max_new_tokens=2).wait()
 time.sleep(1.2)  # the journal is committed twice a second
 print("ready", flush=True)
@@ -237,8 +254,8 @@ while not refused:
     # just awake: what was under way before it slept goes on
     stream.tell("gap", text="late")
     live = stream.live
-    push = lambda: service.push_frames("a", frames[newest])
-    for ask in (lambda: service.ask("a", "what came first?"), push):
+    more = lambda: service.push_frames("a", frames[newest])
+    for ask in (lambda: service.ask("a", "what came first?"), more):
         try:
             ask()
             print("answered", flush=True)
@@ -254,6 +271,18 @@ service.close(drain_seconds=0)
 """
 
 
+def undisturbed(service: Service, name: str, *, num_frames: int) -> None:
+    """Check that a stream remembers what one that nobody disturbed would, bit for bit."""
+    service.open_stream("undisturbed", **FEW)
+    push(service, "undisturbed", random_frames(num_frames))
+    service.ask("undisturbed", "what came first?", max_new_tokens=2).wait()
+    changes, wanted = keys_of(service, "undisturbed")
+    found = keys_of(service, name)
+    assert found[0] == changes
+    assert all(found[1][key].equal(tensor) for key, tensor in wanted.items())
+    service.close_stream("undisturbed", delete=True)
+
+
 def test_two_owners_at_once_are_impossible(join, checkpoint_folder):
     """A process is frozen with its streams, another takes them, and the first comes back."""
     second = join("two")
@@ -265,6 +294,7 @@ def test_two_owners_at_once_are_impossible(join, checkpoint_folder):
             until(lambda: names(second) == ["a"], seconds=15)
             status = second.stream("a")
             assert (status.replica, status.epoch, status.restored_until_seconds) == ("two", 2, 10.0)
+            undisturbed(second, "a", num_frames=11)
             push(second, "a", random_frames(20)[11:])
             os.kill(child.pid, signal.SIGCONT)
             assert child.stdout.readline() == "refused NotOwnerError\n"
