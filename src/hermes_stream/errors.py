@@ -23,8 +23,8 @@
     │   ├── UnknownKeyError       there is no key of that number
     │   ├── StreamExistsError     a stream of that name is open already, with another source
     │   ├── OverloadedError       too much is asked at once; says when to try again
-    │   ├── NotOwnerError         another replica has the stream, or had to take it; try again
     │   ├── ClosedError           the service or the stream is closed, or the engine has failed
+    │   │   └── NotOwnerError         another replica has the stream, or is about to; try again
     │   └── StoreError            the record cannot be opened, read or written
     ├── PluginError           an installed plugin cannot be loaded, or its name is taken
     └── MissingPackageError   an optional package is not installed
@@ -130,12 +130,12 @@ class OverloadedError(ServiceError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class NotOwnerError(ServiceError):
-    """Another replica has a stream, or nobody for now; the next try may find its owner."""
-
-
 class ClosedError(ServiceError):
     """The service or the stream takes no more work; says why."""
+
+
+class NotOwnerError(ClosedError):
+    """Another replica has a stream, or nobody for now; the next try may find its owner."""
 
 
 class StoreError(ServiceError):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import contextmanager
 
 import pytest
-import uvicorn
 from tests.service.conftest import postgres  # noqa: F401 - a fixture
 
 from hermes_stream.client import Client
 from hermes_stream.cluster.gateway import Gateway
+from hermes_stream.cluster.listening import Listening
 from hermes_stream.cluster.plan import Plan
 from hermes_stream.cluster.replica import Replica
 from hermes_stream.cluster.replica_finder import ReplicaFinder
@@ -26,19 +24,11 @@ LEASE_SECONDS = 1.5
 @contextmanager
 def served(app):
     """Serve an application on a free port; yields its address."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    listening = Listening(app, "127.0.0.1", 0)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listening.port}"
     finally:
-        server.should_exit = True
-        thread.join()
+        listening.close()
 
 
 class Cluster:

@@ -68,7 +68,7 @@ PACKAGES: dict[str, set[str]] = {
     "prompt_toolkit": {"cli", "hermes_lab.cli"},
     "fastapi": {"server"},
     "starlette": {"server"},
-    "uvicorn": {"server"},
+    "uvicorn": {"server", "cluster"},
     "prometheus_client": {"server"},
     "cryptography": {"server"},
     "opentelemetry": {"server"},

@@ -12,6 +12,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingP
 from ray.serve.handle import DeploymentHandle
 
 from hermes_stream.cluster.gateway import Gateway
+from hermes_stream.cluster.listening import Listening
 from hermes_stream.cluster.plan import Plan
 from hermes_stream.cluster.replica_finder import ReplicaFinder
 from hermes_stream.service.ownership.directory import Directory
@@ -21,7 +22,8 @@ APP = "hermes"
 _STATS_SECONDS = 1.0
 _HEALTH_SECONDS = 5.0
 _GOODBYE_SECONDS = 60.0
-_MANY_REQUESTS = 10_000  # an answer in pieces, a WebSocket and a feed of events are one each, for long
+_PLACE_SECONDS = 5.0
+_MANY_CALLS = 1000
 
 
 class EngineReplica:
@@ -82,25 +84,42 @@ class EngineReplica:
 
 
 class GatewayReplica:
-    """The gateway as Ray Serve runs it, behind the proxy of each machine.
+    """The gateway as Ray Serve runs it. It listens itself: Ray's proxy would be one more hop for each piece.
 
     Args:
         values: of the plan.
+        port: to listen at.
         engines: where new streams are opened.
     """
 
-    def __init__(self, values: Mapping[str, Any], engines: DeploymentHandle) -> None:
-        self._plan, self._engines = Plan.read(values), engines
-        self._directory = Directory(self._plan.service.store, lease_seconds=self._plan.cluster.lease_seconds)
+    def __init__(self, values: Mapping[str, Any], port: int, engines: DeploymentHandle) -> None:
+        plan, self._engines = Plan.read(values), engines
+        self._directory = Directory(plan.service.store, lease_seconds=plan.cluster.lease_seconds)
+        finder = ReplicaFinder(self._directory.replicas, self._place)
+        gateway = Gateway(finder, max_body_bytes=plan.server.max_body_bytes)
+        self._listening = Listening(gateway, plan.server.host, port)
 
     async def _place(self, stream: str) -> str:
-        address: str = await self._engines.place.remote(stream)
-        return address
+        def ask() -> str:
+            address: str = self._engines.place.remote(stream).result(timeout_s=_PLACE_SECONDS)
+            return address
 
-    def __serve_build_asgi_app__(self) -> Gateway:
-        """Return the application that the proxy calls."""
-        finder = ReplicaFinder(self._directory.replicas, self._place)
-        return Gateway(finder, max_body_bytes=self._plan.server.max_body_bytes)
+        return await asyncio.to_thread(ask)
+
+    async def check_health(self) -> None:
+        """Let Ray begin this gateway again where it does not listen any more.
+
+        Raises:
+            RuntimeError: so it is.
+        """
+        if not self._listening.is_alive:
+            raise RuntimeError("the gateway does not listen any more")
+
+    def __del__(self) -> None:
+        """Let the port go: Ray Serve calls this when the gateway is to end."""
+        if hasattr(self, "_listening"):
+            self._listening.close()
+            self._directory.close()
 
 
 def replicas_wanted(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
@@ -118,11 +137,12 @@ def replicas_wanted(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
     return max(wanted, context.current_num_replicas if len(loads) < context.current_num_replicas else 0), {}
 
 
-def application(plan: Plan, *, is_local: bool) -> serve.Application:
+def application(plan: Plan, *, port: int, is_local: bool) -> serve.Application:
     """Return what ``serve.run`` runs.
 
     Args:
         plan: what it is.
+        port: that gateways listen at.
         is_local: whether all run on one machine.
     """
     cluster, values = plan.cluster, plan.as_json()
@@ -139,7 +159,7 @@ def application(plan: Plan, *, is_local: bool) -> serve.Application:
 
     engines = serve.deployment(EngineReplica).options(
         name="engines",
-        max_ongoing_requests=_MANY_REQUESTS,
+        max_ongoing_requests=_MANY_CALLS,
         health_check_period_s=_HEALTH_SECONDS,
         graceful_shutdown_timeout_s=_GOODBYE_SECONDS,
         ray_actor_options={"num_cpus": cluster.replica_cpus, "num_gpus": cluster.replica_gpus},
@@ -148,10 +168,11 @@ def application(plan: Plan, *, is_local: bool) -> serve.Application:
         ),
         **number,
     )
-    gateway = serve.deployment(serve.ingress()(GatewayReplica)).options(
+    gateway = serve.deployment(GatewayReplica).options(
         name="gateway",
         num_replicas=cluster.gateways,
-        max_ongoing_requests=_MANY_REQUESTS,
+        max_replicas_per_node=1,  # each listens at the same port
+        health_check_period_s=_HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0.1},
     )
-    return gateway.bind(values, engines.bind(values, is_local))
+    return gateway.bind(values, port, engines.bind(values, is_local))

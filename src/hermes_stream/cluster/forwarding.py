@@ -86,8 +86,9 @@ async def _hand_back(response: httpx.Response, send: Send) -> None:
         async for piece in response.aiter_raw():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     except httpx.TransportError:
-        if not is_events:
-            raise  # the client sees that it did not get all
+        # whoever follows events comes again with the last one's id; an answer is not whole, and is told so
+        if not is_events or response.request.method == "GET":
+            raise
         told = f"event: error\ndata: {json.dumps(refusal(gone_message(), 'replica_gone'))}\n\n"
         await send({"type": "http.response.body", "body": told.encode(), "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -108,7 +109,7 @@ def gone_message() -> str:
 
 def refusal(message: str, code: str) -> dict[str, Any]:
     """Return an error as all servers of this package tell it."""
-    return {"error": {"message": message, "type": "unavailable_error", "param": None, "code": code}}
+    return {"error": {"message": message, "type": "service_unavailable_error", "param": None, "code": code}}
 
 
 def _code_of(content: bytes) -> str | None:

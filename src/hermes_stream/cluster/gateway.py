@@ -33,7 +33,6 @@ from hermes_stream.cluster.replica_finder import ReplicaFinder
 from hermes_stream.cluster.sockets import forward_socket
 from hermes_stream.errors import HermesError, OverloadedError
 from hermes_stream.service.ownership.replica_rows import ReplicaRow
-from hermes_stream.service.status import Health
 
 log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -96,7 +95,7 @@ class Gateway:
         return self._client
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on; once more where what was known of its stream is over."""
+        """Hand a request on; again where what was known of its stream is over."""
         path = scope["path"]
         body: bytes | AsyncIterator[bytes] = _pieces(receive)
         name = stream_of_path(path, scope.get("query_string", b""))
@@ -106,23 +105,24 @@ class Gateway:
             name = stream_of_body(path, body)
         elif not has_body:
             body = b""
-        for is_last in (False, True):
+        for is_last in (False, False, True):
             address = await self._address(name, opens=has_body and path == OPENS)
             try:
                 await forward(self.client, address, scope, body, send=send)
                 return
             except ReplicaGoneError:
-                self._finder.forget(name)
+                self._finder.forget(name, address)
                 # what may have been done is not done again, and a body that was read is gone
                 if is_last or has_body:
                     raise
 
     async def _pass_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = stream_of_path(scope["path"], scope.get("query_string", b""))
+        address = await self._address(name)
         try:
-            await forward_socket(await self._address(name), scope, receive, send)
+            await forward_socket(address, scope, receive, send)
         except ReplicaGoneError:
-            self._finder.forget(name)
+            self._finder.forget(name, address)
             raise
 
     async def _address(self, name: str | None, *, opens: bool = False) -> str:
@@ -202,16 +202,7 @@ class Gateway:
     async def _tell_health(self, _: Scope, send: Send) -> None:
         alive = await self._finder.replicas()
         reasons = [] if alive else ["no replica lives"]
-        health = Health(
-            is_live=True,
-            is_ready=bool(alive),
-            reasons=tuple(reasons),
-            step_seconds=0.0,
-            num_waiting_writes=0,
-            num_lost_events=0,
-            num_engine_failures=0,
-        )
-        content = asdict(health) | {"num_replicas": len(alive)}
+        content = {"is_live": True, "is_ready": bool(alive), "reasons": reasons, "num_replicas": len(alive)}
         await respond(send, 200 if alive else 503, content)
 
 

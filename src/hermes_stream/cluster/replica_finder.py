@@ -30,13 +30,16 @@ class ReplicaFinder:
         self._rows, self._place = rows, place
         self._owners: OrderedDict[str, tuple[float, ReplicaRow]] = OrderedDict()
         self._replicas: tuple[float, tuple[ReplicaRow, ...]] = (-float("inf"), ())
+        self._gone: dict[str, float] = {}
 
     async def replicas(self) -> tuple[ReplicaRow, ...]:
         """Return the replicas that live."""
         read_at, known = self._replicas
         if time.monotonic() - read_at > _REMEMBERED_SECONDS:
             found = await asyncio.to_thread(self._rows.all)
-            known = tuple(one for one in found if one.is_alive)
+            since = time.monotonic() - self._rows.lease_seconds
+            self._gone = {address: at for address, at in self._gone.items() if at > since}
+            known = tuple(one for one in found if one.is_alive and one.address not in self._gone)
             self._replicas = (time.monotonic(), known)
         return known
 
@@ -56,10 +59,10 @@ class ReplicaFinder:
                 return replica
         owner: Owner | None = await asyncio.to_thread(self._rows.owner_of, stream)
         if owner is None or owner.state != "open":
-            self.forget(stream)
+            self._owners.pop(stream, None)
             return None
         if owner.replica is None:
-            self.forget(stream)
+            self._owners.pop(stream, None)
             raise NotOwnerError(f"stream {stream!r} is on its way to another replica; try again")
         self._owners[stream] = (time.monotonic(), owner.replica)
         self._owners.move_to_end(stream)
@@ -67,8 +70,15 @@ class ReplicaFinder:
             self._owners.popitem(last=False)
         return owner.replica
 
-    def forget(self, stream: str | None) -> None:
-        """Ask the record again, as what it said last was wrong."""
+    def forget(self, stream: str | None, address: str) -> None:
+        """Ask the record again, as what it said last was wrong.
+
+        Args:
+            stream: whose owner is another by now.
+            address: that did not answer; the record knows later that it is gone.
+        """
+        if stream is None:
+            self._gone[address] = time.monotonic()
         self._replicas = (-float("inf"), ())
         if stream is not None:
             self._owners.pop(stream, None)

@@ -78,8 +78,8 @@ def _deploy(plan: Plan, serve: Any, *, is_local: bool, on_trouble: Callable[[str
 
     server = plan.server
     port = server.port or free_port(server.host)
-    serve.start(proxy_location="EveryNode", http_options={"host": server.host, "port": port})
-    serve.run(application(plan, is_local=is_local), name=APP, route_prefix="/")
+    serve.start(proxy_location="Disabled")
+    serve.run(application(plan, port=port, is_local=is_local), name=APP, route_prefix=None)
     _open_streams(serve.get_deployment_handle("engines", APP), plan.start.streams, on_trouble)
     return f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
 
