@@ -1,6 +1,6 @@
 """What the record of a cluster bears: signs of life, looks for orphans, takings, events of many writers.
 
-    python results/cluster_store.py --store postgresql://user@host/empty
+    HERMES_STORE=postgresql://user@host/empty python results/cluster_store.py
 
 The database is filled with streams and replicas that do not exist. Writes results/cluster_store.json.
 """
@@ -8,6 +8,7 @@ The database is filled with streams and replicas that do not exist. Writes resul
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -74,7 +75,7 @@ def events_a_second(stores: list[Store], num_events: int) -> float:
             store.tell(event)
         store.writer.write(lambda _: None)
 
-    threads = [Thread(target=write, args=(store, k + 1)) for k, store in enumerate(stores)]
+    threads = [Thread(target=write, args=(store, k + 11)) for k, store in enumerate(stores)]
     began = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -86,13 +87,12 @@ def events_a_second(stores: list[Store], num_events: int) -> float:
 def main() -> None:
     """Measure, and write the record."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--store", required=True)
     parser.add_argument("--streams", type=int, default=10_000)
     parser.add_argument("--replicas", type=int, default=200)
     parser.add_argument("--events", type=int, default=9_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        stores = [Store(Path(folder), given.store, shared=True) for _ in range(3)]
+        stores = [Store(Path(folder), os.environ["HERMES_STORE"], shared=True) for _ in range(3)]
         rows = ReplicaRows(stores[0].database, lease_seconds=3600.0)
         ids = [rows.join(f"r{k}", f"http://r{k}", "tiny") for k in range(given.replicas)]
         fill(stores[0], given.streams, ids)
@@ -107,7 +107,7 @@ def main() -> None:
             "all_replicas_ms": milliseconds(rows.all, 20),
             "owner_of_ms": milliseconds(lambda: rows.owner_of("s77"), 50),
         }
-        rows.leave(ids[1])
+        ReplicaRows(stores[1].database, lease_seconds=3600.0).leave(ids[1])
         orphans = rows.orphans("r0")
         began = time.perf_counter()
         taken = rows.take(orphans, ids[0])

@@ -191,7 +191,7 @@ class StoreWriter:
             return []
         if is_refused:
             self.num_refused_events += 1
-            log.warning("an event of kind %r is refused: %s", one.kind, failure)
+            log.info("an event of kind %r is refused: %s", one.kind, failure)
             return []
         if not isinstance(error, OperationalError | InterfaceError):
             # it is the event's own, and would fail for ever

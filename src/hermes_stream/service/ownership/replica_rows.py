@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, true, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import array_agg
 
 from hermes_stream.errors import StoreError
@@ -125,6 +125,8 @@ class ReplicaRows:
                     f"a replica {name!r} lives at {former.address}; give another name, or wait "
                     f"{self.lease_seconds:g} s after its end"
                 )
+            if former is not None:
+                _give_back(connection, tables.streams.c.replica_id == former.id)
             has_streams = select(tables.streams.c.id).where(tables.streams.c.replica_id == table.c.id)
             old = table.c.seen_wall_seconds < _NOW - _FORGET_SECONDS
             connection.execute(delete(table).where(or_(table.c.name == name, old & ~has_streams.exists())))
@@ -216,13 +218,13 @@ class ReplicaRows:
         Args:
             name: of the replica that asks.
         """
-        columns, replicas = tables.streams.c, tables.replicas
-        owner_lives = select(replicas.c.id).where(replicas.c.id == columns.replica_id, self._is_alive)
-        other = replicas.c.name == columns.wanted_replica
-        others = select(replicas.c.id).where(other, replicas.c.name != name, self._is_alive)
-        chosen = select(columns.id).where(columns.state == "open", ~owner_lives.exists(), ~others.exists())
+        columns = tables.streams.c
+        chosen = select(columns.id, columns.wanted_replica).where(columns.state == "open", self._is_unowned)
         with self._database.reading() as connection:
-            return tuple(connection.execute(chosen.order_by(columns.id)).scalars())
+            found = connection.execute(chosen.order_by(columns.id)).all()
+            living = select(tables.replicas.c.name).where(self._is_alive)
+            others = set(connection.execute(living).scalars()) - {name} if found else set()
+        return tuple(row.id for row in found if row.wanted_replica not in others)
 
     def all(self) -> tuple[ReplicaRow, ...]:
         """Return all replicas, in the order in which they came."""
@@ -247,9 +249,8 @@ class ReplicaRows:
 
     def unowned(self) -> tuple[str, ...]:
         """Return the names of open streams that nobody alive has."""
-        replicas, columns = tables.replicas.c, tables.streams.c
-        lives = select(replicas.id).where(replicas.id == columns.replica_id, self._is_alive)
-        chosen = select(columns.name).where(columns.state == "open", ~lives.exists()).order_by(columns.id)
+        columns = tables.streams.c
+        chosen = select(columns.name).where(columns.state == "open", self._is_unowned).order_by(columns.id)
         with self._database.reading() as connection:
             return tuple(connection.execute(chosen).scalars())
 
@@ -291,6 +292,13 @@ class ReplicaRows:
                 raise StoreError(f"there is no replica {replica!r}; 'hermes cluster status' names them")
 
     @property
+    def _is_unowned(self) -> Any:
+        """Whether nobody alive has a stream; read from the index, as those are few."""
+        gone = select(tables.replicas.c.id).where(~self._is_alive)
+        owner = tables.streams.c.replica_id
+        return or_(owner.is_(None), owner.in_(gone))
+
+    @property
     def _is_alive(self) -> Any:
         return tables.replicas.c.seen_wall_seconds > _NOW - self.lease_seconds
 
@@ -299,4 +307,4 @@ class ReplicaRows:
 
 
 def _give_back(connection: Connection, which: Any) -> None:
-    connection.execute(update(tables.streams).where(true(), which).values(replica_id=None))
+    connection.execute(update(tables.streams).where(which).values(replica_id=None))
