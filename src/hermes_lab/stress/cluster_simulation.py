@@ -44,6 +44,7 @@ class _Replica:
     recorded: set[int] = field(default_factory=set)  # that are its own by the record
     missing: dict[int, float] = field(default_factory=dict)
     busy_until: float = 0.0
+    in_touch_since: float = 0.0
 
     def believes(self, now: float, seconds: float) -> bool:
         """Tell whether it takes questions, where a sign of life is good for so long."""
@@ -135,7 +136,13 @@ class Simulation:
         if is_new:
             self.counts["joins"] += 1
         phase = self._random.random()
-        one = _Replica(id=next(self._ids), phase=phase, confirmed_at=self.now, seen_at=self.now)
+        one = _Replica(
+            id=next(self._ids),
+            phase=phase,
+            confirmed_at=self.now,
+            seen_at=self.now,
+            in_touch_since=self.now,
+        )
         self.replicas[one.id] = one
         self._at(self.now + phase * _BEAT_SECONDS, lambda: self._beat(one))
         self._at(self.now + phase * _PLACE_SECONDS, lambda: self._place(one))
@@ -184,6 +191,8 @@ class Simulation:
         if not one.believes(self.now, self._believed_seconds):
             self._stop_serving(one, set(one.streams))
         if not self._is_out:
+            if self.now - one.confirmed_at >= _LEASE_SECONDS:
+                one.in_touch_since = self.now
             one.seen_at = one.confirmed_at = self.now
             self._stop_serving(one, one.streams - one.recorded)
             one.missing = {stream: one.missing.get(stream, self.now) for stream in one.recorded - one.streams}
@@ -201,11 +210,12 @@ class Simulation:
                 self._release(stream, one)
             one.is_dead = True
             return
+        one.busy_until = self.now
         for stream, since in list(one.missing.items()):
             if self.now - since > _LEASE_SECONDS and stream in one.recorded - one.streams:
-                self._release(stream, one)
-                del one.missing[stream]
-        self._claim(one)
+                self._take(stream, one)
+        if self.now - one.in_touch_since >= _LEASE_SECONDS:
+            self._claim(one)
 
     def _claim(self, one: _Replica) -> None:
         gone = [other for other in self.replicas.values() if self.now - other.seen_at > _LEASE_SECONDS]
@@ -222,13 +232,12 @@ class Simulation:
         if number == 0:
             return
         first = sorted(load.id for load in loads).index(one.id) * len(orphans) // len(loads)
-        one.busy_until = self.now
         for stream in [*orphans[first:], *orphans[:first]][:number]:
             self._take(stream, one)
 
     def _take(self, stream: int, one: _Replica) -> None:
         before = self.owner[stream]
-        if before is not None:
+        if before is not None and before != one.id:
             former = self.replicas[before]
             self.counts["moves_from_living"] += former.believes(self.now, self._believed_seconds)
             former.recorded.discard(stream)
@@ -283,9 +292,6 @@ def summary(simulation: Simulation, *, first_seconds: float) -> dict[str, Any]:
         "median_gap_seconds": statistics.median(later) if later else 0.0,
         "p99_gap_seconds": later[int(0.99 * (len(later) - 1))] if later else 0.0,
         "max_gap_seconds": max([*later, *open_gaps], default=0.0),
-        "max_first_placing_seconds": max(
-            (at for at, _ in simulation.gaps if at <= first_seconds), default=0.0
-        ),
         "num_without_owner_at_end": len(open_gaps),
         "num_replicas_at_end": len(carried),
         "fewest_streams_of_a_replica": carried[0],

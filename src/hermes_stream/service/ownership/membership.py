@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event as Flag
 from threading import Lock, Thread
 from typing import Protocol
@@ -66,7 +66,7 @@ class Membership:
         self.num_taken = 0
         self._stop = Flag()
         self._placing = Lock()
-        self._confirmed_at = -float("inf")
+        self._confirmed_at = self._in_touch_since = -float("inf")
         self._holding = Holding(state="live", epochs={}, wanted={})
         self._threads: list[Thread] = []
         self._missing: dict[int, float] = {}
@@ -83,7 +83,7 @@ class Membership:
         sent = time.monotonic()
         self.id = self._rows.join(self.name, self.address, model)
         store.database.replica_id = self.id
-        self._confirmed_at = sent
+        self._confirmed_at = self._in_touch_since = sent
         self._load = Load(id=self.id, num_streams=0, more_streams=0)
 
     def start(self, tenancy: Tenancy) -> None:
@@ -136,6 +136,8 @@ class Membership:
             self._lose_all("this replica was taken out of the record; ask again")
             self.join(self._store, self._model_name)
             return
+        if not self.is_current:
+            self._in_touch_since = sent
         self._confirmed_at, self._holding = sent, holding
         # an epoch that is newer here was begun here, and is on its way to the record
         gone = {one for one, epoch in before.items() if holding.epochs.get(one, epoch + 1) > epoch}
@@ -163,21 +165,23 @@ class Membership:
             for stream_id, wanted in holding.wanted.items():
                 if wanted != self.name:
                     self._give_back(stream_id)
-            self._give_back_forgotten(holding)
+            self._open_missing(holding)
             self._claim()
 
-    def _give_back_forgotten(self, holding: Holding) -> None:
-        """Give back what is this replica's in the record alone: it was closed here meanwhile."""
+    def _open_missing(self, holding: Holding) -> None:
+        """Open again what is this replica's by the record, and was closed here when its lease was over."""
         here, now = self._tenancy.own_epochs(), time.monotonic()
         self._missing = {one: self._missing.get(one, now) for one in holding.epochs if one not in here}
-        for stream_id, since in tuple(self._missing.items()):
-            if now - since > self._lease_seconds:  # by then it is not about to be opened
-                self._rows.release(stream_id, self.id)
-                del self._missing[stream_id]
+        # by then it is not about to be opened
+        due = [one for one, since in self._missing.items() if now - since > self._lease_seconds]
+        if due and self.is_current:
+            self._adopt(due, again=True)
 
     def _claim(self) -> None:
+        if not self.is_current or time.monotonic() - self._in_touch_since < self._lease_seconds:
+            return  # where the record was out of reach, all seem to be gone until they have told otherwise
         orphans = self._rows.orphans(self.name)
-        if not orphans or not self.is_current:
+        if not orphans:
             return
         loads = [one.load for one in self._rows.all() if one.is_alive and one.state == "live"]
         own = [self._load if load.id == self.id else load for load in loads]
@@ -187,8 +191,11 @@ class Membership:
         # each begins at another place of the list, so that they do not all reach for the same
         first = sorted(load.id for load in own).index(self.id) * len(orphans) // len(own)
         chosen = [*orphans[first:], *orphans[:first]][:number]
-        for row in self._rows.take(chosen, self.id):
-            self.num_taken += 1
+        self._adopt(chosen)
+
+    def _adopt(self, streams: Sequence[int], *, again: bool = False) -> None:
+        for row in self._rows.take(streams, self.id, again=again):
+            self.num_taken += not again
             self._tenancy.adopt(StreamRow(**row._mapping))
 
     def _give_back_all(self) -> None:

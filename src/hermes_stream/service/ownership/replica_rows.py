@@ -178,11 +178,18 @@ class ReplicaRows:
             _give_back(connection, tables.streams.c.replica_id == replica_id)
             connection.execute(delete(tables.replicas).where(tables.replicas.c.id == replica_id))
 
-    def take(self, stream_ids: Sequence[int], replica_id: int) -> tuple[Row[Any], ...]:
+    def take(
+        self, stream_ids: Sequence[int], replica_id: int, *, again: bool = False
+    ) -> tuple[Row[Any], ...]:
         """Make open streams a replica's own, each with the next epoch; return the rows of those that it got.
 
         A stream is got where nobody has it, or whoever has it was not seen for so long that it knows that it
         has it no more.
+
+        Args:
+            stream_ids: numbers of streams.
+            replica_id: of who takes them.
+            again: those that are its own by the record as well: it has closed them.
         """
         columns, replicas = tables.streams.c, tables.replicas.c
         with self._database.placing() as connection:
@@ -201,7 +208,11 @@ class ReplicaRows:
             living = set(alive)
             if replica_id not in living:
                 return ()
-            free = [row.id for row in wanted if row.replica_id not in living]
+            free = [
+                row.id
+                for row in wanted
+                if row.replica_id not in living or (again and row.replica_id == replica_id)
+            ]
             taken = update(tables.streams).where(columns.id.in_(free))
             taken = taken.values(replica_id=replica_id, wanted_replica=None, epoch=columns.epoch + 1)
             return tuple(connection.execute(taken.returning(tables.streams)).all())
