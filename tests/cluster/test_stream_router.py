@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
-pytest.importorskip("ray", reason="needs Ray: pip install 'hermes-stream[ray]'")
-
-from hermes_stream.cluster.stream_router import rank, stream_of
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Ray's own, of pydantic
+    pytest.importorskip("ray", reason="needs Ray: pip install 'hermes-stream[ray]'")
+    from hermes_stream.cluster.stream_router import rank, stream_of
 
 STATS = [
     {"streams": ["a"], "num_streams": 1, "more_streams": 5},

@@ -140,7 +140,7 @@ class KilledCluster:
         victim = self._random.choice(able)
         own = [name for name, (owner, _) in owners.items() if owner == victim]
         others = [name for name in self._names if name not in own]
-        os.kill(process_at(alive[victim].address), signal.SIGKILL)
+        os.kill(listener_at(alive[victim].address), signal.SIGKILL)
         began, owned, num_failed = time.monotonic(), None, 0
         waiting = set(own)
         while waiting and time.monotonic() - began < _WAIT_SECONDS:
@@ -221,7 +221,7 @@ class KilledCluster:
             time.sleep(0.2)
 
 
-def process_at(address: str) -> int:
+def listener_at(address: str) -> int:
     """Return the process that listens at an address of this machine.
 
     Raises:

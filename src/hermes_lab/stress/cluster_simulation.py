@@ -323,9 +323,8 @@ def main() -> int:
         not (numbers["num_two_owners"] or numbers["num_moves_from_living"])
         and numbers["max_gap_seconds"] <= given.bound_seconds
     )
-    write_record(
-        given.out, "cluster_simulation", {**vars(given), "out": None, **numbers, "is_right": is_right}
-    )
+    about = {name: value for name, value in vars(given).items() if name != "out"}
+    write_record(given.out, "cluster_simulation", {**about, **numbers, "is_right": is_right})
     return 0 if is_right else 1
 
 

@@ -135,7 +135,9 @@ class Running:
             thread=self.thread,
             saving=self.saving,
             store=self.store,
-            retention=Retention(self.folder, self.store, settings),
+            retention=Retention(
+                self.folder, self.store, settings, None if membership is None else membership.is_first
+            ),
             snapshot_every_seconds=settings.snapshot_every_seconds,
         )
         self._parts.callback(self._upkeep.stop)

@@ -332,11 +332,7 @@ class Service:
         return self._running.status(self._running.fork(name, new_name, snapshot))
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
-        """Delete a snapshot.
-
-        Raises:
-            UnknownStreamError: there is no such stream or snapshot.
-        """
+        """Delete a snapshot; raises as ``restore`` does."""
         saving = self._running.saving
         saving.delete(saving.find(self._registry.row(name).id, snapshot))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from hermes_stream.errors import CapacityError, HermesError, StreamExistsError, UnknownStreamError
 from hermes_stream.models.base import VideoModel
+from hermes_stream.service.bringing_back import open_source_again, tell_restored
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
 from hermes_stream.service.saving import Saving
@@ -194,7 +195,7 @@ class StreamRegistry:
             raise
         if owner is None:
             self._store.streams.change(row.id, **fields)
-        _tell_restored(served)
+        tell_restored(served)
         return served
 
     def open_from(
@@ -273,7 +274,7 @@ class StreamRegistry:
                 self._bring_back(served)
 
     def _bring_back(self, served: ServedStream) -> None:
-        row, name = served.row, served.row.name
+        name = served.row.name
         try:
             self._seat(served, None)
         except HermesError as error:
@@ -283,18 +284,8 @@ class StreamRegistry:
             log.error("stream %s: %s", name, served.failure)
             served.tell("source_state", state="failed", what="failed", reason=served.failure)
             return
-        _tell_restored(served)
-        if row.source is None or not row.opens_again or row.has_ended:
-            return
-        try:
-            newest = served.ring.counts.newest_seconds
-            opened = self._sources.open(row.source, served.choices, row, newest)
-        except (HermesError, ValueError) as error:
-            log.warning("the source of stream %s cannot be opened: %s", name, error)
-            served.tell("source_state", state="waiting", what="failed", reason=str(error))
-            return
-        if opened is not None:
-            served.start_feed(opened)
+        tell_restored(served)
+        open_source_again(served, self._sources)
 
     def reseat(self, engine: Engine) -> None:
         """Open all streams on a new engine, from disk; in the engine's thread.
@@ -308,7 +299,7 @@ class StreamRegistry:
                 if served.disk is not None:
                     served.disk.close()
                 seat(engine, served, thread=self._thread, has_ended=self._has_ended)
-                _tell_restored(served)
+                tell_restored(served)
 
     def close(self, name: str, *, delete: bool) -> None:
         """Close a stream; see ``Service.close_stream``."""
@@ -385,12 +376,3 @@ class StreamRegistry:
         self._streams = {**self._streams, served.row.name: served}
         if saved is not None:
             self._saving.record(served, saved)
-
-
-def _tell_restored(served: ServedStream) -> None:
-    live = served.live
-    served.tell(
-        "stream_restored",
-        pts_seconds=served.restored_until_seconds,
-        num_frames=0 if live is None else live.handle.stream.intake.num_accepted,
-    )

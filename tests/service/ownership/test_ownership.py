@@ -198,6 +198,7 @@ def test_a_replica_that_leaves_hands_over_what_is_remembered(join):
     first.open_stream("a", **FEW)
     push(first, "a", random_frames(11))
     first.ask("a", QUESTION, max_new_tokens=2).wait()
+    assert [one._running._membership.is_first() for one in (first, second)] == [True, False]
     time.sleep(2.5)
     assert names(second) == [], "a replica that joins moves nothing"
     kept = keys_of(first, "a")

@@ -112,6 +112,14 @@ class Membership:
         """Whether what this replica has is still its own; false as soon as it may be another's."""
         return time.monotonic() - self._confirmed_at < self._lease_seconds
 
+    def is_first(self) -> bool:
+        """Tell whether this replica does what one of all does: the one that has been there longest.
+
+        Raises:
+            StoreError: the record cannot be read.
+        """
+        return self.is_current and self.id == min(one.id for one in self._rows.all() if one.is_alive)
+
     def check(self) -> None:
         """Check that what this replica has is still its own.
 
