@@ -123,6 +123,13 @@ def test_keys_are_made_listed_and_revoked(tmp_path, hermes):
     assert hermes("keys", "create", "x", "--scope", "all", *data).code == 1
 
 
+@pytest.mark.parametrize("words", [("list",), ("revoke", 1)])
+def test_a_folder_that_is_mistyped_is_not_made(tmp_path, hermes, words):
+    run = hermes("keys", *words, "--data", tmp_path / "dta")
+    assert (run.code, "no record of a service" in run.err) == (1, True)
+    assert not (tmp_path / "dta").exists()
+
+
 def test_where_no_service_runs_it_is_said(hermes):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -142,7 +149,16 @@ def test_a_file_is_watched_in_the_terminal(story, hermes):
     assert hermes("watch", "nowhere.mp4").code == 1
 
 
-@pytest.mark.parametrize("words", [("--no-journal",), ("--journal",), ("--kv-bits", "8")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--no-journal",),
+        ("--journal",),
+        ("--kv-bits", "8"),
+        ("--keep-days", "off", "--keep-bytes", "off"),
+        ("--keep-days", "0.5", "--keep-bytes", "1000000"),
+    ],
+)
 def test_every_setting_can_be_given_as_a_flag(tmp_path, hermes, words):
     assert hermes("serve", "--data", tmp_path / "data", "--check", *words).code == 0
 
@@ -161,9 +177,50 @@ def test_a_port_that_is_taken_is_told(tmp_path, hermes):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        run = hermes("serve", "--port", taken.getsockname()[1], "--data", tmp_path / "data")
-    assert run.code == 1
+        port, data = taken.getsockname()[1], tmp_path / "data"
+        run = hermes("serve", "--port", port, "--data", data, "--model", "none")
+    assert run.code == 1  # before the model is looked for
+    assert not data.exists()
     assert run.err.splitlines()[-1].startswith("hermes: error: cannot listen at 127.0.0.1, port")
+
+
+def test_a_folder_that_is_served_already_is_told_before_the_model_is_loaded(tmp_path, hermes):
+    with (tmp_path / "service.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = hermes("serve", "--port", "0", "--data", tmp_path, "--model", "none")
+    assert run.code == 1
+    assert "another service uses the data folder" in run.err
+
+
+def test_a_signal_to_reload_while_the_service_starts_is_remembered(tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("")
+    command = [sys.executable, "-m", "hermes_stream", "serve", "--port", "0", "--json"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--data", str(tmp_path / "data"), "--config", str(settings)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            caught = Path(f"/proc/{process.pid}/status")
+            wait_until(lambda: catches_hangup(caught.read_text()))
+            assert not (tmp_path / "data").exists()  # it is still loading
+            settings.write_text("[streams.later]\n")
+            process.send_signal(signal.SIGHUP)
+            with process.stdout:
+                url = json.loads(process.stdout.readline())["url"]
+            with Client(url) as client:
+                wait_until(lambda: [one.name for one in client.streams()] == ["later"])
+        finally:
+            process.terminate()
+        assert process.wait(60) == 0
+
+
+def catches_hangup(status: str) -> bool:
+    (line,) = [one for one in status.splitlines() if one.startswith("SigCgt")]
+    return bool(int(line.split()[1], 16) & 1 << (signal.SIGHUP - 1))
 
 
 def test_the_number_of_a_program_that_was_killed_is_not_believed(tmp_path):

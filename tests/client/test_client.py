@@ -2,23 +2,29 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import socket
 import threading
 
 import httpx
 import pytest
+from httpx_sse import ServerSentEvent
 from tests.server.served import jpeg
 
 from hermes_stream.client import AnswerValue, AsyncClient, Client
 from hermes_stream.client.failures import check, error_of
+from hermes_stream.client.sse import Following
 from hermes_stream.errors import (
     OverloadedError,
     ServiceError,
+    SettingsError,
     SourceRefusedError,
     StreamExistsError,
+    UnknownKeyError,
     UnknownStreamError,
     VideoError,
 )
+from hermes_stream.server.errors import _OF_TREE, refusal_of
 
 NOW = "what is on screen now?"
 
@@ -151,6 +157,22 @@ def test_another_server_is_told_as_such():
 )
 def test_every_refusal_has_its_error(status, code, kind):
     assert type(error_of(status, {"message": "no", "code": code})) is kind
+
+
+def test_what_a_server_refuses_comes_back_as_what_it_was():
+    strange = {SettingsError, UnknownKeyError}  # no call of a client raises them
+    for kind, status, *_ in _OF_TREE:
+        if status >= 500 or kind in strange:
+            continue
+        refusal = refusal_of(kind("no", **({"retry_after_seconds": 1} if kind is OverloadedError else {})))
+        assert type(error_of(refusal.status, refusal.body["error"])) is kind, refusal.code
+
+
+def test_a_key_that_is_revoked_ends_what_is_followed_with_the_reason():
+    error = {"message": "the key was revoked", "type": "authentication_error", "code": "wrong_key"}
+    event = ServerSentEvent(event="error", data=json.dumps({"error": error}))
+    with pytest.raises(PermissionError, match="revoked"):
+        Following().take(event)
 
 
 def test_too_much_says_when_to_try_again():

@@ -74,6 +74,7 @@ PACKAGES: dict[str, set[str]] = {
     "opentelemetry": {"server"},
     "mcp": {"server"},
     "pydantic": {"server"},
+    "fsspec": {"service"},
     "sqlalchemy": {"service"},
     "alembic": {"service"},
     "zstandard": {"service"},

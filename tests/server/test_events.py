@@ -86,6 +86,35 @@ def test_nothing_is_missed_and_nothing_comes_twice_over_reconnections(served):
     assert told == list(range(start + 1, last + 1))
 
 
+def test_what_is_not_wanted_is_passed_over_once(served, monkeypatch):
+    asked = []
+    events = served.service.events
+    monkeypatch.setattr(
+        served.service, "events", lambda after=0, **chosen: asked.append(after) or events(after, **chosen)
+    )
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": "0"}
+    with served.http.stream("GET", "/v1/events?kind=stream_renamed", headers=headers) as sent:
+        lines = sent.iter_lines()
+        next(lines)
+        for number in range(3):
+            served.service.open_stream(f"unwanted-{number}")
+        before = newest(served)
+        served.service.rename("unwanted-0", "renamed")
+        assert any("renamed" in line for line in lines_until(lines, "data: "))
+        served.service.open_stream("unwanted-3")
+        deadline = time.monotonic() + 10
+        while max(asked) <= before and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert max(asked) > before
+
+
+def lines_until(lines, start):
+    for line in lines:
+        yield line
+        if line.startswith(start):
+            return
+
+
 def test_without_a_last_id_events_begin_now_and_the_first_block_says_where(served):
     before = newest(served)
     with served.http.stream("GET", "/v1/events", headers={"Accept": "text/event-stream"}) as sent:

@@ -66,7 +66,7 @@ def send(served: Served, path: str, body: dict) -> socket.socket:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("path", "body"), [("/v1/streams/door/ask", LONG), ("/v1/chat/completions", CHAT)])
 def test_a_client_that_leaves_frees_its_answer_within_a_second(slow, path, body, stream):
-    named = {**body, "stream": stream, **({"model": slow.service.model_name} if "model" in body else {})}
+    named = {**body, "stream": stream, **({"model": slow.service.model.card.name} if "model" in body else {})}
     connection = send(slow, path, named)
     wait_until(lambda: open_questions(slow) == 1, 10)
     if stream:

@@ -12,7 +12,7 @@ from tests.server.served import serving
 
 from hermes_stream.server import ServerSettings
 from hermes_stream.server.errors import RefusedError
-from hermes_stream.server.uploads import Uploads
+from hermes_stream.server.uploads import AROUND_BYTES, Uploads
 
 SETTINGS = ServerSettings(
     port=0, max_body_bytes=1000, max_file_bytes=5000, max_files_bytes=12_000, max_connections=8
@@ -64,6 +64,29 @@ def test_there_is_room_for_so_many_bytes(narrow):
     assert int(sent[-1].headers["retry-after"]) >= 1
     for one in sent[:2]:
         narrow.http.delete(f"/v1/files/{one.json()['id']}")
+
+
+def test_what_has_no_room_is_not_even_written_out(tmp_path):
+    uploads = Uploads(tmp_path, max_file_bytes=500_000, max_bytes=1_000_000, keep_seconds=60)
+    with uploads.expecting(None), uploads.expecting(500_000 + AROUND_BYTES):
+        uploads.check_room()
+        with uploads.expecting(AROUND_BYTES + 1), pytest.raises(RefusedError, match="1,000,001 bytes of"):
+            uploads.check_room()
+        uploads.check_room()
+    uploads.check_room()
+
+
+def test_a_form_for_which_there_is_no_room_is_refused_before_its_body_comes(narrow):
+    held = narrow.server.app.state.hermes.uploads
+    head = (
+        b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    host, port = narrow.url.removeprefix("http://").split(":")
+    with held.expecting(None), held.expecting(None), socket.create_connection((host, int(port))) as one:
+        one.settimeout(10)
+        one.send(head)  # and nothing of the body
+        assert one.recv(4096).startswith(b"HTTP/1.1 429")
 
 
 @pytest.mark.parametrize(

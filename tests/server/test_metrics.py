@@ -30,6 +30,10 @@ def test_streams_questions_and_requests_are_counted(served):
     assert now["hermes_ttft_seconds_count"][()] == 1
     assert now["hermes_answers_total"][(("finish_reason", "stop"),)] == 1
     assert now["hermes_stream_memory_tokens"][(("stream", "door"), ("tier", "sensory"))] > 0
+    stages = {dict(labels)["stage"]: took for labels, took in now["hermes_stage_seconds_total"].items()}
+    for stage in ("preprocess", "encode", "prefill", "question"):
+        assert 0 < stages[stage] < 60, stage
+    assert stages["watch"] == 0
     requests = {dict(labels)["route"] for labels in now["hermes_http_requests_total"]}
     assert "/v1/streams/{name}/ask" in requests
     assert "(none)" in requests

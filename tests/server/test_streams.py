@@ -37,6 +37,21 @@ def test_a_stream_is_opened_listed_changed_and_closed(served):
     assert http.get("/v1/streams/garden").status_code == 404
 
 
+def test_a_stream_begins_with_the_memory_of_a_snapshot(served):
+    http = served.http
+    number = http.post("/v1/streams/door/snapshots").json()["id"]
+    opened = http.post("/v1/streams", json={"name": "later", "from_snapshot": number})
+    assert opened.status_code == 201, opened.text
+    assert opened.json()["num_frames"] == http.get("/v1/streams/door").json()["num_frames"]
+    taken = http.post("/v1/streams", json={"name": "later", "from_snapshot": number})
+    assert taken.status_code == 409
+    none = http.post("/v1/streams", json={"name": "none", "from_snapshot": 10_000})
+    assert (none.status_code, none.json()["error"]["param"]) == (404, "from_snapshot")
+    refused = http.post("/v1/streams", json={"name": "other", "from_snapshot": number, "chunk_frames": 3})
+    assert refused.status_code == 400
+    assert http.get("/v1/streams/other").status_code == 404
+
+
 def test_another_policy_needs_its_name(served):
     refused = served.http.patch("/v1/streams/door", json={"budget_tokens": 60})
     assert refused.status_code == 400

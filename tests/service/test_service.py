@@ -50,6 +50,55 @@ def kinds(service, **chosen):
     return [event.kind for event in service.events(**chosen)]
 
 
+def test_another_source_is_refused_or_meant(serve, tmp_path):
+    service = serve()
+    for name in ("one", "two"):
+        write_video(tmp_path / f"{name}.mp4", random_frames(24, fps=2.0), fps=2)
+    options = SourceOptions(pace="fast")
+    service.open_stream("clip", tmp_path / "one.mp4", source_options=options, **FEW)
+    until(lambda: (one := service.stream("clip")).state == "ended" and one.lag_seconds == 0)
+    with pytest.raises(StreamExistsError, match=r"source one\.mp4 and remembers .* not two\.mp4"):
+        service.open_stream("clip", tmp_path / "two.mp4")
+    service.close_stream("clip")
+    with pytest.raises(StreamExistsError, match="replace_source"):
+        service.open_stream("clip", tmp_path / "two.mp4")
+    assert service.stream("clip").state == "closed"
+    before = service.stream("clip").zero_wall_seconds
+    service.open_stream("clip", tmp_path / "two.mp4", replace_source=True)
+    until(lambda: (one := service.stream("clip")).state == "ended" and one.lag_seconds == 0)
+    status = service.stream("clip")
+    assert (status.source, status.num_frames, status.zero_wall_seconds) == ("two.mp4", 24, before)
+    (changed,) = service.events(kinds=["source_changed"])
+    assert changed.payload == {"source": "two.mp4", "before": "one.mp4"}
+
+
+def test_a_source_that_runs_is_left_for_another(serve, tmp_path):
+    service = serve()
+    for name in ("one", "two"):
+        write_video(tmp_path / f"{name}.mp4", random_frames(240, fps=2.0), fps=2)
+    service.open_stream("clip", tmp_path / "one.mp4", **FEW)
+    until(lambda: service.stream("clip").num_frames + service.stream("clip").num_waiting_frames > 0)
+    seen = service.stream("clip").newest_pts_seconds
+    service.open_stream("clip", tmp_path / "two.mp4", replace_source=True)
+    until(lambda: service.stream("clip").newest_pts_seconds > seen)
+    assert (service.stream("clip").source, service.stream("clip").state) == ("two.mp4", "live")
+
+
+def test_no_folder_of_a_file_is_shown(serve, tmp_path):
+    folder = tmp_path / "a private folder"
+    folder.mkdir()
+    write_video(folder / "clip.mp4", random_frames(24, fps=2.0), fps=2)
+    service = serve()
+    service.open_stream("clip", folder / "clip.mp4", source_options=SourceOptions(pace="fast"), **FEW)
+    until(lambda: service.stream("clip").state == "ended")
+    with pytest.raises(StreamExistsError) as refused:
+        service.push_frames("clip", random_frames(1, start=99.0))
+    service.close_stream("clip")
+    told = [str(refused.value), repr(service.streams(closed=True)), repr(service.events())]
+    assert not [one for one in told if "private folder" in one or str(tmp_path) in one]
+    assert service.open_stream("clip", folder / "clip.mp4").source == "clip.mp4"  # it is known by its path
+
+
 def test_answers_are_those_of_a_session(serve, model):
     service = serve()
     session = Session(model, HermesPolicy.paper(40), chunk_frames=4, guidance_from_questions=False)
@@ -264,6 +313,19 @@ def test_a_file_is_watched_to_its_end_and_asked_about(serve, tmp_path):
     with pytest.raises(VideoError):
         service.open_stream("none", tmp_path / "none.mp4")
     assert [one.name for one in service.streams(closed=True)] == ["clip"]
+
+
+@pytest.mark.parametrize("how", ["set_policy", "restore"])
+def test_another_memory_waits_for_the_answers_of_the_old_one(serve, how):
+    service = serve()
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(9))
+    service.snapshot("door")
+    answers = [service.ask("door", QUESTION, max_new_tokens=40, seed=n, temperature=5.0) for n in range(4)]
+    service.set_policy("door", "window") if how == "set_policy" else service.restore("door")
+    assert all(answer.is_done for answer in answers)
+    assert {answer.finish_reason for answer in answers} <= {"stop", "length"}
+    assert [answer.text for answer in answers]
 
 
 def test_frames_of_an_iterable_wait_for_the_engine(serve):

@@ -36,6 +36,21 @@ def file(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("place", ["file", "environment", "flags"])
+def test_a_limit_is_lifted_in_every_place(tmp_path, place):
+    file = tmp_path / "settings.toml"
+    file.write_text('keep_days = "off"\nkeep_bytes = "off"\n')
+    given = {
+        "file": {"file": file},
+        "environment": {"environment": {"HERMES_KEEP_DAYS": "off", "HERMES_KEEP_BYTES": "off"}},
+        "flags": {"flags": {"keep_days": "off", "keep_bytes": "off"}},
+    }[place]
+    (settings,) = read_settings([ServiceSettings], **given)
+    assert (settings.keep_days, settings.keep_bytes) == (None, None)
+    (kept,) = read_settings([ServiceSettings], flags={"keep_days": "7", "keep_bytes": "1000"})
+    assert (kept.keep_days, kept.keep_bytes) == (7.0, 1000)
+
+
 def test_later_layers_win(file):
     service, start = read_settings(
         KINDS,

@@ -48,13 +48,14 @@ def create(
     json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown this once; what is stored is its hash."""
-    with _keys(folder, store) as held:
+    with _keys(folder, store, makes=True) as held:
         secret, record = held.create(label, scope, max_streams=max_streams, max_questions=max_questions)
     if json:
         print_json({"key": secret, **_document(record)})
         return
     say(secret)
-    say(f"key {record.id}, {record.label!r}, may {', '.join(sorted(record.scopes))}", err=True)
+    place = "the database" if store else folder
+    say(f"key {record.id}, {record.label!r}, may {', '.join(sorted(record.scopes))}; in {place}", err=True)
     say("it is not shown again; send it as 'Authorization: Bearer KEY', or keep it in HERMES_KEY", err=True)
 
 
@@ -88,12 +89,12 @@ def revoke(
 
 
 @contextmanager
-def _keys(folder: Path, store: str | None) -> Iterator[Keys]:
+def _keys(folder: Path, store: str | None, *, makes: bool = False) -> Iterator[Keys]:
     try:
         from hermes_stream.service.keys import Keys
     except ModuleNotFoundError as error:
         raise missing_server(error) from error
-    with Keys.open(folder, store) as held:
+    with Keys.open(folder, store, makes=makes) as held:
         yield held
 
 

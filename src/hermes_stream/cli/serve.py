@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated, Any, final
 
 import typer
 
+from hermes_stream.cli.configured_streams import Reloads, open_streams
 from hermes_stream.cli.knowledge import warn_of_narrow_model
 from hermes_stream.cli.opening import load, share_processors
 from hermes_stream.cli.options import JsonOption, ModelOptions
@@ -31,6 +34,7 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     from hermes_stream.cluster.plan import Plan
+    from hermes_stream.models.base import VideoModel
     from hermes_stream.server import Server
     from hermes_stream.service import Service
 
@@ -86,17 +90,39 @@ def serve(
     if settings.cluster.cluster:
         _serve_cluster(settings.plan(), as_json=json)
         return
-    share_processors(settings.start.threads)
-    model = load(ModelOptions(model=settings.start.model))
-    warn_of_narrow_model(model)
+    with Reloads(settings.streams_now) as reloads, _place(settings) as listener:
+        share_processors(settings.start.threads)
+        model = load(ModelOptions(model=settings.start.model))
+        warn_of_narrow_model(model)
+        _run(model, settings, reloads, listener, as_json=json)
+
+
+@contextmanager
+def _place(settings: Settings) -> Iterator[socket]:
+    """Lend the server's address, taken; and check the folder: a model takes long to load in vain."""
+    from hermes_stream.server.listening import bind
+    from hermes_stream.service.service_folder import ServiceFolder, is_served
+
+    folder = settings.start.data_dir
+    with suppress(OSError):  # there is none yet
+        if is_served(folder):
+            ServiceFolder(folder)  # which says so
+    with bind(settings.server) as listener:
+        yield listener
+
+
+def _run(model: VideoModel, settings: Settings, reloads: Reloads, listener: socket, *, as_json: bool) -> None:
     from hermes_stream.server import Server
     from hermes_stream.service import Service
 
     with Service(model, settings.start.data_dir, settings=settings.service) as service:
         server = Server(service, settings.server, log_level="INFO")
-        _open_streams(service, settings.start.streams)
-        with pid_file(service.data_dir), _reloads(service, settings), _Watchdog(service, server) as watchdog:
-            server.run(on_listening=lambda url: _tell(url, service, settings, as_json=json))
+        open_streams(service, settings.start.streams)
+        gc.freeze()  # model and packages stay: to search them took seconds of the program's end
+        with pid_file(service.data_dir), reloads.into(service), _Watchdog(service, server) as watchdog:
+            server.run(
+                on_listening=lambda url: _tell(url, service, settings, as_json=as_json), listener=listener
+            )
     if watchdog.failure is not None:
         raise watchdog.failure
 
@@ -193,18 +219,6 @@ def _show_check(faults: tuple[str, ...], *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
-    """Open the streams that are named; one that cannot be opened is told, and the others go on."""
-    from hermes_stream.service.settings_check import source_options_of
-
-    for name, stream in streams.items():
-        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options"})
-        try:
-            service.open_stream(name, stream.source, source_options=source_options_of(stream), **options)
-        except Exception as error:
-            complain(f"stream {name!r} is not opened: {error}", kind="warning")
-
-
 def _serve_cluster(plan: Plan, *, as_json: bool) -> None:
     """Run replicas behind one address until SIGTERM or Ctrl-C; their streams are saved first."""
     from hermes_stream.cluster.running import local_cluster
@@ -219,27 +233,6 @@ def _serve_cluster(plan: Plan, *, as_json: bool) -> None:
             say(f"listening at {url}; replicas: {plan.cluster.replicas}; API at {url}/docs")
             say("who has what: hermes cluster status --store URL")
         ended.wait()
-
-
-@contextmanager
-def _reloads(service: Service, settings: Settings) -> Iterator[None]:
-    """Open new streams of the settings file on SIGHUP, where there is such a signal."""
-    if not hasattr(signal, "SIGHUP"):
-        yield
-        return
-
-    def reload() -> None:
-        try:
-            _open_streams(service, settings.streams_now())
-        except SettingsError as error:
-            complain(f"not reloaded: {error}", kind="warning")
-
-    # a thread of its own: the signal comes in the middle of the server's work
-    before = signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=reload, daemon=True).start())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 @final

@@ -81,8 +81,11 @@ def _parameter(flag: Flag) -> inspect.Parameter:
     """Return an option whose absence is None, so that what stands elsewhere can hold."""
     kind: Any = Literal[flag.choices] if flag.choices else flag.kind
     kind = list[kind] if flag.repeats else kind
+    metavar = _METAVARS.get(flag.kind)
+    if flag.may_be_off:
+        kind, metavar = str, f"{metavar}|off"
     option = typer.Option(
-        _names(flag), metavar=_METAVARS.get(flag.kind), help=f"{flag.text}{_shown(flag)}", show_default=False
+        _names(flag), metavar=metavar, help=f"{flag.text}{_shown(flag)}", show_default=False
     )
     return inspect.Parameter(
         flag.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]

@@ -17,6 +17,8 @@ from hermes_stream.errors import (
     SourceRefusedError,
     StoreError,
     StreamExistsError,
+    UnknownPictureError,
+    UnknownSnapshotError,
     UnknownStreamError,
     VideoError,
 )
@@ -31,9 +33,11 @@ _OF_CODE: dict[str, type[HermesError]] = {
     "store_failed": StoreError,
     "no_room": CapacityError,
     "no_video": VideoError,
-    "snapshot_refused": SnapshotError,
+    "snapshot_unusable": SnapshotError,
+    "snapshot_not_found": UnknownSnapshotError,
+    "picture_not_found": UnknownPictureError,
 }
-_DENIED, _TOO_MANY, _INVALID = (401, 403), 429, (400, 413, 422)
+_DENIED, _TOO_MANY, _INVALID, _FAILED = (401, 403), 429, (400, 413, 422), 500
 
 
 def check(response: httpx.Response) -> None:
@@ -76,6 +80,12 @@ def error_of(status: int, error: dict[str, Any], *, retry_after: str | None = No
     if status in _DENIED:
         return PermissionError(message)
     return ValueError(message) if status in _INVALID else ServiceError(message)
+
+
+def error_of_event(error: dict[str, Any]) -> Exception:
+    """Return the error that the last of server-sent events tells, where no status can be told any more."""
+    is_denied = error.get("type") == "authentication_error"  # the key was revoked meanwhile
+    return error_of(_DENIED[0] if is_denied else _FAILED, error)
 
 
 def unreachable(address: str, error: httpx.HTTPError) -> ServiceError:

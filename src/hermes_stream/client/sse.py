@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 
 from httpx_sse import ServerSentEvent
 
-from hermes_stream.client.failures import error_of
+from hermes_stream.client.failures import error_of_event
 from hermes_stream.client.values import AnswerValue, EventValue
 from hermes_stream.errors import ServiceError
-
-_STATUS_OF_A_BROKEN_ANSWER = 500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,10 +27,11 @@ class Reading:
 
         Raises:
             HermesError: the answer failed.
+            PermissionError: the key was revoked meanwhile.
         """
         document = json.loads(event.data) if event.data else {}
         if event.event == "error":
-            raise error_of(_STATUS_OF_A_BROKEN_ANSWER, document["error"])
+            raise error_of_event(document["error"])
         if event.event == "answer":
             self.answer = AnswerValue.of(document)
             return ""
@@ -72,10 +71,11 @@ class Following:
 
         Raises:
             HermesError: the record failed.
+            PermissionError: the key was revoked meanwhile.
         """
         self.num_failures = 0
         if event.event == "error":
-            raise error_of(_STATUS_OF_A_BROKEN_ANSWER, json.loads(event.data)["error"])
+            raise error_of_event(json.loads(event.data)["error"])
         if event.id.isdigit():
             self.last_id = int(event.id)
         return EventValue.of(json.loads(event.data)) if event.data else None

@@ -23,6 +23,7 @@ from hermes_stream.errors import HermesError
 from hermes_stream.server.access.callers import Access
 from hermes_stream.server.access.quotas import Quotas
 from hermes_stream.server.access.signing import Signer, server_secret
+from hermes_stream.server.access.standing import Standing
 from hermes_stream.server.document import allowed_methods, describe
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.errors import refusal_of
@@ -141,6 +142,7 @@ def _state(service: Service, settings: ServerSettings) -> ServerState:
         service=service,
         settings=settings,
         access=Access(settings, service.keys, signer),
+        standing=Standing(service.keys),
         signer=signer,
         quotas=Quotas(),
         uploads=Uploads(
@@ -166,12 +168,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.signal.start()
     streams = await asyncio.to_thread(state.service.streams)
     state.leases.start([one.name for one in streams if is_leased(one.name)])
-    sweeping = asyncio.ensure_future(_sweep(state))
+    tasks = [asyncio.ensure_future(one) for one in (_sweep(state), state.standing.watch())]
     try:
         yield
     finally:
         state.draining.begin()
-        sweeping.cancel()
+        for task in tasks:
+            task.cancel()
         state.leases.close()
         state.media.close()
         await state.signal.close()

@@ -109,10 +109,12 @@ class OpenStream(
     source: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     """Address of the source, as `allow_sources` permits, or id of an uploaded file. Without one, frames are
     pushed."""
+    replace_source: bool = False
+    """Go on with the memory that the stream has of another source, which is refused otherwise."""
     source_options: SourceSettings | None = None
     """How the source is read."""
     from_snapshot: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
-    """Number of a snapshot whose memory it begins with."""
+    """Number of a snapshot whose memory a new stream begins with; needs `admin`."""
 
 
 class ChangeStream(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):

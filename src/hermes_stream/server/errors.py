@@ -35,6 +35,7 @@ from hermes_stream.errors import (
     UnknownStreamError,
     VideoError,
 )
+from hermes_stream.service.shown import without_folders
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,11 @@ def refusal_of(error: BaseException) -> Refusal:
                 logger.error("request failed: %s: %s", type(error).__name__, error)
             later = error.retry_after_seconds if isinstance(error, OverloadedError) else None
             return Refusal(
-                status=status, type=type_, message=str(error), code=code, retry_after_seconds=later
+                status=status,
+                type=type_,
+                message=without_folders(str(error)),
+                code=code,
+                retry_after_seconds=later,
             )
     logger.error("request failed: %s", type(error).__name__, exc_info=error)
     message = "the server failed at this request; its log says why, under the id in X-Request-ID"

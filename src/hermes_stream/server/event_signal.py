@@ -24,6 +24,9 @@ class EventSignal:
 
     Args:
         service: whose events.
+
+    Attributes:
+        newest_id: of the newest event that it heard of; the record, asked afterwards, has all up to it.
     """
 
     def __init__(self, service: Service) -> None:
@@ -31,6 +34,7 @@ class EventSignal:
         self._stop = threading.Event()
         self._changed = asyncio.Event()
         self._thread: threading.Thread | None = None
+        self.newest_id = 0
 
     def start(self) -> None:
         """Follow the record, in a thread; call from the event loop."""
@@ -54,6 +58,7 @@ class EventSignal:
             try:
                 for event in self._service.follow(stop=self._stop, heartbeat_seconds=_HEARTBEAT_SECONDS):
                     if event is not None:
+                        self.newest_id = event.id
                         loop.call_soon_threadsafe(self._wake)
             except HermesError as error:
                 if self._stop.wait(_AFTER_FAILURE_SECONDS):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
@@ -15,7 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hermes_stream.server.access.callers import Caller
 from hermes_stream.server.errors import Refusal, RefusedError, refusal_of
+from hermes_stream.server.sse import sse
 from hermes_stream.server.state import ServerState
+from hermes_stream.server.uploads import AROUND_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +32,8 @@ _PUBLIC_BODY_BYTES = 64 * 1024
 _UPLOADS = "/v1/files"
 # A body that stalls longer keeps a place that others wait for.
 _BODY_SECONDS = 30.0
+_SLOWEST_BYTES_PER_SECOND = 4096
+_POLICY_VIOLATION, _MAX_REASON_CHARACTERS = 1008, 100
 
 
 class Gate:
@@ -47,6 +53,7 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         is_probe = scope["path"] in _PROBES
+        response = _Response(scope, send)
         self._num_open += 1
         self._state.metrics.open_connections.inc()
         try:
@@ -54,10 +61,12 @@ class Gate:
                 self._check_room()
             headers = Headers(scope=scope)
             limit = self._body_limit(scope, headers)
-            scope["hermes.caller"] = await self._identify(scope, headers)
-            await self._app(scope, _bounded(receive, limit) if scope["type"] == "http" else receive, send)
+            caller = scope["hermes.caller"] = await self._identify(scope, headers)
+            taking = _bounded(receive, limit) if scope["type"] == "http" else receive
+            async with self._state.standing.of(caller):
+                await self._app(scope, taking, response.send)
         except RefusedError as error:
-            await send_refusal(error, scope, receive, send)
+            await response.refuse(error, receive)
         finally:
             self._num_open -= 1
             self._state.metrics.open_connections.dec()
@@ -86,7 +95,7 @@ class Gate:
         if scope["path"] in PUBLIC:
             limit = _PUBLIC_BODY_BYTES
         elif scope["path"] == _UPLOADS:
-            limit = settings.max_file_bytes + _PUBLIC_BODY_BYTES  # what is around the file
+            limit = settings.max_file_bytes + AROUND_BYTES
         declared = headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
@@ -106,19 +115,53 @@ class Gate:
         )
 
 
+class _Response:
+    """What was sent so far, which decides how a refusal can still be told."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self._has_begun = self._is_event_stream = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+            self._has_begun = True
+            kind = Headers(raw=message.get("headers", ())).get("content-type", "")
+            self._is_event_stream = kind.startswith("text/event-stream")
+        await self._send(message)
+
+    async def refuse(self, error: RefusedError, receive: Receive) -> None:
+        """Tell what is wrong: by a status, by a close code, as the last event, or by breaking off."""
+        if not self._has_begun:
+            await send_refusal(error, self._scope, receive, self._send)
+        elif self._scope["type"] == "websocket":
+            with suppress(RuntimeError, OSError):  # it is closed already
+                reason = error.refusal.message[:_MAX_REASON_CHARACTERS]
+                await self._send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
+        elif self._is_event_stream:
+            with suppress(RuntimeError, OSError):
+                last = sse(error.refusal.body, event="error")
+                await self._send({"type": "http.response.body", "body": last})
+
+
 def _bounded(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
     """Return a way to receive a body that refuses what is too large or too slow."""
-    size, is_whole = 0, False
+    size, is_whole, began = 0, False, time.monotonic()
 
     async def receive_bounded() -> Message:
         nonlocal size, is_whole
         if is_whole:  # what comes now is that the client leaves, whenever that is
             return await receive()
+        # a byte now and then would keep a place as well as no byte at all
+        due = began + _BODY_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
+        patience = min(_BODY_SECONDS, max(0.0, due - time.monotonic()))
         try:
-            message = await asyncio.wait_for(receive(), _BODY_SECONDS)
+            message = await asyncio.wait_for(receive(), patience)
         except TimeoutError:
             raise RefusedError(
-                408, f"no more of the body came for {_BODY_SECONDS:g} s; send it at once", code="too_slow"
+                408,
+                f"the body stalled, or came more slowly than {_SLOWEST_BYTES_PER_SECOND:,} bytes a second; "
+                "send it at once",
+                code="too_slow",
             ) from None
         size += len(message.get("body", b""))
         is_whole = not message.get("more_body", False)
@@ -149,7 +192,8 @@ async def send_refusal(error: BaseException, scope: Scope, receive: Receive, sen
     """Answer a request, or a WebSocket that was not accepted yet, with what is wrong."""
     refusal = refusal_of(error)
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": refusal.message[:100]})
+        reason = refusal.message[:_MAX_REASON_CHARACTERS]
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
         return
     await refusal_response(refusal)(scope, receive, send)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hermes_stream.service import LiveAnswer, Service, StreamStatus
+from hermes_stream.stream.stats import Stage
 
 _LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
-_STATES = ("opening", "live", "waiting", "reconnecting", "ended", "failed")
+_STATES = ("opening", "live", "waiting", "sleeping", "reconnecting", "ended", "failed")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,6 +27,7 @@ class Metrics:
 
     Attributes:
         open_connections: requests and WebSockets that are open.
+        refused_connections: closed, because there were too many or they brought no request in time.
     """
 
     def __init__(self, service: Service) -> None:
@@ -43,6 +45,11 @@ class Metrics:
         )
         self.open_connections = Gauge(
             "hermes_http_open_connections", "Requests and WebSockets that are open.", **own
+        )
+        self.refused_connections = Counter(
+            "hermes_http_refused_connections",
+            "Connections closed because there were too many, or no request came over them in time.",
+            **own,
         )
         self._ttft = Histogram(
             "hermes_ttft_seconds",
@@ -129,6 +136,12 @@ def _of_health(service: Service) -> Iterator[Metric]:
     yield from _gauge("memory_limit_bytes", "What they may take.", capacity.memory_bytes)
     yield from _gauge("busy_share", "Part of the last minute that the engine worked.", capacity.busy_share)
     yield from _gauge("frame_seconds", "What a frame took lately.", capacity.frame_seconds)
+    stages = CounterMetricFamily(
+        "hermes_stage_seconds", "What stages of the engine's work have taken together.", labels=["stage"]
+    )
+    for stage in get_args(Stage):
+        stages.add_metric([stage], capacity.stage_seconds.get(stage, 0.0))
+    yield stages
     lost = CounterMetricFamily("hermes_lost_events", "Events that could not be recorded.")
     lost.add_metric([], health.num_lost_events)
     failures = CounterMetricFamily("hermes_engine_failures", "How often the engine was made again.")

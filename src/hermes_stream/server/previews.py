@@ -11,6 +11,7 @@ from hermes_stream.video.jpeg import encode_jpeg
 
 _MAX_KEPT = 256
 _QUALITY = 75
+_NUM_LOCKS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class Previews:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._lock = threading.Lock()
+        # one picture is made once, and nobody waits for another stream's
+        self._making = tuple(threading.Lock() for _ in range(_NUM_LOCKS))
         self._made: OrderedDict[str, Preview] = OrderedDict()
 
     def newest(self, stream: str, *, after_seconds: float | None = None) -> Preview | None:
@@ -51,12 +54,20 @@ class Previews:
         frame = self._service.preview(stream)
         if frame is None or frame.pts_seconds == after_seconds:
             return None
-        with self._lock:
-            made = self._made.get(stream)
+        with self._making[hash(stream) % _NUM_LOCKS]:
+            made = self._kept(stream)
             if made is None or made.pts_seconds != frame.pts_seconds:
                 made = Preview(pts_seconds=frame.pts_seconds, jpeg=encode_jpeg(frame.image, quality=_QUALITY))
-                self._made[stream] = made
-                self._made.move_to_end(stream)
-                while len(self._made) > _MAX_KEPT:
-                    self._made.popitem(last=False)
+                self._keep(stream, made)
         return made
+
+    def _kept(self, stream: str) -> Preview | None:
+        with self._lock:
+            return self._made.get(stream)
+
+    def _keep(self, stream: str, made: Preview) -> None:
+        with self._lock:
+            self._made[stream] = made
+            self._made.move_to_end(stream)
+            while len(self._made) > _MAX_KEPT:
+                self._made.popitem(last=False)

@@ -14,7 +14,9 @@ from fastapi import FastAPI
 
 from hermes_stream.errors import ServiceError
 from hermes_stream.server.app import create_app
+from hermes_stream.server.connections import bounded_http
 from hermes_stream.server.draining import Draining
+from hermes_stream.server.listening import BACKLOG, bind, listen
 from hermes_stream.server.log_lines import log_settings
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.server.tls import self_signed
@@ -22,7 +24,6 @@ from hermes_stream.service import Service
 
 # What long connections need to say goodbye before they are closed.
 _GOODBYE_SECONDS = 0.3
-_BACKLOG = 256
 
 
 class Server:
@@ -46,20 +47,23 @@ class Server:
             _uvicorn_options(self.app, service, self.settings, log_level), self.app.state.hermes.draining
         )
 
-    def run(self, *, on_listening: Callable[[str], None] | None = None) -> None:
+    def run(
+        self, *, on_listening: Callable[[str], None] | None = None, listener: socket.socket | None = None
+    ) -> None:
         """Serve until SIGINT or SIGTERM, or ``stop``; from the main thread, signals are taken.
 
         Args:
             on_listening: is told the address, once the server listens.
+            listener: as ``bind`` made it before, of the same settings; closed at the end.
 
         Raises:
             ServiceError: the address cannot be listened at.
         """
-        listener = _listen(self.settings)
-        with listener:
-            address = f"{self.settings.scheme}://{_shown(self.settings.host)}:{listener.getsockname()[1]}"
+        with listener or bind(self.settings) as taken:
+            listen(taken, self.settings)
+            address = f"{self.settings.scheme}://{_shown(self.settings.host)}:{taken.getsockname()[1]}"
             self._uvicorn.on_started = lambda: None if on_listening is None else on_listening(address)
-            self._uvicorn.run(sockets=[listener])
+            self._uvicorn.run(sockets=[taken])
 
     @contextmanager
     def listening(self, *, within_seconds: float = 30.0) -> Iterator[str]:
@@ -148,27 +152,12 @@ def _uvicorn_options(
         ws_ping_timeout=20.0,
         timeout_keep_alive=20,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+        http=bounded_http(settings.max_connections, app.state.hermes.metrics.refused_connections.inc),
         h11_max_incomplete_event_size=64 * 1024,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         ssl_certfile=None if certificate is None else str(certificate),
         ssl_keyfile=None if key is None else str(key),
     )
-
-
-def _listen(settings: ServerSettings) -> socket.socket:
-    host = settings.host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise ServiceError(
-            f"cannot listen at {settings.host}, port {settings.port} ({error.strerror}); take another port, "
-            "or end the program that has it"
-        ) from error
-    return listener
 
 
 def _shown(host: str) -> str:

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from hermes_stream.server.access.callers import Access, Caller
 from hermes_stream.server.access.quotas import Quotas
 from hermes_stream.server.access.signing import Signer
+from hermes_stream.server.access.standing import Standing
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.media_work import MediaWork
@@ -34,6 +35,7 @@ class ServerState:
         service: does what is asked.
         settings: of the server.
         access: tells who calls.
+        standing: ends what is open when its key is revoked.
         signer: makes and reads what clients carry.
         quotas: how much each key's holder may do.
         uploads: files that were sent.
@@ -48,6 +50,7 @@ class ServerState:
     service: Service
     settings: ServerSettings
     access: Access
+    standing: Standing
     signer: Signer
     quotas: Quotas
     uploads: Uploads

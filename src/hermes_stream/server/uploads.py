@@ -19,6 +19,8 @@ from hermes_stream.server.errors import RefusedError
 _PIECE_BYTES = 1024 * 1024
 _ID = re.compile(r"file-[0-9a-f]{40}")
 _MAX_NAME_CHARACTERS = 200
+AROUND_BYTES = 64 * 1024
+"""What a form may have around its file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class Uploads:
         self.folder, self._clock = folder, clock
         self._max_file_bytes, self._max_bytes, self._keep_seconds = max_file_bytes, max_bytes, keep_seconds
         self._lock = threading.Lock()
+        self._expected_bytes = 0
 
     def add(self, content: IO[bytes], *, filename: str, purpose: str = "user_data") -> Upload:
         """Keep a file.
@@ -75,8 +78,6 @@ class Uploads:
         Raises:
             RefusedError: it is empty, larger than a file may be, or there is no room for it.
         """
-        self.sweep()
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self.temporary() as path:
             digest, size = hashlib.sha256(), 0
             with path.open("wb") as file:
@@ -97,10 +98,37 @@ class Uploads:
                 purpose=purpose[:_MAX_NAME_CHARACTERS],
             )
             with self._lock:
-                self._check_room(upload)
+                others = [one for one in self._files() if one.name != upload.id]
+                self._check_room(upload.num_bytes, sum(map(_size, others)))
                 self._note(upload.id).write_text(json.dumps(asdict(upload)), encoding="utf-8")
                 path.replace(self.folder / upload.id)
         return upload
+
+    @contextmanager
+    def expecting(self, num_bytes: int | None) -> Iterator[None]:
+        """Count a file while it comes; see ``check_room``.
+
+        Args:
+            num_bytes: that will come, with what is around the file; None where the client does not say.
+        """
+        expected = self._max_file_bytes if num_bytes is None else max(0, num_bytes - AROUND_BYTES)
+        with self._lock:
+            self._expected_bytes += expected
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected_bytes -= expected
+
+    def check_room(self) -> None:
+        """Check that there is room for what comes, before it is written out.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        self.sweep()
+        with self._lock:
+            self._check_room(0, sum(map(_size, self._files())) + self._expected_bytes)
 
     @contextmanager
     def temporary(self, suffix: str = "") -> Iterator[Path]:
@@ -190,12 +218,12 @@ class Uploads:
                 accepted={"max_file_bytes": self._max_file_bytes},
             )
 
-    def _check_room(self, upload: Upload) -> None:
-        used = sum(_size(path) for path in self._files() if path.name != upload.id)
-        if used + upload.num_bytes > self._max_bytes:
+    def _check_room(self, num_bytes: int, used: int) -> None:
+        if used + num_bytes > self._max_bytes:
             raise RefusedError(
                 429,
-                f"files take {used:,} bytes of {self._max_bytes:,}; delete some, or wait until they are old",
+                f"files, and what comes, take {used + num_bytes:,} bytes of {self._max_bytes:,}; delete "
+                "some, or wait until they are old",
                 code="no_room_for_files",
                 param="file",
                 accepted={"max_files_bytes": self._max_bytes},

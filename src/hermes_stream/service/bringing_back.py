@@ -6,6 +6,7 @@ import logging
 
 from hermes_stream.errors import HermesError
 from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.shown import without_folders
 from hermes_stream.service.source_opening import SourceOpener
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ def open_source_again(served: ServedStream, sources: SourceOpener) -> None:
         opened = sources.open(row.source, served.choices, row, newest)
     except (HermesError, ValueError) as error:
         log.warning("the source of stream %s cannot be opened: %s", row.name, error)
-        served.tell("source_state", state="waiting", what="failed", reason=str(error))
+        reason = without_folders(str(error), row.source)
+        served.tell("source_state", state="waiting", what="failed", reason=reason)
         return
     if opened is not None:
         served.start_feed(opened)

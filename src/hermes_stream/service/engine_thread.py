@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from hermes_stream.errors import ClosedError, OverloadedError
 from hermes_stream.service.step_budget import BusyClock, StepBudget
 from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.stats import Stage, StageClock
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -75,6 +76,7 @@ class EngineThread:
         self._residents: list[Resident] = []
         self._budget = StepBudget(step_seconds)
         self.busy = BusyClock()
+        self._stages = StageClock()  # outlives an engine that fails
         self.num_failures = 0
         self.failure: Exception | None = None
         self._failed_at: float | None = None
@@ -90,6 +92,11 @@ class EngineThread:
     def frame_token_seconds(self) -> float | None:
         """What a token of a chunk took lately; None before any."""
         return self._budget.token_seconds
+
+    @property
+    def stage_seconds(self) -> dict[Stage, float]:
+        """What each stage of the engine's work has taken together."""
+        return dict(self._stages.seconds)
 
     def register(self, resident: Resident) -> None:
         """Let something live on the engine; in its thread alone."""
@@ -154,6 +161,7 @@ class EngineThread:
     def _run(self) -> None:
         try:
             self._engine = self._make_engine()
+            self._engine.executor.stages = self._stages
         except Exception as error:
             self._stop_for_good(error)
             return
@@ -218,6 +226,7 @@ class EngineThread:
             return False
         try:
             self._engine = self._make_engine()
+            self._engine.executor.stages = self._stages
             self.num_failures += 1
             self._restore(self._engine, error)
         except Exception as second:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Row, insert, select, update
 
-from hermes_stream.errors import UnknownKeyError
+from hermes_stream.errors import StoreError, UnknownKeyError
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database, database_url
 
@@ -62,18 +62,26 @@ class Keys:
 
     @classmethod
     @contextmanager
-    def open(cls, data_dir: Path, store: str | None = None) -> Iterator[Keys]:
+    def open(cls, data_dir: Path, store: str | None = None, *, makes: bool = True) -> Iterator[Keys]:
         """Lend the keys of a service that may run at the same time.
 
         Args:
-            data_dir: folder of the service; made if it is not there.
+            data_dir: folder of the service.
             store: address of its Postgres database, if it has one.
+            makes: make folder and record where there are none yet.
 
         Raises:
-            StoreError: the record cannot be opened.
+            StoreError: the record cannot be opened, or there is none.
         """
-        data_dir.mkdir(parents=True, exist_ok=True)
-        database = Database(database_url(data_dir, store))
+        url = database_url(data_dir, store)
+        if store is None and makes:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        elif store is None and not Path(str(url.database)).exists():
+            raise StoreError(
+                f"there is no record of a service in {data_dir}; give its folder as 'hermes serve' was given "
+                "it"
+            )
+        database = Database(url)
         try:
             yield cls(database)
         finally:
@@ -136,6 +144,17 @@ class Keys:
         with self._database.reading() as connection:
             row = connection.execute(chosen).first()
         return None if row is None else _record(row)
+
+    def good(self, numbers: Collection[int]) -> frozenset[int]:
+        """Return those of some keys that are not revoked.
+
+        Raises:
+            StoreError: the record cannot be read.
+        """
+        columns = tables.keys.c
+        chosen = select(columns.id).where(columns.id.in_(numbers), columns.revoked_wall_seconds.is_(None))
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(chosen).scalars())
 
     def list(self) -> tuple[KeyRecord, ...]:
         """Return all keys, revoked ones too."""

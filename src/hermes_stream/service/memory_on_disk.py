@@ -10,6 +10,7 @@ from threading import Lock
 
 from hermes_stream.errors import SnapshotError
 from hermes_stream.service.journal import Committer, Journal, replay
+from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.snapshots import Snapshots
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
@@ -44,19 +45,43 @@ class MemoryOnDisk:
         snapshots: folder of the stream's snapshots.
         journal: folder of its journal; None keeps no journal.
         committer: writes journals every now and then.
+        remote: keeps snapshots beyond this machine; None does not.
         by_epoch: keep a journal of each epoch, behind a snapshot of its own: what a former owner still
             writes to a shared folder is then read by nobody.
     """
 
     def __init__(
-        self, snapshots: Path, journal: Path | None, committer: Committer, *, by_epoch: bool = False
+        self,
+        snapshots: Path,
+        journal: Path | None,
+        committer: Committer,
+        remote: RemoteSnapshots | None = None,
+        *,
+        by_epoch: bool = False,
     ) -> None:
-        self._folder, self._journal_folder, self._by_epoch = snapshots, journal, by_epoch
+        self._remote, self._by_epoch = remote, by_epoch
+        self._folder, self._journal_folder = snapshots, journal
         self._snapshots = Snapshots(snapshots)
         self._committer = committer
         self._journal: Journal | None = None
         self._saved_changes: int | None = None
         self._writing = Lock()
+
+    def fetch(self) -> None:
+        """Where nothing is on this machine, bring the newest snapshot from beyond it.
+
+        Raises:
+            SnapshotError: the store cannot be read.
+        """
+        if self._remote is None or self._snapshots.newest() is not None:
+            return
+        try:
+            self._remote.fetch(self._folder)
+        except Exception as error:  # each kind of store has errors of its own
+            raise SnapshotError(
+                f"snapshots at {self._remote.name} cannot be read ({error}); see to the store, and open the "
+                "stream again"
+            ) from error
 
     def restore(self, engine: Engine) -> StreamHandle | None:
         """Open the stream on an engine as it was; None where nothing of it is on disk.
@@ -125,6 +150,8 @@ class MemoryOnDisk:
                 # may have to serve, should this one be damaged
                 self._journal.commit()
             path = self._snapshots.write(snapshot, epoch=epoch)
+            if self._remote is not None:
+                self._remote.send(path)
             before, self._saved_changes = self._saved_changes, snapshot.num_changes
             if self._journal is not None and self._journal.failure is not None:
                 self._journal.begin(snapshot.num_changes)
@@ -171,6 +198,8 @@ class MemoryOnDisk:
         for folder in (self._folder, self._journal_folder):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+        if self._remote is not None:
+            self._remote.forget(self._folder.name)
 
     def _open_journal(self, epoch: int) -> Journal:
         assert self._journal_folder is not None

@@ -20,12 +20,14 @@ from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.ownership.tenant import Tenant
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
+from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.ring import RingLimits
 from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream, Surroundings
 from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
+from hermes_stream.service.shown import shown_source, without_folders
 from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_choices import StreamChoices
@@ -101,6 +103,10 @@ class Running:
         if membership is not None:
             membership.join(self.store, model.card.name)
             self._parts.callback(membership.leave)
+        self._remote = None
+        if settings.snapshots_url is not None:
+            self._remote = RemoteSnapshots(settings.snapshots_url, num_kept=settings.keep_snapshots)
+            self._parts.callback(self._remote.close)
         self._committer = self._parts.enter_context(Committer())
         self.thread = EngineThread(
             lambda: Engine(model, memory_bytes=settings.memory_bytes, queue_frames=1),
@@ -152,6 +158,7 @@ class Running:
                 folder.snapshots / row.folder,
                 folder.journals / row.folder if settings.journal else None,
                 self._committer,
+                self._remote,
                 by_epoch=self._membership is not None,
             )
         limits = RingLimits(
@@ -209,7 +216,7 @@ class Running:
             name=row.name,
             state="closed" if row.state == "closed" else "waiting",
             reason=None if row.state == "closed" else "it is at another replica, or about to be",
-            source=row.source,
+            source=shown_source(row.source),
             policy=choices.policy,
             budget_tokens=choices.budget_tokens,
             filter=choices.filter,
@@ -243,7 +250,7 @@ class Running:
         pictures = {} if served.pictures is None else served.pictures.find_all(moments)
         return RememberedMoments(layers=layers, pictures=pictures)
 
-    def fork(self, name: str, new_name: str, snapshot: int | None) -> ServedStream:
+    def fork(self, name: str, new_name: str, snapshot: int | None, owner: int | None) -> ServedStream:
         """Open a second stream with a stream's memory; see ``Service.fork``."""
         row = self.registry.row(name)
         if snapshot is None:
@@ -255,7 +262,7 @@ class Running:
             return engine.fork(live.handle) if snapshot is None else engine.restore(path)
 
         choices = StreamChoices.read(row.options)
-        made = self.registry.open_from(new_name, choices, make, row.zero_wall_seconds)
+        made = self.registry.open_from(new_name, choices, make, row.zero_wall_seconds, owner=owner)
         if made.pictures is not None:
             pictures = StreamPictures(self.folder.pictures, row.folder, self._settings.picture_pixels)
             made.pictures.copy_from(pictures)
@@ -287,6 +294,7 @@ class Running:
             num_open_questions=self.desk.num_open,
             max_open_questions=settings.max_questions,
             busy_share=self.thread.busy.share,
+            stage_seconds=self.thread.stage_seconds,
             frame_seconds=None if token_seconds is None else token_seconds * 2 * _frame_tokens(model),
         )
 
@@ -300,10 +308,14 @@ class Running:
             is_live = False
             reasons.append(f"a step of the engine has taken {step_seconds:.0f} s so far")
         if writer.failure is not None:
-            reasons.append(f"the record cannot be written: {writer.failure}")
+            reasons.append(f"the record cannot be written: {without_folders(str(writer.failure))}")
         for served in self.registry.all():
             if served.disk is not None and served.disk.failure is not None:
-                reasons.append(f"the journal of stream {served.row.name!r} stopped: {served.disk.failure}")
+                why = without_folders(served.disk.failure)
+                reasons.append(f"the journal of stream {served.row.name!r} stopped: {why}")
+        if self._remote is not None and self._remote.failure is not None:
+            why = without_folders(self._remote.failure)
+            reasons.append(f"snapshots cannot be sent to {self._remote.name}: {why}")
         if self._is_closing:
             reasons.append("the service is closing")
         return Health(

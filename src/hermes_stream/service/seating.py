@@ -140,6 +140,11 @@ def _begin_record(served: ServedStream, handle: StreamHandle, *, is_other_memory
     return served.disk.begin(handle, epoch=served.row.epoch)
 
 
+def is_asked(served: ServedStream) -> bool:
+    """Tell whether a stream has questions that are not answered yet; in the engine's thread."""
+    return served.live is not None and served.live.num_open_questions > 0
+
+
 def unseat(served: ServedStream, thread: EngineThread, reason: str) -> None:
     """Take a stream's place away, and end its questions; safe to repeat."""
     live, served.live = served.live, None

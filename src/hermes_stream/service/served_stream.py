@@ -16,6 +16,7 @@ from hermes_stream.service.live_stream import LiveStream, MemoryStatus
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.ring import FrameRing, RingLimits
+from hermes_stream.service.shown import shown_source, without_folders
 from hermes_stream.service.source_opening import OpenedSource
 from hermes_stream.service.status import DropCounts, PushReceipt, StreamState, StreamStatus
 from hermes_stream.service.stream_choices import StreamChoices
@@ -134,7 +135,8 @@ class ServedStream:
         """Take frames from whoever pushes; see ``Service.push_frames``."""
         if self.row.source is not None:
             raise StreamExistsError(
-                f"frames of stream {self.row.name!r} come from {self.row.source}; push to another stream"
+                f"frames of stream {self.row.name!r} come from {shown_source(self.row.source)}; push to "
+                "another stream"
             )
         self.require_live()
         before = self.ring.counts
@@ -238,7 +240,7 @@ class ServedStream:
             pts_seconds=event.pts_seconds,
             state=self._state()[0],
             what=event.kind.value,
-            reason=event.reason,
+            reason=without_folders(event.reason, self.row.source),
         )
         if event.kind is SourceEventKind.ENDED:
             self.change_row(has_ended=True)
@@ -272,10 +274,10 @@ class ServedStream:
         feed = self._feed
         failure = self.failure or (feed.failure if feed is not None else None)
         if failure is not None:
-            return "failed", failure
+            return "failed", without_folders(failure, self.row.source)
         if feed is not None:
             stats = feed.stats
-            return _STATE_OF[stats.state], stats.reason or None
+            return _STATE_OF[stats.state], without_folders(stats.reason, self.row.source) or None
         if self.row.has_ended:
             return "ended", "the source has ended"
         return self._state_without_source()
@@ -304,7 +306,7 @@ class ServedStream:
             name=self.row.name,
             state=state,
             reason=reason,
-            source=self.row.source,
+            source=shown_source(self.row.source),
             policy=self.choices.policy,
             budget_tokens=self.choices.budget_tokens,
             filter=self.choices.filter,

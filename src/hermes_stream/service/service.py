@@ -75,6 +75,7 @@ class Service:
         source_options: SourceOptions | None = None,
         allow_sources: Sequence[str] | None = None,
         private_networks: Sequence[str] = (),
+        replace_source: bool = False,
         owner: int | None = None,
         temporary: bool = False,
         **choices: Any,
@@ -88,6 +89,7 @@ class Service:
             source_options: how an address is read: pace, transport, crop, mask, schedule.
             allow_sources: patterns that the address must match, now and after a restart; None trusts it.
             private_networks: networks that it may lie in, though private; see ``SourcePolicy``.
+            replace_source: go on with the stream's memory though its source was another.
             owner: number of the key in whose name it is opened.
             temporary: keep nothing of it: it is in no record.
             **choices: fields of ``StreamSettings``: policy, budget_tokens, fps, ...; what is left out, or
@@ -108,6 +110,7 @@ class Service:
             source_options=source_options,
             allow_sources=None if allow_sources is None else tuple(allow_sources),
             private_networks=tuple(private_networks),
+            replace_source=replace_source,
             owner=owner,
         )
         served = self._registry.open_temporary(request) if temporary else self._registry.open(request)
@@ -315,13 +318,16 @@ class Service:
         self._registry.replace_memory(served, lambda engine: engine.restore(path))
         return self._running.status(served)
 
-    def fork(self, name: str, new_name: str, snapshot: int | None = None) -> StreamStatus:
+    def fork(
+        self, name: str, new_name: str, snapshot: int | None = None, *, owner: int | None = None
+    ) -> StreamStatus:
         """Open a second stream with a stream's memory, whose frames are pushed; each goes its own way.
 
         Args:
             name: of the stream, open or closed where a snapshot is named.
             new_name: of the new one.
             snapshot: its memory is of that moment; None is now.
+            owner: number of the key in whose name it is opened.
 
         Raises:
             UnknownStreamError: there is no such stream or snapshot.
@@ -329,7 +335,7 @@ class Service:
             CapacityError: there is no room.
         """
         self._running.check_open()
-        return self._running.status(self._running.fork(name, new_name, snapshot))
+        return self._running.status(self._running.fork(name, new_name, snapshot, owner))
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
         """Delete a snapshot; raises as ``restore`` does."""
@@ -356,11 +362,6 @@ class Service:
             UnknownStreamError: there is no such picture, or no more.
         """
         return read_picture(self._running.folder.pictures, path)
-
-    @property
-    def model_name(self) -> str:
-        """What the model was loaded by."""
-        return self.model.card.name
 
     @property
     def keys(self) -> Keys:

@@ -12,6 +12,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 # a flag and the environment give texts, which pydantic compares with the number as they are
 Bits = Annotated[Literal[8], BeforeValidator(lambda value: 8 if value == "8" else value)]
+# neither TOML nor a flag has a None, which is how a limit that has a default is lifted
+Off = BeforeValidator(lambda value: None if value == "off" else value)
 
 
 class StreamSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
@@ -68,12 +70,14 @@ class ServiceSettings(StreamSettings, frozen=True):
     """Keep a small picture of every moment that a memory still holds, to show as evidence."""
     picture_pixels: AtLeastOne = 640 * 360
     """Size of such a picture, at most."""
-    keep_days: Positive | None = 30.0
-    """Events, questions and pictures older than this are deleted."""
-    keep_bytes: AtLeastOne | None = 20 * 1024**3
-    """What record, pictures and snapshots may take on disk; the oldest are deleted first."""
+    keep_days: Annotated[Positive | None, Off] = 30.0
+    """Events, questions and pictures older than this are deleted; `off` deletes none for their age."""
+    keep_bytes: Annotated[AtLeastOne | None, Off] = 20 * 1024**3
+    """What record, pictures and snapshots may take on disk, the oldest deleted first; `off` is no limit."""
     keep_snapshots: AtLeastOne = 3
     """Snapshots of a stream that are kept, the newest."""
+    snapshots_url: str | None = None
+    """Folder of an object store that keeps the newest snapshots too, such as `s3://bucket/folder`."""
     store: str | None = None
     """Address of a Postgres database for the record; SQLite in the data folder by default."""
 
@@ -83,6 +87,8 @@ class NamedStream(StreamSettings, frozen=True):
 
     source: str | None = None
     """Address of the source; without one, frames are pushed."""
+    replace_source: bool = False
+    """Go on with the memory that the stream has of another source, which is refused otherwise."""
     source_options: dict[str, Any] = {}
     """How the source is read, by fields of `SourceOptions`: pace, transport, crop, privacy_mask, ..."""
 

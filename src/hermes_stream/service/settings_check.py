@@ -12,6 +12,7 @@ from hermes_stream.filters import choose_filter
 from hermes_stream.policies.named import policy_named
 from hermes_stream.service.database import database_url
 from hermes_stream.service.names import check_stream_name
+from hermes_stream.service.remote_snapshots import open_store
 from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings, StreamSettings
 from hermes_stream.video.sources.options import SourceOptions
 
@@ -30,6 +31,11 @@ def check_settings(service: ServiceSettings, start: StartSettings) -> tuple[str,
         database_url(start.data_dir, service.store)
     except HermesError as error:
         faults.append(f"store: {error}")
+    if service.snapshots_url is not None:
+        try:
+            open_store(service.snapshots_url)
+        except HermesError as error:
+            faults.append(str(error))
     if len(start.streams) > service.max_streams:
         faults.append(f"{len(start.streams)} streams are named, and max_streams is {service.max_streams}")
     for name, stream in start.streams.items():

@@ -19,7 +19,7 @@ from hermes_stream.errors import SettingsError
 PREFIX = "HERMES_"
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 # Values of these may hold a password, and are never shown; a stream that is no table is an address, mostly.
-_SECRETS = ("source", "store", "secret", "password", "key", "streams")
+_SECRETS = ("source", "store", "secret", "password", "key", "streams", "url")
 _NOT_FLAGS = (dict,)
 
 
@@ -33,6 +33,7 @@ class Flag:
         kind: bool, int, float, str or Path; of one value where several may be given.
         repeats: whether it may be given several times.
         choices: the only values, where there are such.
+        may_be_off: whether the text ``off`` lifts a limit.
         default: what holds without it.
         text: what it is for.
     """
@@ -42,6 +43,7 @@ class Flag:
     kind: type
     repeats: bool
     choices: tuple[str, ...]
+    may_be_off: bool
     default: Any
     text: str
 
@@ -155,13 +157,15 @@ def _flag(name: str, field: FieldInfo) -> Flag | None:
         kind = type(get_args(kind)[0])
     if get_origin(kind) in _NOT_FLAGS or not isinstance(kind, type):
         return None
+    default = field.get_default(call_default_factory=True)
     return Flag(
         name=name,
         option="--" + name.replace("_", "-"),
         kind=kind,
         repeats=repeats,
         choices=choices,
-        default=field.get_default(call_default_factory=True),
+        may_be_off=default is not None and type(None) in get_args(field.annotation),
+        default=default,
         text=" ".join((field.description or "").split()),
     )
 

@@ -18,6 +18,11 @@ Restored = TypeVar("Restored")
 _NAME = re.compile(r"(\d{1,18})-(\d{1,18})\.safetensors")
 
 
+def is_snapshot(name: str) -> bool:
+    """Tell whether a file's name is that of a snapshot."""
+    return _NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class StoredSnapshot:
     """One file.

@@ -55,7 +55,13 @@ class SourceOpener:
         return cls(max_image_pixels=max(model.max_frame_bytes // _BYTES_PER_PIXEL, picture_pixels))
 
     def open(
-        self, given: Any, choices: StreamChoices, row: StreamRow | None, newest_seconds: float | None
+        self,
+        given: Any,
+        choices: StreamChoices,
+        row: StreamRow | None,
+        newest_seconds: float | None,
+        *,
+        is_other: bool = False,
     ) -> OpenedSource | None:
         """Return what a stream is to read; None where its frames are pushed.
 
@@ -64,6 +70,7 @@ class SourceOpener:
             choices: of the stream.
             row: of the stream, where there is one already.
             newest_seconds: time of its newest frame.
+            is_other: whether the stream has watched something else so far.
 
         Raises:
             ValueError: it is nothing that can be read.
@@ -72,7 +79,8 @@ class SourceOpener:
         if given is None:
             return None
         if isinstance(given, str | os.PathLike):
-            return self._open_address(os.fspath(given), choices, _clock(row, newest_seconds))
+            clock = _clock(row, newest_seconds)
+            return self._open_address(os.fspath(given), choices, clock, begins=clock is None or is_other)
         if hasattr(given, "read") and hasattr(given, "stats"):
             return OpenedSource(
                 source=given, address=given.stats.address, opens_again=False, waits=False, samples=True
@@ -87,17 +95,20 @@ class SourceOpener:
             f"{type(given).__name__}"
         )
 
-    def _open_address(self, address: str, choices: StreamChoices, clock: ClockPoint | None) -> OpenedSource:
+    def _open_address(
+        self, address: str, choices: StreamChoices, clock: ClockPoint | None, *, begins: bool
+    ) -> OpenedSource:
         path = Path(address)
         is_file = "://" not in address and path.is_file()
         if is_file:
             address = str(path.resolve())  # the next start may be in another folder
         is_fast = is_file and choices.source.get("pace") == "fast"
-        options = choices.source_options(None if is_file else clock, self.max_image_pixels)
-        if is_file and clock is not None:  # it goes on where the stream is
+        resumes = is_file and not begins  # it goes on where the stream is
+        options = choices.source_options(None if resumes else clock, self.max_image_pixels)
+        if resumes:
             options = replace(options, pace="fast")
         source = open_source(address, options, policy=choices.source_policy)
-        if is_file and clock is not None and not is_fast:
+        if resumes and clock is not None and not is_fast:
             source = ResumedFile(source, clock.newest_seconds)
         shown = source.stats.address
         return OpenedSource(

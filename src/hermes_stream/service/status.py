@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hermes_stream.stream.stats import SessionStats
+from hermes_stream.stream.stats import SessionStats, Stage
 
 StreamState = Literal["opening", "live", "waiting", "sleeping", "reconnecting", "ended", "failed", "closed"]
 """``waiting``: nothing sends frames now; they may be pushed, or the source given again. ``sleeping``: the
@@ -201,6 +201,8 @@ class ServiceCapacity:
         max_open_questions: of the whole service.
         busy_share: part of the last minute that the engine worked, in [0, 1].
         frame_seconds: what a frame took lately, folded in with its share of compressions; None before any.
+        stage_seconds: what each stage of the engine's work has taken since the service began: preprocess,
+            encode, prefill, compress, question, decode, watch.
     """
 
     num_streams: int
@@ -214,6 +216,7 @@ class ServiceCapacity:
     max_open_questions: int
     busy_share: float
     frame_seconds: float | None
+    stage_seconds: dict[Stage, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

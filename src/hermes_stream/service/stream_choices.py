@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from hermes_stream.filters import choose_filter
@@ -12,7 +12,6 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.named import policy_named
 from hermes_stream.service.settings import StreamSettings
-from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.stream.capacity import Capacity, plan_capacity
 from hermes_stream.video.sources.options import SourceOptions
 from hermes_stream.video.sources.policy import SourcePolicy
@@ -33,6 +32,7 @@ class OpenRequest:
         allow_sources: patterns that its address must match; None trusts it.
         private_networks: networks that it may lie in.
         owner: number of the key in whose name it is opened.
+        replace_source: go on with another source than before.
     """
 
     name: str
@@ -42,6 +42,7 @@ class OpenRequest:
     allow_sources: tuple[str, ...] | None
     private_networks: tuple[str, ...]
     owner: int | None
+    replace_source: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,26 +166,6 @@ class StreamChoices:
         """
         chosen = {"max_image_pixels": max_image_pixels, **self.source}
         return SourceOptions(**chosen, fps=self.fps, goes_on=goes_on)
-
-
-def choices_again(row: StreamRow, new: StreamChoices, request: OpenRequest) -> StreamChoices:
-    """Return what a recorded stream goes on with; refuse what does not fit its memory.
-
-    Raises:
-        ValueError: something else than it was opened with, to which its memory is bound.
-    """
-    old = StreamChoices.read(row.options)
-    for name in request.choices:
-        if getattr(new, name) != getattr(old, name):
-            raise ValueError(
-                f"stream {row.name!r} was opened with {name}={getattr(old, name)!r}, and its memory goes "
-                f"with it; got {getattr(new, name)!r}: leave it out, or delete the stream"
-            )
-    if request.source_options is not None:
-        old = replace(old, source=new.source)
-    if request.source is not None:
-        old = replace(old, allow=new.allow, private_networks=new.private_networks)
-    return old
 
 
 def _tuples(value: Any) -> Any:

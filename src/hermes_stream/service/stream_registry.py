@@ -14,18 +14,22 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.service.bringing_back import open_source_again, tell_restored
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
+from hermes_stream.service.opening_again import check_source, choices_again
 from hermes_stream.service.saving import Saving
-from hermes_stream.service.seating import HasEnded, MakeHandle, seat, unseat, with_policy
+from hermes_stream.service.seating import HasEnded, MakeHandle, is_asked, seat, unseat, with_policy
 from hermes_stream.service.served_stream import ServedStream
 from hermes_stream.service.settings import ServiceSettings, StreamSettings
+from hermes_stream.service.shown import shown_source, without_folders
 from hermes_stream.service.source_opening import OpenedSource, SourceOpener
 from hermes_stream.service.store import Store
-from hermes_stream.service.stream_choices import OpenRequest, StreamChoices, choices_again
+from hermes_stream.service.stream_choices import OpenRequest, StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.stream.engine import Engine
 from hermes_stream.video.sources.policy import SourcePolicy
 
 log = logging.getLogger(__name__)
+_ANSWERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02
+_LATER = object()
 MakeServed = Callable[[StreamRow, StreamChoices], ServedStream]
 
 
@@ -102,16 +106,28 @@ class StreamRegistry:
                 opened = self._sources.open(request.source, choices, None, None)
                 return self._open_new(name, opened, choices, owner=request.owner)
             choices = choices_again(row, choices, request)
+            # refused before anything is changed; opened again below, where the stream's clock stands
+            named = self._sources.open(request.source, choices, row, None)
+            is_other = check_source(row, named, replaces=request.replace_source)
             if served is None:
-                self._sources.open(request.source, choices, row, None)  # refused before anything is changed
                 served = self._open_again(row, choices)
-            elif request.source is None or served.has_feed:
-                return self._same(served, request.source, choices)
-            newest = served.ring.counts.newest_seconds
-            opened = self._sources.open(request.source, choices, served.row, newest)
-            if opened is not None:
-                served.start_feed(opened)
+            elif named is None or (served.has_feed and not is_other):
+                return served
+            if named is not None:
+                self._start_feed(served, request.source, choices, is_other=is_other)
             return served
+
+    def _start_feed(
+        self, served: ServedStream, source: Any, choices: StreamChoices, *, is_other: bool
+    ) -> None:
+        if is_other:
+            served.stop_feed()
+        newest, before = served.ring.counts.newest_seconds, served.row.source
+        opened = self._sources.open(source, choices, served.row, newest, is_other=is_other)
+        assert opened is not None
+        if is_other:
+            served.tell("source_changed", source=shown_source(opened.address), before=shown_source(before))
+        served.start_feed(opened)
 
     def _choices(self, request: OpenRequest) -> StreamChoices:
         own = self._settings.model_dump(include=set(StreamSettings.model_fields))
@@ -137,16 +153,6 @@ class StreamRegistry:
             self._seat(served, None)
             return served
 
-    def _same(self, served: ServedStream, source: Any, choices: StreamChoices) -> ServedStream:
-        """Return an open stream that is named again, if it is meant to be the same."""
-        other = self._sources.open(source, choices, served.row, None)
-        if other is not None and other.address != served.row.source:
-            raise StreamExistsError(
-                f"stream {served.row.name!r} is open already, with the source {served.row.source}; close it, "
-                "or choose another name"
-            )
-        return served
-
     def _open_new(
         self,
         name: str,
@@ -166,7 +172,7 @@ class StreamRegistry:
             self._store.streams.remove(row.id)
             raise
         address = None if opened is None else opened.address
-        served.tell("stream_opened", source=address, options=choices.as_json())
+        served.tell("stream_opened", source=shown_source(address), options=choices.as_json())
         if opened is not None:
             served.start_feed(opened)
         return served
@@ -188,6 +194,8 @@ class StreamRegistry:
         if owner is not None:  # first taken: another replica may be about to, too
             self._store.streams.change(row.id, **fields)
         try:
+            if served.disk is not None:
+                served.disk.fetch()
             self._seat(served, None)
         except BaseException:
             if owner is not None:
@@ -199,7 +207,13 @@ class StreamRegistry:
         return served
 
     def open_from(
-        self, name: str, choices: StreamChoices, make: MakeHandle, zero_wall_seconds: float | None
+        self,
+        name: str,
+        choices: StreamChoices,
+        make: MakeHandle,
+        zero_wall_seconds: float | None,
+        *,
+        owner: int | None,
     ) -> ServedStream:
         """Open a new stream with a memory that there is already; its frames are pushed.
 
@@ -208,6 +222,7 @@ class StreamRegistry:
             choices: of the memory's stream.
             make: opens it on the engine.
             zero_wall_seconds: of its clock.
+            owner: number of the key in whose name it is opened.
 
         Raises:
             StreamExistsError: there is a stream of that name.
@@ -215,9 +230,8 @@ class StreamRegistry:
         check_stream_name(name)
         with self._changing:
             self._check_free(name)
-            served = self._open_new(
-                name, None, replace(choices, source={}, allow=None, private_networks=()), make=make
-            )
+            own = replace(choices, source={}, allow=None, private_networks=())
+            served = self._open_new(name, None, own, make=make, owner=owner)
             if zero_wall_seconds is not None:
                 served.change_row(zero_wall_seconds=zero_wall_seconds)
             return served
@@ -229,13 +243,16 @@ class StreamRegistry:
             )
 
     def replace_memory(self, served: ServedStream, make: MakeHandle) -> None:
-        """Give an open stream another memory.
+        """Give an open stream another memory, once its questions are answered from the old one.
 
         Raises:
             SnapshotError: the memory cannot be restored; the stream keeps its own.
         """
+        deadline = time.monotonic() + _ANSWERS_SECONDS
 
         def change(engine: Engine) -> Any:
+            if is_asked(served) and time.monotonic() < deadline:
+                return _LATER
             handle = make(engine)  # first: where it fails, nothing has changed
             # later than all that is on disk, whatever number of frames the memory has
             served.change_row(epoch=served.row.epoch + 1)
@@ -243,7 +260,8 @@ class StreamRegistry:
             return seat(engine, served, thread=self._thread, has_ended=self._has_ended, make=lambda _: handle)
 
         with self._changing:
-            saved = self._thread.run(change)
+            while (saved := self._thread.run(change)) is _LATER:
+                time.sleep(_LOOK_SECONDS)
             if saved is not None:
                 self._saving.record(served, saved)
 
@@ -276,13 +294,15 @@ class StreamRegistry:
     def _bring_back(self, served: ServedStream) -> None:
         name = served.row.name
         try:
+            if served.disk is not None:
+                served.disk.fetch()
             self._seat(served, None)
         except HermesError as error:
             # it stays listed, with the reason: what is on disk is not given up
             served.failure = f"its memory could not be restored: {error}"
             self._streams[name] = served
             log.error("stream %s: %s", name, served.failure)
-            served.tell("source_state", state="failed", what="failed", reason=served.failure)
+            served.tell("source_state", state="failed", what="failed", reason=without_folders(served.failure))
             return
         tell_restored(served)
         open_source_again(served, self._sources)

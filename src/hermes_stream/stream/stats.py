@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-Stage = Literal["preprocess", "encode", "prefill", "compress", "question", "watch"]
+Stage = Literal["preprocess", "encode", "prefill", "compress", "question", "decode", "watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

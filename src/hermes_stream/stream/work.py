@@ -78,5 +78,7 @@ def forward(segments: Sequence[Segment], stage: Stage, *, advances: bool = True)
 
 def next_token_logits(segment: Segment) -> Work[Float[Tensor, " vocabulary"]]:
     """Have the decoder read a segment of text; return the float32 logits of the token that follows it."""
-    logits: Tensor = yield ForwardRequest(segments=(segment,), stage="question", wants_logits=True)
+    # one token is what an answer goes on with: no question is as short
+    stage: Stage = "decode" if len(segment.embeddings) == 1 else "question"
+    logits: Tensor = yield ForwardRequest(segments=(segment,), stage=stage, wants_logits=True)
     return logits

@@ -74,6 +74,7 @@ def answers_of(run_folder):
     return [tuple(one[name] for name in shown) for one in given]
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_goes_on_to_the_same_scores(hermes, folder, undisturbed, tmp_path):
     out = tmp_path / "run"
     arguments = ["eval", folder / "annotations.json", "--videos", folder, "--out", out, "--json"]
@@ -133,6 +134,7 @@ def test_parts_together_are_the_whole(hermes, folder, undisturbed, tmp_path):
     assert run.document["num_unanswered"] == 0
 
 
+@pytest.mark.long
 def test_programs_share_a_run(hermes, folder, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     out = tmp_path / "run"

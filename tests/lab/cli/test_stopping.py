@@ -75,6 +75,7 @@ def check_that_it_goes_on(hermes, out, arguments):
     assert stored.read_bytes().count(b"\n") == 36
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_a_terminated_run_ends_its_programs_keeps_what_is_done_and_goes_on(hermes, folder, tmp_path):
     out = tmp_path / "run"

@@ -268,6 +268,7 @@ class Crash(Trouble):
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
+@pytest.mark.long
 def test_a_program_that_is_lost_is_told_and_what_others_told_is_kept(tmp_path):
     episodes = [episode(question(), video="crash"), *broken_videos()]
     how = Viewing(load_model=Blank(), open_source=Crash(tmp_path / "sign"), open_session=in_fours)
@@ -289,6 +290,7 @@ def test_an_interrupt_is_no_error_of_a_video(tiny):
         list(evaluate([story(3)], policies()[:1], how))
 
 
+@pytest.mark.long
 def test_programs_end_with_whoever_reads_their_results():
     episodes = [story(seed, 2) for seed in range(3, 7)]
     how = Viewing(load_model=Blank(), open_source=Play(), open_session=in_fours)

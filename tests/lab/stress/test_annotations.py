@@ -45,6 +45,7 @@ def run(*words):
     TRIAL.run_command("annotations", parser(None).parse_args(list(map(str, words))))
 
 
+@pytest.mark.long
 def test_a_short_run(tmp_path, capsys):
     out = tmp_path / "stress.json"
     run("--count", 60, "--seed", 99, "--out", out)

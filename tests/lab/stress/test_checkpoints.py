@@ -38,6 +38,7 @@ def test_damage_is_repeatable_and_leaves_the_source_alone(sources, tmp_path):
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
 
 
+@pytest.mark.long
 def test_a_few_damaged_checkpoints_show_no_fault(capsys):
     found = run(8, seed=3, max_seconds=300)
     assert found["count"] == sum(found["outcomes"].values()) == 8
@@ -57,6 +58,7 @@ def die(connection):
     raise SystemExit(3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stand_in", "kind"), [(hang, "hang"), (die, "crash")])
 def test_a_worker_that_hangs_or_dies_is_replaced(monkeypatch, tmp_path, stand_in, kind):
     monkeypatch.setattr(checkpoints, "_PATIENCE", 0.1 if kind == "hang" else 15)

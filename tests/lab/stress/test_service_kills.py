@@ -25,6 +25,7 @@ def tiny():
     return load_model("tiny")
 
 
+@pytest.mark.long
 @linux
 def test_a_killed_service_comes_back_the_same(tiny, tmp_path):
     numbers = KilledService(tiny, tmp_path, num_streams=2, num_kills=3, seed=4).run()

@@ -89,6 +89,7 @@ def test_a_process_that_dies_is_told_and_started_again():
         watcher.close()
 
 
+@pytest.mark.long
 def test_the_command(tmp_path):
     out = tmp_path / "a.json"
     command = [sys.executable, "-m", "hermes_lab.stress.videos", "--clips", KINDS, "--workers", "1"]

@@ -219,7 +219,7 @@ class RealtimeSession:
             "id": self._id,
             "object": "realtime.session",
             "type": "realtime",
-            "model": self._state.service.model_name,
+            "model": self._state.service.model.card.name,
             **self._settings.model_dump(exclude={"hermes"}),
             "hermes": {
                 **self._settings.hermes.model_dump(exclude={"stream"}),

@@ -112,13 +112,13 @@ async def _num_prompt_tokens(state: ServerState, answer: LiveAnswer) -> int:
 
 
 def _check_model(state: ServerState, name: str) -> None:
-    if name != state.service.model_name:
+    if name != state.service.model.card.name:
         raise RefusedError(
             404,
-            f"there is no model {name[:100]!r} here; this server runs {state.service.model_name!r}",
+            f"there is no model {name[:100]!r} here; this server runs {state.service.model.card.name!r}",
             code="model_not_found",
             param="model",
-            accepted=[state.service.model_name],
+            accepted=[state.service.model.card.name],
         )
 
 
@@ -136,4 +136,4 @@ def show_model(model: Annotated[str, Path(max_length=300)], state: State) -> dic
 
 
 def _model(state: ServerState) -> dict[str, Any]:
-    return {"id": state.service.model_name, "object": "model", "created": 0, "owned_by": "hermes-stream"}
+    return {"id": state.service.model.card.name, "object": "model", "created": 0, "owned_by": "hermes-stream"}

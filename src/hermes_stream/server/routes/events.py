@@ -132,12 +132,14 @@ def _beginning(state: ServerState, after: int | None, last_event_id: str | None)
 async def _followed(state: ServerState, wanted: Wanted, after: int) -> AsyncGenerator[bytes]:
     yield sse(id=after)  # a client that loses the connection before the first event goes on from here, too
     while not state.draining.has_begun:
-        changed = state.signal.next
+        changed, heard = state.signal.next, state.signal.newest_id
         page = await asyncio.to_thread(
             state.service.events, after, stream=wanted.stream, kinds=wanted.kinds, limit=_PAGE
         )
         for event in page:
             after = event.id
             yield sse(body_of(event).model_dump(), event=event.kind, id=event.id)
+        if len(page) < _PAGE:  # what is not wanted is passed over once, and not at each look again
+            after = max(after, heard)
         if not page and await state.draining.unless(changed.wait(), seconds=_HEARTBEAT_SECONDS) is None:
             yield sse_comment("still here")

@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException
 
 from hermes_stream.server.bodies import ERRORS, Listing
 from hermes_stream.server.errors import RefusedError
-from hermes_stream.server.state import State, needs
+from hermes_stream.server.state import ServerState, State, needs
 from hermes_stream.server.uploads import shown_upload
 
 router = APIRouter(prefix="/v1/files", tags=["files"], responses=ERRORS)
@@ -60,21 +60,28 @@ class DeletedFile(BaseModel):
 @router.post("", openapi_extra=_BODY, response_model=FileBody, dependencies=needs("ask"))
 async def upload_file(request: Request, state: State) -> dict[str, Any]:
     """Send a file; it is kept for a while, under an id made from its content."""
+    length = request.headers.get("content-length", "")
     try:
-        async with request.form(max_files=1, max_fields=8) as form:
-            file, purpose = form.get("file"), form.get("purpose")
-            if not isinstance(file, UploadFile):
-                raise RefusedError(
-                    400, "the form has no file; send one as the part 'file'", code="no_file", param="file"
-                )
-            upload = await asyncio.to_thread(
-                state.uploads.add,
-                file.file,
-                filename=file.filename or "file",
-                purpose=purpose if isinstance(purpose, str) else "user_data",
-            )
+        with state.uploads.expecting(int(length) if length.isdigit() else None):
+            await asyncio.to_thread(state.uploads.check_room)
+            return await _received(request, state)
     except MultiPartException as error:
         raise RefusedError(400, f"the form cannot be read: {error.message}", code="invalid_form") from error
+
+
+async def _received(request: Request, state: ServerState) -> dict[str, Any]:
+    async with request.form(max_files=1, max_fields=8) as form:
+        file, purpose = form.get("file"), form.get("purpose")
+        if not isinstance(file, UploadFile):
+            raise RefusedError(
+                400, "the form has no file; send one as the part 'file'", code="no_file", param="file"
+            )
+        upload = await asyncio.to_thread(
+            state.uploads.add,
+            file.file,
+            filename=file.filename or "file",
+            purpose=purpose if isinstance(purpose, str) else "user_data",
+        )
     return shown_upload(upload)
 
 

@@ -34,20 +34,42 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
         HermesError: the service refuses it.
         ValueError: an option is out of its range.
     """
-    options = body.model_dump(exclude_unset=True, exclude={"name", "source", "source_options"})
+    own_fields = {"name", "source", "source_options", "from_snapshot"}
+    options = body.model_dump(exclude_unset=True, exclude=own_fields)
     if body.source is not None:
         options |= _opening_of(state, body.source)
     if body.source_options is not None:
         options["source_options"] = _source_options(body.source_options)
 
     def open_it() -> StreamStatus:
-        if (key := caller.key) is None:
+        if (key := caller.key) is not None:
+            own = [one for one in state.service.streams(temporary=True) if one.owner == key.id]
+            check_streams(key.max_streams, sum(one.name != body.name for one in own))
+            options["owner"] = key.id
+        if body.from_snapshot is None:
             return state.service.open_stream(body.name, **options)
-        own = [one for one in state.service.streams(temporary=True) if one.owner == key.id]
-        check_streams(key.max_streams, sum(one.name != body.name for one in own))
-        return state.service.open_stream(body.name, owner=key.id, **options)
+        _begin_with_snapshot(state, body.name, body.from_snapshot, caller)
+        try:
+            return state.service.open_stream(body.name, **options)
+        except Exception:
+            state.service.close_stream(body.name, delete=True)
+            raise
 
     return await asyncio.to_thread(open_it)
+
+
+def _begin_with_snapshot(state: ServerState, name: str, number: int, caller: Caller) -> None:
+    """Open a new stream with the memory of a snapshot, whichever stream that is of."""
+    caller.check("admin")  # as a fork needs
+    found = next((one for one in state.service.snapshots() if one.id == number), None)
+    if found is None:
+        raise RefusedError(
+            404,
+            f"there is no snapshot {number}; GET /v1/streams/NAME/snapshots lists those of a stream",
+            code="snapshot_not_found",
+            param="from_snapshot",
+        )
+    state.service.fork(found.stream, name, number, owner=caller.key.id if caller.key else None)
 
 
 def _source_options(chosen: SourceSettings) -> SourceOptions:

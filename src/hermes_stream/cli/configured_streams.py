@@ -1,0 +1,76 @@
+"""Streams that a settings file or the command line names: opened at the start, and on SIGHUP."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, final
+
+from hermes_stream.cli.output import complain
+from hermes_stream.errors import SettingsError
+
+if TYPE_CHECKING:
+    from hermes_stream.service import Service
+    from hermes_stream.service.settings import NamedStream
+
+
+def open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
+    """Open the streams that are named; one that cannot be opened is told, and the others go on."""
+    from hermes_stream.service.settings_check import source_options_of
+
+    for name, stream in streams.items():
+        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options"})
+        try:
+            service.open_stream(name, stream.source, source_options=source_options_of(stream), **options)
+        except Exception as error:
+            complain(f"stream {name!r} is not opened: {error}", kind="warning")
+
+
+@final
+class Reloads:
+    """Opens new streams of the settings file on SIGHUP, where there is such a signal.
+
+    A signal that comes before there is a service is remembered until there is.
+
+    Args:
+        streams_now: reads the file again, and returns the streams that it names.
+    """
+
+    def __init__(self, streams_now: Callable[[], Mapping[str, NamedStream]]) -> None:
+        self._streams_now = streams_now
+        self._service: Service | None = None
+        self._is_due = False
+
+    def __enter__(self) -> Reloads:
+        if hasattr(signal, "SIGHUP"):
+            self._before = signal.signal(signal.SIGHUP, lambda *_: self._begin())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._before)
+
+    @contextmanager
+    def into(self, service: Service) -> Iterator[None]:
+        """Open streams in a service while the block lasts."""
+        self._service = service
+        if self._is_due:
+            self._begin()
+        try:
+            yield
+        finally:
+            self._service = None
+
+    def _begin(self) -> None:
+        self._is_due = self._service is None
+        if not self._is_due:
+            # a thread of its own: the signal comes in the middle of the server's work
+            threading.Thread(target=self._reload, args=(self._service,), daemon=True).start()
+
+    def _reload(self, service: Service) -> None:
+        try:
+            open_streams(service, self._streams_now())
+        except SettingsError as error:
+            complain(f"not reloaded: {error}", kind="warning")

@@ -1,0 +1,92 @@
+"""What is open when its key is revoked ends, with the reason where one can still be told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from tests.server.served import jpeg, listening
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from hermes_stream.server import ServerSettings
+from hermes_stream.service import Service
+
+WITHIN_SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny, tmp_path_factory):
+    settings = ServerSettings(port=0, require_keys=True)
+    with Service(tiny, tmp_path_factory.mktemp("guarded")) as service, listening(service, settings) as one:
+        service.open_stream("door")
+        yield one
+
+
+@pytest.fixture
+def key(guarded):
+    """A key, as a header, and what revokes it."""
+    secret, record = guarded.service.keys.create("short", ["read", "ask"])
+    return {"Authorization": f"Bearer {secret}"}, lambda: guarded.service.keys.revoke(record.id)
+
+
+def test_an_event_stream_ends_with_the_reason(guarded, key):
+    header, revoke = key
+    with guarded.http.stream("GET", "/v1/events", headers={**header, "Accept": "text/event-stream"}) as sent:
+        lines = sent.iter_lines()
+        assert next(lines).startswith("id: ")
+        revoke()
+        began = time.monotonic()
+        rest = [line for line in lines if line]
+    assert time.monotonic() - began < WITHIN_SECONDS
+    assert rest[-2] == "event: error"
+    assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "wrong_key"
+
+
+@pytest.mark.parametrize("path", ["/v1/streams/door/preview", "/v1/streams/door/frames", "/v1/realtime"])
+def test_a_websocket_is_closed_with_the_reason(guarded, key, path):
+    header, revoke = key
+    with connect(guarded.ws + path, additional_headers=header) as socket:
+        if path.endswith("realtime"):
+            assert json.loads(socket.recv())["type"] == "session.created"
+        revoke()
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=WITHIN_SECONDS)
+    assert closed.value.rcvd.code == 1008
+    assert "revoked" in closed.value.rcvd.reason
+
+
+def test_a_websocket_that_was_opened_with_a_token_ends_with_its_key(guarded, key):
+    header, revoke = key
+    token = guarded.http.post("/v1/websocket-token", headers=header).json()["token"]
+    with connect(f"{guarded.ws}/v1/streams/door/preview?token={token}") as socket:
+        revoke()
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=WITHIN_SECONDS)
+
+
+def test_other_keys_and_what_is_over_are_left_alone(guarded, key):
+    header, revoke = key
+    secret, _ = guarded.service.keys.create("other", ["read", "ask"])
+    other = {"Authorization": f"Bearer {secret}"}
+    assert guarded.http.get("/v1/streams", headers=header).status_code == 200
+    with connect(guarded.ws + "/v1/streams/door/frames", additional_headers=other) as socket:
+        revoke()
+        time.sleep(1.5)
+        socket.send(b"\0" * 8 + jpeg())
+        assert json.loads(socket.recv(timeout=WITHIN_SECONDS))["num_accepted"] == 1
+
+
+def test_nothing_is_left_of_what_has_ended(guarded, key):
+    header, revoke = key
+    standing = guarded.server.app.state.hermes.standing
+    before = threading.active_count()
+    with connect(guarded.ws + "/v1/realtime", additional_headers=header) as socket:
+        socket.recv()
+        revoke()
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=WITHIN_SECONDS)
+    assert not standing._open
+    assert threading.active_count() <= before + 2
