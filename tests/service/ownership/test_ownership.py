@@ -309,7 +309,8 @@ def test_two_owners_at_once_are_impossible(join, checkpoint_folder):
             child.kill()
 
 
-def test_a_replica_without_the_record_gives_up_its_streams(join):
+@pytest.mark.parametrize("what", ["record", "engine"])
+def test_a_replica_without_the_record_or_that_hangs_gives_up_its_streams(join, what):
     first, second = join("one"), join("two")
     first.open_stream("a", **FEW)
     push(first, "a", random_frames(5))
@@ -318,13 +319,40 @@ def test_a_replica_without_the_record_gives_up_its_streams(join):
     def fail(_):
         raise StoreError("the record cannot be reached")
 
-    membership._rows.beat = fail
+    if what == "record":
+        membership._rows.beat = fail
+    else:
+        membership._tenancy.is_sound = lambda: False
     until(lambda: names(second) == ["a"], seconds=15)
     with pytest.raises(HermesError):
         first.ask("a", QUESTION)
     until(lambda: names(first) == [])
-    del membership._rows.beat
+    if what == "record":
+        del membership._rows.beat
+    else:
+        del membership._tenancy.is_sound
     until(lambda: membership.is_current)
     first.open_stream("b", **FEW)
     assert first.stream("b").replica == "one"
     assert second.ask("a", QUESTION, max_new_tokens=2).text
+
+
+def test_an_owner_opens_its_streams_again_when_the_record_is_back(join):
+    only = join("one")
+    only.open_stream("a", **FEW)
+    push(only, "a", random_frames(5))
+    time.sleep(0.8)  # the journal is committed twice a second
+    membership = only._running._membership
+
+    def fail(_):
+        raise StoreError("the record cannot be reached")
+
+    membership._rows.beat = fail
+    until(lambda: names(only) == [])
+    with pytest.raises(HermesError, match="try again"):
+        only.ask("a", QUESTION)
+    del membership._rows.beat
+    until(lambda: names(only) == ["a"])
+    until(lambda: only.stream("a").epoch == 2)
+    assert only.stream("a").num_frames == 5
+    assert only.ask("a", QUESTION, max_new_tokens=2).text
