@@ -100,7 +100,7 @@ def test_a_stream_moves_when_asked_and_a_replica_drains(cluster, client):
     cluster.begin("two")
     until(lambda: len([one for one in cluster.rows.all() if one.is_alive]) == 2)
     cluster.rows.ask_to_move("a", "two")
-    until(lambda: owners(client)["a"][0] == "two", seconds=40)
+    until(lambda: owners(client).get("a", [None])[0] == "two", seconds=40)
     cluster.rows.set_state("two", "draining")
-    until(lambda: owners(client)["a"][0] == "one", seconds=40)
+    until(lambda: owners(client).get("a", [None])[0] == "one", seconds=40)
     assert client.stream("a").document["num_frames"] == 1

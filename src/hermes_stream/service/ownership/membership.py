@@ -186,11 +186,13 @@ class Membership:
             self._adopt(due, again=True)
 
     def _claim(self) -> None:
-        if not self.is_current or time.monotonic() - self._in_touch_since < self._lease_seconds:
-            return  # where the record was out of reach, all seem to be gone until they have told otherwise
-        orphans = self._rows.orphans(self.name)
-        if not orphans:
+        if not self.is_current:
             return
+        found = self._rows.orphans(self.name)
+        if found.wanted:
+            self._adopt(found.wanted[: self._load.more_streams])
+        if not (orphans := found.free) or time.monotonic() - self._in_touch_since < self._lease_seconds:
+            return  # where the record was out of reach, all seem to be gone until they have told otherwise
         loads = [one.load for one in self._rows.all() if one.is_alive and one.state == "live"]
         own = [self._load if load.id == self.id else load for load in loads]
         number = num_to_claim(own, self.id, len(orphans))

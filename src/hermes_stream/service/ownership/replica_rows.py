@@ -81,6 +81,19 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Orphans:
+    """Streams that nobody has, as one replica sees them; the oldest first.
+
+    Attributes:
+        wanted: that are to go to this replica.
+        free: that anybody may take.
+    """
+
+    wanted: tuple[int, ...]
+    free: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """Who has a stream.
 
@@ -223,8 +236,8 @@ class ReplicaRows:
         with self._database.placing() as connection:
             _give_back(connection, (columns.id == stream_id) & (columns.replica_id == replica_id))
 
-    def orphans(self, name: str) -> tuple[int, ...]:
-        """Return the open streams that nobody alive has, oldest first, but those that are to go to others.
+    def orphans(self, name: str) -> Orphans:
+        """Return the open streams that nobody alive has, but those that are to go to others.
 
         Args:
             name: of the replica that asks.
@@ -235,7 +248,10 @@ class ReplicaRows:
             found = connection.execute(chosen.order_by(columns.id)).all()
             living = select(tables.replicas.c.name).where(self._is_alive)
             others = set(connection.execute(living).scalars()) - {name} if found else set()
-        return tuple(row.id for row in found if row.wanted_replica not in others)
+        return Orphans(
+            wanted=tuple(row.id for row in found if row.wanted_replica == name),
+            free=tuple(row.id for row in found if row.wanted_replica not in {name, *others}),
+        )
 
     def all(self) -> tuple[ReplicaRow, ...]:
         """Return all replicas, in the order in which they came."""
