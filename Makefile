@@ -7,7 +7,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Threads that spin while they wait make a shared machine many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install demo test docs check fmt real-weights
+# The page's checks need node, its tests a browser too; without them they say so, and are skipped.
+PAGE_TOOLS := tests/page/node_modules/.package-lock.json
+NODE := $(shell command -v npm > /dev/null && node -e 'console.log(parseInt(process.versions.node) >= 20 ? "yes" : "old")' 2> /dev/null)
+
+.PHONY: help install demo test docs check fmt page-check page-test real-weights
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,8 +37,24 @@ check: install  ## Format, lint, types, house laws, documentation, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house.py
+	$(MAKE) page-check
 	$(MAKE) docs
 	$(MAKE) test
+
+ifeq ($(NODE),yes)
+page-check: $(PAGE_TOOLS)  ## Lint the page's scripts and check their types (needs node)
+	cd tests/page && npm run --silent lint && npm run --silent types
+
+page-test: install $(PAGE_TOOLS)  ## Try the page in a real browser (needs node and chromium; SHOTS=1 stores pictures)
+	cd tests/page && PYTHON=$(CURDIR)/$(BIN)/python npm run --silent test
+
+$(PAGE_TOOLS): tests/page/package.json tests/page/package-lock.json
+	cd tests/page && npm ci --silent --no-audit --no-fund
+	@touch $@
+else
+page-check page-test:
+	@echo "make $@: it needs node 20 or newer, and npm; skipped"
+endif
 
 fmt: install  ## Format the code and mend what can be mended
 	$(BIN)/ruff format .

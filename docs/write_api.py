@@ -28,7 +28,7 @@ route. A browser signs in (`POST /v1/login`) and opens its WebSockets with `?tok
 
 **Server-sent events.** `POST .../ask` with `stream: true` sends `text` pieces, then `answer`, or `error`. `GET /v1/events`
 with `Accept: text/event-stream` goes on for ever; a client that comes back with `Last-Event-ID` misses nothing and gets
-nothing twice.
+nothing twice. `GET /v1/figures` and `GET /v1/streams/NAME/memory` tell how streams and a memory are, again and again.
 
 **Frames over a WebSocket** are binary messages: 8 bytes of time in microseconds of the stream (unsigned, most significant
 byte first), then a JPEG or PNG. Each is answered by a JSON text with the newest time that was taken and what was dropped,

@@ -168,7 +168,64 @@ def ttft(document: Document) -> str:
     )
 
 
+def counts(document: Document) -> str:
+    """Write what a chunk and a token launch."""
+    head = ["model", "policy", "frames a chunk", "kernels a chunk", "compressing", "MB", "waits", "a token"]
+    rows = [
+        [
+            f"`{model}`",
+            f"`{run['policy']}`",
+            str(run["chunk_frames"]),
+            f"{run['kernels_per_chunk']:,}",
+            str(run["kernels_by_stage"]["compress"]),
+            f"{run['bytes_per_chunk'] / 1e6:.0f}",
+            str(run["syncs_per_chunk"]),
+            str(run["launches_per_token"]),
+        ]
+        for model, own in document["models"].items()
+        for run in own
+    ]
+    return table(head, rows)
+
+
+def like_7b(document: Document) -> str:
+    """Write what a compression takes with the layers and key-value heads of 7B."""
+    head = ["policy", "launches", "GB moved", "ms by price", "share of a chunk", "waits of a chunk"]
+    rows = [
+        [
+            f"`{run['policy']}`",
+            f"{run['compress_launches']:,}",
+            f"{run['compress_bytes'] / 1e9:.1f}",
+            f"{run['compress_seconds'] * 1e3:.1f}",
+            f"{run['compress_share']:.1%}",
+            str(run["syncs_per_chunk"]),
+        ]
+        for run in document["like_7b"]
+    ]
+    return table(head, rows)
+
+
+def forgetting(document: Document) -> str:
+    """Write what a chunk takes with each policy over what it takes with ``window``."""
+    head = ["model", "policy", "frames a chunk", "ms a chunk", "over `window`", "quartiles"]
+    rows = [
+        [
+            f"`{run['model']}`",
+            f"`{run['policy']}`",
+            str(run["chunk_frames"]),
+            f"{run['chunk_seconds'] * 1e3:.1f}",
+            f"{run['over_window']:.2f}",
+            " to ".join(f"{one:.2f}" for one in run["over_window_quartiles"]),
+        ]
+        for run in document["runs"]
+    ]
+    return table(head, rows)
+
+
 PARTS: dict[str, Callable[[Document], str]] = {
+    "counts": counts,
+    "like_7b": like_7b,
+    "forgetting": forgetting,
     "runs": runs,
     "flat": flat,
     "stages": stages,

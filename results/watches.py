@@ -26,11 +26,11 @@ from hermes_stream.synthetic.questions import NUMBERS
 from hermes_stream.synthetic.world import SHAPES, THINGS, World, generate_world
 
 RULES = {
-    "none": {},
+    "none": {"raise_at": 0.5},
     "none, 0.8 to 0.5": {"raise_at": 0.8},
-    "none, two in a row": {"hold_seconds": 1},
-    "blank picture": {"calibrate": "blank"},
-    "first minute": {"calibrate": "start"},
+    "none, two in a row": {"raise_at": 0.5, "hold_seconds": 1},
+    "blank picture": {"raise_at": 0.5, "calibrate": "blank"},
+    "first minute": {"raise_at": 0.5, "calibrate": "start"},
 }
 NUM_EACH = 3
 FIRST_SECOND = 8

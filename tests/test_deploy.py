@@ -136,7 +136,7 @@ def test_the_composition_builds_mounts_and_starts_what_is_there(hermes, tmp_path
     assert ports.split(":") == ["127.0.0.1", "8000", instructions("EXPOSE")[0]]
 
 
-def test_a_service_reaches_no_encoder_of_video():
+def test_a_service_reaches_no_encoder_of_video_but_one_of_a_free_licence():
     """docs/licences.md promises it: what encodes H.264 is for files, tests and demonstrations."""
     package = ROOT / "src" / "hermes_stream"
     encoding = {"hermes_stream.video.writing", "hermes_stream.video.rtsp", "write_video", "RtspServer"}
@@ -144,6 +144,10 @@ def test_a_service_reaches_no_encoder_of_video():
     assert {str(file.relative_to(package / "video")) for file in encoders} == {
         *("writing.py", "codecs.py", "rtsp/packets.py")
     }
+    clips = (package / "video" / "cutting.py").read_text(encoding="utf-8")
+    assert [line.strip() for line in clips.splitlines() if "write_video(" in line] == [
+        'write_video(target, frames, fps=fps, crf=_CRF, encoder="libvpx-vp9")'
+    ]
     files = [
         file
         for room in ("service", "server", "stream", "video/sources")

@@ -103,6 +103,14 @@ def service(run, tmp_path, **_):
     assert " ms; rests on " in line
 
 
+def alerts(run, **_):
+    first, second, last = run("alerts.py")
+    assert (first.split(":")[0], second.split(":")[0], last) == (
+        *("incident.new", "incident.update"),
+        "incident.end: one id, 1-1",
+    )
+
+
 def push_frames(run, tmp_path, **_):
     with serving(tmp_path / "data") as served:
         pushed, answer = run("push_frames.py", served.url, "desk", CLIP)
@@ -133,6 +141,7 @@ CHECKS = (
     webcam,
     asyncio_app,
     service,
+    alerts,
     push_frames,
     openai_client,
     compare_policies,

@@ -8,7 +8,7 @@ segment sees its own stream only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,13 +16,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.bias import causal_lower_right
 
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.layout import CacheLayout
-from hermes_stream.memory.rope import rotate
+from hermes_stream.masks import Masks
+from hermes_stream.memory.rope import signed, turn
 
 ATTENTION_NAME = "hermes"
+_MAX_WEIGHT_BYTES = 64 * 2**20
 
 
 @runtime_checkable
@@ -96,11 +97,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
-    """What the attention needs of a packed forward: its segments and the rotation of all their tokens."""
+    """What the attention needs of a packed forward: its segments, their rotation, and masks."""
 
     segments: Sequence[Segment]
     cos: Float[Tensor, "tokens head_dim"]
-    sin: Float[Tensor, "tokens head_dim"]
+    signed_sin: Float[Tensor, "tokens head_dim"]
+    masks: Masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,13 +113,13 @@ class FixedText:
         buffers: of the stream. Only rotated keys are written: text is rewound before any compression, which
             is what raw keys are for.
         cos: rotation of each token, ``[length, head_dim]``.
-        sin: likewise.
+        signed_sin: likewise, see ``memory.rope.turn``.
         starts: slot of the first token in each layer.
     """
 
     buffers: WholeBuffers
     cos: Float[Tensor, "length head_dim"]
-    sin: Float[Tensor, "length head_dim"]
+    signed_sin: Float[Tensor, "length head_dim"]
     starts: Int[Tensor, " layers"]
 
 
@@ -144,7 +146,8 @@ def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tenso
     lengths = [len(segment.embeddings) for segment in segments]
     positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
     cos, sin = layout.rotary.cos_sin(positions)
-    packed = _Packed(segments=segments, cos=cos.to(layout.dtype), sin=sin.to(layout.dtype))
+    cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
+    packed = _Packed(segments=segments, cos=cos, signed_sin=sin, masks=Masks())
     embeddings = torch.cat([segment.embeddings for segment in segments])
     output = decoder(
         inputs_embeds=embeddings[None],
@@ -206,20 +209,24 @@ def hermes_attention(
     a probe's are dropped after use.
     """
     layer_idx: int = module.layer_idx  # type: ignore[assignment]
-    cos, sin = packed.cos.to(query.device), packed.sin.to(query.device)
-    queries, rotated = rotate(query[0], cos, sin), rotate(key[0], cos, sin)
+    cos, sin = packed.cos.to(query.device), packed.signed_sin.to(query.device)
+    queries, rotated = turn(torch.cat((query[0], key[0])), cos, sin).split((query.shape[1], key.shape[1]))
     if isinstance(packed, FixedText):
         output = _attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
         return output, None
-    outputs: list[Tensor] = []
-    start = 0
+    masks, outputs, start = packed.masks, list[Tensor](), 0
     for segment in packed.segments:
         slots = slice(start, start + len(segment.embeddings))
         start = slots.stop
+        own_queries = queries[:, slots]
+        if segment.probe is not None and layer_idx > max(segment.probe.layers, default=-1):
+            outputs.append(torch.zeros_like(own_queries))  # no layer reads any more what the prompt becomes
+            continue
         if segment.probe is not None or segment.branches is not None:
-            own = {"own_keys": rotated[:, slots], "own_values": value[0, :, slots]}
+            own = {"keys": rotated[:, slots], "values": value[0, :, slots]}
             read = _probe if segment.probe is not None else _attend_branches
-            outputs.append(read(segment, layer_idx, queries[:, slots], **own, scaling=scaling))
+            held = _with_own(segment.cache, layer_idx, **own)
+            outputs.append(read(segment, layer_idx, own_queries, **held, masks=masks, scaling=scaling))
             continue
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
@@ -227,10 +234,14 @@ def hermes_attention(
         segment.cache.store(
             layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
         )
-        outputs.append(_attend(segment.cache, layer_idx, queries[:, slots], scaling=scaling))
+        keys, values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
+        # The new tokens are the last slots: a causal mask must end in the lower right corner.
+        mask = masks.causal(own_queries, keys.shape[1])
+        outputs.append(_attend(own_queries, keys, values, mask, scaling=scaling))
         if segment.observation is not None:
-            _observe(segment.observation, segment.cache, layer_idx, queries[:, slots], scaling=scaling)
-    return torch.cat(outputs, dim=1).transpose(0, 1)[None], None
+            _observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
+    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    return output.transpose(0, 1)[None], None
 
 
 def _attend_fixed(
@@ -257,58 +268,87 @@ def _attend_fixed(
 
 
 def _attend(
-    cache: KeysAndValues, layer_idx: int, queries: Float[Tensor, "heads tokens head_dim"], *, scaling: float
+    queries: Float[Tensor, "heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    values: Float[Tensor, "kv_heads held head_dim"],
+    mask: Tensor | None,
+    *,
+    scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:
-    keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
-    count, held = queries.shape[1], keys.shape[1]
-    # The new tokens are the last slots: a causal mask must end in the lower right corner. One sees all.
-    mask = None if count == 1 else causal_lower_right(count, held)
     return F.scaled_dot_product_attention(
         queries[None], keys[None], values[None], attn_mask=mask, scale=scaling, enable_gqa=True
     )[0]
 
 
+def _with_own(
+    cache: KeysAndValues,
+    layer_idx: int,
+    *,
+    keys: Float[Tensor, "kv_heads tokens head_dim"],
+    values: Float[Tensor, "kv_heads tokens head_dim"],
+) -> dict[str, Float[Tensor, "kv_heads held head_dim"]]:
+    """Return what a stream holds and, behind it, the keys and values of a text that leaves nothing."""
+    return {
+        "keys": torch.cat((cache.rotated_keys(layer_idx), keys), dim=1),
+        "values": torch.cat((cache.values(layer_idx), values), dim=1),
+    }
+
+
 def _attend_branches(
     segment: Segment,
-    layer_idx: int,
+    layer_idx: int,  # noqa: ARG001
     queries: Float[Tensor, "heads tokens head_dim"],
     *,
-    own_keys: Float[Tensor, "kv_heads tokens head_dim"],
-    own_values: Float[Tensor, "kv_heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    values: Float[Tensor, "kv_heads held head_dim"],
+    masks: Masks,
     scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:
-    """Attend each branch to the memory and, causally, to itself; keep nothing."""
-    # What is remembered is read once for all branches, however many there are.
-    held_keys, held_values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
-    lengths = torch.tensor(segment.branches, device=queries.device)
-    branch = torch.arange(len(lengths), device=queries.device).repeat_interleave(lengths)
-    own = (branch[:, None] == branch).tril()
-    seen = torch.cat([own.new_ones(len(branch), held_keys.shape[1]), own], dim=1)
-    keys = torch.cat([held_keys, own_keys], dim=1)
-    values = torch.cat([held_values, own_values], dim=1)
-    return F.scaled_dot_product_attention(
-        queries[None], keys[None], values[None], attn_mask=seen, scale=scaling, enable_gqa=True
-    )[0]
+    """Attend each branch to the memory and, causally, to itself. What is remembered is read once for all."""
+    assert segment.branches is not None
+    seen = masks.branches(queries, keys.shape[1] - queries.shape[1], segment.branches)
+    return _attend(queries, keys, values, seen, scaling=scaling)
+
+
+def _weights(
+    queries: Float[Tensor, "heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    *,
+    masks: Masks,
+    scaling: float,
+) -> Iterator[Float[Tensor, "kv_heads rows held"]]:
+    """Yield the softmax weights in float32, of some of the tokens at a time; rows are heads, then tokens.
+
+    Args:
+        queries: of tokens whose keys are the last ones held.
+        keys: of all that they see.
+        masks: of the forward.
+        scaling: of scores.
+    """
+    heads, count, width = queries.shape
+    num_kv_heads, held = keys.shape[:2]
+    most = max(1, _MAX_WEIGHT_BYTES // (4 * heads * held))
+    hidden = masks.later(queries)
+    for part, rows in zip(queries.split(most, dim=1), hidden.split(most), strict=True):
+        # One product for each head of keys: its group of query heads side by side.
+        scores = (part * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
+        scores.view(num_kv_heads, -1, len(rows), held)[..., held - count :].add_(rows)
+        yield scores.softmax(dim=-1, dtype=torch.float32)
 
 
 def _observe(
     observation: Observation,
-    cache: KeysAndValues,
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
     *,
+    masks: Masks,
     scaling: float,
 ) -> None:
-    """Add up the weight that the newest tokens put on each slot, one group of heads at a time."""
-    keys = cache.rotated_keys(layer_idx)
-    queries = queries[:, -observation.num_tokens :]
-    count, held = queries.shape[1], keys.shape[1]
-    hidden = torch.ones(count, held, dtype=torch.bool, device=queries.device).triu(held - count + 1)
-    for head, group in enumerate(queries.chunk(len(keys))):
-        scores = (group @ keys[head].T * scaling).masked_fill(hidden, -torch.inf)
-        weights = scores.softmax(dim=-1, dtype=torch.float32)
-        weight = weights.sum(dim=(0, 1)) / (len(queries) * count)
-        observation.weights[layer_idx, :held] += weight.to(observation.weights.device)
+    """Add up the weight that the newest tokens put on each slot."""
+    queries, collected = queries[:, -observation.num_tokens :], observation.weights
+    for weights in _weights(queries, keys, masks=masks, scaling=scaling):
+        _collect(collected[layer_idx], weights, num_queries=queries.shape[0] * queries.shape[1])
 
 
 def _probe(
@@ -316,28 +356,29 @@ def _probe(
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     *,
-    own_keys: Float[Tensor, "kv_heads tokens head_dim"],
-    own_values: Float[Tensor, "kv_heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    values: Float[Tensor, "kv_heads held head_dim"],
+    masks: Masks,
     scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:
     """Attend a guidance prompt to memory and itself; add up the weight on each slot of the memory.
 
-    One group of heads at a time, so that the full matrix of weights never exists.
+    Weights are made only in layers that are read.
     """
     assert segment.probe is not None
-    keys, values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
-    count, held = queries.shape[1], keys.shape[1]
-    # What is remembered comes before the whole prompt; only the prompt itself is causal.
-    hidden = torch.ones(count, count, dtype=torch.bool, device=queries.device).triu(1)
+    heads, count, width = queries.shape
+    if layer_idx not in segment.probe.layers:
+        return _attend(queries, keys, values, masks.causal(queries, keys.shape[1]), scaling=scaling)
     outputs: list[Tensor] = []
-    for head, group in enumerate(queries.chunk(len(keys))):
-        scores = torch.cat(
-            (group @ keys[head].T, (group @ own_keys[head].T).masked_fill(hidden, -torch.inf)), dim=-1
-        )
-        weights = (scores * scaling).softmax(dim=-1, dtype=torch.float32)
-        if layer_idx in segment.probe.layers:
-            weight = weights[..., :held].sum(dim=(0, 1)) / (len(queries) * count)
-            segment.probe.weights[layer_idx, :held] += weight.to(segment.probe.weights.device)
-        weights = weights.to(values.dtype)
-        outputs.append(weights[..., :held] @ values[head] + weights[..., held:] @ own_values[head])
-    return torch.cat(outputs)
+    for weights in _weights(queries, keys, masks=masks, scaling=scaling):
+        _collect(segment.probe.weights[layer_idx], weights[..., :-count], num_queries=heads * count)
+        outputs.append((weights.to(values.dtype) @ values).view(heads, -1, width))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+
+def _collect(
+    collected: Float[Tensor, " slots"], weights: Float[Tensor, "kv_heads rows held"], *, num_queries: int
+) -> None:
+    """Add the mean over all heads and tokens of a text to what is collected of a layer."""
+    total = weights.sum(dim=(0, 1)).to(collected.device)
+    collected[: len(total)].add_(total, alpha=1 / num_queries)

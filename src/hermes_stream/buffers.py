@@ -6,7 +6,8 @@ Slots are written, read and moved here; the cache knows what they mean. Everythi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import final
 
 import torch
@@ -17,6 +18,8 @@ from hermes_stream.layout import KEY_GROUP, CacheLayout
 from hermes_stream.memory.rope import rotate
 from hermes_stream.memory.selection import select_tokens
 from hermes_stream.saved import Saved
+
+_PART_BYTES = 64 * 2**20
 
 
 def make_buffers(layout: CacheLayout, capacities: Sequence[int]) -> Buffers:
@@ -32,6 +35,9 @@ def make_buffers(layout: CacheLayout, capacities: Sequence[int]) -> Buffers:
 class Buffers(ABC):
     """Slots for the raw keys and the values of every layer.
 
+    Layers of one device and capacity lie in one tensor, one behind the other, so that they are moved and
+    rotated together.
+
     Attributes:
         capacities: slots of each layer.
     """
@@ -39,6 +45,39 @@ class Buffers(ABC):
     def __init__(self, layout: CacheLayout, capacities: Sequence[int]) -> None:
         self.layout = layout
         self.capacities = tuple(capacities)
+        self._groups = list(runs_of([(layout.device_of(k), slots) for k, slots in enumerate(capacities)]))
+
+    def parts(self, width: int) -> Iterator[slice]:
+        """Yield runs of layers that lie together, each so few that a copy of its keys in float32 stays small.
+
+        Args:
+            width: tokens of a layer that are worked on.
+        """
+        token_bytes = 4 * self.layout.num_kv_heads * self.layout.head_dim
+        size = max(1, _PART_BYTES // (token_bytes * max(1, width)))
+        for group in self._groups:
+            for first in range(group.start, group.stop, size):
+                yield slice(first, min(first + size, group.stop))
+
+    def gaining(self, starts: Sequence[int], counts: Sequence[int]) -> Iterator[tuple[slice, int, int]]:
+        """Yield runs of layers that lie together and gain as many slots at the same place, if any.
+
+        Args:
+            starts: first new slot of each layer.
+            counts: how many each gains.
+        """
+        for part in self.parts(max(starts)):
+            wanted = list(zip(starts[part], counts[part], strict=True))
+            for run in runs_of(wanted):
+                start, count = wanted[run.start]
+                if count:
+                    yield slice(part.start + run.start, part.start + run.stop), start, count
+
+    def joined(self, per_layer: Sequence[Tensor], layers: slice) -> Tensor:
+        """Return the tensors of a part as one, ``[layers, kv_heads, slots, width]`` (a view)."""
+        first = per_layer[layers.start]
+        shape, stride = (layers.stop - layers.start, *first.shape), (first.numel(), *first.stride())
+        return first.as_strided(shape, stride)
 
     @property
     @abstractmethod
@@ -102,25 +141,61 @@ class Buffers(ABC):
         """Return keys of a layer, rotated to the positions of these slots."""
 
     @abstractmethod
-    def rotate(self, layer: int, positions: Int[Tensor, "axes tokens"]) -> None:
-        """Rotate what is stored rotated to new positions of a layer's first slots."""
+    def keys_of(self, layers: slice, slots: slice) -> Float[Tensor, "layers kv_heads tokens head_dim"]:
+        """Return raw keys of a part; slots that a layer does not use hold anything finite."""
 
     @abstractmethod
-    def select(self, layer: int, first: int, keep: Int[Tensor, " kept"]) -> None:
-        """Move tokens of a layer to the front of the slots from ``first`` on, which ``keep`` counts from."""
+    def values_of(self, layers: slice, slots: slice) -> Float[Tensor, "layers kv_heads tokens head_dim"]:
+        """Return values of a part, likewise."""
+
+    @abstractmethod
+    def write_part(
+        self,
+        layers: slice,
+        start: int,
+        *,
+        raw_keys: Float[Tensor, "layers kv_heads tokens head_dim"],
+        values: Float[Tensor, "layers kv_heads tokens head_dim"],
+    ) -> None:
+        """Fill slots of a part from ``start`` on; ``rotate`` must follow."""
+
+    @abstractmethod
+    def rotate(self, positions: Int[Tensor, "layers axes tokens"], first: int = 0) -> None:
+        """Rotate what is stored rotated to new positions of all layers, from slot ``first`` on."""
+
+    @abstractmethod
+    def select(self, first: int, keep: Int[Tensor, "layers kept"], *, positions_stay: bool) -> None:
+        """Move tokens of all layers to the front of the slots from ``first`` on, which ``keep`` counts from.
+
+        Args:
+            first: slot of the first token that may move.
+            keep: padded with -1.
+            positions_stay: what is stored rotated moves as it is; else ``rotate`` must follow.
+        """
+
+    def _select(
+        self, kinds: Sequence[Sequence[Tensor]], first: int, keep: Int[Tensor, "layers kept"]
+    ) -> None:
+        for layers in self.parts(first + keep.shape[1]):
+            room = self.capacities[layers.start] - first
+            index = keep[layers, :room].clamp(min=0).to(kinds[0][layers.start].device) + first
+            for per_layer in kinds:
+                held = self.joined(per_layer, layers)
+                # Copied into a tensor of its own first: source and target overlap.
+                held[:, :, first : first + index.shape[1]] = select_tokens(held, index)
 
     def copy_from(self, other: Buffers) -> None:
         """Copy what smaller buffers hold."""
         for tensor, smaller in zip(self.tensors, other.tensors, strict=True):
             tensor[:, : smaller.shape[1]] = smaller
 
-    def _zeros(self, layer: int, width: int, dtype: torch.dtype) -> Tensor:
-        shape = (self.layout.num_kv_heads, self.capacities[layer], width)
-        return torch.zeros(shape, dtype=dtype, device=self.layout.device_of(layer))
-
     def _per_layer(self, width: int, dtype: torch.dtype) -> list[Tensor]:
-        # A list, not one tensor: layers may have different capacities and devices.
-        return [self._zeros(layer, width, dtype) for layer in range(self.layout.num_layers)]
+        found: list[Tensor] = []
+        for group in self._groups:
+            shape = (group.stop - group.start, self.layout.num_kv_heads, self.capacities[group.start], width)
+            joined = torch.zeros(shape, dtype=dtype, device=self.layout.device_of(group.start))
+            found.extend(joined.unbind())
+        return found
 
 
 @final
@@ -171,15 +246,32 @@ class WholeBuffers(Buffers):
         """Return all slots of a layer: rotated keys, and values."""
         return self._rotated[layer], self._values[layer]
 
-    def rotate(self, layer: int, positions: Tensor) -> None:
-        """Rotate the copy of a layer's first keys to new positions."""
-        raw = self._raw[layer][:, : positions.shape[1]]
-        self._rotated[layer][:, : positions.shape[1]] = _rotated(self.layout, raw, positions)
+    def keys_of(self, layers: slice, slots: slice) -> Tensor:
+        """Return raw keys of a part (a view)."""
+        return self.joined(self._raw, layers)[:, :, slots]
 
-    def select(self, layer: int, first: int, keep: Tensor) -> None:
-        """Move tokens to the front of a layer's slots from ``first`` on; ``rotate`` must follow."""
-        for buffers in (self._raw, self._values):
-            _select(buffers[layer], first, keep)
+    def values_of(self, layers: slice, slots: slice) -> Tensor:
+        """Return values of a part (a view)."""
+        return self.joined(self._values, layers)[:, :, slots]
+
+    def write_part(self, layers: slice, start: int, *, raw_keys: Tensor, values: Tensor) -> None:
+        """Fill slots of a part from ``start`` on; ``rotate`` must follow."""
+        slots = slice(start, start + raw_keys.shape[2])
+        self.keys_of(layers, slots).copy_(raw_keys)
+        self.values_of(layers, slots).copy_(values)
+
+    def rotate(self, positions: Tensor, first: int = 0) -> None:
+        """Rotate the copy of all layers' keys to new positions."""
+        for layers in self.parts(positions.shape[2]):
+            slots = slice(first, min(first + positions.shape[2], self.capacities[layers.start]))
+            own = positions[layers, :, : slots.stop - first]
+            rotated = _rotated(self.layout, self.keys_of(layers, slots), own)
+            self.joined(self._rotated, layers)[:, :, slots] = rotated
+
+    def select(self, first: int, keep: Tensor, *, positions_stay: bool) -> None:
+        """Move tokens of all layers to the front of the slots from ``first`` on."""
+        kinds = (self._raw, self._values, self._rotated)
+        self._select(kinds if positions_stay else kinds[:2], first, keep)
 
 
 @final
@@ -236,32 +328,50 @@ class EightBitBuffers(Buffers):
         """Return keys of a layer, rotated to the positions of these slots."""
         return _rotated(self.layout, self.keys(layer, slots), positions)
 
-    def rotate(self, layer: int, positions: Tensor) -> None:
+    def keys_of(self, layers: slice, slots: slice) -> Tensor:
+        """Return raw keys of a part."""
+        codes, scales = (self.joined(one, layers)[:, :, slots] for one in (self._raw, self._key_scales))
+        return from_8_bits(codes, scales, self.layout.dtype)
+
+    def values_of(self, layers: slice, slots: slice) -> Tensor:
+        """Return values of a part."""
+        codes, scales = (self.joined(one, layers)[:, :, slots] for one in (self._values, self._value_scales))
+        return from_8_bits(codes, scales, self.layout.dtype)
+
+    def write_part(self, layers: slice, start: int, *, raw_keys: Tensor, values: Tensor) -> None:
+        """Fill slots of a part from ``start`` on."""
+        for layer, own_keys, own_values in zip(
+            range(layers.start, layers.stop), raw_keys, values, strict=True
+        ):
+            self.write(layer, start, raw_keys=own_keys, rotated_keys=own_keys, values=own_values)
+
+    def rotate(self, positions: Tensor, first: int = 0) -> None:
         """Do nothing: keys are rotated when they are read."""
 
-    def select(self, layer: int, first: int, keep: Tensor) -> None:
-        """Move tokens to the front of a layer's slots from ``first`` on."""
-        for buffers in (self._raw, self._values, self._key_scales, self._value_scales):
-            _select(buffers[layer], first, keep)
-
-
-def _select(buffer: Tensor, first: int, keep: Int[Tensor, " kept"]) -> None:
-    # Gathered into a tensor of its own first: source and target overlap.
-    buffer[:, first : first + len(keep)] = select_tokens(buffer[:, first:], keep)
+    def select(self, first: int, keep: Tensor, *, positions_stay: bool) -> None:  # noqa: ARG002
+        """Move tokens of all layers to the front of the slots from ``first`` on."""
+        self._select(tuple(self.lasting.values()), first, keep)
 
 
 def _rotated(
     layout: CacheLayout,
-    raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
-    positions: Int[Tensor, "axes tokens"],
-) -> Float[Tensor, "kv_heads tokens head_dim"]:
-    cos, sin = layout.rotary.cos_sin(positions)
-    return rotate(raw_keys, cos.to(raw_keys.device), sin.to(raw_keys.device))
+    raw_keys: Float[Tensor, "*layers kv_heads tokens head_dim"],
+    positions: Int[Tensor, "*layers axes tokens"],
+) -> Float[Tensor, "*layers kv_heads tokens head_dim"]:
+    cos, sin = (one.unsqueeze(-3).to(raw_keys.device) for one in layout.rotary.cos_sin(positions))
+    return rotate(raw_keys, cos, sin)
+
+
+def runs_of(keys: Sequence[object]) -> Iterator[slice]:
+    """Yield the runs of equal keys."""
+    for _, run in groupby(range(len(keys)), key=keys.__getitem__):
+        indices = list(run)
+        yield slice(indices[0], indices[-1] + 1)
 
 
 def in_8_bits(
-    numbers: Float[Tensor, "kv_heads tokens head_dim"], group: int | None = None
-) -> tuple[Int[Tensor, "kv_heads tokens head_dim"], Float[Tensor, "kv_heads tokens groups"]]:
+    numbers: Float[Tensor, "*shape head_dim"], group: int | None = None
+) -> tuple[Int[Tensor, "*shape head_dim"], Float[Tensor, "*shape groups"]]:
     """Round numbers to 8 bits, the largest of each group to 127.
 
     Args:
@@ -280,10 +390,10 @@ def in_8_bits(
 
 
 def from_8_bits(
-    codes: Int[Tensor, "kv_heads tokens head_dim"],
-    scales: Float[Tensor, "kv_heads tokens groups"],
+    codes: Int[Tensor, "*shape head_dim"],
+    scales: Float[Tensor, "*shape groups"],
     dtype: torch.dtype,
-) -> Float[Tensor, "kv_heads tokens head_dim"]:
+) -> Float[Tensor, "*shape head_dim"]:
     """Return the numbers that codes stand for."""
     return (codes * _spread(scales, codes.shape[-1])).to(dtype)
 
@@ -296,15 +406,24 @@ def _spread(scales: Float[Tensor, "*shape groups"], width: int) -> Float[Tensor,
 
 
 class LayerViews:
-    """One tensor of each layer, fetched when a layer is asked for.
+    """The visual tokens of each layer, fetched when they are asked for: layer by layer, or part by part.
 
     Args:
         fetch: returns the tensor of a layer.
+        fetch_part: returns those of a part as one, padded.
+        parts: runs of layers that can be had as one.
         num_layers: how many there are.
     """
 
-    def __init__(self, fetch: Callable[[int], Tensor], num_layers: int) -> None:
-        self._fetch, self._num_layers = fetch, num_layers
+    def __init__(
+        self,
+        fetch: Callable[[int], Tensor],
+        fetch_part: Callable[[slice], Tensor],
+        parts: Sequence[slice],
+        num_layers: int,
+    ) -> None:
+        self._fetch, self._fetch_part = fetch, fetch_part
+        self._parts, self._num_layers = parts, num_layers
 
     def __getitem__(self, layer: int) -> Tensor:
         """Return that of one layer."""
@@ -312,3 +431,8 @@ class LayerViews:
         if not 0 <= layer < self._num_layers:
             raise IndexError(layer)
         return self._fetch(layer)
+
+    def parts(self) -> Iterator[tuple[slice, Float[Tensor, "layers kv_heads tokens head_dim"]]]:
+        """Yield runs of layers with what they hold; what stands behind a layer's tokens means nothing."""
+        for layers in self._parts:
+            yield layers, self._fetch_part(layers)

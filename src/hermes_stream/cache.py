@@ -19,10 +19,12 @@ from torch import Tensor
 from hermes_stream.buffers import LayerViews, make_buffers
 from hermes_stream.errors import CapacityError
 from hermes_stream.layout import CacheLayout
+from hermes_stream.memory.constants import constant
 from hermes_stream.memory.positions import PositionRule, settle
 from hermes_stream.memory.selection import evicted_mask
-from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan, VisualOrigin
+from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.memory.summary import merged, new_slots
+from hermes_stream.records import Records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,25 +74,15 @@ class StreamCache:
         self.position_rule = position_rule or PositionRule()
         self.span = layout.max_positions // 2 if span is None else span
         self.next_position = self.next_frame_position = 0
-        self.num_compressions = self._generation = self._next_token_id = 0
+        self.num_compressions = self._generation = self._next_token_id = self._grid_size = 0
         self._lengths = [0] * layout.num_layers
         self._num_visual = [0] * layout.num_layers
         self._allocate(capacities)
 
     def _allocate(self, capacities: Sequence[int]) -> None:
         # All at once: memory is bounded by construction, and captured graphs find every slot where it was.
-        layout, device, width = self.layout, self.layout.device, max(capacities)
-        self.buffers = make_buffers(layout, capacities)
-        slots = (layout.num_layers, width)
-        self._positions = torch.zeros(
-            (layout.num_layers, layout.rotary.num_axes, width), dtype=torch.long, device=device
-        )
-        self._token_ids = torch.full(slots, -1, dtype=torch.long, device=device)
-        self._temporal_patch_ids = torch.full(slots, -1, dtype=torch.long, device=device)
-        self._grid_indices = torch.full(slots, -1, dtype=torch.long, device=device)
-        self._counts = torch.zeros(slots, dtype=torch.long, device=device)
-        seconds = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        self._pts_seconds = torch.zeros(slots, dtype=seconds, device=device)
+        self.buffers = make_buffers(self.layout, capacities)
+        self._records = Records(self.layout, max(capacities))
 
     @property
     def num_visual_tokens(self) -> tuple[int, ...]:
@@ -117,8 +109,7 @@ class StreamCache:
     @property
     def records(self) -> dict[str, Tensor]:
         """All that is recorded of each token, by name, slots along the last axis."""
-        names = ("token_ids", "temporal_patch_ids", "grid_indices", "positions", "counts", "pts_seconds")
-        return {name: getattr(self, f"_{name}") for name in names}
+        return self._records.tensors
 
     def adopt(self, mark: Mark, num_compressions: int) -> None:
         """Become another cache, whose tokens are then filled in (see ``saved_cache``)."""
@@ -140,16 +131,21 @@ class StreamCache:
         return self._rotated(layer_idx, slice(self._lengths[layer_idx]))
 
     def _rotated(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        return self.buffers.rotated_keys(layer_idx, slots, self._positions[layer_idx, :, slots])
+        return self.buffers.rotated_keys(layer_idx, slots, self._records.positions[layer_idx, :, slots])
+
+    def _rotated_of(self, layers: slice, slots: slice) -> Float[Tensor, "layers kv_heads tokens head_dim"]:
+        return torch.stack([self._rotated(layer, slots) for layer in range(layers.start, layers.stop)])
 
     def temporal_patch_ids(self, layer_idx: int) -> Int[Tensor, " tokens"]:
         """Return the temporal patch of each of a layer's prefix (-1) and visual tokens (a view)."""
-        return self._temporal_patch_ids[layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]]
+        return self._records.temporal_patch_ids[
+            layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]
+        ]
 
     def positions(self, layer_idx: int) -> Int[Tensor, "axes tokens"]:
         """Return the positions of a layer's prefix and visual tokens (a view)."""
         end = min(self._lengths[layer_idx], self.num_prefix_tokens + self._num_visual[layer_idx])
-        return self._positions[layer_idx, :, :end]
+        return self._records.positions[layer_idx, :, :end]
 
     def append(self, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin | None = None) -> None:
         """Reserve the next slots of every layer; the attention fills them with ``store``.
@@ -171,7 +167,9 @@ class StreamCache:
         # Nobody reads the records of a question, but keys that are rotated on read need their positions.
         rotates_on_read = self.layout.kv_bits is not None
         if rotates_on_read or origin is not None or self._lengths[0] < self.num_prefix_tokens:
-            self._record(positions, origin)
+            self._records.append(self._lengths, positions, origin, self._next_token_id)
+        if origin is not None and origin.grid_indices is not None and count:
+            self._grid_size = max(self._grid_size, int(origin.grid_indices.max()) + 1)
         self._lengths = [length + count for length in self._lengths]
         self.advance(positions)
         if origin is not None:
@@ -199,28 +197,15 @@ class StreamCache:
                 f"{max(self.buffers.capacities)} slots; ask a shorter question, or make the session with "
                 f"more text_tokens"
             )
-        buffers, records = self.buffers, self.records
+        buffers, records = self.buffers, self._records
         # Doubled, so that over a whole stream each token is copied about once.
         self._allocate([max(2 * capacity, *needed) for capacity in self.buffers.capacities])
         self.buffers.copy_from(buffers)
-        for name, grown in self.records.items():
-            grown[..., : records[name].shape[-1]] = records[name]
+        self._records.copy_from(records)
 
-    def _record(self, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin | None) -> None:
-        count, device = positions.shape[1], self._positions.device
-        rows = torch.arange(self.layout.num_layers, device=device)[:, None]
-        slots = torch.tensor(self._lengths, device=device)[:, None] + torch.arange(count, device=device)
-        self._positions[rows, :, slots] = positions.to(device).T
-        if origin is None:
-            return
-        first = self._next_token_id
-        self._token_ids[rows, slots] = torch.arange(first, first + count, device=device)
-        self._temporal_patch_ids[rows, slots] = origin.temporal_patch_ids.to(device)
-        self._pts_seconds[rows, slots] = origin.pts_seconds.to(self._pts_seconds)
-        self._counts[rows, slots] = 1 if origin.is_text is None else (~origin.is_text).long().to(device)
-        self._grid_indices[rows, slots] = (
-            -1 if origin.grid_indices is None else origin.grid_indices.to(device)
-        )
+    def count_grid(self) -> None:
+        """Find the largest grid index again, after records were filled from elsewhere."""
+        self._grid_size = int(self._records.grid_indices.max()) + 1
 
     def store(
         self,
@@ -278,25 +263,43 @@ class StreamCache:
             shows_keys: give views of raw and rotated keys.
             shows_values: give views of values.
         """
-        width = max(self._num_visual)
-        lengths = torch.tensor(self._num_visual, device=self._token_ids.device)
-        absent = torch.arange(width, device=lengths.device) >= lengths[:, None]
+        width, records = max(self._num_visual), self._records
         visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
+        absent: Tensor | None = None
+        if min(self._num_visual) < width:
+            lengths = torch.tensor(self._num_visual, device=records.token_ids.device)
+            absent = torch.arange(width, device=lengths.device) >= lengths[:, None]
+
+        def shown(record: Tensor, padding: int) -> Tensor:
+            own = record[:, visual]
+            return own.clone() if absent is None else own.masked_fill(absent, padding)
+
         return MemoryState(
             num_prefix_tokens=self.num_prefix_tokens,
-            token_ids=self._token_ids[:, visual].masked_fill(absent, -1),
-            temporal_patch_ids=self._temporal_patch_ids[:, visual].masked_fill(absent, -1),
-            pts_seconds=self._pts_seconds[:, visual].masked_fill(absent, 0),
-            counts=self._counts[:, visual].masked_fill(absent, 0),
+            token_ids=shown(records.token_ids, -1),
+            temporal_patch_ids=shown(records.temporal_patch_ids, -1),
+            pts_seconds=shown(records.pts_seconds, 0),
+            counts=shown(records.counts, 0),
             attention=attention,
-            grid_indices=self._grid_indices[:, visual].masked_fill(absent, -1),
-            raw_keys=self._visual_part(self.buffers.keys) if shows_keys else None,
-            rotated_keys=self._visual_part(self._rotated) if shows_keys else None,
-            values=self._visual_part(self.buffers.values) if shows_values else None,
+            grid_indices=shown(records.grid_indices, -1),
+            raw_keys=self._visual_part(self.buffers.keys, self.buffers.keys_of) if shows_keys else None,
+            rotated_keys=self._visual_part(self._rotated, self._rotated_of) if shows_keys else None,
+            values=self._visual_part(self.buffers.values, self.buffers.values_of) if shows_values else None,
+            num_held=self.num_visual_tokens,
+            grid_size=self._grid_size,
         )
 
-    def _visual_part(self, fetch: Callable[[int, slice], Tensor]) -> LayerViews:
-        return LayerViews(lambda layer: fetch(layer, self.visual_slots(layer)), self.layout.num_layers)
+    def _visual_part(
+        self, fetch: Callable[[int, slice], Tensor], fetch_part: Callable[[slice, slice], Tensor]
+    ) -> LayerViews:
+        width = max(self._num_visual)
+        slots = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
+        return LayerViews(
+            lambda layer: fetch(layer, self.visual_slots(layer)),
+            lambda layers: fetch_part(layers, slots),
+            list(self.buffers.parts(width)),
+            self.layout.num_layers,
+        )
 
     def visual_slots(self, layer_idx: int) -> slice:
         """Return where a layer's visual tokens lie."""
@@ -314,76 +317,78 @@ class StreamCache:
             raise ValueError(
                 f"the plan is for {len(plan.keep)} layers, the cache has {self.layout.num_layers}"
             )
-        state = self.state()
-        # Text tokens of a patch leave without a trace: the mean of a video has no share of "12 seconds".
-        evicted = evicted_mask(plan.keep, state.present) & (state.counts > 0)
-        evicts = evicted.any(dim=1)
-        summarizes = plan.summarize & evicts
-        num_new = summarizes.long() if plan.merge is None else plan.merge.num_slots
-        num_kept, num_added = (plan.keep >= 0).sum(dim=1).tolist(), num_new.tolist()
-        for layer, keep in enumerate(plan.keep):
-            if num_kept[layer] < self._num_visual[layer] or num_added[layer]:
-                device = self.layout.device_of(layer)
-                leaves = evicted[layer].to(device) if num_added[layer] else None
-                self._retain(layer, keep[: num_kept[layer]].to(device), plan.merge, leaves)
-        self._retain_records(plan, state, evicted, summarizes)
-        self._num_visual = [kept + added for kept, added in zip(num_kept, num_added, strict=True)]
-        self._lengths = [self.num_prefix_tokens + count for count in self._num_visual]
-        self._set_positions(summarizes, dense=plan.reindex)
+        first, held = self.num_prefix_tokens, self._num_visual
+        summarizes: Bool[Tensor, " layers"] | None = None
+        new: list[tuple[slice, int, int]] = []
+        if plan.num_kept is not None and plan.num_new is not None and not any(plan.num_new):
+            # Nothing is made of what leaves, so nothing need be known of it.
+            num_kept, num_new, evicts = plan.num_kept, plan.num_new, plan.num_kept != tuple(held)
+            self._records.retain(first, plan.keep)
+            self.buffers.select(first, plan.keep, positions_stay=not plan.reindex)
+        else:
+            state = self.state()
+            # Text tokens of a patch leave without a trace: the mean of a video has no share of "12 seconds".
+            evicted = evicted_mask(plan.keep, state.present) & (state.counts > 0)
+            summarizes = plan.summarize & evicted.any(dim=1)
+            num_kept, num_new, evicts = plan.counted(evicted, summarizes)
+            new = list(self.buffers.gaining([first + kept for kept in num_kept], num_new))
+            self._retain(plan, state, evicted, summarizes=summarizes, new=new)
+        self._num_visual = [kept + added for kept, added in zip(num_kept, num_new, strict=True)]
+        self._lengths = [first + count for count in self._num_visual]
+        self._set_positions(summarizes, new, dense=plan.reindex)
         self._generation += 1
-        self.num_compressions += int(evicts.any())
+        self.num_compressions += int(evicts)
 
     def _retain(
-        self,
-        layer: int,
-        keep: Int[Tensor, " kept"],
-        merge: MergedSlots | None,
-        evicted: Bool[Tensor, " tokens"] | None,
-    ) -> None:
-        """Move a layer's kept tokens to the front, and new slots behind them, unless ``evicted`` is None."""
-        added = None
-        if evicted is not None:
-            # Before the move, which overwrites tokens that the new slots are means of.
-            slots = self.visual_slots(layer)
-            visual = self.buffers.keys(layer, slots), self.buffers.values(layer, slots)
-            added = merged(*visual, merge, layer=layer, evicted=evicted)
-        self.buffers.select(layer, self.num_prefix_tokens, keep)
-        if added is not None:
-            end = self.num_prefix_tokens + len(keep)
-            # Raw for now: ``_set_positions`` rotates them once their positions are known.
-            self.buffers.write(layer, end, raw_keys=added[0], rotated_keys=added[0], values=added[1])
-
-    def _retain_records(
         self,
         plan: RetentionPlan,
         state: MemoryState,
         evicted: Bool[Tensor, "layers tokens"],
+        *,
         summarizes: Bool[Tensor, " layers"],
+        new: Sequence[tuple[slice, int, int]],
     ) -> None:
-        """Do to the records what ``_retain`` does to keys and values."""
-        first, keep = self.num_prefix_tokens, plan.keep
+        """Move kept tokens to the front, and new slots behind them; ``new`` as for ``Records.retain``."""
+        first, added = self.num_prefix_tokens, []
+        for layers, start, count in new:
+            # Before the move, which overwrites tokens that the new slots are means of.
+            slots = slice(first, first + evicted.shape[1])
+            keys, values = self.buffers.keys_of(layers, slots), self.buffers.values_of(layers, slots)
+            leaves = evicted[layers, : keys.shape[2]].to(keys.device)
+            made = merged(keys, values, plan.merge, evicted=leaves, layers=layers, num_new=count)
+            added.append((layers, start, *made))
         sources, counts = new_slots(plan.merge, state, evicted, summarizes)
-        rows, columns = (sources >= 0).nonzero(as_tuple=True)
-        origins, slots = first + sources[rows, columns], first + (keep >= 0).sum(dim=1)[rows] + columns
-        visual, source = slice(first, first + keep.shape[1]), keep.clamp(min=0) + first
-        records = self.records
-        for record in (*records.pop("positions").unbind(1), *records.values()):
-            inherited = record[rows, origins]  # read before kept tokens move there
-            record[:, visual] = record.gather(1, source)
-            record[rows, slots] = inherited
-        # Ids stay ascending within a layer, which smoothing relies on: new slots are younger than all tokens.
-        self._token_ids[rows, slots] = self._next_token_id + columns
-        self._counts[rows, slots] = counts[rows, columns]
-        of_no_patch = rows[summarizes[rows]], slots[summarizes[rows]]
-        self._temporal_patch_ids[of_no_patch] = self._grid_indices[of_no_patch] = -1
-        self._next_token_id += sources.shape[1]
+        records = self._records
+        records.retain(first, plan.keep, new, sources=sources)
+        self.buffers.select(first, plan.keep, positions_stay=not plan.reindex)
+        for layers, start, keys, values in added:
+            self.buffers.write_part(layers, start, raw_keys=keys, values=values)
+        for layers, start, count in new:
+            slots = slice(start, start + count)
+            # Ids stay ascending within a layer, which smoothing relies on: new slots are younger than all.
+            ids = torch.arange(self._next_token_id, self._next_token_id + count, device=evicted.device)
+            records.token_ids[layers, slots] = ids
+            records.counts[layers, slots] = counts[layers, :count]
+            if plan.merge is None:
+                records.temporal_patch_ids[layers, slots] = records.grid_indices[layers, slots] = -1
+        self._next_token_id += max((count for _, _, count in new), default=0)
 
-    def _set_positions(self, summarizes: Bool[Tensor, " layers"], *, dense: bool) -> None:
-        """Give summaries their positions, close gaps if asked, and rotate the keys to their positions."""
-        width = max(self._lengths)
+    def _set_positions(
+        self,
+        summarizes: Bool[Tensor, " layers"] | None,
+        new: Sequence[tuple[slice, int, int]],
+        *,
+        dense: bool,
+    ) -> None:
+        """Give summaries their positions, close gaps if asked, and rotate the keys that have new ones."""
+        positions, width = self._records.positions, max(self._lengths)
+        if not dense and not new:
+            return
+        if summarizes is None:
+            summarizes = torch.zeros(self.layout.num_layers, dtype=torch.bool, device=positions.device)
         placed = settle(
-            self._positions[:, :, :width],
-            torch.tensor(self._lengths, device=self._positions.device),
+            positions[:, :, :width],
+            constant(tuple(self._lengths), torch.long, positions.device),
             summarizes,
             num_prefix_tokens=self.num_prefix_tokens,
             rule=self.position_rule,
@@ -392,9 +397,10 @@ class StreamCache:
             now=self.next_frame_position,
             span=self.span,
         )
-        self._positions[:, :, :width] = placed.positions
+        positions[:, :, :width] = placed.positions
         # With gaps left open the clock never runs back: a position is used once, whatever was evicted.
         self.next_position = placed.next_position if dense else max(self.next_position, placed.next_position)
         self.next_frame_position = placed.next_frame_position
-        for layer, length in enumerate(self._lengths):
-            self.buffers.rotate(layer, self._positions[layer, :, :length])
+        # Others were moved as they are, rotated already.
+        first = 0 if dense else min(start for _, start, _ in new)
+        self.buffers.rotate(positions[:, :, first:width], first)

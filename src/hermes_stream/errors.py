@@ -21,7 +21,11 @@
     │   ├── UnknownSnapshotError  there is no such snapshot of a stream
     │   ├── UnknownPictureError   there is no such picture, or no more
     │   ├── UnknownKeyError       there is no key of that number
+    │   ├── UnknownWatchError     a stream has no watch of that number or name
+    │   ├── UnknownIncidentError  there is no such incident, or no more
+    │   ├── UnknownWebhookError   there is no webhook of that number
     │   ├── StreamExistsError     a stream of that name is open already, with another source
+    │   ├── WatchExistsError      a stream has another watch of that name
     │   ├── OverloadedError       too much is asked at once; says when to try again
     │   ├── ClosedError           the service or the stream is closed, or the engine has failed
     │   │   └── NotOwnerError         another replica has the stream, or is about to; try again
@@ -114,8 +118,24 @@ class UnknownKeyError(ServiceError):
     """There is no key of that number."""
 
 
+class UnknownWatchError(ServiceError):
+    """A stream has no watch of that number or name; names those that it has."""
+
+
+class UnknownIncidentError(ServiceError):
+    """There is no such incident, or no more."""
+
+
+class UnknownWebhookError(ServiceError):
+    """There is no webhook of that number."""
+
+
 class StreamExistsError(ServiceError):
     """A stream of that name is open already; says what to do."""
+
+
+class WatchExistsError(ServiceError):
+    """A stream has another watch of that name; says what to do."""
 
 
 class OverloadedError(ServiceError):

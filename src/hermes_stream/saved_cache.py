@@ -54,9 +54,9 @@ def restore_cache(cache: StreamCache, saved: Saved) -> None:
             most=_MOST.get(name),
         )
     _check_order(cache, mark)
+    cache.count_grid()
     cache.buffers.restore(saved.part("buffers"), mark.lengths)
-    for layer, length in enumerate(mark.lengths):
-        cache.buffers.rotate(layer, cache.records["positions"][layer, :, :length])
+    cache.buffers.rotate(cache.records["positions"][..., :width])
 
 
 def _mark(cache: StreamCache, saved: Saved) -> Mark:

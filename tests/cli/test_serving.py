@@ -149,6 +149,37 @@ def test_a_file_is_watched_in_the_terminal(story, hermes):
     assert hermes("watch", "nowhere.mp4").code == 1
 
 
+def test_watches_speak_up_in_the_terminal(story, hermes):
+    asked = ("--alert", "was there a red circle?", "--count", "how many circles came so far?", "--describe")
+    run = hermes("watch", story, "--pace", "fast", *asked, "--state", f"{NOW}:red circle|nothing", "--json")
+    assert run.code == 0
+    *lines, last = [json.loads(line) for line in run.out.splitlines()]
+    assert last["watches"]["num_watches"] == 4
+    assert last["watches"]["num_asked"] >= 4
+    told = {line["kind"] for line in lines}
+    assert told & {"alert_raised", "count_rose", "described", "state_changed"}
+    assert hermes("watch", story, "--state", "open?").code == 2
+    assert hermes("watch", story, "--alert", " ").code == 1
+
+
+def test_recipes_are_listed_shown_and_checked(tmp_path, hermes):
+    listed = [one["name"] for one in hermes("recipes", "--json").document["recipes"]]
+    assert {"security", "world"} <= set(listed)
+    assert "[[watches]]" in hermes("recipes", "world").out
+    data = ("--data", tmp_path / "data")
+    assert hermes("serve", "--check", "--recipe", "world", "--source", "a=b.mp4", *data).code == 0
+    run = hermes("serve", "--check", "--recipe", "cooking", *data)
+    assert (run.code, "recipes: assistant" in run.err) == (1, True)
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        '[[webhooks]]\nurl = "http://me:planted@house/"\n[[watches]]\nquestion = "x"\nkind = "state"\n'
+    )
+    run = hermes("serve", "--check", "--config", settings, *data)
+    assert (run.code, "planted" in run.err) == (1, False)
+    assert "a state needs options" in run.err
+    assert "no user name" in run.err
+
+
 @pytest.mark.parametrize(
     "words",
     [

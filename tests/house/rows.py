@@ -9,14 +9,15 @@ ROWS: list[set[str]] = [
     {"errors", "_version"},
     {"plugins", "fields", "saved", "host"},
     {"memory", "video"},
-    {"layout"},
+    {"layout", "masks"},
     {"buffers"},
+    {"records"},
     {"cache", "policies", "filters"},
     {"retrieval", "saved_cache"},
     {"attention"},
     {"models"},
     {"stream"},
-    {"synthetic", "tiny"},
+    {"synthetic", "tiny", "digest"},
     {"service"},
     {"recipes"},
     {"server", "client"},
@@ -87,6 +88,7 @@ PACKAGES: dict[str, set[str]] = {
 # Modules that may import what their room may not.
 PACKAGES_OF_MODULE = {
     "hermes_stream.service.settings": {"pydantic"},
+    "hermes_stream.service.watch_settings": {"pydantic"},
     "hermes_stream.service.settings_files": {"pydantic", "pydantic_core"},
 }
 # Modules that may set loggers of other libraries for a while, and put them back.

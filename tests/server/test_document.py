@@ -58,7 +58,8 @@ def test_the_page_of_the_api_is_as_the_routes_are():
 def test_docs_load_nothing(tried):
     shown = tried.http.get("/docs")
     assert "default-src 'none'" in shown.headers["content-security-policy"]
-    assert not re.search(r"https?://|<script|<link|<img|@import|src=", shown.text)
+    code = re.compile("<pre>.*?</pre>", re.DOTALL)  # examples of bodies may name addresses
+    assert not re.search(r"https?://|<script|<link|<img|@import|src=", code.sub("", shown.text))
     assert "POST /v1/streams/{name}/ask" in shown.text
 
 

@@ -62,7 +62,7 @@ def refused_with(url: str, headers: dict[str, str]) -> int:
 def test_every_route_says_what_it_needs_unless_it_is_public(guarded):
     assert [path for _, path, _, scope in doors(guarded) if scope is None and path not in PUBLIC] == []
     assert all(scope for _, scope in sockets(guarded))
-    assert {scope for *_, scope in doors(guarded)} == {None, "read", "ask", "admin"}
+    assert {scope for *_, scope in doors(guarded)} == {None, "read", "ask", "watch", "admin"}
 
 
 @pytest.mark.parametrize(

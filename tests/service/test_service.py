@@ -316,12 +316,13 @@ def test_a_file_is_watched_to_its_end_and_asked_about(serve, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["set_policy", "restore"])
-def test_another_memory_waits_for_the_answers_of_the_old_one(serve, how):
+def test_another_memory_waits_for_the_answers_of_the_old_one(serve, how, monkeypatch):
+    monkeypatch.setattr("hermes_stream.service.stream_registry._ANSWERS_SECONDS", 60.0)
     service = serve()
     service.open_stream("door", **FEW)
     push(service, "door", random_frames(9))
     service.snapshot("door")
-    answers = [service.ask("door", QUESTION, max_new_tokens=40, seed=n, temperature=5.0) for n in range(4)]
+    answers = [service.ask("door", QUESTION, max_new_tokens=12, seed=n, temperature=5.0) for n in range(4)]
     service.set_policy("door", "window") if how == "set_policy" else service.restore("door")
     assert all(answer.is_done for answer in answers)
     assert {answer.finish_reason for answer in answers} <= {"stop", "length"}

@@ -11,9 +11,11 @@ from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 from hermes_stream import FullPolicy, HermesPolicy, Session, VideoError, WindowPolicy
 from hermes_stream.errors import CapacityError
 from hermes_stream.policies import LiveVlmPolicy, RecentNPolicy, RekvPolicy
+from hermes_stream.stream import executor
 from hermes_stream.stream.capacity import plan_capacity, stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.work import EncodeRequest
 
 QUESTIONS = ("what came first?", "what is on screen now?", "was there a circle?")
 POLICIES = (
@@ -262,3 +264,20 @@ def test_misuse_is_told(model):
     with pytest.raises(CapacityError, match="closed"):
         channel.observe(frames_of(0, 1))
     assert engine.streams == ()
+
+
+def test_many_pictures_are_encoded_a_few_at_a_time(model, monkeypatch):
+    counts, encode = [], type(model).encode
+
+    def noting(self, pixels):
+        counts.append(pixels.grid[0])
+        return encode(self, pixels)
+
+    monkeypatch.setattr(type(model), "encode", noting)
+    pixels = model.prepare(random_frames(7))
+    whole = Executor(model).serve([EncodeRequest(pixels=pixels)])[0]
+    monkeypatch.setattr(executor, "_ENCODED_VALUES", 3 * pixels.values[0].numel())
+    parts = Executor(model).serve([EncodeRequest(pixels=pixels)])[0]
+    assert counts == [7, 3, 3, 1]
+    torch.testing.assert_close(parts.tokens, whole.tokens, rtol=1e-5, atol=1e-5)
+    assert parts.grid == whole.grid

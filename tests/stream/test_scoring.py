@@ -72,23 +72,35 @@ def test_the_likeliest_option_is_the_one_that_is_chosen(tiny):
     session = session_of(tiny, HermesPolicy.best(60))
     options = ["red circle", "blue square", "nothing"]
     question = ScoredQuestion.of_options(tiny, "what is on screen now?", options, text_tokens=64)
-    assert question.is_told_by_first_token
+    assert question.branches == [(question.token_ids, 1)]
     (found,) = scores_of(session, [question])
     chosen = session.ask("what is on screen now?", options).option_index
     assert max(range(3), key=found.__getitem__) == chosen
 
 
-def test_options_that_begin_alike_are_read_to_their_end(tiny):
+def test_options_that_begin_alike_are_read_as_far_as_they_are_told_apart(tiny):
     session = session_of(tiny, HermesPolicy.best(60))
     options = ["red circle", "red square", "nothing"]
     question = ScoredQuestion.of_options(tiny, "what is on screen now?", options, text_tokens=64)
-    assert not question.is_told_by_first_token
     (found,) = scores_of(session, [question])
     nothing = tiny.chat.encode("nothing")[0]
     first = session.next_token_logits("what is on screen now?").log_softmax(dim=-1)
-    assert found[2] < float(first[nothing])  # its stop token has a share too
+    assert found[2] == pytest.approx(float(first[nothing]), abs=1e-4)
     red = math.log(math.exp(found[0]) + math.exp(found[1]))
     assert red < float(first[tiny.chat.encode("red")[0]])
+    # one text is read for all of them, which begins like the two
+    assert len(question.branches) == 1
+
+
+def test_an_option_that_another_one_begins_with_ends_in_its_stop_token(tiny):
+    places = ["top", "top left", "left", "bottom", "bottom left"]
+    question = ScoredQuestion.of_options(tiny, "where is the red circle now?", places, text_tokens=64)
+    top, top_left, left, bottom, bottom_left = (answer[0] for answer in question.answers)
+    assert len(left) == 1
+    assert top[0] == top_left[0]
+    assert top[1] in tiny.chat.stop_token_ids
+    assert bottom[0] == bottom_left[0]
+    assert [count for _, count in question.branches] == [2, 2]
 
 
 @pytest.mark.parametrize("policy", [HermesPolicy.best(60), RekvPolicy(budget_tokens=60)])

@@ -16,6 +16,7 @@ from hermes_lab.cli.folder import can_draw, make_folder
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import JsonOption, ModelOptions
 
+_COUNTED = {"policies": "window,hermes,hermes_paper"}
 _QUICK = {"frames": "16,64,256", "new_tokens": 8, "repeats": 15, "max_seconds": 1.0, "seconds": 5.0}
 
 OutOption = Annotated[
@@ -49,6 +50,7 @@ def bench(
         plots = plots and can_draw()
     defaults: dict[str, Any] = dict(_QUICK) if measuring.quick else {}
     defaults |= {} if measuring.streams is None else {"frames": ""}
+    defaults |= _COUNTED if measuring.count else {}
     left = {name: value for name, value in defaults.items() if not _is_given(context, name)}
     document = run_bench(loading, replace(measuring, **left))
     document["command"] = shlex.join(["hermes", "bench", *arguments_of(loading, measuring)])

@@ -66,3 +66,11 @@ class BenchOptions:
             "--quick", help="Under a minute on two cores: fewer frames and repeats, no slow rivals."
         ),
     ] = False
+    count: Annotated[
+        bool,
+        typer.Option(
+            "--count",
+            help="Time nothing: count kernels, bytes and waits of chunks of --chunk-frames and of one frame. "
+            "Exact on any machine; --frames and --repeats are not read.",
+        ),
+    ] = False

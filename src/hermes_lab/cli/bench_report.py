@@ -35,6 +35,17 @@ _RUN_COLUMNS: Columns = {
     "host": lambda run: size(run["host_bytes"]) if run["host_bytes"] else "",
     "peak": lambda run: size(run["peak_bytes"]),
 }
+_COUNT_COLUMNS: Columns = {
+    "policy": lambda run: run["policy"],
+    "frames": lambda run: str(run["chunk_frames"]),
+    "kernels": lambda run: f"{run['kernels_per_chunk']:,}",
+    "encode": lambda run: str(run["kernels_by_stage"].get("encode", 0)),
+    "prefill": lambda run: str(run["kernels_by_stage"].get("prefill", 0)),
+    "compress": lambda run: str(run["kernels_by_stage"].get("compress", 0)),
+    "bytes": lambda run: size(run["bytes_per_chunk"]),
+    "waits": lambda run: str(run["syncs_per_chunk"]),
+    "kernels a token": lambda run: f"{run['launches_per_token']:,}",
+}
 _LOAD_COLUMNS: Columns = {
     "streams": lambda row: str(row["num_streams"]),
     "frames/s": lambda row: f"{row['fps_total']:.1f}",
@@ -50,14 +61,27 @@ _LOAD_COLUMNS: Columns = {
 
 def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_json: bool) -> None:
     """Write the document and its figures into a folder if there is one, and print it."""
-    figures = "latency_plots" if plots else None
+    is_counted = "floor" not in document
+    figures = "latency_plots" if plots and not is_counted else None
     num_figures = write_document(document, out / REPORT, figures=figures) if out else 0
     if as_json:
         print_json(document)
         return
-    print_report(screen(), document)
+    if is_counted:
+        print_counts(screen(), document)
+    else:
+        print_report(screen(), document)
     if out:
         say(f"\n{REPORT} and {num_figures} figures in {out}")
+
+
+def print_counts(console: Console, document: Mapping[str, Any]) -> None:
+    """Print what a chunk and a token take."""
+    console.print(f"{document['model']}; {document['budget_tokens']} tokens")
+    console.print("", _table(_COUNT_COLUMNS, document["runs"]), sep="\n")
+    console.print(
+        "\na chunk of so many frames that goes over the budget; waits: the host for the device", style="dim"
+    )
 
 
 def print_report(console: Console, document: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from hermes_stream.cli.options import MemoryOptions, ModelOptions
 from hermes_stream.cli.output import doing
 
 if TYPE_CHECKING:
+    from hermes_lab.bench.workload import Workload
     from hermes_stream.models import VideoModel
     from hermes_stream.policies import MemoryPolicy
 
@@ -42,12 +44,9 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
         os.environ.setdefault(name, value)
     check_options(loading, MemoryOptions(budget_tokens=options.budget_tokens))
     names = _read_policies(options)
-    frame_counts = split_counts(options.frames, option="--frames")
-    stream_counts = split_counts(options.streams, option="--streams")
+    for text, option in ((options.frames, "--frames"), (options.streams, "--streams")):
+        split_counts(text, option=option)
     model = _load(loading, options)
-    from hermes_lab.bench.latency import LatencyBenchmark
-    from hermes_lab.bench.load_test import LoadTest
-    from hermes_lab.bench.roofline import measure_roofline
     from hermes_lab.bench.workload import make_workload, without_stop_tokens
 
     with doing("making frames"):
@@ -58,10 +57,53 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
             new_tokens=options.new_tokens,
             seed=options.seed,
         )
+    policies: dict[str, Any] = {name: _make_policy(name, options, model) for name in names}
+    measured = _count if options.count else _measure
+    return {
+        **_settings(model, loading, options),
+        "question_tokens": workload.question_tokens,
+        "pictures": _IN_MEMORY if workload.decode_seconds is None else _DECODED,
+        **measured(without_stop_tokens(model), policies, workload, options),
+        **_machine(model),
+        "took_seconds": time.perf_counter() - began,
+    }
+
+
+def _count(
+    model: VideoModel, policies: Mapping[str, Any], workload: Workload, options: BenchOptions
+) -> dict[str, Any]:
+    """Count what a chunk and a token take with each policy, in chunks of each length."""
+    from hermes_lab.bench.counted import count_run
+
+    for name, policy in policies.items():
+        if policy is None or policy.rebuilds_at_question or policy.budget_tokens is None:
+            raise typer.BadParameter(
+                f"{name} never compresses, so that no chunk costs what later ones do; name policies with a "
+                "budget that keep a memory",
+                param_hint="--policies",
+            )
+    shared: dict[str, Any] = {"workload": workload, "kv_bits": options.kv_bits}
+    with doing("counting"):
+        runs = [
+            {"policy": name} | count_run(model, policy, chunk_frames=chunk_frames, **shared)
+            for name, policy in policies.items()
+            for chunk_frames in dict.fromkeys((options.chunk_frames, 1))
+        ]
+    return {"runs": runs}
+
+
+def _measure(
+    model: VideoModel, policies: Mapping[str, Any], workload: Workload, options: BenchOptions
+) -> dict[str, Any]:
+    """Time every policy in turn, then many streams at once."""
+    from hermes_lab.bench.latency import LatencyBenchmark
+    from hermes_lab.bench.load_test import LoadTest
+    from hermes_lab.bench.roofline import measure_roofline
+
+    frame_counts = split_counts(options.frames, option="--frames")
+    stream_counts = split_counts(options.streams, option="--streams")
     with doing("measuring the device"):
         roofline = measure_roofline(model, workload, kv_bits=options.kv_bits)
-    policies: dict[str, Any] = {name: _make_policy(name, options, model) for name in names}
-    model = without_stop_tokens(model)
     shared: dict[str, Any] = {"model": model, "workload": workload}
     shared |= {"chunk_frames": options.chunk_frames, "kv_bits": options.kv_bits}
     benchmark = LatencyBenchmark(
@@ -71,20 +113,15 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
         max_seconds=options.max_seconds,
         **shared,
     )
-    load_test = LoadTest(policy=policies[names[0]], seconds=options.seconds, seed=options.seed, **shared)
+    load_test = LoadTest(
+        policy=next(iter(policies.values())), seconds=options.seconds, seed=options.seed, **shared
+    )
     with doing("asking streams in turn"):
         runs, left_out = benchmark.run(frame_counts)
     with doing("putting streams under load"):
         streams, refused = load_test.run(stream_counts)
-    return {
-        **_settings(model, loading, options),
-        "question_tokens": workload.question_tokens,
-        "pictures": _IN_MEMORY if workload.decode_seconds is None else _DECODED,
-        **{"runs": runs, "left_out": left_out, "streams": streams, "refused": refused},
-        "floor": asdict(roofline),
-        **_machine(model),
-        "took_seconds": time.perf_counter() - began,
-    }
+    found = {"runs": runs, "left_out": left_out, "streams": streams, "refused": refused}
+    return found | {"floor": asdict(roofline)}
 
 
 def _read_policies(options: BenchOptions) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from hermes_stream.cli.output import print_json, say
@@ -47,6 +48,37 @@ def print_check(annotations: Path, videos: Path | None, *, as_json: bool) -> Non
         say(f"missing_videos {len(missing)}")
         for video in missing:
             say(f"  {video}")
+
+
+def print_watches(annotations: Path, *, as_json: bool) -> None:
+    """Read standing questions, and print what is in them.
+
+    Args:
+        annotations: a file.
+        as_json: print one JSON document.
+    """
+    from hermes_lab.datasets.watch_annotations import read_watches
+
+    stories = read_watches(annotations)
+    watches = [watch for story in stories for watch in story.watches]
+    conditions = Counter(watch.condition for watch in watches)
+    found: dict[str, object] = {
+        "annotations": str(annotations),
+        "dialect": "watches",
+        "num_videos": len(stories),
+        "num_watches": len(watches),
+        "num_events": sum(len(watch.happenings) for watch in watches),
+        "num_never": sum(not watch.happenings for watch in watches),
+        "conditions": dict(conditions),
+    }
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        if name != "conditions":
+            say(f"{name} {value}")
+    for condition, count in conditions.items():
+        say(f"  {count:6} {condition}")
 
 
 def _missing(annotated: list[str], folder: Path | None) -> list[str] | None:

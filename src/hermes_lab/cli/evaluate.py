@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hermes_lab.cli.check_annotations import print_check
+from hermes_lab.cli.check_annotations import print_check, print_watches
 from hermes_lab.cli.evaluation_options import AnnotationsArgument, ScoringOptions, ViewingOptions
 from hermes_lab.cli.evaluation_run import (
     VERDICTS,
@@ -67,6 +67,7 @@ class RunOptions:
 @expand_options
 def evaluate(
     *,
+    context: typer.Context,
     annotations: AnnotationsArgument,
     check: CheckOption = False,
     run: RunOptions,
@@ -79,13 +80,83 @@ def evaluate(
     """Score a model on annotated videos.
 
     Each video is streamed once, and each question is answered at its time, from what the memory then holds.
-    Accuracy comes with its 95 % interval and with what a guesser who saw nothing would reach.
+    Accuracy comes with its 95 % interval and with what a guesser who saw nothing would reach. A file of
+    standing questions (hermes world --watches) is watched from end to end, and scored by what was told when.
     """
-    if check:
+    from hermes_lab.datasets.watch_annotations import is_of_watches
+
+    if check and not is_of_watches(annotations):
         print_check(annotations, run.videos, as_json=json)
         return
+    source = context.get_parameter_source("chunk_frames")
+    keeps_chunks = source is not None and source.name != "DEFAULT"
+    if is_of_watches(annotations):
+        if check:
+            print_watches(annotations, as_json=json)
+            return
+        _evaluate_watches(
+            annotations,
+            run,
+            model,
+            memory,
+            viewing=viewing,
+            scoring=scoring,
+            keeps_chunks=keeps_chunks,
+            as_json=json,
+        )
+        return
     with goes_on_later(run.out, as_json=json):
-        _evaluate(annotations, run, model, memory, viewing=viewing, scoring=scoring, as_json=json)
+        _evaluate(
+            annotations,
+            run,
+            model,
+            memory,
+            viewing=viewing,
+            scoring=scoring,
+            keeps_chunks=keeps_chunks,
+            as_json=json,
+        )
+
+
+def _evaluate_watches(
+    annotations: Path,
+    run: RunOptions,
+    model: ModelOptions,
+    memory: MemoryOptions,
+    *,
+    viewing: ViewingOptions,
+    scoring: ScoringOptions,
+    keeps_chunks: bool,
+    as_json: bool,
+) -> None:
+    """Refuse what standing questions have no use for, and evaluate them.
+
+    Raises:
+        BadParameter: the videos are missing, or an option does not go with standing questions.
+    """
+    from hermes_lab.cli.watch_evaluation import evaluate_watches
+
+    if run.videos is None:
+        raise typer.BadParameter("give the folder of the videos, or --check", param_hint="--videos")
+    for option, is_given in (
+        ("--shard", run.shard is not None),
+        ("--budget-bytes", run.budget_bytes is not None),
+        ("--workers", viewing.workers > 1),
+        ("--short-answers", viewing.short_answers),
+    ):
+        if is_given:
+            raise typer.BadParameter("standing questions are evaluated without it", param_hint=option)
+    evaluate_watches(
+        annotations,
+        run.videos,
+        model,
+        memory,
+        viewing=viewing,
+        scoring=scoring,
+        keeps_chunks=keeps_chunks,
+        out=run.out,
+        as_json=as_json,
+    )
 
 
 def _evaluate(
@@ -96,6 +167,7 @@ def _evaluate(
     *,
     viewing: ViewingOptions,
     scoring: ScoringOptions,
+    keeps_chunks: bool,
     as_json: bool,
 ) -> None:
     check_options(model, memory)
@@ -109,7 +181,15 @@ def _evaluate(
     began = time.perf_counter()
     folder = None if run.out is None else RunFolder(run.out, shard)
     with nullcontext() if folder is None else folder.writing():
-        setup, asked = _set_up(task, model, memory, viewing, budget_bytes=run.budget_bytes, seed=scoring.seed)
+        setup, asked = _set_up(
+            task,
+            model,
+            memory,
+            viewing,
+            budget_bytes=run.budget_bytes,
+            seed=scoring.seed,
+            keeps_chunks=keeps_chunks,
+        )
         asked |= {"annotations": annotations.name, "limit": viewing.limit}
         if folder is not None:
             store_settings(folder, asked, setup, scoring)
@@ -173,11 +253,18 @@ def _set_up(
     *,
     budget_bytes: int | None,
     seed: int,
+    keeps_chunks: bool,
 ) -> tuple[Setup, dict[str, Any]]:
-    """Load the model; return how its policy watches, and what else may change its answers."""
+    """Load the model; return how its policy watches, and what else may change its answers.
+
+    Where an answer must come unasked a chunk is a second, unless it is said otherwise.
+    """
     from hermes_lab.cli.compared_policies import with_seeds
 
     model = load(options)
+    is_watched = any(one.form == "proactive" for episode in task.episodes for one in episode.questions)
+    if is_watched and not keeps_chunks:
+        memory = replace(memory, chunk_frames=max(round(viewing.fps or model.card.default_fps), 1))
     if budget_bytes is not None:
         memory = replace(memory, budget_tokens=_num_tokens(budget_bytes, model, memory))
     session = open_session(memory, model)

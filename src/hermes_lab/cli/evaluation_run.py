@@ -104,7 +104,7 @@ def make_setup(
             **how,
             **_model_settings(model, is_open=viewing.short_answers),
         },
-        circumstances={"versions": versions(), "machine": _machine(str(layout.device), viewing.workers)},
+        circumstances={"versions": versions(), "machine": machine_of(str(layout.device), viewing.workers)},
     )
 
 
@@ -228,7 +228,7 @@ def store_settings(
         complain(f"the run goes on under other circumstances: {other}", kind="warning")
 
 
-def _machine(device: str, num_workers: int) -> str:
+def machine_of(device: str, num_workers: int) -> str:
     """Name the device as one of the programs has it, since they share the processor's threads."""
     import torch
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from hermes_stream.synthetic.world import World
 
 _ANNOTATIONS = "annotations.json"
+_WATCHES = "watches.json"
 _VIDEOS = "videos"
+_ALL_SCENES = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,8 @@ class StoryOptions:
         typer.Option(
             "--scene",
             metavar="NAME",
-            help="How the camera sees it: still, noise, flicker, pan, handheld, light, clutter.",
+            help="How the camera sees it: still, noise, flicker, pan, handheld, light, clutter; all goes "
+            "through them, story by story.",
         ),
     ] = "still"
     cast_shapes: Annotated[
@@ -97,6 +100,22 @@ def world(
         str,
         typer.Option("--dialect", metavar="NAME", help="Of the annotations: unified, streamingbench, ovo."),
     ] = "unified",
+    watches: Annotated[
+        bool,
+        typer.Option(
+            "--watches", help="Also write watches.json: standing questions, and when each should speak."
+        ),
+    ] = False,
+    watches_each: Annotated[
+        int,
+        typer.Option(
+            "--watches-each",
+            metavar="N",
+            min=1,
+            max=3,
+            help="Of each condition and story, for what comes, and as many for what never does.",
+        ),
+    ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -110,8 +129,9 @@ def world(
     worlds = _generate(stories)
     episodes = [_episode(one, num_questions=stories.questions, kinds=kinds) for one in worlds]
     _write(out, worlds, episodes, stories=stories, dialect=dialect)
+    watched = _write_watches(out, worlds, num_each=watches_each) if watches else {}
     if json:
-        written = {"annotations": str(out / _ANNOTATIONS), "dialect": dialect}
+        written = {"annotations": str(out / _ANNOTATIONS), "dialect": dialect, **watched}
         how = {"duration_seconds": stories.seconds, "fps": stories.fps, "size": stories.size}
         told = {"seed": stories.seed, "scene": stories.scene}
         print_json(written | told | how | _contents(out, episodes))
@@ -120,6 +140,8 @@ def world(
         videos = "1 video" if len(episodes) == 1 else f"{len(episodes)} videos"
         say(f"{videos}, {num_questions} questions in {out}")
         say(f"hermes eval {out / _ANNOTATIONS} --videos {out}")
+        if watched:
+            say(f"hermes eval {watched['watches']} --videos {out}")
 
 
 def _check(out: Path, dialect: str, *, force: bool) -> None:
@@ -161,8 +183,10 @@ def _generate(stories: StoryOptions) -> list[World]:
     from hermes_stream.synthetic.scenes import SCENES
     from hermes_stream.synthetic.world import Pace, generate_world
 
-    if stories.scene not in SCENES:
-        raise typer.BadParameter(f"{stories.scene!r} is none of {', '.join(SCENES)}", param_hint="--scene")
+    accepted = (*SCENES, _ALL_SCENES)
+    if stories.scene not in accepted:
+        raise typer.BadParameter(f"{stories.scene!r} is none of {', '.join(accepted)}", param_hint="--scene")
+    scenes = tuple(SCENES) if stories.scene == _ALL_SCENES else (stories.scene,)
     try:
         pace = Pace(
             quiet_seconds=stories.quiet_seconds or Pace().quiet_seconds, cast_shapes=stories.cast_shapes
@@ -170,7 +194,10 @@ def _generate(stories: StoryOptions) -> list[World]:
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--quiet-seconds") from error
     seeds = range(stories.seed, stories.seed + stories.streams)
-    return [generate_world(seed, stories.seconds, pace=pace, scene=stories.scene) for seed in seeds]
+    return [
+        generate_world(seed, stories.seconds, pace=pace, scene=scenes[number % len(scenes)])
+        for number, seed in enumerate(seeds)
+    ]
 
 
 def _episode(world: World, *, num_questions: int, kinds: Sequence[str]) -> Episode:
@@ -200,6 +227,32 @@ def _write(
             write_video(out / episode.video, one.frames(stories.fps, size=stories.size), fps=stories.fps)
             move(number + 1)
     write_annotations(out / _ANNOTATIONS, episodes, dialect=dialect)
+
+
+def _write_watches(out: Path, worlds: Sequence[World], *, num_each: int) -> dict[str, object]:
+    """Write what is watched for in each story, and return what that is."""
+    from hermes_lab.datasets.watch_annotations import WatchedStory, write_watches
+    from hermes_lab.datasets.world import name_of
+    from hermes_stream.synthetic.watch_truths import plan_watches
+
+    stories = [
+        WatchedStory(
+            video=f"{_VIDEOS}/{name_of(one)}.mp4",
+            duration_seconds=float(one.duration_seconds),
+            scene=one.scene,
+            watches=plan_watches(one, num_each=num_each),
+        )
+        for one in worlds
+    ]
+    path = out / _WATCHES
+    write_watches(path, stories)
+    planned = [watch for story in stories for watch in story.watches]
+    return {
+        "watches": str(path),
+        "num_watches": len(planned),
+        "num_watches_by_condition": dict(Counter(watch.condition for watch in planned)),
+        "num_watches_that_never_come": sum(not watch.happenings for watch in planned),
+    }
 
 
 def _contents(out: Path, episodes: Sequence[Episode]) -> dict[str, object]:

@@ -18,8 +18,10 @@ from hermes_stream.video.frame import Frame
 
 if TYPE_CHECKING:
     from hermes_stream.stream import Session
+    from hermes_stream.stream.watches import Watch
 
 ANSWER_TOKENS = 16
+_MAX_OPEN = 32
 PROACTIVE_PROMPT = "{question} Is it the right moment to do that now? Answer with Yes or No and nothing else."
 
 
@@ -48,6 +50,7 @@ class SessionWatcher:
     def __init__(self, session: Session, *, short_answers: bool = False) -> None:
         self._session = session
         self._short_answers = short_answers
+        self._watches: dict[str, Watch] = {}
 
     def observe(self, frame: Frame) -> None:
         """Let the session watch one frame."""
@@ -58,6 +61,8 @@ class SessionWatcher:
 
         A single option is taken without asking.
         """
+        if question.form == "yes_no":
+            return self._probed(question)
         options = None if self._short_answers or not question.options else question.options
         if options and len(options) == 1:
             return Reply(text=options[0], option_index=0)
@@ -78,11 +83,35 @@ class SessionWatcher:
             host_bytes=stats.host_bytes,
         )
 
+    def _probed(self, question: EvalQuestion) -> Reply:
+        """Answer what forward tasks probe again and again, as a standing question does, read once at each."""
+        self._session.flush()
+        asked = question.preamble + question.text
+        watch = self._session.watch(asked, name=question.question_id, raise_at=0.5)
+        self._session.watches.ask_now()
+        watch.close()
+        stats = self._session.stats
+        return Reply(
+            text=str(watch.value or "no").capitalize(),
+            num_frames=stats.num_frames,
+            num_visual_tokens_seen=stats.num_visual_tokens_seen,
+            num_visual_tokens_kept=stats.num_visual_tokens_kept,
+            cache_bytes=stats.cache_bytes,
+            host_bytes=stats.host_bytes,
+        )
+
     def notices(self, question: EvalQuestion) -> bool:
-        """Ask the session whether the moment has come."""
-        asked = PROACTIVE_PROMPT.format(question=question.text)
-        answer = self._session.ask(asked, max_new_tokens=ANSWER_TOKENS)
-        return answer.text.strip().lower().startswith("yes")
+        """Let a standing question tell whether the moment has come; it folds nothing in."""
+        watch = self._watches.get(question.question_id)
+        if watch is None:
+            if len(self._watches) >= _MAX_OPEN:
+                oldest = next(iter(self._watches))
+                self._watches.pop(oldest).close()
+            asked = PROACTIVE_PROMPT.format(question=question.text)
+            watch = self._session.watch(asked, name=question.question_id, raise_at=0.5)
+            self._watches[question.question_id] = watch
+        self._session.watches.ask_now()
+        return watch.value == "yes"
 
 
 def distinct_options(options: Sequence[str]) -> list[str]:

@@ -30,7 +30,8 @@ class OwnCommands(Mapping[str, Command]):
 
     _NAMES = (
         *("demo", "ask", "chat", "watch", "serve", "reload", "cluster", "keys", "snapshots", "events"),
-        *("mcp", "models", "policies", "doctor"),
+        *("mcp", "search", "report", "clip", "digest"),
+        *("models", "policies", "recipes", "doctor"),
     )
 
     def __getitem__(self, name: str) -> Command:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
@@ -13,19 +13,39 @@ from hermes_stream.errors import SettingsError
 
 if TYPE_CHECKING:
     from hermes_stream.service import Service
-    from hermes_stream.service.settings import NamedStream
+    from hermes_stream.service.settings import StartSettings
 
 
-def open_streams(service: Service, streams: Mapping[str, NamedStream]) -> None:
-    """Open the streams that are named; one that cannot be opened is told, and the others go on."""
+def open_streams(service: Service, start: StartSettings) -> None:
+    """Open the streams that are named, and ask their watches.
+
+    What cannot be opened or asked is told, and the others go on.
+    """
     from hermes_stream.service.settings_check import source_options_of
 
-    for name, stream in streams.items():
-        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options"})
+    for name, stream in start.streams.items():
+        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options", "watches"})
         try:
             service.open_stream(name, stream.source, source_options=source_options_of(stream), **options)
         except Exception as error:
             complain(f"stream {name!r} is not opened: {error}", kind="warning")
+            continue
+        for watch in (*start.watches, *stream.watches):
+            try:
+                service.watches.put(name, watch)
+            except Exception as error:
+                complain(f"watch {watch.label!r} of stream {name!r} is not asked: {error}", kind="warning")
+
+
+def tell_receivers(service: Service, start: StartSettings) -> None:
+    """Let the receivers be told that are named."""
+    for webhook in start.webhooks:
+        try:
+            service.webhooks.put(
+                webhook.url, secret=webhook.secret, kinds=webhook.kinds, streams=webhook.streams
+            )
+        except Exception as error:
+            complain(f"a webhook is not told: {error}", kind="warning")
 
 
 @final
@@ -35,11 +55,11 @@ class Reloads:
     A signal that comes before there is a service is remembered until there is.
 
     Args:
-        streams_now: reads the file again, and returns the streams that it names.
+        start_now: reads the file again, and returns what it names.
     """
 
-    def __init__(self, streams_now: Callable[[], Mapping[str, NamedStream]]) -> None:
-        self._streams_now = streams_now
+    def __init__(self, start_now: Callable[[], StartSettings]) -> None:
+        self._start_now = start_now
         self._service: Service | None = None
         self._is_due = False
 
@@ -71,6 +91,6 @@ class Reloads:
 
     def _reload(self, service: Service) -> None:
         try:
-            open_streams(service, self._streams_now())
+            open_streams(service, self._start_now())
         except SettingsError as error:
             complain(f"not reloaded: {error}", kind="warning")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from hermes_stream.cli.serving import missing_server
 from hermes_stream.errors import ServiceError
 
 if TYPE_CHECKING:
-    from hermes_stream.client import Client, StreamValue
+    from hermes_stream.client import Client, EventValue, StreamValue
     from hermes_stream.models import VideoModel
     from hermes_stream.synthetic.moment import Question
     from hermes_stream.synthetic.recording import Recording
@@ -67,13 +67,20 @@ def play_live(model: VideoModel, memory: MemoryOptions, recording: Recording, *,
     with _running(model, memory, recording) as client:
         if not as_json:
             say(f"a camera plays story {recording.world.seed}; the service answers as it happens\n")
-        answers = []
+        client.watch(_NAME, _standing_question(recording), clear_at=0.0)
+        answers: list[Answered] = []
+        alerts: list[EventValue] = []
         for question in recording.questions:
             _wait_for(client, float(question.asked_seconds))
             answers.append(_ask(client, question))
+            new = client.events(kind=["alert_raised"], after=alerts[-1].id if alerts else 0)
+            alerts += new
             if not as_json:
-                _tell(answers[-1])
+                _tell(answers[-1], new)
         document = _document(recording, answers, client.stream(_NAME))
+        document["alerts"] = [
+            {"question": one.payload["question"], "stream_seconds": one.pts_seconds} for one in alerts
+        ]
     if as_json:
         print_json({"model": model.card.name, "policy": memory.policy, **document})
     else:
@@ -133,8 +140,19 @@ def _ask(client: Client, question: Question) -> Answered:
     return Answered(question=question, text=answer.text, ttft_seconds=answer.ttft_with_pending_seconds)
 
 
-def _tell(one: Answered) -> None:
+def _standing_question(recording: Recording) -> str:
+    """Return what is asked by itself: about the first thing that enters after the questions began."""
+    begin = recording.questions[0].asked_seconds
+    later = [one for one in recording.world.appearances if one.enters_seconds > begin]
+    thing = (later or list(recording.world.appearances))[0].thing
+    return f"was there a {thing}?"
+
+
+def _tell(one: Answered, alerts: Sequence[EventValue]) -> None:
+    """Say a question with its answer, and the alerts that came since the one before."""
     question = one.question
+    for alert in alerts:
+        say(f"{alert.pts_seconds:>5.0f} s  !  alert: {alert.payload['question']}  yes")
     truth = "" if one.is_right else f"   (it was {question.answer})"
     say(f"{question.asked_seconds:>5} s  {mark(is_right=one.is_right)}  {question.text}  {one.text}{truth}")
 

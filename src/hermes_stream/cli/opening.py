@@ -94,7 +94,9 @@ def make_policy(memory: MemoryOptions, default_budget_tokens: int | None = None)
     return choice.make(budget_tokens=budget) if choice.takes_budget and budget else choice.make()
 
 
-def open_session(memory: MemoryOptions, model: VideoModel) -> Session:
+def open_session(
+    memory: MemoryOptions, model: VideoModel, *, guidance_from_questions: bool = True
+) -> Session:
     """Start a stream on the model; warn where the budget had to be lowered."""
     from hermes_stream.stream import Session
 
@@ -105,6 +107,7 @@ def open_session(memory: MemoryOptions, model: VideoModel) -> Session:
         filter=memory.filter,
         kv_bits=memory.kv_bits,
         still_below=memory.still_below,
+        guidance_from_questions=guidance_from_questions,
     )
     kept = session.policy.budget_tokens
     if memory.budget_tokens is not None and kept not in (memory.budget_tokens, None):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 
 import typer
 
-from hermes_stream.cli.configured_streams import Reloads, open_streams
+from hermes_stream.cli.configured_streams import Reloads, open_streams, tell_receivers
 from hermes_stream.cli.knowledge import warn_of_narrow_model
 from hermes_stream.cli.opening import load, share_processors
 from hermes_stream.cli.options import JsonOption, ModelOptions
@@ -22,6 +22,7 @@ from hermes_stream.cli.output import complain, print_json, say
 from hermes_stream.cli.pid_file import pid_file
 from hermes_stream.cli.serving import missing_server
 from hermes_stream.cli.settings_options import with_flags
+from hermes_stream.cli.standing_options import RecipeOption
 from hermes_stream.errors import ServiceError, SettingsError
 
 try:
@@ -31,6 +32,8 @@ try:
     from hermes_stream.service.settings_files import read_settings
 except ModuleNotFoundError as error:
     raise missing_server(error) from error
+
+from hermes_stream.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
     from hermes_stream.cluster.plan import Plan
@@ -68,6 +71,7 @@ CheckOption = Annotated[
 def serve(
     *,
     file: SettingsOption = None,
+    recipe: RecipeOption = None,
     source: SourcesOption = None,
     data_dir: FolderOption = None,
     check: CheckOption = False,
@@ -80,7 +84,7 @@ def serve(
     stands here holds. Streams that were open when the service ended, however that was, are open again.
     SIGHUP, or 'hermes reload', opens the streams that the file has got in the meantime.
     """
-    settings = Settings(file, {**flags, "data_dir": data_dir}, source or [])
+    settings = Settings(file, {**flags, "data_dir": data_dir}, source or [], recipe=recipe)
     faults = settings.faults()
     if check:
         _show_check(faults, as_json=json)
@@ -90,7 +94,7 @@ def serve(
     if settings.cluster.cluster:
         _serve_cluster(settings.plan(), as_json=json)
         return
-    with Reloads(settings.streams_now) as reloads, _place(settings) as listener:
+    with Reloads(settings.start_now) as reloads, _place(settings) as listener:
         share_processors(settings.start.threads)
         model = load(ModelOptions(model=settings.start.model))
         warn_of_narrow_model(model)
@@ -117,7 +121,8 @@ def _run(model: VideoModel, settings: Settings, reloads: Reloads, listener: sock
 
     with Service(model, settings.start.data_dir, settings=settings.service) as service:
         server = Server(service, settings.server, log_level="INFO")
-        open_streams(service, settings.start.streams)
+        open_streams(service, settings.start)
+        tell_receivers(service, settings.start)
         gc.freeze()  # model and packages stay: to search them took seconds of the program's end
         with pid_file(service.data_dir), reloads.into(service), _Watchdog(service, server) as watchdog:
             server.run(
@@ -135,6 +140,7 @@ class Settings:
         file: TOML, or None.
         flags: values by field; None where one was not given.
         sources: of the command line, ``NAME=URL``.
+        recipe: whose file lies below all else; None takes none.
 
     Attributes:
         start: what the service is started with, the command line's streams included.
@@ -151,15 +157,23 @@ class Settings:
     server: ServerSettings
     cluster: ClusterSettings
 
-    def __init__(self, file: Path | None, flags: Mapping[str, Any], sources: list[str]) -> None:
+    def __init__(
+        self, file: Path | None, flags: Mapping[str, Any], sources: list[str], *, recipe: str | None = None
+    ) -> None:
+        self._base = None if recipe is None else recipe_named(recipe).path
         self._file, self._flags, self._sources = file, flags, dict(map(_named_source, sources))
         self.start, self.service, self.server, self.cluster = self._read()
 
     def _read(self) -> tuple[StartSettings, ServiceSettings, ServerSettings, ClusterSettings]:
         start, service, server, cluster = read_settings(
-            _KINDS, file=self._file, environment=os.environ, flags=self._flags
+            _KINDS, base=self._base, file=self._file, environment=os.environ, flags=self._flags
         )
-        named = {name: NamedStream(source=url) for name, url in self._sources.items()}
+        # what the file says of a stream of that name stays
+        known = start.streams
+        named = {
+            name: known.get(name, NamedStream()).model_copy(update={"source": url})
+            for name, url in self._sources.items()
+        }
         return start.model_copy(update={"streams": {**start.streams, **named}}), service, server, cluster
 
     def faults(self) -> tuple[str, ...]:
@@ -175,13 +189,13 @@ class Settings:
 
         return Plan(start=self.start, service=self.service, server=self.server, cluster=self.cluster)
 
-    def streams_now(self) -> Mapping[str, NamedStream]:
-        """Read the file again, and return the streams that it names now.
+    def start_now(self) -> StartSettings:
+        """Read the file again, and return what it names now.
 
         Raises:
             SettingsError: it is not accepted any more.
         """
-        return self._read()[0].streams
+        return self._read()[0]
 
 
 def _faults_of_server(server: ServerSettings) -> list[str]:
@@ -275,7 +289,7 @@ def _tell(url: str, service: Service, settings: Settings, *, as_json: bool) -> N
         print_json({**about, "streams": streams, "needs_keys": settings.server.needs_keys})
         return
     say(f"listening at {url}; {model.name} with the memory {policy}; record in {service.data_dir}")
-    say(f"streams: {', '.join(streams) or 'none yet'}; API at {url}/docs")
+    say(f"streams: {', '.join(streams) or 'none yet'}; the page is at {url}, the API at {url}/docs")
     key = ' -H "Authorization: Bearer $HERMES_KEY"' if settings.server.needs_keys else ""
     name = streams[0] if streams else "NAME"
     body = """'{"question": "What is seen now?"}'"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,11 +17,13 @@ from hermes_stream.cli.opening import check_options, load, mute_log
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import FpsOption, JsonOption, MaxNewTokensOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.serving import missing_server
+from hermes_stream.cli.standing_options import RecipeOption, StandingOptions, typed_watches
 
 if TYPE_CHECKING:
     from hermes_stream.models import VideoModel
     from hermes_stream.service import Service
-    from hermes_stream.video.sources.source import Source
+    from hermes_stream.service.watch_settings import WatchSettings
+    from hermes_stream.video.sources.options import SourceOptions
 
 SourceArgument = Annotated[
     str,
@@ -73,6 +75,8 @@ def watch(
     *,
     source: SourceArgument,
     asking: AskOptions,
+    standing: StandingOptions,
+    recipe: RecipeOption = None,
     reading: LiveOptions,
     folder: KeepOption = None,
     model: ModelOptions,
@@ -81,24 +85,31 @@ def watch(
 ) -> None:
     """Watch a camera, a stream or a file, and show what becomes of it: its state, lag, memory, and answers.
 
-    A camera that is lost is opened again, for ever; Ctrl-C ends. Under --json every answer and every event is
-    a line of its own, a JSON document, and the last line is about the whole.
+    A camera that is lost is opened again, for ever; Ctrl-C ends. With --alert, --state, --count or --describe
+    a question is asked after each second by itself, and its answer is told when it changes. Under --json
+    every answer and every event is a line of its own, a JSON document, and the last line is about the whole.
     """
     check_options(model, memory)
-    opened = _open(source, reading)
+    watches = _watches(standing)
+    if recipe is not None:
+        asked, model, memory, reading = _of_recipe(recipe, model, memory, reading)
+        watches = (*asked, *watches)
+    options = _check_source(source, reading)
     loaded = load(model)
     mute_log()
     if reading.fps is None:  # the rate of the model is known only now
         reading = replace(reading, fps=loaded.card.default_fps)
-        opened = _open(source, reading)
     warn_of_narrow_model(loaded)
     questions = tuple(asking.ask or ())
-    for question in questions:
+    for question in (*questions, *(one.question for one in watches)):
         warn_of_unknown_words(loaded, question)
+    if watches:
+        memory = _prompt(memory, loaded, reading.fps)
     from hermes_stream.cli.watching import NAME, Watching
 
     with _service(loaded, folder, memory) as service, interruptible() as ending:
-        service.open_stream(NAME, opened, fps=reading.fps)
+        service.open_stream(NAME, source, source_options=options, fps=reading.fps)
+        _ask_alone(service, watches)
         watching = Watching(service, questions, every_seconds=asking.every, as_json=json)
         with watching.shown():
             watching.run(max_new_tokens=asking.max_new_tokens)
@@ -108,11 +119,60 @@ def watch(
         raise typer.Exit(1)
 
 
-def _open(address: str, reading: LiveOptions) -> Source:
+def _ask_alone(service: Service, watches: tuple[WatchSettings, ...]) -> None:
+    """Ask these watches, and none that a folder holds from an earlier time."""
+    from hermes_stream.cli.watching import NAME
+
+    wanted = {one.label for one in watches}
+    for old in service.watches.of_stream(NAME):
+        if old.settings.label not in wanted:
+            service.watches.remove(NAME, old.id)
+    for one in watches:
+        service.watches.put(NAME, one)
+
+
+def _watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
+    try:
+        return typed_watches(options)
+    except ModuleNotFoundError as error:
+        raise missing_server(error) from error
+
+
+def _of_recipe(
+    name: str, model: ModelOptions, memory: MemoryOptions, reading: LiveOptions
+) -> tuple[tuple[WatchSettings, ...], ModelOptions, MemoryOptions, LiveOptions]:
+    """Return a recipe's watches and settings with what was typed; what was typed holds."""
+    from hermes_stream.recipes import recipe
+    from hermes_stream.service.settings import ServiceSettings, StartSettings
+    from hermes_stream.service.settings_files import read_settings
+
+    start, service = read_settings((StartSettings, ServiceSettings), base=recipe(name).path)
+    plain = MemoryOptions()
+    given = {one.name for one in fields(plain) if getattr(memory, one.name) != getattr(plain, one.name)}
+    own = {one.name for one in fields(plain)} & service.model_fields_set - given
+    memory = replace(memory, **{field: getattr(service, field) for field in own})
+    if model.model == ModelOptions().model:
+        model = replace(model, model=start.model)
+    if reading.fps is None:
+        reading = replace(reading, fps=service.fps)
+    return start.watches, model, memory, reading
+
+
+def _prompt(memory: MemoryOptions, model: VideoModel, fps: float | None) -> MemoryOptions:
+    """Let chunks hold a second, unless something else was typed: a watch is as old as its chunk."""
+    if memory.chunk_frames != MemoryOptions().chunk_frames or fps is None:
+        return memory
+    return replace(memory, chunk_frames=max(model.card.frames_per_temporal_patch, round(fps)))
+
+
+def _check_source(address: str, reading: LiveOptions) -> SourceOptions:
+    """Return how a source is read; an address that leads nowhere is told before a model is loaded."""
     from hermes_stream.video import open_source
     from hermes_stream.video.sources.options import SourceOptions
 
-    return open_source(address, SourceOptions(**asdict(reading)))
+    options = SourceOptions(pace=reading.pace, transport=reading.transport)
+    open_source(address, options)
+    return options
 
 
 @contextmanager

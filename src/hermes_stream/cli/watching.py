@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, final
 
 from hermes_stream.cli.output import clock, is_terminal, print_json, say, screen, size
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 NAME = "watched"
 """Of the stream, in its service."""
 _TICK_SECONDS = 0.2
-_TOLD = ("source_state", "gap", "frames_dropped", "engine_failed", "stream_restored")
+_WATCHES = ("alert_raised", "alert_cleared", "state_changed", "count_rose", "described")
+_OF_SOURCE = ("source_state", "gap", "frames_dropped", "engine_failed", "stream_restored")
+_TOLD = (*_OF_SOURCE, "watch_failed", *_WATCHES)
 
 
 @final
@@ -35,12 +38,14 @@ class Watching:
 
     Attributes:
         answers: documents of what was answered.
+        num_alerts: alerts that were raised.
     """
 
     def __init__(
         self, service: Service, questions: tuple[str, ...], *, every_seconds: float, as_json: bool
     ) -> None:
         self.answers: list[dict[str, Any]] = []
+        self.num_alerts = 0
         self._service, self._questions = service, questions
         self._every_seconds, self._as_json = every_seconds, as_json
         self._open: list[LiveAnswer] = []
@@ -59,7 +64,9 @@ class Watching:
     def done(self) -> str:
         """What was done, in words."""
         until = clock(round(self._status.newest_pts_seconds or 0))
-        return f"{self._status.num_frames} frames until {until}, {len(self.answers)} answers"
+        watches = self._status.watches
+        alerts = f", {self.num_alerts} alerts" if watches is not None and watches.num_watches else ""
+        return f"{self._status.num_frames} frames until {until}, {len(self.answers)} answers{alerts}"
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -105,6 +112,8 @@ class Watching:
                 "num_gaps": status.num_gaps,
                 "num_reconnections": status.num_reconnections,
                 "num_answers": len(self.answers),
+                "num_alerts": self.num_alerts,
+                "watches": None if status.watches is None else asdict(status.watches),
                 "policy": status.policy,
             }
             print_json(document | dict(more))
@@ -133,9 +142,18 @@ class Watching:
             self._live.update(self._line())
 
     def _tell_event(self, event: Event) -> None:
+        if event.kind in _WATCHES:
+            self.num_alerts += event.kind == "alert_raised"
         if self._as_json:
             shown = {"kind": event.kind, "pts_seconds": event.pts_seconds, **event.payload}
             print_json(shown, schema="watch.event")
+        elif event.kind in _WATCHES:
+            told, before = event.payload, event.payload["value_before"]
+            change = told["value"] if before is None else f"{before} -> {told['value']}"
+            self._print(
+                f"{stream_clock(event.pts_seconds):>8}  {event.kind}: {told['name']}  {change} "
+                f"({told['score']:.2f})"
+            )
         else:
             words = ", ".join(f"{key} {value}" for key, value in event.payload.items() if value is not None)
             self._print(f"{stream_clock(event.pts_seconds):>8}  {event.kind}: {words}")

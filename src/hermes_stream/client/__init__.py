@@ -14,10 +14,13 @@ from hermes_stream.client.synchronous import Client
 from hermes_stream.client.values import (
     AnswerValue,
     EventValue,
+    IncidentValue,
     MomentValue,
     ReceiptValue,
     SnapshotValue,
     StreamValue,
+    TrialValue,
+    WatchValue,
 )
 
 __all__ = [
@@ -25,8 +28,11 @@ __all__ = [
     "Client",
     "AnswerValue",
     "EventValue",
+    "IncidentValue",
     "MomentValue",
     "ReceiptValue",
     "SnapshotValue",
     "StreamValue",
+    "TrialValue",
+    "WatchValue",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,7 +15,16 @@ from hermes_stream.client import calls
 from hermes_stream.client.connection import connection_of
 from hermes_stream.client.failures import check, unreachable
 from hermes_stream.client.sse import Following, Reading
-from hermes_stream.client.values import AnswerValue, EventValue, ReceiptValue, SnapshotValue, StreamValue
+from hermes_stream.client.values import (
+    AnswerValue,
+    EventValue,
+    IncidentValue,
+    ReceiptValue,
+    SnapshotValue,
+    StreamValue,
+    TrialValue,
+    WatchValue,
+)
 from hermes_stream.errors import ClosedError
 
 T = TypeVar("T")
@@ -127,6 +136,35 @@ class AsyncClient:
                     raise unreachable(self._address, error) from error
             await asyncio.sleep(following.pause_seconds())
 
+    async def search(self, words: str = "", **wanted: Any) -> dict[str, Any]:
+        """Find events, answers and descriptions by words and time, the newest first.
+
+        Args:
+            words: what they have, see ``hermes search``; empty finds whatever has a text.
+            **wanted: stream, kind (list), since and until (seconds since 1970), limit, before (an id).
+        """
+        return await self._do(calls.search(words, wanted))
+
+    async def report(
+        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+    ) -> dict[str, Any]:
+        """Tell what happened on streams from when to when, as a document ``hermes.report/1``."""
+        return await self._do(calls.report(streams, since, until))
+
+    async def report_page(
+        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+    ) -> str:
+        """Tell what happened as one HTML page, with its pictures within."""
+        call = calls.report(streams, since, until)
+        with self._speaking():
+            response = await self._http.post(call.path, json={**call.json, "format": "html"})
+        check(response)
+        return response.text
+
+    async def clip(self, stream: str, *, from_seconds: float, until_seconds: float) -> bytes:
+        """Return a clip of a stream, MP4; what is not kept raises ``UnknownPictureError``."""
+        return await self.picture(calls.clip_path(stream, from_seconds, until_seconds))
+
     async def snapshots(self, stream: str | None = None) -> tuple[SnapshotValue, ...]:
         """Return the memories on disk, of a stream or of all, oldest first."""
         return await self._do(calls.snapshots(stream))
@@ -146,6 +184,55 @@ class AsyncClient:
     async def fork(self, stream: str, new_name: str, number: int | None = None) -> StreamValue:
         """Open a second stream with this one's memory, now or as a snapshot has it, for pushed frames."""
         return await self._do(calls.fork(stream, new_name, number))
+
+    async def watches(self, stream: str) -> tuple[WatchValue, ...]:
+        """Return the standing questions of a stream, oldest first."""
+        return await self._do(calls.watches(stream))
+
+    async def watch(self, stream: str, question: str, **options: Any) -> WatchValue:
+        """Have a question asked again and again; the same again is the same watch.
+
+        Args:
+            stream: its name.
+            question: what is asked.
+            **options: name, kind, options (choices), raise_at, clear_at, hold_seconds, severity, ...
+        """
+        return await self._do(calls.add_watch(stream, question, options))
+
+    async def change_watch(self, stream: str, watch: int | str, **changes: Any) -> WatchValue:
+        """Change a watch, named by number or name: its thresholds, ``is_on``, what it asks."""
+        return await self._do(calls.change_watch(stream, watch, changes))
+
+    async def delete_watch(self, stream: str, watch: int | str) -> None:
+        """Delete a watch; what it told stays."""
+        await self._do(calls.delete_watch(stream, watch))
+
+    async def snooze_watch(self, stream: str, watch: int | str, seconds: float) -> WatchValue:
+        """Let a watch be silent for so many seconds of its stream; 0 lets it speak again."""
+        return await self._do(calls.snooze_watch(stream, watch, seconds))
+
+    async def test_watch(self, stream: str, question: str, **options: Any) -> TrialValue:
+        """Return when a watch would have spoken, over what is kept of a stream.
+
+        Args:
+            stream: its name.
+            question: what is asked.
+            **options: as ``watch``, and from_seconds and to_seconds of the stream.
+        """
+        return await self._do(calls.test_watch(stream, question, options))
+
+    async def incidents(self, **wanted: Any) -> tuple[IncidentValue, ...]:
+        """Return what alerts opened, the newest first.
+
+        Args:
+            **wanted: stream, status ("open" or "ended"), severity (list), reviewed, from_ and to (seconds
+                since 1970), before (id), limit.
+        """
+        return await self._do(calls.incidents(wanted))
+
+    async def review(self, incident: str, *, reviewed: bool = True) -> IncidentValue:
+        """Note that you have, or have not, reviewed an incident."""
+        return await self._do(calls.review(incident, reviewed=reviewed))
 
     async def memory(self, stream: str) -> dict[str, Any]:
         """Return which moments each layer of a memory keeps, as the server's document says it."""

@@ -5,7 +5,7 @@ Nothing here speaks with anyone: ``Client`` and ``AsyncClient`` carry calls, eac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -13,9 +13,12 @@ from urllib.parse import quote
 from hermes_stream.client.values import (
     AnswerValue,
     EventValue,
+    IncidentValue,
     ReceiptValue,
     SnapshotValue,
     StreamValue,
+    TrialValue,
+    WatchValue,
 )
 
 T = TypeVar("T")
@@ -145,9 +148,74 @@ def fork(name: str, new_name: str, number: int | None) -> Call[StreamValue]:
     return Call(method="POST", path=stream_path(name, "fork"), json=body, read=StreamValue.of)
 
 
-def document(path: str) -> Call[dict[str, Any]]:
+def watches(stream: str) -> Call[tuple[WatchValue, ...]]:
+    """List the watches of a stream."""
+    return Call(method="GET", path=stream_path(stream, "watches"), read=_each(WatchValue.of))
+
+
+def add_watch(stream: str, question: str, options: Mapping[str, Any]) -> Call[WatchValue]:
+    """Ask a question again and again."""
+    body = {"question": question, **options}
+    return Call(method="POST", path=stream_path(stream, "watches"), json=body, read=WatchValue.of)
+
+
+def change_watch(stream: str, watch: int | str, changes: Mapping[str, Any]) -> Call[WatchValue]:
+    """Change a watch."""
+    path = stream_path(stream, "watches", str(watch))
+    return Call(method="PATCH", path=path, json=dict(changes), read=WatchValue.of)
+
+
+def delete_watch(stream: str, watch: int | str) -> Call[None]:
+    """Delete a watch."""
+    return Call(method="DELETE", path=stream_path(stream, "watches", str(watch)), read=_nothing)
+
+
+def snooze_watch(stream: str, watch: int | str, seconds: float) -> Call[WatchValue]:
+    """Let a watch be silent for a while."""
+    path = stream_path(stream, "watches", str(watch), "snooze")
+    return Call(method="POST", path=path, json={"seconds": seconds}, read=WatchValue.of)
+
+
+def test_watch(stream: str, question: str, options: Mapping[str, Any]) -> Call[TrialValue]:
+    """Try a watch on the past."""
+    body = {"question": question, **options}
+    return Call(method="POST", path=stream_path(stream, "watches", "test"), json=body, read=TrialValue.of)
+
+
+def incidents(wanted: Mapping[str, Any]) -> Call[tuple[IncidentValue, ...]]:
+    """List incidents."""
+    params = {name.rstrip("_"): value for name, value in wanted.items()}
+    return Call(method="GET", path="/v1/incidents", params=params, read=_each(IncidentValue.of))
+
+
+def review(incident: str, *, reviewed: bool) -> Call[IncidentValue]:
+    """Note that an incident was reviewed, or not."""
+    path = f"/v1/incidents/{quote(incident, safe='')}"
+    return Call(method="PATCH", path=path, json={"reviewed": reviewed}, read=IncidentValue.of)
+
+
+def document(path: str, params: Mapping[str, Any] | None = None) -> Call[dict[str, Any]]:
     """Show what else the server tells as one JSON document."""
-    return Call(method="GET", path=path, read=dict)
+    return Call(method="GET", path=path, params=params or {}, read=dict)
+
+
+def search(words: str, wanted: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Find what was recorded."""
+    renamed = {"since": "from", "until": "to"}
+    params = {"q": words, **{renamed.get(name, name): value for name, value in wanted.items()}}
+    return document("/v1/search", params)
+
+
+def report(streams: Sequence[str] | None, since: float | None, until: float | None) -> Call[dict[str, Any]]:
+    """Tell what happened."""
+    given = {"streams": None if streams is None else list(streams), "from": since, "to": until}
+    body = {key: value for key, value in given.items() if value is not None}
+    return Call(method="POST", path="/v1/reports", json=body, read=dict)
+
+
+def clip_path(name: str, from_seconds: float, until_seconds: float) -> str:
+    """Return where a clip of a stream is to be had."""
+    return f"{stream_path(name, 'clip')}?from={from_seconds!r}&to={until_seconds!r}"
 
 
 def _each(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:

@@ -17,16 +17,22 @@ from hermes_stream.errors import (
     SourceRefusedError,
     StoreError,
     StreamExistsError,
+    UnknownIncidentError,
     UnknownPictureError,
     UnknownSnapshotError,
     UnknownStreamError,
+    UnknownWatchError,
     VideoError,
+    WatchExistsError,
 )
 
 _OF_CODE: dict[str, type[HermesError]] = {
     "source_refused": SourceRefusedError,
     "not_found": UnknownStreamError,
     "stream_exists": StreamExistsError,
+    "watch_not_found": UnknownWatchError,
+    "watch_exists": WatchExistsError,
+    "incident_not_found": UnknownIncidentError,
     "closed": ClosedError,
     "not_owner": NotOwnerError,
     "replica_gone": NotOwnerError,

@@ -88,6 +88,8 @@ class AnswerValue(Value):
     option_index: int | None = None
     num_tokens: int = 0
     confidence: float | None = None
+    clarification: bool = False
+    guess: str | None = None
 
     @property
     def evidence(self) -> tuple[MomentValue, ...]:
@@ -123,6 +125,70 @@ class SnapshotValue(Value):
     num_bytes: int
     created_wall_seconds: float
     pts_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchValue(Value):
+    """A standing question; ``hermes_stream.service.watch_status.WatchStatus`` says more."""
+
+    id: int
+    stream: str
+    name: str
+    question: str
+    kind: str
+    is_on: bool = True
+    failure: str | None = None
+
+    @property
+    def value(self) -> str | None:
+        """The answer that holds."""
+        return self.document["state"]["value"]
+
+    @property
+    def score(self) -> float | None:
+        """How likely that is by the last look."""
+        return self.document["state"]["score"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentValue(Value):
+    """What an alert opened; ``hermes_stream.service.incidents.Incident`` says what each number means."""
+
+    id: str
+    stream: str
+    watch: int
+    name: str
+    question: str
+    severity: str
+    status: str
+    started_seconds: float
+    started_at: str
+    ended_seconds: float | None = None
+    ended_at: str | None = None
+    score: float = 0.0
+    summary: str | None = None
+    num_updates: int = 0
+    reviewed: bool = False
+
+    @property
+    def picture_urls(self) -> tuple[str, ...]:
+        """Paths of its pictures on the server, oldest first."""
+        return tuple(one["url"] for one in self.document.get("pictures", ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialValue(Value):
+    """When a watch would have spoken.
+
+    Attributes:
+        fired: documents with ``stream_seconds``, ``kind``, ``value``, ``score``.
+        scores: [seconds, score] of each look.
+        covered_seconds: how much of the stream was looked at.
+    """
+
+    fired: tuple[Mapping[str, Any], ...]
+    scores: tuple[tuple[float, float], ...]
+    covered_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

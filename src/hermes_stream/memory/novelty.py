@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from hermes_stream.memory.state import PerLayer
+from hermes_stream.memory.selection import row_numbers, select_tokens
+from hermes_stream.memory.state import PerLayer, layer_parts
 
 
 def previous_at_grid_index(grid_indices: Int[Tensor, "layers tokens"]) -> Int[Tensor, "layers tokens"]:
@@ -35,57 +36,62 @@ def novelty(raw_keys: PerLayer, grid_indices: Int[Tensor, "layers tokens"]) -> F
     """
     previous = previous_at_grid_index(grid_indices)
     found = torch.ones(previous.shape, device=previous.device)
-    for layer, padded in enumerate(previous):
+    for layers, held in layer_parts(raw_keys, len(previous)):
         # Raw keys: rotated ones would differ by their time alone.
-        keys = raw_keys[layer].transpose(0, 1).flatten(1).float()
-        before = padded[: len(keys)].to(keys.device)
-        cosine = F.cosine_similarity(keys, keys[before], dim=-1)  # -1 reads the last key, and is masked
+        keys = held.transpose(1, 2).flatten(2).float()
+        before = previous[layers, : keys.shape[1]].to(keys.device)
+        earlier = select_tokens(keys[:, None], before)[:, 0]
+        cosine = F.cosine_similarity(keys, earlier, dim=-1)
         new = (1 - cosine).clamp(0, 1).masked_fill(before < 0, 1.0)
-        found[layer, : len(keys)] = new.to(found.device)
+        found[layers, : keys.shape[1]] = new.to(found.device)
     return found
 
 
 def redundancy(
-    keys: Float[Tensor, "kv_heads tokens head_dim"],
-    grid_indices: Int[Tensor, " tokens"],
-    recent: Bool[Tensor, " tokens"],
-) -> Float[Tensor, " tokens"]:
+    keys: Float[Tensor, "*layers kv_heads tokens head_dim"],
+    grid_indices: Int[Tensor, "*layers tokens"],
+    recent: Bool[Tensor, "*layers tokens"],
+    grid_size: int,
+) -> Float[Tensor, "*layers tokens"]:
     """Return each token's mean cosine with the newest frames' keys of its grid index, 0 without any.
 
     Args:
-        keys: of one layer.
-        grid_indices: index within the temporal patch; -1 counts as 0.
+        keys: of one layer, or of some.
+        grid_indices: index of each token within its temporal patch; -1 counts as 0.
         recent: tokens of the newest frames.
+        grid_size: one more than the largest grid index, at least.
     """
     keys = F.normalize(keys.float(), dim=-1)
-    grid_indices = grid_indices.clamp(min=0)
-    size = int(grid_indices.max()) + 1 if len(grid_indices) else 0
+    place = grid_indices.clamp(min=0)
     # The mean of cosines is one product with the sum of unit keys: no matrix of all pairs.
-    sums = keys.new_zeros(keys.shape[0], size, keys.shape[2])
-    sums.index_add_(1, grid_indices[recent], keys[:, recent])
-    counts = grid_indices[recent].bincount(minlength=size).clamp(min=1)
-    return (keys * sums[:, grid_indices]).sum(dim=-1).mean(dim=0) / counts[grid_indices]
+    sums = keys.new_zeros(*keys.shape[:-2], grid_size, keys.shape[-1])
+    rows, width = row_numbers(place, grid_size, keys.shape[-3]), keys.shape[-1]
+    sums.view(-1, width).index_add_(0, rows, (keys * recent[..., None, :, None]).view(-1, width))
+    counts = place.new_zeros(*place.shape[:-1], grid_size).scatter_add_(-1, place, recent.long())
+    like = (keys * select_tokens(sums, place)).sum(dim=-1).mean(dim=-2)
+    return like / counts.clamp(min=1).gather(-1, place)
 
 
 def unlikeness(
     raw_keys: PerLayer,
     grid_indices: Int[Tensor, "layers tokens"],
     recent: Bool[Tensor, "layers tokens"],
-    lengths: Int[Tensor, " layers"],
+    grid_size: int | None = None,
 ) -> Float[Tensor, "layers tokens"]:
-    """Return 1 minus ``redundancy`` in every layer, from 0 to 2, 0 on padding.
+    """Return 1 minus ``redundancy`` in every layer, from 0 to 2; what padding gets does not matter.
 
     Args:
         raw_keys: of each layer ``[kv_heads, held, head_dim]``.
         grid_indices: index within the temporal patch, -1 for tokens that have none and for padding.
         recent: tokens of the newest frames.
-        lengths: tokens that each layer holds.
+        grid_size: one more than the largest grid index; None looks.
     """
     found = torch.zeros(grid_indices.shape, device=grid_indices.device)
-    for layer, count in enumerate(lengths.tolist()):
-        keys, held = raw_keys[layer], slice(count)
-        like = redundancy(
-            keys, grid_indices[layer, held].to(keys.device), recent[layer, held].to(keys.device)
-        )
-        found[layer, held] = 1 - like.to(found.device)
+    if not found.numel():
+        return found
+    size = int(grid_indices.max()) + 1 if grid_size is None else grid_size
+    for layers, keys in layer_parts(raw_keys, len(found)):
+        held = layers, slice(keys.shape[2])
+        where, is_recent = grid_indices[held].to(keys.device), recent[held].to(keys.device)
+        found[held] = 1 - redundancy(keys, where, is_recent, max(1, size)).to(found.device)
     return found

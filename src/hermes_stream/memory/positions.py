@@ -94,6 +94,9 @@ def settle(
         moved = slice(None) if grid_follows_time else aligned
         positions[:, moved] += right_alignment(ends)[:, None, None]
         now = int(ends.max())
+    if not closes_gaps and rule.summary == "newest":
+        # Where a token stands already the clock has been: the host need not look.
+        return Placed(positions=positions, next_position=now, next_frame_position=now)
     on_any_axis, on_axis_t = (next_position(part, present).max() for part in (positions, positions[:, :1]))
     on_any_axis, on_axis_t = torch.stack((on_any_axis, on_axis_t)).tolist()
     return Placed(

@@ -137,10 +137,15 @@ def evenly_spaced(
     return candidates & (-(-rank * room // num_candidates) > -(-(rank - 1) * room // num_candidates))
 
 
-def indices_of(kept: Bool[Tensor, "layers tokens"]) -> Int[Tensor, "layers kept"]:
-    """List the indices of True in each row, ascending, padded on the right with -1 to the longest row."""
+def indices_of(kept: Bool[Tensor, "layers tokens"], width: int | None = None) -> Int[Tensor, "layers kept"]:
+    """List the indices of True in each row, ascending, padded on the right with -1 to the longest row.
+
+    Args:
+        kept: what is listed.
+        width: length of the longest row, for who knows it; None waits for the device to tell.
+    """
     num_kept = kept.sum(dim=1, keepdim=True)
-    width = int(num_kept.max())
+    width = int(num_kept.max()) if width is None else width
     indices = kept.int().argsort(dim=1, descending=True, stable=True)[:, :width]
     column = torch.arange(width, device=kept.device)
     return indices.masked_fill(column >= num_kept, -1)
@@ -165,12 +170,29 @@ def evicted_mask(
     return present & ~kept[..., :num_tokens]
 
 
+def row_numbers(
+    index: Int[Tensor, "*layers chosen"], num_tokens: int, num_rows: int
+) -> Int[Tensor, " chosen_of_all"]:
+    """Number the tokens of all layers and rows through: whole tokens move far faster than number by number.
+
+    Args:
+        index: of tokens, at least 0, the same in all rows of a layer.
+        num_tokens: of each row.
+        num_rows: rows of a layer, such as KV heads.
+    """
+    layers = index.shape[:-1]
+    first = torch.arange(layers.numel() * num_rows, device=index.device) * num_tokens
+    return (index[..., None, :] + first.view(*layers, num_rows, 1)).reshape(-1)
+
+
 def select_tokens(
     per_token: Shaped[Tensor, "*layers rows tokens width"], keep: Int[Tensor, "*layers kept"]
 ) -> Shaped[Tensor, "*layers rows kept width"]:
-    """Gather the kept tokens of raw keys or values; rows are KV heads.
+    """Copy the kept tokens of raw keys or values; rows are KV heads.
 
     Where ``keep`` is padding the result repeats token 0 and means nothing.
     """
-    index = keep.clamp(min=0)[..., None, :, None]
-    return torch.take_along_dim(per_token, index, dim=-2)
+    *layers, num_rows, num_tokens, width = per_token.shape
+    rows = row_numbers(keep.clamp(min=0), num_tokens, num_rows)
+    chosen = per_token.reshape(-1, width).index_select(0, rows)
+    return chosen.view(*layers, num_rows, keep.shape[-1], width)

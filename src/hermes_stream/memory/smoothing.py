@@ -68,10 +68,13 @@ def smooth(
     index = index_in_next_layer(token_ids, match)
     found, index = index >= 0, index.clamp(min=0)
     smoothed = scores.clone()
+    if not recursive:
+        share = strength[:-1, None]
+        smoothed[:-1] = (1 - share) * scores[:-1] + share * (scores[1:].gather(1, index) * found)
+        return smoothed
     # From deep to shallow, so that recursion finds the next layer smoothed already.
     for layer in range(scores.shape[0] - 2, -1, -1):
-        source = smoothed if recursive else scores
-        deeper = source[layer + 1].gather(0, index[layer]) * found[layer]
+        deeper = smoothed[layer + 1].gather(0, index[layer]) * found[layer]
         smoothed[layer] = (1 - strength[layer]) * scores[layer] + strength[layer] * deeper
     return smoothed
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -15,6 +17,28 @@ class PerLayer(Protocol):
 
     def __getitem__(self, layer: int, /) -> Tensor:
         """Return the tensor of a layer."""
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """One tensor for each layer, which can be had for several layers at once."""
+
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield runs of layers with what they hold, ``[layers, kv_heads, tokens, head_dim]``, padded."""
+
+
+def layer_parts(per_layer: PerLayer, num_layers: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield what layers hold, as many layers at once as there are in one piece.
+
+    Args:
+        per_layer: ``InParts``, or any other tensors of layers, which are yielded one by one.
+        num_layers: how many there are.
+    """
+    if isinstance(per_layer, InParts):
+        yield from per_layer.parts()
+        return
+    for layer in range(num_layers):
+        yield slice(layer, layer + 1), per_layer[layer][None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +90,9 @@ class MemoryState:
             None unless the policy's facts name "keys".
         rotated_keys: the same keys, rotated to their positions.
         values: of each layer, likewise; None unless the policy's facts name "values".
+        num_held: tokens of each layer, and ``grid_size`` one more than the largest grid index that came, both
+            in host memory, so that nobody waits for the device; None when the state was built without them.
+        grid_size: see ``num_held``.
     """
 
     num_prefix_tokens: int
@@ -78,6 +105,8 @@ class MemoryState:
     raw_keys: PerLayer | None = None
     rotated_keys: PerLayer | None = None
     values: PerLayer | None = None
+    num_held: tuple[int, ...] | None = None
+    grid_size: int | None = None
 
     @property
     def num_layers(self) -> int:
@@ -129,9 +158,31 @@ class RetentionPlan:
             evicts nothing gets none.
         reindex: give the kept tokens dense positions now (eager) instead of leaving gaps (lazy).
         merge: slots that the layers gain; None adds none. A plan either merges or summarizes.
+        num_kept: tokens that each layer keeps, and ``num_new`` the slots that it gains, for who knows them
+            without looking, so that the cache need not wait for the device; None lets it look.
+        num_new: see ``num_kept``.
     """
 
     keep: Int[Tensor, "layers kept"]
     summarize: Bool[Tensor, " layers"]
     reindex: bool = False
     merge: MergedSlots | None = None
+    num_kept: tuple[int, ...] | None = None
+    num_new: tuple[int, ...] | None = None
+
+    def counted(
+        self, evicted: Bool[Tensor, "layers tokens"], summarizes: Bool[Tensor, " layers"]
+    ) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+        """Return the tokens that layers keep, the slots that they gain, and whether any token leaves.
+
+        Args:
+            evicted: tokens that leave.
+            summarizes: layers that make a summary of them.
+        """
+        if self.num_kept is not None and self.num_new is not None:
+            return self.num_kept, self.num_new, True
+        num_new = summarizes.long() if self.merge is None else self.merge.num_slots
+        # All at once: the host waits for the device once.
+        counts = torch.stack(((self.keep >= 0).sum(dim=1), num_new, evicted.any(dim=1).long()))
+        kept, new, leave = counts.tolist()
+        return tuple(kept), tuple(new), any(leave)

@@ -38,29 +38,31 @@ def merge_evicted(
 
 
 def merged(
-    raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
-    values: Float[Tensor, "kv_heads tokens head_dim"],
+    raw_keys: Float[Tensor, "layers kv_heads tokens head_dim"],
+    values: Float[Tensor, "layers kv_heads tokens head_dim"],
     merge: MergedSlots | None,
     *,
-    layer: int,
-    evicted: Bool[Tensor, " width"],
-) -> tuple[Float[Tensor, "kv_heads slots head_dim"], Float[Tensor, "kv_heads slots head_dim"]]:
-    """Return keys and values of one layer's new slots: those of the plan's merge, else its summary.
+    evicted: Bool[Tensor, "layers tokens"],
+    layers: slice,
+    num_new: int,
+) -> tuple[Float[Tensor, "layers kv_heads slots head_dim"], Float[Tensor, "layers kv_heads slots head_dim"]]:
+    """Return keys and values of new slots: those of the plan's merge, else of one summary a layer.
 
     Args:
-        raw_keys: keys before rotation of what the layer holds; rotated ones would cancel each other.
+        raw_keys: keys before rotation of what some layers hold; rotated ones would cancel each other.
         values: values.
-        merge: what joins which slot; None makes the one summary of what is evicted.
-        layer: which layer this is.
-        evicted: tokens of the summary; may have padding.
+        merge: what joins which slot, of all layers; None makes the one summary of what is evicted.
+        evicted: tokens of the summary.
+        layers: which layers these are.
+        num_new: slots that each of them gains.
     """
-    num_tokens = raw_keys.shape[1]
     if merge is None:
-        key, value = merge_evicted(raw_keys, values, evicted[:num_tokens])
-        return key[:, None], value[:, None]
-    slots = torch.arange(int(merge.num_slots[layer]), device=merge.source_indices.device)[:, None]
-    joins = merge.slot_of_token[layer, :num_tokens] == slots
-    shares = (joins * merge.weights[layer, :num_tokens].float()).to(raw_keys.device)
+        key, value = merge_evicted(raw_keys, values, evicted)
+        return key[..., None, :], value[..., None, :]
+    slots = torch.arange(num_new, device=merge.source_indices.device)[:, None]
+    num_tokens = raw_keys.shape[2]
+    joins = merge.slot_of_token[layers, None, :num_tokens] == slots
+    shares = (joins * merge.weights[layers, None, :num_tokens].float()).to(raw_keys.device)[:, None]
     return (shares @ raw_keys.float()).to(raw_keys.dtype), (shares @ values.float()).to(values.dtype)
 
 
@@ -82,9 +84,6 @@ def new_slots(
         slots = torch.arange(merge.source_indices.shape[1], device=evicted.device)
         joins = merge.slot_of_token[:, None] == slots[:, None]
         return merge.source_indices, (state.counts[:, None] * joins).sum(dim=2)
-    if not summarizes.any():
-        nothing = state.counts[:, :0]
-        return nothing, nothing
     # A summary has the time of its newest token, behind which it stands.
     newest = state.pts_seconds.masked_fill(~evicted, -torch.inf).argmax(dim=1, keepdim=True)
     counts = (state.counts * evicted).sum(dim=1, keepdim=True)

@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from hermes_stream.errors import ModelError
+from hermes_stream.memory.constants import constant
 from hermes_stream.models.resize import Interpolation, fit_longest_side, resize
 from hermes_stream.models.settings import Settings
 from hermes_stream.models.visual import Pixels
@@ -66,9 +67,8 @@ class Scaling:
         self, pixels: UInt8[Tensor, "frames 3 height width"]
     ) -> Float[Tensor, "frames 3 height width"]:
         """Scale pixel values, subtract the mean and divide by the standard deviation, in float32."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
-        return (pixels.float() * self.rescale_factor - mean) / std
+        mean, std = (constant(own, torch.float32, pixels.device) for own in (self.mean, self.std))
+        return (pixels.float() * self.rescale_factor - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
 
 DEFAULT_SCALING = Scaling()

@@ -190,11 +190,29 @@ def keeping(
     summarize: Bool[Tensor, " layers"] | None = None,
     reindex: bool = False,
     merge: MergedSlots | None = None,
+    num_kept: tuple[int, ...] | None = None,
+    num_new: tuple[int, ...] | None = None,
 ) -> RetentionPlan:
-    """Return the plan that keeps these tokens; by default no layer summarizes, re-indexes or merges."""
+    """Return the plan that keeps these tokens; by default no layer summarizes, re-indexes or merges.
+
+    Args:
+        kept: True where a token stays.
+        summarize: see ``RetentionPlan``, as what follows.
+        reindex: likewise.
+        merge: likewise.
+        num_kept: likewise.
+        num_new: likewise.
+    """
     if summarize is None:
         summarize = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
-    return RetentionPlan(keep=indices_of(kept), summarize=summarize, reindex=reindex, merge=merge)
+    return RetentionPlan(
+        keep=indices_of(kept, None if num_kept is None else max(num_kept)),
+        summarize=summarize,
+        reindex=reindex,
+        merge=merge,
+        num_kept=num_kept,
+        num_new=num_new,
+    )
 
 
 def keeping_best(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hermes_stream.memory.constants import constant
 from hermes_stream.memory.novelty import novelty, unlikeness
 from hermes_stream.memory.positions import Axes, Gaps, PositionRule
 from hermes_stream.memory.scoring import importance
@@ -247,19 +249,29 @@ class HermesPolicy(MemoryPolicy):
         Raises:
             ValueError: the state lacks what ``scores`` needs.
         """
-        budgets = torch.tensor(self.layer_budgets(state.num_layers), device=state.token_ids.device)
-        summarize = self._summarizing_layers(budgets)
+        device, budgets = state.token_ids.device, self.layer_budgets(state.num_layers)
+        summarizing = self._summarizing_layers(budgets)
+        room = tuple(budget - makes for budget, makes in zip(budgets, summarizing, strict=True))
         kept = select(
             self.scores(state),
             state.present,
-            budgets - summarize.long(),
+            constant(room, torch.long, device),
             preferred=self._preferred(state, budgets),
         )
-        reindex = self.reindex == "eager"
-        if self.summary_place != "middle":
-            return keeping(kept, summarize=summarize, reindex=reindex)
-        merge = summary_in_place(state.present & ~kept, state.counts, summarize)
-        return keeping(kept, reindex=reindex, merge=merge)
+        summarize, is_eager = constant(summarizing, torch.bool, device), self.reindex == "eager"
+        num_kept = num_new = None
+        if (held := state.num_held) is not None:
+            num_kept = tuple(map(min, held, room))
+            num_new = tuple(
+                int(makes and count > own) for makes, count, own in zip(summarizing, held, room, strict=True)
+            )
+        merge = None
+        if self.summary_place == "middle":
+            merge = summary_in_place(state.present & ~kept, state.counts, summarize)
+            summarize = torch.zeros_like(summarize)
+        return keeping(
+            kept, summarize=summarize, reindex=is_eager, merge=merge, num_kept=num_kept, num_new=num_new
+        )
 
     def scores(self, state: MemoryState) -> Float[Tensor, "layers tokens"]:
         """Return the smoothed importance of every token, 0 on padding.
@@ -278,17 +290,17 @@ class HermesPolicy(MemoryPolicy):
         tiers, device = self.tiers(state.num_layers), state.token_ids.device
         decay = tiers.spread(sensory=self.sensory_decay, working=self.working_decay, long_term=0.0)
         weight = tiers.spread(sensory=1.0, working=self.working_recency_weight, long_term=0.0)
-        strength = [self.smoothing[tier] for tier in tiers.tier_of_layer]
+        strength = tuple(self.smoothing[tier] for tier in tiers.tier_of_layer)
         raw = importance(
             state.attention,
             state.present,
-            decay=torch.tensor(decay, device=device),
-            recency_weight=torch.tensor(weight, device=device),
+            decay=constant(decay, torch.float32, device),
+            recency_weight=constant(weight, torch.float32, device),
         )
         smoothed = smooth(
             raw,
             state.token_ids,
-            torch.tensor(strength, device=device),
+            constant(strength, torch.float32, device),
             match=self.smoothing_match,
             recursive=self.smoothing_recursive,
         )
@@ -311,22 +323,25 @@ class HermesPolicy(MemoryPolicy):
             )
         return state.raw_keys, state.grid_indices
 
-    def _summarizing_layers(self, budgets: Int[Tensor, " layers"]) -> Bool[Tensor, " layers"]:
+    def _summarizing_layers(self, budgets: Sequence[int]) -> tuple[bool, ...]:
         """Find long-term layers with room for one token beside the summary."""
-        is_long_term = [tier is Tier.LONG_TERM for tier in self.tiers(len(budgets)).tier_of_layer]
-        return torch.tensor(is_long_term, device=budgets.device) & (budgets > 1) & self.summarize
+        tiers = self.tiers(len(budgets)).tier_of_layer
+        return tuple(
+            self.summarize and tier is Tier.LONG_TERM and budget > 1
+            for tier, budget in zip(tiers, budgets, strict=True)
+        )
 
-    def _preferred(
-        self, state: MemoryState, budgets: Int[Tensor, " layers"]
-    ) -> Bool[Tensor, "layers tokens"] | None:
+    def _preferred(self, state: MemoryState, budgets: Sequence[int]) -> Bool[Tensor, "layers tokens"] | None:
         """Mark the newest frames, and as many tokens as have a share, those least like them first."""
         recent = self._recent(state)
         if recent is None or not self.unlike_share:
             return recent
-        unlike = unlikeness(*self._shown(state, "unlike_share"), recent, state.lengths)
+        unlike = unlikeness(*self._shown(state, "unlike_share"), recent, state.grid_size)
         if self.same_tokens:
             unlike = pool(unlike, state.token_ids)
-        return select(unlike, state.present, (budgets * self.unlike_share).long(), preferred=recent)
+        shares = tuple(int(budget * self.unlike_share) for budget in budgets)
+        room = constant(shares, torch.long, recent.device)
+        return select(unlike, state.present, room, preferred=recent)
 
     def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"] | None:
         """Mark the tokens of the newest frames."""

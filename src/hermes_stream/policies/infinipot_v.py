@@ -77,9 +77,10 @@ class InfinipotVPolicy(MemoryPolicy):
         temporal = torch.full_like(state.lengths, int(self.temporal_share * self.budget_tokens))
         recent = self._recent(state, temporal)
         unlike, norms = (torch.zeros(recent.shape, device=recent.device) for _ in ("keys", "values"))
+        grid_size = int(state.grid_indices.max()) + 1 if state.grid_indices.numel() else 0
         for layer, count in enumerate(state.lengths.tolist()):
             held = layer, slice(0, count)
-            unlike[held] = -redundancy(keys[layer].float(), state.grid_indices[held], recent[held])
+            unlike[held] = -redundancy(keys[layer], state.grid_indices[held], recent[held], max(1, grid_size))
             size = self.pooling[4 * layer // state.num_layers]
             norm = state.values[layer].float().norm(dim=-1).mean(dim=0)[None]
             norms[held] = mean_of_neighbours(norm, state.lengths[layer : layer + 1], size)[0]

@@ -64,7 +64,7 @@ def _select(state: MemoryState, index: Int[Tensor, "layers visual"]) -> MemorySt
             selected[name] = tuple(
                 held[layer][:, row[row >= 0].to(held[layer].device)] for layer, row in enumerate(index)
             )
-    return replace(state, **selected)
+    return replace(state, num_held=None, **selected)
 
 
 def _with_text(
@@ -75,6 +75,7 @@ def _with_text(
     rows, columns = (plan.keep >= 0).nonzero(as_tuple=True)
     kept[rows, visual[rows, plan.keep[rows, columns]]] = True
     keep = indices_of(kept | _text_of(kept, state))
+    plan = replace(plan, num_kept=None, num_new=None)  # of visual tokens alone
     if plan.merge is None:
         return replace(plan, keep=keep)
     slots = torch.full_like(state.token_ids, -1)

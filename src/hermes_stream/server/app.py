@@ -31,24 +31,34 @@ from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.gate import Gate, refusal_response
 from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
+from hermes_stream.server.page_files import read_page
 from hermes_stream.server.previews import Previews
 from hermes_stream.server.realtime.leases import Leases, is_leased
 from hermes_stream.server.request_log import RequestLog
 from hermes_stream.server.routes import (
+    about,
     chat,
+    clips,
     docs,
     events,
+    figures,
     files,
     frames,
     health,
+    incidents,
     login,
     memory,
+    page,
     preview,
     questions,
     realtime,
+    reports,
+    search,
     snapshots,
     streaming_sessions,
     streams,
+    watches,
+    webhooks,
 )
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.server.state import ServerState
@@ -60,12 +70,21 @@ _NUM_THREADS = 32
 _ROUTERS = (
     health.router,
     docs.router,
+    page.router,
     login.router,
+    about.router,
+    figures.router,
     streams.router,
     questions.router,
     frames.router,
     preview.router,
+    watches.router,
     events.router,
+    search.router,
+    reports.router,
+    clips.router,
+    incidents.router,
+    webhooks.router,
     snapshots.router,
     memory.router,
     files.router,
@@ -157,6 +176,7 @@ def _state(service: Service, settings: ServerSettings) -> ServerState:
         leases=Leases(service),
         metrics=Metrics(service),
         draining=Draining(),
+        page=read_page(),
     )
 
 

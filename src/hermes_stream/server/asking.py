@@ -74,6 +74,8 @@ async def answer_body(stream: str, answer: LiveAnswer) -> AnswerBody:
         ttft_with_pending_seconds=answer.ttft_with_pending_seconds,
         tokens_per_second=answer.tokens_per_second,
         confidence=answer.confidence,
+        clarification=answer.clarification,
+        guess=answer.guess,
         evidence=[evidence_of(moment) for moment in evidence],
     )
 

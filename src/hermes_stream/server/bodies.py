@@ -157,6 +157,8 @@ class AskBody(
     """Let question and answer steer what the memory keeps."""
     num_moments: Annotated[int, Field(ge=0, le=100)] = 3
     """Moments of evidence, at most; 0 computes none."""
+    clarify_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Reply with a question back where the confidence is below; the text then comes whole."""
     stream: bool = False
     """Send the answer as it is made, as server-sent events; so does `Accept: text/event-stream`."""
 
@@ -202,7 +204,11 @@ class AnswerBody(BaseModel, use_attribute_docstrings=True):
     tokens_per_second: float | None
     """Of the tokens after the first."""
     confidence: float | None
-    """Mean probability of the answer's tokens; of options, how far the chosen one is ahead."""
+    """How sure the model is: mean probability of the tokens; of an option, its lead over the next."""
+    clarification: bool = False
+    """Whether the text is a question back, because the model was less sure than `clarify_below`."""
+    guess: str | None = None
+    """The answer that was held back then."""
     evidence: list[Evidence]
     """Moments, the largest share first."""
 

@@ -29,11 +29,15 @@ from hermes_stream.errors import (
     SourceRefusedError,
     StoreError,
     StreamExistsError,
+    UnknownIncidentError,
     UnknownKeyError,
     UnknownPictureError,
     UnknownSnapshotError,
     UnknownStreamError,
+    UnknownWatchError,
+    UnknownWebhookError,
     VideoError,
+    WatchExistsError,
 )
 from hermes_stream.service.shown import without_folders
 
@@ -49,7 +53,11 @@ _OF_TREE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (UnknownSnapshotError, 404, _UNKNOWN, "snapshot_not_found"),
     (UnknownPictureError, 404, _UNKNOWN, "picture_not_found"),
     (UnknownKeyError, 404, _UNKNOWN, "key_not_found"),
+    (UnknownWatchError, 404, _UNKNOWN, "watch_not_found"),
+    (UnknownIncidentError, 404, _UNKNOWN, "incident_not_found"),
+    (UnknownWebhookError, 404, _UNKNOWN, "webhook_not_found"),
     (StreamExistsError, 409, "conflict_error", "stream_exists"),
+    (WatchExistsError, 409, "conflict_error", "watch_exists"),
     (OverloadedError, 429, _LATER, "overloaded"),
     (NotOwnerError, 503, _UNAVAILABLE, "not_owner"),
     (ClosedError, 503, _UNAVAILABLE, "closed"),
@@ -64,7 +72,7 @@ _OF_TREE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (ValueError, 400, _INVALID, "invalid_value"),
 )
 # Their values may hold passwords, or are keys: never told back.
-_SECRET_FIELDS = {"key", "source", "url", "image_url", "video_url", "token", "resume"}
+_SECRET_FIELDS = {"key", "source", "secret", "url", "image_url", "video_url", "token", "resume"}
 _TYPE_OF_STATUS = {
     401: "authentication_error",
     403: "permission_error",

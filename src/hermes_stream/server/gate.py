@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 PUBLIC = frozenset(
     {"/", "/docs", "/openapi.json", "/health", "/health/live", "/health/ready", "/v1/login", "/v1/logout"}
 )
-"""Addresses that need no key."""
+"""Addresses that need no key; so do the page's files."""
+_PAGE = "/page/"
 _PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 _PUBLIC_BODY_BYTES = 64 * 1024
 _UPLOADS = "/v1/files"
@@ -92,7 +93,7 @@ class Gate:
     def _body_limit(self, scope: Scope, headers: Mapping[str, str]) -> int:
         settings = self._state.settings
         limit = settings.max_body_bytes
-        if scope["path"] in PUBLIC:
+        if _is_public(scope):
             limit = _PUBLIC_BODY_BYTES
         elif scope["path"] == _UPLOADS:
             limit = settings.max_file_bytes + AROUND_BYTES
@@ -102,7 +103,7 @@ class Gate:
         return limit
 
     async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
-        if scope["path"] in PUBLIC:
+        if _is_public(scope):
             return Caller(key=None)
         is_websocket = scope["type"] == "websocket"
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
@@ -113,6 +114,10 @@ class Gate:
             method="WEBSOCKET" if is_websocket else scope["method"],
             token=query.get("token", [None])[0] if is_websocket else None,
         )
+
+
+def _is_public(scope: Scope) -> bool:
+    return scope["path"] in PUBLIC or scope["path"].startswith(_PAGE)
 
 
 class _Response:

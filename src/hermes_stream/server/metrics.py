@@ -113,6 +113,8 @@ class _ServiceCollector(Collector):
             states.add_metric([state], sum(one.state == state for one in streams))
         yield states
         yield from _of_streams(streams)
+        yield from _of_watches(self._service, streams)
+        yield from _of_webhooks(self._service)
 
 
 def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
@@ -147,6 +149,43 @@ def _of_health(service: Service) -> Iterator[Metric]:
     failures = CounterMetricFamily("hermes_engine_failures", "How often the engine was made again.")
     failures.add_metric([], health.num_engine_failures)
     yield from (lost, failures)
+
+
+def _of_watches(service: Service, streams: Iterable[StreamStatus]) -> Iterator[Metric]:
+    def family(kind: Any, name: str, text: str, *labels: str) -> Any:
+        return kind(f"hermes_watch_{name}", text, labels=["stream", *labels])
+
+    asked = family(CounterMetricFamily, "asked", "Looks of watches.")
+    skipped = family(CounterMetricFamily, "skipped", "Looks that came too late to be taken.")
+    failed = family(CounterMetricFamily, "failed", "Looks that failed.")
+    seconds = family(CounterMetricFamily, "seconds", "What looks took.")
+    told = family(CounterMetricFamily, "events", "Events that a watch sent.", "watch")
+    held = family(CounterMetricFamily, "suppressed", "Events that were not sent.", "watch", "reason")
+    score = family(GaugeMetricFamily, "score", "The newest score of a watch.", "watch")
+    for one in streams:
+        if one.watches is not None:
+            asked.add_metric([one.name], one.watches.num_asked)
+            skipped.add_metric([one.name], one.watches.num_skipped)
+            failed.add_metric([one.name], one.watches.num_failed)
+            seconds.add_metric([one.name], one.watches.seconds)
+    for watch in service.watches.all():
+        labels = [watch.stream, watch.settings.label]
+        if watch.stats is not None:
+            told.add_metric(labels, watch.stats.num_events)
+            for reason, count in watch.stats.num_suppressed.items():
+                held.add_metric([*labels, reason], count)
+        if watch.score is not None:
+            score.add_metric(labels, watch.score)
+    yield from (asked, skipped, failed, seconds, told, held, score)
+
+
+def _of_webhooks(service: Service) -> Iterator[Metric]:
+    sent = CounterMetricFamily("hermes_webhook_sent", "Messages that arrived.", labels=["webhook"])
+    failed = CounterMetricFamily("hermes_webhook_failed", "Tries that did not arrive.", labels=["webhook"])
+    for one in service.webhooks.all():
+        sent.add_metric([str(one.id)], one.num_sent)
+        failed.add_metric([str(one.id)], one.num_failed)
+    yield from (sent, failed)
 
 
 def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:

@@ -29,6 +29,9 @@ class ServerSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docst
     """Addresses that the API may open as sources, such as `rtsp://192.168.1.*:554/*`; none by default."""
     private_networks: tuple[str, ...] = ()
     """Private networks in which such addresses may lie, such as `192.168.1.0/24`; none by default."""
+    allow_webhooks: tuple[str, ...] = ()
+    """Addresses that the API may name as receivers of webhooks, such as `https://*.example/*`; none by
+    default. Private ones must lie in `private_networks`, too."""
     allow_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the API besides the server's own, such as `https://home.example`."""
     allow_hosts: tuple[str, ...] = ()

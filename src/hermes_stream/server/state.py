@@ -16,6 +16,7 @@ from hermes_stream.server.draining import Draining
 from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.media_work import MediaWork
 from hermes_stream.server.metrics import Metrics
+from hermes_stream.server.page_files import PageFiles
 from hermes_stream.server.previews import Previews
 from hermes_stream.server.realtime.leases import Leases
 from hermes_stream.server.settings import ServerSettings
@@ -45,6 +46,7 @@ class ServerState:
         leases: streams of sessions whose client may come back.
         metrics: what is counted.
         draining: tells that the server is about to end.
+        page: the page's files.
     """
 
     service: Service
@@ -60,6 +62,7 @@ class ServerState:
     leases: Leases
     metrics: Metrics
     draining: Draining
+    page: PageFiles
 
 
 async def state_of(connection: HTTPConnection) -> ServerState:

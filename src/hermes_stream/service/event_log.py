@@ -57,22 +57,16 @@ class EventLog:
             ValueError: the limit is out of its range.
             StoreError: the record cannot be read.
         """
-        if not 1 <= limit <= _MAX_LIMIT:
-            raise ValueError(f"limit must be from 1 to {_MAX_LIMIT}, got {limit}")
-        columns = tables.events.c
-        chosen = _chosen(stream_id, kinds)
-        if since is not None:
-            chosen = chosen.where(columns.wall_seconds >= since)
-        if until is not None:
-            chosen = chosen.where(columns.wall_seconds < until)
-        if newest_first:
-            if after:
-                chosen = chosen.where(columns.id < after)
-            chosen = chosen.order_by(columns.id.desc())
-        else:
-            chosen = chosen.where(columns.id > after).order_by(columns.id)
-        with self._database.reading() as connection:
-            return tuple(_event(row) for row in connection.execute(chosen.limit(limit)))
+        return read_events(
+            self._database,
+            after,
+            stream_id=stream_id,
+            kinds=kinds,
+            since=since,
+            until=until,
+            limit=limit,
+            newest_first=newest_first,
+        )
 
     def follow(
         self,
@@ -126,7 +120,37 @@ class EventLog:
         columns = tables.events.c
         with self._database.reading() as connection:
             page = chosen.where(columns.id > after).order_by(columns.id).limit(_PAGE)
-            return [_event(row) for row in connection.execute(page)]
+            return [event_of_row(row) for row in connection.execute(page)]
+
+
+def read_events(
+    database: Database,
+    after: int = 0,
+    *,
+    stream_id: int | None = None,
+    kinds: Sequence[str] | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    limit: int = 1000,
+    newest_first: bool = False,
+) -> tuple[Event, ...]:
+    """Return events behind an id, from a record that nobody need write; see ``EventLog.read``."""
+    if not 1 <= limit <= _MAX_LIMIT:
+        raise ValueError(f"limit must be from 1 to {_MAX_LIMIT}, got {limit}")
+    columns = tables.events.c
+    chosen = _chosen(stream_id, kinds)
+    if since is not None:
+        chosen = chosen.where(columns.wall_seconds >= since)
+    if until is not None:
+        chosen = chosen.where(columns.wall_seconds < until)
+    if newest_first:
+        if after:
+            chosen = chosen.where(columns.id < after)
+        chosen = chosen.order_by(columns.id.desc())
+    else:
+        chosen = chosen.where(columns.id > after).order_by(columns.id)
+    with database.reading() as connection:
+        return tuple(event_of_row(row) for row in connection.execute(chosen.limit(limit)))
 
 
 def _is_set(stop: Flag | None) -> bool:
@@ -148,7 +172,8 @@ def _chosen(stream_id: int | None, kinds: Sequence[str] | None) -> Select[Any]:
     return chosen
 
 
-def _event(row: Row[Any]) -> Event:
+def event_of_row(row: Row[Any]) -> Event:
+    """Return the event of a row with the name of its stream."""
     return Event(
         id=row.id,
         kind=row.kind,

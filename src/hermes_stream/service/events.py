@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 EventKind = Literal[
     "service_started",
@@ -25,6 +28,13 @@ EventKind = Literal[
     "snapshot_saved",
     "snapshot_failed",
     "retention",
+    "alert_raised",
+    "alert_cleared",
+    "incident_updated",
+    "state_changed",
+    "count_rose",
+    "described",
+    "watch_failed",
 ]
 
 
@@ -40,6 +50,7 @@ class NewEvent:
         wall_seconds: when, seconds since 1970.
         payload: what else there is to say, as JSON values; never a password.
         picture: path of a picture within the folder of pictures.
+        along: a change of the record that is made in the same commit: both last, or neither.
     """
 
     kind: EventKind | str
@@ -49,6 +60,7 @@ class NewEvent:
     wall_seconds: float
     payload: Mapping[str, Any] = field(default_factory=dict)
     picture: str | None = None
+    along: Callable[[Connection], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def cite(
         num_moments: how many, at most.
         pictures_of: finds pictures of moments.
     """
-    if num_moments < 1 or answer.finish_reason not in ("stop", "length"):
+    if num_moments < 1 or answer.clarification or answer.finish_reason not in ("stop", "length"):
         return ()
     try:
         state = executor.run(read_attention(stream.context, stream.model.layout, _parts(stream, answer)))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from threading import Condition
 
 from hermes_stream.errors import ClosedError
@@ -51,8 +49,10 @@ class LiveAnswer:
         ttft_with_pending_seconds: from the call of ``ask`` to the first token, with everything.
         tokens_per_second: of the tokens after the first; None before there are two.
         option_index: which option was chosen; None for an open question.
-        logprobs: how likely each token was.
-        confidence: mean probability of the tokens, in [0, 1]; None where that is not known.
+        logprobs: how likely each token was, where that was asked for.
+        confidence: how sure the model is, in [0, 1], see ``Answer``; None before the first token.
+        clarification: whether the text is a question back, because the model was not sure enough.
+        guess: the answer that was held back then; None where the text is the answer.
         evidence: moments on which it rests, most important first; known when the answer is done.
         finish_reason: "stop", "length", "abandoned", "failed"; None while the answer goes on.
         failure: why it failed; None where it did not.
@@ -68,6 +68,8 @@ class LiveAnswer:
         self.option_index: int | None = None
         self.logprobs: tuple[TokenLogprob, ...] = ()
         self.confidence: float | None = None
+        self.clarification = False
+        self.guess: str | None = None
         self.evidence: tuple[CitedMoment, ...] = ()
         self.finish_reason: FinishReason | None = None
         self.failure: BaseException | None = None
@@ -166,8 +168,8 @@ class LiveAnswer:
         pieces = answer.take_ready()
         with self._changed:
             self.token_ids, self.logprobs = tuple(answer.token_ids), tuple(answer.logprobs)
-            if self.logprobs:
-                self.confidence = fmean(math.exp(one.logprob) for one in self.logprobs)
+            self.confidence, self.clarification = answer.confidence, answer.clarification
+            self.guess = answer.guess
             if answer.has_begun:
                 self.ttft_seconds = self._queue_seconds + answer.ttft_seconds
                 self.ttft_with_pending_seconds = self._queue_seconds + answer.ttft_with_pending_seconds

@@ -19,6 +19,7 @@ from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.stats import SessionStats
+from hermes_stream.stream.watches import WatchesStats
 
 log = logging.getLogger(__name__)
 _TRY_AGAIN_SECONDS = 1.0
@@ -53,6 +54,7 @@ class MemoryStatus:
         folded_until_seconds: time of the newest frame in the memory.
         num_lost: frames that could not be folded in or observed.
         num_open_questions: that wait or are being answered.
+        watches: what standing questions did and cost.
     """
 
     stats: SessionStats
@@ -60,6 +62,7 @@ class MemoryStatus:
     folded_until_seconds: float | None
     num_lost: int
     num_open_questions: int
+    watches: WatchesStats
 
 
 class LiveStream:
@@ -212,6 +215,7 @@ class LiveStream:
             folded_until_seconds=stream.folded_until_seconds,
             num_lost=self.handle.num_dropped_frames + stats.num_failed_frames + self._num_refused,
             num_open_questions=len(self._open),
+            watches=self.handle.watches.stats,
         )
 
     @property

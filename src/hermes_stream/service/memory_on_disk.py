@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,9 +13,11 @@ from hermes_stream.errors import SnapshotError
 from hermes_stream.service.journal import Committer, Journal, replay
 from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.snapshots import Snapshots
+from hermes_stream.stream.changes import FrameCame
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.snapshot import Snapshot
+from hermes_stream.video.frame import Frame
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +186,20 @@ class MemoryOnDisk:
             name: of its file.
         """
         return self._folder / Path(name).name
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames that came since the snapshots, as they are in the journal; any thread may ask.
+
+        Raises:
+            OSError: a file went meanwhile.
+            SnapshotError: a record is damaged.
+        """
+        journal = self._journal
+        if journal is not None:
+            journal.commit()
+            for change in journal.changes():
+                if isinstance(change.what, FrameCame):
+                    yield change.what.frame
 
     def close(self) -> None:
         """Write what is recorded, and record no more; safe to repeat."""

@@ -84,6 +84,12 @@ class StreamPictures:
                     found[seconds] = self._path_of[times[index]]
         return found
 
+    def between(self, from_seconds: float, until_seconds: float) -> dict[float, str]:
+        """Return the paths of the pictures from one time of the stream to another, oldest first."""
+        with self._lock:
+            times = sorted(one for one in self._path_of if from_seconds <= one <= until_seconds)
+            return {seconds: self._path_of[seconds] for seconds in times}
+
     def keep_only(self, moments: Collection[float], cited: Collection[str], until_seconds: float) -> int:
         """Delete pictures of what is forgotten; return how many that were.
 

@@ -60,7 +60,6 @@ class QuestionDesk:
         if not isinstance(sampling.get("stop", ()), str):
             sampling["stop"] = tuple(sampling.get("stop", ()))
         sampling["max_new_tokens"] = self._max_new_tokens(sampling.get("max_new_tokens"))
-        sampling.setdefault("num_logprobs", 0)  # for the confidence
         live = LiveAnswer(served.row.name, question, options or ())
         self._admit(served)
         try:
@@ -150,13 +149,17 @@ class QuestionDesk:
                 ttft_with_pending_seconds=live.ttft_with_pending_seconds or None,
                 confidence=live.confidence,
                 evidence=tuple(asdict(moment) for moment in live.evidence),
+                guess=live.guess,
             )
         )
         served.tell(
             "answered",
             pts_seconds=live.seen_until_seconds,
+            picture=next((moment.picture for moment in live.evidence if moment.picture), None),
             question=live.question,
             answer=live.text_so_far,
             finish_reason=live.finish_reason,
             ttft_seconds=live.ttft_seconds,
+            confidence=live.confidence,
+            **({"clarification": True, "guess": live.guess} if live.clarification else {}),
         )

@@ -13,6 +13,7 @@ from hermes_stream.errors import StoreError
 from hermes_stream.service import tables
 from hermes_stream.service.database import Database
 from hermes_stream.service.store_writer import StoreWriter
+from hermes_stream.service.texts import storable
 
 log = logging.getLogger(__name__)
 _MAX_LIMIT = 10_000
@@ -40,6 +41,7 @@ class AskedQuestion:
         ttft_with_pending_seconds: see ``LiveAnswer``.
         confidence: see ``LiveAnswer``.
         evidence: moments, as JSON values.
+        guess: the answer that was held back where the text is a question back; None elsewhere.
     """
 
     stream_id: int
@@ -59,6 +61,7 @@ class AskedQuestion:
     ttft_with_pending_seconds: float | None
     confidence: float | None
     evidence: tuple[Mapping[str, Any], ...]
+    guess: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +93,8 @@ class QuestionLog:
     def add(self, asked: AskedQuestion) -> None:
         """Record a question soon; what cannot be recorded is logged."""
         fields = asdict(asked)
-        for name in ("question", "answer", "failure"):
-            fields[name] = _storable(fields[name])
+        for name in ("question", "answer", "failure", "guess"):
+            fields[name] = None if fields[name] is None else storable(fields[name])
         fields["options"], fields["evidence"] = list(asked.options), list(asked.evidence)
         statement = insert(tables.questions).values(**fields)
         try:
@@ -140,13 +143,6 @@ def _record(row: Row[Any]) -> QuestionRecord:
     number, name = fields.pop("id"), fields.pop("name")
     fields["options"], fields["evidence"] = tuple(fields["options"]), tuple(fields["evidence"])
     return QuestionRecord(id=number, stream=name, asked=AskedQuestion(**fields))
-
-
-def _storable(text: str | None) -> str | None:
-    """Return a text as databases take it: without NUL, without halves of characters."""
-    if text is None:
-        return None
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _log_failure(outcome: Any) -> None:

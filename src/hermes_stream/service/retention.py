@@ -80,6 +80,7 @@ class Retention:
             for table, column in (
                 (tables.events, tables.events.c.wall_seconds),
                 (tables.questions, tables.questions.c.asked_wall_seconds),
+                (tables.incidents, tables.incidents.c.ended_wall_seconds),
             ):
                 gone = connection.execute(delete(table).where(column < before_wall_seconds))  # type: ignore[attr-defined]
                 count += gone.rowcount
@@ -137,6 +138,7 @@ class Retention:
             shown = set(connection.execute(select(column).where(column.is_not(None))).scalars())
         for row in self._store.streams.all():
             shown |= self._store.questions.cited_pictures(row.id)
+            shown |= self._store.incidents.cited_pictures(row.id)
         return shown
 
     def _delete_pictures(self, streams: Sequence[ServedStream], folder: Path, spared: set[str]) -> list[int]:

@@ -10,16 +10,21 @@ from pathlib import Path
 from threading import Condition
 from typing import Any
 
-from hermes_stream.errors import ClosedError, HermesError, ServiceError
+from hermes_stream.errors import ClosedError, HermesError, MissingPackageError, ServiceError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.incident_desk import IncidentDesk
+from hermes_stream.service.incident_keeper import IncidentKeeper
 from hermes_stream.service.journal import Committer
+from hermes_stream.service.looking_at import capacity_of, closed_status
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
+from hermes_stream.service.mqtt_topics import Naming
 from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.ownership.tenant import Tenant
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
+from hermes_stream.service.record import Record
 from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.ring import RingLimits
@@ -27,14 +32,16 @@ from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream, Surroundings
 from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
-from hermes_stream.service.shown import shown_source, without_folders
+from hermes_stream.service.shown import without_folders
+from hermes_stream.service.standing import Standing
 from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_registry import StreamRegistry
 from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.service.upkeep import Upkeep
-from hermes_stream.stream.capacity import stream_bytes
+from hermes_stream.service.watch_desk import WatchDesk
+from hermes_stream.service.webhook_desk import WebhookDesk
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
 
@@ -58,6 +65,10 @@ class Running:
         registry: the streams.
         saving: writes memories.
         desk: takes questions.
+        record: looks back.
+        watches: takes standing questions.
+        incidents: what they raised.
+        webhooks: who is told outside.
 
     Raises:
         StoreError: the folder or the record cannot be used.
@@ -79,6 +90,7 @@ class Running:
             self._build(data_dir)
             if membership is None:
                 self.registry.recover()
+            self._tell_broker()
         except BaseException:
             self._parts.close()
             raise
@@ -136,6 +148,8 @@ class Running:
             saving=self.saving,
             has_ended=self.desk.has_ended,
         )
+        self.record = Record(self.store.database, self.folder.path)
+        self._build_watches()
         self._upkeep = Upkeep(
             self.registry,
             thread=self.thread,
@@ -147,6 +161,46 @@ class Running:
             snapshot_every_seconds=settings.snapshot_every_seconds,
         )
         self._parts.callback(self._upkeep.stop)
+
+    def _build_watches(self) -> None:
+        settings = self._settings
+        self.watches = WatchDesk(
+            self._model,
+            self.registry,
+            thread=self.thread,
+            rows=self.store.watches,
+            settings=settings,
+            pictures=self.folder.pictures,
+        )
+        self.incidents = IncidentDesk(self.store.incidents, self.registry)
+        self.webhooks = WebhookDesk(self.store, base_url=settings.public_url or "")
+        self._parts.callback(self.webhooks.close)
+        keeper = IncidentKeeper(self.registry, self.store, self.desk)
+        self._parts.callback(keeper.stop)
+
+    def _tell_broker(self) -> None:
+        """Tell an MQTT broker from now on, where there is one."""
+        settings = self._settings
+        if settings.mqtt is None:
+            return
+        try:
+            from hermes_stream.service.mqtt_bridge import MqttBridge
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"a broker is told with the package {error.name!r}; install it with: pip install "
+                "'hermes-stream[mqtt]'"
+            ) from error
+        self.mqtt = MqttBridge(
+            settings.mqtt,
+            Naming(prefix=settings.mqtt_prefix, discovery=settings.mqtt_discovery),
+            model=self._model.card.name,
+            streams=lambda: self.statuses(closed=False),
+            watches=self.watches,
+            store=self.store,
+            data_dir=self.folder.path,
+            pictures=self.folder.pictures,
+        )
+        self._parts.callback(self.mqtt.stop)
 
     def _make_served(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
         settings, folder = self._settings, self.folder
@@ -164,7 +218,17 @@ class Running:
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
         )
-        return ServedStream(row, choices, limits=limits, pictures=pictures, disk=disk, around=self._around)
+        rows = () if row.is_temporary else self.store.watches.of_stream(row.id)
+        standing = Standing(rows, tell=self.store.tell, save=self.store.watches.save_states_soon)
+        return ServedStream(
+            row,
+            choices,
+            limits=limits,
+            pictures=pictures,
+            disk=disk,
+            standing=standing,
+            around=self._around,
+        )
 
     def _restore(self, engine: Engine, error: Exception) -> None:
         """Open all streams on a new engine; in the engine's thread."""
@@ -211,22 +275,7 @@ class Running:
         for served in self.registry.all():
             if served.row.id == row.id:
                 return self.status(served)
-        choices = StreamChoices.read(row.options)
-        return StreamStatus(
-            name=row.name,
-            state="closed" if row.state == "closed" else "waiting",
-            reason=None if row.state == "closed" else "it is at another replica, or about to be",
-            source=shown_source(row.source),
-            policy=choices.policy,
-            budget_tokens=choices.budget_tokens,
-            filter=choices.filter,
-            fps=choices.fps,
-            chunk_frames=choices.chunk_frames,
-            owner=row.owner,
-            epoch=row.epoch,
-            zero_wall_seconds=row.zero_wall_seconds,
-            created_wall_seconds=row.created_wall_seconds,
-        )
+        return closed_status(row)
 
     def statuses(self, *, closed: bool) -> tuple[StreamStatus, ...]:
         """Return how all open streams are now, and the closed ones."""
@@ -270,32 +319,12 @@ class Running:
 
     def capacity(self) -> ServiceCapacity:
         """Return how much fits, and what limits it."""
-        settings, model = self._settings, self._model
-        choices = StreamChoices.resolve(model, settings)
-        one = stream_bytes(model, choices.capacity(model))
-        memory, used = self.thread.run(lambda engine: (engine.memory_bytes, engine.used_bytes))
-        num_streams = len(self.registry.all())
-        by_count = max(0, settings.max_streams - num_streams)
-        by_memory = by_count if memory is None or not one else max(0, (memory - used) // one)
-        token_seconds = self.thread.frame_token_seconds
-        limit = (
-            f"max_streams is {settings.max_streams}"
-            if by_count <= by_memory
-            else f"streams take {used} of {memory} bytes, and one more takes {one}"
-        )
-        return ServiceCapacity(
-            num_streams=num_streams,
-            max_streams=settings.max_streams,
-            more_streams=min(by_count, by_memory),
-            limit=limit,
-            memory_bytes=memory,
-            used_bytes=used,
-            stream_bytes=one,
+        return capacity_of(
+            self._model,
+            self._settings,
+            self.thread,
+            num_streams=len(self.registry.all()),
             num_open_questions=self.desk.num_open,
-            max_open_questions=settings.max_questions,
-            busy_share=self.thread.busy.share,
-            stage_seconds=self.thread.stage_seconds,
-            frame_seconds=None if token_seconds is None else token_seconds * 2 * _frame_tokens(model),
         )
 
     def health(self) -> Health:
@@ -375,7 +404,3 @@ class Running:
                 self.registry.unseat(served, "the service was closed")
             except (HermesError, OSError) as error:
                 log.warning("stream %s could not be saved: %s", served.row.name, error)
-
-
-def _frame_tokens(model: VideoModel) -> float:
-    return model.card.tokens_per_temporal_patch / model.card.frames_per_temporal_patch

@@ -115,6 +115,8 @@ def seat(
     )
     served.failure = None
     thread.register(served.live)
+    served.standing.attach(handle, epoch=served.row.epoch, pictures=served.pictures)
+    thread.register(served.standing)
     return saved
 
 
@@ -148,6 +150,8 @@ def is_asked(served: ServedStream) -> bool:
 def unseat(served: ServedStream, thread: EngineThread, reason: str) -> None:
     """Take a stream's place away, and end its questions; safe to repeat."""
     live, served.live = served.live, None
+    thread.unregister(served.standing)
+    served.standing.detach()
     if live is not None:
         thread.unregister(live)
         live.close(reason)

@@ -196,6 +196,13 @@ def _record(number: int, payload: bytes) -> bytes:
     return _HEAD.pack(zlib.crc32(payload, zlib.crc32(checked)), len(payload), number) + payload
 
 
+def read_folder(folder: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield whole records of a folder that somebody may be writing; nothing is cut off or made."""
+    for path in sorted(path for path in folder.rglob(f"*{SUFFIX}") if path.stem.isdecimal()):
+        with suppress(FileNotFoundError):  # a snapshot holds all of it meanwhile
+            yield from _records(path, int(path.stem))
+
+
 def _records(path: Path, first: int) -> Iterator[tuple[int, bytes]]:
     """Yield whole records of a file, numbered one by one, up to the first that is none."""
     with path.open("rb") as file:

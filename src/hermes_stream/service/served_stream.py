@@ -18,6 +18,7 @@ from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.ring import FrameRing, RingLimits
 from hermes_stream.service.shown import shown_source, without_folders
 from hermes_stream.service.source_opening import OpenedSource
+from hermes_stream.service.standing import Standing
 from hermes_stream.service.status import DropCounts, PushReceipt, StreamState, StreamStatus
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
@@ -65,6 +66,7 @@ class ServedStream:
         limits: of what waits for the engine.
         pictures: of its moments; None keeps none.
         disk: its snapshots and journal; None keeps nothing of the memory.
+        standing: its watches.
         around: what the service gives.
 
     Attributes:
@@ -72,6 +74,7 @@ class ServedStream:
         choices: what it was opened with.
         pictures: of its moments.
         disk: its snapshots and journal.
+        standing: its watches.
         live: its place on the engine, for the engine's thread; None where it has none.
         failure: why it has none, in words.
         restored_until_seconds: what it remembers from before a restart.
@@ -86,10 +89,11 @@ class ServedStream:
         limits: RingLimits,
         pictures: StreamPictures | None,
         disk: MemoryOnDisk | None,
+        standing: Standing,
         around: Surroundings,
     ) -> None:
         self.row, self.choices = row, choices
-        self.pictures, self.disk = pictures, disk
+        self.pictures, self.disk, self.standing = pictures, disk, standing
         self._around = around
         self.live: LiveStream | None = None
         self.failure: str | None = None
@@ -197,7 +201,9 @@ class ServedStream:
             if not self.row.is_temporary:  # within the lock: no event of an epoch comes behind the next one
                 self._around.change_row(self.row.id, fields)
 
-    def tell(self, kind: str, *, pts_seconds: float | None = None, **payload: Any) -> None:
+    def tell(
+        self, kind: str, *, pts_seconds: float | None = None, picture: str | None = None, **payload: Any
+    ) -> None:
         """Record an event of this stream, unless it is in no record."""
         if self.row.is_temporary:
             return
@@ -210,6 +216,7 @@ class ServedStream:
                     pts_seconds=pts_seconds,
                     wall_seconds=time.time(),
                     payload=payload,
+                    picture=picture,
                 )
             )
 
@@ -332,6 +339,7 @@ class ServedStream:
             clock_drift_seconds=stats.drift_seconds if stats else None,
             num_open_questions=memory.num_open_questions if memory else 0,
             memory=memory.stats if memory else None,
+            watches=memory.watches if memory else None,
             created_wall_seconds=self.row.created_wall_seconds,
         )
 

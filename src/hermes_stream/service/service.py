@@ -45,8 +45,9 @@ class Service:
 
     Attributes:
         model: the model.
-        settings: options of the service.
-        data_dir: the folder.
+        settings, data_dir: options of the service, and its folder.
+        watches, incidents, webhooks: standing questions, what their alerts opened, who is told of it.
+        record: looks back, as search, reports, clips.
 
     Raises:
         StoreError: the folder or the record cannot be used, or another service uses it.
@@ -65,7 +66,9 @@ class Service:
         self.settings = settings or ServiceSettings()
         self._running = Running(self.model, Path(data_dir), self.settings, membership)
         self.data_dir = self._running.folder.path
-        self._registry = self._running.registry
+        self._registry, self.record = self._running.registry, self._running.record
+        self.watches, self.incidents = self._running.watches, self._running.incidents
+        self.webhooks = self._running.webhooks
 
     def open_stream(
         self,
@@ -293,11 +296,7 @@ class Service:
         return saved
 
     def snapshots(self, name: str | None = None) -> tuple[SnapshotStatus, ...]:
-        """Return the snapshots of one stream or of all, oldest first.
-
-        Raises:
-            UnknownStreamError: there is no such stream.
-        """
+        """Return the snapshots of one stream or of all, oldest first; raises as ``stream`` does."""
         return self._running.store.snapshots.read(self._id(name))
 
     def restore(self, name: str, snapshot: int | None = None) -> StreamStatus:
@@ -385,7 +384,7 @@ class Service:
         return self._running.wait(timeout_seconds)
 
     def close(self, *, drain_seconds: float = 10.0) -> None:
-        """Take no new work, let answers end, save all memories, and stop; safe to repeat.
+        """Take no new work, save all memories, and stop; safe to repeat.
 
         Args:
             drain_seconds: how long answers may take to end; what goes on then is given up.

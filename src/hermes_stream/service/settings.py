@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from hermes_stream.service.watch_settings import WatchSettings
+
 Pictures = Literal["remembered", "none"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -50,6 +52,8 @@ class ServiceSettings(StreamSettings, frozen=True):
     """The same of one stream."""
     max_question_characters: AtLeastOne = 4000
     """Length of a question with its options, at most."""
+    max_watches: AtLeastOne = 1024
+    """Standing questions of all streams together, at most; a stream has at most 64."""
     max_new_tokens: AtLeastOne = 256
     """Tokens of an answer, at most, also where more are asked for."""
     step_seconds: Positive = 0.1
@@ -76,6 +80,14 @@ class ServiceSettings(StreamSettings, frozen=True):
     """What record, pictures and snapshots may take on disk, the oldest deleted first; `off` is no limit."""
     keep_snapshots: AtLeastOne = 3
     """Snapshots of a stream that are kept, the newest."""
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = None
+    """Address under which others reach the server, for links to pictures in what is told outside."""
+    mqtt: str | None = None
+    """Address of an MQTT broker that is told: `mqtt://user:password@host:1883`, or `mqtts://`."""
+    mqtt_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] = "hermes"
+    """Before all topics; services that share a broker have one each."""
+    mqtt_discovery: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]{1,80}$")] = "homeassistant"
+    """Under which Home Assistant looks for devices."""
     snapshots_url: str | None = None
     """Folder of an object store that keeps the newest snapshots too, such as `s3://bucket/folder`."""
     store: str | None = None
@@ -91,6 +103,21 @@ class NamedStream(StreamSettings, frozen=True):
     """Go on with the memory that the stream has of another source, which is refused otherwise."""
     source_options: dict[str, Any] = {}
     """How the source is read, by fields of `SourceOptions`: pace, transport, crop, privacy_mask, ..."""
+    watches: tuple[WatchSettings, ...] = ()
+    """Its standing questions, `[[streams.NAME.watches]]`."""
+
+
+class WebhookSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """Who is told what happens: `[[webhooks]]` in a settings file."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    """Of the receiver, http or https."""
+    secret: str | None = None
+    """Signs the messages: `whsec_` and base64. Without one it is made, and shown by nobody: give one here."""
+    kinds: tuple[str, ...] | None = None
+    """Kinds of events; those of watches by default."""
+    streams: tuple[str, ...] | None = None
+    """Names of streams; all by default."""
 
 
 class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
@@ -104,3 +131,7 @@ class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
     """Folder of record, pictures, snapshots and journals."""
     streams: dict[str, NamedStream] = {}
     """Streams that are opened at the start, by name."""
+    watches: tuple[WatchSettings, ...] = ()
+    """Standing questions of each of these streams, `[[watches]]`, beside its own."""
+    webhooks: tuple[WebhookSettings, ...] = ()
+    """Who is told what happens, `[[webhooks]]`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,18 @@ from hermes_stream.policies.named import policy_named
 from hermes_stream.service.database import database_url
 from hermes_stream.service.names import check_stream_name
 from hermes_stream.service.remote_snapshots import open_store
-from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings, StreamSettings
+from hermes_stream.service.settings import (
+    NamedStream,
+    ServiceSettings,
+    StartSettings,
+    StreamSettings,
+    WebhookSettings,
+)
+from hermes_stream.service.watch_settings import WatchSettings
+from hermes_stream.service.webhook_messages import check_secret
+from hermes_stream.service.webhook_sending import check_address
 from hermes_stream.video.sources.options import SourceOptions
+from hermes_stream.video.sources.policy import SourcePolicy
 
 
 def check_settings(service: ServiceSettings, start: StartSettings) -> tuple[str, ...]:
@@ -40,7 +51,34 @@ def check_settings(service: ServiceSettings, start: StartSettings) -> tuple[str,
         faults.append(f"{len(start.streams)} streams are named, and max_streams is {service.max_streams}")
     for name, stream in start.streams.items():
         faults += _of_named(name, stream)
+        faults += _of_watches(f"streams.{name}.watches", (*start.watches, *stream.watches))
+    if not start.streams:
+        faults += _of_watches("watches", start.watches)
+    for webhook in start.webhooks:
+        faults += _of_webhook(webhook)
     return tuple(faults)
+
+
+def _of_watches(place: str, watches: Sequence[WatchSettings]) -> list[str]:
+    faults = []
+    for index, watch in enumerate(watches):
+        try:
+            watch.rules()
+        except ValueError as error:
+            faults.append(f"{place}: {watch.label!r}: {error}")
+        if any(one.label == watch.label for one in watches[:index]):
+            faults.append(f"{place}: two watches are named {watch.label!r}")
+    return faults
+
+
+def _of_webhook(webhook: WebhookSettings) -> list[str]:
+    try:
+        check_address(webhook.url, SourcePolicy())
+        if webhook.secret is not None:
+            check_secret(webhook.secret)
+    except ValueError as error:
+        return [f"webhooks: {error}"]
+    return []
 
 
 def _of_named(name: str, stream: NamedStream) -> list[str]:

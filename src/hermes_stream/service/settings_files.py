@@ -19,7 +19,7 @@ from hermes_stream.errors import SettingsError
 PREFIX = "HERMES_"
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 # Values of these may hold a password, and are never shown; a stream that is no table is an address, mostly.
-_SECRETS = ("source", "store", "secret", "password", "key", "streams", "url")
+_SECRETS = ("source", "store", "secret", "password", "key", "streams", "url", "mqtt", "webhooks")
 _NOT_FLAGS = (dict,)
 
 
@@ -51,6 +51,7 @@ class Flag:
 def read_settings(
     kinds: Sequence[type[BaseModel]],
     *,
+    base: Path | None = None,
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
@@ -59,6 +60,7 @@ def read_settings(
 
     Args:
         kinds: classes of settings; no two have a field of the same name.
+        base: TOML that lies below all else, such as a recipe; None reads none.
         file: TOML; None reads none.
         environment: ``HERMES_NAME`` is the field ``name``; other variables are not looked at.
         flags: values by field; None where a flag was not given.
@@ -74,6 +76,7 @@ def read_settings(
     where: dict[str, str] = {}
     faults: list[str] = []
     layers = [
+        (_read_file(base), "" if base is None else str(base)),
         (_read_file(file), "" if file is None else str(file)),
         (_read_environment(environment or {}, owner), "the environment"),
         ({name: value for name, value in (flags or {}).items() if value is not None}, "the command line"),
@@ -155,7 +158,7 @@ def _flag(name: str, field: FieldInfo) -> Flag | None:
     if get_origin(kind) is Literal:
         choices = tuple(str(value) for value in get_args(kind))
         kind = type(get_args(kind)[0])
-    if get_origin(kind) in _NOT_FLAGS or not isinstance(kind, type):
+    if get_origin(kind) in _NOT_FLAGS or not isinstance(kind, type) or issubclass(kind, BaseModel):
         return None
     default = field.get_default(call_default_factory=True)
     return Flag(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hermes_stream.stream.stats import SessionStats, Stage
+from hermes_stream.stream.watches import WatchesStats
 
 StreamState = Literal["opening", "live", "waiting", "sleeping", "reconnecting", "ended", "failed", "closed"]
 """``waiting``: nothing sends frames now; they may be pushed, or the source given again. ``sleeping``: the
@@ -87,6 +88,7 @@ class StreamStatus:
             where there is none to compare.
         num_open_questions: questions that wait or are being answered.
         memory: what the memory has done and holds; None where it is not running.
+        watches: what standing questions did and cost since the memory has its place; None likewise.
         created_wall_seconds: when the stream was opened first, seconds since 1970.
         replica: name of the replica that has it, where several share one record.
     """
@@ -120,6 +122,7 @@ class StreamStatus:
     clock_drift_seconds: float | None = None
     num_open_questions: int = 0
     memory: SessionStats | None = None
+    watches: WatchesStats | None = None
     created_wall_seconds: float = 0.0
     replica: str | None = None
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from hermes_stream.service.database import Database, database_url
 from hermes_stream.service.event_log import EventLog
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.incidents import IncidentLog
 from hermes_stream.service.keys import Keys
 from hermes_stream.service.question_log import QuestionLog
 from hermes_stream.service.snapshot_rows import SnapshotRows
 from hermes_stream.service.store_writer import StoreWriter
 from hermes_stream.service.stream_rows import StreamRows
+from hermes_stream.service.watch_rows import WatchRows
+from hermes_stream.service.webhook_rows import WebhookRows
 
 
 class Store:
@@ -30,6 +33,9 @@ class Store:
         streams: rows of streams.
         snapshots: rows of snapshots.
         keys: who may use the service.
+        watches: rows of standing questions.
+        incidents: what they raised.
+        webhooks: who is told.
 
     Raises:
         StoreError: the record cannot be opened.
@@ -48,6 +54,9 @@ class Store:
         self.streams = StreamRows(self.database, self.writer)
         self.snapshots = SnapshotRows(self.database, self.writer)
         self.keys = Keys(self.database)
+        self.watches = WatchRows(self.database, self.writer)
+        self.incidents = IncidentLog(self.database, self.writer)
+        self.webhooks = WebhookRows(self.database, self.writer)
 
     def tell(self, event: NewEvent) -> None:
         """Record an event soon; see ``StoreWriter.tell``."""

@@ -19,6 +19,7 @@ from hermes_stream.errors import NotOwnerError, StoreError
 from hermes_stream.service import tables
 from hermes_stream.service.database import REFUSED, Database
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.texts import searched_text
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -237,18 +238,22 @@ def _insert_events(connection: Connection, events: Sequence[NewEvent]) -> None:
     wanted = {event.stream_id for event in events if event.stream_id is not None}
     column = tables.streams.c.id
     known = set(connection.execute(select(column).where(column.in_(wanted))).scalars()) if wanted else set()
-    rows = [
-        {
-            "stream_id": event.stream_id,
-            "epoch": event.epoch,
-            "pts_seconds": event.pts_seconds,
-            "wall_seconds": event.wall_seconds,
-            "kind": event.kind,
-            "payload": dict(event.payload),
-            "picture": event.picture,
-        }
-        for event in events
-        if event.stream_id is None or event.stream_id in known
-    ]
-    if rows:
-        connection.execute(insert(tables.events), rows)
+    kept = [event for event in events if event.stream_id is None or event.stream_id in known]
+    if kept:
+        connection.execute(insert(tables.events), list(map(_row, kept)))
+    for event in kept:
+        if event.along is not None:
+            event.along(connection)
+
+
+def _row(event: NewEvent) -> dict[str, Any]:
+    return {
+        "stream_id": event.stream_id,
+        "epoch": event.epoch,
+        "pts_seconds": event.pts_seconds,
+        "wall_seconds": event.wall_seconds,
+        "kind": event.kind,
+        "payload": dict(event.payload),
+        "picture": event.picture,
+        "text": searched_text(event.payload),
+    }

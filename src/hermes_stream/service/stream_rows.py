@@ -93,9 +93,7 @@ class StreamRows:
 
     def all(self) -> tuple[StreamRow, ...]:
         """Return all streams in the order in which they were made."""
-        with self._database.reading() as connection:
-            chosen = select(tables.streams).order_by(tables.streams.c.id)
-            return tuple(_row(row) for row in connection.execute(chosen))
+        return read_stream_rows(self._database)
 
     def find(self, name: str) -> StreamRow | None:
         """Return the stream of a name, if there is one."""
@@ -162,6 +160,13 @@ class StreamRows:
         """
         statement = delete(tables.streams).where(tables.streams.c.id == stream_id)
         self._writer.write(lambda connection: connection.execute(statement).close())
+
+
+def read_stream_rows(database: Database) -> tuple[StreamRow, ...]:
+    """Return all streams of a record that nobody need write, in the order in which they were made."""
+    with database.reading() as connection:
+        chosen = select(tables.streams).order_by(tables.streams.c.id)
+        return tuple(_row(row) for row in connection.execute(chosen))
 
 
 def _log_failure(outcome: Future[Any]) -> None:

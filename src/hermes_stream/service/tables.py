@@ -12,8 +12,10 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 # SQLite counts by itself in columns of the type INTEGER alone.
@@ -69,6 +71,7 @@ events = Table(
     Column("kind", Text, nullable=False),
     Column("payload", JSON, nullable=False),
     Column("picture", Text),
+    Column("text", Text, nullable=False, server_default=""),  # what it is found by; indexed in migrations
     Index("events_of_stream", "stream_id", "id"),
     Index("events_by_time", "wall_seconds"),
     sqlite_autoincrement=True,  # without it the id of a deleted event would be given again
@@ -95,6 +98,7 @@ questions = Table(
     Column("ttft_with_pending_seconds", Double),
     Column("confidence", Double),
     Column("evidence", JSON, nullable=False),
+    Column("guess", Text),
     Index("questions_of_stream", "stream_id", "id"),
     Index("questions_by_time", "asked_wall_seconds"),
     sqlite_autoincrement=True,
@@ -127,5 +131,68 @@ keys = Table(
     Column("max_questions", Integer),
     Column("created_wall_seconds", Double, nullable=False),
     Column("revoked_wall_seconds", Double),
+    sqlite_autoincrement=True,
+)
+
+watches = Table(
+    "watches",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("stream_id", Number, ForeignKey("streams.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("state", JSON),
+    Column("created_wall_seconds", Double, nullable=False),
+    UniqueConstraint("stream_id", "name", name="one_watch_of_a_name"),
+    sqlite_autoincrement=True,
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("stream_id", Number, ForeignKey("streams.id", ondelete="CASCADE"), nullable=False),
+    Column("watch_id", Number, nullable=False),  # the watch may be gone, and its incidents stay
+    Column("name", Text, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("status", Text, nullable=False),  # open, ended
+    Column("started_seconds", Double, nullable=False),
+    Column("ended_seconds", Double),
+    Column("started_wall_seconds", Double, nullable=False),
+    Column("ended_wall_seconds", Double),
+    Column("score", Double, nullable=False),
+    Column("summary", Text),
+    Column("pictures", JSON, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("num_updates", Integer, nullable=False),
+    Index("incidents_of_stream", "stream_id", "number"),
+    Index("incidents_by_time", "started_wall_seconds"),
+    sqlite_autoincrement=True,
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("incident", Number, ForeignKey("incidents.number", ondelete="CASCADE"), nullable=False),
+    Column("key_id", Number, nullable=False),  # 0 where no keys are asked for
+    Column("reviewed_wall_seconds", Double, nullable=False),
+    PrimaryKeyConstraint("incident", "key_id"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("url", Text, nullable=False, unique=True),
+    Column("secret", Text, nullable=False),  # signs messages, so that it must be known
+    Column("kinds", JSON),
+    Column("streams", JSON),
+    Column("is_on", Boolean, nullable=False),
+    Column("allow", JSON),
+    Column("private_networks", JSON, nullable=False),
+    Column("sent_event_id", Number, nullable=False),
+    Column("created_wall_seconds", Double, nullable=False),
     sqlite_autoincrement=True,
 )

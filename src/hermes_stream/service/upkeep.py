@@ -14,6 +14,7 @@ from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_registry import StreamRegistry
+from hermes_stream.stream.engine import Engine
 
 log = logging.getLogger(__name__)
 _LOSSES_SECONDS = 10.0
@@ -48,6 +49,7 @@ class Upkeep:
         self._stopped = Event()
         self._tasks: list[tuple[float, Callable[[], None]]] = [
             (_LOSSES_SECONDS, self.tell_losses),
+            (_LOSSES_SECONDS, self.keep_watches),
             (_PICTURES_SECONDS, self.forget_pictures),
             (snapshot_every_seconds, self.save_all),
             (_RETENTION_SECONDS, self.keep_bounds),
@@ -86,6 +88,17 @@ class Upkeep:
         for (served, _), memory in zip(known, memories, strict=True):
             served.tell_drops(memory)
 
+    def keep_watches(self) -> None:
+        """Record how far standing questions are."""
+        streams = self._registry.all()
+
+        def keep(_: Engine) -> None:
+            for served in streams:
+                served.standing.keep()
+
+        if streams:
+            self._thread.run(keep)
+
     def save_all(self) -> None:
         """Save every memory that has changed."""
         for served in self._registry.all():
@@ -113,6 +126,7 @@ class Upkeep:
             return
         moments = {seconds for layer in layers for seconds in layer.seconds}
         cited = self._store.questions.cited_pictures(served.row.id)
+        cited |= self._store.incidents.cited_pictures(served.row.id)
         pictures.keep_only(moments, cited, status.folded_until_seconds)
 
     def keep_bounds(self) -> None:

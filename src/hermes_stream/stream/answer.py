@@ -44,7 +44,12 @@ class Answer:
         ttft_seconds: from the question to the first token, less what waiting frames took; 0 before.
         ttft_with_pending_seconds: from the question to the first token, waiting frames folded in.
         tokens_per_second: of the tokens after the first; None before there are two.
-        option_index: which option was chosen; None for an open question.
+        option_index: which option was chosen; None for an open question, and where a question came back.
+        confidence: how sure the model is, in [0, 1]: the mean probability of its tokens; of an option, how
+            far it is ahead of the next best. None before the first token.
+        clarification: whether the text is a question back, because the model was not sure enough.
+        guess: the answer that was held back then; None where the text is the answer.
+        runner_up: the option that came second; None for an open question.
         finish_reason: "stop", "length", "abandoned", "failed"; None while the answer goes on.
         failure: why it failed; None where it did not.
     """
@@ -58,6 +63,10 @@ class Answer:
         self.ttft_with_pending_seconds = 0.0
         self.tokens_per_second: float | None = None
         self.option_index: int | None = None
+        self.confidence: float | None = None
+        self.clarification = False
+        self.guess: str | None = None
+        self.runner_up: str | None = None
         self.finish_reason: FinishReason | None = None
         self.failure: BaseException | None = None
         self._asked = time.perf_counter()
@@ -94,10 +103,23 @@ class Answer:
             self._first = now
             self.ttft_with_pending_seconds = now - self._asked
             self.ttft_seconds = self.ttft_with_pending_seconds - pending_seconds
-        if len(self.token_ids) > 1:
+        if len(self.token_ids) > 1 and now > self._first:
             self.tokens_per_second = (len(self.token_ids) - 1) / (now - self._first)
         if text:
             self._unread.append(text)
+
+    def note_token(self, token_id: int, probability: float) -> None:
+        """Add a token that was chosen, and how likely it was, before temperature and penalties."""
+        before = len(self.token_ids)
+        self.token_ids.append(token_id)
+        self.confidence = ((self.confidence or 0.0) * before + probability) / (before + 1)
+
+    def take_over(self, draft: Answer, text: str, *, pending_seconds: float) -> None:
+        """Become what a draft is, which nobody has read; its end is the caller's to set."""
+        self.give(text, pending_seconds=pending_seconds)  # the text comes at once, whatever its tokens took
+        self.token_ids, self.logprobs = draft.token_ids, draft.logprobs
+        self.option_index, self.runner_up = draft.option_index, draft.runner_up
+        self.confidence, self.tokens_per_second = draft.confidence, draft.tokens_per_second
 
     def fail(self, error: BaseException) -> None:
         """End the answer with an error, which is raised where it is read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,9 +46,10 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     seed: int = 0
     num_logprobs: int | None = None
+    clarify_below: float | None = None
 
     def __post_init__(self) -> None:
         limit = self.max_new_tokens
@@ -57,6 +59,8 @@ class Sampling:
             raise ValueError(
                 f"num_logprobs must be from 0 to {_MAX_LOGPROBS}, or None; got {self.num_logprobs}"
             )
+        if self.clarify_below is not None and not 0 <= self.clarify_below <= 1:
+            raise ValueError(f"clarify_below must be from 0 to 1, or None; got {self.clarify_below}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
         if not 0 < self.top_p <= 1:
@@ -65,6 +69,7 @@ class Sampling:
             raise ValueError(f"repetition_penalty must be at least 1, got {self.repetition_penalty}")
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise ValueError(f"stop must be a list of non-empty texts, such as ['\\n'], got {self.stop!r}")
+        object.__setattr__(self, "stop", tuple(self.stop))
 
 
 def decode_answer(
@@ -96,7 +101,7 @@ def decode_answer(
             token = choose_token(logits, answer.token_ids, sampling, generator)
             if token in chat.stop_token_ids:
                 break
-            answer.token_ids.append(token)
+            answer.note_token(token, probability_of(logits, token))
             if sampling.num_logprobs is not None:
                 answer.logprobs.append(logprob_of(logits, token, num_top=sampling.num_logprobs))
             answer.give(text.add(token), pending_seconds=pending_seconds)
@@ -134,7 +139,8 @@ def choose_option(
         while not choice.is_decided:
             segment = context.extend(model.embed([token]))
             token = choice.choose_token((yield from next_token_logits(segment)))
-    answer.option_index = choice.open_indices[0]
+    answer.option_index, answer.confidence = choice.open_indices[0], choice.margin
+    answer.runner_up = answer.options[choice.runner_up]
     chosen = answer.options[answer.option_index]
     answer.give(chosen, pending_seconds=pending_seconds)
     answer.finish_reason = "stop"
@@ -182,6 +188,16 @@ def choose_token(
     return int(order[torch.multinomial(probabilities, 1, generator=generator)])
 
 
+def probability_of(logits: Float[Tensor, " vocabulary"], token_id: int) -> float:
+    """Return how likely a token was, in [0, 1].
+
+    Args:
+        logits: that it was chosen from, float32.
+        token_id: the token.
+    """
+    return math.exp(min(0.0, float(logits[token_id] - logits.logsumexp(dim=-1))))
+
+
 def logprob_of(logits: Float[Tensor, " vocabulary"], token_id: int, *, num_top: int) -> TokenLogprob:
     """Return how likely a token was, and the likeliest ones beside it.
 
@@ -211,7 +227,7 @@ class TextStream:
         is_stopped: a stop text appeared.
     """
 
-    def __init__(self, chat: Chat, stop: tuple[str, ...]) -> None:
+    def __init__(self, chat: Chat, stop: Sequence[str]) -> None:
         self._chat, self._stop = chat, stop
         self.text = ""
         self.is_stopped = False

@@ -35,6 +35,8 @@ class Folding:
         num_failed_frames: left out.
         until_seconds: time of the newest frame folded in; None where that is not known.
         newest_size: its height and width, likewise.
+        keeps_newest: whether the newest pictures are held for who looks at a part of them.
+        newest_frames: those of the newest temporal patch, while they are held.
     """
 
     def __init__(self, model: VideoModel, intake: Intake, context: QuestionContext, changes: Changes) -> None:
@@ -42,6 +44,8 @@ class Folding:
         self.num_frames = self.num_seen = self.num_failed_frames = 0
         self.until_seconds: float | None = None
         self.newest_size: tuple[int, int] | None = None
+        self.keeps_newest = False
+        self.newest_frames: tuple[Frame, ...] = ()
         self._failed_frame: Frame | None = None
         self._num_failures = 0
 
@@ -125,6 +129,8 @@ class Folding:
         self._intake.drop(frames)
         self.num_frames += len(frames)
         self.until_seconds, self.newest_size = frames[-1].pts_seconds, frames[-1].size
+        patch_frames = self._model.card.frames_per_temporal_patch
+        self.newest_frames = tuple(frames[-patch_frames:]) if self.keeps_newest else ()
         self.num_seen += num_tokens(self._model, frames)
         self._changes.note(folded)
 

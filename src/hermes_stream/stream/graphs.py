@@ -18,6 +18,7 @@ from torch import Tensor
 from hermes_stream.attention import FixedText, Segment, forward_fixed
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
+from hermes_stream.memory.rope import signed
 from hermes_stream.models.base import VideoModel
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class _Forward:
         self._text = FixedText(
             buffers=cache.buffers,
             cos=torch.zeros(length, layout.head_dim, **where),
-            sin=torch.zeros(length, layout.head_dim, **where),
+            signed_sin=torch.zeros(length, layout.head_dim, **where),
             starts=torch.tensor(cache.num_tokens, device=layout.device),
         )
         self._replay: Callable[[], None] = self._compute
@@ -109,7 +110,7 @@ class _Forward:
         count = len(segment.embeddings)
         cos, sin = self._model.layout.rotary.cos_sin(segment.positions.to(self._embeddings.device))
         self._embeddings[:count] = segment.embeddings
-        self._text.cos[:count], self._text.sin[:count] = cos, sin
+        self._text.cos[:count], self._text.signed_sin[:count] = cos, signed(sin)
         self._text.starts.copy_(torch.tensor(starts))
         self._last.fill_(count - 1)
         self._replay()

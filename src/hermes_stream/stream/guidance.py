@@ -66,21 +66,22 @@ def zero_weights(cache: StreamCache) -> Float[Tensor, "layers slots"]:
     return torch.zeros(cache.layout.num_layers, max(cache.num_tokens), device=cache.layout.device)
 
 
-def read_guidance(
+def guidance_segments(
     model: VideoModel,
     cache: StreamCache,
     guidance: Guidance,
     max_tokens: int,
     *,
     last_conversation: str | None = None,
-) -> Work[Float[Tensor, "layers slots"]]:
-    """Return the attention that each layer's guidance prompt pays to what it holds.
+) -> tuple[list[Segment], Float[Tensor, "layers slots"]]:
+    """Return the prompts as segments that read the memory and leave nothing, and what they will collect.
 
-    One forward for all prompts, through all layers; it leaves nothing behind.
+    A forward fills it with the attention that each layer's prompt pays to what the layer holds then, chunks
+    that come before them in the same forward included.
 
     Args:
         model: reads the prompts.
-        cache: a stream's memory.
+        cache: a stream's memory; the slots of the chunk are reserved.
         guidance: which layer listens to which prompt.
         max_tokens: of a prompt; what is longer is cut.
         last_conversation: as ``guidance_of`` was given it.
@@ -102,5 +103,28 @@ def read_guidance(
                 probe=Probe(weights=weights, layers=listening),
             )
         )
+    return segments, weights
+
+
+def read_guidance(
+    model: VideoModel,
+    cache: StreamCache,
+    guidance: Guidance,
+    max_tokens: int,
+    *,
+    last_conversation: str | None = None,
+) -> Work[Float[Tensor, "layers slots"]]:
+    """Return the attention that prompts pay to what is held, in a forward of their own.
+
+    Args:
+        model: reads the prompts.
+        cache: a stream's memory.
+        guidance: which layer listens to which prompt, and whether prompts advance.
+        max_tokens: of a prompt; what is longer is cut.
+        last_conversation: as ``guidance_of`` was given it.
+    """
+    segments, weights = guidance_segments(
+        model, cache, guidance, max_tokens, last_conversation=last_conversation
+    )
     yield from forward(segments, "compress", advances=guidance.advances)
     return weights

@@ -17,7 +17,7 @@ from hermes_stream.stream.queue_limits import QueueLimits
 from hermes_stream.stream.snapshot import Snapshot
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
-from hermes_stream.stream.watches import Watch, Watches, WatchKind
+from hermes_stream.stream.watches import Deferred, Watch, Watches, WatchKind
 from hermes_stream.stream.watches.watches import OnEvent
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Work
 from hermes_stream.video.frame import Frame
@@ -142,6 +142,25 @@ class StreamHandle:
         self._questions.append((answer, work))
         return answer
 
+    def ask_when(
+        self,
+        question: str,
+        options: Sequence[str] | None = None,
+        *,
+        wait_seconds: float,
+        until: str | None = None,
+        on_done: Callable[[Deferred], object] | None = None,
+        **sampling: Any,
+    ) -> Deferred:
+        """Ask once the evidence is there; see ``Watches.defer``. The engine's steps look, ask and tell."""
+        self._check_thread()
+        self._check_open()
+        Sampling(**sampling)
+        waits: dict[str, Any] = {"wait_seconds": wait_seconds, "until": until, "on_done": on_done}
+        return self.watches.defer(
+            question, options, ask=lambda: self.ask(question, options, **sampling), **waits
+        )
+
     def watch(
         self, question: str, kind: WatchKind = "alert", *, on_event: OnEvent | None = None, **rules: Any
     ) -> Watch:
@@ -253,6 +272,7 @@ class StreamHandle:
         if not self._is_open:
             return
         self._is_open = False
+        self.watches.give_up()
         for answer, _ in tuple(self._questions):
             answer.close()
         if self._answer is not None:

@@ -19,6 +19,7 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
+from hermes_stream.policies.base import Guidance
 from hermes_stream.policies.text_tokens import plan_with_text_tokens
 from hermes_stream.retrieval.retriever import Retriever
 from hermes_stream.saved import Saved
@@ -27,7 +28,7 @@ from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_encoder import FrameEncoder
-from hermes_stream.stream.guidance import guidance_of, read_guidance, zero_weights
+from hermes_stream.stream.guidance import guidance_of, guidance_segments, read_guidance, zero_weights
 from hermes_stream.stream.positions import StreamPositions, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, forward
@@ -128,9 +129,9 @@ class StreamMemory:
         origin = origin_of(visual, kept, first_id)
         mark = self.cache.mark()
         try:
-            observation = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
             self.cache.advance(positions)
-            yield from self._compress(observation)
+            weights = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
+            yield from self._compress(weights)
         except BaseException:
             # also when the work is abandoned: the frames wait, and the next try must find the cache as it was
             self.cache.rewind(mark)
@@ -180,13 +181,27 @@ class StreamMemory:
 
     def _prefill(
         self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin
-    ) -> Work[Observation | None]:
-        """Let a chunk enter the cache in slices; observe its newest tokens where the policy wants that."""
-        observation = None
+    ) -> Work[Float[Tensor, "layers slots"] | None]:
+        """Let a chunk enter the cache in slices; return the attention that guides a compression, if any.
+
+        What the policy wants to know is read in the last slice's forward, which sees all that is held then.
+        """
+        weights = None
         for slots in self._slices(len(visual)):
             self.cache.append(positions[:, slots], origin.select(slots))
-            if slots.stop == len(visual):
-                observation = self._observation()
+            observation, probes = None, list[Segment]()
+            guidance = self._guidance() if slots.stop == len(visual) else None
+            if guidance is not None and guidance.observed_tokens:
+                weights = zero_weights(self.cache)
+                observation = Observation(weights=weights, num_tokens=guidance.observed_tokens)
+            elif guidance is not None and guidance.advances:
+                probes, weights = guidance_segments(
+                    self.model,
+                    self.cache,
+                    guidance,
+                    self._capacity.text_positions,
+                    last_conversation=self._last_conversation,
+                )
             segment = Segment(
                 cache=self.cache,
                 embeddings=visual.embeddings[slots],
@@ -194,8 +209,8 @@ class StreamMemory:
                 observation=observation,
                 deepstack=None if visual.deepstack is None else visual.deepstack[:, slots],
             )
-            yield from forward([segment], "prefill")
-        return observation
+            yield from forward([segment, *probes], "prefill")
+        return weights
 
     def _slices(self, num_tokens: int) -> list[slice]:
         """Divide a chunk into forwards of about equal length; a policy that observes it sees it whole."""
@@ -212,18 +227,17 @@ class StreamMemory:
         held = zip(self.cache.num_visual_tokens, self._budgets, strict=True)
         return any(self.policy.exceeds(count, budget, prefix) for count, budget in held)
 
-    def _observation(self) -> Observation | None:
-        guidance = guidance_of(self.model, self.policy, None) if self._is_over_budget() else None
-        if guidance is None or not guidance.observed_tokens:
+    def _guidance(self) -> Guidance | None:
+        """Return what the policy wants to know before it plans; None where it need not plan."""
+        if not self._is_over_budget():
             return None
-        return Observation(weights=zero_weights(self.cache), num_tokens=guidance.observed_tokens)
+        return guidance_of(self.model, self.policy, self._last_conversation)
 
-    def _compress(self, observation: Observation | None) -> Work[None]:
-        """Read guidance, let the policy plan, the retriever receive, the cache apply; if over budget."""
+    def _compress(self, weights: Float[Tensor, "layers slots"] | None) -> Work[None]:
+        """Let the policy plan, the retriever receive, the cache apply; if over budget."""
         if not self._is_over_budget():
             return
-        weights = observation.weights if observation else None
-        if weights is None and (guidance := guidance_of(self.model, self.policy, self._last_conversation)):
+        if weights is None and (guidance := self._guidance()):
             weights = yield from read_guidance(
                 self.model,
                 self.cache,

@@ -89,19 +89,39 @@ class OptionChoice:
 
     Args:
         options: each option as tokens.
+
+    Attributes:
+        share: how likely the model finds the tokens chosen so far, among those that lead to an option.
+        margin: how far ahead of the next best they were where that was closest, in [0, 1].
+        runner_up: index of the option that was next best there.
     """
 
     def __init__(self, options: Sequence[tuple[int, ...]]) -> None:
         self._options = options
         self._chosen_ids: tuple[int, ...] = ()
+        self.share = self.margin = 1.0
+        self.runner_up = 0
 
     def choose_token(self, logits: Float[Tensor, " vocabulary"]) -> int:
         """Choose the likeliest token that leads to an option still open, and return it."""
         n = len(self._chosen_ids)
         allowed = sorted({self._options[i][n] for i in self.open_indices})
-        token = allowed[int(logits[torch.tensor(allowed, device=logits.device)].argmax())]
-        self._chosen_ids += (token,)
-        return token
+        scores = logits[torch.tensor(allowed, device=logits.device)]
+        best = int(scores.argmax())
+        self._note_shares(scores.softmax(dim=-1).tolist(), allowed, best)
+        self._chosen_ids += (allowed[best],)
+        return allowed[best]
+
+    def _note_shares(self, shares: list[float], allowed: list[int], best: int) -> None:
+        self.share *= shares[best]
+        others = [index for index in range(len(allowed)) if index != best]
+        if not others:
+            return
+        second = max(others, key=shares.__getitem__)
+        if shares[best] - shares[second] <= self.margin:
+            n = len(self._chosen_ids)
+            self.margin = shares[best] - shares[second]
+            self.runner_up = next(i for i in self.open_indices if self._options[i][n] == allowed[second])
 
     @property
     def open_indices(self) -> list[int]:

@@ -96,21 +96,21 @@ class ScoredQuestion:
             ValueError: the question is empty, or the options are not 2 to 26 texts.
         """
         question = Question.phrase(model, text, options, text_tokens=text_tokens, answer_tokens=1)
-        return cls(token_ids=question.token_ids, answers=tuple((ids,) for ids in question.options or ()))
-
-    @property
-    def is_told_by_first_token(self) -> bool:
-        """Whether no two answers begin with the same token."""
-        firsts = [{spelling[0] for spelling in answer} for answer in self.answers]
-        return len(set().union(*firsts)) == sum(map(len, firsts))
+        told_apart = _told_apart(question.options or ())
+        return cls(token_ids=question.token_ids, answers=tuple((ids,) for ids in told_apart))
 
     @property
     def branches(self) -> list[tuple[tuple[int, ...], int]]:
         """Texts that are read for it, each with the number of its last tokens whose next ones matter."""
-        if self.is_told_by_first_token:
-            return [(self.token_ids, 1)]
-        spelled = [spelling for answer in self.answers for spelling in answer]
-        return [((*self.token_ids, *spelling[:-1]), len(spelling)) for spelling in spelled]
+        return [((*self.token_ids, *path), len(path) + 1) for path in self._paths]
+
+    @property
+    def _paths(self) -> list[tuple[int, ...]]:
+        """Beginnings of answers whose next tokens matter, but for those that another one begins with."""
+        paths = {spelling[:-1] for answer in self.answers for spelling in answer}
+        return sorted(
+            path for path in paths if not any(path == other[: len(path)] for other in paths - {path})
+        )
 
     def num_tokens(self, model: VideoModel) -> int:
         """Return the tokens that enter the forward for it."""
@@ -122,13 +122,15 @@ class ScoredQuestion:
         Args:
             logprobs: of each branch, at its last places.
         """
-        if self.is_told_by_first_token:
-            first = logprobs[0][0]
-            return tuple(_summed([float(first[ids[0]]) for ids in answer]) for answer in self.answers)
-        found = iter(logprobs)
-        return tuple(
-            _summed([_of_sequence(next(found), spelling) for spelling in answer]) for answer in self.answers
-        )
+        found = dict(zip(self._paths, logprobs, strict=True))
+
+        def of_spelling(spelling: tuple[int, ...]) -> float:
+            """Return how likely a spelling is, read where the path leads that begins like it."""
+            lead = spelling[:-1]
+            path = next(one for one in found if one[: len(lead)] == lead)
+            return _of_sequence(found[path], spelling)
+
+        return tuple(_summed([of_spelling(one) for one in answer]) for answer in self.answers)
 
 
 def score(
@@ -191,6 +193,18 @@ def spellings(chat: Chat, word: str) -> list[int]:
             if len(ids) == 1 and chat.decode(ids).strip().casefold() == word.casefold():
                 found.add(ids[0])
     return sorted(found)
+
+
+def _told_apart(options: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return as much of each option as no other begins with; ``ask`` reads no further either."""
+    found = []
+    for option in options:
+        others = [one for one in options if one != option]
+        lengths = range(1, len(option) + 1)
+        apart = (n for n in lengths if not any(one[:n] == option[:n] for one in others))
+        length = next(apart, len(option))
+        found.append(option[:length])
+    return found
 
 
 def _summed(logprobs: Sequence[float]) -> float:

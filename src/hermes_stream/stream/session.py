@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, overload
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,7 +28,7 @@ from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.snapshot import Snapshot, refusing_options
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.stream import Stream
-from hermes_stream.stream.watches import Watch, Watches, WatchKind
+from hermes_stream.stream.watches import Deferred, Watch, Watches, WatchKind
 from hermes_stream.stream.watches.watches import OnEvent
 
 
@@ -161,57 +162,61 @@ class Session:
             self._executor.run(self._stream.fold())
 
     def flush(self) -> None:
-        """Fold the waiting frames into the memory now.
-
-        Raises:
-            CapacityError: the memory has no bound and the model's positions are used up.
-        """
+        """Fold the waiting frames into the memory now; raises as ``observe`` does."""
         with self._lock:
             self._finish_open_answer()
             while self._stream.intake.waiting:
                 self._fold()
                 self.watches.ask_now()
 
+    @overload
     def ask(
         self,
         question: str,
         options: Sequence[str] | None = None,
         *,
-        max_new_tokens: int | None = None,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        repetition_penalty: float = 1.0,
-        stop: Sequence[str] = (),
-        seed: int = 0,
-    ) -> Answer:
-        """Answer a question about the stream so far. The memory is the same before and after.
+        wait_seconds: None = None,
+        **sampling: Any,
+    ) -> Answer: ...
 
-        Waiting frames are folded in first. When this returns, the first token exists; iterate the answer for
-        its pieces, or read its ``text``.
+    @overload
+    def ask(
+        self, question: str, options: Sequence[str] | None = None, *, wait_seconds: float, **sampling: Any
+    ) -> Deferred: ...
+
+    def ask(
+        self,
+        question: str,
+        options: Sequence[str] | None = None,
+        *,
+        wait_seconds: float | None = None,
+        **sampling: Any,
+    ) -> Answer | Deferred:
+        """Answer a question about the stream so far, frames that wait included; the memory stays as it is.
+
+        When this returns, the first token exists; iterate the answer for pieces, or read its ``text``.
 
         Args:
             question: what is asked, not empty.
             options: choices of a multiple-choice question; the answer is one of them.
-            max_new_tokens: tokens of the answer, at most; None takes what room there is, up to 256.
-            temperature: 0 is greedy; see ``Sampling``, as with those that follow.
-            top_p: share of probability that is sampled from.
-            repetition_penalty: 1 is none.
-            stop: texts that end the answer.
-            seed: of the sampling.
+            wait_seconds: let the question wait for its evidence, in seconds of the stream; see
+                ``Watches.defer``, as with until and on_done. None answers now.
+            **sampling: fields of ``Sampling``: max_new_tokens, temperature, ...
 
         Raises:
             CapacityError: question and answer do not fit the room for text.
             VideoError: no frame was observed yet.
             ValueError: an argument is out of its range.
         """
-        sampling = Sampling(
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            repetition_penalty=repetition_penalty,
-            stop=stop if isinstance(stop, str) else tuple(stop),  # type: ignore[arg-type]  # refused there
-            seed=seed,
-        )
+        if wait_seconds is None:
+            return self._ask(question, options, Sampling(**sampling))
+        waits = {name: sampling.pop(name) for name in ("until", "on_done") if name in sampling}
+        how = Sampling(**sampling)
+        with self._lock:
+            ask = partial(self._ask, question, options, how)
+            return self.watches.defer(question, options, wait_seconds=wait_seconds, ask=ask, **waits)
+
+    def _ask(self, question: str, options: Sequence[str] | None, sampling: Sampling) -> Answer:
         with self._lock:
             answer, work = self._stream.ask(question, options, sampling)
             self._finish_open_answer()
@@ -245,8 +250,6 @@ class Session:
         whole_question: bool = False,
     ) -> MemoryState:
         """Return what a question reads, with the attention that it pays to each token.
-
-        The question takes a forward of its own; the memory is the same before and after.
 
         Args:
             question: what is asked, not empty.
@@ -282,10 +285,7 @@ class Session:
             return self._stream.stats
 
     def fork(self) -> Session:
-        """Return a second session with the same memory; from here on each goes its own way.
-
-        The model is shared, the memory is copied: as many bytes again.
-        """
+        """Return a second session of the same model with a copy of the memory; each goes its own way."""
         with self._lock:
             self._finish_open_answer()
             other = Session(self.model, **self._stream.options.as_arguments())
@@ -307,9 +307,6 @@ class Session:
 
         Args:
             path: of the file, such as ``door.safetensors``; what has this name is replaced.
-
-        Raises:
-            SnapshotError: it cannot be written.
         """
         return self.snapshot().write(path)
 

@@ -29,8 +29,9 @@ from hermes_stream.stream.changes import (
     HeldFramesPrefilled,
     QuestionAnswered,
 )
+from hermes_stream.stream.clarifying import answer_question
 from hermes_stream.stream.context_choice import choose_context
-from hermes_stream.stream.decoding import Sampling, choose_option, decode_answer
+from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.evidence import read_attention
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.folding import Folding
@@ -251,19 +252,15 @@ class Stream:
         self._newest_answer = answer
         try:
             pending_seconds = yield from self.prepare(num_frames)
-            if question.options is None:
-                text = yield from decode_answer(
-                    self.model,
-                    self.context,
-                    question,
-                    answer,
-                    sampling=sampling,
-                    pending_seconds=pending_seconds,
-                )
-            else:
-                text = yield from choose_option(
-                    self.model, self.context, question, answer, pending_seconds=pending_seconds
-                )
+            text = yield from answer_question(
+                self.model,
+                self.context,
+                question,
+                answer,
+                sampling=sampling,
+                text_tokens=self.text_tokens,
+                pending_seconds=pending_seconds,
+            )
         except Exception as error:
             answer.fail(error)
             raise

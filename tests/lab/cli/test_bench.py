@@ -60,6 +60,19 @@ def test_a_quick_run_keeps_what_is_given(hermes):
     assert document["command"].endswith("--quick")
 
 
+def test_counts_instead_of_times(hermes, tmp_path):
+    words = ("bench", "--count", "--policies", "window", "--chunk-frames", 4, "--size", 72)
+    run = hermes(*words, "--json", "--out", tmp_path / "out")
+    assert run.code == 0
+    assert [one["chunk_frames"] for one in run.document["runs"]] == [4, 1]
+    for one in run.document["runs"]:
+        assert one["policy"] == "window"
+        for name in ("kernels_per_chunk", "bytes_per_chunk", "syncs_per_chunk", "launches_per_token"):
+            assert one[name] > 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["bench.json"]
+    assert "kernels" in hermes(*words).out
+
+
 def test_figures_can_be_drawn_again(folder, tmp_path):
     document = json.loads((folder / "bench.json").read_text())
     assert [path.name for path in plot(document, tmp_path)] == ["ttft.png", "memory.png", "ingest.png"]
@@ -93,6 +106,8 @@ def test_for_people(hermes):
         (("--streams", "2", "--seconds", "0"), 2, "--seconds"),
         (("--streams", "2", "--policies", "reprefill,hermes"), 2, "name another policy first"),
         (("--kv-bits", "4"), 2, "8"),
+        (("--count", "--policies", "full"), 2, "never compresses"),
+        (("--count", "--policies", "reprefill"), 2, "never compresses"),
     ],
 )
 def test_bad_wishes_are_refused_in_one_line(hermes, tmp_path, words, code, said):

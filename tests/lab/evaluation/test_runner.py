@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.lab.episodes import episode, prediction, question
 from tests.lab.watchers import Blind, Pictures, Recorder, grey, told
+from tests.lives import is_same, streams
 
 from hermes_lab.datasets.world import as_episode
 from hermes_lab.evaluation import Reply, SessionWatcher, run_episode, score
@@ -157,6 +158,33 @@ def test_a_session_notices(tiny):
     watcher = SessionWatcher(Session(tiny))
     watcher.observe(next(iter(told(generate_world(1, 5)))))
     assert watcher.notices(proactive(4.0)) in (True, False)
+
+
+def test_what_is_watched_for_leaves_the_memory_as_it_is(tiny):
+    frames = list(told(generate_world(1, 12)))
+    watched, alone = (Session(tiny, chunk_frames=4) for _ in range(2))
+    watcher = SessionWatcher(watched)
+    for frame in frames:
+        watcher.observe(frame)
+        alone.observe(frame)
+        watcher.notices(proactive(4.0))
+    assert watched.stats.num_pending_frames == alone.stats.num_pending_frames
+    assert is_same(*streams(watched, alone))
+    assert watched.watches.stats.num_asked == len(frames) // 4
+
+
+def test_a_forward_probe_is_read_as_a_standing_question(tiny):
+    session = Session(tiny, chunk_frames=4)
+    watcher = SessionWatcher(session)
+    thing = generate_world(1, 12).appearances[0].thing
+    for frame in told(generate_world(1, 12)):
+        watcher.observe(frame)
+    probe = replace(question(options=(), answer="Yes", at=11.0), form="yes_no", text=f"was there a {thing}?")
+    reply = watcher.answer(probe)
+    assert reply.text == "Yes"
+    assert reply.num_frames == 12
+    assert len(session.watches) == 0
+    assert watcher.answer(probe).text == "Yes"
 
 
 def test_a_preamble_is_asked_too_and_a_single_option_is_taken(tiny):

@@ -12,7 +12,7 @@ from hermes_stream.errors import SnapshotError
 from hermes_stream.saved import Saved
 from hermes_stream.stream.watches import Watch, WatchRules, restore_watch, saved_watch
 
-YES, NO, UNSURE = 0.9, 0.1, 0.6
+YES, NO, UNSURE = 0.95, 0.05, 0.6
 
 
 def watch_of(kind: str = "alert", answers: tuple[str, ...] = ("yes", "no"), **rules: Any) -> Watch:
@@ -60,7 +60,7 @@ def test_no_more_than_so_many_an_hour():
 
 
 def test_the_first_minute_is_taken_off_and_silent():
-    watch = watch_of(calibrate="start")
+    watch = watch_of(raise_at=0.5, calibrate="start")
     assert see(watch, [UNSURE] * 60) == []
     assert watch.usual.num_looks == 60
     assert see(watch, [UNSURE + 0.1], begins=60) == [("raised", 60.0, 1, None)]

@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText
 from hermes_stream.attention import ATTENTION_NAME, register
 from hermes_stream.errors import DeviceError, ModelError
 from hermes_stream.models.loading.messages import refusing
+from hermes_stream.models.loading.norms import fuse_norms
 from hermes_stream.models.loading.placement import Placement
 from hermes_stream.models.loading.progress import OnProgress, report_reading
 from hermes_stream.models.loading.quantisation import int8_config, quantisation
@@ -77,9 +78,10 @@ def read_weights(
 
 
 def attach_memory(model: Any) -> Any:
-    """Set a model to evaluation, its decoder attending to streams' caches, and return it."""
+    """Set a model to evaluation, its decoder attending to streams' caches, its norms fused; return it."""
     register()
     model.set_attn_implementation({"text_config": ATTENTION_NAME, "vision_config": "sdpa"})
+    fuse_norms(model.get_decoder())
     return model.eval().requires_grad_(False)
 
 

@@ -106,6 +106,8 @@ def extras(answer: LiveAnswer) -> dict[str, Any]:
         "ttft_seconds": answer.ttft_seconds,
         "ttft_with_pending_seconds": answer.ttft_with_pending_seconds,
         "confidence": answer.confidence,
+        "clarification": answer.clarification,
+        "guess": answer.guess,
         "option_index": answer.option_index,
         "evidence": [evidence_of(moment).model_dump() for moment in answer.evidence],
     }

@@ -89,6 +89,7 @@ async def _answering(state: ServerState, body: ChatRequest) -> AsyncIterator[Liv
         "stop": body.stop_texts,
         "seed": body.seed or 0,
         "num_moments": body.hermes.num_moments,
+        "clarify_below": body.hermes.clarify_below,
     }
     if body.logprobs:
         options["num_logprobs"] = body.top_logprobs or 0

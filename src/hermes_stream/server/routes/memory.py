@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
 from hermes_stream.server.asking import picture_url
 from hermes_stream.server.bodies import ERRORS, StreamName
-from hermes_stream.server.state import State, needs
+from hermes_stream.server.routes.figures import EverySeconds
+from hermes_stream.server.sse import EventStream, sse, sse_comment
+from hermes_stream.server.state import ServerState, State, needs
 from hermes_stream.service.status import LayerMoments
 
 router = APIRouter(tags=["memory"], responses=ERRORS)
 
 _JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+_EXAMPLE = 'event: memory\ndata: {"stream": "door", "layers": [], "pictures": []}\n\n'
+_TOLD: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}}}
 }
 
 
@@ -35,9 +45,31 @@ class MemoryBody(BaseModel):
     pictures: list[MomentPicture]
 
 
-@router.get("/v1/streams/{name}/memory", dependencies=needs("read"))
-def show_memory(name: StreamName, state: State) -> MemoryBody:
-    """Return which moments each layer holds, by tier, with pictures."""
+@router.get(
+    "/v1/streams/{name}/memory", response_model=MemoryBody, responses=_TOLD, dependencies=needs("read")
+)
+async def show_memory(
+    name: StreamName, request: Request, state: State, every_seconds: EverySeconds = 1.0
+) -> object:
+    """Return which moments each layer holds; with `Accept: text/event-stream`, again when they change."""
+    first = await asyncio.to_thread(_memory, state, name)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return EventStream(_followed(state, first, every_seconds))
+    return first
+
+
+async def _followed(state: ServerState, newest: MemoryBody, every_seconds: float) -> AsyncGenerator[bytes]:
+    yield sse(newest.model_dump(), event="memory")
+    while await state.draining.unless(asyncio.sleep(every_seconds, result=True)):
+        now = await asyncio.to_thread(_memory, state, newest.stream)
+        if now == newest:
+            yield sse_comment("the same")
+            continue
+        newest = now
+        yield sse(now.model_dump(), event="memory")
+
+
+def _memory(state: ServerState, name: str) -> MemoryBody:
     memory = state.service.memory(name)
     pictures = [
         MomentPicture(seconds=at, picture_url=picture_url(path))

@@ -80,6 +80,7 @@ class QuestionBody(BaseModel):
     ttft_with_pending_seconds: float | None
     confidence: float | None
     evidence: list[dict[str, Any]]
+    guess: str | None
 
 
 def _body_of(record: QuestionRecord) -> QuestionBody:

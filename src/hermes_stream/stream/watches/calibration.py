@@ -1,4 +1,4 @@
-"""What a question's answers are worth where there is nothing to see."""
+"""What a question's answers are worth where there is nothing to see, and on pictures apart."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hermes_stream.policies.full import FullPolicy
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.scoring import ScoredQuestion, score
 from hermes_stream.stream.stream import Stream
+from hermes_stream.stream.watches.region import GREY
 from hermes_stream.stream.work import Work
 from hermes_stream.video.frame import Frame
 
 START_SECONDS = 60.0
 """How much of a stream's beginning tells what is usual there."""
-_GREY = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +49,32 @@ class UsualScores:
 def score_blank(
     stream: Stream, questions: Sequence[ScoredQuestion], size: tuple[int, int]
 ) -> Work[list[tuple[float, ...]]]:
-    """Return what questions score on one grey picture, in a stream of its own.
+    """Return what questions score on one grey picture; see ``score_apart``.
+
+    Args:
+        stream: of the same model.
+        questions: at least one.
+        size: height and width of the picture.
+    """
+    blank = Frame(pts_seconds=0.0, image=np.full((*size, 3), GREY, dtype=np.uint8))
+    return (yield from score_apart(stream, questions, [blank]))
+
+
+def score_apart(
+    stream: Stream, questions: Sequence[ScoredQuestion], frames: Sequence[Frame]
+) -> Work[list[tuple[float, ...]]]:
+    """Return what questions score on some pictures alone, in a stream of their own.
 
     Args:
         stream: of the same model; nothing of it is read or changed.
         questions: at least one.
-        size: height and width of the picture.
+        frames: at least one, of one size, earliest first.
     """
-    image = np.full((*size, 3), _GREY, dtype=np.uint8)
     patch_frames = stream.model.card.frames_per_temporal_patch
-    options = StreamOptions(policy=FullPolicy(), chunk_frames=patch_frames, text_tokens=stream.text_tokens)
-    blank = Stream(stream.executor, options)
-    blank.intake.accept(Frame(pts_seconds=0.0, image=image))
-    yield from blank.fold()
-    return (yield from score(blank.model, blank.context, questions))
+    num_frames = -(-len(frames) // patch_frames) * patch_frames
+    options = StreamOptions(policy=FullPolicy(), chunk_frames=num_frames, text_tokens=stream.text_tokens)
+    apart = Stream(stream.executor, options)
+    for frame in frames:
+        apart.intake.accept(frame)
+    yield from apart.fold()
+    return (yield from score(apart.model, apart.context, questions))

@@ -20,10 +20,12 @@ class AlertState:
     Attributes:
         is_raised: whether the alert is on.
         since_seconds: since when yes has been likely without a break, while that must hold; else None.
+        was_given: whether what must be so before was so, at the last look at which yes was not likely.
     """
 
     is_raised: bool = False
     since_seconds: float | None = None
+    was_given: bool = True
 
 
 def decide_alert(
@@ -34,6 +36,7 @@ def decide_alert(
     raise_at: float,
     clear_at: float,
     hold_seconds: float,
+    is_given: bool = True,
 ) -> AlertState:
     """Return the alert after a look.
 
@@ -47,15 +50,18 @@ def decide_alert(
         raise_at: see ``WatchRules``.
         clear_at: see ``WatchRules``.
         hold_seconds: see ``WatchRules``.
+        is_given: whether what must be so before yes comes is so now.
     """
     if state.is_raised:
         # at equal thresholds the score that raised must not clear as well
         is_over = score <= clear_at and score < raise_at
-        return AlertState() if is_over else state
+        return AlertState(was_given=is_given) if is_over else state
     if score < raise_at:
-        return AlertState()
+        return AlertState(was_given=is_given)
+    if not state.was_given:
+        return state  # until yes has ended
     since = seconds if state.since_seconds is None else state.since_seconds
-    return AlertState(is_raised=seconds - since >= hold_seconds, since_seconds=since)
+    return replace(state, is_raised=seconds - since >= hold_seconds, since_seconds=since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

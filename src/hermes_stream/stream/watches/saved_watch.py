@@ -24,6 +24,7 @@ def saved_watch(watch: Watch) -> Saved:
             "score": watch.score,
             "is_raised": alert.is_raised,
             "raised_since_seconds": alert.since_seconds,
+            "was_given": alert.was_given,
             "choice": choice.choice,
             "candidate": choice.candidate,
             "chosen_since_seconds": choice.since_seconds,
@@ -61,7 +62,10 @@ def restore_watch(watch: Watch, saved: Saved) -> None:
         )
     watch.value, watch.score = saved.text("value"), _number(saved, "score")
     watch.alert = AlertState(
-        is_raised=saved.boolean("is_raised"), since_seconds=_number(saved, "raised_since_seconds")
+        is_raised=saved.boolean("is_raised"),
+        since_seconds=_number(saved, "raised_since_seconds"),
+        # older states do not say
+        was_given=saved.boolean("was_given") if saved.has("was_given") else rules.given is None,
     )
     watch.choice = ChoiceState(
         choice=_index(saved, "choice", num_answers),

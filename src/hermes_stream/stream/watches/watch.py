@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hermes_stream.stream.scoring import ScoredQuestion, probabilities
@@ -18,7 +18,8 @@ from hermes_stream.stream.watches.decisions import (
     decide_newness,
 )
 from hermes_stream.stream.watches.events import EventKind, Suppression, WatchEvent
-from hermes_stream.stream.watches.rules import WatchRules
+from hermes_stream.stream.watches.likeness import SeenPicture, likeness
+from hermes_stream.stream.watches.rules import LIKELY, WatchRules
 from hermes_stream.stream.watches.sending import SendingState, decide_sending
 from hermes_stream.stream.watches.stats import WatchStats
 
@@ -35,12 +36,14 @@ class Watch:
         rules: what is asked, and when its answer is told.
         question: as the model reads it; None for a description.
         answers: what its answers are called; none for a description.
+        conditions: what is asked besides, as the model reads it; see ``WatchRules.conditions``.
         on_event: is called with each event that is sent; None lets them wait for ``take_events``.
         leave: takes the watch out of its stream.
 
     Attributes:
         rules: what is asked, and when its answer is told.
         question: as the model reads it; None for a description.
+        conditions: what is asked besides, likewise.
         value: the answer that holds: "yes" or "no", an option, a number, the last description; None before.
         score: how likely that is by the last look; see ``WatchEvent.score``.
     """
@@ -51,14 +54,17 @@ class Watch:
         question: ScoredQuestion | None,
         answers: tuple[str, ...],
         *,
+        conditions: tuple[ScoredQuestion, ...] = (),
         on_event: Callable[[WatchEvent], object] | None,
         leave: Callable[[Watch], None],
     ) -> None:
         self.rules, self.question, self._answers = rules, question, answers
+        self.conditions = conditions
         self._on_event, self._leave = on_event, leave
         self.value: str | None = None
         self.score: float | None = None
-        self.alert, self.newness, self.sending = AlertState(), NewnessState(), SendingState()
+        self.alert, self.newness = AlertState(was_given=rules.given is None), NewnessState()
+        self.sending = SendingState()
         # what came is counted from none on
         self.choice = ChoiceState(choice=0 if rules.kind == "count" else None)
         self.usual = UsualScores(is_settled=rules.calibrate == "none")
@@ -66,12 +72,18 @@ class Watch:
         self.last_seconds: float | None = None
         self.num_incidents = 0
         self.incident_was_sent = False
+        self._sent_picture: SeenPicture | None = None
         self._events: deque[WatchEvent] = deque(maxlen=_MAX_EVENTS)
         self._counts: Counter[str] = Counter()
         self._suppressed: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"Watch({self.rules.label!r}, kind={self.rules.kind!r}, value={self.value!r})"
+
+    @property
+    def questions(self) -> tuple[ScoredQuestion, ...]:
+        """All that is scored for it."""
+        return () if self.question is None else (self.question, *self.conditions)
 
     @property
     def num_answers(self) -> int:
@@ -132,7 +144,13 @@ class Watch:
         self._counts["failed"] += 1
 
     def see_scores(
-        self, seconds: float, logprobs: tuple[float, ...], *, is_scheduled: bool
+        self,
+        seconds: float,
+        logprobs: tuple[float, ...],
+        *,
+        is_scheduled: bool,
+        conditions: Sequence[tuple[float, ...]] = (),
+        picture: Callable[[], SeenPicture | None] = lambda: None,
     ) -> WatchEvent | None:
         """Take the answer to a scored question; return what there is to say, suppressed or not.
 
@@ -140,16 +158,30 @@ class Watch:
             seconds: time in the stream.
             logprobs: of the answers.
             is_scheduled: whether the schedule allows to speak.
+            conditions: logarithms of yes and no for each of ``conditions``.
+            picture: returns what the model saw last.
         """
         self.note_look(seconds)
         self._learn_start(seconds, logprobs)
         usual = self.usual.logprobs if self.usual.is_settled else None
         scores = probabilities(logprobs, usual=usual)
+        likely = [probabilities(one)[0] for one in conditions]
+        given, also = (None, likely) if self.rules.given is None else (likely[-1], likely[:-1])
+        if self.rules.kind == "alert":
+            score = min([scores[self._answers.index(self.rules.answer or "yes")], *also])
+        else:
+            score = max(scores)
         if not self.usual.is_settled:
-            self.score = scores[0] if self.rules.kind == "alert" else max(scores)
+            self.score = score
             return None
-        decide = self._see_alert if self.rules.kind == "alert" else self._see_choice
-        return decide(seconds, scores, is_scheduled=is_scheduled)
+        if self.rules.kind == "alert":
+            is_given = given is None or given >= LIKELY
+            return self._see_alert(
+                seconds, score, is_given=is_given, is_scheduled=is_scheduled, picture=picture
+            )
+        if min(also, default=1.0) < LIKELY:
+            return None
+        return self._see_choice(seconds, scores, is_scheduled=is_scheduled)
 
     def _learn_start(self, seconds: float, logprobs: tuple[float, ...]) -> None:
         if self.rules.calibrate != "start" or self.usual.is_settled:
@@ -161,17 +193,24 @@ class Watch:
             self.usual = self.usual.settled
 
     def _see_alert(
-        self, seconds: float, scores: tuple[float, ...], *, is_scheduled: bool
+        self,
+        seconds: float,
+        score: float,
+        *,
+        is_given: bool,
+        is_scheduled: bool,
+        picture: Callable[[], SeenPicture | None],
     ) -> WatchEvent | None:
         rules, before = self.rules, self.alert
-        self.score = scores[0]
+        self.score = score
         self.alert = decide_alert(
             before,
             seconds=seconds,
-            score=scores[0],
-            raise_at=rules.raise_at,
+            score=score,
+            raise_at=rules.raises_at,
             clear_at=rules.clear_at,
             hold_seconds=rules.hold_seconds,
+            is_given=is_given,
         )
         value_before, self.value = self.value, "yes" if self.alert.is_raised else "no"
         if self.alert.is_raised == before.is_raised:
@@ -180,7 +219,7 @@ class Watch:
             reason: Suppression | None = None if self.incident_was_sent else "not_raised"
             return self._event("cleared", seconds, value_before=value_before, reason=reason)
         self.num_incidents += 1
-        reason = self._send(seconds, is_scheduled=is_scheduled)
+        reason = self._send_new(seconds, is_scheduled=is_scheduled, picture=picture)
         self.incident_was_sent = reason is None
         since = self.alert.since_seconds
         return self._event("raised", seconds, value_before=value_before, since_seconds=since, reason=reason)
@@ -193,7 +232,7 @@ class Watch:
             before,
             seconds=seconds,
             scores=scores,
-            raise_at=self.rules.raise_at,
+            raise_at=self.rules.raises_at,
             hold_seconds=self.rules.hold_seconds,
             only_rises=self.rules.kind == "count",
         )
@@ -231,6 +270,20 @@ class Watch:
         is_same = self.value == value_before
         reason: Suppression | None = "same" if is_same else self._send(seconds, is_scheduled=is_scheduled)
         return self._event("described", seconds, value_before=value_before, reason=reason)
+
+    def _send_new(
+        self, seconds: float, *, is_scheduled: bool, picture: Callable[[], SeenPicture | None]
+    ) -> Suppression | None:
+        """Send an alert unless its picture is that of the last one that was sent."""
+        limit = self.rules.group_above
+        seen = None if limit is None else picture()
+        before = self._sent_picture
+        if limit is not None and seen and before and likeness(seen, before) >= limit:
+            return "grouped"
+        reason = self._send(seconds, is_scheduled=is_scheduled)
+        if reason is None:
+            self._sent_picture = seen
+        return reason
 
     def _send(self, seconds: float, *, is_scheduled: bool) -> Suppression | None:
         self.sending, reason = decide_sending(

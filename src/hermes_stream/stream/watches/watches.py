@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,12 @@ from hermes_stream.stream.decoding import Sampling, decode_answer
 from hermes_stream.stream.question import Question
 from hermes_stream.stream.scoring import NUMBERS, YES_NO, ScoredQuestion, score
 from hermes_stream.stream.stream import Stream
-from hermes_stream.stream.watches.calibration import UsualScores, score_blank
+from hermes_stream.stream.watches.calibration import UsualScores, score_apart, score_blank
+from hermes_stream.stream.watches.deferred import Deferred, check_wait, gate_rules
 from hermes_stream.stream.watches.events import WatchEvent
+from hermes_stream.stream.watches.likeness import newest_picture
 from hermes_stream.stream.watches.newness import newness_since
+from hermes_stream.stream.watches.region import Point, cut_out
 from hermes_stream.stream.watches.rules import WatchKind, WatchRules
 from hermes_stream.stream.watches.stats import WatchesStats
 from hermes_stream.stream.watches.watch import Watch
@@ -26,6 +29,7 @@ from hermes_stream.stream.work import Work
 
 log = logging.getLogger(__name__)
 MAX_WATCHES = 64
+Region = tuple[Point, ...] | None
 OnEvent = Callable[[WatchEvent], object]
 
 
@@ -45,6 +49,8 @@ class Watches:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._open: list[Watch] = []
+        self._deferred: list[Deferred] = []
+        self._num_deferred = 0
         self._undelivered: deque[tuple[Watch, WatchEvent]] = deque()
         self._polled_seconds: float | None = None
         self._closed = {"asked": 0, "skipped": 0, "failed": 0}
@@ -83,34 +89,82 @@ class Watches:
         if any(one.rules.label == made.label for one in self._open):
             raise ValueError(f"there is a watch named {made.label!r} already; give this one another name=")
         phrased, answers = self._phrase(made)
-        watch = Watch(made, phrased, answers, on_event=on_event, leave=self._leave)
+        conditions = tuple(self._yes_or_no(made.worded(text)) for text in made.conditions)
+        watch = Watch(made, phrased, answers, conditions=conditions, on_event=on_event, leave=self._leave)
         self._open.append(watch)
+        self._stream.folding.keeps_newest |= made.region is not None
         return watch
 
+    def defer(
+        self,
+        question: str,
+        options: Sequence[str] | None = None,
+        *,
+        wait_seconds: float,
+        ask: Callable[[], Answer],
+        until: str | None = None,
+        on_done: Callable[[Deferred], object] | None = None,
+    ) -> Deferred:
+        """Let a question wait for its evidence; it is looked for after each chunk, as by a watch.
+
+        Args:
+            question: what is asked.
+            options: choices of a multiple-choice question.
+            wait_seconds: for how long it waits at most, in seconds of the stream.
+            ask: asks it, when its evidence is there.
+            until: a question answered by yes or no that tells that; None asks the model (see ``gate_rules``).
+            on_done: is called once, when it waits no longer.
+
+        Raises:
+            CapacityError: a question does not fit the room for text, or as many watches are open as may be.
+            ModelError: the vocabulary does not have the answers as words.
+            ValueError: ``wait_seconds`` is not above 0, or a question or the options are none.
+        """
+        check_wait(wait_seconds)
+        Question.phrase(
+            self._stream.model, question, options, text_tokens=self._stream.text_tokens, answer_tokens=1
+        )
+        rules, ready = gate_rules(question, options, until)
+        self._num_deferred += 1
+        deferred = Deferred(
+            question,
+            self.add(**rules, name=f"deferred {self._num_deferred}: {question}"),
+            ready=ready,
+            wait_seconds=wait_seconds,
+            now_seconds=self._stream.folded_until_seconds,
+            ask=ask,
+            on_done=on_done,
+        )
+        self._deferred.append(deferred)
+        return deferred
+
     def _phrase(self, rules: WatchRules) -> tuple[ScoredQuestion | None, tuple[str, ...]]:
-        model, room = self._stream.model, self._stream.text_tokens
+        model, room, text = self._stream.model, self._stream.text_tokens, rules.worded(rules.question)
         if rules.kind == "describe":
-            Question.phrase(model, rules.question, None, text_tokens=room, answer_tokens=rules.max_new_tokens)
+            Question.phrase(model, text, None, text_tokens=room, answer_tokens=rules.max_new_tokens)
             return None, ()
         if rules.options is not None:
             options = rules.options
-            return ScoredQuestion.of_options(model, rules.question, options, text_tokens=room), options
-        words, answers = (YES_NO, ("yes", "no")) if rules.kind == "alert" else (NUMBERS, _DIGITS)
-        return ScoredQuestion.of_words(model, rules.question, words, text_tokens=room), answers
+            return ScoredQuestion.of_options(model, text, options, text_tokens=room), options
+        if rules.kind == "alert":
+            return self._yes_or_no(text), ("yes", "no")
+        return ScoredQuestion.of_words(model, text, NUMBERS, text_tokens=room), _DIGITS
+
+    def _yes_or_no(self, text: str) -> ScoredQuestion:
+        stream = self._stream
+        return ScoredQuestion.of_words(stream.model, text, YES_NO, text_tokens=stream.text_tokens)
 
     def _leave(self, watch: Watch) -> None:
         if watch in self._open:
             self._open.remove(watch)
+            self._stream.folding.keeps_newest = any(one.rules.region is not None for one in self._open)
             for name in self._closed:
                 self._closed[name] += getattr(watch.stats, f"num_{name}")
 
     @property
     def is_due(self) -> bool:
-        """Whether a chunk was folded since the last poll, and a watch is to be asked about it."""
-        seconds = self._stream.folded_until_seconds
-        if not self._open or seconds is None or seconds == self._polled_seconds:
-            return False
-        return any(watch.is_due(seconds) for watch in self._open)
+        """Whether a watch is to be asked: it is new, or a chunk was folded since it was."""
+        return bool(self._open and self._due(self._stream.folded_until_seconds))
 
     @property
     def cost_tokens(self) -> int:
@@ -119,7 +173,13 @@ class Watches:
         return sum(question.num_tokens(self._stream.model) for question in _once(due))
 
     def _due(self, seconds: float | None) -> list[Watch]:
-        return [] if seconds is None else [watch for watch in self._open if watch.is_due(seconds)]
+        if seconds is None:
+            return []
+        # what looks at a region waits for a picture that came since it was opened
+        has_picture = bool(self._stream.folding.newest_frames)
+        return [
+            one for one in self._open if one.is_due(seconds) and (has_picture or one.rules.region is None)
+        ]
 
     def poll(self) -> Work[None]:
         """Ask the watches that are due; abandoned, it is to be done again.
@@ -143,17 +203,39 @@ class Watches:
         self._num_polls += 1
 
     def _score(self, due: Sequence[Watch], seconds: float) -> Work[None]:
-        """Ask all scored watches in one forward."""
+        """Ask all scored watches that read the memory in one forward, and those of each region in one."""
         if not due:
             return
         yield from self._calibrate(due)
-        stream, questions = self._stream, _once(due)
-        found = yield from score(stream.model, stream.context, questions)
-        logprobs_of = dict(zip(questions, found, strict=True))
+        # the memory first: where a region cannot be read, the others have been asked
+        for region in sorted({one.rules.region for one in due}, key=lambda one: one or ()):
+            own = [one for one in due if one.rules.region == region]
+            questions = _once(own)
+            found = yield from self._read(region, questions)
+            self._see(own, dict(zip(questions, found, strict=True)), seconds)
+
+    def _see(
+        self, due: Sequence[Watch], logprobs_of: Mapping[ScoredQuestion, tuple[float, ...]], seconds: float
+    ) -> None:
+        """Show watches what was read for them."""
         for watch in due:
-            if watch.question is not None:
-                logprobs, is_scheduled = logprobs_of[watch.question], self._allows(watch, seconds)
-                self._note(watch, watch.see_scores(seconds, logprobs, is_scheduled=is_scheduled))
+            own, *conditions = (logprobs_of[one] for one in watch.questions)
+            event = watch.see_scores(
+                seconds,
+                own,
+                is_scheduled=self._allows(watch, seconds),
+                conditions=conditions,
+                picture=lambda: newest_picture(self._stream.cache),
+            )
+            self._note(watch, event)
+
+    def _read(self, region: Region, questions: Sequence[ScoredQuestion]) -> Work[list[tuple[float, ...]]]:
+        """Score questions on the memory, or on a region of the newest pictures."""
+        stream = self._stream
+        if region is None:
+            return (yield from score(stream.model, stream.context, questions))
+        frames = [cut_out(frame, region) for frame in stream.folding.newest_frames]
+        return (yield from score_apart(stream, questions, frames))
 
     def _calibrate(self, due: Sequence[Watch]) -> Work[None]:
         """Look at a blank picture for the watches that want that, once."""
@@ -183,7 +265,11 @@ class Watches:
     def _answer(self, rules: WatchRules) -> Work[str]:
         stream, limit = self._stream, rules.max_new_tokens
         question = Question.phrase(
-            stream.model, rules.question, None, text_tokens=stream.text_tokens, answer_tokens=limit
+            stream.model,
+            rules.worded(rules.question),
+            None,
+            text_tokens=stream.text_tokens,
+            answer_tokens=limit,
         )
         sampling = Sampling(max_new_tokens=limit)
         return (
@@ -210,6 +296,15 @@ class Watches:
         while self._undelivered:
             watch, event = self._undelivered.popleft()
             watch.deliver(event)
+        for one in tuple(self._deferred):
+            one.look()
+        self._deferred = [one for one in self._deferred if one.state == "waiting"]
+
+    def give_up(self) -> None:
+        """Cancel the questions that wait: no frames will come."""
+        for one in self._deferred:
+            one.cancel()
+        self._deferred.clear()
 
     def spend(self, seconds: float, *, is_watching: bool) -> None:
         """Count what chunks or watches took."""
@@ -254,7 +349,7 @@ class Watches:
 
 def _once(watches: Sequence[Watch]) -> list[ScoredQuestion]:
     """Return what watches ask, each question once: several may have rules of their own for one."""
-    return list(dict.fromkeys(one.question for one in watches if one.question is not None))
+    return list(dict.fromkeys(question for one in watches for question in one.questions))
 
 
 _DIGITS = tuple(digits for digits, _ in NUMBERS)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0001"
+down_revision = "0003"
 
 # What a stream's owner writes carries the stream's epoch. FOR SHARE waits for whoever is taking the stream,
 # and lets whoever takes it wait: of two owners' writes none is committed behind the other's taking.

@@ -1,0 +1,68 @@
+"""Count kernels, bytes and waits: python results/counted.py [--out FILE].
+
+``counted.json`` holds what ``hermes bench --count`` says of both embedded models, and of a model with as many
+layers and key-value heads as LLaVA-OneVision 7B, narrow elsewhere: what a compression launches, and how many
+bytes of keys and values it moves, do not depend on that. No clock is read: it is the same on any machine.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from measure import FOLDER, hermes, machine
+
+POLICIES = ("window", "hermes", "hermes_paper")
+LAUNCH_SECONDS = 5e-6
+BYTES_PER_SECOND = 3e12
+# 16 frames at 7B: 48 TFLOP of matrices, 7 of attention, 12 of the vision tower, at 400 TFLOP/s.
+CHUNK_SECONDS = 67 / 400
+
+
+def seven_b() -> list[dict[str, Any]]:
+    """Count with 28 layers of 4 key-value heads, 4,000 tokens, chunks of 16 frames of 196."""
+    from hermes_lab.bench.counted import count_run
+    from hermes_lab.bench.workload import make_workload, without_stop_tokens
+    from hermes_lab.training import random_weights, shapes
+    from hermes_stream.policies.named import choose_policy
+
+    text = shapes.TextShape(28, 256, 512, 4, 4, 128, 300, 32768)
+    shape = shapes.ModelShape("7b-narrow", "llava_onevision", "none/none", 1, text)
+    config = shapes.build_config(shape)
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 26, "num_attention_heads": 2}
+    config.vision_config.update(tower)
+    shapes.SHAPES[shape.name], random_weights.build_config = shape, lambda _: config
+    model = without_stop_tokens(random_weights.random_model(shape.name, device="cpu"))
+    workload = make_workload(model, image_size=392, question_tokens=32, new_tokens=3, seed=0)
+    rows = [
+        {"policy": name} | count_run(model, choose_policy(name, 4000, 4000), workload, chunk_frames=16)
+        for name in POLICIES
+    ]
+    plain = rows[0]["kernels_by_stage"]["prefill"], rows[0]["bytes_by_stage"]["prefill"]
+    for row in rows:
+        kernels, num_bytes = row["kernels_by_stage"], row["bytes_by_stage"]
+        launches = kernels["compress"] + kernels["prefill"] - plain[0]
+        moved = num_bytes["compress"] + num_bytes["prefill"] - plain[1]
+        seconds = launches * LAUNCH_SECONDS + moved / BYTES_PER_SECOND
+        row |= {"compress_launches": launches, "compress_bytes": moved}
+        row |= {"compress_seconds": seconds, "compress_share": seconds / CHUNK_SECONDS}
+    return rows
+
+
+def main() -> None:
+    """Count and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=FOLDER / "counted.json")
+    path = parser.parse_args().out
+    embedded = {
+        name: hermes("bench", "--count", "--model", name, "--policies", ",".join(POLICIES))["runs"]
+        for name in ("tiny", "tiny-qwen")
+    }
+    document = machine() | {"models": embedded, "like_7b": seven_b()}
+    document["priced_at"] = {"launch_seconds": LAUNCH_SECONDS, "bytes_per_second": BYTES_PER_SECOND}
+    document["priced_at"]["chunk_seconds"] = CHUNK_SECONDS
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

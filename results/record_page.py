@@ -1,0 +1,113 @@
+"""Writes the measured part of docs/record.md from stored results: python results/record_page.py [--check]."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "record.md"
+BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
+THRESHOLDS = (0.5, 0.7, 0.8, 0.9)
+SHOWN = (("open, mean", "open words"), ("options, margin", "with options"))
+SIGNAL_NAMES = {
+    "content": "content, against all that is remembered (digests)",
+    "place": "each place, against what was there before (describing watches)",
+    "pixels": "difference of pictures",
+}
+
+
+def confidence(document: dict) -> str:
+    """Return what was measured of confidences."""
+    scores = document["scores"]
+    lines = [
+        "## Measured",
+        "",
+        f"`results/confidence.json` (`results/confidence.py`): `{document['model']}`, "
+        f"{document['num_stories']} stories of {document['seconds']} s in all scenes, "
+        f"{scores['open, mean']['num_answers']} questions, "
+        "each asked in open words and with its options. The calibration error is the mean distance of "
+        "confidence and share of right answers over ten bins, with a 95 % interval over stories; the area is "
+        "how often a right answer is surer than a wrong one.",
+        "",
+        "| signal | accuracy | mean | calibration error | area |",
+        "|---|---|---|---|---|",
+    ]
+    for name, own in scores.items():
+        low, high = own["calibration_error_interval"]
+        lines.append(
+            f"| {name} | {own['accuracy']:.2f} | {own['mean_confidence']:.2f} | "
+            f"{own['calibration_error']:.2f} ({low:.2f} to {high:.2f}) | {own['area_under_curve']:.2f} |"
+        )
+    lines += [
+        "",
+        "![How often answers are right, by how sure they are](pictures/confidence.png)",
+        "",
+        "How often a question comes back:",
+        "",
+        "| `clarify_below` | asked in | when it would be wrong | when right | accuracy of the others |",
+        "|---|---|---|---|---|",
+    ]
+    for below in THRESHOLDS:
+        for name, words in SHOWN:
+            one = next(row for row in scores[name]["clarify"] if row["clarify_below"] == below)
+            lines.append(
+                f"| {below} | {words} | {one['asks_when_wrong']:.0%} | {one['asks_when_right']:.0%} | "
+                f"{one['accuracy_of_the_rest']:.0%} |"
+            )
+    half = scores["open, mean"]["other_half"]
+    lines += [
+        "",
+        "The model is too sure of itself in open words; raised to a power fitted on half of the stories the "
+        f"error of the other half falls from {half['calibration_error']:.2f} to "
+        f"{half['calibration_error_with_power']:.2f}, which is still no calibrated number, so that "
+        "`confidence` is left as it is read: it ranks answers well, and says too much as a probability.",
+    ]
+    return "\n".join(lines)
+
+
+def chapters(document: dict) -> str:
+    """Return what was measured of chapters."""
+    lines = [
+        f"`results/chapters.json` (`results/chapters.py`): {document['num_stories']} stories of "
+        f"{document['seconds']} s in all scenes; a cut is right where a thing enters in that second or the "
+        "one before. In brackets a 95 % interval over stories. The area is how often a second with an "
+        "entrance is newer than one without.",
+        "",
+        "| pace | newness of | cuts | right | evenly spaced | area |",
+        "|---|---|---|---|---|---|",
+    ]
+    for pace, signals in document["scores"].items():
+        for name, own in signals.items():
+            low, high = own["interval"]
+            lines.append(
+                f"| {pace} | {SIGNAL_NAMES[name]} | {own['num_cuts']} | "
+                f"{own['share_of_cuts_at_an_entrance']:.0%} ({low:.0%} to {high:.0%}) | "
+                f"{own['of_evenly_spaced_cuts']:.0%} | {own['area_under_curve_of_entrances']:.2f} |"
+            )
+    scenes = ", ".join(
+        f"{scene} {own['share_of_cuts_at_an_entrance']:.0%} of {own['num_cuts']}"
+        for scene, own in document["content_by_scene"].items()
+    )
+    return "\n".join([*lines, "", f"By scene, of content: {scenes}."])
+
+
+def main() -> int:
+    read = [
+        json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("confidence", "chapters")
+    ]
+    measured = f"{confidence(read[0])}\n\n{chapters(read[1])}\n"
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    made = f"{before}{BEGIN}{measured}{END}{after}"
+    if "--check" in sys.argv:
+        return int(made != page)
+    PAGE.write_text(made, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

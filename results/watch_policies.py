@@ -1,0 +1,92 @@
+"""Standing questions under several memories, compared story by story, from stored runs.
+
+    hermes world --watches --seed 93000 --streams 7 --seconds 480 --scene all --fps 1 --size 144 --out long
+    hermes eval long/watches.json --videos long --policy hermes --out run-hermes
+    hermes eval long/watches.json --videos long --policy window --out run-window
+    python results/watch_policies.py long/watches.json run-hermes run-window --out results/watches.json
+
+The first run is compared with each other one: F1 of all conditions, of each, and of those that need a memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
+from hermes_lab.evaluation.event_matching import Told, match_events
+from hermes_lab.evaluation.watch_scores import WatchOutcome, f1_difference
+from hermes_stream.synthetic.watch_truths import MEMORY_CONDITIONS
+
+_LEFT_OUT = ("schema", "version", "annotations", "videos")
+
+
+def outcomes(stories: list[WatchedStory], run: Path) -> list[WatchOutcome]:
+    """Return what became of each watch, from the events that a run stored."""
+    events = json.loads((run / "events.json").read_text(encoding="utf-8"))
+    return [
+        WatchOutcome(
+            story=story.video,
+            scene=story.scene,
+            condition=watch.condition,
+            comes=bool(watch.happenings),
+            matching=match_events(
+                [Told(seconds=one.seconds, value=one.value) for one in watch.happenings],
+                [Told(**one) for one in events[story.video][watch.name]],
+            ),
+            watched_seconds=story.duration_seconds - watch.opened_seconds,
+            num_polls=0,
+        )
+        for story in stories
+        if story.video in events
+        for watch in story.watches
+    ]
+
+
+def differences(own: list[WatchOutcome], other: list[WatchOutcome]) -> dict[str, Any]:
+    """Return by how much F1 is higher, over all conditions, those that need a memory, and each."""
+    groups = {"all": None, "need_memory": MEMORY_CONDITIONS}
+    groups |= {name: (name,) for name in dict.fromkeys(one.condition for one in own)}
+    return {
+        name: f1_difference(
+            *([one for one in side if chosen is None or one.condition in chosen] for side in (own, other))
+        )
+        for name, chosen in groups.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("watches", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    stories = read_watches(given.watches)
+    found: dict[str, Any] = {"command": f"python {' '.join(sys.argv)}", "runs": {}, "f1_above": {}}
+    first = None
+    for run in given.runs:
+        scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+        found["runs"][scores["policy"]] = {k: v for k, v in scores.items() if k not in _LEFT_OUT}
+        own = outcomes(stories, run)
+        if first is None:
+            first = own
+        else:
+            found["f1_above"][scores["policy"]] = differences(first, own)
+    given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for policy, scores in found["runs"].items():
+        sys.stdout.write(
+            f"{policy}: F1 {scores['f1']:.3f}, {scores['false_alarms_per_hour']:.2f} false an hour\n"
+        )
+        for name, one in scores["by_condition"].items():
+            delay, told = one["delay_seconds"], {k: one[k] for k in ("f1", "precision", "recall")}
+            numbers = " ".join(f"{k} {v or 0:.2f}" for k, v in told.items())
+            false = one["false_alarms_per_hour"]
+            sys.stdout.write(f"  {name:14} {numbers} false/h {false:.1f} {delay['median']} {delay['p95']}\n")
+    sys.stdout.write(json.dumps(found["f1_above"], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A digest in a folder: ``digest.json``, ``digest.html``, and the pictures that both show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hermes_stream.digest.document import digest_document
+from hermes_stream.digest.page import ReadPicture, page_of
+from hermes_stream.digest.values import Digest, Picture
+
+
+class DigestFolder:
+    """Writes digests and reports to a folder, which is made.
+
+    Args:
+        path: of the folder.
+        read_picture: returns a picture's file; None where it is gone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, path: Path, read_picture: ReadPicture) -> None:
+        self.path, self._read = path, read_picture
+        (path / "pictures").mkdir(parents=True, exist_ok=True)
+
+    def write(self, digest: Digest) -> dict[str, Any]:
+        """Write a digest; return its document.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        document = digest_document(digest, self.picture)
+        page = page_of([digest], title=Path(digest.source).name or digest.source, read_picture=self._read)
+        self.write_files(document, page, "digest")
+        return document
+
+    def picture(self, picture: Picture) -> str | None:
+        """Write a picture; return its path within the folder."""
+        jpeg = self._read(picture)
+        if jpeg is None:
+            return None
+        name = f"pictures/{picture.stream_seconds:012.3f}.jpg"
+        (self.path / name).write_bytes(jpeg)
+        return name
+
+    def write_files(self, document: dict[str, Any], page: str, name: str) -> None:
+        """Write document and page under a name, each whole or not at all."""
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        for suffix, content in ((".json", text), (".html", page)):
+            unfinished = self.path / f".{name}{suffix}.part"
+            unfinished.write_text(content, encoding="utf-8")
+            unfinished.replace(self.path / f"{name}{suffix}")
+
+
+def in_hand(picture: Picture) -> bytes | None:
+    """Return a picture that is in hand."""
+    return picture.jpeg
+
+
+def named(digests: Sequence[Digest]) -> str:
+    """Return the names of streams, for a title."""
+    return ", ".join(digest.source for digest in digests)

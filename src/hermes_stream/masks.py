@@ -1,0 +1,67 @@
+"""What hides later tokens from earlier ones, made once for all layers of a forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
+
+
+class Masks:
+    """The masks of one forward. Layers that hold equally many tokens share them."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Tensor] = {}
+
+    def causal(self, queries: Float[Tensor, "heads tokens head_dim"], held: int) -> Tensor | None:
+        """Return what lets each new token see those up to itself; None where one token sees all.
+
+        Args:
+            queries: of the new tokens.
+            held: tokens whose keys are there, the new ones last.
+        """
+        count = queries.shape[1]
+        if count == 1:
+            return None
+        if queries.device.type == "cuda":
+            return causal_lower_right(count, held)  # no matrix: fused kernels know the shape
+        return self._once(queries, ("causal", count, held), lambda: _hiding(queries, held))
+
+    def later(self, queries: Float[Tensor, "heads tokens head_dim"]) -> Float[Tensor, "tokens tokens"]:
+        """Return what is added to scores of new tokens with each other: minus infinity for later ones."""
+        count = queries.shape[1]
+        return self._once(queries, ("later", count), lambda: _hiding(queries, count))
+
+    def branches(
+        self, queries: Float[Tensor, "heads tokens head_dim"], held: int, lengths: Sequence[int]
+    ) -> Bool[Tensor, "tokens held_and_tokens"]:
+        """Return which tokens each token of several texts sees: all that is held, and its own text so far.
+
+        Args:
+            queries: of the texts, one behind the other.
+            held: tokens of the memory before them.
+            lengths: of each text.
+        """
+
+        def make() -> Tensor:
+            branch = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+            own = (branch[:, None] == branch).tril()
+            return torch.cat([own.new_ones(len(branch), held), own], dim=1).to(queries.device)
+
+        return self._once(queries, ("branches", held, *lengths), make)
+
+    def _once(self, queries: Tensor, which: tuple[Hashable, ...], make: Callable[[], Tensor]) -> Tensor:
+        key = (queries.device, queries.dtype, which)
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+def _hiding(
+    queries: Float[Tensor, "heads tokens head_dim"], held: int
+) -> Float[Tensor, "tokens held_tokens"]:
+    count = queries.shape[1]
+    return queries.new_full((count, held), -torch.inf).triu(held - count + 1)

@@ -1,0 +1,37 @@
+// Days and hours at which a watch speaks, in the time of the place where the camera is.
+
+import { h } from "../ground/dom.js";
+import { locale, t } from "../ground/texts.js";
+import { check, field } from "./dialog.js";
+
+const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const MONDAY = Date.UTC(2024, 0, 1);
+
+export class ScheduleFields {
+  /** @param {Schedule | null} schedule */
+  constructor(schedule) {
+    this._isOn = h("input", { type: "checkbox", checked: schedule !== null });
+    this._days = DAYS.map((one) => h("input", { type: "checkbox", value: one, checked: schedule?.days?.includes(one) ?? true }));
+    this._begins = h("input", { type: "time", value: (schedule?.begins ?? "22:00").slice(0, 5) });
+    this._ends = h("input", { type: "time", value: (schedule?.ends ?? "06:00").slice(0, 5) });
+    this._zone = h("input", { value: schedule?.time_zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone, autocomplete: "off" });
+    const name = (/** @type {number} */ index) => new Date(MONDAY + index * 86_400_000).toLocaleDateString(locale(), { weekday: "short", timeZone: "UTC" });
+    this._fields = h(
+      "div",
+      { class: "fields" },
+      h("div", { class: "row", role: "group", "aria-label": t("watch.days") }, ...this._days.map((one, index) => check(name(index), one))),
+      h("div", { class: "fields two" }, field(t("watch.begins"), this._begins), field(t("watch.ends"), this._ends), field(t("watch.zone"), this._zone)),
+    );
+    this.element = h("div", { class: "fields" }, check(t("watch.schedule"), this._isOn), this._fields);
+    const draw = () => (this._fields.hidden = !this._isOn.checked);
+    this._isOn.addEventListener("change", draw);
+    draw();
+  }
+
+  /** @returns {Schedule | null} none speaks always */
+  value() {
+    if (!this._isOn.checked) return null;
+    const days = this._days.filter((one) => one.checked).map((one) => one.value);
+    return { days, begins: this._begins.value || "00:00", ends: this._ends.value || "00:00", time_zone: this._zone.value.trim() || "UTC" };
+  }
+}

@@ -1,0 +1,360 @@
+"""Standing questions about a world, and the moments at which each has something to say.
+
+Truths are read off the story at whole seconds, as a camera that takes a picture a second would see it. Half
+of the watches of each condition wait for what never comes, as near to what comes as the story has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from hermes_stream.synthetic.moment import CLEAR_OF_BORDER, share_a_trait
+from hermes_stream.synthetic.questions import NOTHING, NUMBERS
+from hermes_stream.synthetic.world import COLOURS, GRID, REGIONS, THINGS, Appearance, Thing, World
+
+Tells = Literal["raised", "cleared", "changed", "counted"]
+OPENED_SHARE = 0.25
+"""When a watch is opened that asks about what was there before it, as a share of the story."""
+LONGEST_QUIET_SECONDS = 4
+_PLACE_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One moment at which a watch should speak.
+
+    Attributes:
+        seconds: the first whole second at which it is true.
+        value: the answer, where it is one of several.
+    """
+
+    seconds: float
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchTruth:
+    """A standing question with its truth.
+
+    Attributes:
+        name: of the watch, in its story.
+        condition: a key of ``CONDITIONS``.
+        question: what is asked.
+        kind: "alert", "state" or "count".
+        tells: the event that is waited for.
+        happenings: when it should come, earliest first; empty where what is watched for never comes.
+        options: what there is to choose from; empty where it is yes or no, or a number.
+        answer: the option that is waited for.
+        also: questions that must be yes as well.
+        given: a question that must have been yes before.
+        hold_seconds: for how long it must be so.
+        opened_seconds: when the watch begins.
+    """
+
+    name: str
+    condition: str
+    question: str
+    kind: Literal["alert", "state", "count"] = "alert"
+    tells: Tells = "raised"
+    happenings: tuple[Happening, ...]
+    options: tuple[str, ...] = ()
+    answer: str | None = None
+    also: tuple[str, ...] = ()
+    given: str | None = None
+    hold_seconds: float = 0.0
+    opened_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A watch without its name and condition."""
+
+    what: str
+    happenings: tuple[Happening, ...]
+    asks: Mapping[str, Any]
+
+
+def plan_watches(world: World, *, num_each: int = 1, seed: int = 0) -> tuple[WatchTruth, ...]:
+    """Plan watches of every condition: as many for what comes as for what never does.
+
+    Where a story has nothing of one of the two, it has fewer of the other as well, so that a watch that never
+    comes is never more than half.
+
+    Args:
+        world: what is watched.
+        num_each: of each condition, for what comes, and again for what never does; at least 1.
+        seed: same world and seed, same watches.
+
+    Raises:
+        ValueError: ``num_each`` is below 1.
+    """
+    if num_each < 1:
+        raise ValueError(f"num_each must be at least 1, got {num_each}")
+    story = _Story(world)
+    planned: list[WatchTruth] = []
+    for number, (condition, plan) in enumerate(CONDITIONS.items()):
+        rng = np.random.default_rng([world.seed, seed, number])
+        drafts = plan(story)
+        coming = [one for one in drafts if one.happenings]
+        never = [one for one in drafts if not one.happenings]
+        count = min(num_each, len(coming), len(never))
+        chosen = [pool[i] for pool in (coming, never) for i in rng.permutation(len(pool))[:count]]
+        planned += [_named(condition, draft) for draft in chosen]
+    return tuple(planned)
+
+
+def _named(condition: str, draft: _Draft) -> WatchTruth:
+    name = f"{condition}: {draft.what}"
+    asks: dict[str, Any] = {"tells": "raised", **draft.asks}
+    return WatchTruth(name=name, condition=condition, happenings=draft.happenings, **asks)
+
+
+class _Story:
+    """What a camera sees of a world at whole seconds.
+
+    Args:
+        world: the world.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.num_seconds = int(np.ceil(world.duration_seconds))
+        self.opened = int(OPENED_SHARE * self.num_seconds)
+        self.on_screen = [world.on_screen(second) for second in range(self.num_seconds)]
+        self.things = sorted({a.thing for a in world.seen(self.num_seconds - 1)})
+        # a thing that never came, in colour or shape like one that did
+        self.near = [
+            thing
+            for thing in THINGS
+            if thing not in self.things and any(share_a_trait(thing, one) for one in self.things)
+        ]
+
+    def of(self, thing: Thing) -> list[Appearance]:
+        """Return the stays of a thing that a picture shows."""
+        return [a for a in self.world.seen(self.num_seconds - 1) if a.thing == thing]
+
+    def spans(self, is_true: Callable[[int], bool]) -> list[tuple[int, int]]:
+        """Return (from, until) of the whole seconds at which something is true."""
+        spans: list[tuple[int, int]] = []
+        for second in range(self.num_seconds):
+            if is_true(second):
+                start = spans.pop()[0] if spans and spans[-1][1] == second else second
+                spans.append((start, second + 1))
+        return spans
+
+    def shown(self, thing: Thing) -> list[tuple[int, int]]:
+        """Return (from, until) of the seconds at which a thing shows."""
+        stays = self.of(thing)
+        return self.spans(lambda second: any(a.is_on_screen(second) for a in stays))
+
+
+def is_there(thing: Thing) -> str:
+    """Return the question whether a thing shows now."""
+    return f"is there a {thing} now?"
+
+
+def how_many(name: str) -> str:
+    """Return the question how often a thing, or a shape, came."""
+    return f"how many {name}{'es' if name.endswith('s') else 's'} came so far?"
+
+
+def _at(seconds: Sequence[float]) -> tuple[Happening, ...]:
+    return tuple(Happening(seconds=float(one)) for one in seconds)
+
+
+def _appears(story: _Story) -> list[_Draft]:
+    return [
+        _Draft(
+            what=str(thing),
+            happenings=_at([start for start, _ in story.shown(thing)]),
+            asks={"question": is_there(thing)},
+        )
+        for thing in (*story.things, *story.near)
+    ]
+
+
+def _leaves(story: _Story) -> list[_Draft]:
+    return [
+        _Draft(
+            what=str(thing),
+            happenings=_at([end for _, end in story.shown(thing) if end < story.num_seconds]),
+            asks={"question": is_there(thing), "tells": "cleared"},
+        )
+        for thing in (*story.things, *story.near)
+    ]
+
+
+def _comes_again(story: _Story) -> list[_Draft]:
+    """Wait for what was there before the watch was; what never comes again came once, or not at all."""
+    drafts = []
+    for thing in (*story.things, *story.near):
+        spans = story.shown(thing)
+        again = [start for start, _ in spans[1:] if start > story.opened]
+        was_before = bool(spans) and spans[0][1] < story.opened
+        is_now = any(start <= story.opened < end for start, end in spans)
+        is_never = len(spans) < 2
+        if not is_now and ((again and was_before) or is_never):
+            asks = {
+                "question": is_there(thing),
+                "given": f"was there a {thing}?",
+                "opened_seconds": float(story.opened),
+            }
+            drafts.append(_Draft(what=str(thing), happenings=_at(again), asks=asks))
+    return _with_tempting(drafts, lambda draft: any(draft.what == str(thing) for thing in story.things))
+
+
+def _second(story: _Story) -> list[_Draft]:
+    """Wait for the second of a thing; what has no second came once, or not at all."""
+    drafts = [
+        _Draft(
+            what=str(thing),
+            happenings=_at([start for start, _ in spans[1:2]]),
+            asks={"question": how_many(str(thing)), "options": NUMBERS, "answer": NUMBERS[2]},
+        )
+        for thing in (*story.things, *story.near)
+        for spans in [story.shown(thing)]
+        if len(spans) == len(story.of(thing))
+    ]
+    return _with_tempting(drafts, lambda draft: any(draft.what == str(thing) for thing in story.things))
+
+
+def _with_tempting(drafts: list[_Draft], is_tempting: Callable[[_Draft], bool]) -> list[_Draft]:
+    """Leave out what never came at all, where something came that is no answer all the same."""
+    never = [one for one in drafts if not one.happenings]
+    tempting = [one for one in never if is_tempting(one)]
+    return [one for one in drafts if one.happenings] + (tempting or never)
+
+
+def _two_at_once(story: _Story) -> list[_Draft]:
+    """Wait for two things together, of such as both come."""
+    drafts = []
+    for i, one in enumerate(story.things):
+        for other in story.things[i + 1 :]:
+            both = story.spans(partial(_shows, story, {one, other}))
+            asks = {"question": is_there(one), "also": (is_there(other),)}
+            happenings = _at([start for start, _ in both])
+            drafts.append(_Draft(what=f"{one} and {other}", happenings=happenings, asks=asks))
+    return drafts
+
+
+def _place_reached(story: _Story) -> list[_Draft]:
+    """Wait for a thing in a region; what never reaches it stays clear of it."""
+    drafts = []
+    for thing in story.things:
+        stays = story.of(thing)
+        for cell, region in enumerate(REGIONS):
+            spans = story.spans(partial(_is_in, stays, cell))
+            if all(end - start >= _PLACE_SECONDS for start, end in spans) and (
+                spans or not _comes_near(stays, cell)
+            ):
+                asks = {
+                    "question": f"where is the {thing} now?",
+                    "options": REGIONS,
+                    "answer": region,
+                    "also": (is_there(thing),),
+                }
+                happenings = _at([start for start, _ in spans])
+                drafts.append(_Draft(what=f"{thing} at the {region}", happenings=happenings, asks=asks))
+    return drafts
+
+
+def _shows(story: _Story, things: set[Thing], second: int) -> bool:
+    return things <= {a.thing for a in story.on_screen[second]}
+
+
+def _is_in(stays: Sequence[Appearance], cell: int, second: int) -> bool:
+    return any(a.is_on_screen(second) and a.cell_at(second) == cell for a in stays)
+
+
+def _comes_near(stays: Sequence[Appearance], cell: int) -> bool:
+    """Tell whether a stay leads so near to a region that a shaking camera would show it there."""
+    row, column = divmod(cell, GRID)
+    for stay in stays:
+        for second in range(int(stay.enters_seconds), int(stay.leaves_seconds)):
+            x, y = stay.centre_at(second)
+            away = max(
+                *(column / GRID - x, x - (column + 1) / GRID),
+                *(row / GRID - y, y - (row + 1) / GRID),
+            )
+            if away < CLEAR_OF_BORDER:
+                return True
+    return False
+
+
+def _quiet(story: _Story) -> list[_Draft]:
+    """Wait for an empty screen that stays so; what never comes is longer than the longest."""
+    empty = story.spans(lambda second: not story.on_screen[second])
+    longest = max((end - start for start, end in empty), default=0)
+    drafts = []
+    for seconds in (*range(2, LONGEST_QUIET_SECONDS + 1), longest, longest + 1):
+        happenings = _at([start + seconds for start, end in empty if end - start > seconds])
+        asks = {
+            "question": "what is on screen now?",
+            "options": (NOTHING, *COLOURS),
+            "answer": NOTHING,
+            "hold_seconds": float(seconds),
+        }
+        drafts.append(_Draft(what=f"{seconds} s", happenings=happenings, asks=asks))
+    return list({one.what: one for one in drafts}.values())
+
+
+def _state(story: _Story) -> list[_Draft]:
+    """Follow where a thing is, while it is there; one that is nowhere has no place."""
+    drafts = []
+    for thing in (*story.things, *story.near):
+        stays, places = story.of(thing), list[Happening]()
+        for second in range(story.num_seconds):
+            for stay in stays:
+                region = REGIONS[stay.cell_at(second)]
+                if stay.is_on_screen(second) and (not places or places[-1].value != region):
+                    places.append(Happening(seconds=float(second), value=region))
+        asks = {
+            "question": f"where is the {thing} now?",
+            "kind": "state",
+            "tells": "changed",
+            "options": REGIONS,
+            "also": (is_there(thing),),
+        }
+        # the first place is what the state begins with
+        drafts.append(_Draft(what=str(thing), happenings=tuple(places[1:]), asks=asks))
+    return [one for one in drafts if one.happenings or one.what not in map(str, story.things)]
+
+
+def _count(story: _Story) -> list[_Draft]:
+    """Follow how often a thing came, as far as there are words for it."""
+    return [
+        _Draft(
+            what=str(thing),
+            happenings=tuple(
+                Happening(seconds=float(stay.enters_seconds), value=NUMBERS[number])
+                for number, stay in enumerate(story.of(thing)[: len(NUMBERS) - 1], start=1)
+            ),
+            asks={
+                "question": how_many(str(thing)),
+                "kind": "count",
+                "tells": "counted",
+                "options": NUMBERS,
+            },
+        )
+        for thing in (*story.things, *story.near)
+    ]
+
+
+CONDITIONS: dict[str, Callable[[_Story], list[_Draft]]] = {
+    "appears": _appears,
+    "leaves": _leaves,
+    "comes_again": _comes_again,
+    "second": _second,
+    "two_at_once": _two_at_once,
+    "place_reached": _place_reached,
+    "quiet": _quiet,
+    "state": _state,
+    "count": _count,
+}
+MEMORY_CONDITIONS = ("comes_again", "second", "count")
+"""Those that no picture tells alone."""

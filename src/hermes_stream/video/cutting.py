@@ -1,0 +1,132 @@
+"""A part of a video as a file of its own: copied packet by packet, or of frames, in VP9."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from hermes_stream.errors import VideoError
+from hermes_stream.video.paths import readable
+from hermes_stream.video.sources.container import choose_video_stream, open_container
+from hermes_stream.video.sources.file import FileSource
+from hermes_stream.video.writing import write_video
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.video.stream import VideoStream
+
+COPIED_CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4")
+"""What MP4 holds and players of MP4 take."""
+_MAX_PIXELS = 8192 * 8192
+_CRF = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutPart:
+    """What was copied.
+
+    Attributes:
+        from_seconds: where it begins, a key frame at or before what was asked for; from the first picture.
+        until_seconds: where it ends.
+    """
+
+    from_seconds: float
+    until_seconds: float
+
+
+def can_copy(path: Path) -> bool:
+    """Tell whether parts of a file can be copied as they are: MP4 takes the codec, and it is upright.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    source = FileSource(path)
+    if source.codec not in COPIED_CODECS:
+        return False
+    with open_container(path, max_pixels=_MAX_PIXELS) as container:
+        coder = _video_stream(container, path).codec_context
+        return (coder.width, coder.height) == (source.width, source.height)
+
+
+def copy_part(
+    path: Path, target: Path, *, from_seconds: float, until_seconds: float, max_bytes: int
+) -> CutPart:
+    """Copy the pictures of a stretch to an MP4 file, without sound.
+
+    Args:
+        path: a local video file; see ``can_copy``.
+        target: the file to write.
+        from_seconds: from the first picture on; it begins at the key frame before.
+        until_seconds: behind this.
+        max_bytes: of the packets, at most.
+
+    Raises:
+        VideoError: the file cannot be read or written, has no picture there, or the part is too large.
+    """
+    start = FileSource(path).start_seconds
+    try:
+        with (
+            open_container(path, max_pixels=_MAX_PIXELS) as container,
+            av.open(f"file:{target.absolute()}", "w", format="mp4") as out,
+        ):
+            stream = _video_stream(container, path)
+            base = stream.time_base or Fraction(1, av.time_base)
+            container.seek(int((start + from_seconds) / base), stream=stream, backward=True)
+            until = int((start + until_seconds) / base)
+            copied = out.add_stream_from_template(stream)
+            part = _copy(container.demux(stream), copied, out, until=until, max_bytes=max_bytes)
+    except (FFmpegError, ValueError) as error:
+        raise VideoError(f"no part of {readable(path)} can be copied: {error}") from error
+    if part is None or float(part[1] * base) - start <= from_seconds:  # the end of a file may be before it
+        raise VideoError(f"{readable(path)} has no picture from {from_seconds:g} s on; give an earlier time")
+    first, last = part
+    return CutPart(from_seconds=float(first * base) - start, until_seconds=float(last * base) - start)
+
+
+def write_frames(target: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float) -> None:
+    """Write frames as VP9 in MP4, whose encoder is under a BSD licence; see ``write_video``.
+
+    Args:
+        target: the file to write, ending in ``.mp4``.
+        frames: uint8 RGB ``[height, width, 3]``, all of one size.
+        fps: frames per second.
+
+    Raises:
+        VideoError: it cannot be written.
+    """
+    write_video(target, frames, fps=fps, crf=_CRF, encoder="libvpx-vp9")
+
+
+def _copy(
+    packets: Iterator[Any], copied: VideoStream, out: OutputContainer, *, until: int, max_bytes: int
+) -> tuple[int, int] | None:
+    """Copy packets from the first key frame up to a time; return when they begin and end, in their unit."""
+    first: Any = None
+    begin = end = num_bytes = shift = 0
+    for packet in packets:
+        if packet.dts is None or packet.pts is None or (first is None and not packet.is_keyframe):
+            continue
+        if packet.dts > until:
+            break
+        if first is None:
+            first, begin, shift = packet, packet.pts, packet.dts
+        num_bytes += packet.size
+        if num_bytes > max_bytes:
+            raise VideoError(f"that part of the video has more than {max_bytes} bytes; ask for a shorter one")
+        end = max(end, packet.pts + (packet.duration or 0))
+        packet.dts, packet.pts = packet.dts - shift, packet.pts - shift
+        packet.stream = copied
+        out.mux(packet)
+    return None if first is None else (begin, end)
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    return choose_video_stream(container, path, video_stream=None, max_pixels=_MAX_PIXELS)

@@ -1,0 +1,115 @@
+"""A video is watched once, and summed up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from hermes_stream import Session, load_model
+from hermes_stream.digest.values import Chapter
+from hermes_stream.digest.watching import DigestChoices, digest_video, open_tags, summary_of_chapters
+from hermes_stream.synthetic.world import Pace, generate_world
+from hermes_stream.video.jpeg import decode_jpeg
+
+SECONDS = 48
+CALM = Pace(stay_seconds=(6, 9), entry_seconds=(10, 14), quiet_share=0.0, quiet_seconds=(0, 0))
+
+
+class Shown:
+    start_seconds = 0.0
+
+    def __init__(self, world) -> None:
+        self._world = world
+
+    def __iter__(self):
+        return self._world.frames(1.0)
+
+
+@pytest.fixture(scope="module")
+def watched():
+    world = generate_world(3, SECONDS, pace=CALM)
+    thing = str(world.appearances[0].thing)
+    session = Session(load_model("tiny"), fps=1, chunk_frames=1, guidance_from_questions=False)
+    choices = DigestChoices(min_chapter_seconds=4, tags=(thing,), is_there="was there a {tag}?")
+    told: list[float] = []
+    digest = digest_video(session, Shown(world), "world", choices, on_frame=told.append)
+    return world, thing, digest, told
+
+
+def test_chapters_follow_one_another_and_begin_where_things_enter(watched):
+    world, _, digest, told = watched
+    assert told == list(range(SECONDS))
+    chapters = digest.chapters
+    assert chapters[0].start_seconds == 0
+    assert chapters[-1].end_seconds == SECONDS
+    assert all(a.end_seconds == b.start_seconds for a, b in pairwise(chapters))
+    entered = {one.enters_seconds for one in world.appearances}
+    begun = {one.start_seconds for one in chapters[1:]}
+    assert len(begun) >= 3
+    assert begun <= entered
+
+
+def test_each_chapter_has_words_and_a_picture_of_their_moment(watched):
+    _, _, digest, _ = watched
+    for one in digest.chapters:
+        assert one.text
+        assert one.start_seconds <= one.text_seconds <= one.start_seconds + 1
+        assert one.picture.stream_seconds == one.text_seconds
+        assert decode_jpeg(one.picture.jpeg).shape == (144, 144, 3)
+    assert digest.summary.made_from == "chapters"
+    assert len(digest.newness) == SECONDS
+
+
+def test_a_tag_has_the_time_from_which_it_was_there(watched):
+    world, thing, digest, _ = watched
+    first = world.appearances[0].enters_seconds
+    (tag,) = digest.tags
+    assert tag.text == thing
+    assert abs(tag.spans[0][0] - first) <= 2
+    assert digest.events[0].kind == "tag_raised"
+    assert digest.counts["tag_raised"] == len(tag.spans)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"min_chapter_seconds": 0},
+        {"max_chapters": 0},
+        {"tags": ("a", "a")},
+        {"tags": (" ",)},
+        {"is_there": "is it?"},
+        {"tags": tuple(map(str, range(65)))},
+    ],
+)
+def test_choices_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"min_chapter|max_chapters|tag"):
+        DigestChoices(**wrong)
+
+
+def test_without_frames_there_is_nothing_to_sum_up():
+    session = Session(load_model("tiny"), fps=1, chunk_frames=1)
+    with pytest.raises(ValueError, match="no frame came"):
+        digest_video(session, Shown(generate_world(1, 0.1)).__class__(_Empty()), "nothing")
+
+
+class _Empty:
+    def frames(self, _):
+        return iter(())
+
+
+def test_short_descriptions_are_tags_and_repeats_are_said_once():
+    def chapter(k, text):
+        return Chapter(start_seconds=k, end_seconds=k + 1, text=text)
+
+    chapters = [
+        chapter(0, "A dog."),
+        chapter(1, "a dog"),
+        chapter(2, None),
+        chapter(3, "a long text of words"),
+    ]
+    (tag,) = open_tags(chapters)
+    assert (tag.text, tag.spans) == ("a dog", ((0, 1), (1, 2)))
+    summary = summary_of_chapters([chapter(0, "dog."), chapter(1, "dog"), chapter(2, "cat")])
+    assert summary.text == "dog; cat."
+    assert summary_of_chapters([chapter(0, None)]) is None

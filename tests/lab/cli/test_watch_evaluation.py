@@ -1,0 +1,68 @@
+"""``hermes world --watches`` and ``hermes eval watches.json``: written, watched and scored by the command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hermes_lab.datasets.watch_annotations import read_watches
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("world") / "w"
+
+
+@pytest.fixture
+def written(hermes, folder):
+    if not folder.exists():
+        run = hermes(
+            "world", "--watches", "--seed", 5, "--streams", 2, "--scene", "all", "--seconds", 60, "--fps", 1,
+            "--size", 72, "--questions", 5, "--out", folder, "--json",
+        )  # fmt: skip
+        assert (run.code, run.err) == (0, "")
+        assert run.document["num_watches"] == 2 * run.document["num_watches_that_never_come"]
+    return folder
+
+
+def test_stories_go_through_the_scenes_and_each_has_its_watches(written):
+    stories = read_watches(written / "watches.json")
+    assert [one.scene for one in stories] == ["still", "noise"]
+    assert [one.video for one in stories] == ["videos/world-000005.mp4", "videos/world-000006-noise.mp4"]
+    assert all(len(one.watches) >= 10 for one in stories)
+
+
+def test_what_is_told_is_scored_beside_who_guesses(hermes, written, tmp_path):
+    out = tmp_path / "run"
+    run = hermes("eval", written / "watches.json", "--videos", written, "--limit", 1, "--out", out, "--json")
+    assert (run.code, run.err) == (0, "")
+    found = run.document
+    top = ("precision", "recall", "f1", "delay_seconds", "false_alarms_per_hour")
+    for scores in (found, *found["by_condition"].values(), *found["baselines"].values()):
+        assert set(top) <= set(scores)
+    assert found["chunk_frames"] == 1
+    assert found["tolerance_seconds"] == 2.0
+    assert found["cost"]["num_skipped"] == 0
+    assert found["cost"]["num_asked"] > 60 * 10
+    assert found["baselines"]["never"]["recall"] == 0.0
+    assert found["baselines"]["never"]["num_false"] == 0
+    assert found["baselines"]["always"]["recall"] == 1.0
+    assert found["f1"] > found["baselines"]["always"]["f1"]
+    stored = json.loads((out / "scores.json").read_text())
+    assert stored["f1"] == found["f1"]
+    assert set(json.loads((out / "events.json").read_text())) == {"videos/world-000005.mp4"}
+
+
+def test_what_is_in_the_file_is_told_without_watching(hermes, written):
+    run = hermes("eval", written / "watches.json", "--check", "--json")
+    assert run.code == 0
+    assert run.document["num_videos"] == 2
+    assert 2 * run.document["num_never"] == run.document["num_watches"]
+
+
+@pytest.mark.parametrize("option", [("--workers", 2), ("--short-answers",), ("--budget-bytes", 9000)])
+def test_options_of_questions_are_refused(hermes, written, option):
+    run = hermes("eval", written / "watches.json", "--videos", written, *option)
+    assert run.code == 2
+    assert "without it" in run.err

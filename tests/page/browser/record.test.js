@@ -1,0 +1,73 @@
+// The record: filtered, opened, searched, taken away.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+import { Server, browser, cameras, missing, until, visit } from "./parts.js";
+
+describe("the record", { skip: missing ?? false }, () => {
+  let played, server, chrome, page, faults, paths;
+
+  before(async () => {
+    played = await cameras(1);
+    server = await Server.start(["--allow-sources", `rtsp://127.0.0.1:${played.port}/*`, "--private-networks", "127.0.0.1/32"]);
+    ({ paths } = await server.api("GET", "/openapi.json"));
+    chrome = await browser();
+    await server.api("POST", "/v1/streams", { name: "door", source: played.addresses[0], fps: 1, chunk_frames: 2 });
+    await until(async () => (await server.api("GET", "/v1/streams/door")).num_frames > 8, "pictures", 90_000);
+    await server.api("POST", "/v1/streams/door/ask", { question: "what is on screen now?" });
+    ({ page, faults } = await visit(chrome, `${server.url}/#/record`));
+  });
+
+  after(async () => {
+    await chrome?.close();
+    await server?.end();
+    await played?.end();
+  });
+
+  async function download(name) {
+    const coming = page.waitForEvent("download");
+    await page.getByRole("button", { name }).click();
+    return readFile(await (await coming).path(), "utf8");
+  }
+
+  test("it is filtered, and an event is opened", async () => {
+    await page.getByRole("button", { name: /Stream opened/ }).waitFor();
+    await page.getByLabel("Kind").selectOption("answers");
+    await page.getByText("1 events").waitFor();
+    await page.getByRole("button", { name: /what is on screen now/ }).click();
+    const detail = page.getByRole("region", { name: "Event", exact: true });
+    await detail.getByRole("link", { name: "On the timeline" }).waitFor();
+    await detail.getByRole("rowheader", { name: "question" }).waitFor();
+  });
+
+  test("it is taken away as JSON and CSV", async () => {
+    const [event] = JSON.parse(await download("JSON")).data;
+    assert.equal(event.kind, "answered");
+    const [head, line] = (await download("CSV")).split("\r\n");
+    assert.match(head, /^id,kind,stream/);
+    assert.ok(line.startsWith(`${event.id},"answered","door"`), line);
+  });
+
+  test("it is searched by words", async (context) => {
+    if (!paths["/v1/search"]) return context.skip("this server does not search");
+    await page.getByLabel("Kind").selectOption("");
+    await page.getByRole("searchbox", { name: "Search" }).fill("screen");
+    await page.getByRole("button", { name: "Search" }).click();
+    const found = page.getByRole("region", { name: "Found" });
+    await found.locator("mark", { hasText: "screen" }).first().waitFor();
+    await found.getByRole("button", { name: "Close" }).click();
+  });
+
+  test("a clip and a report are downloaded", async (context) => {
+    if (!paths["/v1/reports"]) return context.skip("this server makes no reports");
+    assert.match(await download("Report"), /<html/i);
+    await page.getByRole("button", { name: /what is on screen now/ }).first().click();
+    const coming = page.waitForEvent("download");
+    await page.getByRole("button", { name: /Clip/ }).click();
+    const clip = await readFile(await (await coming).path());
+    assert.equal(clip.subarray(4, 8).toString(), "ftyp");
+  });
+
+  test("nothing was complained about", () => assert.deepEqual(faults, []));
+});

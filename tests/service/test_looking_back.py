@@ -1,0 +1,205 @@
+"""What happened, told from the record: reports and clips."""
+
+from __future__ import annotations
+
+import time
+
+import av
+import numpy as np
+import pytest
+from tests.service.test_service import FEW, push, until
+
+from hermes_stream import write_video
+from hermes_stream.digest.page import page_of
+from hermes_stream.errors import StoreError, UnknownPictureError, UnknownStreamError
+from hermes_stream.service.clip import MAX_CLIP_SECONDS
+from hermes_stream.service.events import NewEvent
+from hermes_stream.service.record import Record
+from hermes_stream.service.report import MAX_EVENTS
+from hermes_stream.service.stream_rows import read_stream_rows
+from hermes_stream.synthetic.world import generate_world
+from hermes_stream.video.sources.options import SourceOptions
+
+
+def tell(store, row, kind, at, **payload):
+    store.tell(
+        NewEvent(
+            kind=kind,
+            stream_id=row.id,
+            epoch=1,
+            pts_seconds=at,
+            wall_seconds=1000.0 + at,
+            payload=payload,
+            picture=payload.pop("picture", None),
+        )
+    )
+
+
+@pytest.fixture
+def told(store, tmp_path):
+    row = store.streams.add("door", options=OPTIONS, owner=None, wall_seconds=1.0)
+    store.streams.change(row.id, zero_wall_seconds=1000.0)
+    tell(store, row, "described", 5.0, value="a dog", score=0.4)
+    first = {"watch": "7", "name": "person", "incident": "7-1"}
+    tell(store, row, "alert_raised", 20.0, **first, severity="alarm", score=0.9)
+    tell(store, row, "alert_cleared", 26.0, **first)
+    tell(store, row, "alert_raised", 40.0, watch="7", name="person", incident="7-2", severity="<b>")
+    tell(store, row, "answered", 45.0, question="what?", answer="a cat", confidence=0.7)
+    tell(store, row, "gap", 60.0, seconds=3.0)
+    store.writer.write(lambda _: None)
+    return Record(store.database, tmp_path), store, row
+
+
+OPTIONS = {
+    "policy": "hermes",
+    "budget_tokens": None,
+    "filter": None,
+    "fps": 1.0,
+    "chunk_frames": 4,
+    "text_tokens": None,
+    "kv_bits": None,
+    "still_below": None,
+}
+
+
+def test_a_report_has_chapters_incidents_answers_and_counts(told):
+    record, _, _ = told
+    (digest,) = record.report(["door"])
+    assert [(one.start_seconds, one.end_seconds) for one in digest.chapters] == [(5, 20), (20, 40), (40, 60)]
+    assert [one.text for one in digest.chapters] == ["a dog", "person", "person"]
+    assert [(one.started_seconds, one.ended_seconds) for one in digest.incidents] == [(20, 26), (40, None)]
+    assert [one.severity for one in digest.incidents] == ["alarm", "info"]
+    assert [(one.question, one.answer, one.confidence) for one in digest.answers] == [("what?", "a cat", 0.7)]
+    assert digest.counts["alert_raised"] == 2
+    assert digest.policy == "hermes"
+    assert not digest.is_cut
+    assert "a dog" in page_of([digest], title="t", read_picture=record.picture)
+
+
+def test_a_report_is_of_a_time_and_of_streams_that_there_are(told):
+    record, store, row = told
+    (digest,) = record.report(since=1015.0, until=1030.0)
+    assert digest.counts == {"alert_raised": 1, "alert_cleared": 1}
+    (empty,) = record.report(since=5000.0)
+    assert (empty.chapters, empty.summary, empty.counts) == ((), None, {})
+    with pytest.raises(UnknownStreamError, match="it has door"):
+        record.report(["yard"])
+    with pytest.raises(ValueError, match="later"):
+        record.report(since=2.0, until=1.0)
+    store.streams.remove(row.id)
+    assert record.report() == ()
+
+
+def test_a_report_of_too_much_says_that_it_is_cut(told):
+    record, store, row = told
+    for number in range(MAX_EVENTS):
+        tell(store, row, "gap", 70.0 + number, seconds=1.0)
+    store.writer.write(lambda _: None)
+    (digest,) = record.report()
+    assert digest.is_cut
+    assert len(digest.events) == MAX_EVENTS
+
+
+def test_a_folder_without_a_record_is_told(tmp_path):
+    with pytest.raises(StoreError, match="no record"), Record.open(tmp_path / "nothing"):
+        pass
+    assert not (tmp_path / "nothing").exists()
+
+
+def frames_of(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.name, [
+            (float(frame.pts * frame.time_base), frame.to_ndarray(format="rgb24"))
+            for frame in container.decode(video=0)
+        ]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Thirty seconds, each of a grey of its own."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    greys = (np.full((64, 64, 3), 4 + 8 * (k // 4), np.uint8) for k in range(120))
+    write_video(path, greys, fps=4)
+    return path
+
+
+def watch(service, film, name="door", **options):
+    service.open_stream(name, film, source_options=SourceOptions(pace="fast", **options), **FEW)
+    until(lambda: service.stream(name).state == "ended")
+
+
+def test_a_clip_of_a_file_is_a_copy_from_the_key_frame_before(serve, film, tmp_path):
+    service = serve()
+    watch(service, film)
+    clip = service.record.clip("door", tmp_path / "clip.mp4", from_seconds=10.0, until_seconds=14.0)
+    assert clip.made_from == "file"
+    codec, frames = frames_of(clip.path)
+    assert codec == "h264"
+    assert clip.from_seconds <= 10.0 < 14.0 <= clip.until_seconds <= 16.0
+    # the first picture shows the second that the clip says it begins with
+    assert frames[0][1].mean() == pytest.approx(4 + 8 * int(clip.from_seconds), abs=3)
+    assert frames[-1][0] + clip.from_seconds == pytest.approx(clip.until_seconds, abs=0.6)
+
+
+def test_a_file_that_came_after_another_source_is_copied_by_its_own_clock(serve, film, tmp_path):
+    service = serve()
+    watch(service, film)
+    (row,) = read_stream_rows(service._running.store.database)
+    tell(service._running.store, row, "source_state", 500.0, what="opened")
+    service._running.store.writer.write(lambda _: None)
+    clip = service.record.clip("door", tmp_path / "clip.mp4", from_seconds=510.0, until_seconds=514.0)
+    assert 500.0 <= clip.from_seconds <= 510.0 < 514.0 <= clip.until_seconds <= 516.0
+    before = service.record.clip("door", tmp_path / "other.mp4", from_seconds=10.0, until_seconds=14.0)
+    assert before.made_from == "journal"
+
+
+def test_a_masked_file_is_never_copied(serve, film, tmp_path):
+    service = serve()
+    half = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    watch(service, film, privacy_mask=(half,))
+    service.snapshot("door")
+    clip = service.record.clip("door", tmp_path / "clip.mp4", from_seconds=20.0, until_seconds=26.0)
+    assert clip.made_from in ("journal", "pictures")
+    codec, frames = frames_of(clip.path)
+    assert codec == "vp9"
+    for _, image in frames:
+        assert image[:, : image.shape[1] // 3].mean() < 20
+        assert image[:, -image.shape[1] // 3 :].mean() > 100
+
+
+def test_a_clip_of_pushed_frames_is_made_of_what_is_kept(serve, tmp_path):
+    service = serve()
+    service.open_stream("desk", **FEW)
+    push(service, "desk", generate_world(4, 12).frames(1.0))
+    time.sleep(0.7)  # the journal is committed twice a second
+    clip = service.record.clip("desk", tmp_path / "clip.mp4", from_seconds=3.0, until_seconds=8.0)
+    assert clip.made_from == "journal"
+    assert (clip.from_seconds, clip.until_seconds) == (3.0, 8.0)
+    codec, frames = frames_of(clip.path)
+    assert codec == "vp9"
+    assert frames[-1][0] == pytest.approx(4.0)
+    with pytest.raises(UnknownPictureError, match="nothing is kept of stream 'desk'"):
+        service.record.clip("desk", tmp_path / "no.mp4", from_seconds=500.0, until_seconds=501.0)
+    for begin, end in ((5.0, 5.0), (0.0, MAX_CLIP_SECONDS + 1)):
+        with pytest.raises(ValueError, match="a clip goes from one time to a later one"):
+            service.record.clip("desk", tmp_path / "no.mp4", from_seconds=begin, until_seconds=end)
+
+
+def test_an_answer_is_found_with_its_picture(serve):
+    service = serve()
+    service.open_stream("desk", **FEW)
+    push(service, "desk", generate_world(4, 6).frames(1.0))
+    answer = service.ask("desk", "what is it?", options=["a lynx", "an emu"])
+    answer.wait()
+    service._running.store.writer.write(lambda _: None)
+    (found,) = service.record.search(answer.text, stream="desk").results
+    assert found.event.kind == "answered"
+    assert service.picture(found.event.picture)
+    assert found.event.payload["confidence"] == answer.confidence
+    asked = service.ask("desk", "what is it?", options=["a lynx", "an emu"], clarify_below=1.0)
+    assert asked.text.startswith("I am not sure.")
+    assert asked.clarification
+    assert asked.guess == answer.text
+    assert asked.confidence == pytest.approx(answer.confidence, abs=1e-4)
+    service._running.store.writer.write(lambda _: None)
+    assert service.questions("desk")[0].asked.guess == answer.text

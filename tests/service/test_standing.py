@@ -1,0 +1,186 @@
+"""Standing questions of a service: asked by the engine, recorded once, restored after any end."""
+
+from __future__ import annotations
+
+import pytest
+from tests.checkpoints import random_frames
+from tests.service.test_service import until
+
+from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsError
+
+FEW = {"budget_tokens": 40, "chunk_frames": 1, "fps": 1.0}
+SURE = {"raise_at": 1e-9, "clear_at": 0.0}
+
+
+def push(service, name, frames):
+    """Push frames one by one, and wait until each is in the memory and its watches were asked."""
+    for frame in frames:
+        service.push_frames(name, frame, wait_seconds=5)
+        until(lambda frame=frame: service.stream(name).folded_until_seconds == frame.pts_seconds)
+        until(lambda: not service._running.thread.run(lambda _: is_due(service, name)))
+
+
+def is_due(service, name):
+    return service._running.registry.find(name).live.handle.watches.is_due
+
+
+def events(service, *kinds):
+    service._running.store.writer.write(lambda _: None)
+    return service.events(kinds=kinds or None)
+
+
+def test_an_alert_becomes_an_event_and_an_incident(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    made = service.watches.add("door", "is a person there?", name="person", severity="alarm", **SURE)
+    push(service, "door", random_frames(4))
+    (raised,) = until(lambda: events(service, "alert_raised"))
+    assert raised.stream == "door"
+    assert raised.pts_seconds == 0
+    assert raised.picture is not None
+    assert raised.payload["name"] == "person"
+    assert raised.payload["watch"] == made.id
+    assert raised.payload["incident"] == f"{made.id}-1"
+    assert raised.payload["severity"] == "alarm"
+    assert raised.payload["evidence"] == [0.0]
+    (incident,) = service.incidents.read()
+    assert (incident.id, incident.status, incident.stream) == (f"{made.id}-1", "open", "door")
+    assert incident.pictures[0].picture == raised.picture
+    now = service.watches.show("door", "person")
+    assert (now.value, now.since_seconds, now.stats.num_asked) == ("yes", 0.0, 4)
+    assert [one[0] for one in service.watches.scores("door", made.id)] == [0.0, 1.0, 2.0, 3.0]
+    assert service.stream("door").watches.num_asked == 4
+
+
+def test_an_incident_is_updated_with_pictures_and_ended(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(3))
+    made = service.watches.add(
+        "door", "is it?", pre_seconds=2, post_seconds=2, summary_question="what is seen?", **SURE
+    )
+    push(service, "door", random_frames(7)[3:])
+    (updated,) = until(lambda: events(service, "incident_updated"))
+    assert updated.payload["picture_seconds"] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert updated.payload["summary"] is None or updated.payload["summary"]
+    (incident,) = service.incidents.read(status="open")
+    assert [one.stream_seconds for one in incident.pictures] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert all(service.picture(one.picture) for one in incident.pictures)
+    assert incident.num_updates == 1
+    service.watches.remove("door", made.id)
+    (cleared,) = until(lambda: events(service, "alert_cleared"))
+    assert cleared.payload["incident"] == incident.id
+    (incident,) = service.incidents.read(status="ended")
+    assert incident.ended_seconds == 6.0
+    assert service.watches.of_stream("door") == ()
+
+
+def test_nothing_is_told_twice_after_a_restart(serve, tmp_path):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", name="a", **SURE)
+    service.watches.add("door", "which?", kind="state", options=["a", "b"], name="b", raise_at=0.1)
+    push(service, "door", random_frames(4))
+    until(lambda: events(service, "alert_raised"))
+    service.close(drain_seconds=0)
+    again = serve()
+    assert [one.settings.name for one in again.watches.of_stream("door")] == ["a", "b"]
+    assert again.watches.show("door", "a").value == "yes"
+    push(again, "door", random_frames(8)[4:])
+    assert again.watches.show("door", "a").stats.num_asked == 4
+    assert len(events(again, "alert_raised")) == 1
+    again.watches.remove("door", "a")
+    (cleared,) = until(lambda: events(again, "alert_cleared"))
+    assert cleared.payload["incident"] == events(again, "alert_raised")[0].payload["incident"]
+
+
+def test_a_watch_is_changed_switched_off_and_snoozed(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    made = service.watches.add("door", "is it?", name="a", **SURE)
+    push(service, "door", random_frames(2))
+    until(lambda: events(service, "alert_raised"))
+    off = service.watches.change("door", "a", {"is_on": False})
+    assert (off.id, off.failure) == (made.id, "it is switched off")
+    (cleared,) = until(lambda: events(service, "alert_cleared"))
+    assert cleared.payload["value"] == "the watch was changed"
+    push(service, "door", random_frames(4)[2:])
+    on = service.watches.change("door", made.id, {"is_on": True, "name": "b", "cooldown_seconds": 5})
+    assert on.settings.label == "b"
+    push(service, "door", random_frames(5)[4:])
+    assert [one.payload["incident"] for one in until(lambda: events(service, "alert_raised")[1:])] == [
+        f"{made.id}-2"
+    ]
+    snoozed = service.watches.snooze("door", "b", 60)
+    assert snoozed.snoozed_until_seconds == 64.0
+    assert service.watches.snooze("door", str(made.id), 0).snoozed_until_seconds is None
+
+
+def test_watches_are_refused_with_their_reasons(serve):
+    service = serve(max_watches=2)
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", name="a")
+    assert service.watches.add("door", "is it?", name="a").id == service.watches.show("door", "a").id
+    with pytest.raises(WatchExistsError, match="another watch 'a'"):
+        service.watches.add("door", "was it?", name="a")
+    with pytest.raises(UnknownWatchError, match=r"its watches: 1 \(a\)"):
+        service.watches.show("door", "b")
+    with pytest.raises(ValueError, match="a state needs options"):
+        service.watches.add("door", "what?", kind="state")
+    with pytest.raises(ValueError, match="raise_at"):
+        service.watches.add("door", "what?", raise_at=2)
+    with pytest.raises(CapacityError, match="has for text"):
+        service.watches.add("door", "is " * 600)
+    service.watches.add("door", "was it?")
+    with pytest.raises(CapacityError, match="max_watches"):
+        service.watches.add("door", "will it?")
+    service.open_stream("passing", temporary=True, **FEW)
+    with pytest.raises(ValueError, match="in no record"):
+        service.watches.add("passing", "is it?")
+
+
+def test_a_trial_tells_when_a_watch_would_have_spoken(serve):
+    from hermes_stream.service.watch_settings import WatchSettings
+
+    service = serve()
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(6))
+    before = service.memory("door").layers
+    trial = service.watches.test("door", WatchSettings(question="is it?", **SURE), since=1)
+    assert [one.stream_seconds for one in trial.fired] == [1.0]
+    assert [one[0] for one in trial.scores] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert (trial.covered_seconds, trial.num_frames, trial.is_cut) == (4.0, 5, False)
+    assert service.memory("door").layers == before
+    assert service.watches.of_stream("door") == ()
+    assert len(service.streams()) == 1
+    assert service.watches.test("door", WatchSettings(question="is it?"), since=100).fired == ()
+
+
+def test_a_memory_that_is_replaced_keeps_its_watches(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(3))
+    service.set_policy("door", "window", budget_tokens=60)
+    push(service, "door", random_frames(5)[3:])
+    assert service.watches.show("door", "is it?").value == "yes"
+    assert len(events(service, "alert_raised")) == 1
+    service.close_stream("door")
+    service.open_stream("door")
+    push(service, "door", random_frames(6)[5:])
+    assert service.watches.show("door", "is it?").stats.num_asked == 1
+    assert len(events(service, "alert_raised")) == 1
+
+
+def test_who_reviewed_is_known_by_key(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(2))
+    (incident,) = until(service.incidents.read)
+    assert service.incidents.review(incident.id, key_id=3).is_reviewed
+    assert not service.incidents.find(incident.id).is_reviewed
+    assert service.incidents.read(is_reviewed=True, key_id=3)
+    assert not service.incidents.read(is_reviewed=True)
+    assert not service.incidents.review(incident.id, False, key_id=3).is_reviewed
+    assert service.incidents.read(before=incident.id) == ()

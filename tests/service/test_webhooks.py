@@ -1,0 +1,144 @@
+"""Webhooks: signed as the standard says, sent until they arrive, to whom it is allowed."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from openai import OpenAI
+from tests.checkpoints import random_frames
+from tests.service.receiver import receiving
+from tests.service.test_service import until
+from tests.service.test_standing import FEW, SURE, push
+
+from hermes_stream.errors import SourceRefusedError, StreamExistsError, UnknownWebhookError
+from hermes_stream.service.webhook_messages import check_secret, new_secret
+
+SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cyBvbmx5IQ=="
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as one:
+        yield one
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("hermes_stream.service.webhook_sending._FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("hermes_stream.service.webhook_sending._LONGEST_PAUSE_SECONDS", 0.2)
+
+
+def test_messages_are_signed_as_openais_verifier_wants_them(serve, receiver):
+    service = serve(public_url="https://house.example")
+    service.open_stream("door", **FEW)
+    status, secret = service.webhooks.add(receiver.url, secret=SECRET)
+    assert secret == SECRET
+    assert SECRET not in repr(status)
+    service.watches.add("door", "is a person there?", name="person", post_seconds=1, **SURE)
+    push(service, "door", random_frames(4))
+    until(lambda: len(receiver.messages) == 2)
+    service.watches.remove("door", "person")
+    until(lambda: len(receiver.messages) == 3)
+    verifier = OpenAI(api_key="none", webhook_secret=SECRET).webhooks
+    for headers, body in receiver.messages:
+        verifier.verify_signature(body.decode(), headers)
+        with pytest.raises(Exception, match="signature"):
+            verifier.verify_signature(body.decode() + " ", headers)
+    documents = [json.loads(body) for _, body in receiver.messages]
+    assert [one["type"] for one in documents] == ["incident.new", "incident.update", "incident.end"]
+    assert len({one["data"]["incident_id"] for one in documents}) == 1
+    first, updated, ended = (one["data"] for one in documents)
+    assert first["picture_url"].startswith("https://house.example/v1/pictures/0001-door/")
+    assert (first["stream"], first["watch"], first["verdict"], first["before"]) == (
+        *("door", "person", "yes"),
+        None,
+    )
+    assert first["ended_at"] is None
+    assert len(updated["picture_urls"]) == 2
+    assert ended["ended_at"] >= ended["started_at"]
+    ids = [headers["webhook-id"] for headers, _ in receiver.messages]
+    assert len(set(ids)) == 3
+    until(lambda: service.webhooks.find(status.id).num_sent == 3)
+
+
+def test_a_message_is_tried_until_it_arrives_and_keeps_its_id(serve, receiver, impatient):
+    service = serve()
+    service.open_stream("door", **FEW)
+    receiver.statuses[:] = [500, 503, 429, 302]
+    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(1))
+    until(lambda: receiver.messages)
+    until(lambda: service.webhooks.find(made.id).num_sent == 1)
+    assert service.webhooks.find(made.id).num_failed == 4
+    assert service.webhooks.find(made.id).failure is None
+
+
+def test_what_was_not_sent_is_sent_after_a_restart(serve, impatient):
+    service = serve()
+    service.open_stream("door", **FEW)
+    with receiving() as dead:
+        port = dead.port
+    service.webhooks.add(dead.url, kinds=["alert_raised"])
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(2))
+    assert service.ask("door", "what?", max_new_tokens=2).text is not None  # nobody else waits for it
+    until(lambda: service.webhooks.all()[0].num_failed)
+    began = time.monotonic()
+    service.close(drain_seconds=0)
+    assert time.monotonic() - began < 10
+    with receiving(port) as receiver:
+        again = serve()
+        until(lambda: receiver.messages)
+        push(again, "door", random_frames(4)[2:])
+        until(lambda: again.webhooks.all()[0].num_sent == 1)
+        time.sleep(0.3)
+        assert len(receiver.messages) == 1
+        again.close(drain_seconds=0)
+
+
+def test_a_receiver_that_refuses_or_is_gone_is_left(serve, receiver, impatient):
+    service = serve()
+    service.open_stream("door", **FEW)
+    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised", "alert_cleared"])
+    receiver.statuses[:] = [400] * 5
+    service.watches.add("door", "is it?", name="a", **SURE)
+    push(service, "door", random_frames(1))
+    until(lambda: service.webhooks.find(made.id).num_given_up == 1)
+    receiver.statuses[:] = [410]
+    service.watches.remove("door", "a")
+    until(lambda: not service.webhooks.find(made.id).is_on)
+    assert receiver.messages == []
+    assert service.webhooks.change(made.id, is_on=True).is_on
+    assert service.webhooks.test(made.id).status == 204
+    service.webhooks.remove(made.id)
+    with pytest.raises(UnknownWebhookError):
+        service.webhooks.find(made.id)
+
+
+def test_addresses_are_allowed_or_refused(serve, receiver, impatient):
+    service = serve()
+    service.open_stream("door", **FEW)
+    with pytest.raises(SourceRefusedError, match="allow_webhooks"):
+        service.webhooks.add(receiver.url, allow=["https://*"])
+    with pytest.raises(ValueError, match="no user name") as told:
+        service.webhooks.add("http://me:hidden@127.0.0.1/")
+    assert "hidden" not in str(told.value)
+    with pytest.raises(ValueError, match="http:// or https://"):
+        service.webhooks.add("ftp://127.0.0.1/" if False else "rtsp://127.0.0.1/")
+    with pytest.raises(ValueError, match="secret must be"):
+        service.webhooks.add(receiver.url, secret="whsec_c2hvcnQ=")
+    allowed = [f"http://127.0.0.1:{receiver.port}/*"]
+    inside, _ = service.webhooks.add(receiver.url, allow=allowed)
+    assert "private network" in (service.webhooks.test(inside.id).failure or "")
+    service.webhooks.remove(inside.id)
+    reached, _ = service.webhooks.add(receiver.url, allow=allowed, private_networks=["127.0.0.0/8"])
+    assert service.webhooks.test(reached.id).failure is None
+    with pytest.raises(StreamExistsError, match="told already"):
+        service.webhooks.add(receiver.url)
+
+
+def test_a_new_secret_is_one_that_is_accepted():
+    assert check_secret(new_secret()) != new_secret()

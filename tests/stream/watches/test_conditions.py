@@ -1,0 +1,113 @@
+"""Alerts and states put together from several questions, shown scores that no model made."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hermes_stream.stream.watches import Watch, WatchRules, restore_watch, saved_watch
+
+
+def watch_of(*, answers: tuple[str, ...] = ("yes", "no"), **rules) -> Watch:
+    made = WatchRules(question="is it?", **rules)
+    return Watch(made, None, answers, on_event=None, leave=lambda _: None)
+
+
+def logs(*shares: float) -> tuple[float, ...]:
+    return tuple(math.log(share) for share in shares)
+
+
+def see(watch: Watch, looks: list[tuple[float, ...]]) -> list[tuple[str, float]]:
+    """Show how likely yes is to each question, second by second; return what there was to say."""
+    found = []
+    for second, (own, *others) in enumerate(looks):
+        beside = [logs(one, 1 - one) for one in others]
+        event = watch.see_scores(float(second), logs(own, 1 - own), is_scheduled=True, conditions=beside)
+        if event is not None:
+            found.append((event.kind, event.stream_seconds))
+    return found
+
+
+def test_all_must_be_yes_at_once_and_the_score_is_the_least():
+    watch = watch_of(also=["and this?"])
+    assert see(watch, [(0.95, 0.2), (0.2, 0.95), (0.95, 0.92)]) == [("raised", 2.0)]
+    assert watch.score == pytest.approx(0.92)
+    assert see(watch, [(0.95, 0.3)]) == [("cleared", 0.0)]
+
+
+def test_what_is_given_must_have_been_so_before_yes_began():
+    watch = watch_of(given="was it there?")
+    # at the first look nobody knows what was before
+    assert see(watch, [(0.95, 0.9), (0.95, 0.9)]) == []
+    assert see(watch, [(0.05, 0.1), (0.95, 0.9), (0.95, 0.9)]) == []
+    assert see(watch, [(0.05, 0.9), (0.95, 0.1), (0.05, 0.9), (0.95, 0.9)]) == [
+        ("raised", 1.0),
+        ("cleared", 2.0),
+        ("raised", 3.0),
+    ]
+
+
+def test_what_was_given_is_known_after_a_restart():
+    watch = watch_of(given="was it there?")
+    see(watch, [(0.05, 0.9)])
+    other = watch_of(given="was it there?")
+    restore_watch(other, saved_watch(watch))
+    assert see(other, [(0.95, 0.9)]) == [("raised", 0.0)]
+
+
+def test_an_alert_with_options_is_raised_while_its_answer_is_chosen():
+    watch = watch_of(answers=("open", "closed", "gone"), options=("open", "closed", "gone"), answer="closed")
+    events = [
+        watch.see_scores(float(second), logs(*shares), is_scheduled=True)
+        for second, shares in enumerate([(0.8, 0.1, 0.1), (0.2, 0.6, 0.2), (0.1, 0.1, 0.8)])
+    ]
+    assert [event and event.kind for event in events] == [None, "raised", "cleared"]
+
+
+def test_a_state_stays_as_it_is_while_what_must_be_so_is_not():
+    watch = watch_of(
+        kind="state", answers=("left", "right"), options=("left", "right"), also=("is it there?",)
+    )
+    looks = [(0.9, 0.9), (0.1, 0.2), (0.9, 0.9), (0.1, 0.9)]
+    assert see(watch, looks) == [("changed", 3.0)]
+
+
+def test_how_sure_an_alert_must_be_depends_on_what_it_asks():
+    assert WatchRules(question="is it?").raises_at == 0.9
+    assert WatchRules(question="is it?", raise_at=0.6).raises_at == 0.6
+    assert WatchRules(question="which?", options=("a", "b"), answer="a").raises_at == 0.5
+    assert WatchRules(question="which?", kind="state", options=("a", "b")).raises_at == 0.5
+
+
+def test_what_the_model_is_told_besides():
+    rules = WatchRules(question="is a car there?", context="Parked cars are normal.", also=("is it day?",))
+    assert rules.worded(rules.question) == "Parked cars are normal. is a car there?"
+    german = WatchRules(question="Ist ein Auto da?", language="German")
+    assert german.worded(german.question) == "Ist ein Auto da? Answer with yes or no."
+    told = WatchRules(question="What is new?", kind="describe", language="German")
+    assert told.worded(told.question) == "What is new? Answer in German."
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"answer": "a"}, "takes no options without the answer"),
+        ({"options": ("a", "b"), "answer": "c"}, "answer must be one of a, b; got 'c'"),
+        ({"kind": "state", "options": ("a", "b"), "answer": "a"}, "answer belongs to an alert"),
+        ({"also": "is it?"}, "also must be a list of at most 7"),
+        ({"also": ("is it?",) * 8}, "also must be a list of at most 7"),
+        ({"also": ("",)}, "a question must be a non-empty text"),
+        ({"kind": "count", "also": ("is it?",)}, "also belongs to an alert or a state"),
+        ({"kind": "count", "given": "is it?"}, "given belongs to an alert"),
+        ({"given": " "}, "a question must be a non-empty text"),
+        ({"context": ""}, "context must be a non-empty text"),
+        ({"language": 3}, "language must be a non-empty text"),
+        ({"group_above": 2}, "group_above must be from 0 to 1"),
+        ({"kind": "count", "group_above": 0.5}, "group_above belongs to an alert"),
+        ({"kind": "describe", "region": [[0, 0], [1, 0], [1, 1]]}, "takes no region"),
+    ],
+)
+def test_rules_that_contradict_are_refused(fields, told):
+    with pytest.raises(ValueError, match=told):
+        WatchRules(question="is it?", **fields)

@@ -1,0 +1,44 @@
+"""Records move with their tokens, and new slots inherit from the tokens that they name."""
+
+from __future__ import annotations
+
+import torch
+from tests.test_cache import LAYERS, layout
+
+from hermes_stream.memory.state import VisualOrigin
+from hermes_stream.records import Records
+
+
+def filled(lengths: list[int], count: int) -> Records:
+    records = Records(layout(3), 12)
+    origin = VisualOrigin(
+        temporal_patch_ids=torch.arange(count) // 2,
+        pts_seconds=torch.arange(count) * 0.5,
+        grid_indices=torch.arange(count) % 2,
+        is_text=torch.arange(count) == 0,
+    )
+    records.append(lengths, torch.arange(3 * count).view(3, count), origin, first_id=5)
+    return records
+
+
+def test_layers_of_unlike_lengths_get_the_same_tokens_behind_their_own():
+    lengths = [2] + [3] * (LAYERS - 1)
+    records = filled(lengths, 4)
+    for layer, start in enumerate(lengths):
+        new = slice(start, start + 4)
+        assert records.token_ids[layer, new].tolist() == [5, 6, 7, 8]
+        assert records.counts[layer, new].tolist() == [0, 1, 1, 1]
+        assert records.pts_seconds[layer, new].tolist() == [0, 0.5, 1, 1.5]
+        assert records.positions[layer, 1, new].tolist() == [4, 5, 6, 7]
+        assert records.token_ids[layer, :start].eq(-1).all()
+
+
+def test_kept_tokens_move_and_new_slots_inherit():
+    records = filled([2] * LAYERS, 4)
+    keep = torch.tensor([[1, 3]]).expand(LAYERS, -1)
+    sources = torch.tensor([[2]]).expand(LAYERS, -1)
+    records.retain(2, keep, [(slice(0, 1), 4, 1)], sources=sources)
+    assert records.token_ids[:, 2:4].tolist() == [[6, 8]] * LAYERS
+    assert records.token_ids[0, 4] == 7
+    assert records.positions[0, 2, 4] == 10
+    assert records.token_ids[1, 4] == 7  # untouched: the third token's old place
