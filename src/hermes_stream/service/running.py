@@ -379,7 +379,7 @@ class Running:
         while self.desk.num_open and time.monotonic() < deadline and self.thread.failure is None:
             time.sleep(0.02)
         if self._membership is not None:
-            self._leave_others(self._membership)
+            self._membership.withdraw()
         for served in self.registry.all():
             served.stop_feed()
         self._save_all()
@@ -388,14 +388,6 @@ class Running:
         with self._state_changed:
             self._is_closed = True
             self._state_changed.notify_all()
-
-    def _leave_others(self, membership: Membership) -> None:
-        """Let streams go on at other replicas, with all that they remember."""
-        try:
-            membership.drain()
-        except HermesError as error:
-            log.warning("streams could not be given back; others take them soon: %s", error)
-        membership.stop()
 
     def _save_all(self) -> None:
         for served in self.registry.all():

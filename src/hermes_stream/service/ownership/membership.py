@@ -226,6 +226,14 @@ class Membership:
             self._rows.set_state(self.name, "draining")
             self._give_back_all()
 
+    def withdraw(self) -> None:
+        """Let streams go on at other replicas, with all that they remember, and take no more."""
+        try:
+            self.drain()
+        except HermesError as error:
+            log.warning("streams could not be given back; others take them soon: %s", error)
+        self.stop()
+
     def stop(self) -> None:
         """Take no more streams; safe to repeat."""
         self._stop.set()
