@@ -93,7 +93,9 @@ def digest(
 
     A file is watched once, from its first frame to its last. Of a stream is told what its service recorded.
     """
-    if Path(what).suffix or Path(what).exists():
+    names_record = (record.url, record.folder, record.store) != (None, None, None)
+    # a stream's name may have a dot, too
+    if Path(what).exists() or (Path(what).suffix and not names_record):
         document = _of_file(what, out, options, (model, memory, reading))
     else:
         document = _of_stream(what, out, options, record)

@@ -109,7 +109,9 @@ def _digest(digest: Digest, pictures: _Pictures, *, has_heading: bool) -> Iterat
     if has_heading:
         yield f"<h2>{shown(digest.source)}</h2>"
     span = f"{clock_of(digest.from_seconds, zero)} to {clock_of(digest.to_seconds, zero)}"
-    known = [digest.source if not has_heading else "", span, digest.model or "", digest.policy or ""]
+    # the title names a file; its folder is nobody's concern who is given the page
+    name = "" if has_heading or digest.is_file else digest.source
+    known = [name, span, digest.model or "", digest.policy or ""]
     yield f'<p class="facts">{shown(", ".join(filter(None, known)))}</p>'
     if digest.summary is not None:
         yield f"<p>{shown(digest.summary.text)}</p>"

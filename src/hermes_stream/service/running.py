@@ -65,10 +65,7 @@ class Running:
         registry: the streams.
         saving: writes memories.
         desk: takes questions.
-        record: looks back.
-        watches: takes standing questions.
-        incidents: what they raised.
-        webhooks: who is told outside.
+        record, watches, incidents, webhooks: see ``Service``.
 
     Raises:
         StoreError: the folder or the record cannot be used.
