@@ -11,6 +11,7 @@
     ├── CapacityError         more tokens than a stream's buffers or positions hold
     ├── ThreadError           a call from a thread that may not call
     ├── SnapshotError         a memory on disk cannot be read or written, or is another model's
+    │   └── OtherModelError       it is another model's
     ├── AnnotationError       annotations cannot be read or written, or their videos are not found
     ├── WorkerError           a program that shares a run ended before its time
     ├── JudgeError            the endpoint that judges open answers gives no judgement
@@ -27,6 +28,7 @@
     │   ├── WatchExistsError      a stream has another watch of that name
     │   ├── OverloadedError       too much is asked at once; says when to try again
     │   ├── ClosedError           the service or the stream is closed, or the engine has failed
+    │   │   └── NotOwnerError         another replica has the stream, or is about to; try again
     │   └── StoreError            the record cannot be opened, read or written
     ├── PluginError           an installed plugin cannot be loaded, or its name is taken
     └── MissingPackageError   an optional package is not installed
@@ -74,6 +76,10 @@ class ThreadError(HermesError):
 
 class SnapshotError(HermesError):
     """A memory on disk is damaged, of another format or model, or cannot be written; says which and why."""
+
+
+class OtherModelError(SnapshotError):
+    """A memory on disk is another model's; names both."""
 
 
 class AnnotationError(HermesError):
@@ -146,6 +152,10 @@ class OverloadedError(ServiceError):
 
 class ClosedError(ServiceError):
     """The service or the stream takes no more work; says why."""
+
+
+class NotOwnerError(ClosedError):
+    """Another replica has a stream, or nobody for now; the next try may find its owner."""
 
 
 class StoreError(ServiceError):

@@ -22,7 +22,8 @@ ROWS: list[set[str]] = [
     {"service"},
     {"recipes"},
     {"server", "client"},
-    {"cli", "cluster"},
+    {"cluster"},
+    {"cli"},
     {"__init__", "__main__"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
@@ -69,7 +70,7 @@ PACKAGES: dict[str, set[str]] = {
     "prompt_toolkit": {"cli", "hermes_lab.cli"},
     "fastapi": {"server"},
     "starlette": {"server"},
-    "uvicorn": {"server"},
+    "uvicorn": {"server", "cluster"},
     "prometheus_client": {"server"},
     "cryptography": {"server"},
     "opentelemetry": {"server"},
@@ -81,8 +82,8 @@ PACKAGES: dict[str, set[str]] = {
     "zstandard": {"service"},
     "aiomqtt": {"service"},
     "httpx_sse": {"client"},
-    "httpx": {"client", "service", "hermes_lab.stress"},
-    "websockets": {"hermes_lab.stress"},
+    "httpx": {"client", "service", "cluster", "hermes_lab.stress"},
+    "websockets": {"cluster", "hermes_lab.stress"},
     "ray": {"cluster"},
 }
 # Modules that may import what their room may not.

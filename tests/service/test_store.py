@@ -239,7 +239,7 @@ def test_the_steps_make_the_tables(store):
             own = [
                 sql for sql in made if not any(part in sql for part in ("alembic", "sqlite_", "event_words"))
             ]
-            assert len(own) == 9
+            assert len(own) == 10
             assert all("AUTOINCREMENT" in sql for sql in own if "reviews" not in sql)
             (mode,) = connection.exec_driver_sql("PRAGMA journal_mode").one()
             (level,) = connection.exec_driver_sql("PRAGMA synchronous").one()

@@ -29,8 +29,8 @@ class OwnCommands(Mapping[str, Command]):
     """The commands of this package, each of its own module, which is imported when it is listed or run."""
 
     _NAMES = (
-        *("demo", "ask", "chat", "watch", "serve", "reload", "keys", "snapshots", "events", "mcp"),
-        *("search", "report", "clip", "digest"),
+        *("demo", "ask", "chat", "watch", "serve", "reload", "cluster", "keys", "snapshots", "events"),
+        *("mcp", "search", "report", "clip", "digest"),
         *("models", "policies", "recipes", "doctor"),
     )
 

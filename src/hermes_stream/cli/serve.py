@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from hermes_stream.cli.standing_options import RecipeOption
 from hermes_stream.errors import ServiceError, SettingsError
 
 try:
+    from hermes_stream.server.cluster_settings import ClusterSettings
     from hermes_stream.server.settings import ServerSettings
     from hermes_stream.service.settings import NamedStream, ServiceSettings, StartSettings
     from hermes_stream.service.settings_files import read_settings
@@ -34,11 +36,12 @@ except ModuleNotFoundError as error:
 from hermes_stream.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
+    from hermes_stream.cluster.plan import Plan
     from hermes_stream.models.base import VideoModel
     from hermes_stream.server import Server
     from hermes_stream.service import Service
 
-_KINDS = (StartSettings, ServiceSettings, ServerSettings)
+_KINDS = (StartSettings, ServiceSettings, ServerSettings, ClusterSettings)
 
 SettingsOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings, as TOML.")]
 SourcesOption = Annotated[
@@ -88,6 +91,9 @@ def serve(
         return
     if faults:
         raise SettingsError("settings are not accepted:\n" + "\n".join(f"- {fault}" for fault in faults))
+    if settings.cluster.cluster:
+        _serve_cluster(settings.plan(), as_json=json)
+        return
     with Reloads(settings.start_now) as reloads, _place(settings) as listener:
         share_processors(settings.start.threads)
         model = load(ModelOptions(model=settings.start.model))
@@ -140,6 +146,7 @@ class Settings:
         start: what the service is started with, the command line's streams included.
         service: options of the service.
         server: options of the server.
+        cluster: whether replicas run behind one address, and how many.
 
     Raises:
         SettingsError: a name is unknown or a value is not accepted.
@@ -148,16 +155,17 @@ class Settings:
     start: StartSettings
     service: ServiceSettings
     server: ServerSettings
+    cluster: ClusterSettings
 
     def __init__(
         self, file: Path | None, flags: Mapping[str, Any], sources: list[str], *, recipe: str | None = None
     ) -> None:
         self._base = None if recipe is None else recipe_named(recipe).path
         self._file, self._flags, self._sources = file, flags, dict(map(_named_source, sources))
-        self.start, self.service, self.server = self._read()
+        self.start, self.service, self.server, self.cluster = self._read()
 
-    def _read(self) -> tuple[StartSettings, ServiceSettings, ServerSettings]:
-        start, service, server = read_settings(
+    def _read(self) -> tuple[StartSettings, ServiceSettings, ServerSettings, ClusterSettings]:
+        start, service, server, cluster = read_settings(
             _KINDS, base=self._base, file=self._file, environment=os.environ, flags=self._flags
         )
         # what the file says of a stream of that name stays
@@ -166,13 +174,20 @@ class Settings:
             name: known.get(name, NamedStream()).model_copy(update={"source": url})
             for name, url in self._sources.items()
         }
-        return start.model_copy(update={"streams": {**start.streams, **named}}), service, server
+        return start.model_copy(update={"streams": {**start.streams, **named}}), service, server, cluster
 
     def faults(self) -> tuple[str, ...]:
         """Return what is wrong beyond single values, in words."""
         from hermes_stream.service.settings_check import check_settings
 
-        return (*check_settings(self.service, self.start), *_faults_of_server(self.server))
+        found = (*check_settings(self.service, self.start), *_faults_of_server(self.server))
+        return (*found, *self.plan().faults()) if self.cluster.cluster else found
+
+    def plan(self) -> Plan:
+        """Return them as what replicas run."""
+        from hermes_stream.cluster.plan import Plan
+
+        return Plan(start=self.start, service=self.service, server=self.server, cluster=self.cluster)
 
     def start_now(self) -> StartSettings:
         """Read the file again, and return what it names now.
@@ -216,6 +231,22 @@ def _show_check(faults: tuple[str, ...], *, as_json: bool) -> None:
             say("the settings are accepted; nothing was opened")
     if faults:
         raise typer.Exit(1)
+
+
+def _serve_cluster(plan: Plan, *, as_json: bool) -> None:
+    """Run replicas behind one address until SIGTERM or Ctrl-C; their streams are saved first."""
+    from hermes_stream.cluster.running import local_cluster
+
+    ended = threading.Event()
+    with local_cluster(plan, on_trouble=lambda text: complain(text, kind="warning")) as url:
+        for sig in (signal.SIGINT, signal.SIGTERM):  # Ray has taken them, and would end at once
+            signal.signal(sig, lambda *_: ended.set())
+        if as_json:
+            print_json({"url": url, "model": plan.start.model, "replicas": plan.cluster.replicas})
+        else:
+            say(f"listening at {url}; replicas: {plan.cluster.replicas}; API at {url}/docs")
+            say("who has what: hermes cluster status --store URL")
+        ended.wait()
 
 
 @final

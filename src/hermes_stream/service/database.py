@@ -18,6 +18,10 @@ _BUSY_SECONDS = 10
 _MAX_LOG_BYTES = 64 * 1024 * 1024
 # One number for all services, so that two of them do not write in one database.
 _OWNER_LOCK = 0x4845524D4553
+_EVENTS_LOCK = _OWNER_LOCK + 1
+_UPGRADE_LOCK = _OWNER_LOCK + 2
+REFUSED = "HF001"
+"""What the guards of the record answer an owner whose time is over; see ``migrations``."""
 
 
 class Database:
@@ -28,6 +32,7 @@ class Database:
 
     Attributes:
         name: what it is called in messages; without a password.
+        replica_id: number of the one of several services that writes through it; None for one that is alone.
 
     Raises:
         StoreError: it cannot be opened, or is of a newer version.
@@ -48,10 +53,13 @@ class Database:
                 "'hermes-stream[server]'"
             ) from error
         self._owner: Connection | None = None
+        self.replica_id: int | None = None
         if self.is_sqlite:
             _use_write_ahead_log(self._engine)
         try:
             with self.writing() as connection:
+                if not self.is_sqlite:  # replicas begin together, and one makes the tables
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
                 upgrade(connection)
         except (SQLAlchemyError, OSError) as error:
             self.close()
@@ -84,19 +92,50 @@ class Database:
             self._engine.connect().execution_options(**{_WRITES: True}) as connection,
             connection.begin(),
         ):
+            if self.replica_id is not None:
+                # one after the other, until it is committed: ids of events are in the order of commits
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_EVENTS_LOCK}), {self._naming}")
             yield connection
 
-    def own(self) -> None:
-        """Keep other services out of a shared database for as long as this one is open.
+    @contextmanager
+    def placing(self) -> Iterator[Connection]:
+        """Lend a connection for rows of streams and replicas alone: it waits for nobody's events.
 
         Raises:
-            StoreError: another service has it.
+            StoreError: the record cannot be written, or what was done is refused.
+        """
+        try:
+            with self._engine.begin() as connection:
+                if self.replica_id is not None:
+                    connection.exec_driver_sql(f"SELECT {self._naming}")
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"the record {self.name} was not written: {_reason(error)}") from error
+
+    @property
+    def _naming(self) -> str:
+        return f"set_config('hermes.replica', '{self.replica_id:d}', true)"
+
+    def own(self, *, shared: bool = False) -> None:
+        """Keep other services out of a shared database for as long as this one is open.
+
+        Args:
+            shared: let those in that share it, too.
+
+        Raises:
+            StoreError: another service has it, or it is none that can be shared.
         """
         if self.is_sqlite:  # the data folder has a lock of its own
+            if shared:
+                raise StoreError(
+                    f"replicas cannot share {self.name}: one process at a time writes a SQLite file, and it "
+                    "has no guard against a former owner; give --store postgresql://user@host/name"
+                )
             return
         with self.reading() as _:
             connection = self._engine.connect()
-        taken = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_OWNER_LOCK})").scalar()
+        lock = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
+        taken = connection.exec_driver_sql(f"SELECT {lock}({_OWNER_LOCK})").scalar()
         connection.commit()
         if not taken:
             connection.close()

@@ -51,6 +51,7 @@ class EngineThread:
             the old one had, and registers it.
         give_up: is told, in this thread, that there will be no engine any more.
         command_seconds: how long ``run`` waits for the engine to come to a command.
+        may_answer: tells whether the streams are still this engine's; None where they are nobody else's.
 
     Attributes:
         num_failures: how often the engine was made again.
@@ -65,8 +66,9 @@ class EngineThread:
         restore: Callable[[Engine, Exception], None],
         give_up: Callable[[Exception], None],
         command_seconds: float = _COMMAND_SECONDS,
+        may_answer: Callable[[], bool] | None = None,
     ) -> None:
-        self._command_seconds = command_seconds
+        self._command_seconds, self._may_answer = command_seconds, may_answer
         self._make_engine, self._restore, self._give_up = make_engine, restore, give_up
         self._commands: deque[_Command] = deque()
         self._changed = Condition()
@@ -193,6 +195,9 @@ class EngineThread:
             has_stepped = self._engine.step()
             self._budget.note(time.perf_counter() - began, self._engine.num_chunk_tokens - num_tokens)
             self._budget.apply_to(self._engine)
+            if self._may_answer is not None and not self._may_answer():
+                # it may have slept for long, and what it remembers may be another's by now
+                self._lose_all("another replica may have the stream by now; ask again")
             if has_stepped or commands:  # a command may step, too: a snapshot ends answers that are given
                 for resident in tuple(self._residents):
                     resident.publish()

@@ -15,6 +15,8 @@ EventKind = Literal[
     "engine_failed",
     "stream_opened",
     "stream_restored",
+    "stream_released",
+    "memory_lost",
     "stream_closed",
     "stream_deleted",
     "stream_renamed",

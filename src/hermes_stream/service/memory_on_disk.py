@@ -49,6 +49,8 @@ class MemoryOnDisk:
         journal: folder of its journal; None keeps no journal.
         committer: writes journals every now and then.
         remote: keeps snapshots beyond this machine; None does not.
+        by_epoch: keep a journal of each epoch, behind a snapshot of its own: what a former owner still
+            writes to a shared folder is then read by nobody.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class MemoryOnDisk:
         journal: Path | None,
         committer: Committer,
         remote: RemoteSnapshots | None = None,
+        *,
+        by_epoch: bool = False,
     ) -> None:
-        self._remote = remote
+        self._remote, self._by_epoch = remote, by_epoch
         self._folder, self._journal_folder = snapshots, journal
         self._snapshots = Snapshots(snapshots)
         self._committer = committer
@@ -91,13 +95,16 @@ class MemoryOnDisk:
         """
         if self._snapshots.newest() is None:
             return None
-        handle: StreamHandle = self._snapshots.restore_newest(engine.restore)
+        path, handle = self._snapshots.restore_newest(lambda path: (path, engine.restore(path)))
         if self._journal_folder is not None:
-            journal = self._open_journal()
+            journal = self._open_journal(int(path.name.partition("-")[0]))
             try:
                 replay(journal, handle)
             except SnapshotError as error:
                 log.warning("a journal cannot be replayed to its end: %s", error)
+            if self._by_epoch:  # the next epoch has its own
+                journal.close()
+                self._journal = None
         return handle
 
     def begin(self, handle: StreamHandle, *, epoch: int) -> SavedMemory | None:
@@ -111,10 +118,11 @@ class MemoryOnDisk:
             The first snapshot, where there was none: it holds policy and options.
         """
         saved = None
-        if self._snapshots.newest() is None:
+        if self._by_epoch or self._snapshots.newest() is None:
             saved = self.write(handle.snapshot(), epoch=epoch)
         if self._journal_folder is not None:
-            journal = self._open_journal()
+            self._forget_journals(epoch)
+            journal = self._open_journal(epoch)
             journal.begin(handle.num_changes)
             handle.record(journal.write)
             self._committer.add(journal)
@@ -122,9 +130,12 @@ class MemoryOnDisk:
 
     def begin_anew(self, handle: StreamHandle, *, epoch: int) -> SavedMemory:
         """Record from now on a memory that does not follow from what is on disk."""
-        saved = self.write(handle.snapshot(), epoch=epoch)
-        self.begin(handle, epoch=epoch)
-        return saved
+        if self._by_epoch:
+            self.close()  # the epoch before is over
+        saved = None if self._by_epoch else self.write(handle.snapshot(), epoch=epoch)
+        first = self.begin(handle, epoch=epoch) or saved
+        assert first is not None
+        return first
 
     def has_changed(self, handle: StreamHandle) -> bool:
         """Tell whether the memory is another than that of the newest snapshot of this run."""
@@ -157,6 +168,11 @@ class MemoryOnDisk:
             newest_seconds=snapshot.newest_seconds,
             num_bytes=path.stat().st_size,
         )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other replicas may go on with it."""
+        return self._by_epoch
 
     @property
     def failure(self) -> str | None:
@@ -202,8 +218,22 @@ class MemoryOnDisk:
         if self._remote is not None:
             self._remote.forget(self._folder.name)
 
-    def _open_journal(self) -> Journal:
+    def _open_journal(self, epoch: int) -> Journal:
         assert self._journal_folder is not None
         if self._journal is None:
-            self._journal = Journal(self._journal_folder)
+            self._journal = Journal(self._folder_of(epoch) if self._by_epoch else self._journal_folder)
         return self._journal
+
+    def _folder_of(self, epoch: int) -> Path:
+        assert self._journal_folder is not None
+        return self._journal_folder / f"{epoch:06d}"
+
+    def _forget_journals(self, epoch: int) -> None:
+        """Delete journals of epochs of which no snapshot is left."""
+        assert self._journal_folder is not None
+        if not self._by_epoch or not self._journal_folder.exists():
+            return
+        needed = {epoch, *(one.epoch for one in self._snapshots.list())}
+        for folder in self._journal_folder.iterdir():
+            if folder.name.isdigit() and int(folder.name) not in needed:
+                shutil.rmtree(folder, ignore_errors=True)

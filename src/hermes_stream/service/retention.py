@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,10 +30,17 @@ class Retention:
         folder: of the service.
         store: the record.
         settings: of the service.
+        is_due: tells whether this service does it; of several on one record one does. None where it is alone.
     """
 
-    def __init__(self, folder: ServiceFolder, store: Store, settings: ServiceSettings) -> None:
-        self._folder, self._store, self._settings = folder, store, settings
+    def __init__(
+        self,
+        folder: ServiceFolder,
+        store: Store,
+        settings: ServiceSettings,
+        is_due: Callable[[], bool] | None = None,
+    ) -> None:
+        self._folder, self._store, self._settings, self._is_due = folder, store, settings, is_due
 
     def sweep(self, streams: Sequence[ServedStream]) -> None:
         """Delete by age, then by size, and tell what went.
@@ -41,6 +48,8 @@ class Retention:
         Raises:
             StoreError: the record cannot be changed.
         """
+        if self._is_due is not None and not self._is_due():
+            return
         num_rows = num_pictures = num_snapshots = 0
         if self._settings.keep_days is not None:
             oldest = time.time() - self._settings.keep_days * _DAY_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from threading import Condition
 from typing import Any
@@ -17,7 +18,10 @@ from hermes_stream.service.events import NewEvent
 from hermes_stream.service.incident_desk import IncidentDesk
 from hermes_stream.service.incident_keeper import IncidentKeeper
 from hermes_stream.service.journal import Committer
+from hermes_stream.service.looking_at import capacity_of, closed_status
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
+from hermes_stream.service.ownership.membership import Membership
+from hermes_stream.service.ownership.tenant import Tenant
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
 from hermes_stream.service.record import Record
@@ -28,7 +32,7 @@ from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream, Surroundings
 from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
-from hermes_stream.service.shown import shown_source, without_folders
+from hermes_stream.service.shown import without_folders
 from hermes_stream.service.standing import Standing
 from hermes_stream.service.status import Health, RememberedMoments, ServiceCapacity, StreamStatus
 from hermes_stream.service.store import Store
@@ -38,7 +42,6 @@ from hermes_stream.service.stream_rows import StreamRow
 from hermes_stream.service.upkeep import Upkeep
 from hermes_stream.service.watch_desk import WatchDesk
 from hermes_stream.service.webhook_desk import WebhookDesk
-from hermes_stream.stream.capacity import stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
 
@@ -53,6 +56,7 @@ class Running:
         model: watches.
         data_dir: folder of the service.
         settings: of the service.
+        membership: of one of several services on one record; None for a service that is alone.
 
     Attributes:
         folder: of the service, locked.
@@ -67,15 +71,22 @@ class Running:
         StoreError: the folder or the record cannot be used.
     """
 
-    def __init__(self, model: VideoModel, data_dir: Path, settings: ServiceSettings) -> None:
-        self._model, self._settings = model, settings
+    def __init__(
+        self,
+        model: VideoModel,
+        data_dir: Path,
+        settings: ServiceSettings,
+        membership: Membership | None = None,
+    ) -> None:
+        self._model, self._settings, self._membership = model, settings, membership
         self._state_changed = Condition()
         self._is_ready = self._is_closing = self._is_closed = False
         began = time.monotonic()
         self._parts = ExitStack()  # closed in the reverse of the order in which they were made
         try:
             self._build(data_dir)
-            self.registry.recover()
+            if membership is None:
+                self.registry.recover()
             self._tell_broker()
         except BaseException:
             self._parts.close()
@@ -87,13 +98,20 @@ class Running:
             recovery_seconds=time.monotonic() - began,
         )
         self._is_ready = True
+        if membership is not None:
+            membership.start(
+                Tenant(self.registry, replica_id=membership.id, capacity=self.capacity, health=self.health)
+            )
 
     def _build(self, data_dir: Path) -> None:
-        model, settings = self._model, self._settings
-        self.folder = ServiceFolder(data_dir)
+        model, settings, membership = self._model, self._settings, self._membership
+        self.folder = ServiceFolder(data_dir, shared=membership is not None)
         self._parts.callback(self.folder.close)
-        self.store = Store(self.folder.path, settings.store)
+        self.store = Store(self.folder.path, settings.store, shared=membership is not None)
         self._parts.callback(self.store.close)
+        if membership is not None:
+            membership.join(self.store, model.card.name)
+            self._parts.callback(membership.leave)
         self._remote = None
         if settings.snapshots_url is not None:
             self._remote = RemoteSnapshots(settings.snapshots_url, num_kept=settings.keep_snapshots)
@@ -104,6 +122,7 @@ class Running:
             step_seconds=settings.step_seconds,
             restore=self._restore,
             give_up=self._give_up,
+            may_answer=None if membership is None else lambda: membership.is_current,
         )
         self._parts.callback(self.thread.close)
         self.saving = Saving(
@@ -133,7 +152,9 @@ class Running:
             thread=self.thread,
             saving=self.saving,
             store=self.store,
-            retention=Retention(self.folder, self.store, settings),
+            retention=Retention(
+                self.folder, self.store, settings, None if membership is None else membership.is_first
+            ),
             snapshot_every_seconds=settings.snapshot_every_seconds,
         )
         self._parts.callback(self._upkeep.stop)
@@ -177,6 +198,7 @@ class Running:
                 folder.journals / row.folder if settings.journal else None,
                 self._committer,
                 self._remote,
+                by_epoch=self._membership is not None,
             )
         limits = RingLimits(
             num_frames=settings.ring_frames, num_bytes=settings.ring_bytes, seconds=settings.ring_seconds
@@ -221,32 +243,24 @@ class Running:
             raise ClosedError(f"the engine has failed: {self.thread.failure}; start the service again")
         if self._is_closing:
             raise ClosedError("the service is closing; ask it again once it is started")
+        if self._membership is not None:
+            self._membership.check()
 
     def status(self, served: ServedStream) -> StreamStatus:
         """Return how a stream is now."""
         live = served.live
-        return served.status(None if live is None else self.thread.run(lambda _: live.status))
+        return self._named(served.status(None if live is None else self.thread.run(lambda _: live.status)))
+
+    def _named(self, status: StreamStatus) -> StreamStatus:
+        """Say at which replica a stream is."""
+        return status if self._membership is None else replace(status, replica=self._membership.name)
 
     def status_of(self, row: StreamRow) -> StreamStatus:
         """Return how a stream is now, open or closed."""
         for served in self.registry.all():
             if served.row.id == row.id:
                 return self.status(served)
-        choices = StreamChoices.read(row.options)
-        return StreamStatus(
-            name=row.name,
-            state="closed",
-            source=shown_source(row.source),
-            policy=choices.policy,
-            budget_tokens=choices.budget_tokens,
-            filter=choices.filter,
-            fps=choices.fps,
-            chunk_frames=choices.chunk_frames,
-            owner=row.owner,
-            epoch=row.epoch,
-            zero_wall_seconds=row.zero_wall_seconds,
-            created_wall_seconds=row.created_wall_seconds,
-        )
+        return closed_status(row)
 
     def statuses(self, *, closed: bool) -> tuple[StreamStatus, ...]:
         """Return how all open streams are now, and the closed ones."""
@@ -254,7 +268,9 @@ class Running:
         known = [(served, served.live) for served in streams]
         # one visit to the engine's thread for all
         memories = self.thread.run(lambda _: [live.status if live else None for _, live in known])
-        found = [served.status(memory) for (served, _), memory in zip(known, memories, strict=True)]
+        found = [
+            self._named(served.status(memory)) for (served, _), memory in zip(known, memories, strict=True)
+        ]
         if closed:
             rows = [row for row in self.store.streams.all() if row.state == "closed"]
             found += [self.status_of(row) for row in rows]
@@ -288,32 +304,12 @@ class Running:
 
     def capacity(self) -> ServiceCapacity:
         """Return how much fits, and what limits it."""
-        settings, model = self._settings, self._model
-        choices = StreamChoices.resolve(model, settings)
-        one = stream_bytes(model, choices.capacity(model))
-        memory, used = self.thread.run(lambda engine: (engine.memory_bytes, engine.used_bytes))
-        num_streams = len(self.registry.all())
-        by_count = max(0, settings.max_streams - num_streams)
-        by_memory = by_count if memory is None or not one else max(0, (memory - used) // one)
-        token_seconds = self.thread.frame_token_seconds
-        limit = (
-            f"max_streams is {settings.max_streams}"
-            if by_count <= by_memory
-            else f"streams take {used} of {memory} bytes, and one more takes {one}"
-        )
-        return ServiceCapacity(
-            num_streams=num_streams,
-            max_streams=settings.max_streams,
-            more_streams=min(by_count, by_memory),
-            limit=limit,
-            memory_bytes=memory,
-            used_bytes=used,
-            stream_bytes=one,
+        return capacity_of(
+            self._model,
+            self._settings,
+            self.thread,
+            num_streams=len(self.registry.all()),
             num_open_questions=self.desk.num_open,
-            max_open_questions=settings.max_questions,
-            busy_share=self.thread.busy.share,
-            stage_seconds=self.thread.stage_seconds,
-            frame_seconds=None if token_seconds is None else token_seconds * 2 * _frame_tokens(model),
         )
 
     def health(self) -> Health:
@@ -361,11 +357,14 @@ class Running:
         if self._is_closing:
             return
         self._is_closing = True
-        for served in self.registry.all():
-            served.leave_source()
+        if self._membership is None:
+            for served in self.registry.all():
+                served.leave_source()
         deadline = time.monotonic() + drain_seconds
         while self.desk.num_open and time.monotonic() < deadline and self.thread.failure is None:
             time.sleep(0.02)
+        if self._membership is not None:
+            self._membership.withdraw()
         for served in self.registry.all():
             served.stop_feed()
         self._save_all()
@@ -382,7 +381,3 @@ class Running:
                 self.registry.unseat(served, "the service was closed")
             except (HermesError, OSError) as error:
                 log.warning("stream %s could not be saved: %s", served.row.name, error)
-
-
-def _frame_tokens(model: VideoModel) -> float:
-    return model.card.tokens_per_temporal_patch / model.card.frames_per_temporal_patch

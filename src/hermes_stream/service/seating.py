@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from hermes_stream.errors import CapacityError, SnapshotError
+from hermes_stream.errors import CapacityError, OtherModelError, SnapshotError
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.live_stream import LiveStream, OpenQuestion
 from hermes_stream.service.memory_on_disk import SavedMemory
@@ -96,13 +96,7 @@ def seat(
         CapacityError: there is no room.
         SnapshotError: what is on disk cannot be restored.
     """
-    disk = served.disk
-    if make is not None:
-        handle = make(engine)
-    elif disk is None or (restored := disk.restore(engine)) is None:
-        handle = add(engine, served.choices)
-    else:
-        handle = restored
+    handle = make(engine) if make is not None else _restored(engine, served) or add(engine, served.choices)
     try:
         saved = _begin_record(served, handle, is_other_memory=make is not None)
     except BaseException:
@@ -124,6 +118,20 @@ def seat(
     served.standing.attach(handle, epoch=served.row.epoch, pictures=served.pictures)
     thread.register(served.standing)
     return saved
+
+
+def _restored(engine: Engine, served: ServedStream) -> StreamHandle | None:
+    """Return a stream as it is on disk; None where it begins anew."""
+    if served.disk is None:
+        return None
+    try:
+        return served.disk.restore(engine)
+    except OtherModelError as error:
+        if not served.disk.is_shared:
+            raise
+        # replicas change their model one after the other, and none is left that could restore it
+        served.tell("memory_lost", reason=str(error))
+        return None
 
 
 def _begin_record(served: ServedStream, handle: StreamHandle, *, is_other_memory: bool) -> SavedMemory | None:

@@ -198,8 +198,8 @@ class ServedStream:
         """Change columns of the row, here at once and in the record soon."""
         with self._lock:
             self.row = replace(self.row, **fields)
-        if not self.row.is_temporary:
-            self._around.change_row(self.row.id, fields)
+            if not self.row.is_temporary:  # within the lock: no event of an epoch comes behind the next one
+                self._around.change_row(self.row.id, fields)
 
     def tell(
         self, kind: str, *, pts_seconds: float | None = None, picture: str | None = None, **payload: Any
@@ -207,17 +207,18 @@ class ServedStream:
         """Record an event of this stream, unless it is in no record."""
         if self.row.is_temporary:
             return
-        self._around.tell(
-            NewEvent(
-                kind=kind,
-                stream_id=self.row.id,
-                epoch=self.row.epoch,
-                pts_seconds=pts_seconds,
-                wall_seconds=time.time(),
-                payload=payload,
-                picture=picture,
+        with self._lock:
+            self._around.tell(
+                NewEvent(
+                    kind=kind,
+                    stream_id=self.row.id,
+                    epoch=self.row.epoch,
+                    pts_seconds=pts_seconds,
+                    wall_seconds=time.time(),
+                    payload=payload,
+                    picture=picture,
+                )
             )
-        )
 
     def start_feed(self, opened: OpenedSource) -> None:
         """Read a source from now on."""

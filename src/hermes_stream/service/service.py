@@ -13,6 +13,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.service.events import Event
 from hermes_stream.service.keys import Keys
 from hermes_stream.service.live_answer import LiveAnswer
+from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.pictures import read_picture
 from hermes_stream.service.question_log import QuestionRecord
 from hermes_stream.service.running import Running
@@ -40,6 +41,7 @@ class Service:
         model: a loaded model, or what ``load_model`` takes.
         data_dir: folder of the record, of pictures, snapshots and journals; made if it is not there.
         settings: options of the service, and of streams that say nothing else.
+        membership: of one of several services on one record, in Postgres, and one shared folder.
 
     Attributes:
         model: the model.
@@ -53,12 +55,16 @@ class Service:
     """
 
     def __init__(
-        self, model: VideoModel | str | Path, data_dir: Path | str, *, settings: ServiceSettings | None = None
+        self,
+        model: VideoModel | str | Path,
+        data_dir: Path | str,
+        *,
+        settings: ServiceSettings | None = None,
+        membership: Membership | None = None,
     ) -> None:
-        if not isinstance(model, VideoModel):
-            model = load_model(model)
-        self.model, self.settings = model, settings or ServiceSettings()
-        self._running = Running(model, Path(data_dir), self.settings)
+        self.model = model if isinstance(model, VideoModel) else load_model(model)
+        self.settings = settings or ServiceSettings()
+        self._running = Running(self.model, Path(data_dir), self.settings, membership)
         self.data_dir = self._running.folder.path
         self._registry, self.record = self._running.registry, self._running.record
         self.watches, self.incidents = self._running.watches, self._running.incidents
@@ -332,11 +338,7 @@ class Service:
         return self._running.status(self._running.fork(name, new_name, snapshot, owner))
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
-        """Delete a snapshot.
-
-        Raises:
-            UnknownStreamError: there is no such stream or snapshot.
-        """
+        """Delete a snapshot; raises as ``restore`` does."""
         saving = self._running.saving
         saving.delete(saving.find(self._registry.row(name).id, snapshot))
 

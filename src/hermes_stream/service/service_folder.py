@@ -17,6 +17,7 @@ class ServiceFolder:
 
     Args:
         path: of the folder; made if it is not there.
+        shared: let others in that share it, too.
 
     Attributes:
         path: of the folder.
@@ -25,7 +26,7 @@ class ServiceFolder:
         StoreError: it cannot be made or written, or another service has it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
         self.path = path.resolve()
         try:
             for folder in (self.path, self.pictures, self.snapshots, self.journals):
@@ -35,7 +36,7 @@ class ServiceFolder:
             raise StoreError(
                 f"the data folder {path} cannot be used: {error.strerror}; give a folder that may be written"
             ) from error
-        if not _lock(self._lock):
+        if not _lock(self._lock, shared=shared):
             self._lock.close()
             raise StoreError(
                 f"another service uses the data folder {path}; stop it, or give this one a folder of its own"
@@ -73,8 +74,8 @@ def is_served(path: Path) -> bool:
         return not _lock(file)
 
 
-def _lock(file: IO[str]) -> bool:
-    """Lock a file for as long as it is open; tell whether that worked."""
+def _lock(file: IO[str], *, shared: bool = False) -> bool:
+    """Lock a file for as long as it is open, for one or for all that share it; tell whether that worked."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -83,7 +84,8 @@ def _lock(file: IO[str]) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
     except OSError:
         return False
     os.set_inheritable(file.fileno(), False)

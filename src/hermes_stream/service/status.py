@@ -90,6 +90,7 @@ class StreamStatus:
         memory: what the memory has done and holds; None where it is not running.
         watches: what standing questions did and cost since the memory has its place; None likewise.
         created_wall_seconds: when the stream was opened first, seconds since 1970.
+        replica: name of the replica that has it, where several share one record.
     """
 
     name: str
@@ -123,6 +124,7 @@ class StreamStatus:
     memory: SessionStats | None = None
     watches: WatchesStats | None = None
     created_wall_seconds: float = 0.0
+    replica: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ class Store:
     Args:
         data_dir: folder of the service, which holds its lock.
         address: of a Postgres database; None keeps the record in the folder.
+        shared: several services write it, each its own streams.
 
     Attributes:
         database: connections.
@@ -40,10 +41,10 @@ class Store:
         StoreError: the record cannot be opened.
     """
 
-    def __init__(self, data_dir: Path, address: str | None = None) -> None:
+    def __init__(self, data_dir: Path, address: str | None = None, *, shared: bool = False) -> None:
         self.database = Database(database_url(data_dir, address))
         try:
-            self.database.own()
+            self.database.own(shared=shared)
             self.writer = StoreWriter(self.database)
         except BaseException:
             self.database.close()

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from hermes_stream.errors import StoreError
+from hermes_stream.errors import NotOwnerError, StoreError
 from hermes_stream.service import tables
-from hermes_stream.service.database import Database
+from hermes_stream.service.database import REFUSED, Database
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.texts import searched_text
 
@@ -48,6 +48,7 @@ class StoreWriter:
 
     Attributes:
         num_lost_events: events that could not be recorded.
+        num_refused_events: events of streams that another replica has taken meanwhile.
         failure: why the newest try failed; None where it did not.
     """
 
@@ -57,7 +58,7 @@ class StoreWriter:
         self._changed = Condition()
         self._is_closing = False
         self._newest_event_id = self._read_newest()
-        self.num_lost_events = 0
+        self.num_lost_events = self.num_refused_events = 0
         self.failure: str | None = None
         self._thread = Thread(target=self._run, name="hermes-record", daemon=True)
         self._thread.start()
@@ -123,6 +124,18 @@ class StoreWriter:
             )
             return self._newest_event_id > after
 
+    def look(self) -> None:
+        """See what others have written, where several services share the record.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        newest = self._read_newest()
+        with self._changed:
+            if newest > self._newest_event_id:
+                self._newest_event_id = newest
+                self._changed.notify_all()
+
     def close(self) -> None:
         """Write what waits, and stop; safe to repeat."""
         with self._changed:
@@ -167,13 +180,19 @@ class StoreWriter:
 
     def _refuse(self, one: NewEvent | _Write, error: Exception) -> list[NewEvent]:
         """Tell whoever waits for a change that failed; return an event that may be written later."""
-        if isinstance(error, SQLAlchemyError):
-            reason = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
-            failure: Exception = StoreError(f"the record {self._database.name} was not written: {reason}")
+        is_refused = getattr(getattr(error, "orig", None), "sqlstate", None) == REFUSED
+        if is_refused:
+            failure: Exception = NotOwnerError(f"the stream is another replica's now: {_first_line(error)}")
+        elif isinstance(error, SQLAlchemyError):
+            failure = StoreError(f"the record {self._database.name} was not written: {_first_line(error)}")
         else:
             failure = error
         if isinstance(one, _Write):
             one.outcome.set_exception(failure)
+            return []
+        if is_refused:
+            self.num_refused_events += 1
+            log.info("an event of kind %r is refused: %s", one.kind, failure)
             return []
         if not isinstance(error, OperationalError | InterfaceError):
             # it is the event's own, and would fail for ever
@@ -207,6 +226,11 @@ class StoreWriter:
     def _read_newest(self) -> int:
         with self._database.reading() as connection:
             return connection.execute(select(func.max(tables.events.c.id))).scalar() or 0
+
+
+def _first_line(error: Exception) -> str:
+    """Return what the database said, without the statement, which may hold what users wrote."""
+    return str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
 
 
 def _insert_events(connection: Connection, events: Sequence[NewEvent]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hermes_stream.errors import CapacityError, HermesError, StreamExistsError, UnknownStreamError
 from hermes_stream.models.base import VideoModel
+from hermes_stream.service.bringing_back import open_source_again, tell_restored
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
 from hermes_stream.service.opening_again import check_source, choices_again
@@ -186,13 +187,23 @@ class StreamRegistry:
     def _open_again(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
         """Open a stream that is recorded and not open; what is left of its memory is restored."""
         self._check_room()
+        owner = self._store.database.replica_id
         fields: dict[str, Any] = {"state": "open", "epoch": row.epoch + 1, "options": choices.as_json()}
+        fields["replica_id"] = owner
         served = self._make_served(replace(row, **fields), choices)
-        if served.disk is not None:
-            served.disk.fetch()
-        self._seat(served, None)
-        self._store.streams.change(row.id, **fields)
-        _tell_restored(served)
+        if owner is not None:  # first taken: another replica may be about to, too
+            self._store.streams.change(row.id, **fields)
+        try:
+            if served.disk is not None:
+                served.disk.fetch()
+            self._seat(served, None)
+        except BaseException:
+            if owner is not None:
+                self._store.streams.change(row.id, state="closed", replica_id=None)
+            raise
+        if owner is None:
+            self._store.streams.change(row.id, **fields)
+        tell_restored(served)
         return served
 
     def open_from(
@@ -281,7 +292,7 @@ class StreamRegistry:
                 self._bring_back(served)
 
     def _bring_back(self, served: ServedStream) -> None:
-        row, name = served.row, served.row.name
+        name = served.row.name
         try:
             if served.disk is not None:
                 served.disk.fetch()
@@ -293,19 +304,8 @@ class StreamRegistry:
             log.error("stream %s: %s", name, served.failure)
             served.tell("source_state", state="failed", what="failed", reason=without_folders(served.failure))
             return
-        _tell_restored(served)
-        if row.source is None or not row.opens_again or row.has_ended:
-            return
-        try:
-            newest = served.ring.counts.newest_seconds
-            opened = self._sources.open(row.source, served.choices, row, newest)
-        except (HermesError, ValueError) as error:
-            log.warning("the source of stream %s cannot be opened: %s", name, error)
-            reason = without_folders(str(error), row.source)
-            served.tell("source_state", state="waiting", what="failed", reason=reason)
-            return
-        if opened is not None:
-            served.start_feed(opened)
+        tell_restored(served)
+        open_source_again(served, self._sources)
 
     def reseat(self, engine: Engine) -> None:
         """Open all streams on a new engine, from disk; in the engine's thread.
@@ -319,22 +319,18 @@ class StreamRegistry:
                 if served.disk is not None:
                     served.disk.close()
                 seat(engine, served, thread=self._thread, has_ended=self._has_ended)
-                _tell_restored(served)
+                tell_restored(served)
 
     def close(self, name: str, *, delete: bool) -> None:
         """Close a stream; see ``Service.close_stream``."""
         with self._changing:
             row, served = self.row(name), self._streams.get(name)
             if served is not None:
-                served.stop_feed()
-                if not delete and not row.is_temporary:
-                    self._save(served)
-                self._thread.run(lambda _: unseat(served, self._thread, f"stream {name!r} was closed"))
-                self._streams = {own: one for own, one in self._streams.items() if own != name}
+                self._leave(served, f"stream {name!r} was closed", saves=not delete)
             if row.is_temporary:
                 return
             if not delete:
-                self._store.streams.change(row.id, state="closed")
+                self._store.streams.change(row.id, state="closed", replica_id=None)
                 if served is not None:
                     served.tell("stream_closed", pts_seconds=served.ring.counts.newest_seconds)
                 return
@@ -343,6 +339,29 @@ class StreamRegistry:
             gone = served or self._make_served(row, StreamChoices.read(row.options))
             gone.delete_files()
             self._store.streams.remove(row.id)
+
+    def _leave(self, served: ServedStream, reason: str, *, saves: bool) -> None:
+        served.stop_feed()
+        if saves and not served.row.is_temporary:
+            self._save(served)
+        self._thread.run(lambda _: unseat(served, self._thread, reason))
+        self._streams = {own: one for own, one in self._streams.items() if one is not served}
+
+    def adopt(self, row: StreamRow) -> None:
+        """Open a stream of the record that this replica has taken, from disk."""
+        with self._changing:
+            self._bring_back(self._make_served(row, StreamChoices.read(row.options)))
+
+    def release(self, served: ServedStream, reason: str, *, saves: bool) -> None:
+        """Close a stream here that is open in the record, and goes on elsewhere.
+
+        Args:
+            served: the stream.
+            reason: what whoever waits for an answer is told.
+            saves: save its memory; not where it is another's already.
+        """
+        with self._changing:
+            self._leave(served, reason, saves=saves)
 
     def unseat(self, served: ServedStream, reason: str) -> None:
         """Take a stream's place on the engine away; it is open in the record, and comes back.
@@ -377,12 +396,3 @@ class StreamRegistry:
         self._streams = {**self._streams, served.row.name: served}
         if saved is not None:
             self._saving.record(served, saved)
-
-
-def _tell_restored(served: ServedStream) -> None:
-    live = served.live
-    served.tell(
-        "stream_restored",
-        pts_seconds=served.restored_until_seconds,
-        num_frames=0 if live is None else live.handle.stream.intake.num_accepted,
-    )

@@ -37,6 +37,8 @@ class StreamRow:
         epoch: how often its memory has begun to go on from something else: opened, restarted, restored.
         zero_wall_seconds: wall-clock time of its zero.
         created_wall_seconds: when it was opened first.
+        replica_id: number of the replica that has it, where several services share the record.
+        wanted_replica: name of the one that is to have it.
     """
 
     id: int
@@ -51,6 +53,8 @@ class StreamRow:
     epoch: int
     zero_wall_seconds: float | None
     created_wall_seconds: float
+    replica_id: int | None = None
+    wanted_replica: str | None = None
 
     @classmethod
     def temporary(cls, name: str, number: int, owner: int | None) -> StreamRow:
@@ -118,6 +122,7 @@ class StreamRows:
                 "owner": owner,
                 "epoch": 1,
                 "created_wall_seconds": wall_seconds,
+                "replica_id": self._database.replica_id,
             }
             number = connection.execute(insert(tables.streams).values(**fields)).inserted_primary_key[0]
             # the number keeps folders of streams apart that have the same name one after the other

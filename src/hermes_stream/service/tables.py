@@ -38,6 +38,25 @@ streams = Table(
     Column("epoch", Integer, nullable=False),
     Column("zero_wall_seconds", Double),
     Column("created_wall_seconds", Double, nullable=False),
+    Column("replica_id", Number),  # who has it, where several services share the record
+    Column("wanted_replica", Text),  # name of the one that is to have it
+    Index("streams_of_replica", "replica_id"),
+    sqlite_autoincrement=True,
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("address", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("state", Text, nullable=False),  # live, draining
+    Column("num_streams", Integer, nullable=False),
+    Column("more_streams", Integer, nullable=False),
+    Column("used_bytes", BigInteger, nullable=False),
+    Column("joined_wall_seconds", Double, nullable=False),
+    Column("seen_wall_seconds", Double, nullable=False),
     sqlite_autoincrement=True,
 )
 

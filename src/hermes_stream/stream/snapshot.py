@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from hermes_stream.errors import SnapshotError
+from hermes_stream.errors import OtherModelError, SnapshotError
 from hermes_stream.filters.base import TokenFilter
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.identity import ModelIdentity
@@ -204,7 +204,7 @@ class Snapshot:
         own = model.identity
         if not own.is_same_as(self.model):
             part = "config" if own.config_sha256 != self.model.config_sha256 else "weights"
-            raise SnapshotError(
+            raise OtherModelError(
                 f"the snapshot is of model {_named(self.model)}, and {_named(own)} has another {part}; load "
                 "the model that it was made with, in the same dtype"
             )

@@ -1,0 +1,1 @@
+"""More than one machine: a gateway before replicas that own streams, on Ray Serve; see docs/scaling.md."""

@@ -1,0 +1,88 @@
+"""One replica: a service with its own engine and server, a member of those that share a record."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from typing import Any
+
+from hermes_stream.cluster.plan import Plan
+from hermes_stream.models import load_model
+from hermes_stream.server import Server
+from hermes_stream.service import Service
+from hermes_stream.service.ownership.membership import Membership
+from hermes_stream.service.settings import NamedStream
+from hermes_stream.service.settings_check import source_options_of
+from hermes_stream.service.status import StreamStatus
+
+_DRAIN_SECONDS = 20.0
+
+
+class Replica:
+    """Runs until it is closed; its streams then go on at others.
+
+    Args:
+        plan: what it runs.
+        name: of the replica; no other that lives has it.
+        host: to listen at, which the gateway reaches.
+
+    Attributes:
+        address: of its server.
+        service: the streams.
+    """
+
+    def __init__(self, plan: Plan, name: str, *, host: str = "127.0.0.1") -> None:
+        if plan.start.threads is not None:
+            import torch
+
+            torch.set_num_threads(plan.start.threads)
+        self._parts = ExitStack()
+        port = free_port(host)
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        membership = Membership(name, self.address, lease_seconds=plan.cluster.lease_seconds)
+        model = load_model(plan.start.model)
+        self.service = Service(model, plan.start.data_dir, settings=plan.service, membership=membership)
+        self._parts.callback(self.service.close, drain_seconds=_DRAIN_SECONDS)
+        try:
+            server = Server(self.service, plan.replica_server(host).model_copy(update={"port": port}))
+            self._parts.enter_context(server.listening())
+        except BaseException:
+            self._parts.close()
+            raise
+
+    def open_stream(self, name: str, stream: dict[str, Any]) -> StreamStatus:
+        """Open a stream of the command line or the settings, whose source is trusted."""
+        named = NamedStream.model_validate(stream)
+        options = named.model_dump(exclude_unset=True, exclude={"source", "source_options"})
+        return self.service.open_stream(
+            name, named.source, source_options=source_options_of(named), **options
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """Return what it has, for whoever chooses a replica."""
+        capacity = self.service.capacity()
+        return {
+            "streams": [one.name for one in self.service.streams(temporary=True)],
+            "num_streams": capacity.num_streams,
+            "more_streams": capacity.more_streams,
+            "used_bytes": capacity.used_bytes,
+        }
+
+    def close(self) -> None:
+        """Give all streams back, saved, and end; safe to repeat."""
+        self._parts.close()
+
+
+def free_port(host: str) -> int:
+    """Return a port that is free at the moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as found:
+        found.bind((host, 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def new_name() -> str:
+    """Return a name for a replica: the machine's, and a few letters of its own."""
+    return f"{socket.gethostname().partition('.')[0]}-{os.urandom(3).hex()}"

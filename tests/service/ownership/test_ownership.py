@@ -1,0 +1,359 @@
+"""Several services on one record: a stream has one owner, and the record refuses what a former one writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from threading import Thread
+
+import pytest
+from tests.checkpoints import random_frames, save_random_checkpoint
+from tests.service.test_recovery import keys_of
+from tests.service.test_service import QUESTION, kinds, push, until
+
+from hermes_stream import load_model
+from hermes_stream.errors import HermesError, NotOwnerError, StoreError
+from hermes_stream.service import Service, ServiceSettings
+from hermes_stream.service.events import NewEvent
+from hermes_stream.service.ownership.membership import Membership
+from hermes_stream.service.ownership.placement import Load
+from hermes_stream.service.ownership.replica_rows import ReplicaRows
+from hermes_stream.service.question_log import AskedQuestion
+from hermes_stream.service.store import Store
+
+LEASE_SECONDS = 1.0
+FEW = {"policy": "hermes", "budget_tokens": 40, "chunk_frames": 4, "fps": 1.0}
+
+
+@pytest.fixture
+def replicas(postgres, tmp_path):
+    """Open replicas of one record, each a store with its number."""
+    address, opened = postgres(), []
+
+    def open_replica(name: str, lease_seconds: float = LEASE_SECONDS) -> tuple[Store, ReplicaRows, int]:
+        store = Store(tmp_path, address, shared=True)
+        opened.append(store)
+        rows = ReplicaRows(store.database, lease_seconds=lease_seconds)
+        number = rows.join(name, f"http://{name}", "tiny")
+        store.database.replica_id = number
+        return store, rows, number
+
+    yield open_replica
+    for store in opened:
+        store.close()
+
+
+def event(stream_id: int, epoch: int, text: str) -> NewEvent:
+    return NewEvent(
+        kind="gap", stream_id=stream_id, epoch=epoch, wall_seconds=time.time(), payload={"text": text}
+    )
+
+
+def question(stream_id: int, epoch: int) -> AskedQuestion:
+    fields = dict.fromkeys(("pts_seconds", "option_index", "failure", "ttft_seconds", "confidence"))
+    return AskedQuestion(
+        stream_id=stream_id,
+        epoch=epoch,
+        answer_id=f"{stream_id}-{epoch}",
+        asked_wall_seconds=0.0,
+        question="what?",
+        options=(),
+        remembered=False,
+        answer="a",
+        finish_reason="stop",
+        num_tokens=1,
+        ttft_with_pending_seconds=None,
+        evidence=(),
+        **fields,
+    )
+
+
+def add_stream(store: Store, name: str = "door"):
+    return store.streams.add(name, options={}, owner=None, wall_seconds=0.0)
+
+
+def beat(rows: ReplicaRows, number: int):
+    return rows.beat(Load(id=number, num_streams=0, more_streams=9))
+
+
+def test_the_record_refuses_all_that_a_former_owner_writes(replicas):
+    first, rows, one = replicas("one")
+    second, others, two = replicas("two")
+    row = add_stream(first)
+    first.tell(event(row.id, 1, "before"))
+    until(lambda: first.events.read(kinds=["gap"]))
+    assert others.take([row.id], two) == (), "it was seen just now"
+
+    time.sleep(LEASE_SECONDS + 0.1)  # the owner is frozen
+    beat(others, two)
+    (taken,) = others.take([row.id], two)
+    assert (taken.epoch, taken.replica_id) == (2, two)
+
+    first.tell(event(row.id, 1, "late"))
+    first.questions.add(question(row.id, 1))
+    until(lambda: first.writer.num_refused_events == 1)
+    with pytest.raises(NotOwnerError, match=r"another replica's now.*epoch 1 .* is over, it is 2"):
+        first.snapshots.add(
+            row.id, epoch=1, path="x", is_kept=False, num_frames=1, num_bytes=1, created_wall_seconds=0.0
+        )
+    with pytest.raises(NotOwnerError, match="belongs to replica"):
+        first.streams.change(row.id, state="closed")
+    with pytest.raises(NotOwnerError, match="belongs to replica"):
+        first.streams.remove(row.id)
+    holding = beat(rows, one)
+    assert holding.epochs == {}, "its next sign of life tells it"
+    rows.release(row.id, one)
+    assert others.owner_of("door").replica.name == "two"
+    second.tell(event(row.id, 2, "after"))
+    until(lambda: len(second.events.read(kinds=["gap"])) == 2)
+    assert [one.payload["text"] for one in second.events.read(kinds=["gap"])] == ["before", "after"]
+    assert second.questions.read() == ()
+
+
+def test_a_stream_has_one_owner_however_many_reach_for_it(replicas):
+    others = [replicas(f"r{k}", 60.0) for k in range(4)]
+    streams = [add_stream(others[0][0], f"s{k}").id for k in range(20)]
+    for stream in streams:
+        others[0][1].release(stream, others[0][2])
+    got: dict[int, list[int]] = {}
+
+    def reach(rows: ReplicaRows, number: int) -> None:
+        for _ in range(10):
+            got.setdefault(number, []).extend(row.id for row in rows.take(streams, number))
+
+    threads = [Thread(target=reach, args=(rows, number)) for _, rows, number in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(stream for taken in got.values() for stream in taken) == streams
+    assert others[0][1].unowned() == ()
+
+
+def test_one_feed_of_many_writers_has_no_gap_and_no_double(replicas):
+    stores = [replicas(f"r{k}")[0] for k in range(3)]
+    reader = stores[0]
+    seen: list[int] = []
+    following = reader.events.follow(0, heartbeat_seconds=0.05)
+
+    def write(store: Store, k: int) -> None:
+        row = add_stream(store, f"s{k}")
+        for n in range(60):
+            store.tell(event(row.id, 1, f"{k}-{n}"))
+            time.sleep(0.002)
+
+    threads = [Thread(target=write, args=(store, k)) for k, store in enumerate(stores)]
+    for thread in threads:
+        thread.start()
+    texts = []
+    end = time.monotonic() + 20
+    while len(texts) < 180 and time.monotonic() < end:
+        reader.writer.look()
+        if (found := next(following)) is not None:
+            seen.append(found.id)
+            texts.append(found.payload["text"])
+    for thread in threads:
+        thread.join()
+    assert len(set(texts)) == len(texts) == 180
+    assert seen == sorted(seen)
+
+
+def test_sqlite_is_refused_with_the_reason(tmp_path):
+    with pytest.raises(StoreError, match=r"replicas cannot share.*postgresql://"):
+        Store(tmp_path, shared=True)
+
+
+def test_a_service_that_is_alone_and_replicas_keep_each_other_out(replicas, postgres, tmp_path):
+    store, _, _ = replicas("one")
+    with pytest.raises(StoreError, match="another service"):
+        Store(tmp_path, store.database._engine.url.render_as_string(hide_password=False))
+
+
+@pytest.fixture
+def join(model, postgres, tmp_path):
+    """Open services that share record and folder."""
+    address, opened = postgres(), []
+
+    def open_service(name: str, model=model) -> Service:
+        settings = ServiceSettings(store=address, snapshot_every_seconds=60.0)
+        membership = Membership(name, f"http://{name}", lease_seconds=LEASE_SECONDS)
+        opened.append(Service(model, tmp_path / "shared", settings=settings, membership=membership))
+        opened[-1].address, opened[-1].folder = address, tmp_path / "shared"
+        return opened[-1]
+
+    yield open_service
+    for service in opened:
+        service.close(drain_seconds=0)
+
+
+def names(service: Service) -> list[str]:
+    return sorted(one.name for one in service.streams())
+
+
+def test_a_replica_that_leaves_hands_over_what_is_remembered(join):
+    first, second = join("one"), join("two")
+    first.open_stream("a", **FEW)
+    push(first, "a", random_frames(11))
+    first.ask("a", QUESTION, max_new_tokens=2).wait()
+    assert [one._running._membership.is_first() for one in (first, second)] == [True, False]
+    time.sleep(2.5)
+    assert names(second) == [], "a replica that joins moves nothing"
+    kept = keys_of(first, "a")
+    first.close()
+    until(lambda: names(second) == ["a"])
+    status = second.stream("a")
+    assert (status.replica, status.epoch, status.restored_until_seconds) == ("two", 2, 10.0)
+    changes, tensors = keys_of(second, "a")
+    assert changes == kept[0]
+    assert all(tensors[name].equal(tensor) for name, tensor in kept[1].items())
+    wanted = ["stream_released", "snapshot_saved", "stream_restored"]
+    until(lambda: kinds(second, stream="a")[-3:] == wanted)
+
+
+def test_another_model_begins_anew_and_says_so(join, tmp_path):
+    first = join("one")
+    first.open_stream("a", **FEW)
+    push(first, "a", random_frames(5))
+    second = join("two", load_model(save_random_checkpoint(tmp_path / "other", seed=9)))
+    first.close()
+    until(lambda: names(second) == ["a"])
+    (lost,) = until(lambda: second.events(stream="a", kinds=["memory_lost"]))
+    assert "another" in lost.payload["reason"]
+    assert second.stream("a").num_frames == 0
+    push(second, "a", random_frames(9)[5:])
+    assert second.ask("a", QUESTION, max_new_tokens=2).text
+
+
+_FROZEN = """
+import sys, time
+from tests.checkpoints import random_frames
+from tests.service.test_service import push
+from hermes_stream.errors import HermesError
+from hermes_stream.service import Service, ServiceSettings
+from hermes_stream.service.ownership.membership import Membership
+
+checkpoint, folder, address = sys.argv[1:]
+settings = ServiceSettings(store=address, snapshot_every_seconds=60.0)
+membership = Membership("frozen", "http://f", lease_seconds=1.0)
+service = Service(checkpoint, folder, settings=settings, membership=membership)
+service.open_stream("a", policy="hermes", budget_tokens=40, chunk_frames=4, fps=1.0)
+frames = random_frames(400)
+push(service, "a", frames[:11])  # one by one: where chunks are folded is part of the memory
+service.ask("a", "what came first?", max_new_tokens=2).wait()
+time.sleep(1.2)  # the journal is committed twice a second
+now = time.monotonic()
+print("ready", flush=True)
+registry, stream = service._running.registry, service._running.registry.find("a")
+newest, refused = 11, ""
+while not refused:
+    time.sleep(0.01)
+    before, now = now, time.monotonic()
+    if now - before < 0.8:  # wherever it was frozen
+        continue
+    # just awake: what was under way before it slept goes on
+    stream.tell("gap", text="late")
+    live = stream.live
+    more = lambda: service.push_frames("a", frames[newest])
+    for ask in (lambda: service.ask("a", "what came first?"), more):
+        try:
+            ask()
+            print("answered", flush=True)
+        except HermesError as error:
+            refused = type(error).__name__
+            print("refused", refused, flush=True)
+deadline = time.monotonic() + 20
+while registry.all() and time.monotonic() < deadline:
+    time.sleep(0.05)
+print("gave up" if not registry.all() else "kept", flush=True)
+sys.stdin.read()
+service.close(drain_seconds=0)
+"""
+
+
+def undisturbed(service: Service, name: str, *, num_frames: int) -> None:
+    """Check that a stream remembers what one that nobody disturbed would, bit for bit."""
+    service.open_stream("undisturbed", **FEW)
+    push(service, "undisturbed", random_frames(num_frames))
+    service.ask("undisturbed", "what came first?", max_new_tokens=2).wait()
+    changes, wanted = keys_of(service, "undisturbed")
+    found = keys_of(service, name)
+    assert found[0] == changes
+    assert all(found[1][key].equal(tensor) for key, tensor in wanted.items())
+    service.close_stream("undisturbed", delete=True)
+
+
+def test_two_owners_at_once_are_impossible(join, checkpoint_folder):
+    """A process is frozen with its streams, another takes them, and the first comes back."""
+    second = join("two")
+    command = [sys.executable, "-c", _FROZEN, checkpoint_folder, second.folder, second.address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "ready\n"
+            os.kill(child.pid, signal.SIGSTOP)
+            until(lambda: names(second) == ["a"], seconds=15)
+            status = second.stream("a")
+            assert (status.replica, status.epoch, status.restored_until_seconds) == ("two", 2, 10.0)
+            undisturbed(second, "a", num_frames=11)
+            push(second, "a", random_frames(20)[11:])
+            os.kill(child.pid, signal.SIGCONT)
+            assert child.stdout.readline() == "refused NotOwnerError\n"
+            assert child.stdout.readline() == "refused NotOwnerError\n"
+            assert child.stdout.readline().split()[:2] == ["gave", "up"]
+            assert second.ask("a", QUESTION, max_new_tokens=2).text
+            assert second.stream("a").num_frames == 20
+            late = [one for one in second.events(stream="a") if one.payload.get("text") == "late"]
+            assert late == [], "the record refuses what an older epoch writes"
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("what", ["record", "engine"])
+def test_a_replica_without_the_record_or_that_hangs_gives_up_its_streams(join, what):
+    first, second = join("one"), join("two")
+    first.open_stream("a", **FEW)
+    push(first, "a", random_frames(5))
+    membership = first._running._membership
+
+    def fail(_):
+        raise StoreError("the record cannot be reached")
+
+    if what == "record":
+        membership._rows.beat = fail
+    else:
+        membership._tenancy.is_sound = lambda: False
+    until(lambda: names(second) == ["a"], seconds=15)
+    with pytest.raises(HermesError):
+        first.ask("a", QUESTION)
+    until(lambda: names(first) == [])
+    if what == "record":
+        del membership._rows.beat
+    else:
+        del membership._tenancy.is_sound
+    until(lambda: membership.is_current)
+    first.open_stream("b", **FEW)
+    assert first.stream("b").replica == "one"
+    assert second.ask("a", QUESTION, max_new_tokens=2).text
+
+
+def test_an_owner_opens_its_streams_again_when_the_record_is_back(join):
+    only = join("one")
+    only.open_stream("a", **FEW)
+    push(only, "a", random_frames(5))
+    time.sleep(0.8)  # the journal is committed twice a second
+    membership = only._running._membership
+
+    def fail(_):
+        raise StoreError("the record cannot be reached")
+
+    membership._rows.beat = fail
+    until(lambda: names(only) == [])
+    with pytest.raises(HermesError, match="try again"):
+        only.ask("a", QUESTION)
+    del membership._rows.beat
+    until(lambda: names(only) == ["a"])
+    until(lambda: only.stream("a").epoch == 2)
+    assert only.stream("a").num_frames == 5
+    assert only.ask("a", QUESTION, max_new_tokens=2).text
