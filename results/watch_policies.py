@@ -18,14 +18,20 @@ from typing import Any
 
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
 from hermes_lab.evaluation.event_matching import Told, match_events
-from hermes_lab.evaluation.watch_scores import WatchOutcome, f1_difference
+from hermes_lab.evaluation.watch_scores import WatchOutcome, f1_difference, scores
 from hermes_stream.synthetic.watch_truths import MEMORY_CONDITIONS
 
 _LEFT_OUT = ("schema", "version", "annotations", "videos")
 
 
-def outcomes(stories: list[WatchedStory], run: Path) -> list[WatchOutcome]:
-    """Return what became of each watch, from the events that a run stored."""
+def outcomes(stories: list[WatchedStory], run: Path, told_once: str | None = None) -> list[WatchOutcome]:
+    """Return what became of each watch, from the events that a run stored.
+
+    Args:
+        stories: what was watched for.
+        run: folder of a run.
+        told_once: a condition of which only the first event of each watch counts, as with ``clear_at=0``.
+    """
     events = json.loads((run / "events.json").read_text(encoding="utf-8"))
     return [
         WatchOutcome(
@@ -35,7 +41,9 @@ def outcomes(stories: list[WatchedStory], run: Path) -> list[WatchOutcome]:
             comes=bool(watch.happenings),
             matching=match_events(
                 [Told(seconds=one.seconds, value=one.value) for one in watch.happenings],
-                [Told(**one) for one in events[story.video][watch.name]],
+                [Told(**one) for one in events[story.video][watch.name]][
+                    : 1 if watch.condition == told_once else None
+                ],
             ),
             watched_seconds=story.duration_seconds - watch.opened_seconds,
             num_polls=0,
@@ -62,27 +70,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("watches", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--told-once", metavar="CONDITION")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     stories = read_watches(given.watches)
     found: dict[str, Any] = {"command": f"python {' '.join(sys.argv)}", "runs": {}, "f1_above": {}}
-    first = None
+    by_policy: dict[str, list[WatchOutcome]] = {}
     for run in given.runs:
-        scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-        found["runs"][scores["policy"]] = {k: v for k, v in scores.items() if k not in _LEFT_OUT}
-        own = outcomes(stories, run)
-        if first is None:
-            first = own
-        else:
-            found["f1_above"][scores["policy"]] = differences(first, own)
+        stored = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+        found["runs"][stored["policy"]] = {k: v for k, v in stored.items() if k not in _LEFT_OUT}
+        by_policy[stored["policy"]] = outcomes(stories, run, given.told_once)
+    first, *others = by_policy
+    found["f1_above"] = {name: differences(by_policy[first], by_policy[name]) for name in others}
+    if given.told_once:
+        found["told_once"] = {"condition": given.told_once}
+        found["told_once"]["runs"] = {name: scores(own) for name, own in by_policy.items()}
     given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    for policy, scores in found["runs"].items():
+    for policy, told in found["runs"].items():
         sys.stdout.write(
-            f"{policy}: F1 {scores['f1']:.3f}, {scores['false_alarms_per_hour']:.2f} false an hour\n"
+            f"{policy}: F1 {told['f1']:.3f}, {told['false_alarms_per_hour']:.2f} false an hour\n"
         )
-        for name, one in scores["by_condition"].items():
-            delay, told = one["delay_seconds"], {k: one[k] for k in ("f1", "precision", "recall")}
-            numbers = " ".join(f"{k} {v or 0:.2f}" for k, v in told.items())
+        for name, one in told["by_condition"].items():
+            delay = one["delay_seconds"]
+            numbers = " ".join(f"{k} {one[k] or 0:.2f}" for k in ("f1", "precision", "recall"))
             false = one["false_alarms_per_hour"]
             sys.stdout.write(f"  {name:14} {numbers} false/h {false:.1f} {delay['median']} {delay['p95']}\n")
     sys.stdout.write(json.dumps(found["f1_above"], indent=1) + "\n")

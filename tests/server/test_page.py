@@ -130,7 +130,7 @@ def test_the_memory_is_told_when_it_changes(served):
 
 def test_about_and_policies_say_what_runs_here(served):
     about = served.http.get("/v1/about").json()
-    assert about["model"]["name"] == served.service.model_name
+    assert about["model"]["name"] == served.service.model.card.name
     assert {"python", "torch"} <= set(about["versions"])
     policies = {one["name"]: one for one in served.http.get("/v1/policies").json()["data"]}
     assert policies["hermes"]["summary"]

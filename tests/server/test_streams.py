@@ -230,3 +230,20 @@ def test_the_record_of_questions_is_listed(served):
     questions = served.http.get("/v1/questions", params={"stream": "door", "limit": 5}).json()["data"]
     assert {one["stream"] for one in questions} == {"door"}
     assert questions[0]["question"] == "how many?"
+
+
+def test_a_question_waits_for_its_evidence(served, monkeypatch):
+    from hermes_stream.server import asking
+
+    body = {"question": "what colour was the first circle?", "wait_seconds": 0.2}
+    monkeypatch.setattr(asking, "_STILL_SECONDS", 0.3)
+    until = {"until": "was there a green circle?"}
+    still = served.http.post("/v1/streams/door/ask", json={**body, **until}).json()
+    assert (still["finish_reason"], still["text"]) == ("abandoned", "")  # no frame came
+    refused = served.http.post("/v1/streams/door/ask", json={"question": QUESTION, **until})
+    assert refused.status_code == 422 or refused.status_code == 400
+    assert "wait_seconds" in refused.text
+    assert served.http.post("/v1/streams/door/ask", json={**body, "wait_seconds": 0}).status_code in (
+        400,
+        422,
+    )

@@ -11,7 +11,7 @@ from tests.server.served import jpeg, serving
 from tests.service.receiver import receiving
 
 from hermes_stream.client import AsyncClient, Client
-from hermes_stream.errors import UnknownWatchError, WatchExistsError
+from hermes_stream.errors import UnknownWatchError, UnknownWebhookError, WatchExistsError
 from hermes_stream.server import ServerSettings
 
 SURE = {"raise_at": 1e-9, "clear_at": 0.0}
@@ -158,5 +158,13 @@ def test_webhooks_are_made_by_who_may_for_addresses_that_may(tiny, tmp_path):
             wrong = http.patch(f"/v1/webhooks/{number}", json={"secret": "planted"})
             assert wrong.status_code == 400
             assert "planted" not in wrong.text
-            assert http.delete(f"/v1/webhooks/{number}").status_code == 204
+            with Client(served.url) as client:
+                assert client.change_webhook(number, is_on=True)["is_on"]
+                assert [one["id"] for one in client.webhooks()] == [number]
+                client.delete_webhook(number)
+                again = client.add_webhook(receiver.url, streams=["hall"])
+                assert again["webhook"]["streams"] == ["hall"]
+                client.delete_webhook(again["webhook"]["id"])
+                with pytest.raises(UnknownWebhookError):
+                    client.delete_webhook(number)
             assert http.get(f"/v1/webhooks/{number}").json()["error"]["code"] == "webhook_not_found"

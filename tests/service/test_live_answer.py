@@ -8,11 +8,13 @@ import time
 
 import pytest
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, QUESTION, push
+from tests.service.test_service import FEW, QUESTION, push, until
 
 from hermes_stream.errors import ClosedError
+from hermes_stream.service import Service
 from hermes_stream.service.live_answer import LiveAnswer
 from hermes_stream.stream.answer import Answer
+from hermes_stream.synthetic.world import generate_world
 
 
 @pytest.fixture
@@ -133,3 +135,53 @@ def test_an_answer_that_a_snapshot_ends_is_handed_out(serve):
     service._running.thread.run(ask_and_save)
     assert answer.wait(10)
     assert answer.finish_reason in ("stop", "length")
+
+
+GATE = "was there a green circle?"
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """Open a stream that has shown three seconds, and ask what waits for a green circle."""
+    with Service("tiny", tmp_path) as service:
+        service.open_stream("door", fps=1.0, chunk_frames=1)
+        frames = list(generate_world(3, 26).frames(1.0))  # it comes at 16 s
+        service.push_frames("door", frames[:3], wait_seconds=10)
+
+        def ask(**choices):
+            asked = "what colour was the first circle?"
+            return service, frames[3:], service.ask("door", asked, until=GATE, **choices)
+
+        yield ask
+
+
+def test_a_question_waits_for_its_evidence(waiting):
+    service, frames, live = waiting(wait_seconds=20)
+    assert live.is_waiting
+    assert not live.wait(0.3)
+    service.push_frames("door", frames, wait_seconds=10)
+    assert live.wait(10)
+    assert (live.text, live.finish_reason, live.is_waiting) == ("green", "stop", False)
+    assert live.ttft_seconds < 5
+    assert until(lambda: service.questions("door"))[0].asked.answer == "green"
+
+
+def test_evidence_that_does_not_come_is_said(waiting):
+    service, frames, live = waiting(wait_seconds=5)
+    service.push_frames("door", frames[:9], wait_seconds=10)
+    assert live.wait(10)
+    assert (live.text, live.finish_reason) == ("", "not_seen")
+    assert until(lambda: service.questions("door"))[0].asked.finish_reason == "not_seen"
+    assert service.stream("door").num_open_questions == 0
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_a_question_that_waits_may_be_given_up(waiting, how):
+    service, _, live = waiting(wait_seconds=3600)
+    if how == "cancelled":
+        live.cancel()
+    else:
+        service.close_stream("door")
+    assert live.wait(10)
+    assert live.finish_reason == {"cancelled": "abandoned", "closed": "failed"}[how]
+    assert len(until(lambda: service.questions("door"))) == 1

@@ -139,6 +139,21 @@ def test_watches_are_refused_with_their_reasons(serve):
         service.watches.add("passing", "is it?")
 
 
+def test_rules_of_a_watch_are_those_that_were_asked_for(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    region = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
+    schedule = {"days": ["mon"], "begins": "08:00", "ends": "18:00"}
+    asked = {"context": "cars are normal", "region": region, "group_above": 0.9, "schedule": schedule}
+    service.watches.add("door", "is it?", name="a", raise_at=0.3, **asked)
+    (watch,) = service._running.registry.find("door").live.handle.watches
+    rules = watch.rules
+    assert (rules.context, rules.region, rules.group_above) == ("cars are normal", region, 0.9)
+    assert (rules.raise_at, rules.clear_at, rules.schedule.days) == (0.3, 0.3, ("mon",))
+    push(service, "door", random_frames(2))
+    assert service.watches.show("door", "a").stats.num_failed == 0
+
+
 def test_a_trial_tells_when_a_watch_would_have_spoken(serve):
     from hermes_stream.service.watch_settings import WatchSettings
 

@@ -80,6 +80,19 @@ class Entry:
         """Return a moment or a length in seconds, None if the key is missing."""
         return self.seconds(name) if self.has(name) else None
 
+    def share_if_any(self, name: str) -> float | None:
+        """Return a number from 0 to 1, None if the key is missing.
+
+        Raises:
+            AnnotationError: it holds something else.
+        """
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise self.wrong(name, "a number from 0 to 1")
+        return float(value)
+
     def seconds_or_none(self, name: str) -> float | None:
         """Return a moment or a length in seconds, None if the key is missing or holds no time."""
         seconds = _seconds(self.fields.get(name))

@@ -20,6 +20,7 @@ FORMAT = "hermes-watches"
 FORMAT_VERSION = 1
 _KINDS = ("alert", "state", "count")
 _MAX_BYTES = 64 << 20
+_ALWAYS_SAID = ("happenings", "watches", "opened_seconds", "seconds", "clear_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,7 @@ def _watch(entry: Entry) -> WatchTruth:
         also=entry.texts("also"),
         given=entry.text("given", default="") or None,
         hold_seconds=entry.seconds_if_any("hold_seconds") or 0.0,
+        clear_at=entry.share_if_any("clear_at"),
         opened_seconds=entry.seconds_if_any("opened_seconds") or 0.0,
     )
 
@@ -137,5 +139,5 @@ def _without_defaults(value: Any) -> Any:
     return {
         name: _without_defaults(one)
         for name, one in value.items()
-        if name in ("happenings", "watches", "opened_seconds", "seconds") or one not in (None, (), [], 0.0)
+        if one is not None and (name in _ALWAYS_SAID or one not in ((), [], 0.0))
     }

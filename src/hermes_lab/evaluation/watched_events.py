@@ -181,6 +181,7 @@ def asked_as(truth: WatchTruth) -> dict[str, Any]:
         "answer": truth.answer,
         "also": truth.also or None,
         "given": truth.given,
+        "clear_at": truth.clear_at,
     }
     return {name: value for name, value in own.items() if value is not None}
 

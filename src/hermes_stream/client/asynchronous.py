@@ -234,6 +234,30 @@ class AsyncClient:
         """Note that you have, or have not, reviewed an incident."""
         return await self._do(calls.review(incident, reviewed=reviewed))
 
+    async def webhooks(self) -> tuple[dict[str, Any], ...]:
+        """Return who is told what happens, as the server's documents say it; without their secrets."""
+        return await self._do(calls.webhooks())
+
+    async def add_webhook(self, url: str, **options: Any) -> dict[str, Any]:
+        """Have a receiver told what happens from now on.
+
+        Args:
+            url: of the receiver, as the server permits.
+            **options: secret, kinds, streams.
+
+        Returns:
+            A document with ``webhook`` and its ``secret``, which is told only now.
+        """
+        return await self._do(calls.add_webhook(url, options))
+
+    async def change_webhook(self, number: int, **changes: Any) -> dict[str, Any]:
+        """Change a webhook: ``secret``, ``kinds``, ``streams``, ``is_on``."""
+        return await self._do(calls.change_webhook(number, changes))
+
+    async def delete_webhook(self, number: int) -> None:
+        """Have a receiver told no more."""
+        await self._do(calls.delete_webhook(number))
+
     async def memory(self, stream: str) -> dict[str, Any]:
         """Return which moments each layer of a memory keeps, as the server's document says it."""
         return await self._do(calls.document(calls.stream_path(stream, "memory")))

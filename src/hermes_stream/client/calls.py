@@ -194,6 +194,26 @@ def review(incident: str, *, reviewed: bool) -> Call[IncidentValue]:
     return Call(method="PATCH", path=path, json={"reviewed": reviewed}, read=IncidentValue.of)
 
 
+def webhooks() -> Call[tuple[dict[str, Any], ...]]:
+    """List webhooks."""
+    return Call(method="GET", path="/v1/webhooks", read=_each(dict))
+
+
+def add_webhook(url: str, options: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Tell a receiver what happens."""
+    return Call(method="POST", path="/v1/webhooks", json={"url": url, **options}, read=dict)
+
+
+def change_webhook(number: int, changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Change a webhook."""
+    return Call(method="PATCH", path=f"/v1/webhooks/{number}", json=dict(changes), read=dict)
+
+
+def delete_webhook(number: int) -> Call[None]:
+    """Tell a receiver no more."""
+    return Call(method="DELETE", path=f"/v1/webhooks/{number}", read=_nothing)
+
+
 def document(path: str, params: Mapping[str, Any] | None = None) -> Call[dict[str, Any]]:
     """Show what else the server tells as one JSON document."""
     return Call(method="GET", path=path, params=params or {}, read=dict)

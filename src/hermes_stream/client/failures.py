@@ -21,6 +21,7 @@ from hermes_stream.errors import (
     UnknownSnapshotError,
     UnknownStreamError,
     UnknownWatchError,
+    UnknownWebhookError,
     VideoError,
     WatchExistsError,
 )
@@ -32,6 +33,7 @@ _OF_CODE: dict[str, type[HermesError]] = {
     "watch_not_found": UnknownWatchError,
     "watch_exists": WatchExistsError,
     "incident_not_found": UnknownIncidentError,
+    "webhook_not_found": UnknownWebhookError,
     "closed": ClosedError,
     "store_failed": StoreError,
     "no_room": CapacityError,

@@ -266,6 +266,30 @@ class Client:
         """Note that you have, or have not, reviewed an incident."""
         return self._do(calls.review(incident, reviewed=reviewed))
 
+    def webhooks(self) -> tuple[dict[str, Any], ...]:
+        """Return who is told what happens, as the server's documents say it; without their secrets."""
+        return self._do(calls.webhooks())
+
+    def add_webhook(self, url: str, **options: Any) -> dict[str, Any]:
+        """Have a receiver told what happens from now on.
+
+        Args:
+            url: of the receiver, as the server permits.
+            **options: secret, kinds, streams.
+
+        Returns:
+            A document with ``webhook`` and its ``secret``, which is told only now.
+        """
+        return self._do(calls.add_webhook(url, options))
+
+    def change_webhook(self, number: int, **changes: Any) -> dict[str, Any]:
+        """Change a webhook: ``secret``, ``kinds``, ``streams``, ``is_on``."""
+        return self._do(calls.change_webhook(number, changes))
+
+    def delete_webhook(self, number: int) -> None:
+        """Have a receiver told no more."""
+        self._do(calls.delete_webhook(number))
+
     def memory(self, stream: str) -> dict[str, Any]:
         """Return which moments each layer of a memory keeps, as the server's document says it."""
         return self._do(calls.document(calls.stream_path(stream, "memory")))

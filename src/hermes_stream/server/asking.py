@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from hermes_stream.server.access.callers import Caller
 from hermes_stream.server.bodies import AnswerBody, Evidence
 from hermes_stream.server.state import ServerState
 from hermes_stream.service import CitedMoment, LiveAnswer
+
+# A stream's seconds and the clock's may differ by as much before a question that waits counts as forgotten.
+_STILL_SECONDS = 10.0
 
 
 def count_question(state: ServerState, caller: Caller) -> None:
@@ -44,11 +47,30 @@ async def asked(state: ServerState, stream: str, question: str, **options: Any) 
         asking.add_done_callback(_give_up)
         raise
     try:
-        yield answer
+        with _limited(answer, options.get("wait_seconds")):
+            yield answer
     finally:
+        state.metrics.count_answer(answer)
+
+
+@contextmanager
+def _limited(answer: LiveAnswer, wait_seconds: float | None) -> Iterator[None]:
+    """Give an answer up where nobody reads it any more, or its stream shows nothing while it waits."""
+
+    def give_up() -> None:
+        if answer.is_waiting:
+            answer.cancel()
+
+    timer = None
+    if wait_seconds is not None:
+        timer = asyncio.get_running_loop().call_later(wait_seconds + _STILL_SECONDS, give_up)
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
         if not answer.is_done:
             answer.cancel()
-        state.metrics.count_answer(answer)
 
 
 def _give_up(asking: asyncio.Future[LiveAnswer]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from fastapi import Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from hermes_stream.service.names import STREAM_NAME
 from hermes_stream.service.settings import StreamSettings
@@ -159,8 +159,18 @@ class AskBody(
     """Moments of evidence, at most; 0 computes none."""
     clarify_below: Annotated[float, Field(ge=0, le=1)] | None = None
     """Reply with a question back where the confidence is below; the text then comes whole."""
+    wait_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Seconds of the stream to wait for its evidence; `finish_reason` is `not_seen` where it did not come."""
+    until: Annotated[str, Field(min_length=1)] | None = None
+    """With `wait_seconds`: asked by yes or no whether the evidence is there. Else the model is asked that."""
     stream: bool = False
     """Send the answer as it is made, as server-sent events; so does `Accept: text/event-stream`."""
+
+    @model_validator(mode="after")
+    def _check_wait(self) -> Self:
+        if self.until is not None and self.wait_seconds is None:
+            raise ValueError("until says when a question that waits is asked; give wait_seconds, too")
+        return self
 
 
 class Evidence(BaseModel, use_attribute_docstrings=True):

@@ -8,9 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Condition
+from typing import Literal
 
 from hermes_stream.errors import ClosedError
 from hermes_stream.stream.answer import Answer, FinishReason, TokenLogprob
+
+EndReason = FinishReason | Literal["not_seen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,9 @@ class LiveAnswer:
         options: the choices, empty for an open question.
         token_ids: tokens of the answer so far.
         seen_until_seconds: time of the newest frame that the answer knows, in seconds of the stream.
-        ttft_seconds: from the call of ``ask`` to the first token, less what waiting frames took; 0 before.
-        ttft_with_pending_seconds: from the call of ``ask`` to the first token, with everything.
+        ttft_seconds: from the call of ``ask``, or from where the evidence came that the question waited for,
+            to the first token, less what waiting frames took; 0 before.
+        ttft_with_pending_seconds: likewise, with everything.
         tokens_per_second: of the tokens after the first; None before there are two.
         option_index: which option was chosen; None for an open question.
         logprobs: how likely each token was, where that was asked for.
@@ -54,8 +58,10 @@ class LiveAnswer:
         clarification: whether the text is a question back, because the model was not sure enough.
         guess: the answer that was held back then; None where the text is the answer.
         evidence: moments on which it rests, most important first; known when the answer is done.
-        finish_reason: "stop", "length", "abandoned", "failed"; None while the answer goes on.
+        finish_reason: "stop", "length", "abandoned", "failed"; "not_seen" where the question waited for its
+            evidence and it did not come; None while the answer goes on.
         failure: why it failed; None where it did not.
+        is_waiting: whether the question waits for its evidence.
     """
 
     def __init__(self, stream: str, question: str, options: Sequence[str] = ()) -> None:
@@ -71,8 +77,9 @@ class LiveAnswer:
         self.clarification = False
         self.guess: str | None = None
         self.evidence: tuple[CitedMoment, ...] = ()
-        self.finish_reason: FinishReason | None = None
+        self.finish_reason: EndReason | None = None
         self.failure: BaseException | None = None
+        self.is_waiting = False
         self._asked = time.perf_counter()
         self._queue_seconds = 0.0
         self._pieces: list[str] = []
@@ -152,6 +159,18 @@ class LiveAnswer:
         if self.failure is not None:
             raise self.failure
 
+    def wait_for_evidence(self, cancel: Callable[[LiveAnswer], None]) -> None:
+        """Note that the question waits for its evidence.
+
+        Args:
+            cancel: gives it up, from any thread.
+        """
+        self._cancel, self.is_waiting = cancel, True
+
+    def evidence_came(self) -> None:
+        """Note that the question waits no longer: what it took until now is not the answer's."""
+        self._asked, self.is_waiting = time.perf_counter(), False
+
     def attach(self, answer: Answer, cancel: Callable[[LiveAnswer], None]) -> None:
         """Note that the engine has taken the question.
 
@@ -179,7 +198,7 @@ class LiveAnswer:
             self._pieces += pieces
         self._wake()
 
-    def end(self, reason: FinishReason, failure: BaseException | None = None) -> None:
+    def end(self, reason: EndReason, failure: BaseException | None = None) -> None:
         """End the answer; what comes later is not its own."""
         with self._changed:
             if self.is_done:

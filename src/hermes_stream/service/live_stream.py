@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hermes_stream.errors import ClosedError
@@ -19,7 +19,7 @@ from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.stats import SessionStats
-from hermes_stream.stream.watches import WatchesStats
+from hermes_stream.stream.watches import Deferred, WatchesStats
 
 log = logging.getLogger(__name__)
 _TRY_AGAIN_SECONDS = 1.0
@@ -31,17 +31,19 @@ class OpenQuestion:
 
     Attributes:
         live: what is read of its answer.
-        answer: the engine's.
+        answer: the engine's; None while it waits for its evidence.
         num_moments: how many moments it cites at the end.
         remembered: whether it steers what the memory keeps.
         asked_wall_seconds: when it was asked.
+        deferred: it waits for its evidence, or did; None where it was asked for now.
     """
 
     live: LiveAnswer
-    answer: Answer
+    answer: Answer | None
     num_moments: int
     remembered: bool
     asked_wall_seconds: float
+    deferred: Deferred | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,8 @@ class LiveStream:
         Args:
             live: what will be read of its answer.
             cancel: gives it up, from any thread.
-            **choices: ``num_moments``, ``remembered``, and fields of ``Sampling``.
+            **choices: ``num_moments``, ``remembered``, ``wait_seconds`` and ``until`` where it is to wait for
+                its evidence, and fields of ``Sampling``.
 
         Raises:
             CapacityError: question and answer do not fit the room for text.
@@ -143,32 +146,61 @@ class LiveStream:
         """
         num_moments, remembered = choices.pop("num_moments"), choices.pop("remembered")
         choices["steers"] = remembered
+        question = OpenQuestion(
+            live=live,
+            answer=None,
+            num_moments=num_moments,
+            remembered=remembered,
+            asked_wall_seconds=time.time(),
+        )
+        if choices.get("wait_seconds") is not None:
+            self._defer(question, cancel, choices)
+            return
         self._try_again_at = -math.inf
         self._is_willing()  # else the failure of a chunk would be raised as the question's
         self.fill()
         answer = self.handle.ask(live.question, live.options or None, **choices)
-        live.attach(answer, cancel)
-        live.seen_until_seconds = self.handle.stream.intake.newest_seconds
-        self._open.append(
-            OpenQuestion(
-                live=live,
-                answer=answer,
-                num_moments=num_moments,
-                remembered=remembered,
-                asked_wall_seconds=time.time(),
-            )
-        )
+        self._take(question, answer, cancel)
+
+    def _take(self, question: OpenQuestion, answer: Answer, cancel: Callable[[LiveAnswer], None]) -> None:
+        question.live.attach(answer, cancel)
+        question.live.seen_until_seconds = self.handle.stream.intake.newest_seconds
+        self._open.append(replace(question, answer=answer))
+
+    def _defer(
+        self, question: OpenQuestion, cancel: Callable[[LiveAnswer], None], choices: dict[str, Any]
+    ) -> None:
+        """Let a question wait; it is open meanwhile, so that it is counted, and may be given up."""
+
+        def is_over(deferred: Deferred) -> None:
+            waiting = next((one for one in self._open if one.live is live), None)
+            if waiting is None:  # it was given up
+                return
+            live.evidence_came()
+            self._open.remove(waiting)
+            if deferred.answer is not None:
+                self._take(waiting, deferred.answer, cancel)
+            else:
+                live.seen_until_seconds = self.handle.stream.folded_until_seconds
+                live.end("not_seen")
+                self._has_ended(waiting)
+
+        live = question.live
+        live.wait_for_evidence(cancel)
+        deferred = self.handle.ask_when(live.question, live.options or None, on_done=is_over, **choices)
+        self._open.append(replace(question, deferred=deferred))
 
     def publish(self) -> None:
         """Hand out what answers have so far, and end those that are done."""
         for question in tuple(self._open):
-            question.live.follow(question.answer)
-            if question.answer.is_done:
-                self._end(question)
+            if question.answer is not None:
+                question.live.follow(question.answer)
+                if question.answer.is_done:
+                    self._end(question, question.answer)
 
-    def _end(self, question: OpenQuestion) -> None:
+    def _end(self, question: OpenQuestion, answer: Answer) -> None:
         self._open.remove(question)
-        answer, live = question.answer, question.live
+        live = question.live
         pictures_of = self._pictures.find_all if self._pictures is not None else _no_pictures
         live.evidence = cite(
             self._executor,
@@ -183,15 +215,27 @@ class LiveStream:
     def cancel(self, live: LiveAnswer) -> None:
         """Give an answer up; safe to repeat."""
         for question in tuple(self._open):
-            if question.live is live:
+            if question.live is not live:
+                continue
+            if question.answer is not None:
                 live.follow(question.answer)
                 question.answer.close()
-                self._end(question)
+                self._end(question, question.answer)
+            else:
+                self._forget(question)
+                live.end("abandoned")
+                self._has_ended(question)
+
+    def _forget(self, question: OpenQuestion) -> None:
+        """Let a question wait no longer for its evidence; first, so that it is not told to be over twice."""
+        self._open.remove(question)
+        if question.deferred is not None:
+            question.deferred.cancel()
 
     def lose(self, reason: str) -> None:
         """Tell whoever waits that there will be no answers: the engine has failed, or the stream closes."""
-        questions, self._open = self._open, []
-        for question in questions:
+        for question in tuple(self._open):
+            self._forget(question)
             question.live.end("failed", ClosedError(reason))
             self._has_ended(question)
 

@@ -128,8 +128,9 @@ class QuestionDesk:
         live, now = question.live, time.time()
         if served.row.is_temporary:
             return
-        took = max(0.05, now - question.asked_wall_seconds)
-        self._answer_seconds += _NEWEST * (took - self._answer_seconds)
+        if question.deferred is None:
+            took = max(0.05, now - question.asked_wall_seconds)
+            self._answer_seconds += _NEWEST * (took - self._answer_seconds)
         self._log.add(
             AskedQuestion(
                 stream_id=served.row.id,

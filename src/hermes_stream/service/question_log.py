@@ -34,7 +34,7 @@ class AskedQuestion:
         remembered: whether it steers what the memory keeps.
         answer: the text, as far as it was made.
         option_index: which option was chosen; None for an open question.
-        finish_reason: "stop", "length", "abandoned" or "failed".
+        finish_reason: "stop", "length", "abandoned", "failed" or "not_seen".
         failure: why it failed.
         num_tokens: of the answer.
         ttft_seconds: see ``LiveAnswer``.

@@ -9,15 +9,15 @@ from pathlib import Path
 from threading import Condition
 from typing import Any
 
-from hermes_stream.errors import ClosedError, HermesError, MissingPackageError, ServiceError
+from hermes_stream.errors import ClosedError, HermesError, ServiceError
 from hermes_stream.models.base import VideoModel
+from hermes_stream.service.broker import bridge_to_broker
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.incident_desk import IncidentDesk
 from hermes_stream.service.incident_keeper import IncidentKeeper
 from hermes_stream.service.journal import Committer
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
-from hermes_stream.service.mqtt_topics import Naming
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
 from hermes_stream.service.record import Record
@@ -155,28 +155,16 @@ class Running:
         self._parts.callback(keeper.stop)
 
     def _tell_broker(self) -> None:
-        """Tell an MQTT broker from now on, where there is one."""
-        settings = self._settings
-        if settings.mqtt is None:
-            return
-        try:
-            from hermes_stream.service.mqtt_bridge import MqttBridge
-        except ModuleNotFoundError as error:
-            raise MissingPackageError(
-                f"a broker is told with the package {error.name!r}; install it with: pip install "
-                "'hermes-stream[mqtt]'"
-            ) from error
-        self.mqtt = MqttBridge(
-            settings.mqtt,
-            Naming(prefix=settings.mqtt_prefix, discovery=settings.mqtt_discovery),
+        self.mqtt = bridge_to_broker(
+            self._settings,
             model=self._model.card.name,
             streams=lambda: self.statuses(closed=False),
             watches=self.watches,
             store=self.store,
-            data_dir=self.folder.path,
-            pictures=self.folder.pictures,
+            folder=self.folder,
         )
-        self._parts.callback(self.mqtt.stop)
+        if self.mqtt is not None:
+            self._parts.callback(self.mqtt.stop)
 
     def _make_served(self, row: StreamRow, choices: StreamChoices) -> ServedStream:
         settings, folder = self._settings, self.folder

@@ -154,7 +154,8 @@ class Service:
                 what one of them asked decides what the others' answers can still know.
             num_moments: how many moments the answer cites, at most; 0 cites none and is a little faster.
             **sampling: fields of ``Sampling``: max_new_tokens, temperature, top_p, repetition_penalty, stop,
-                seed; no more tokens than the settings allow.
+                seed; no more tokens than the settings allow. ``wait_seconds``, ``until``: let it wait for its
+                evidence, see ``Session.ask``; it ends as "not_seen" where that did not come.
 
         Raises:
             UnknownStreamError: no such stream is open.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,6 +151,7 @@ class StreamHandle:
         wait_seconds: float,
         until: str | None = None,
         on_done: Callable[[Deferred], object] | None = None,
+        steers: bool | None = None,
         **sampling: Any,
     ) -> Deferred:
         """Ask once the evidence is there; see ``Watches.defer``. The engine's steps look, ask and tell."""
@@ -157,9 +159,8 @@ class StreamHandle:
         self._check_open()
         Sampling(**sampling)
         waits: dict[str, Any] = {"wait_seconds": wait_seconds, "until": until, "on_done": on_done}
-        return self.watches.defer(
-            question, options, ask=lambda: self.ask(question, options, **sampling), **waits
-        )
+        ask = partial(self.ask, question, options, steers=steers, **sampling)
+        return self.watches.defer(question, options, ask=ask, **waits)
 
     def watch(
         self, question: str, kind: WatchKind = "alert", *, on_event: OnEvent | None = None, **rules: Any

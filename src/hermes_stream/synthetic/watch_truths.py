@@ -53,6 +53,7 @@ class WatchTruth:
         also: questions that must be yes as well.
         given: a question that must have been yes before.
         hold_seconds: for how long it must be so.
+        clear_at: how likely yes may be at most to clear an alert; 0 for what stays true once it is.
         opened_seconds: when the watch begins.
     """
 
@@ -67,6 +68,7 @@ class WatchTruth:
     also: tuple[str, ...] = ()
     given: str | None = None
     hold_seconds: float = 0.0
+    clear_at: float | None = None
     opened_seconds: float = 0.0
 
 
@@ -214,7 +216,12 @@ def _second(story: _Story) -> list[_Draft]:
         _Draft(
             what=str(thing),
             happenings=_at([start for start, _ in spans[1:2]]),
-            asks={"question": how_many(str(thing)), "options": NUMBERS, "answer": NUMBERS[2]},
+            asks={
+                "question": how_many(str(thing)),
+                "options": NUMBERS,
+                "answer": NUMBERS[2],
+                "clear_at": 0.0,
+            },
         )
         for thing in (*story.things, *story.near)
         for spans in [story.shown(thing)]

@@ -69,7 +69,7 @@ def test_a_state_stays_as_it_is_while_what_must_be_so_is_not():
     watch = watch_of(
         kind="state", answers=("left", "right"), options=("left", "right"), also=("is it there?",)
     )
-    looks = [(0.9, 0.9), (0.1, 0.2), (0.9, 0.9), (0.1, 0.9)]
+    looks = [(0.9, 0.95), (0.1, 0.6), (0.9, 0.95), (0.1, 0.95)]
     assert see(watch, looks) == [("changed", 3.0)]
 
 

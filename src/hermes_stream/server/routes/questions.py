@@ -56,7 +56,8 @@ async def _streamed(state: ServerState, name: str, body: AskBody) -> Response:
 
 
 def _options(body: AskBody) -> dict[str, Any]:
-    return {**body.model_dump(exclude={"stream", "question"}), "stop": tuple(body.stop)}
+    now = {"wait_seconds", "until"} if body.wait_seconds is None else set()
+    return {**body.model_dump(exclude={"stream", "question", *now}), "stop": tuple(body.stop)}
 
 
 class QuestionBody(BaseModel):

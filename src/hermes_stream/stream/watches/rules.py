@@ -41,7 +41,8 @@ class WatchRules:
             from zero to nine. An alert with options is raised while ``answer`` is what is chosen.
         answer: one of an alert's options, which counts as yes; the others together count as no.
         also: questions answered by yes or no that must be yes as well: of an alert, whose score is the least
-            of them all; of a state, which stays as it is while one is likelier no.
+            of them all; of a state, which stays as it is while one is less than 0.9
+            likely.
         given: a question answered by yes or no, of an alert: yes raises only where this was likelier yes than
             no at the last look before; "was there a car?", for a car that comes again.
         region: corners (x, y) of the part of the picture that is looked at, in shares of its sides; the watch

@@ -19,7 +19,7 @@ from hermes_stream.stream.watches.decisions import (
 )
 from hermes_stream.stream.watches.events import EventKind, Suppression, WatchEvent
 from hermes_stream.stream.watches.likeness import SeenPicture, likeness
-from hermes_stream.stream.watches.rules import LIKELY, WatchRules
+from hermes_stream.stream.watches.rules import LIKELY, SURE, WatchRules
 from hermes_stream.stream.watches.sending import SendingState, decide_sending
 from hermes_stream.stream.watches.stats import WatchStats
 
@@ -179,7 +179,7 @@ class Watch:
             return self._see_alert(
                 seconds, score, is_given=is_given, is_scheduled=is_scheduled, picture=picture
             )
-        if min(also, default=1.0) < LIKELY:
+        if min(also, default=1.0) < SURE:
             return None
         return self._see_choice(seconds, scores, is_scheduled=is_scheduled)
 
