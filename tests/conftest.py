@@ -11,7 +11,19 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 import pytest
 from tests.shapes import check_shapes_of
 
-ROOMS_WITH_TENSORS = ["memory", "layout", "buffers", "cache", "attention", "policies", "filters", "retrieval"]
+ROOMS_WITH_TENSORS = [
+    "memory",
+    "layout",
+    "eight_bits",
+    "buffers",
+    "records",
+    "masks",
+    "cache",
+    "attention",
+    "policies",
+    "filters",
+    "retrieval",
+]
 check_shapes_of([*ROOMS_WITH_TENSORS, "models", "stream"])
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from hermes_stream.buffers import in_8_bits
 from hermes_stream.cache import StreamCache
+from hermes_stream.eight_bits import in_8_bits
 from hermes_stream.memory.rope import rotate
 from hermes_stream.models.visual import Features
 from hermes_stream.policies.base import keeping
