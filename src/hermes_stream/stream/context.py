@@ -45,8 +45,20 @@ class ContextUsage:
 class QuestionContext(Protocol):
     """What a question reads, and how chunks get there."""
 
-    def fold(self, frames: Sequence[Frame]) -> Work[None]:
-        """Take a chunk in: frames of one size. All or nothing."""
+    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
+        """Take a chunk in: frames of one size. All or nothing.
+
+        Args:
+            frames: the chunk.
+            text_tokens: of a question that waits, and its answer: a compression may wait until behind it,
+                where they fit without one. None where nobody waits.
+        """
+
+    def needs_compression(self, num_new_tokens: int) -> bool:
+        """Tell whether a compression was put off, and so many visual tokens do not fit before it."""
+
+    def compress(self) -> Work[None]:
+        """Do a compression that was put off, if there is one. All or nothing."""
 
     def prepare(self) -> Work[None]:
         """Do what the policy leaves for the moment of a question. All or nothing; safe to repeat."""

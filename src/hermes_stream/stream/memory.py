@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hermes_stream.attention import Observation, Segment
@@ -29,7 +29,7 @@ from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_encoder import FrameEncoder
 from hermes_stream.stream.guidance import guidance_of, guidance_segments, read_guidance, zero_weights
-from hermes_stream.stream.positions import StreamPositions, origin_of, text_positions
+from hermes_stream.stream.positions import StreamPositions, closing_gaps, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, forward
 from hermes_stream.video.frame import Frame
@@ -95,24 +95,27 @@ class StreamMemory:
         self._beginning = self.cache.mark()
         self._positions = StreamPositions.after_prefix(len(prefix_ids))
 
-    def fold(self, frames: Sequence[Frame]) -> Work[None]:
+    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
         """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
             frames: at least one, at most a chunk, all of one size. A temporal patch that they do not fill is
                 completed by repeating the last, and is final.
+            text_tokens: of a question that waits; where it fits the slots that are free, it sees all that is
+                held, and the compression is left to the next chunk that needs the room.
 
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
         """
-        self._num_kept_patches += yield from self.enter(frames, self._num_kept_patches)
+        self._num_kept_patches += yield from self.enter(frames, self._num_kept_patches, text_tokens)
 
-    def enter(self, frames: Sequence[Frame], first_id: int) -> Work[int]:
+    def enter(self, frames: Sequence[Frame], first_id: int, text_tokens: int | None = None) -> Work[int]:
         """Encode, filter and prefill frames, compress over budget; rewind if that fails.
 
         Args:
             frames: see ``fold``.
             first_id: number of the first temporal patch.
+            text_tokens: see ``fold``.
 
         Returns:
             How many temporal patches entered: those of which a filter left something, numbered one by one.
@@ -127,11 +130,14 @@ class StreamMemory:
         visual, kept = self.filtering.filter(visual)
         positions, behind = self._place(visual)
         origin = origin_of(visual, kept, first_id)
+        compresses = not self._may_put_off(len(origin.temporal_patch_ids), text_tokens)
         mark = self.cache.mark()
         try:
             self.cache.advance(positions)
-            weights = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
-            yield from self._compress(weights)
+            entering = self._prefill(visual.select(kept), positions[:, kept], origin, is_guided=compresses)
+            weights = yield from entering
+            if compresses:
+                yield from self._compress(weights)
         except BaseException:
             # also when the work is abandoned: the frames wait, and the next try must find the cache as it was
             self.cache.rewind(mark)
@@ -142,6 +148,31 @@ class StreamMemory:
         self.filtering.commit()
         self._num_patches += visual.num_temporal_patches
         return len(origin.temporal_patch_ids.unique())
+
+    def needs_compression(self, num_new_tokens: int) -> bool:
+        """Tell whether a compression was put off, and so many visual tokens do not fit before it."""
+        card, capacity = self.model.card, self._capacity
+        patch_tokens = card.tokens_per_temporal_patch
+        # Positions are planned for a budget and a chunk, also where slots leave more room than that.
+        beside = capacity.chunk_frames // card.frames_per_temporal_patch * patch_tokens - num_new_tokens
+        held = zip(self.cache.num_visual_tokens, self._budgets or (), strict=False)
+        return self._is_over_budget() and any(n > max(own, patch_tokens) + beside for n, own in held)
+
+    def compress(self) -> Work[None]:
+        """Do a compression that was put off, if there is one."""
+        yield from self._compress(None)
+        self._positions = self._positions.behind_newest(self.cache.next_frame_position)
+
+    def _may_put_off(self, num_new_tokens: int, text_tokens: int | None) -> bool:
+        """Tell whether a chunk and the text that waits for it fit the slots that are free."""
+        if text_tokens is None or self._budgets is None:
+            return False
+        guidance = guidance_of(self.model, self.policy, None)
+        if guidance is not None and guidance.observed_tokens:
+            return False  # what it wants to know is seen only while the chunk is written
+        added = num_new_tokens + text_tokens
+        held = zip(self.cache.num_tokens, self.cache.buffers.capacities, strict=True)
+        return all(n + added <= slots for n, slots in held)
 
     def forget_video(self) -> None:
         """Go back to the prefix alone."""
@@ -164,7 +195,7 @@ class StreamMemory:
         positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
             return positions, self._positions.behind(visual)
-        self.cache.apply(_closing_gaps(self.cache))
+        self.cache.apply(closing_gaps(self.cache))
         self._positions = self._positions.behind_newest(self.cache.next_frame_position)
         positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
@@ -180,7 +211,12 @@ class StreamMemory:
         return positions, behind
 
     def _prefill(
-        self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin
+        self,
+        visual: VisualTokens,
+        positions: Int[Tensor, "axes tokens"],
+        origin: VisualOrigin,
+        *,
+        is_guided: bool,
     ) -> Work[Float[Tensor, "layers slots"] | None]:
         """Let a chunk enter the cache in slices; return the attention that guides a compression, if any.
 
@@ -190,7 +226,7 @@ class StreamMemory:
         for slots in self._slices(len(visual)):
             self.cache.append(positions[:, slots], origin.select(slots))
             observation, probes = None, list[Segment]()
-            guidance = self._guidance() if slots.stop == len(visual) else None
+            guidance = self._guidance() if is_guided and slots.stop == len(visual) else None
             if guidance is not None and guidance.observed_tokens:
                 weights = zero_weights(self.cache)
                 observation = Observation(weights=weights, num_tokens=guidance.observed_tokens)
@@ -356,13 +392,3 @@ class StreamMemory:
     def usage(self) -> ContextUsage:
         """What the memory holds."""
         return ContextUsage(num_visual_tokens=self.cache.num_visual_tokens, device_bytes=self.cache.num_bytes)
-
-
-def _closing_gaps(cache: StreamCache) -> RetentionPlan:
-    """Return the plan that evicts nothing and closes the gaps between positions."""
-    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
-    slots = torch.arange(int(counts.max()), device=counts.device)
-    nothing: Bool[Tensor, " layers"] = torch.zeros_like(counts, dtype=torch.bool)
-    return RetentionPlan(
-        keep=torch.where(slots < counts[:, None], slots, -1), summarize=nothing, reindex=True
-    )

@@ -27,6 +27,7 @@ from hermes_stream.stream.changes import (
     FrameForgotten,
     FramesLeftOut,
     HeldFramesPrefilled,
+    MemoryCompressed,
     QuestionAnswered,
 )
 from hermes_stream.stream.clarifying import answer_question
@@ -44,8 +45,6 @@ from hermes_stream.stream.stats import SessionStats, synchronize
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
 from hermes_stream.video.conversion import frames_from
 from hermes_stream.video.frame import Frame
-
-_MAX_NEW_TOKENS = 256
 
 
 class Stream:
@@ -160,6 +159,8 @@ class Stream:
             yield from self.folding.fold_again(what)
         elif isinstance(what, FramesLeftOut):
             self.folding.leave_out_again(what)
+        elif isinstance(what, MemoryCompressed):
+            yield from self.folding.compress()
         elif isinstance(what, HeldFramesPrefilled):
             yield from self._prefill_held()
         else:
@@ -208,16 +209,17 @@ class Stream:
         """Take the result of ``request_ahead``."""
         self.memory.encoder.receive_ahead(features)
 
-    def fold(self, max_frames: int | None = None) -> Work[None]:
+    def fold(self, max_frames: int | None = None, text_tokens: int | None = None) -> Work[None]:
         """Fold a chunk of the frames that wait into the memory, or all if they are fewer.
 
         Args:
             max_frames: fold no more than these; None folds up to a chunk.
+            text_tokens: of a question that waits for them; see ``QuestionContext.fold``.
 
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        yield from self.folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames))
+        yield from self.folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames), text_tokens)
 
     def ask(
         self, text: str, options: Sequence[str] | None, sampling: Sampling, *, steers: bool | None = None
@@ -240,8 +242,7 @@ class Stream:
         answer = Answer(text, options or ())
         question = self._phrase(text, options, 1 if options else sampling.max_new_tokens or 1)
         self.check_observed()
-        max_tokens = min(sampling.max_new_tokens or _MAX_NEW_TOKENS, question.max_answer_tokens)
-        sampling = replace(sampling, max_new_tokens=max_tokens)
+        sampling = replace(sampling, max_new_tokens=question.answer_tokens(sampling.max_new_tokens))
         steers = self.options.guidance_from_questions if steers is None else steers
         work = self._answer(answer, question, sampling, num_frames=self.intake.num_accepted, steers=steers)
         return answer, work
@@ -251,7 +252,10 @@ class Stream:
     ) -> Work[None]:
         self._newest_answer = answer
         try:
-            pending_seconds = yield from self.prepare(num_frames)
+            # a question back is another question, which may take all the room
+            room = question.num_tokens(self.model, sampling.max_new_tokens)
+            room = room if sampling.clarify_below is None else self.text_tokens
+            pending_seconds = yield from self.prepare(num_frames, room)
             text = yield from answer_question(
                 self.model,
                 self.context,
@@ -284,7 +288,7 @@ class Stream:
         """
         question = self._phrase(text, options)
         self.check_observed()
-        yield from self.prepare()
+        yield from self.prepare(text_tokens=question.num_tokens(self.model))
         with self.context.reading():
             return (yield from next_token_logits(self.context.extend(question.embeddings(self.model))))
 
@@ -299,7 +303,7 @@ class Stream:
         """Return what a question reads, with the attention that it pays; see ``Session.read_attention``."""
         question = self._phrase(text, options, max(1, len(answer_ids)))
         self.check_observed()
-        yield from self.prepare()
+        yield from self.prepare(text_tokens=question.num_tokens(self.model))
         parts = [(question.embeddings(self.model), len(question.token_ids) if whole_question else 1)]
         if len(answer_ids) > 1:
             parts.append((self.model.embed(answer_ids[:-1]), len(answer_ids) - 1))
@@ -310,11 +314,13 @@ class Stream:
             self.model, text, options, text_tokens=self.text_tokens, answer_tokens=answer_tokens
         )
 
-    def prepare(self, num_frames: int | None = None) -> Work[float]:
+    def prepare(self, num_frames: int | None = None, text_tokens: int | None = None) -> Work[float]:
         """Fold in what waits; do what the policy leaves for the moment of a question.
 
         Args:
             num_frames: frames of the stream that the question is about; None is all so far.
+            text_tokens: of question and answer; a compression may wait until behind them. None where it
+                may not.
 
         Returns:
             Seconds that the folding took.
@@ -322,7 +328,7 @@ class Stream:
         began = time.perf_counter()
         until = self.intake.num_accepted if num_frames is None else num_frames
         while (missing := until - self.intake.num_folded) > 0:
-            yield from self.fold(missing)
+            yield from self.fold(missing, text_tokens)
         if not self.folding.num_frames:
             raise VideoError(
                 f"none of {self.folding.num_failed_frames} frames could be folded into the memory, so there "
