@@ -51,7 +51,7 @@ class QuestionContext(Protocol):
         Args:
             frames: the chunk.
             text_tokens: of a question that waits, and its answer: a compression may wait until behind it,
-                where they fit without one. None where nobody waits.
+                where they fit without one. None where it may not.
         """
 
     def needs_compression(self, num_new_tokens: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import torch
@@ -28,7 +29,13 @@ from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_encoder import FrameEncoder
-from hermes_stream.stream.guidance import guidance_of, guidance_segments, read_guidance, zero_weights
+from hermes_stream.stream.guidance import (
+    guidance_of,
+    guidance_segments,
+    prompt_ids,
+    read_guidance,
+    zero_weights,
+)
 from hermes_stream.stream.positions import StreamPositions, closing_gaps, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, forward
@@ -75,6 +82,8 @@ class StreamMemory:
         self._has_text_tokens = False
         self._start_seconds = 0.0
         self._last_conversation: str | None = None
+        # The same few prompts at each compression, until there is another conversation.
+        self._tokenize = lru_cache(maxsize=4)(partial(prompt_ids, self.model))
         self._begin()
 
     def _begin(self) -> None:
@@ -101,8 +110,7 @@ class StreamMemory:
         Args:
             frames: at least one, at most a chunk, all of one size. A temporal patch that they do not fill is
                 completed by repeating the last, and is final.
-            text_tokens: of a question that waits; where it fits the slots that are free, it sees all that is
-                held, and the compression is left to the next chunk that needs the room.
+            text_tokens: of a question that waits; where it fits the free slots, the compression is put off.
 
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
@@ -134,7 +142,7 @@ class StreamMemory:
         mark = self.cache.mark()
         try:
             self.cache.advance(positions)
-            entering = self._prefill(visual.select(kept), positions[:, kept], origin, is_guided=compresses)
+            entering = self._prefill(visual.select(kept), positions[:, kept], origin, compresses)
             weights = yield from entering
             if compresses:
                 yield from self._compress(weights)
@@ -211,12 +219,7 @@ class StreamMemory:
         return positions, behind
 
     def _prefill(
-        self,
-        visual: VisualTokens,
-        positions: Int[Tensor, "axes tokens"],
-        origin: VisualOrigin,
-        *,
-        is_guided: bool,
+        self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin, guided: bool
     ) -> Work[Float[Tensor, "layers slots"] | None]:
         """Let a chunk enter the cache in slices; return the attention that guides a compression, if any.
 
@@ -226,7 +229,7 @@ class StreamMemory:
         for slots in self._slices(len(visual)):
             self.cache.append(positions[:, slots], origin.select(slots))
             observation, probes = None, list[Segment]()
-            guidance = self._guidance() if is_guided and slots.stop == len(visual) else None
+            guidance = self._guidance() if guided and slots.stop == len(visual) else None
             if guidance is not None and guidance.observed_tokens:
                 weights = zero_weights(self.cache)
                 observation = Observation(weights=weights, num_tokens=guidance.observed_tokens)
@@ -237,6 +240,7 @@ class StreamMemory:
                     guidance,
                     self._capacity.text_positions,
                     last_conversation=self._last_conversation,
+                    tokenize=self._tokenize,
                 )
             segment = Segment(
                 cache=self.cache,
@@ -280,6 +284,7 @@ class StreamMemory:
                 guidance,
                 self._capacity.text_positions,
                 last_conversation=self._last_conversation,
+                tokenize=self._tokenize,
             )
         with self._executor.timing("compress"):
             plan = self._plan(weights)

@@ -219,7 +219,9 @@ class Stream:
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        yield from self.folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames), text_tokens)
+        num_frames = min(self.chunk_frames, max_frames or self.chunk_frames)
+        # A whole chunk enters alike whether someone asks or not: an engine may fold it before or after.
+        yield from self.folding.fold(num_frames, text_tokens if num_frames < self.chunk_frames else None)
 
     def ask(
         self, text: str, options: Sequence[str] | None, sampling: Sampling, *, steers: bool | None = None
@@ -288,7 +290,7 @@ class Stream:
         """
         question = self._phrase(text, options)
         self.check_observed()
-        yield from self.prepare(text_tokens=question.num_tokens(self.model))
+        yield from self.prepare(text_tokens=question.num_tokens(self.model, 1))
         with self.context.reading():
             return (yield from next_token_logits(self.context.extend(question.embeddings(self.model))))
 
@@ -303,7 +305,7 @@ class Stream:
         """Return what a question reads, with the attention that it pays; see ``Session.read_attention``."""
         question = self._phrase(text, options, max(1, len(answer_ids)))
         self.check_observed()
-        yield from self.prepare(text_tokens=question.num_tokens(self.model))
+        yield from self.prepare(text_tokens=question.num_tokens(self.model, 1))
         parts = [(question.embeddings(self.model), len(question.token_ids) if whole_question else 1)]
         if len(answer_ids) > 1:
             parts.append((self.model.embed(answer_ids[:-1]), len(answer_ids) - 1))
