@@ -68,8 +68,8 @@ class Entry:
 
     kind: Kind
     num_frames: int
-    answer: Answer | None
-    options: Sequence[str] | None
+    answer: Answer | None = None
+    options: Sequence[str] | None = None
     text_tokens: int | None = None
 
 
