@@ -41,6 +41,7 @@ def wait_until(is_so) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_service_from_start_to_restart(tmp_path, story, hermes):
     settings = tmp_path / "settings.toml"
     settings.write_text("budget_tokens = 90\n")
@@ -223,6 +224,7 @@ def test_a_folder_that_is_served_already_is_told_before_the_model_is_loaded(tmp_
     assert "another service uses the data folder" in run.err
 
 
+@pytest.mark.long
 def test_a_signal_to_reload_while_the_service_starts_is_remembered(tmp_path):
     settings = tmp_path / "settings.toml"
     settings.write_text("")

@@ -60,6 +60,7 @@ def collect(saved, place, tensors):
         collect(part, f"{place}/{name}", tensors)
 
 
+@pytest.mark.long
 def test_a_service_that_is_killed_comes_back_with_its_memory(serve, checkpoint_folder, tmp_path):
     folder, pushed = tmp_path / "service", {}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
