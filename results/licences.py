@@ -1,8 +1,8 @@
 """Write the tables of docs/licences.md from what is installed: python results/licences.py [--check].
 
-The distributions are those that ``hermes-stream[server,mcp,mqtt]`` brings, by the names in pyproject.toml and the
-metadata of each. One that is missing from constraints.txt, is installed in another version, or has a licence
-that nobody has looked at ends the script: the page would be about something else.
+The distributions are those that ``hermes-stream[server,mcp,mqtt]`` brings, by the names in pyproject.toml and
+the metadata of each. One that is missing from constraints.txt, is installed in another version, or has a
+licence that nobody has looked at ends the script: the page would be about something else.
 """
 
 import re
@@ -99,7 +99,7 @@ def shipped() -> dict[str, Distribution]:
         try:
             found[name] = distribution(name)
         except PackageNotFoundError:
-            sys.exit(f"{name} is not installed; install: pip install -c constraints.txt -e '.[server,mcp,mqtt]'")
+            sys.exit(f"{name} is missing; install: pip install -c constraints.txt -e '.[server,mcp,mqtt]'")
         todo += required(found[name], extras)
     return dict(sorted(found.items()))
 

@@ -42,7 +42,7 @@ class Asked(Protocol):
     async def streams(self, *, closed: bool = False) -> tuple[Any, ...]:
         """Return all streams."""
 
-    async def ask(self, stream: str, question: str, **options: Any) -> Documented:
+    async def ask(self, stream: str, question: str, *, options: list[str] | None = None) -> Documented:
         """Ask about what a stream has shown."""
 
     async def events(self, **wanted: Any) -> tuple[Any, ...]:
@@ -150,6 +150,7 @@ def _add_watches(server: MCPServer, service: Asked) -> None:
     async def add_watch(
         stream: str,
         question: str,
+        *,
         kind: Literal["alert", "state", "count", "describe"] = "alert",
         options: list[str] | None = None,
         name: str | None = None,
