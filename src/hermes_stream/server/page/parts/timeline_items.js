@@ -27,6 +27,7 @@ const GAP_SECONDS = 10;
  * @property {string | null} [picture]
  * @property {Evidence[]} [evidence]
  * @property {Incident} [incident]
+ * @property {number} [snapshot] its number
  */
 
 export const RANKS = { info: 0, warning: 1, alarm: 2 };
@@ -218,7 +219,7 @@ function itemOf(event, wall) {
     const number = (payload["decode"] ?? 0) + (payload["ring"] ?? 0) + (payload["engine"] ?? 0);
     return { ...base, lane: "source", rank: 1, severity: "warning", title: t("item.dropped", { number }) };
   }
-  if (event.kind === "snapshot_saved") return { ...base, lane: "snapshots", title: t("item.snapshot") };
+  if (event.kind === "snapshot_saved") return { ...base, lane: "snapshots", title: t("item.snapshot"), snapshot: payload["snapshot"] };
   if (event.kind === "stream_restored") return { ...base, lane: "snapshots", title: t("item.restored") };
   if (event.kind === "policy_changed") return { ...base, lane: "snapshots", title: t("item.policy") };
   if (ALERT_KINDS.includes(event.kind)) {
