@@ -35,6 +35,7 @@ def test_a_camera_that_dies_is_watched_again_with_one_clock(serve, tmp_path):
         now = time.time() - status.zero_wall_seconds
         assert abs(status.newest_pts_seconds - now) < 3
         service.close()
+        time.sleep(1.0)  # a pause of more than three frames
         again = serve()  # with the memory, the clock and the source that it had
         restored = again.stream("door").restored_until_seconds
         assert restored >= status.newest_pts_seconds - 1

@@ -189,8 +189,8 @@ class ServedStream:
         is_back, self._is_back = self._is_back, False
         if newest is None or (self._feed is not None and not is_back):
             return
-        usual = _BACK_INTERVALS / (self.choices.fps or math.inf)
-        longest = max(_BACK_SECONDS, usual) if is_back else self._around.silence_seconds
+        usual = _BACK_SECONDS if self.choices.fps is None else _BACK_INTERVALS / self.choices.fps
+        longest = usual if is_back else self._around.silence_seconds
         if pts_seconds - newest > longest:
             self._num_gaps += 1
             self.tell("gap", pts_seconds=newest, until_seconds=pts_seconds, seconds=pts_seconds - newest)
