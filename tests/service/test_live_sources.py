@@ -6,7 +6,8 @@ import time
 
 import pytest
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, QUESTION, kinds, until
+from tests.service.test_service import FEW, QUESTION, kinds
+from tests.waiting import until
 
 from hermes_stream import write_video
 from hermes_stream.errors import SourceRefusedError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, push, until
+from tests.service.test_service import FEW, push
+from tests.waiting import until
 
 from hermes_stream.service.journal import Committer, Journal
 from hermes_stream.service.memory_on_disk import MemoryOnDisk

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.checkpoints import random_frames
 from tests.service.broker import Broker, listening
-from tests.service.test_service import until
 from tests.service.test_standing import FEW, SURE, push
+from tests.waiting import until
 
 from hermes_stream.errors import SettingsError
 from hermes_stream.server.metrics import Metrics

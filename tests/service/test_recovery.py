@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, QUESTION, kinds, push, until
+from tests.service.test_service import FEW, QUESTION, kinds, push
+from tests.waiting import until
 
 from hermes_stream.errors import ClosedError, ServiceError
 from hermes_stream.service import Service

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from tests.checkpoints import random_frames
+from tests.waiting import until
 
 from hermes_stream import HermesPolicy, Session, VideoError, write_video
 from hermes_stream.errors import (
@@ -27,15 +28,6 @@ from hermes_stream.video.sources.options import SourceOptions
 QUESTION = "what is on screen now?"
 OPTIONS = ["a circle", "a square", "a star"]
 FEW = {"budget_tokens": 40, "chunk_frames": 4, "fps": 1.0}
-
-
-def until(condition, seconds: float = 20.0):
-    """Wait for something that another thread does."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
-    return found
 
 
 def push(service, name, frames):
