@@ -37,7 +37,7 @@ def answers(model: VideoModel, policy: str, seed: int) -> Iterator[dict[str, Any
     world = generate_world(seed, SECONDS, scene=scene)
     planned = plan_questions(world, num_questions=QUESTIONS, seed=seed, from_second=SECONDS // 3)
     waiting = list(planned)
-    sessions = {way: Session(model, policy, fps=1) for way in WAYS}
+    sessions = {way: Session(model, policy, fps=1, defers_compression=way == "put off") for way in WAYS}
     for frame in world.frames(1.0):
         for session in sessions.values():
             session.observe(frame)

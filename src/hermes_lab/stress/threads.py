@@ -91,9 +91,12 @@ class Bout:
     errors: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
 
+    def _session(self) -> Session:
+        return Session(self.model, self.policy, chunk_frames=CHUNK_FRAMES, defers_compression=True)
+
     def begin(self) -> Session:
         """Open the session; its journal is written where the lock is held, so that the order is its own."""
-        session = Session(self.model, self.policy, chunk_frames=CHUNK_FRAMES)
+        session = self._session()
         stream = session._stream
         prepare, ask, fold = stream.prepare, stream.ask, stream.fold
 
@@ -164,7 +167,7 @@ class Bout:
 
     def num_wrong(self) -> int:
         """Do the same in one thread; return how many answers are not those."""
-        session, wrong, num_frames = Session(self.model, self.policy, chunk_frames=CHUNK_FRAMES), 0, 0
+        session, wrong, num_frames = self._session(), 0, 0
         for entry in self.journal:
             session.observe(frame(index) for index in range(num_frames, entry.num_frames))
             num_frames = entry.num_frames

@@ -32,6 +32,7 @@ class ContextUsage:
         device_bytes: bytes of buffers beside the model.
         host_bytes: bytes of host memory held for questions to come.
         num_archived_tokens: visual tokens of each layer in host memory, from which questions retrieve.
+        num_over_budget: visual tokens of the fullest layer that wait for a compression.
         retrieval_seconds: what the last question took to choose and copy what it retrieved.
     """
 
@@ -39,6 +40,7 @@ class ContextUsage:
     device_bytes: int
     host_bytes: int = 0
     num_archived_tokens: int = 0
+    num_over_budget: int = 0
     retrieval_seconds: float = 0.0
 
 

@@ -36,6 +36,7 @@ from hermes_stream.stream.guidance import (
     read_guidance,
     zero_weights,
 )
+from hermes_stream.stream.memory_budget import MemoryBudget
 from hermes_stream.stream.positions import StreamPositions, closing_gaps, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, forward
@@ -77,7 +78,8 @@ class StreamMemory:
         self.encoder = FrameEncoder(executor, still_below)
         self.filtering = TokenFiltering(token_filter)
         self.retriever: Retriever | None = None
-        self._budgets = self.policy.layer_budgets(self.model.layout.num_layers)
+        card, num_layers = self.model.card, self.model.layout.num_layers
+        self._budget = MemoryBudget.of(self.policy, card, num_layers, capacity.chunk_frames)
         self._num_patches = self._num_kept_patches = 0
         self._has_text_tokens = False
         self._start_seconds = 0.0
@@ -93,7 +95,7 @@ class StreamMemory:
             self._capacity.layout,
             self._capacity.slots_of_layer,
             num_prefix_tokens=len(prefix_ids),
-            growable=self._budgets is None,
+            growable=self._budget.layers is None,
             position_rule=self.policy.position_rule,
             span=(self._capacity.chunk_positions - len(prefix_ids)) // 2,
         )
@@ -159,12 +161,7 @@ class StreamMemory:
 
     def needs_compression(self, num_new_tokens: int) -> bool:
         """Tell whether a compression was put off, and so many visual tokens do not fit before it."""
-        card, capacity = self.model.card, self._capacity
-        patch_tokens = card.tokens_per_temporal_patch
-        # Positions are planned for a budget and a chunk, also where slots leave more room than that.
-        beside = capacity.chunk_frames // card.frames_per_temporal_patch * patch_tokens - num_new_tokens
-        held = zip(self.cache.num_visual_tokens, self._budgets or (), strict=False)
-        return self._is_over_budget() and any(n > max(own, patch_tokens) + beside for n, own in held)
+        return self._budget.needs_compression(self.cache, num_new_tokens)
 
     def compress(self) -> Work[None]:
         """Do a compression that was put off, if there is one."""
@@ -173,14 +170,12 @@ class StreamMemory:
 
     def _may_put_off(self, num_new_tokens: int, text_tokens: int | None) -> bool:
         """Tell whether a chunk and the text that waits for it fit the slots that are free."""
-        if text_tokens is None or self._budgets is None:
+        if text_tokens is None or self._budget.layers is None:
             return False
         guidance = guidance_of(self.model, self.policy, None)
         if guidance is not None and guidance.observed_tokens:
             return False  # what it wants to know is seen only while the chunk is written
-        added = num_new_tokens + text_tokens
-        held = zip(self.cache.num_tokens, self.cache.buffers.capacities, strict=True)
-        return all(n + added <= slots for n, slots in held)
+        return self._budget.fits(self.cache, num_new_tokens + text_tokens)
 
     def forget_video(self) -> None:
         """Go back to the prefix alone."""
@@ -260,22 +255,15 @@ class StreamMemory:
         ends = [num_tokens * k // count for k in range(count + 1)] if num_tokens else []
         return [slice(first, end) for first, end in pairwise(ends)]
 
-    def _is_over_budget(self) -> bool:
-        if self._budgets is None:
-            return False
-        prefix = self.cache.num_prefix_tokens
-        held = zip(self.cache.num_visual_tokens, self._budgets, strict=True)
-        return any(self.policy.exceeds(count, budget, prefix) for count, budget in held)
-
     def _guidance(self) -> Guidance | None:
         """Return what the policy wants to know before it plans; None where it need not plan."""
-        if not self._is_over_budget():
+        if not self._budget.is_exceeded(self.cache):
             return None
         return guidance_of(self.model, self.policy, self._last_conversation)
 
     def _compress(self, weights: Float[Tensor, "layers slots"] | None) -> Work[None]:
         """Let the policy plan, the retriever receive, the cache apply; if over budget."""
-        if not self._is_over_budget():
+        if not self._budget.is_exceeded(self.cache):
             return
         if weights is None and (guidance := self._guidance()):
             weights = yield from read_guidance(
@@ -396,4 +384,8 @@ class StreamMemory:
     @property
     def usage(self) -> ContextUsage:
         """What the memory holds."""
-        return ContextUsage(num_visual_tokens=self.cache.num_visual_tokens, device_bytes=self.cache.num_bytes)
+        return ContextUsage(
+            num_visual_tokens=self.cache.num_visual_tokens,
+            num_over_budget=self._budget.num_over(self.cache),
+            device_bytes=self.cache.num_bytes,
+        )

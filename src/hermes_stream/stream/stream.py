@@ -221,7 +221,8 @@ class Stream:
         """
         num_frames = min(self.chunk_frames, max_frames or self.chunk_frames)
         # A whole chunk enters alike whether someone asks or not: an engine may fold it before or after.
-        yield from self.folding.fold(num_frames, text_tokens if num_frames < self.chunk_frames else None)
+        may_defer = self.options.defers_compression and num_frames < self.chunk_frames
+        yield from self.folding.fold(num_frames, text_tokens if may_defer else None)
 
     def ask(
         self, text: str, options: Sequence[str] | None, sampling: Sampling, *, steers: bool | None = None
@@ -383,6 +384,7 @@ class Stream:
             num_visual_tokens_seen=folding.num_seen,
             num_visual_tokens_dropped=self.memory.filtering.num_dropped,
             num_visual_tokens_kept=max(kept),
+            num_visual_tokens_over_budget=usage.num_over_budget,
             num_archived_tokens=usage.num_archived_tokens,
             num_kept_by_tier=by_tier,
             num_compressions=self.cache.num_compressions,
