@@ -1,4 +1,4 @@
-"""Whether an answer was never shown: "not seen", offered beside all others and scored against the best one."""
+"""Whether an answer was never shown: "not seen", offered beside all others, scored against the best one."""
 
 from __future__ import annotations
 
