@@ -214,12 +214,20 @@ def draw(scores: dict, path: Path) -> None:
 
 def measured(given: argparse.Namespace) -> dict:
     """Watch all stories."""
-    model, scenes, rows = load_model(given.model), list(SCENES), []
+    model, scenes = load_model(given.model), list(SCENES)
+    # a run that was cut short goes on
+    is_begun = given.out is not None and given.out.exists()
+    rows = json.loads(given.out.read_text(encoding="utf-8"))["answers"] if is_begun else []
+    known = {one["seed"] for one in rows}
     for k in range(given.stories):
         seed, scene = given.seed + k, scenes[k // 2 % len(scenes)]
+        if seed in known:
+            continue
         rows += story(model, seed, scene=scene, seconds=given.seconds, num_questions=given.questions)
         sys.stderr.write(f"{seed} {scene}: {len(rows)} answers\n")
         sys.stderr.flush()
+        if given.out:
+            given.out.write_text(json.dumps({"answers": rows}), encoding="utf-8")
     weights = Path(given.model, "model.safetensors")
     return {
         "command": f"python {' '.join(sys.argv[:1])} --stories {given.stories} --seconds {given.seconds} "

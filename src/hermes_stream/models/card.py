@@ -96,7 +96,7 @@ def build_card(
         knows=read_knows(config),
         multiple_choice=checkpoint.multiple_choice,
         text_after_video=text_after_video,
-        unseen_at=config_settings(config).number("unseen_at", DEFAULT_UNSEEN_AT, least=0.0, most=1.0),
+        unseen_at=read_unseen_at(config),
     )
 
 
@@ -144,6 +144,11 @@ def read_budget_tokens(config: Any) -> int:
 def read_knows(config: Any) -> str | None:
     """Return the only thing that a checkpoint says it understands; None for general models."""
     return config_settings(config).text("knows", None)
+
+
+def read_unseen_at(config: Any) -> float:
+    """Return the score of "not seen" from which it is the answer, where it is offered."""
+    return config_settings(config).number("unseen_at", DEFAULT_UNSEEN_AT, least=0.0, most=1.0)
 
 
 def kv_shape(config: Any) -> tuple[int, int, int]:

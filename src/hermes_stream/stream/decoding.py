@@ -66,6 +66,8 @@ class Sampling:
             )
         if self.clarify_below is not None and not 0 <= self.clarify_below <= 1:
             raise ValueError(f"clarify_below must be from 0 to 1, or None; got {self.clarify_below}")
+        if not isinstance(self.allow_unseen, bool):
+            raise ValueError(f"allow_unseen must be True or False, got {self.allow_unseen!r}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
         if not 0 < self.top_p <= 1:

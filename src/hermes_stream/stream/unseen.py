@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.vocabulary import unknown_words
 from hermes_stream.stream.answer import NOT_SEEN, Answer
@@ -51,18 +50,18 @@ class UnseenQuestion:
 
         Raises:
             CapacityError: with "not seen", the question does not fit the room.
-            ModelError: the vocabulary has no words for "not seen".
-            ValueError: there is no place for one more option, or one of them is "not seen".
+            ValueError: the vocabulary lacks "not seen", there is no place for one more option, or one of them
+                is "not seen".
         """
         unseen_at = model.card.unseen_at
         if options is None:
-            _check_words(model)
+            check_words(model)
             scored = _of_open(model, text, text_tokens=text_tokens)
             # a model that would say so by itself is never made to say something else
             return cls(scored=scored, is_open=True, unseen_at=min(unseen_at, _SAID_BY_ITSELF))
         _check_options(options)
         if model.card.multiple_choice == "text":
-            _check_words(model)
+            check_words(model)
         offered = [*options, NOT_SEEN]
         scored = ScoredQuestion.of_options(model, text, offered, text_tokens=text_tokens)
         return cls(scored=scored, is_open=False, unseen_at=unseen_at)
@@ -122,9 +121,14 @@ def _of_open(model: VideoModel, text: str, *, text_tokens: int) -> ScoredQuestio
     return ScoredQuestion(token_ids=question.token_ids, answers=(tuple(spellings),))
 
 
-def _check_words(model: VideoModel) -> None:
+def check_words(model: VideoModel) -> None:
+    """Check that a model can say "not seen".
+
+    Raises:
+        ValueError: the vocabulary lacks a word of it.
+    """
     if missing := unknown_words(model.chat.tokenizer, NOT_SEEN):
-        raise ModelError(
+        raise ValueError(
             f"model {model.card.name!r} has no word {missing[0]!r} in its vocabulary, so that it cannot say "
             f"{NOT_SEEN!r}; ask without allow_unseen, or load a checkpoint that was trained to say it"
         )
