@@ -73,8 +73,8 @@ def unseen(document: dict) -> str:
     counts = scores["options"]["num_answers"]
     lines = [
         f"`results/unseen.json` (`results/unseen.py`): {document['model']} (weights "
-        f"{document['weights_sha256'][:12]}), {document['num_stories']} stories of {document['seconds']} s in "
-        f'all scenes. With options, half of the stories chose {scores["unseen_at"]:g} for "not seen"; what '
+        f"{document['weights_sha256'][:12]}), {document['num_stories']} stories of {document['seconds']} s "
+        f'in all scenes. With options, half of the stories chose {scores["unseen_at"]:g} for "not seen"; what '
         f"follows is of the other half, {counts['recall']} questions about what was shown, "
         f"{counts['never_shown']} about what was not, and {counts['others']} of the world's other kinds.",
         "",
@@ -101,11 +101,11 @@ def unseen(document: dict) -> str:
     with_options, in_words = (scores[way] for way in ("options", "open"))
     lines += [
         "",
-        "![How often an answer was never shown, by the score, and what a threshold costs](pictures/unseen.png)",
+        "![Share never shown by the score, and what a threshold costs](pictures/unseen.png)",
         "",
         "As a probability that the answer was never shown the score is "
-        f"{with_options['calibration_error']:.3f} off with options and {in_words['calibration_error']:.3f} in "
-        "open words (mean over ten bins); it is higher where that is so in "
+        f"{with_options['calibration_error']:.3f} off with options and {in_words['calibration_error']:.3f} "
+        "in open words (mean over ten bins); it is higher where that is so in "
         f"{with_options['area_under_curve']:.1%} and {in_words['area_under_curve']:.1%} of pairs.",
     ]
     return "\n".join(lines)
