@@ -74,8 +74,8 @@ def unseen(document: dict) -> str:
     lines = [
         f"`results/unseen.json` (`results/unseen.py`): {document['model']} (weights "
         f"{document['weights_sha256'][:12]}), {document['num_stories']} stories of {document['seconds']} s "
-        f'in all scenes. With options, half of the stories chose {scores["unseen_at"]:g} for "not seen"; what '
-        f"follows is of the other half, {counts['recall']} questions about what was shown, "
+        f'in all scenes. With options, half of the stories chose {scores["unseen_at"]:g} for "not seen"; '
+        f"what follows is of the other half, {counts['recall']} questions about what was shown, "
         f"{counts['never_shown']} about what was not, and {counts['others']} of the world's other kinds.",
         "",
         '| asked | "not seen" is | recall | recall lost | never shown | others lost |',
