@@ -28,6 +28,8 @@ EXPECTED = {
     "StoreError": 503,
     "SettingsError": 400,
     "SnapshotError": 409,
+    "OtherModelError": 409,
+    "NotOwnerError": 503,
     "CapacityError": 409,
     "VideoError": 409,
     "MissingPackageError": 501,

@@ -118,7 +118,11 @@ def lines_until(lines, start):
 def test_without_a_last_id_events_begin_now_and_the_first_block_says_where(served):
     before = newest(served)
     with served.http.stream("GET", "/v1/events", headers={"Accept": "text/event-stream"}) as sent:
-        assert next(sent.iter_lines()) == f"id: {before}"
+        field, number = next(sent.iter_lines()).split(": ")
+    assert field == "id"
+    assert (
+        before <= int(number) <= newest(served)
+    )  # streams that were opened before still have something to tell
 
 
 def test_many_readers_are_told_the_same(served):

@@ -10,8 +10,8 @@ from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, VideoError, WindowPolicy
 from hermes_stream.errors import CapacityError
+from hermes_stream.models import visual
 from hermes_stream.policies import LiveVlmPolicy, RecentNPolicy, RekvPolicy
-from hermes_stream.stream import executor
 from hermes_stream.stream.capacity import plan_capacity, stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.executor import Executor
@@ -276,7 +276,7 @@ def test_many_pictures_are_encoded_a_few_at_a_time(model, monkeypatch):
     monkeypatch.setattr(type(model), "encode", noting)
     pixels = model.prepare(random_frames(7))
     whole = Executor(model).serve([EncodeRequest(pixels=pixels)])[0]
-    monkeypatch.setattr(executor, "_ENCODED_VALUES", 3 * pixels.values[0].numel())
+    monkeypatch.setattr(visual, "_ENCODED_VALUES", 3 * pixels.values[0].numel())
     parts = Executor(model).serve([EncodeRequest(pixels=pixels)])[0]
     assert counts == [7, 3, 3, 1]
     torch.testing.assert_close(parts.tokens, whole.tokens, rtol=1e-5, atol=1e-5)

@@ -56,12 +56,16 @@ class SharedEncoder(VideoModel):
         return self._shrunk[1]
 
     def encode(self, pixels: Pixels) -> Features:
+        """Run the vision tower."""
+        return self.unshared.encode(pixels)
+
+    def encode_in_parts(self, pixels: Pixels) -> Features:
         """Run the vision tower, once on the newest chunk."""
         if pixels is not self._pixels:
-            return self.unshared.encode(pixels)
+            return self.unshared.encode_in_parts(pixels)
         if self._features is None:
             began = time.perf_counter()
-            self._features = self.unshared.encode(pixels)
+            self._features = self.unshared.encode_in_parts(pixels)
             self.encode_seconds += time.perf_counter() - began
         return self._features
 

@@ -23,7 +23,7 @@ from hermes_stream.models.checkpoint import Checkpoint
 from hermes_stream.models.identity import ModelIdentity, identify
 from hermes_stream.models.patches import PatchPreprocessing
 from hermes_stream.models.preprocess import Preprocessing
-from hermes_stream.models.visual import Features, Pixels, VisualTokens
+from hermes_stream.models.visual import Features, Pixels, VisualTokens, joined_features, small_parts
 from hermes_stream.video.frame import Frame
 
 if TYPE_CHECKING:
@@ -122,6 +122,10 @@ class VideoModel(ABC):
     @abstractmethod
     def encode(self, pixels: Pixels) -> Features:
         """Run the vision tower. Temporal patches do not see each other, so they may be of several streams."""
+
+    def encode_in_parts(self, pixels: Pixels) -> Features:
+        """Run the vision tower on a few pictures at a time; what it makes on its way stays small."""
+        return joined_features([self.encode(part) for part in small_parts(pixels)])
 
     @abstractmethod
     def lay_out(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 Grid = tuple[int, int, int]
 """Temporal patches, and rows and columns of each; a patch of no known shape is one row."""
+_ENCODED_VALUES = 4 * 3 * 384 * 384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +81,20 @@ def joined_pixels(chunks: Sequence[Pixels]) -> Pixels:
     return Pixels(
         values=torch.cat([chunk.values for chunk in chunks]), grid=(num_patches, *chunks[0].grid[1:])
     )
+
+
+def small_parts(pixels: Pixels) -> Iterator[Pixels]:
+    """Divide pictures so that what a vision tower makes on its way stays small, however many they are.
+
+    Four of 384 pixels a side are enough to keep a device busy.
+    """
+    num_patches, values = pixels.grid[0], pixels.values
+    rows = len(values) // num_patches
+    size = max(1, _ENCODED_VALUES * num_patches // values.numel())
+    for first in range(0, num_patches, size):
+        count = min(size, num_patches - first)
+        own = values[first * rows : (first + count) * rows]
+        yield Pixels(values=own, grid=(count, *pixels.grid[1:]))
 
 
 def joined_features(parts: Sequence[Features]) -> Features:

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from hermes_stream.attention import forward
 from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.visual import Features, Pixels, joined_features, joined_pixels
+from hermes_stream.models.visual import Features, joined_pixels
 from hermes_stream.stream.graphs import TextGraphs
 from hermes_stream.stream.stats import Stage, StageClock
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Result, Work
 
 log = logging.getLogger(__name__)
 One = TypeVar("One")
-_ENCODED_VALUES = 4 * 3 * 384 * 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class Executor:
         """Encode the frames of all requests at once; they are of one shape."""
         with self.timing("encode"):
             pixels = joined_pixels([one.pixels for one in requests])
-            features = joined_features([self.model.encode(part) for part in _small_parts(pixels)])
+            features = self.model.encode_in_parts(pixels)
             return features.split([one.pixels.grid[0] for one in requests])
 
     def _forward(self, requests: Sequence[ForwardRequest]) -> list[Tensor | None]:
@@ -181,20 +180,6 @@ class Executor:
                 stage = one.stage if segment.probe is None else "compress"
                 tokens[stage] += len(segment.embeddings)
         return self.stages.timing(tokens)
-
-
-def _small_parts(pixels: Pixels) -> Iterator[Pixels]:
-    """Divide pictures so that what a vision tower makes on its way stays small, however many they are.
-
-    Four of 384 pixels a side are enough to keep a device busy.
-    """
-    num_patches, values = pixels.grid[0], pixels.values
-    rows = len(values) // num_patches
-    size = max(1, _ENCODED_VALUES * num_patches // values.numel())
-    for first in range(0, num_patches, size):
-        count = min(size, num_patches - first)
-        own = values[first * rows : (first + count) * rows]
-        yield Pixels(values=own, grid=(count, *pixels.grid[1:]))
 
 
 def _logits(request: ForwardRequest, logits_of: Iterator[Tensor]) -> Tensor | None:

@@ -115,16 +115,16 @@ def test_the_vision_tower_encodes_once(tiny):
         def prepare(self, frames):
             return tiny.prepare(frames)
 
-        def encode(self, pixels):
+        def encode_in_parts(self, pixels):
             encoded.append(pixels.grid[0])
-            return tiny.encode(pixels)
+            return tiny.encode_in_parts(pixels)
 
     encoder.unshared = FrameEncoder()
     frames = list(generate_world(0, 6).frames(1))
-    first = encoder.encode(encoder.prepare(frames[:4]))
-    assert encoder.encode(encoder.prepare(list(frames[:4]))) is first
-    assert encoder.encode(encoder.prepare(frames[:3])) is not first
-    assert encoder.encode(encoder.prepare(frames[1:4])) is not first
+    first = encoder.encode_in_parts(encoder.prepare(frames[:4]))
+    assert encoder.encode_in_parts(encoder.prepare(list(frames[:4]))) is first
+    assert encoder.encode_in_parts(encoder.prepare(frames[:3])) is not first
+    assert encoder.encode_in_parts(encoder.prepare(frames[1:4])) is not first
     assert encoded == [4, 3, 3]
     assert encoder.encode_seconds > 0
     assert (encoder.family, encoder.card, encoder.layout) == (tiny.family, tiny.card, tiny.layout)

@@ -227,6 +227,10 @@ def test_another_model_begins_anew_and_says_so(join, tmp_path):
     assert second.ask("a", QUESTION, max_new_tokens=2).text
 
 
+REFUSALS = (
+    "refused NotOwnerError\n",
+    "refused UnknownStreamError\n",
+)  # by its fence; it had given the stream up
 _FROZEN = """
 import sys, time
 from tests.checkpoints import random_frames
@@ -299,8 +303,8 @@ def test_two_owners_at_once_are_impossible(join, checkpoint_folder):
             undisturbed(second, "a", num_frames=11)
             push(second, "a", random_frames(20)[11:])
             os.kill(child.pid, signal.SIGCONT)
-            assert child.stdout.readline() == "refused NotOwnerError\n"
-            assert child.stdout.readline() == "refused NotOwnerError\n"
+            assert child.stdout.readline() in REFUSALS
+            assert child.stdout.readline() in REFUSALS
             assert child.stdout.readline().split()[:2] == ["gave", "up"]
             assert second.ask("a", QUESTION, max_new_tokens=2).text
             assert second.stream("a").num_frames == 20

@@ -58,10 +58,9 @@ export function show(root, { stream }) {
         "section",
         { class: "seen", "aria-label": t("stream.picture") },
         h("figure", { class: "stage" }, shown.canvas, h("div", { class: "stage-tools" }, pause.element), when),
-        h("div", { class: "panel inside" }, reason, numbers),
-        latest.element,
       ),
-      conversation.element,
+      conversation.element, // before the numbers: on a phone a question comes first
+      h("div", { class: "seen facts" }, h("div", { class: "panel inside" }, reason, numbers), latest.element),
     ),
   );
   draw();
