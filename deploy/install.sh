@@ -9,4 +9,4 @@ if [ -n "${TORCH_INDEX:-}" ]; then
     # alone: what torch needs comes with the rest, in our versions, which torch's own index may not have
     "${PYTHON:-python}" -m pip install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' "$constraints")"
 fi
-"${PYTHON:-python}" -m pip install -c "$constraints" "$(ls "$wheels"/hermes_stream-*.whl)[server,mcp]"
+"${PYTHON:-python}" -m pip install -c "$constraints" "$(ls "$wheels"/hermes_stream-*.whl)[server,mcp,mqtt]"

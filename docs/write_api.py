@@ -41,7 +41,8 @@ question as text. What OpenAI has no word for is in `hermes`, of the request and
 the events of the Realtime API: an item with `input_image` is a frame (`hermes.pts_us` says when it was taken), one with
 `input_text` a question, `response.create` asks for the answer. `session.hermes.stream`, or `?stream=NAME`, names a stream
 that is there; else the session has its own. `session.hermes.resume_token` (`?resume=TOKEN`) brings a client back to it
-within two minutes, and `hermes.going_away` comes before the server ends.
+within two minutes, and `hermes.going_away` comes before the server ends. `session.hermes.clarify_below` lets it ask back where it
+is not sure; `response.hermes` of `response.done` then says so (`clarification`, `guess`), beside confidence and evidence.
 """
 
 

@@ -1,8 +1,8 @@
 """Write the tables of docs/licences.md from what is installed: python results/licences.py [--check].
 
-The distributions are those that ``hermes-stream[server,mcp]`` brings, by the names in pyproject.toml and the
-metadata of each. One that is missing from constraints.txt, is installed in another version, or has a licence
-that nobody has looked at ends the script: the page would be about something else.
+The distributions are those that ``hermes-stream[server,mcp,mqtt]`` brings, by the names in pyproject.toml and
+the metadata of each. One that is missing from constraints.txt, is installed in another version, or has a
+licence that nobody has looked at ends the script: the page would be about something else.
 """
 
 import re
@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from tables import FOLDER, filled, table, write_page
 
 ROOT = FOLDER.parent
-EXTRAS = ("server", "mcp")
+EXTRAS = ("server", "mcp", "mqtt")
 NOT_IN_CPU_BUILD = ("nvidia-", "cuda-", "triton")
 """What torch brings where it computes on a GPU; the page says so in words."""
 
@@ -37,6 +37,7 @@ SPELLINGS = {
 }
 JUDGED = {
     *("0BSD", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python"),
+    "EPL-2.0",  # of paho-mqtt, beside BSD-3-Clause, which is ours to choose
     *("ISC", "LGPL-3.0-only", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Zlib", "LLVM-exception"),
 }  # fmt: skip
 
@@ -98,7 +99,7 @@ def shipped() -> dict[str, Distribution]:
         try:
             found[name] = distribution(name)
         except PackageNotFoundError:
-            sys.exit(f"{name} is not installed; install: pip install -c constraints.txt -e '.[server,mcp]'")
+            sys.exit(f"{name} is missing; install: pip install -c constraints.txt -e '.[server,mcp,mqtt]'")
         todo += required(found[name], extras)
     return dict(sorted(found.items()))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
+from hermes_stream.cluster.replica import free_port
 from hermes_stream.server import Server
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.service import Service
@@ -23,12 +23,6 @@ SHIPPED = Path(__file__).parents[1] / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 JPEG = encode_jpeg(np.zeros((48, 48, 3), dtype=np.uint8))
 QUESTION = {"question": "what is seen now?", "max_new_tokens": 2}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @pytest.fixture
@@ -42,7 +36,7 @@ def behind_nginx(model, tmp_path):
         for shipped, service in zip(("8001", "8002"), services, strict=True):
             url = stack.enter_context(Server(service, ServerSettings(port=0)).listening())
             ports[shipped] = url.rpartition(":")[2]
-        ports["8000"] = str(free_port())
+        ports["8000"] = str(free_port("127.0.0.1"))
         for shipped, port in ports.items():
             assert f"127.0.0.1:{shipped}" in text
             text = text.replace(f"127.0.0.1:{shipped}", f"127.0.0.1:{port}")

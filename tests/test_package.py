@@ -87,6 +87,7 @@ def test_lists_and_the_commands_of_the_laboratory_come_with_the_wheel(installed,
     assert all(name in out.stdout for name in ("eval", "compare", "score", "bench", "analyze", "world"))
 
 
+@pytest.mark.long
 def test_the_demo_runs_and_a_clip_is_asked_about_from_the_wheel(installed, tmp_path):
     clip = ROOT / "tests" / "data" / "media" / "testsrc2_vp9.webm"
     asking = ["ask", str(clip), "is there an astronaut?", "--at", "0:00.5", "--json"]

@@ -56,7 +56,8 @@ def test_an_assistant_looks_through_a_camera(served):
 
     async def talk(assistant: Client) -> None:
         tools = {one.name: one for one in (await assistant.list_tools()).tools}
-        assert set(tools) == {"streams", "ask", "events", "picture"}
+        looking = {"streams", "ask", "events", "picture", "search"}
+        assert set(tools) == looking | {"watches", "add_watch", "remove_watch", "incidents"}
         assert all(one.description for one in tools.values())
         assert set(tools["ask"].input_schema["required"]) == {"stream", "question"}
 
@@ -92,6 +93,50 @@ def test_an_assistant_looks_through_a_camera(served):
         assert "no picture_url of this service" in told(elsewhere)
         assert "Traceback" not in told(unknown) + told(elsewhere)
         assert json.dumps(answer)
+
+    assisted(served.url, talk)
+
+
+def test_an_assistant_watches_and_reads_the_record(served):
+    """Standing questions are added, listed and removed; incidents and the record are found."""
+
+    async def talk(assistant: Client) -> None:
+        async def call(tool: str, **arguments):
+            result = await assistant.call_tool(tool, arguments)
+            assert not result.is_error, told(result)
+            return result.structured_content
+
+        sure = {"raise_at": 1e-9, "clear_at": 0.0, "hold_seconds": 0.0}
+        day = {"question": "is it day?", "name": "day", **sure}
+        served.http.post("/v1/streams/yard/watches", json=day).raise_for_status()
+        question = "is a person there?"
+        added = await call("add_watch", stream="yard", question=question, name="person", severity="alarm")
+        assert (added["name"], added["kind"], added["severity"]) == ("person", "alert", "alarm")
+        state = {"question": "is the door open or closed?", "kind": "state", "options": ["open", "closed"]}
+        await call("add_watch", stream="yard", **state)
+        listed = (await call("watches", stream="yard"))["result"]
+        assert [one["question"] for one in listed] == ["is it day?", question, state["question"]]
+        assert "removed" in (await call("remove_watch", stream="yard", watch="person"))["result"]
+        await call("remove_watch", stream="yard", watch=listed[2]["id"])
+        assert [one["name"] for one in (await call("watches", stream="yard"))["result"]] == ["day"]
+
+        for second in range(100, 117):
+            served.push("yard", second)
+        opened = (await call("incidents", stream="yard", status="open"))["result"]
+        assert [(one["stream"], one["name"]) for one in opened] == [("yard", "day")]
+        assert (await call("incidents", stream="door"))["result"] == []
+
+        served.http.post("/v1/streams/yard/ask", json={"question": "which vehicles came?"})
+        found = (await call("search", words="vehicles", stream="yard"))["results"]
+        assert found[0]["stream"] == "yard"
+        assert (await call("search", words="vehicles", stream="door"))["results"] == []
+
+        unclear = await assistant.call_tool("add_watch", {"stream": "yard", "question": "?", "kind": "state"})
+        assert unclear.is_error
+        assert "options" in told(unclear)
+        gone = await assistant.call_tool("remove_watch", {"stream": "yard", "watch": "person"})
+        assert gone.is_error
+        assert "person" in told(gone)
 
     assisted(served.url, talk)
 

@@ -9,10 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from hermes_stream.cli.pid_file import pid_file, read_pid
 from hermes_stream.client import Client
@@ -34,20 +34,14 @@ def start(folder: Path, *words: str) -> tuple[subprocess.Popen, str]:
     return process, json.loads(line)["url"]
 
 
-def wait_until(is_so) -> None:
-    until = time.monotonic() + _SECONDS
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
+@pytest.mark.long
 def test_a_service_from_start_to_restart(tmp_path, story, hermes):
     settings = tmp_path / "settings.toml"
     settings.write_text("budget_tokens = 90\n")
     process, url = start(tmp_path, "--config", str(settings), "--source", f"clip={story}")
     try:
         with Client(url) as client:
-            wait_until(lambda: client.stream("clip").state == "ended")
+            until(lambda: client.stream("clip").state == "ended", _SECONDS)
             assert client.stream("clip").budget_tokens == 90
             text = client.ask("clip", NOW).text
             remembered = client.stream("clip").num_frames
@@ -60,7 +54,7 @@ def test_a_service_from_start_to_restart(tmp_path, story, hermes):
             assert f"{saved['id']:>6}" in listed
             settings.write_text(f"budget_tokens = 90\n[streams.second]\nsource = '{story}'\n")
             assert hermes("reload", "--data", tmp_path / "data").code == 0
-            wait_until(lambda: "second" in {one.name for one in client.streams()})
+            until(lambda: "second" in {one.name for one in client.streams()}, _SECONDS)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert hermes("reload", "--data", tmp_path / "data").code == 1
@@ -223,6 +217,7 @@ def test_a_folder_that_is_served_already_is_told_before_the_model_is_loaded(tmp_
     assert "another service uses the data folder" in run.err
 
 
+@pytest.mark.long
 def test_a_signal_to_reload_while_the_service_starts_is_remembered(tmp_path):
     settings = tmp_path / "settings.toml"
     settings.write_text("")
@@ -236,14 +231,14 @@ def test_a_signal_to_reload_while_the_service_starts_is_remembered(tmp_path):
         )
         try:
             caught = Path(f"/proc/{process.pid}/status")
-            wait_until(lambda: catches_hangup(caught.read_text()))
+            until(lambda: catches_hangup(caught.read_text()), _SECONDS)
             assert not (tmp_path / "data").exists()  # it is still loading
             settings.write_text("[streams.later]\n")
             process.send_signal(signal.SIGHUP)
             with process.stdout:
                 url = json.loads(process.stdout.readline())["url"]
             with Client(url) as client:
-                wait_until(lambda: [one.name for one in client.streams()] == ["later"])
+                until(lambda: [one.name for one in client.streams()] == ["later"], _SECONDS)
         finally:
             process.terminate()
         assert process.wait(60) == 0

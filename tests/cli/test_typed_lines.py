@@ -84,6 +84,7 @@ def test_lines_are_edited_and_remembered(chat, tmp_path):
     assert "+/memory" in history
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("leave", "code"),
     [

@@ -7,8 +7,9 @@ import signal
 import time
 
 import pytest
-from tests.cli.test_serving import start, wait_until
+from tests.cli.test_serving import start
 from tests.service.receiver import receiving
+from tests.waiting import until
 
 from hermes_stream.client import Client
 from hermes_stream.service.watch_events import WATCH_KINDS
@@ -21,7 +22,7 @@ SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cyBvbmx5IQ=="
 def push(client, frames):
     for frame in frames:
         client.push("door", encode_jpeg(frame.image), frame.pts_seconds)
-        wait_until(lambda at=frame.pts_seconds: folded(client) >= at)
+        until(lambda at=frame.pts_seconds: folded(client) >= at, 60.0)
 
 
 def folded(client):

@@ -7,7 +7,8 @@ import time
 
 import httpx
 import pytest
-from tests.service.test_service import QUESTION, until
+from tests.service.test_service import QUESTION
+from tests.waiting import until
 from websockets.sync.client import connect
 
 from hermes_stream.errors import HermesError

@@ -34,13 +34,17 @@ class Served:
         opened = self.http.post("/v1/streams", json={"name": name, **options})
         assert opened.status_code == 201, opened.text
         for second in range(num_frames):
-            pushed = self.http.post(
-                f"/v1/streams/{name}/frames",
-                params={"pts_us": second * 1_000_000},
-                content=jpeg(second),
-                headers={"Content-Type": "image/jpeg"},
-            )
-            assert pushed.status_code == 200, pushed.text
+            self.push(name, second)
+
+    def push(self, name: str, second: int) -> None:
+        """Push the picture of a second of a stream."""
+        pushed = self.http.post(
+            f"/v1/streams/{name}/frames",
+            params={"pts_us": second * 1_000_000},
+            content=jpeg(second),
+            headers={"Content-Type": "image/jpeg"},
+        )
+        assert pushed.status_code == 200, pushed.text
 
 
 def picture(number: int = 0) -> np.ndarray:

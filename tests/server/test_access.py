@@ -13,6 +13,7 @@ from hermes_stream.server.access.signing import Signer, server_secret
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.server.tls import self_signed
+from tests.waiting import until
 
 
 def test_what_was_signed_is_read_until_it_is_too_old():
@@ -127,7 +128,12 @@ def test_requests_are_spans_where_tracing_is_there(served):
     trace.set_tracer_provider(provider)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     served.http.get("/v1/streams/none", headers={"traceparent": parent, "X-Request-ID": "mine"})
-    span = next(one for one in spans.get_finished_spans() if one.name == "GET /v1/streams/{name}")
+
+    def ended():
+        return [one for one in spans.get_finished_spans() if one.name == "GET /v1/streams/{name}"]
+
+    until(ended)  # a span ends after its answer has been sent
+    [span] = ended()
     assert span.attributes["http.response.status_code"] == 404
     assert span.attributes["hermes.request_id"] == "mine"
     assert span.attributes["hermes.stream"] == "none"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 import time
 from contextlib import ExitStack, suppress
+from types import ModuleType
 
+import httpx
 import pytest
 from tests.server.served import serving
 
-from hermes_stream.server import ServerSettings, connections
+from hermes_stream.server import Server, ServerSettings, connections
+from hermes_stream.service import Service
 
 MOST = 4
 HEAD_SECONDS = 0.6
@@ -92,3 +97,21 @@ def test_more_connections_than_there_is_room_for_are_closed_at_once_and_counted(
     text = bounded.http.get("/metrics").text
     (line,) = [one for one in text.splitlines() if one.startswith("hermes_http_refused_connections_total")]
     assert float(line.split()[1]) >= 1
+
+
+def test_the_loop_and_the_parser_do_not_depend_on_what_else_is_installed(tmp_path, monkeypatch):
+    """Ray brings uvloop and httptools, which uvicorn would take of itself."""
+    for name in ("uvloop", "httptools"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))  # imports, and has nothing
+    loops = []
+
+    async def look() -> str:
+        loops.append(type(asyncio.get_running_loop()))
+        return "here"
+
+    with Service("tiny", tmp_path) as service:
+        server = Server(service, ServerSettings(port=0))
+        server.app.get("/look")(look)
+        with server.listening() as url:
+            assert httpx.get(f"{url}/look").text == '"here"'
+    assert loops[0].__module__.startswith("asyncio.")

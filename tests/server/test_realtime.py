@@ -203,3 +203,21 @@ def test_a_conversation_is_kept_within_bounds(served):
             socket.send(json.dumps({"type": "conversation.item.retrieve", "item_id": one}))
             found.append(json.loads(socket.recv())["type"])
     assert found == ["error", "conversation.item.retrieved"]
+
+
+def test_an_answer_that_is_not_sure_is_a_question_back_and_says_so(client, served):
+    served.open_watched("unsure", 4)
+    with client.realtime.connect(model="tiny", extra_query={"stream": "unsure"}) as connection:
+        connection.recv()
+        for clarify_below, is_back in ((None, False), (1.0, True)):
+            settings = {"type": "realtime", "hermes": {"stream": "unsure", "clarify_below": clarify_below}}
+            connection.session.update(session=settings)
+            updated = until(connection, "session.updated")[-1]
+            assert updated.session.hermes["clarify_below"] == clarify_below
+            connection.conversation.item.create(item=question())
+            connection.response.create()
+            done = until(connection, "response.done")[-1].response
+            assert (done.hermes["clarification"], done.hermes["guess"] is not None) == (is_back, is_back)
+            assert done.output[0].content[0].text
+        connection.session.update(session={"type": "realtime", "hermes": {"clarify_below": 2}})
+        assert "clarify_below" in until(connection, "error")[-1].error.message

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import pytest
 from tests.server.served import jpeg, serving
 from tests.service.receiver import receiving
+from tests.waiting import until
 
 from hermes_stream.client import AsyncClient, Client
 from hermes_stream.errors import UnknownWatchError, UnknownWebhookError, WatchExistsError
 from hermes_stream.server import ServerSettings
 
 SURE = {"raise_at": 1e-9, "clear_at": 0.0}
-
-
-def until(condition, seconds: float = 20.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.02)
-    return found
 
 
 def push(served, name, first, last):

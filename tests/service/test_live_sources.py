@@ -6,7 +6,8 @@ import time
 
 import pytest
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, QUESTION, kinds, until
+from tests.service.test_service import FEW, QUESTION, kinds
+from tests.waiting import until
 
 from hermes_stream import write_video
 from hermes_stream.errors import SourceRefusedError
@@ -35,6 +36,7 @@ def test_a_camera_that_dies_is_watched_again_with_one_clock(serve, tmp_path):
         now = time.time() - status.zero_wall_seconds
         assert abs(status.newest_pts_seconds - now) < 3
         service.close()
+        time.sleep(1.0)  # a pause of more than three frames
         again = serve()  # with the memory, the clock and the source that it had
         restored = again.stream("door").restored_until_seconds
         assert restored >= status.newest_pts_seconds - 1
@@ -43,7 +45,11 @@ def test_a_camera_that_dies_is_watched_again_with_one_clock(serve, tmp_path):
         assert abs(again.stream("door").newest_pts_seconds - now) < 3
     states = [event.payload["what"] for event in again.events(kinds=["source_state"])]
     assert states[:3] == ["opened", "disconnected", "reconnected"]
-    assert "gap" in kinds(again)
+    gaps = again.events(kinds=["gap"])  # one of the camera, one of the restart
+    assert len(gaps) == 2
+    assert (gaps[1].epoch, gaps[1].pts_seconds) == (2, restored)
+    assert gaps[1].payload["seconds"] == pytest.approx(gaps[1].payload["until_seconds"] - restored)
+    assert again.stream("door").num_gaps == 1
 
 
 def test_a_file_that_is_read_fast_goes_on_where_it_was(serve, tmp_path):
@@ -76,6 +82,7 @@ def test_a_file_at_its_own_pace_goes_on_where_it_was(serve, tmp_path):
     assert again.stream("clip").num_frames == 24
     assert again.stream("clip").newest_pts_seconds == pytest.approx(23 / 8)
     assert time.monotonic() - began >= 23 / 8 - before - 0.3
+    assert "gap" not in kinds(again)  # it has missed nothing
 
 
 def test_an_address_that_is_not_allowed_is_refused_also_after_a_restart(serve):

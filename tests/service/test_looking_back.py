@@ -7,7 +7,8 @@ import time
 import av
 import numpy as np
 import pytest
-from tests.service.test_service import FEW, push, until
+from tests.service.test_service import FEW, push
+from tests.waiting import until
 
 from hermes_stream import write_video
 from hermes_stream.digest.page import page_of

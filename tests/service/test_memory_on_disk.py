@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.checkpoints import random_frames
 from tests.service.test_service import FEW, push
+from tests.waiting import until
 
 from hermes_stream.service.journal import Committer, Journal
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
@@ -53,6 +54,7 @@ def test_a_restored_stream_says_until_when_its_memory_is_folded(serve):
     service = serve()
     after = service.stream("door")
     assert (after.folded_until_seconds, after.restored_until_seconds) == (3.0, 6.0)
+    until(lambda: len(service.events(kinds=["service_started"])) == 2)  # events are recorded soon
     (*_, started) = service.events(kinds=["service_started"])
     assert started.payload["num_streams"] == 1
     assert 0 < started.payload["recovery_seconds"] < 60

@@ -10,12 +10,14 @@ from contextlib import suppress
 
 import aiomqtt
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.checkpoints import random_frames
 from tests.service.broker import Broker, listening
-from tests.service.test_service import until
 from tests.service.test_standing import FEW, SURE, push
+from tests.waiting import until
 
 from hermes_stream.errors import SettingsError
+from hermes_stream.server.metrics import Metrics
 from hermes_stream.service.mqtt_bridge import broker_of
 
 BASE = "hermes/streams/door"
@@ -32,6 +34,12 @@ def broker(tmp_path):
 def configs(listener):
     told = {topic: payload for topic, payload in listener.heard if topic.endswith("/config")}
     return {topic.split("/")[1]: json.loads(payload) for topic, payload in told.items() if payload}
+
+
+def counted(service):
+    text = Metrics(service).text().decode()
+    families = text_string_to_metric_families(text)
+    return {one.name: one.value for family in families for one in family.samples if not one.labels}
 
 
 def test_home_assistant_finds_a_stream_hears_its_events_and_commands_it(serve, broker, tmp_path):
@@ -87,7 +95,13 @@ def test_a_broker_that_comes_back_is_told_all_again_and_each_event_once(serve, b
     with listening(broker.port) as listener:
         push(service, "door", random_frames(2))
         until(lambda: listener.last(f"{BASE}/event"))
+    assert counted(service)["hermes_mqtt_connected"] == 1
+    published = counted(service)["hermes_mqtt_published_total"]
+    assert published >= 10
+    assert counted(service)["hermes_mqtt_failed_total"] == 0
     broker.stop()
+    until(lambda: counted(service)["hermes_mqtt_failed_total"] > 0)
+    assert counted(service)["hermes_mqtt_connected"] == 0
     began = time.monotonic()
     service.watches.change("door", "a", {"is_on": False})  # ends its incident while nobody listens
     assert time.monotonic() - began < 5
@@ -98,6 +112,8 @@ def test_a_broker_that_comes_back_is_told_all_again_and_each_event_once(serve, b
         assert json.loads(listener.last(f"{BASE}/event"))["event_type"] == "alert_cleared"
         until(lambda: "binary_sensor" in configs(listener))
         assert listener.count(f"{BASE}/event") == 1
+    assert counted(service)["hermes_mqtt_connected"] == 1
+    assert counted(service)["hermes_mqtt_published_total"] > published
     service.close(drain_seconds=0)
     with listening(broker.port) as listener:
         again = serve(mqtt=f"mqtt://127.0.0.1:{broker.port}")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, QUESTION, kinds, push, until
+from tests.service.test_service import FEW, QUESTION, kinds, push
+from tests.waiting import until
 
 from hermes_stream.errors import ClosedError, ServiceError
 from hermes_stream.service import Service
@@ -60,6 +61,7 @@ def collect(saved, place, tensors):
         collect(part, f"{place}/{name}", tensors)
 
 
+@pytest.mark.long
 def test_a_service_that_is_killed_comes_back_with_its_memory(serve, checkpoint_folder, tmp_path):
     folder, pushed = tmp_path / "service", {}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}

@@ -8,7 +8,8 @@ import time
 import fsspec
 import pytest
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, QUESTION, push, until
+from tests.service.test_service import FEW, QUESTION, push
+from tests.waiting import until
 
 from hermes_stream.errors import MissingPackageError, SettingsError
 from hermes_stream.service.remote_snapshots import RemoteSnapshots

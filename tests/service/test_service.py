@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from tests.checkpoints import random_frames
+from tests.waiting import until
 
 from hermes_stream import HermesPolicy, Session, VideoError, write_video
 from hermes_stream.errors import (
@@ -27,15 +28,6 @@ from hermes_stream.video.sources.options import SourceOptions
 QUESTION = "what is on screen now?"
 OPTIONS = ["a circle", "a square", "a star"]
 FEW = {"budget_tokens": 40, "chunk_frames": 4, "fps": 1.0}
-
-
-def until(condition, seconds: float = 20.0):
-    """Wait for something that another thread does."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
-    return found
 
 
 def push(service, name, frames):
@@ -280,6 +272,29 @@ def test_frames_over_the_limit_push_older_ones_out_and_are_counted(serve):
     assert kinds(service).count("frames_dropped") == 1
     (event,) = service.events(kinds=["frames_dropped"])
     assert event.payload == {"decode": 0, "ring": 12, "engine": 0}
+
+
+def test_a_restart_is_a_gap_that_is_told_once(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.open_stream("yard", **FEW)
+    for name in ("door", "yard"):
+        push(service, name, random_frames(3))
+    service.close()
+    again = serve()
+    assert "gap" not in kinds(again)  # its end is not known before a frame comes
+    push(again, "door", random_frames(3, start=6.0))
+    push(again, "yard", random_frames(3, start=3.0))  # whoever pushes waited meanwhile: nothing is missing
+    (restored, _) = again.events(kinds=["stream_restored"])
+    (gap,) = again.events(kinds=["gap"])
+    assert (gap.stream, gap.epoch, gap.pts_seconds) == ("door", 2, 2.0)
+    assert gap.pts_seconds == restored.pts_seconds
+    assert gap.payload == {"until_seconds": 6.0, "seconds": 4.0}
+    assert again.stream("door").num_gaps == 1
+    again.close()
+    third = serve()
+    push(third, "yard", random_frames(1, start=6.0))
+    assert kinds(third).count("gap") == 1
 
 
 def test_a_pause_of_pushed_frames_is_a_gap(serve):

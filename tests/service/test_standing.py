@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.checkpoints import random_frames
-from tests.service.test_service import until
+from tests.waiting import until
 
 from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsError
 

@@ -9,8 +9,8 @@ import pytest
 from openai import OpenAI
 from tests.checkpoints import random_frames
 from tests.service.receiver import receiving
-from tests.service.test_service import until
 from tests.service.test_standing import FEW, SURE, push
+from tests.waiting import until
 
 from hermes_stream.errors import SourceRefusedError, StreamExistsError, UnknownWebhookError
 from hermes_stream.service.webhook_messages import check_secret, new_secret

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hermes_lab.cli.evaluation_options import ScoringOptions, ViewingOptions
 from hermes_lab.cli.evaluation_run import machine_of
 from hermes_lab.cli.progress import video_progress
+from hermes_lab.cli.stopping import goes_on_later
 from hermes_stream.cli.machine import versions
 from hermes_stream.cli.opening import check_options, load, mute_log, open_session
 from hermes_stream.cli.options import MemoryOptions, ModelOptions
@@ -48,7 +49,7 @@ def evaluate_watches(
         viewing: how videos are watched.
         scoring: has the seed of intervals.
         keeps_chunks: take chunks of as many frames as the memory's options say, and not of a second.
-        out: where scores and events are kept; None keeps none.
+        out: where stories that were watched, scores and events are kept; None keeps none.
         as_json: print one JSON document.
     """
     from hermes_lab.datasets import VideoFinder
@@ -61,7 +62,8 @@ def evaluate_watches(
     finder = VideoFinder(videos)
     files = {story.video: finder.find(story.video) for story in stories}
     began = time.perf_counter()
-    seen, how = _watch(stories, files, model, memory, viewing=viewing, keeps_chunks=keeps_chunks)
+    with goes_on_later(out, as_json=as_json):
+        seen, how = _watch(stories, files, model, memory, viewing=viewing, keeps_chunks=keeps_chunks, out=out)
     document = {
         **_scores(seen, None, scoring.seed),
         "baselines": {name: _scores(seen, name, scoring.seed) for name in BASELINES},
@@ -88,9 +90,14 @@ def _watch(
     *,
     viewing: ViewingOptions,
     keeps_chunks: bool,
+    out: Path | None,
 ) -> tuple[list[StoryEvents], dict[str, Any]]:
-    """Watch each story with a session of its own; return what was told, and how it was watched."""
+    """Watch each story with a session of its own; return what was told, and how it was watched.
+
+    What was watched by an earlier run of the same folder is not watched again.
+    """
     from hermes_lab.evaluation.watched_events import watch_story
+    from hermes_lab.evaluation.watched_stories import WatchedStories
     from hermes_stream.video import FileSource
 
     loaded = load(model)
@@ -98,17 +105,8 @@ def _watch(
     if not keeps_chunks:
         # a watch is as old as its chunk
         memory = replace(memory, chunk_frames=max(round(fps * _SECONDS_PER_LOOK), 1))
-    seen = []
-    with video_progress(len(stories), shows_lines=False) as move:
-        for number, story in enumerate(stories):
-            session = open_session(memory, loaded)
-            source = FileSource(files[story.video], fps=fps)
-
-            def show(seconds: float, number: int = number, story: WatchedStory = story) -> None:
-                move(number + min(seconds / story.duration_seconds, 1.0))
-
-            seen.append(watch_story(session, source, story, on_frame=show))
-    how = {
+    session = open_session(memory, loaded)
+    settings = {
         "model": model.model,
         "dtype": str(loaded.layout.dtype).removeprefix("torch."),
         "fps": fps,
@@ -116,10 +114,26 @@ def _watch(
         "budget_tokens": session.policy.budget_tokens,
         "chunk_frames": session.chunk_frames,
         "policy_fields": str(session.policy),
+    }
+    seen, kept = [], WatchedStories(out)
+    with kept.going_on(settings), video_progress(len(stories), shows_lines=False) as move:
+        for number, story in enumerate(stories):
+            if (found := kept.find(story)) is not None:
+                seen.append(found)
+                move(number + 1.0)
+                continue
+            session = open_session(memory, loaded)
+            source = FileSource(files[story.video], fps=fps)
+
+            def show(seconds: float, number: int = number, story: WatchedStory = story) -> None:
+                move(number + min(seconds / story.duration_seconds, 1.0))
+
+            seen.append(watch_story(session, source, story, on_frame=show))
+            kept.add(seen[-1])
+    return seen, settings | {
         "versions": versions(),
         "machine": machine_of(str(loaded.layout.device), 1),
     }
-    return seen, how
 
 
 def _scores(seen: list[StoryEvents], baseline: str | None, seed: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import signal
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,10 +85,12 @@ class KilledCluster:
     def run(self, num_kills: int) -> dict[str, Any]:
         """Kill again and again; return numbers for the record."""
         began = self._program.start()
-        try:
+        with ExitStack() as ending:
+            ending.callback(self._program.close)
             start_seconds = self._program.wait_until_ready() - began
             self._directory = Directory(self._store)
-            self._client = Client(self._program.url, timeout_seconds=30.0)
+            ending.callback(self._directory.close)
+            self._client = ending.enter_context(Client(self._program.url, timeout_seconds=30.0))
             self._wait_for(lambda: len(self._alive()) == 3)
             for name in self._names:
                 self._client.open_stream(name, chunk_frames=4, fps=_FPS)
@@ -119,8 +122,6 @@ class KilledCluster:
                 "load_average": os.getloadavg()[:1],
             }
             return numbers | judged(numbers, kills)
-        finally:
-            self._program.close()
 
     def _alive(self) -> dict[str, Any]:
         return {row.name: row for row in self._directory.replicas.all() if row.is_alive}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hermes_stream.client import Client
+from hermes_stream.cluster.replica import free_port
 from hermes_stream.errors import HermesError
 
 _END_SECONDS = 60.0
@@ -33,7 +33,7 @@ class ServedProgram:
     """
 
     def __init__(self, data_dir: Path, options: Sequence[str]) -> None:
-        port = _free_port()
+        port = free_port("127.0.0.1")
         self.data_dir, self.url = data_dir, f"http://127.0.0.1:{port}"
         self.killed_at = 0.0
         self._log = data_dir.with_suffix(".log")
@@ -103,12 +103,6 @@ class ServedProgram:
         """Leave nothing running; safe to repeat."""
         if self._child is not None:
             self.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def low_priority() -> None:

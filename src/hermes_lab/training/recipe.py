@@ -12,6 +12,7 @@ from hermes_stream.synthetic.world import Pace
 _MIN_SCALE = 0.01
 _KINDS = tuple(ALL_KINDS)
 _HARD_KINDS = (*_KINDS, "counting", "counting", "now_where", "after", "came_since")
+_HARDEST_KINDS = (*_HARD_KINDS, "before", "before", "now_what", "now_what", "how_long_ago", "colour")
 # A plain wall stays the most frequent scene.
 _SCENES = ("still", *SCENES)
 _CALM = Pace()
@@ -80,7 +81,15 @@ class Recipe:
         Stage(num_seconds=8, num_steps=900, num_worlds=3000, pace=_BUSY),
         Stage(num_seconds=16, num_steps=500, pace=_LIVELY),
         Stage(num_seconds=24, num_steps=400, max_gap=80, pace=_RETURNING),
-        Stage(num_seconds=48, num_steps=1300, max_gap=40, num_streams=8, pace=_RETURNING, kinds=_HARD_KINDS),
+        Stage(
+            num_seconds=48,
+            num_steps=2700,
+            num_streams=8,
+            num_worlds=2400,
+            max_gap=40,
+            pace=_RETURNING,
+            kinds=_HARDEST_KINDS,
+        ),
     )
 
     @classmethod

@@ -9,6 +9,7 @@
         print(client.ask("door", "What is at the door?").text)
 """
 
+from hermes_stream.client.ask_options import AskOptions
 from hermes_stream.client.asynchronous import AsyncClient
 from hermes_stream.client.synchronous import Client
 from hermes_stream.client.values import (
@@ -26,6 +27,7 @@ from hermes_stream.client.values import (
 __all__ = [
     "AsyncClient",
     "Client",
+    "AskOptions",
     "AnswerValue",
     "EventValue",
     "IncidentValue",

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 from httpx_sse import aconnect_sse
 
 from hermes_stream.client import calls
+from hermes_stream.client.ask_options import AskOptions
 from hermes_stream.client.connection import connection_of
 from hermes_stream.client.failures import check, unreachable
 from hermes_stream.client.sse import Following, Reading
@@ -87,12 +88,12 @@ class AsyncClient:
         """Close a stream; with ``delete`` all that is kept of it goes, too."""
         await self._do(calls.close_stream(name, delete=delete))
 
-    async def ask(self, stream: str, question: str, **options: Any) -> AnswerValue:
+    async def ask(self, stream: str, question: str, **options: Unpack[AskOptions]) -> AnswerValue:
         """Ask about what a stream has shown so far, and wait for the answer."""
         return await self._do(calls.ask(stream, question, options, streamed=False))
 
     async def ask_in_pieces(
-        self, stream: str, question: str, **options: Any
+        self, stream: str, question: str, **options: Unpack[AskOptions]
     ) -> AsyncIterator[str | AnswerValue]:
         """Yield pieces of an answer as they are made, and at last the whole answer; see ``ask``.
 

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 from httpx_sse import connect_sse
 
 from hermes_stream.client import calls
+from hermes_stream.client.ask_options import AskOptions
 from hermes_stream.client.connection import connection_of
 from hermes_stream.client.failures import check, unreachable
 from hermes_stream.client.sse import Following, Reading
@@ -97,17 +98,19 @@ class Client:
         """Close a stream; with ``delete`` all that is kept of it goes, too."""
         self._do(calls.close_stream(name, delete=delete))
 
-    def ask(self, stream: str, question: str, **options: Any) -> AnswerValue:
+    def ask(self, stream: str, question: str, **options: Unpack[AskOptions]) -> AnswerValue:
         """Ask about what a stream has shown so far, and wait for the answer.
 
         Args:
             stream: its name.
             question: what is asked.
-            **options: options (choices), max_new_tokens, temperature, stop, remember, num_moments, ...
+            **options: see ``AskOptions``: options (choices), max_new_tokens, clarify_below, wait_seconds, ...
         """
         return self._do(calls.ask(stream, question, options, streamed=False))
 
-    def ask_in_pieces(self, stream: str, question: str, **options: Any) -> Iterator[str | AnswerValue]:
+    def ask_in_pieces(
+        self, stream: str, question: str, **options: Unpack[AskOptions]
+    ) -> Iterator[str | AnswerValue]:
         """Yield pieces of an answer as they are made, and at last the whole answer; see ``ask``.
 
         Whoever stops reading before the end (``close`` of the generator) ends the answer on the server, too.

@@ -115,6 +115,7 @@ class _ServiceCollector(Collector):
         yield from _of_streams(streams)
         yield from _of_watches(self._service, streams)
         yield from _of_webhooks(self._service)
+        yield from _of_broker(self._service)
 
 
 def _gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
@@ -186,6 +187,18 @@ def _of_webhooks(service: Service) -> Iterator[Metric]:
         sent.add_metric([str(one.id)], one.num_sent)
         failed.add_metric([str(one.id)], one.num_failed)
     yield from (sent, failed)
+
+
+def _of_broker(service: Service) -> Iterator[Metric]:
+    broker = service.mqtt
+    if broker is None:
+        return
+    yield from _gauge("mqtt_connected", "1 while the MQTT broker listens.", float(broker.is_connected))
+    published = CounterMetricFamily("hermes_mqtt_published", "Messages that the broker took.")
+    published.add_metric([], broker.num_published)
+    failed = CounterMetricFamily("hermes_mqtt_failed", "Times that the broker was not there, or was lost.")
+    failed.add_metric([], broker.num_failed)
+    yield from (published, failed)
 
 
 def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:

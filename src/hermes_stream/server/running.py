@@ -142,6 +142,7 @@ def _uvicorn_options(
     return uvicorn.Config(
         app,
         log_config=None if log_level is None else log_settings(settings.log_format, log_level),
+        loop="asyncio",  # else uvicorn takes uvloop, where any other package has brought it
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -81,6 +81,8 @@ class MqttBridge:
 
     Attributes:
         is_connected: whether the broker listens.
+        num_published: messages that it took.
+        num_failed: times that it could not be reached, or was lost.
 
     Raises:
         SettingsError: the address is none.
@@ -105,6 +107,7 @@ class MqttBridge:
         self._lately: dict[str, Lately] = {}
         self._sent_event_id = self._read_cursor()
         self.is_connected = False
+        self.num_published = self.num_failed = 0
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
         self._publishing = asyncio.Lock()  # two at once could leave the older state behind
@@ -134,6 +137,7 @@ class MqttBridge:
                     log.info("the broker at %s listens", self._broker.hostname)
                     await self._serve(client)
             except (aiomqtt.MqttError, OSError, HermesError) as error:
+                self.num_failed += 1
                 log.warning("the broker at %s: %s; tried again", self._broker.hostname, error)
             finally:
                 self.is_connected, self._published = False, {}
@@ -172,7 +176,7 @@ class MqttBridge:
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
         if stopping in done:
-            await client.publish(self._naming.availability, OFFLINE, qos=1, retain=True)
+            await self._publish(client, self._naming.availability, OFFLINE, retain=True)
             return
         for task in done:
             task.result()
@@ -187,12 +191,18 @@ class MqttBridge:
         async with self._publishing:
             topics, told = await asyncio.to_thread(self._retained), self._published
             for topic in [one for one in told if one not in topics]:
-                await client.publish(topic, b"", qos=1, retain=True)
+                await self._publish(client, topic, b"", retain=True)
                 told.pop(topic, None)
             for topic, payload in topics.items():
                 if told.get(topic) != payload:
-                    await client.publish(topic, payload, qos=1, retain=True)
+                    await self._publish(client, topic, payload, retain=True)
                     told[topic] = payload
+
+    async def _publish(
+        self, client: aiomqtt.Client, topic: str, payload: str | bytes, *, retain: bool = False
+    ) -> None:
+        await client.publish(topic, payload, qos=1, retain=retain)  # returns when the broker has it
+        self.num_published += 1
 
     def _retained(self) -> Topics:
         streams = tuple(one for one in self._streams() if not one.is_temporary)
@@ -227,7 +237,7 @@ class MqttBridge:
         if event.picture is not None:
             picture = await asyncio.to_thread(self._picture, event.picture)
             self._lately[event.stream] = Lately(answer=before.answer, picture=picture or before.picture)
-        await client.publish(f"{self._naming.stream(event.stream)}/event", event_payload(event), qos=1)
+        await self._publish(client, f"{self._naming.stream(event.stream)}/event", event_payload(event))
 
     def _picture(self, path: str) -> bytes | None:
         try:

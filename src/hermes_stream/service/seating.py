@@ -103,7 +103,7 @@ def seat(
         handle.close()
         raise
     newest = handle.stream.intake.newest_seconds
-    served.go_on(newest)
+    served.go_on(newest, is_back=make is None)
     served.restored_until_seconds = newest
     served.live = LiveStream(
         handle,

@@ -28,6 +28,8 @@ from hermes_stream.video.sources.framing import Framing
 from hermes_stream.video.sources.source import SourceEvent, SourceEventKind, SourceState
 
 _FEED_SECONDS = 5.0
+# What may pass over a restart without a gap: a file goes on with its next frame, so may whoever pushes one.
+_BACK_SECONDS, _BACK_INTERVALS = 2.0, 3.0
 _STATE_OF: dict[SourceState, StreamState] = {
     SourceState.OPENING: "opening",
     SourceState.LIVE: "live",
@@ -104,15 +106,19 @@ class ServedStream:
         self._source_samples = False
         self._framing = Framing(**choices.framing)
         self._num_gaps = 0
+        self._is_back = False
         self._told_drops = DropCounts()
         self.ring = FrameRing(limits, self._prepare)
 
-    def go_on(self, newest_seconds: float | None) -> None:
+    def go_on(self, newest_seconds: float | None, *, is_back: bool = False) -> None:
         """Take frames behind a time alone, with nothing waiting: that is what the memory knows.
 
         Args:
             newest_seconds: time of the newest frame in memory or intake; None where there is none.
+            is_back: nothing ran for a while, which the next frame ends.
         """
+        if is_back:
+            self._is_back = newest_seconds is not None
         self.ring.go_on(newest_seconds, None if self._source_samples else self.choices.fps)
 
     def take(self, frame: Frame, *, wait_seconds: float | None = None) -> bool:
@@ -178,11 +184,14 @@ class ServedStream:
         return small
 
     def _note_gap(self, pts_seconds: float) -> None:
-        """Tell of a pause of frames that are pushed; a source tells of its own."""
+        """Tell of the pause of a restart, and of frames that are pushed; a source tells of its own."""
         newest = self.ring.counts.newest_seconds
-        if self._feed is not None or newest is None:
+        is_back, self._is_back = self._is_back, False
+        if newest is None or (self._feed is not None and not is_back):
             return
-        if pts_seconds - newest > self._around.silence_seconds:
+        usual = _BACK_SECONDS if self.choices.fps is None else _BACK_INTERVALS / self.choices.fps
+        longest = usual if is_back else self._around.silence_seconds
+        if pts_seconds - newest > longest:
             self._num_gaps += 1
             self.tell("gap", pts_seconds=newest, until_seconds=pts_seconds, seconds=pts_seconds - newest)
 
@@ -239,6 +248,7 @@ class ServedStream:
     def _hear(self, event: SourceEvent) -> None:
         """Record what happened to the source."""
         if event.kind is SourceEventKind.GAP:
+            self._is_back = False  # a live source tells of a restart by itself
             until = event.pts_seconds + event.gap_seconds
             self.tell("gap", pts_seconds=event.pts_seconds, until_seconds=until, seconds=event.gap_seconds)
             return
@@ -334,7 +344,7 @@ class ServedStream:
             num_waiting_frames=counts.num_waiting + (memory.stats.num_pending_frames if memory else 0),
             waiting_bytes=counts.waiting_bytes + (memory.stats.waiting_bytes if memory else 0),
             dropped=self._drops(memory),
-            num_gaps=stats.num_gaps if stats else self._num_gaps,
+            num_gaps=(stats.num_gaps if stats else 0) + self._num_gaps,
             num_reconnections=stats.num_reconnections if stats else 0,
             clock_drift_seconds=stats.drift_seconds if stats else None,
             num_open_questions=memory.num_open_questions if memory else 0,

@@ -46,7 +46,7 @@ class Service:
     Attributes:
         model: the model.
         settings, data_dir: options of the service, and its folder.
-        watches, incidents, webhooks: standing questions, what their alerts opened, who is told of it.
+        watches, incidents, webhooks, mqtt: standing questions, what alerts opened, who is told of it.
         record: looks back, as search, reports, clips.
 
     Raises:
@@ -68,7 +68,7 @@ class Service:
         self.data_dir = self._running.folder.path
         self._registry, self.record = self._running.registry, self._running.record
         self.watches, self.incidents = self._running.watches, self._running.incidents
-        self.webhooks = self._running.webhooks
+        self.webhooks, self.mqtt = self._running.webhooks, self._running.mqtt
 
     def open_stream(
         self,

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from hermes_stream.errors import CapacityError
 from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.ask_options import SamplingOptions, sampling_of
 from hermes_stream.stream.changes import Change, Listener
-from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.executor import Failure
 from hermes_stream.stream.queue_limits import QueueLimits
 from hermes_stream.stream.snapshot import Snapshot
@@ -119,7 +119,7 @@ class StreamHandle:
         options: Sequence[str] | None = None,
         *,
         steers: bool | None = None,
-        **sampling: Any,
+        **sampling: Unpack[SamplingOptions],
     ) -> Answer:
         """Ask about the frames observed so far. The engine's steps make the answer; so does reading it.
 
@@ -133,10 +133,11 @@ class StreamHandle:
             CapacityError: the handle is closed, or question and answer do not fit the room for text.
             VideoError: no frame was observed yet.
             ThreadError: another thread owns the engine.
+            TypeError: there is no such option.
             ValueError: an argument is out of its range.
         """
         self._check()
-        answer, work = self.stream.ask(question, options, Sampling(**sampling), steers=steers)
+        answer, work = self.stream.ask(question, options, sampling_of(sampling), steers=steers)
         answer.attach(self._step, lambda: self._abandon(answer))
         if self._is_watching:  # people go first; the watches are still due
             self._drop_work()
@@ -152,12 +153,12 @@ class StreamHandle:
         until: str | None = None,
         on_done: Callable[[Deferred], object] | None = None,
         steers: bool | None = None,
-        **sampling: Any,
+        **sampling: Unpack[SamplingOptions],
     ) -> Deferred:
         """Ask once the evidence is there; see ``Watches.defer``. The engine's steps look, ask and tell."""
         self._check_thread()
         self._check_open()
-        Sampling(**sampling)
+        sampling_of(sampling)
         waits: dict[str, Any] = {"wait_seconds": wait_seconds, "until": until, "on_done": on_done}
         ask = partial(self.ask, question, options, steers=steers, **sampling)
         return self.watches.defer(question, options, ask=ask, **waits)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import RLock
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +20,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.named import choose_policy
 from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.ask_options import SamplingOptions, WaitingOptions, sampling_of
 from hermes_stream.stream.changes import Change, Listener
 from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.evidence import Evidence, evidence_of
@@ -89,8 +90,7 @@ class Session:
         guidance_from_questions: bool = True,
         executor: Executor | None = None,
     ) -> None:
-        if not isinstance(model, VideoModel):
-            model = load_model(model)
+        model = model if isinstance(model, VideoModel) else load_model(model)
         options = StreamOptions(
             policy=choose_policy(policy, budget_tokens, model.card.default_budget_tokens),
             chunk_frames=chunk_frames,
@@ -176,12 +176,17 @@ class Session:
         options: Sequence[str] | None = None,
         *,
         wait_seconds: None = None,
-        **sampling: Any,
+        **sampling: Unpack[SamplingOptions],
     ) -> Answer: ...
 
     @overload
     def ask(
-        self, question: str, options: Sequence[str] | None = None, *, wait_seconds: float, **sampling: Any
+        self,
+        question: str,
+        options: Sequence[str] | None = None,
+        *,
+        wait_seconds: float,
+        **sampling: Unpack[WaitingOptions],
     ) -> Deferred: ...
 
     def ask(
@@ -190,7 +195,7 @@ class Session:
         options: Sequence[str] | None = None,
         *,
         wait_seconds: float | None = None,
-        **sampling: Any,
+        **sampling: Unpack[WaitingOptions],
     ) -> Answer | Deferred:
         """Answer a question about the stream so far, frames that wait included; the memory stays as it is.
 
@@ -206,14 +211,14 @@ class Session:
         Raises:
             CapacityError: question and answer do not fit the room for text.
             VideoError: no frame was observed yet.
+            TypeError: there is no such option.
             ValueError: an argument is out of its range.
         """
         if wait_seconds is None:
-            return self._ask(question, options, Sampling(**sampling))
-        waits = {name: sampling.pop(name) for name in ("until", "on_done") if name in sampling}
-        how = Sampling(**sampling)
+            return self._ask(question, options, sampling_of(sampling))
+        waits: Any = {"until": sampling.pop("until", None), "on_done": sampling.pop("on_done", None)}
+        ask = partial(self._ask, question, options, sampling_of(sampling))
         with self._lock:
-            ask = partial(self._ask, question, options, how)
             return self.watches.defer(question, options, wait_seconds=wait_seconds, ask=ask, **waits)
 
     def _ask(self, question: str, options: Sequence[str] | None, sampling: Sampling) -> Answer:
@@ -333,8 +338,7 @@ class Session:
             SnapshotError: the file is damaged, of another format, another model's or another policy's.
         """
         snapshot = saved if isinstance(saved, Snapshot) else Snapshot.read(saved)
-        if not isinstance(model, VideoModel):
-            model = load_model(model)
+        model = model if isinstance(model, VideoModel) else load_model(model)
         options = snapshot.options_for(model, policy=policy, filter=filter)
         with refusing_options():
             session = cls(model, **options.as_arguments(), executor=executor)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hermes_lab.datasets.watch_annotations import read_watches
+from hermes_lab.evaluation import watched_events
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,36 @@ def test_what_is_told_is_scored_beside_who_guesses(hermes, written, tmp_path):
     stored = json.loads((out / "scores.json").read_text())
     assert stored["f1"] == found["f1"]
     assert set(json.loads((out / "events.json").read_text())) == {"videos/world-000005.mp4"}
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_stories_it_has(hermes, written, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    command = ("eval", written / "watches.json", "--videos", written, "--out", out, "--json")
+    whole = hermes(*command[:4], "--out", tmp_path / "whole", "--json").document
+    watched, watch_story = [], watched_events.watch_story
+
+    def watch(session, source, story, **options):
+        watched.append(story.video)
+        return watch_story(session, source, story, **options)
+
+    monkeypatch.setattr(watched_events, "watch_story", watch)
+    assert hermes(*command, "--limit", 1).code == 0
+    with (out / "stories.jsonl").open("a") as file:
+        file.write('{"video": "videos/wor')  # as a kill leaves it
+    run = hermes(*command)
+    assert (run.code, run.err) == (0, "")
+    assert watched == ["videos/world-000005.mp4", "videos/world-000006-noise.mp4"]
+    scored = ("f1", "by_condition", "baselines", "false_alarms_per_hour", "num_stories")
+    assert {name: run.document[name] for name in scored} == {name: whole[name] for name in scored}
+    assert run.document["cost"]["num_asked"] == whole["cost"]["num_asked"]
+    assert json.loads((out / "events.json").read_text()) == json.loads(
+        (tmp_path / "whole" / "events.json").read_text()
+    )
+    assert hermes(*command).document["f1"] == whole["f1"]
+    assert len(watched) == 2
+    other = hermes(*command, "--budget-tokens", 300)
+    assert other.code == 1
+    assert "budget_tokens is" in other.err
 
 
 def test_what_is_in_the_file_is_told_without_watching(hermes, written):

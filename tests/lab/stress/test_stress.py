@@ -57,6 +57,7 @@ def test_a_service_under_load(tmp_path):
     assert 0 < record["ttft_seconds_p50"] <= record["ttft_with_pending_seconds_p99"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_day_is_flat():
     record = watch_day(load_model("tiny"), 400, num_samples=10)

@@ -69,5 +69,36 @@ describe("the record", { skip: missing ?? false }, () => {
     assert.equal(clip.subarray(4, 8).toString(), "ftyp");
   });
 
+  test("a memory is restored from its snapshot", async () => {
+    await server.api("POST", "/v1/streams/door/snapshots");
+    const epoch = (await server.api("GET", "/v1/streams/door")).epoch;
+    await page.goto(`${server.url}/#/record`);
+    await page.getByLabel("Kind").selectOption("service");
+    await page.getByRole("button", { name: /snapshot/i }).first().click();
+    await page.getByRole("region", { name: "Event", exact: true }).getByRole("button", { name: "Restore" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/goes on with what it remembered/).waitFor();
+    await dialog.getByRole("button", { name: "Restore" }).click();
+    await page.getByText("door has the memory of the snapshot").first().waitFor();
+    assert.equal((await server.api("GET", "/v1/streams/door")).epoch, epoch + 1);
+  });
+
+  test("a question waits for its evidence, and one that is unsure is asked back", async () => {
+    await page.goto(`${server.url}/#/stream/door`);
+    const form = page.getByRole("region", { name: "Questions and answers" });
+    await form.getByText("Options", { exact: true }).click();
+    await form.getByLabel("Wait for it (seconds)").fill("2");
+    await form.getByLabel("Question", { exact: true }).fill("what colour is the elephant?");
+    await form.getByRole("button", { name: "Send" }).click();
+    await form.getByText("It was not seen in that time.").waitFor({ timeout: 60_000 });
+    await form.getByLabel("Wait for it (seconds)").fill("");
+    await form.getByLabel("Ask back below (percent)").fill("100");
+    await form.getByLabel("Question", { exact: true }).fill("what is on screen now?");
+    await form.getByRole("button", { name: "Send" }).click();
+    await form.getByText("The model is unsure and asks back").waitFor({ timeout: 60_000 });
+    await form.getByLabel("Mind the turns before").check();
+    assert.ok(await form.getByLabel("Wait for it (seconds)").isDisabled());
+  });
+
   test("nothing was complained about", () => assert.deepEqual(faults, []));
 });

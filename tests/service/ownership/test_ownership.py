@@ -12,7 +12,8 @@ from threading import Thread
 import pytest
 from tests.checkpoints import random_frames, save_random_checkpoint
 from tests.service.test_recovery import keys_of
-from tests.service.test_service import QUESTION, kinds, push, until
+from tests.service.test_service import QUESTION, kinds, push
+from tests.waiting import until
 
 from hermes_stream import load_model
 from hermes_stream.errors import HermesError, NotOwnerError, StoreError

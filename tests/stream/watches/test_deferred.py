@@ -10,7 +10,7 @@ from hermes_stream.synthetic.world import generate_world
 
 FRAMES = list(generate_world(3, 26).frames(1.0))  # a green circle comes at 16 s
 UNTIL = "was there a green circle?"
-QUESTION = "what colour was the first circle?"
+QUESTION = "what colour was the circle?"
 
 
 @pytest.fixture(scope="module")

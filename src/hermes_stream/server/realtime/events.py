@@ -27,6 +27,8 @@ class SessionHermes(BaseModel, extra="forbid", use_attribute_docstrings=True, al
     """Pictures that it samples per second."""
     num_moments: Annotated[int, Field(ge=0, le=100)] = 3
     """Moments of evidence with an answer, at most."""
+    clarify_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Reply with a question back where the confidence is below; the text then comes whole."""
     num_turns: Annotated[int, Field(ge=0, le=50)] = 0
     """Earlier questions and answers that are put before a question, as text."""
 

@@ -72,6 +72,7 @@ class Responder:
                 question,
                 max_new_tokens=None if most == "inf" else most,
                 num_moments=settings.hermes.num_moments,
+                clarify_below=settings.hermes.clarify_below,
                 metadata=options.metadata,
             )
         )

@@ -5,7 +5,14 @@ import { readEvents } from "../ground/sse.js";
 import { store } from "../ground/store.js";
 
 /**
- * @typedef {{question: string, options: string[], remember: boolean, earlier: {question: string, answer: string}[]}} Wanted
+ * @typedef {object} Wanted
+ * @property {string} question
+ * @property {string[]} options
+ * @property {boolean} remember
+ * @property {{question: string, answer: string}[]} earlier turns
+ * @property {number} [waitSeconds] of the stream, for its evidence; not with earlier turns
+ * @property {number} [clarifyBelow] confidence below which the model asks back
+ *
  * @typedef {{text: string} | {answer: Answer}} Step
  */
 
@@ -35,8 +42,16 @@ export class Asking {
 
   /** @returns {AsyncGenerator<Step>} */
   async *_ask() {
-    const { question, options, remember } = this._wanted;
-    const json = { question, remember, stream: true, num_moments: 4, ...(options.length > 1 ? { options } : {}) };
+    const { question, options, remember, waitSeconds, clarifyBelow } = this._wanted;
+    const json = {
+      question,
+      remember,
+      stream: true,
+      num_moments: 4,
+      ...(options.length > 1 ? { options } : {}),
+      ...(waitSeconds === undefined ? {} : { wait_seconds: waitSeconds }),
+      ...(clarifyBelow === undefined ? {} : { clarify_below: clarifyBelow }),
+    };
     const response = await this._post(streamPath(this._stream, "/ask"), json);
     for await (const { event, data } of readEvents(response)) {
       const content = JSON.parse(data);
@@ -48,7 +63,7 @@ export class Asking {
 
   /** @returns {AsyncGenerator<Step>} */
   async *_chat() {
-    const { question, options, earlier } = this._wanted;
+    const { question, options, earlier, clarifyBelow } = this._wanted;
     const turns = earlier.flatMap((one) => [
       { role: "user", content: one.question },
       { role: "assistant", content: one.answer || "-" },
@@ -58,7 +73,11 @@ export class Asking {
       model: store.about?.model.name,
       messages: [...turns, { role: "user", content: [video, { type: "text", text: question }] }],
       stream: true,
-      hermes: { num_moments: 4, ...(options.length > 1 ? { options } : {}) },
+      hermes: {
+        num_moments: 4,
+        ...(options.length > 1 ? { options } : {}),
+        ...(clarifyBelow === undefined ? {} : { clarify_below: clarifyBelow }),
+      },
     };
     const response = await this._post("/v1/chat/completions", json);
     let text = "";

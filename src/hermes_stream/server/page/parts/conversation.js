@@ -25,7 +25,10 @@ export class Conversation {
     this._stop = h("button", { type: "button", hidden: true, onclick: () => this._asking?.stop() }, icon("stop"), t("ask.stop"));
     this._options = h("input", { autocomplete: "off", placeholder: t("ask.optionsHow") });
     this._remember = h("input", { type: "checkbox" });
-    this._followUp = h("input", { type: "checkbox" });
+    this._wait = h("input", { type: "number", min: "1", max: "3600", step: "any" });
+    this._below = h("input", { type: "number", min: "0", max: "100", step: "1" });
+    // a question that waits is asked alone
+    this._followUp = h("input", { type: "checkbox", onchange: () => (this._wait.disabled = this._followUp.checked) });
     this._presets = new Presets(this._question, () => void this._ask());
     /** @type {Turn[]} */
     this._turns = [];
@@ -60,6 +63,8 @@ export class Conversation {
             "div",
             { class: "fields" },
             field(t("ask.options"), this._options),
+            field(t("ask.wait"), this._wait, t("ask.waitHow")),
+            field(t("ask.below"), this._below, t("ask.belowHow")),
             check(t("ask.remember"), this._remember),
             check(t("ask.followUp"), this._followUp),
           ),
@@ -90,13 +95,17 @@ export class Conversation {
     if (!question || this._asking) return;
     const options = this._options.value.split(",").map((one) => one.trim()).filter(Boolean);
     const turn = new Turn(this._stream, question, store.now());
+    const waitSeconds = this._wait.disabled ? undefined : numberOf(this._wait);
+    const below = numberOf(this._below);
+    if (waitSeconds !== undefined) turn.waits();
     const earlier = this._followUp.checked ? this._turns.slice(-4).map((one) => one.words()) : [];
     this._turns.push(turn);
     this._hint.remove();
     this._log.append(turn.element);
     this._question.value = "";
     this._toEnd();
-    this._asking = new Asking(this._stream, { question, options, remember: this._remember.checked, earlier });
+    const clarifyBelow = below === undefined ? undefined : below / 100;
+    this._asking = new Asking(this._stream, { question, options, remember: this._remember.checked, earlier, waitSeconds, clarifyBelow });
     this._draw();
     try {
       for await (const step of this._asking.steps()) {
@@ -128,4 +137,9 @@ export class Conversation {
     this._asking?.stop();
     fill(this._log);
   }
+}
+
+/** @param {HTMLInputElement} input */
+function numberOf(input) {
+  return Number.isNaN(input.valueAsNumber) ? undefined : input.valueAsNumber;
 }

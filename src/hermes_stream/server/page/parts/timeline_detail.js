@@ -7,6 +7,7 @@ import { store } from "../ground/store.js";
 import { t } from "../ground/texts.js";
 import { duration, moment, number } from "../ground/time.js";
 import { severityBadge } from "./badges.js";
+import { restoreButton } from "./restoring.js";
 import { evidenceThumbs, momentName, picture } from "./thumbs.js";
 
 /**
@@ -27,6 +28,7 @@ export function itemDetail(stream, item, onReview) {
     incident ? incidentPictures(stream, incident) : null,
     item.evidence?.length ? evidenceThumbs(stream, item.evidence) : null,
     incident ? h("p", { class: "small soft" }, t("incident.facts", { status: t(`incident.${incident.status}`), score: number(incident.score, 2), updates: number(incident.num_updates) })) : null,
+    restoreButton(stream, item.snapshot, moment(item.wall)),
     incident && store.offers("PATCH", "/v1/incidents/{}")
       ? h("button", { "aria-pressed": String(incident.reviewed), onclick: () => onReview(item) }, icon("good"), t(incident.reviewed ? "incident.unreview" : "incident.review"))
       : null,

@@ -27,6 +27,7 @@ const GAP_SECONDS = 10;
  * @property {string | null} [picture]
  * @property {Evidence[]} [evidence]
  * @property {Incident} [incident]
+ * @property {number} [snapshot] its number
  */
 
 export const RANKS = { info: 0, warning: 1, alarm: 2 };
@@ -40,6 +41,8 @@ export class TimelineItems {
     this._items = new Map();
     /** @type {Map<number, string>} address of a picture by its moment on the wall */
     this._pictures = new Map();
+    /** @type {Set<number | null>} where gaps begin that are recorded */
+    this._gaps = new Set();
     this._loaded = { from: Infinity, until: -Infinity };
     this._isLoading = false;
     this.hasIncidents = store.offers("GET", "/v1/incidents");
@@ -181,10 +184,15 @@ export class TimelineItems {
     const wall = wallOf(this._stream, event.pts_seconds) ?? event.wall_seconds;
     const item = itemOf(event, wall);
     if (!item) return;
-    if (event.kind === "stream_restored" && event.wall_seconds - wall > GAP_SECONDS) {
-      // while nothing ran nobody could tell of the gap
+    if (event.kind === "gap") {
+      this._gaps.add(event.pts_seconds);
+      this._items.delete(`gap-${event.pts_seconds}`);
+    }
+    if (event.kind === "stream_restored" && event.wall_seconds - wall > GAP_SECONDS && !this._gaps.has(event.pts_seconds)) {
+      // the gap of a restart is recorded when its end is known: with the first frame
       const time = duration(event.wall_seconds - wall);
-      this._items.set(`${item.id}-gap`, { ...item, id: `${item.id}-gap`, lane: "source", until: event.wall_seconds, rank: 1, severity: "warning", title: t("item.gap", { time }) });
+      const id = `gap-${event.pts_seconds}`;
+      this._items.set(id, { ...item, id, lane: "source", until: event.wall_seconds, rank: 1, severity: "warning", title: t("item.gap", { time }) });
     }
     this._items.set(item.id, item);
     if (event.picture_url && event.pts_seconds !== null) this._addPicture(event.pts_seconds, event.picture_url);
@@ -211,7 +219,7 @@ function itemOf(event, wall) {
     const number = (payload["decode"] ?? 0) + (payload["ring"] ?? 0) + (payload["engine"] ?? 0);
     return { ...base, lane: "source", rank: 1, severity: "warning", title: t("item.dropped", { number }) };
   }
-  if (event.kind === "snapshot_saved") return { ...base, lane: "snapshots", title: t("item.snapshot") };
+  if (event.kind === "snapshot_saved") return { ...base, lane: "snapshots", title: t("item.snapshot"), snapshot: payload["snapshot"] };
   if (event.kind === "stream_restored") return { ...base, lane: "snapshots", title: t("item.restored") };
   if (event.kind === "policy_changed") return { ...base, lane: "snapshots", title: t("item.policy") };
   if (ALERT_KINDS.includes(event.kind)) {

@@ -44,6 +44,11 @@ export class Turn {
     return { question: this.question, answer: this.text };
   }
 
+  /** It is answered when its evidence has come. */
+  waits() {
+    this._waiting.textContent = t("ask.waitsForEvidence");
+  }
+
   /** @param {string} piece */
   add(piece) {
     this._waiting.remove();
@@ -54,7 +59,7 @@ export class Turn {
   /** @param {Partial<Answer> & {text: string}} answer */
   end(answer) {
     this.text = answer.text;
-    fill(this._words, answer.text || h("span", { class: "faint" }, t("ask.noWords")));
+    fill(this._words, answer.text || h("span", { class: "faint" }, t(answer.finish_reason === "not_seen" ? "ask.notSeen" : "ask.noWords")));
     fill(this._more, this._measures(answer));
     if (answer.clarification) this._more.prepend(h("p", { class: "badge info" }, icon("info"), t("ask.clarification")));
     if (answer.guess) this._more.append(h("p", { class: "small soft" }, t("ask.guess", { guess: answer.guess })));

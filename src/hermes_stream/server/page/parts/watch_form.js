@@ -97,7 +97,9 @@ class WatchForm {
     try {
       const found = await send("POST", streamPath(this._stream, "/watches/test"), this.body(false));
       const fired = found.fired.map((/** @type {{stream_seconds: number}} */ one) => one.stream_seconds);
-      const thresholds = [Number(this._numbers.get("raise_at")?.value || 0.5)];
+      // what holds where none is given: an answer by yes or no is raised at more than the likeliest of options
+      const usual = this._kind.value === "alert" && !this._options.value.trim() ? 0.9 : 0.5;
+      const thresholds = [Number(this._numbers.get("raise_at")?.value || usual)];
       fill(
         this._result,
         h("p", { role: "status" }, t("watch.tested", { number: number(fired.length), time: duration(found.covered_seconds) })),

@@ -12,6 +12,7 @@ import { empty } from "../parts/badges.js";
 import { field } from "../parts/dialog.js";
 import { asCsv, asJson, saveFile } from "../parts/download.js";
 import { eventSign, eventWords } from "../parts/event_words.js";
+import { restoreButton } from "../parts/restoring.js";
 import { SearchResults } from "../parts/search.js";
 import { head } from "../parts/shell.js";
 import { picture } from "../parts/thumbs.js";
@@ -160,6 +161,7 @@ class Record {
         { class: "inside fields" },
         h("p", { class: "soft small" }, [event.stream, moment(event.wall_seconds), `#${event.id}`].filter(Boolean).join(" · ")),
         event.picture_url ? h("div", { class: "detail-picture" }, picture(event.picture_url, eventWords(event))) : null,
+        event.stream && event.kind === "snapshot_saved" ? restoreButton(event.stream, event.payload["snapshot"], moment(event.wall_seconds)) : null,
         event.stream && at !== null ? h("div", { class: "row" }, h("a", { class: "button", href: addressOf("timeline", event.stream, { at }) }, icon("timeline"), t("record.toTimeline")), this._clip(event.stream, at)) : null,
         h("table", {}, h("tbody", {}, ...Object.entries(event.payload).map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, typeof value === "object" ? JSON.stringify(value) : String(value)))))),
       ),

@@ -210,7 +210,7 @@ function alertLine(stream, alert, changed) {
     "li",
     { class: alert.reviewed ? "alert reviewed" : "alert" },
     h("a", { href: link, class: "alert-picture", tabindex: "-1", "aria-hidden": "true" }, picture(alert.picture)),
-    h("div", { class: "grow" }, h("div", { class: "row" }, severityBadge(alert.severity), h("span", { class: "faint small" }, moment(alert.wall))), h("a", { href: link }, alert.title), alert.text ? h("p", { class: "small soft" }, alert.text) : null),
+    h("div", { class: "grow" }, h("div", { class: "row" }, severityBadge(alert.severity), h("span", { class: "faint small" }, moment(alert.wall))), h("a", { class: "alert-name", href: link }, alert.title), alert.text ? h("p", { class: "small soft" }, alert.text) : null),
     alert.id ? h("button", { class: "quiet only-icon", "aria-pressed": String(alert.reviewed), "aria-label": t(alert.reviewed ? "incident.unreview" : "incident.review"), title: t(alert.reviewed ? "incident.unreview" : "incident.review"), onclick: review }, icon("good")) : null,
   );
 }
