@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from hermes_stream.errors import CapacityError, SnapshotError
+from hermes_stream.errors import CapacityError, SnapshotError, VideoError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
 from hermes_stream.stream.changes import Changes, ChunkFolded, FramesLeftOut, MemoryCompressed
@@ -142,6 +142,18 @@ class Folding:
         self.newest_frames = tuple(frames[-patch_frames:]) if self.keeps_newest else ()
         self.num_seen += num_tokens(self._model, frames)
         self._changes.note(folded)
+
+    def check_any(self) -> None:
+        """Check that some frame is in the memory.
+
+        Raises:
+            VideoError: all were left out.
+        """
+        if not self.num_frames:
+            raise VideoError(
+                f"none of {self.num_failed_frames} frames could be folded into the memory, so there is "
+                "nothing to ask about; the log says why"
+            )
 
     def fold_again(self, folded: ChunkFolded) -> Work[None]:
         """Fold the frames that another stream folded together.

@@ -19,7 +19,6 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.chat import Chat
 
 ANSWER_OPENING = "Best option: ("
-_MAX_NEW_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +79,10 @@ class Question:
             )
         return cls(token_ids=token_ids, max_answer_tokens=text_tokens - num_tokens, options=option_ids)
 
-    def answer_tokens(self, max_new_tokens: int | None = None) -> int:
-        """Return how many tokens an open answer may take.
-
-        Args:
-            max_new_tokens: as asked for; None takes what room there is, up to 256.
-        """
-        return min(max_new_tokens or _MAX_NEW_TOKENS, self.max_answer_tokens)
-
-    def num_tokens(self, model: VideoModel, max_new_tokens: int | None = None) -> int:
-        """Return what question and answer take together, at most; see ``answer_tokens``."""
-        answer_tokens = max(self.answer_tokens(max_new_tokens), *map(len, self.options or ((),)))
+    def num_tokens(self, model: VideoModel, max_new_tokens: int | None) -> int:
+        """Return what question and answer take together, at most; None lets the answer take all the room."""
+        answer_tokens = min(max_new_tokens or self.max_answer_tokens, self.max_answer_tokens)
+        answer_tokens = max(answer_tokens, *map(len, self.options or ((),)))
         return len(self.token_ids) + len(model.video_end) + answer_tokens
 
     def embeddings(self, model: VideoModel) -> Float[Tensor, "tokens hidden"]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.policies.base import MemoryPolicy
 
 Stage = Literal["preprocess", "encode", "prefill", "compress", "question", "decode", "watch"]
@@ -66,6 +67,13 @@ class SessionStats:
     ttft_seconds: float | None
     ttft_with_pending_seconds: float | None
     tokens_per_second: float | None
+
+
+def kept_by_tier(num_visual_tokens: Sequence[int]) -> dict[str, int]:
+    """Return what the fullest layer of each tier holds, by the tier's name; an empty tier has 0."""
+    tiers = Tiers(num_layers=len(num_visual_tokens)).tier_of_layer
+    held = list(zip(num_visual_tokens, tiers, strict=True))
+    return {tier.name.lower(): max((n for n, own in held if own == tier), default=0) for tier in Tier}
 
 
 def shown(policy: MemoryPolicy, stats: SessionStats) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import SnapshotError, VideoError
 from hermes_stream.memory.state import MemoryState
-from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.visual import Features
 from hermes_stream.saved import Saved
 from hermes_stream.stream.answer import Answer
@@ -41,7 +39,8 @@ from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
-from hermes_stream.stream.stats import SessionStats, synchronize
+from hermes_stream.stream.stats import SessionStats, kept_by_tier, synchronize
+from hermes_stream.stream.unseen import UnseenQuestion
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
 from hermes_stream.video.conversion import frames_from
 from hermes_stream.video.frame import Frame
@@ -245,13 +244,23 @@ class Stream:
         answer = Answer(text, options or ())
         question = self._phrase(text, options, 1 if options else sampling.max_new_tokens or 1)
         self.check_observed()
-        sampling = replace(sampling, max_new_tokens=question.answer_tokens(sampling.max_new_tokens))
+        sampling = sampling.within(question.max_answer_tokens)
         steers = self.options.guidance_from_questions if steers is None else steers
-        work = self._answer(answer, question, sampling, num_frames=self.intake.num_accepted, steers=steers)
+        num_frames, unseen = self.intake.num_accepted, None
+        if sampling.allow_unseen:
+            unseen = UnseenQuestion.phrase(self.model, text, options, text_tokens=self.text_tokens)
+        work = self._answer(answer, question, sampling, num_frames=num_frames, steers=steers, unseen=unseen)
         return answer, work
 
     def _answer(
-        self, answer: Answer, question: Question, sampling: Sampling, *, num_frames: int, steers: bool
+        self,
+        answer: Answer,
+        question: Question,
+        sampling: Sampling,
+        *,
+        num_frames: int,
+        steers: bool,
+        unseen: UnseenQuestion | None,
     ) -> Work[None]:
         self._newest_answer = answer
         try:
@@ -267,6 +276,7 @@ class Stream:
                 sampling=sampling,
                 text_tokens=self.text_tokens,
                 pending_seconds=pending_seconds,
+                unseen=unseen,
             )
         except Exception as error:
             answer.fail(error)
@@ -332,11 +342,7 @@ class Stream:
         until = self.intake.num_accepted if num_frames is None else num_frames
         while (missing := until - self.intake.num_folded) > 0:
             yield from self.fold(missing, text_tokens)
-        if not self.folding.num_frames:
-            raise VideoError(
-                f"none of {self.folding.num_failed_frames} frames could be folded into the memory, so there "
-                "is nothing to ask about; the log says why"
-            )
+        self.folding.check_any()
         synchronize(self.model.layout.device)
         folded = time.perf_counter()
         yield from self.prepare_context()
@@ -370,11 +376,6 @@ class Stream:
         usage, answer, recall = self.context.usage, self._newest_answer, self._recall_seconds
         folding = self.folding
         kept, num_pending = usage.num_visual_tokens, len(self.intake.waiting)
-        tiers = Tiers(num_layers=len(kept)).tier_of_layer
-        by_tier = {
-            tier.name.lower(): max((n for n, own in zip(kept, tiers, strict=True) if own == tier), default=0)
-            for tier in Tier
-        }
         return SessionStats(
             num_frames=folding.num_frames + len(self.intake.in_hand) + num_pending,
             num_pending_frames=num_pending,
@@ -386,7 +387,7 @@ class Stream:
             num_visual_tokens_kept=max(kept),
             num_visual_tokens_over_budget=usage.num_over_budget,
             num_archived_tokens=usage.num_archived_tokens,
-            num_kept_by_tier=by_tier,
+            num_kept_by_tier=kept_by_tier(kept),
             num_compressions=self.cache.num_compressions,
             num_questions=self._num_questions,
             waiting_bytes=self.intake.waiting_bytes,
