@@ -15,7 +15,7 @@ const HIDDEN_MS = 20_000;
 class Store {
   constructor() {
     /** @type {Who} */
-    this.who = { needs_keys: false, label: null, scopes: [] };
+    this.who = { needs_keys: false, label: null, key: null, scopes: [] };
     /** @type {About | null} */
     this.about = null;
     /** @type {Map<string, StreamStatus>} */
@@ -49,6 +49,12 @@ class Store {
   /** @param {"read" | "ask" | "watch" | "admin"} scope */
   may(scope) {
     return this.who.scopes.includes(scope) || this.who.scopes.includes("admin");
+  }
+
+  /** Whether this key may close a stream: one that it opened, or any with the scope for that. @param {string} name */
+  mayClose(name) {
+    const owner = this.streams.get(name)?.owner ?? null;
+    return this.may("admin") || (this.may("ask") && owner !== null && owner === this.who.key);
   }
 
   /** Whether the server has a route. @param {string} method @param {string} path as the API's document writes it */

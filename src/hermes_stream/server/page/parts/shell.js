@@ -23,7 +23,7 @@ export class Shell {
     this._lost = h("div", { class: "lost", role: "status", hidden: true }, icon("warning"), h("span", {}, t("lost")));
     this._sending = h("div", { class: "rail-sending" });
     this._count = h("span", { class: "count", hidden: true });
-    this._picker = h("select", { onchange: () => go(addressOf(this._view, this._picker.value)) });
+    this._picker = h("select", { onchange: () => go(addressOf(this._ofStream(), this._picker.value)) });
     this._view = "streams";
     /** @type {string | null} */
     this._stream = pref("stream", null);
@@ -75,6 +75,11 @@ export class Shell {
     );
     this._drawSending();
     this._drawCount();
+  }
+
+  /** The view that a chosen stream is shown in: this one, where it is of one stream. */
+  _ofStream() {
+    return OF_STREAM.some(([view]) => view === this._view) ? this._view : "stream";
   }
 
   /** @param {string} view @param {import("../ground/icons.js").IconName} sign @param {string | null} stream */
