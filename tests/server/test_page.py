@@ -94,7 +94,8 @@ def test_every_text_is_there_in_both_languages_and_said_somewhere():
     assert not set(re.findall(r'\bt\("([\w.]+)"', code)) - keys
     made_of_parts = tuple(re.findall(r"`([a-z]+(?:\.[a-z]+)*\.)\$\{", code))
     said = set(re.findall(r'"([a-z]\w*(?:\.\w+)*)"', code))
-    assert not {key for key in keys if key not in said and not key.startswith(made_of_parts)}
+    found = {key.removesuffix(".single") for key in keys}  # a row for the number 1 is said with its row
+    assert not {key for key in found if key not in said and not key.startswith(made_of_parts)}
 
 
 def test_figures_tell_how_streams_and_service_are(served):

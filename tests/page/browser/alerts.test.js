@@ -32,7 +32,7 @@ describe("alerts", { skip: missing ?? false }, () => {
     await dialog.getByLabel("Name").fill("triangle");
     await dialog.getByLabel("Severity").selectOption("alarm");
     await dialog.getByRole("button", { name: "Try on the past" }).click();
-    await dialog.getByText(/It would have fired \d+ times/).waitFor();
+    await dialog.getByText(/It would have fired/).waitFor();
     await dialog.getByRole("button", { name: "Make watch" }).click();
     await page.getByRole("heading", { name: "triangle" }).waitFor();
   });

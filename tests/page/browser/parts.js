@@ -138,13 +138,13 @@ export async function visit(from, url, options = {}) {
   page.on("request", (request) => {
     if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith("blob:")) faults.push(`elsewhere: ${request.url()}`);
   });
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   await page.goto(url);
   return { page, context, faults };
 }
 
 /** Wait until something is so. @param {() => Promise<unknown>} ask @param {string} what @param {number} [ms] */
-export async function until(ask, what, ms = 40_000) {
+export async function until(ask, what, ms = 120_000) {
   const end = Date.now() + ms;
   for (;;) {
     const found = await ask();

@@ -67,6 +67,7 @@ export const WATCH_TEXTS = {
   "watch.snoozed": ["muted", "stumm"],
   "watch.test": ["Try on the past", "An der Vergangenheit prüfen"],
   "watch.testHow": ["When would it have fired?", "Wann hätte er sich gemeldet?"],
+  "watch.tested.single": ["It would have fired once in {time}.", "Er hätte sich in {time} einmal gemeldet."],
   "watch.tested": ["It would have fired {number} times in {time}.", "Er hätte sich in {time} {number}-mal gemeldet."],
   "watch.testing": ["The past is being asked …", "Die Vergangenheit wird gefragt …"],
   "watch.turnOff": ["Turn {name} off", "{name} ausschalten"],

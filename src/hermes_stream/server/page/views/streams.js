@@ -15,6 +15,8 @@ import { head } from "../parts/shell.js";
 import { streamMenu } from "../parts/stream_menu.js";
 
 const GRID_FPS = 2;
+/** So many are shown large, two beside each other. */
+const FEW = 4;
 
 /** @type {ViewShow} */
 export function show(root) {
@@ -42,6 +44,7 @@ export function show(root) {
       }
       card.draw(one);
     }
+    grid.classList.toggle("few", streams.length <= FEW);
     nothing.hidden = streams.length > 0;
     grid.hidden = pause.element.hidden = wall.hidden = !streams.length;
     if (add) add.hidden = !streams.length;
