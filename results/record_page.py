@@ -67,6 +67,50 @@ def confidence(document: dict) -> str:
     return "\n".join(lines)
 
 
+def unseen(document: dict) -> str:
+    """Return what was measured of "not seen"."""
+    scores = document["scores"]
+    counts = scores["options"]["num_answers"]
+    lines = [
+        f"`results/unseen.json` (`results/unseen.py`): {document['model']} (weights "
+        f"{document['weights_sha256'][:12]}), {document['num_stories']} stories of {document['seconds']} s "
+        f'in all scenes. With options, half of the stories chose {scores["unseen_at"]:g} for "not seen"; '
+        f"what follows is of the other half, {counts['recall']} questions about what was shown, "
+        f"{counts['never_shown']} about what was not, and {counts['others']} of the world's other kinds.",
+        "",
+        '| asked | "not seen" is | recall | recall lost | never shown | others lost |',
+        "|---|---|---|---|---|---|",
+    ]
+    for way, words in (("options", "with options"), ("open", "in open words")):
+        own = scores[way]
+        alone = own["says_so_by_itself"]["never_shown"]
+        lines.append(f"| {words} | not offered | {own['without']['recall']:.1%} | | {alone:.1%} | |")
+        for name, told in (
+            ("at_likeliest", "from 0.5 on"),
+            ("at_threshold", f"from {scores['unseen_at']:g} on"),
+        ):
+            at, sure = own[name], own[f"{name}_intervals"]
+            lines.append(
+                f"| {words} | {told} | "
+                + " | ".join(
+                    f"{at[one]:.1%} ({sure[one][0]:.1%} to {sure[one][1]:.1%})"
+                    for one in ("recall", "recall_lost", "never_shown", "others_lost")
+                )
+                + " |"
+            )
+    with_options, in_words = (scores[way] for way in ("options", "open"))
+    lines += [
+        "",
+        "![Share never shown by the score, and what a threshold costs](pictures/unseen.png)",
+        "",
+        "As a probability that the answer was never shown the score is "
+        f"{with_options['calibration_error']:.3f} off with options and {in_words['calibration_error']:.3f} "
+        "in open words (mean over ten bins); it is higher where that is so in "
+        f"{with_options['area_under_curve']:.1%} and {in_words['area_under_curve']:.1%} of pairs.",
+    ]
+    return "\n".join(lines)
+
+
 def chapters(document: dict) -> str:
     """Return what was measured of chapters."""
     lines = [
@@ -96,9 +140,9 @@ def chapters(document: dict) -> str:
 def main() -> int:
     read = [
         json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("confidence", "chapters")
+        for name in ("confidence", "unseen", "chapters")
     ]
-    measured = f"{confidence(read[0])}\n\n{chapters(read[1])}\n"
+    measured = f"{confidence(read[0])}\n\n{unseen(read[1])}\n\n{chapters(read[2])}\n"
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]

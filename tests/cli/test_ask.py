@@ -7,6 +7,7 @@ from tests.commands import KNOWS
 
 from hermes_stream import POLICIES, FileSource, Session, load_model
 from hermes_stream.filters import FILTERS
+from hermes_stream.models.vocabulary import unknown_words
 
 NOW = "what is on screen now?"
 FIRST = "what came first?"
@@ -286,3 +287,17 @@ def test_evidence_counts_from_the_first_picture(hermes, media):
     run = hermes("ask", clip, NOW, "--fps", "10", "--evidence", "--json")
     for moment in run.document["answers"][0]["evidence"]:
         assert 0 <= moment["from_seconds"] <= moment["until_seconds"] <= 0.4
+
+
+def test_not_seen_is_offered_or_refused_before_the_video_is_watched(hermes, media, checkpoint_folder):
+    clip = media / "testsrc2_vp9.webm"
+    run = hermes(
+        "ask", clip, NOW, "--model", checkpoint_folder, "--allow-unseen", "--max-new-tokens", 2, "--json"
+    )
+    assert run.code == 0
+    assert run.document["answers"][0]["unseen"] in (True, False)
+    refused = hermes("ask", clip, NOW, "--allow-unseen")
+    if unknown_words(load_model("tiny").chat.tokenizer, "not seen"):
+        assert refused.code == 2
+        assert "--allow-unseen" in refused.told
+        assert "has no word 'not'" in " ".join(refused.told.split())

@@ -7,13 +7,13 @@ import ssl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.waiting import until
 
 from hermes_stream.server.access.quotas import Quotas, check_streams
 from hermes_stream.server.access.signing import Signer, server_secret
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.server.tls import self_signed
-from tests.waiting import until
 
 
 def test_what_was_signed_is_read_until_it_is_too_old():

@@ -1,4 +1,6 @@
-"""A day of a service: streams watch a frame a second for 24 hours, at full speed, and are asked now and then.
+"""A day of a service: streams watch a frame a second for 24 hours, at full speed, with standing questions.
+
+Each stream has an alert that is asked every ten seconds, and is asked something else every five minutes.
 
 What the program holds of memory, threads and open files must be as much at the end as after the first hour.
 Frames are pushed and wait for room, so that none is dropped. Exits 1 where something grew by more than 2 %,
@@ -33,6 +35,8 @@ _HOUR_FRAMES = 3600
 _MAX_GROWTH = 0.02
 _ASK_EVERY_FRAMES = 300
 _NUM_PICTURES = 997
+_ALERT = "is there a red circle now?"
+_ALERT_EVERY_SECONDS = 10.0
 _CAUGHT_UP_SECONDS = 120.0
 _QUESTIONS = ("what came first?", "what is on screen now?", "was there a circle?")
 _SETTINGS = ServiceSettings(fps=1.0, snapshot_every_seconds=10.0)
@@ -100,6 +104,7 @@ def watch_day(
     with Service(model, folder, settings=_SETTINGS) as service:
         for name in names:
             service.open_stream(name)
+            service.watches.add(name, _ALERT, every_seconds=_ALERT_EVERY_SECONDS)
         for number in range(num_frames):
             for index, name in enumerate(names):
                 image = pictures[(number + 7 * index) % _NUM_PICTURES]
@@ -112,12 +117,14 @@ def watch_day(
                 samples.append(sample(number + 1, time.perf_counter() - began, folder))
         _wait_until_folded(service)
         counted = [(one.num_frames, one.dropped.total) for one in service.streams()]
+        num_asked = sum(one.stats.num_asked for one in service.watches.all())
     # a short form has no whole hour to leave out
     settled = [one for one in samples if one.num_frames >= min(_HOUR_FRAMES, num_frames // 2)]
     return summary(settled) | {
         "num_streams": num_streams,
         "num_frames": num_frames,
         "num_answers": num_answers,
+        "num_times_alerts_were_asked": num_asked,
         "seconds": time.perf_counter() - began,
         "num_missing_frames": sum(num_frames - taken for taken, _ in counted),
         "num_dropped_frames": sum(dropped for _, dropped in counted),

@@ -61,6 +61,8 @@ def ask(
     questions = _at_their_times(list(map(_as_text, question)), at or [])
     session, source = open_stream(video, reading, model, memory)
     warn_of_narrow_model(session.model)
+    if generation.allow_unseen:
+        _check_unseen(session)
     unknown = [warn_of_unknown_words(session.model, one.text) for one in questions]
     answers, ending = _answers(session, source, questions, generation, reads_evidence=evidence)
     warn_of_damage(source)
@@ -75,6 +77,16 @@ def ask(
         _print(session, source, answers)
         say(keeping_line(session, memory), err=True)
     ending.leave(done)
+
+
+def _check_unseen(session: Session) -> None:
+    """Tell before the video is watched that the model cannot say "not seen"."""
+    from hermes_stream.stream.unseen import check_words
+
+    try:
+        check_words(session.model)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--allow-unseen") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +161,7 @@ def _entry(one: _Answered) -> dict[str, object]:
     return {
         "question": given.answer.question,
         "answer": given.text,
+        "unseen": given.answer.unseen,
         "at_seconds": round(given.at_seconds, 6),
         "ttft_seconds": round(given.answer.ttft_seconds, 6),
         "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),

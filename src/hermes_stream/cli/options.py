@@ -122,6 +122,13 @@ TemperatureOption = Annotated[
         help="0 always takes the likeliest word; above 0 draws.",
     ),
 ]
+AllowUnseenOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unseen",
+        help='Answer "not seen" where the checkpoint finds that likelier than any other answer.',
+    ),
+]
 SpeedOption = Annotated[
     float,
     typer.Option(
@@ -189,6 +196,7 @@ class AnswerOptions:
     max_new_tokens: MaxNewTokensOption = None
     temperature: TemperatureOption = 0.0
     seed: SeedOption = 0
+    allow_unseen: AllowUnseenOption = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

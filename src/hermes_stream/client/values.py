@@ -90,6 +90,8 @@ class AnswerValue(Value):
     confidence: float | None = None
     clarification: bool = False
     guess: str | None = None
+    unseen: bool = False
+    unseen_score: float | None = None
 
     @property
     def evidence(self) -> tuple[MomentValue, ...]:

@@ -15,6 +15,7 @@ from hermes_stream.models.settings import Settings
 from hermes_stream.policies.base import GuidancePrompts
 
 DEFAULT_BUDGET_TOKENS = 4000
+DEFAULT_UNSEEN_AT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class ModelCard:
         text_after_video: position of a question while nothing was forgotten: at the "clock", after all
             positions, or at the "picture", after the height and width of the last patch alone, as
             transformers from 5.3 on does for families with a time axis. Later it is always the clock.
+        unseen_at: score of "not seen" from which it is the answer, where it is offered (``allow_unseen``), in
+            [0, 1]; the config's, calibrated on the checkpoint's own scores, else where it is the likeliest.
     """
 
     name: str
@@ -53,6 +56,7 @@ class ModelCard:
     knows: str | None = None
     multiple_choice: Literal["letter", "text"] = "letter"
     text_after_video: Literal["clock", "picture"] = "clock"
+    unseen_at: float = DEFAULT_UNSEEN_AT
 
 
 def build_card(
@@ -92,6 +96,7 @@ def build_card(
         knows=read_knows(config),
         multiple_choice=checkpoint.multiple_choice,
         text_after_video=text_after_video,
+        unseen_at=read_unseen_at(config),
     )
 
 
@@ -139,6 +144,11 @@ def read_budget_tokens(config: Any) -> int:
 def read_knows(config: Any) -> str | None:
     """Return the only thing that a checkpoint says it understands; None for general models."""
     return config_settings(config).text("knows", None)
+
+
+def read_unseen_at(config: Any) -> float:
+    """Return the score of "not seen" from which it is the answer, where it is offered."""
+    return config_settings(config).number("unseen_at", DEFAULT_UNSEEN_AT, least=0.0, most=1.0)
 
 
 def kv_shape(config: Any) -> tuple[int, int, int]:

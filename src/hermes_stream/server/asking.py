@@ -98,6 +98,8 @@ async def answer_body(stream: str, answer: LiveAnswer) -> AnswerBody:
         confidence=answer.confidence,
         clarification=answer.clarification,
         guess=answer.guess,
+        unseen=answer.unseen,
+        unseen_score=answer.unseen_score,
         evidence=[evidence_of(moment) for moment in evidence],
     )
 

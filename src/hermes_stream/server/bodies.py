@@ -159,6 +159,8 @@ class AskBody(
     """Moments of evidence, at most; 0 computes none."""
     clarify_below: Annotated[float, Field(ge=0, le=1)] | None = None
     """Reply with a question back where the confidence is below; the text then comes whole."""
+    allow_unseen: bool = False
+    """Offer "not seen" beside all other answers; at most 25 options, then."""
     wait_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Seconds of the stream to wait for its evidence; `finish_reason` is `not_seen` where it did not come."""
     until: Annotated[str, Field(min_length=1)] | None = None
@@ -219,6 +221,10 @@ class AnswerBody(BaseModel, use_attribute_docstrings=True):
     """Whether the text is a question back, because the model was less sure than `clarify_below`."""
     guess: str | None = None
     """The answer that was held back then."""
+    unseen: bool = False
+    """Whether the answer is "not seen", which `allow_unseen` offers."""
+    unseen_score: float | None = None
+    """How likely that is against the best other answer, where it was offered."""
     evidence: list[Evidence]
     """Moments, the largest share first."""
 

@@ -57,6 +57,9 @@ class LiveAnswer:
         confidence: how sure the model is, in [0, 1], see ``Answer``; None before the first token.
         clarification: whether the text is a question back, because the model was not sure enough.
         guess: the answer that was held back then; None where the text is the answer.
+        unseen: whether the answer is "not seen", which only ``allow_unseen`` offers.
+        unseen_score: how likely that is against the best other answer, see ``Answer``; None where it was not
+            offered.
         evidence: moments on which it rests, most important first; known when the answer is done.
         finish_reason: "stop", "length", "abandoned", "failed"; "not_seen" where the question waited for its
             evidence and it did not come; None while the answer goes on.
@@ -76,6 +79,8 @@ class LiveAnswer:
         self.confidence: float | None = None
         self.clarification = False
         self.guess: str | None = None
+        self.unseen = False
+        self.unseen_score: float | None = None
         self.evidence: tuple[CitedMoment, ...] = ()
         self.finish_reason: EndReason | None = None
         self.failure: BaseException | None = None
@@ -189,6 +194,7 @@ class LiveAnswer:
             self.token_ids, self.logprobs = tuple(answer.token_ids), tuple(answer.logprobs)
             self.confidence, self.clarification = answer.confidence, answer.clarification
             self.guess = answer.guess
+            self.unseen, self.unseen_score = answer.unseen, answer.unseen_score
             if answer.has_begun:
                 self.ttft_seconds = self._queue_seconds + answer.ttft_seconds
                 self.ttft_with_pending_seconds = self._queue_seconds + answer.ttft_with_pending_seconds

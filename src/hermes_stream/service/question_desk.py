@@ -163,4 +163,5 @@ class QuestionDesk:
             ttft_seconds=live.ttft_seconds,
             confidence=live.confidence,
             **({"clarification": True, "guess": live.guess} if live.clarification else {}),
+            **({"unseen": True} if live.unseen else {}),
         )

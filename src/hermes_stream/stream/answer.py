@@ -12,6 +12,7 @@ from threading import RLock
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "abandoned", "failed"]
+NOT_SEEN = "not seen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +45,16 @@ class Answer:
         ttft_seconds: from the question to the first token, less what waiting frames took; 0 before.
         ttft_with_pending_seconds: from the question to the first token, waiting frames folded in.
         tokens_per_second: of the tokens after the first; None before there are two.
-        option_index: which option was chosen; None for an open question, and where a question came back.
+        option_index: which option was chosen; None for an open question, and where a question came back or
+            the answer is "not seen".
         confidence: how sure the model is, in [0, 1]: the mean probability of its tokens; of an option, how
             far it is ahead of the next best. None before the first token.
         clarification: whether the text is a question back, because the model was not sure enough.
         guess: the answer that was held back then; None where the text is the answer.
         runner_up: the option that came second; None for an open question.
+        unseen: whether the answer is "not seen", which only ``allow_unseen`` offers.
+        unseen_score: how likely "not seen" is against the best other answer, in [0, 1]; None where it was not
+            offered, and before it is known.
         finish_reason: "stop", "length", "abandoned", "failed"; None while the answer goes on.
         failure: why it failed; None where it did not.
     """
@@ -67,6 +72,8 @@ class Answer:
         self.clarification = False
         self.guess: str | None = None
         self.runner_up: str | None = None
+        self.unseen = False
+        self.unseen_score: float | None = None
         self.finish_reason: FinishReason | None = None
         self.failure: BaseException | None = None
         self._asked = time.perf_counter()

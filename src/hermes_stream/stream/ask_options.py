@@ -22,6 +22,7 @@ class SamplingOptions(TypedDict, total=False):
     seed: int
     num_logprobs: int | None
     clarify_below: float | None
+    allow_unseen: bool
 
 
 class WaitingOptions(SamplingOptions, total=False):

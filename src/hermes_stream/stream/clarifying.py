@@ -1,4 +1,4 @@
-"""An answer, or a question back where the model is not sure enough of it."""
+"""An answer, "not seen" where that may be one, or a question back where the model is not sure enough."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import replace
 from hermes_stream.errors import CapacityError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.vocabulary import unknown_words
-from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.answer import NOT_SEEN, Answer
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.decoding import Sampling, choose_option, decode_answer
 from hermes_stream.stream.question import Question
+from hermes_stream.stream.unseen import UnseenQuestion, says_unseen
 from hermes_stream.stream.work import Work
 
 _ASK_BACK = (
@@ -29,6 +30,7 @@ def answer_question(
     sampling: Sampling,
     text_tokens: int,
     pending_seconds: float,
+    unseen: UnseenQuestion | None = None,
 ) -> Work[str]:
     """Make an answer, or a question back where it is less sure than ``clarify_below``; return the text.
 
@@ -40,7 +42,12 @@ def answer_question(
         sampling: how tokens are chosen; ``max_new_tokens`` is given.
         text_tokens: room for a question and its answer.
         pending_seconds: what waiting frames took before.
+        unseen: the question with "not seen" among its answers; None does not offer it.
     """
+    if unseen is not None and (
+        yield from says_unseen(model, context, unseen, answer, pending_seconds=pending_seconds)
+    ):
+        return NOT_SEEN
     if sampling.clarify_below is None:
         return (
             yield from _make(

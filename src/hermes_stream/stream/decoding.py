@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from hermes_stream.stream.work import Work, next_token_logits
 # A character takes at most four bytes, and a byte at most one token; what is still none then never will be.
 _MAX_CHARACTER_TOKENS = 4
 _MAX_LOGPROBS = 20
+_MAX_NEW_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,9 @@ class Sampling:
         seed: of the sampling.
         num_logprobs: note how likely each token was, and so many of the likeliest beside it, 0 to 20; None
             notes nothing.
+        clarify_below: reply with a question back where the confidence is below, 0 to 1; None never does.
+        allow_unseen: offer "not seen" beside all other answers. It is the answer where its score reaches the
+            checkpoint's ``unseen_at``; else the answer is what it is without.
 
     Raises:
         ValueError: a value is out of its range.
@@ -50,6 +54,7 @@ class Sampling:
     seed: int = 0
     num_logprobs: int | None = None
     clarify_below: float | None = None
+    allow_unseen: bool = False
 
     def __post_init__(self) -> None:
         limit = self.max_new_tokens
@@ -61,6 +66,8 @@ class Sampling:
             )
         if self.clarify_below is not None and not 0 <= self.clarify_below <= 1:
             raise ValueError(f"clarify_below must be from 0 to 1, or None; got {self.clarify_below}")
+        if not isinstance(self.allow_unseen, bool):
+            raise ValueError(f"allow_unseen must be True or False, got {self.allow_unseen!r}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
         if not 0 < self.top_p <= 1:
@@ -70,6 +77,10 @@ class Sampling:
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise ValueError(f"stop must be a list of non-empty texts, such as ['\\n'], got {self.stop!r}")
         object.__setattr__(self, "stop", tuple(self.stop))
+
+    def within(self, num_tokens: int) -> Sampling:
+        """Return the same, for an answer that has room for so many tokens."""
+        return replace(self, max_new_tokens=min(self.max_new_tokens or _MAX_NEW_TOKENS, num_tokens))
 
 
 def decode_answer(

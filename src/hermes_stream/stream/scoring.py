@@ -20,6 +20,7 @@ from hermes_stream.models.chat import Chat
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.decoding import check_finite
 from hermes_stream.stream.question import Question
+from hermes_stream.stream.stats import Stage
 from hermes_stream.stream.work import ForwardRequest, Work
 
 YES_NO = (("yes",), ("no",))
@@ -147,6 +148,28 @@ def score(
         ModelError: logits are infinite or no numbers.
     """
     parts = [branch for question in questions for branch in question.branches]
+    logprobs = iter((yield from read_branches(model, context, parts, stage="watch")))
+    return [question.read([next(logprobs) for _ in question.branches]) for question in questions]
+
+
+def read_branches(
+    model: VideoModel,
+    context: QuestionContext,
+    parts: Sequence[tuple[tuple[int, ...], int]],
+    *,
+    stage: Stage,
+) -> Work[list[Float[Tensor, "places vocabulary"]]]:
+    """Return the logarithms of next tokens' probabilities behind texts that do not see each other.
+
+    Args:
+        model: reads the texts.
+        context: what they read; nothing of it changes.
+        parts: tokens of each text, and how many of its last places matter; see ``branches``.
+        stage: what the forward counts as.
+
+    Raises:
+        ModelError: logits are infinite or no numbers.
+    """
     embeddings = [torch.cat([model.video_end, model.embed(ids)]) for ids, _ in parts]
     lengths = tuple(map(len, embeddings))
     places: list[int] = []
@@ -156,13 +179,12 @@ def score(
         places += range(end - count, end)
     logits: Tensor = yield ForwardRequest(
         segments=(context.beside(torch.cat(embeddings), lengths),),
-        stage="watch",
+        stage=stage,
         wants_logits=True,
         places=tuple(places),
     )
     check_finite(logits, model)
-    logprobs = iter(logits.log_softmax(dim=-1).split([count for _, count in parts]))
-    return [question.read([next(logprobs) for _ in question.branches]) for question in questions]
+    return list(logits.log_softmax(dim=-1).split([count for _, count in parts]))
 
 
 def probabilities(logprobs: Sequence[float], *, usual: Sequence[float] | None = None) -> tuple[float, ...]:

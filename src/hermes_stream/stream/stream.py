@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,11 +40,10 @@ from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
 from hermes_stream.stream.stats import SessionStats, synchronize
+from hermes_stream.stream.unseen import UnseenQuestion
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
 from hermes_stream.video.conversion import frames_from
 from hermes_stream.video.frame import Frame
-
-_MAX_NEW_TOKENS = 256
 
 
 class Stream:
@@ -240,14 +238,23 @@ class Stream:
         answer = Answer(text, options or ())
         question = self._phrase(text, options, 1 if options else sampling.max_new_tokens or 1)
         self.check_observed()
-        max_tokens = min(sampling.max_new_tokens or _MAX_NEW_TOKENS, question.max_answer_tokens)
-        sampling = replace(sampling, max_new_tokens=max_tokens)
+        sampling = sampling.within(question.max_answer_tokens)
         steers = self.options.guidance_from_questions if steers is None else steers
-        work = self._answer(answer, question, sampling, num_frames=self.intake.num_accepted, steers=steers)
+        num_frames, unseen = self.intake.num_accepted, None
+        if sampling.allow_unseen:
+            unseen = UnseenQuestion.phrase(self.model, text, options, text_tokens=self.text_tokens)
+        work = self._answer(answer, question, sampling, num_frames=num_frames, steers=steers, unseen=unseen)
         return answer, work
 
     def _answer(
-        self, answer: Answer, question: Question, sampling: Sampling, *, num_frames: int, steers: bool
+        self,
+        answer: Answer,
+        question: Question,
+        sampling: Sampling,
+        *,
+        num_frames: int,
+        steers: bool,
+        unseen: UnseenQuestion | None,
     ) -> Work[None]:
         self._newest_answer = answer
         try:
@@ -260,6 +267,7 @@ class Stream:
                 sampling=sampling,
                 text_tokens=self.text_tokens,
                 pending_seconds=pending_seconds,
+                unseen=unseen,
             )
         except Exception as error:
             answer.fail(error)

@@ -42,6 +42,7 @@ def test_a_day_in_short(tiny, tmp_path):
     numbers = watch_day(tiny, tmp_path, 60, num_streams=2, num_samples=4)
     assert (numbers["num_missing_frames"], numbers["num_dropped_frames"]) == (0, 0)
     assert [one["num_frames"] for one in numbers["samples"]] == [15, 30, 45, 60]
+    assert numbers["num_times_alerts_were_asked"] > 0
     assert numbers["growth"]["num_threads"] == 0
 
 

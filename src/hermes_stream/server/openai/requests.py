@@ -105,6 +105,8 @@ class HermesOptions(BaseModel, extra="forbid", use_attribute_docstrings=True, al
     """Moments of evidence, at most."""
     clarify_below: Annotated[float, Field(ge=0, le=1)] | None = None
     """Reply with a question back where the confidence is below; the text then comes whole."""
+    allow_unseen: bool = False
+    """Offer "not seen" beside all other answers."""
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
     """Pictures sampled per second of a video that is sent."""
     policy: Annotated[str, Field(max_length=500)] | None = None

@@ -108,6 +108,8 @@ def extras(answer: LiveAnswer) -> dict[str, Any]:
         "confidence": answer.confidence,
         "clarification": answer.clarification,
         "guess": answer.guess,
+        "unseen": answer.unseen,
+        "unseen_score": answer.unseen_score,
         "option_index": answer.option_index,
         "evidence": [evidence_of(moment).model_dump() for moment in answer.evidence],
     }

@@ -90,6 +90,7 @@ async def _answering(state: ServerState, body: ChatRequest) -> AsyncIterator[Liv
         "seed": body.seed or 0,
         "num_moments": body.hermes.num_moments,
         "clarify_below": body.hermes.clarify_below,
+        "allow_unseen": body.hermes.allow_unseen,
     }
     if body.logprobs:
         options["num_logprobs"] = body.top_logprobs or 0

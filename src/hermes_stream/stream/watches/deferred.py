@@ -7,12 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, final
 
-from hermes_stream.stream.answer import Answer
+from hermes_stream.stream.answer import NOT_SEEN, Answer
 from hermes_stream.stream.watches.watch import Watch
 
 log = logging.getLogger(__name__)
 DeferredState = Literal["waiting", "answered", "not_seen", "cancelled"]
-NOT_SEEN = "not seen"
 CAN_BE_ANSWERED = (
     'Somebody asks about this video: "{question}" Has enough been seen by now to answer that? Answer with '
     "yes or no."
