@@ -41,10 +41,10 @@ export function show(root) {
     fill(health, healthLine(now), figures(queueOf(now)));
     fill(
       charts,
-      sparkline(t("system.busy"), store.history.map((one) => one.capacity.busy_share), percent, 1),
-      sparkline(t("system.frame"), store.history.map((one) => one.capacity.frame_seconds ?? 0), duration),
-      sparkline(t("system.lag"), store.history.map((one) => Math.max(0, ...one.streams.map((each) => each.lag_seconds))), duration, 1),
-      sparkline(t("system.questions"), store.history.map((one) => one.capacity.num_open_questions), number, 4),
+      sparkline(t("system.busy"), store.history.map((one) => one.busy_share), percent, 1),
+      sparkline(t("system.frame"), store.history.map((one) => one.frame_seconds), duration),
+      sparkline(t("system.lag"), store.history.map((one) => one.lag_seconds), duration, 1),
+      sparkline(t("system.questions"), store.history.map((one) => one.num_open_questions), number, 4),
     );
     fill(capacity, memoryOf(now));
     fill(streams, tableOf(now));
