@@ -88,7 +88,8 @@ describe("alerts", { skip: missing ?? false }, () => {
     await page.keyboard.press("Delete");
     await dialog.getByText("33 % of the picture is looked at.").waitFor();
     await dialog.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Part of the picture").waitFor();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByRole("region", { name: "Watches" }).getByText("Part of the picture").waitFor();
     const near = (await region()).flat().map((one) => Math.round(one * 100) / 100);
     assert.deepEqual(near, [0.2, 0.2, 0.8, 0.2, 0.8, 0.8, 0.19, 0.7]);
     await page.getByRole("button", { name: "Edit triangle" }).click();
