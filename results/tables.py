@@ -205,6 +205,18 @@ def like_7b(document: Document) -> str:
     return table(head, rows)
 
 
+def reckoned(document: Document) -> str:
+    """Write what a stream of the true shapes of 7B takes above the weights, by reckoning."""
+    head = ["policy", "buffers", "16 pictures looked at", "a chunk, compressed", "a question", "most, GiB"]
+    rows = []
+    for run in document["like_7b"]:
+        held = run["between_chunks_bytes"]
+        added = [run["encode_bytes"], run["chunk_bytes"] - held, run["question_bytes"] - held]
+        megabytes = [f"{one / 1e6:.0f} MB" for one in (run["buffers_bytes"], *added)]
+        rows.append([f"`{run['policy']}`", *megabytes, f"{run['above_weights_bytes'] / 2**30:.3f}"])
+    return table(head, rows)
+
+
 def forgetting(document: Document) -> str:
     """Write what a chunk takes with each policy over what it takes with ``window``."""
     head = ["model", "policy", "frames a chunk", "ms a chunk", "over `window`", "quartiles"]
@@ -222,9 +234,30 @@ def forgetting(document: Document) -> str:
     return table(head, rows)
 
 
+def put_off(document: Document) -> str:
+    """Write what questions gain where a compression waits for them, and what it does to their answers."""
+    head = ["policy", "to the first token, ms", "put off, ms", "ratio", "right", "put off", "gained, points"]
+    rows = []
+    for run in document["runs"]:
+        low, high = (100 * one for one in run["accuracy_gained_interval"])
+        seconds, right = run["first_token_seconds"], run["accuracy"]
+        rows.append(
+            [
+                f"`{run['policy']}`",
+                *(f"{seconds[way] * 1e3:.1f}" for way in ("at once", "put off")),
+                f"{run['first_token_ratio']:.2f}",
+                *(f"{right[way]:.1%}" for way in ("at once", "put off")),
+                f"{100 * run['accuracy_gained']:+.1f} ({low:+.1f} to {high:+.1f})",
+            ]
+        )
+    return table(head, rows)
+
+
 PARTS: dict[str, Callable[[Document], str]] = {
+    "put_off": put_off,
     "counts": counts,
     "like_7b": like_7b,
+    "reckoned": reckoned,
     "forgetting": forgetting,
     "runs": runs,
     "flat": flat,

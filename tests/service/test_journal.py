@@ -24,6 +24,7 @@ from hermes_stream.stream.changes import (
     FrameForgotten,
     FramesLeftOut,
     HeldFramesPrefilled,
+    MemoryCompressed,
     QuestionAnswered,
 )
 from hermes_stream.stream.engine import Engine
@@ -193,6 +194,8 @@ def test_changes_are_bytes_and_back():
         FrameForgotten(index=2),
         FramesLeftOut(indices=(1, 2)),
         ChunkFolded(start=1, num_frames=4),
+        ChunkFolded(start=1, num_frames=4, text_tokens=70),
+        MemoryCompressed(),
         HeldFramesPrefilled(),
         QuestionAnswered(),
         QuestionAnswered(question="wer ist das? \N{GRINNING FACE}", answer=""),
