@@ -152,17 +152,27 @@ def aims(model: str) -> str:
     lines = []
     for found in json.loads((FOLDER / model / "aims.json").read_text(encoding="utf-8")):
         for name, one in found.items():
-            if not isinstance(one, dict):
-                continue
-            if "difference" in one:
-                what = f"{points(one['difference'])} points"
-            else:
-                others = one[f"others_minus_{found['policy']}"]
-                rival, nearest = max(others.items(), key=lambda item: item[1]["value"])
-                share = percent(one["accuracy"], "value")
-                what = f"{share}; best of the others `{rival}`, {points(nearest)} points"
-            lines.append([f"`{found['policy']}`", name.replace("_", " "), what, one["verdict"]])
+            if isinstance(one, dict):
+                told = _measured(one, found["policy"])
+                lines.append([f"`{found['policy']}`", name.replace("_", " "), told, one["verdict"]])
     return table(["memory", "aim", "measured", "verdict"], lines)
+
+
+def _measured(aim: dict[str, Any], policy: str) -> str:
+    """Write what an aim was judged by."""
+    if "difference" in aim:
+        beside = f", beside `{aim['beside']}`" if "beside" in aim else ""
+        return f"{points(aim['difference'])} points{beside}"
+    if "by_kind" in aim:
+        kind, worst = min(aim["by_kind"].items(), key=lambda item: item[1]["value"])
+        asked = min(one["num_questions"] for one in aim["by_kind"].values())
+        return (
+            f"at worst {points(worst)} points, *{kind.replace('_', ' ')}*; {asked} questions a kind or more"
+        )
+    if "accuracy" not in aim:
+        return ""
+    rival, nearest = min(aim[f"{policy}_minus"].items(), key=lambda item: item[1]["value"])
+    return f"{percent(aim['accuracy'], 'value')}; {points(nearest)} points over the next, `{rival}`"
 
 
 def _in_words_streams() -> int:
