@@ -76,6 +76,13 @@ class WatchSettings(
     """Questions that must be answered by yes as well."""
     given: Text | None = None
     """A question that must have been answered by yes before."""
+    keeps_given: bool = False
+    """What was given once stays given, as what was there stays so where a memory lets go."""
+    onset: Text | None = None
+    """A question that must be answered by yes where yes begins, and not after, such as `Did a car come in the
+    last two seconds?`"""
+    nth: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Which time that yes begins is told; each by default."""
     every_seconds: NotNegative | None = None
     """Ask no more often; after each chunk by default."""
     raise_at: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None

@@ -45,6 +45,10 @@ class WatchRules:
             likely.
         given: a question answered by yes or no, of an alert: yes raises only where this was likelier yes than
             no at the last look before; "was there a car?", for a car that comes again.
+        keeps_given: what was given at one look stays given: a memory lets go of what was there.
+        onset: a question answered by yes or no, of an alert: yes begins only where this is likelier yes than
+            no, and goes on without; "did a car come in the last two seconds?".
+        nth: which time that yes begins is told, from 1 on; None tells each.
         region: corners (x, y) of the part of the picture that is looked at, in shares of its sides; the watch
             then sees the newest pictures alone, cut out, and not the memory. None is all.
         context: what the model is told before the question, such as "parked cars are normal".
@@ -77,6 +81,9 @@ class WatchRules:
     answer: str | None = None
     also: tuple[str, ...] = ()
     given: str | None = None
+    keeps_given: bool = False
+    onset: str | None = None
+    nth: int | None = None
     region: tuple[Point, ...] | None = None
     context: str | None = None
     language: str | None = None
@@ -137,8 +144,13 @@ class WatchRules:
                 raise ValueError(f"a question must be a non-empty text, got {text!r}")
         if self.also and self.kind not in ("alert", "state"):
             raise ValueError(f"also belongs to an alert or a state; this is a {self.kind}")
-        if self.given is not None and self.kind != "alert":
-            raise ValueError(f"given belongs to an alert; this is a {self.kind}")
+        for name in ("given", "onset", "nth"):
+            if getattr(self, name) is not None and self.kind != "alert":
+                raise ValueError(f"{name} belongs to an alert; this is a {self.kind}")
+        if self.keeps_given and self.given is None:
+            raise ValueError(
+                "keeps_given belongs to a question that must be given; leave it out, or give one"
+            )
 
     def _check_numbers(self) -> None:
         for name in ("hold_seconds", "cooldown_seconds"):
@@ -154,7 +166,7 @@ class WatchRules:
             )
         if not 0 <= self.newness_quantile < 1:
             raise ValueError(f"newness_quantile must be at least 0 and below 1, got {self.newness_quantile}")
-        for name, least in (("max_per_hour", 1), ("max_new_tokens", 1)):
+        for name, least in (("max_per_hour", 1), ("max_new_tokens", 1), ("nth", 1)):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -168,8 +180,8 @@ class WatchRules:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Questions answered by yes or no that are asked besides: those of ``also``, then ``given``."""
-        return self.also if self.given is None else (*self.also, self.given)
+        """Questions answered by yes or no that are asked besides: ``also``, ``given``, ``onset``."""
+        return (*self.also, *(one for one in (self.given, self.onset) if one is not None))
 
     def worded(self, text: str) -> str:
         """Return a question of this watch as the model is asked it, with context and language."""
