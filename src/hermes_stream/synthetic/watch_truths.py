@@ -31,6 +31,8 @@ OPENED_SHARE = 0.25
 """When a watch is opened that asks about what was there before it, as a share of the story."""
 LONGEST_QUIET_SECONDS = 4
 _PLACE_SECONDS = 2
+_SURE_OF_PLACE, _PLACE_HOLDS_SECONDS = 0.8, 1.0
+"""Two looks a second apart, both quite sure: at a border a place is told a moment early, or wrongly once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class WatchTruth:
         keeps_given: whether it is enough that it was yes once.
         onset: a question that must be yes where yes begins.
         nth: which time that yes begins is waited for; None is each.
+        raise_at: how likely it must be; None is the default of its kind.
         hold_seconds: for how long it must be so.
         clear_at: how likely yes may be at most to clear an alert; 0 for what stays true once it is.
         opened_seconds: when the watch begins.
@@ -82,6 +85,7 @@ class WatchTruth:
     keeps_given: bool = False
     onset: str | None = None
     nth: int | None = None
+    raise_at: float | None = None
     hold_seconds: float = 0.0
     clear_at: float | None = None
     opened_seconds: float = 0.0
@@ -283,6 +287,8 @@ def _place_reached(story: _Story) -> list[_Draft]:
                     "options": REGIONS,
                     "answer": region,
                     "also": (is_there(thing),),
+                    "raise_at": _SURE_OF_PLACE,
+                    "hold_seconds": _PLACE_HOLDS_SECONDS,
                 }
                 happenings = _at([start for start, _ in spans])
                 drafts.append(_Draft(what=f"{thing} at the {region}", happenings=happenings, asks=asks))
@@ -345,6 +351,7 @@ def _state(story: _Story) -> list[_Draft]:
             "tells": "changed",
             "options": REGIONS,
             "also": (is_there(thing),),
+            "hold_seconds": _PLACE_HOLDS_SECONDS,
         }
         # the first place is what the state begins with
         drafts.append(_Draft(what=str(thing), happenings=tuple(places[1:]), asks=asks))

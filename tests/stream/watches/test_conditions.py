@@ -144,7 +144,7 @@ def test_what_the_model_is_told_besides():
         ({"kind": "count", "onset": "is it?"}, "onset belongs to an alert"),
         ({"kind": "count", "nth": 2}, "nth belongs to an alert"),
         ({"nth": 0}, "nth must be a whole number of at least 1"),
-        ({"keeps_given": True}, "keeps_given belongs to what must be given"),
+        ({"keeps_given": True}, "keeps_given belongs to a question that must be given"),
         ({"given": " "}, "a question must be a non-empty text"),
         ({"context": ""}, "context must be a non-empty text"),
         ({"language": 3}, "language must be a non-empty text"),

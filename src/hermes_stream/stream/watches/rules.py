@@ -13,8 +13,8 @@ from hermes_stream.stream.watches.schedule import Schedule
 WatchKind = Literal["alert", "state", "describe", "count"]
 Calibration = Literal["none", "blank", "start"]
 MAX_ALSO = 7
-SURE, LIKELY = 0.9, 0.5
-"""How likely yes must be to raise, chosen by measurement (docs/watches.md); and any other new answer."""
+SURE, STILL_SURE, LIKELY = 0.9, 0.8, 0.5
+"""How likely yes must be to raise and to stay, by measurement (docs/watches.md); any other new answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class WatchRules:
         raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1]; None is 0.9
             for an alert that is answered by yes or no, else 0.5.
         clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``; 0 never clears, for
-            what stays true once it is, such as "was there a car?".
+            what stays true once it is, such as "was there a car?". None is 0.8 for an alert that is answered
+            by yes or no and raised at 0.9 or more, else 0.5, or ``raise_at`` where that is less.
         hold_seconds: for how long an answer must hold before it is told.
         cooldown_seconds: silence after what was sent; the end of an alert that was sent is always sent.
         max_per_hour: sent in an hour, at most; None has no limit.
@@ -73,7 +74,7 @@ class WatchRules:
     name: str | None = None
     every_seconds: float | None = None
     raise_at: float | None = None
-    clear_at: float = 0.5
+    clear_at: float | None = None
     hold_seconds: float = 0.0
     cooldown_seconds: float = 0.0
     max_per_hour: int | None = None
@@ -159,7 +160,7 @@ class WatchRules:
             _check_seconds("every_seconds", self.every_seconds)
         if not 0 < self.raises_at <= 1:
             raise ValueError(f"raise_at must be above 0 and at most 1, got {self.raise_at}")
-        if not 0 <= self.clear_at <= self.raises_at:
+        if not 0 <= self.clears_at <= self.raises_at:
             raise ValueError(
                 f"clear_at must be from 0 to raise_at, {self.raises_at}; got {self.clear_at}: between them "
                 "an alert stays as it is"
@@ -177,6 +178,14 @@ class WatchRules:
         if self.raise_at is not None:
             return self.raise_at
         return SURE if self.kind == "alert" and self.options is None else LIKELY
+
+    @property
+    def clears_at(self) -> float:
+        """How likely yes may be at most to clear an alert."""
+        if self.clear_at is not None:
+            return self.clear_at
+        is_sure = self.kind == "alert" and self.options is None and self.raises_at >= SURE
+        return STILL_SURE if is_sure else min(LIKELY, self.raises_at)
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -213,7 +213,7 @@ class Watch:
             seconds=seconds,
             score=score,
             raise_at=rules.raises_at,
-            clear_at=rules.clear_at,
+            clear_at=rules.clears_at,
             hold_seconds=rules.hold_seconds,
             is_given=is_given or (rules.keeps_given and before.was_given),
             may_begin=rules.onset is None or begins[-1] >= LIKELY,
