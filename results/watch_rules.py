@@ -146,6 +146,7 @@ RULES: dict[str, tuple[dict[str, Any], Feed]] = {
     "came since, 0.7, cleared at 0.3": ({"raise_at": 0.7, "clear_at": 0.3}, plain("since")),
     "came since, 0.9, cleared at 0.1": ({"raise_at": 0.9, "clear_at": 0.1}, plain("since")),
     "now, 0.9, two in a row": ({"raise_at": 0.9, "hold_seconds": 1}, plain("now")),
+    "now, 0.9, cleared at 0.7": ({"raise_at": 0.9, "clear_at": 0.7}, plain("now")),
     "now, 0.9, cleared at 0.8": ({"raise_at": 0.9, "clear_at": 0.8}, plain("now")),
     "now, 0.8, onset by came since": ({"raise_at": 0.8, "onset": SINCE}, plain("now")),
     "now, 0.9, onset by came since": ({"raise_at": 0.9, "onset": SINCE}, plain("now")),
@@ -153,8 +154,8 @@ RULES: dict[str, tuple[dict[str, Any], Feed]] = {
         {"raise_at": 0.9, "clear_at": 0.8, "onset": SINCE},
         plain("now"),
     ),
-    "now, 0.9, cleared at 0.85, onset by came since": (
-        {"raise_at": 0.9, "clear_at": 0.85, "onset": SINCE},
+    "now, 0.9, cleared at 0.7, onset by came since": (
+        {"raise_at": 0.9, "clear_at": 0.7, "onset": SINCE},
         plain("now"),
     ),
     "was there, 0.5": ({}, plain("was")),

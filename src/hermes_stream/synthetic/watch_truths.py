@@ -31,8 +31,8 @@ OPENED_SHARE = 0.25
 """When a watch is opened that asks about what was there before it, as a share of the story."""
 LONGEST_QUIET_SECONDS = 4
 _PLACE_SECONDS = 2
-_SURE_OF_PLACE, _PLACE_HOLDS_SECONDS = 0.8, 1.0
-"""Two looks a second apart, both quite sure: at a border a place is told a moment early, or wrongly once."""
+_SURE_OF_PLACE = 0.8
+"""How likely a place must be to be told: near a border a model is of two minds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +288,6 @@ def _place_reached(story: _Story) -> list[_Draft]:
                     "answer": region,
                     "also": (is_there(thing),),
                     "raise_at": _SURE_OF_PLACE,
-                    "hold_seconds": _PLACE_HOLDS_SECONDS,
                 }
                 happenings = _at([start for start, _ in spans])
                 drafts.append(_Draft(what=f"{thing} at the {region}", happenings=happenings, asks=asks))
@@ -351,7 +350,7 @@ def _state(story: _Story) -> list[_Draft]:
             "tells": "changed",
             "options": REGIONS,
             "also": (is_there(thing),),
-            "hold_seconds": _PLACE_HOLDS_SECONDS,
+            "raise_at": _SURE_OF_PLACE,
         }
         # the first place is what the state begins with
         drafts.append(_Draft(what=str(thing), happenings=tuple(places[1:]), asks=asks))

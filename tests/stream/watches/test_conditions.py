@@ -121,6 +121,14 @@ def test_how_sure_an_alert_must_be_depends_on_what_it_asks():
     assert WatchRules(question="which?", kind="state", options=("a", "b")).raises_at == 0.5
 
 
+def test_how_unlikely_yes_must_be_to_clear_depends_on_how_sure_it_was():
+    assert WatchRules(question="is it?").clears_at == 0.7
+    assert WatchRules(question="is it?", raise_at=0.8).clears_at == 0.5
+    assert WatchRules(question="is it?", raise_at=0.3).clears_at == 0.3
+    assert WatchRules(question="is it?", clear_at=0).clears_at == 0
+    assert WatchRules(question="which?", options=("a", "b"), answer="a").clears_at == 0.5
+
+
 def test_what_the_model_is_told_besides():
     rules = WatchRules(question="is a car there?", context="Parked cars are normal.", also=("is it day?",))
     assert rules.worded(rules.question) == "Parked cars are normal. is a car there?"

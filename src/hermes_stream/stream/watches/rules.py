@@ -13,7 +13,7 @@ from hermes_stream.stream.watches.schedule import Schedule
 WatchKind = Literal["alert", "state", "describe", "count"]
 Calibration = Literal["none", "blank", "start"]
 MAX_ALSO = 7
-SURE, STILL_SURE, LIKELY = 0.9, 0.8, 0.5
+SURE, STILL_SURE, LIKELY = 0.9, 0.7, 0.5
 """How likely yes must be to raise and to stay, by measurement (docs/watches.md); any other new answer."""
 
 
@@ -33,7 +33,7 @@ class WatchRules:
         raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1]; None is 0.9
             for an alert that is answered by yes or no, else 0.5.
         clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``; 0 never clears, for
-            what stays true once it is, such as "was there a car?". None is 0.8 for an alert that is answered
+            what stays true once it is, such as "was there a car?". None is 0.7 for an alert that is answered
             by yes or no and raised at 0.9 or more, else 0.5, or ``raise_at`` where that is less.
         hold_seconds: for how long an answer must hold before it is told.
         cooldown_seconds: silence after what was sent; the end of an alert that was sent is always sent.
