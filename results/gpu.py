@@ -1,89 +1,124 @@
 """Measure speed and memory on a GPU, all that the project aims at: python results/gpu.py [--smoke].
 
 Two published sizes with random weights, bfloat16, 4,000 visual tokens, a question of 32 tokens: nothing is
-downloaded. Each run of ``hermes bench`` stores its document as ``gpu_NAME.json``; ``gpu_aims.json`` then says
-of every aim what was measured and whether it is met. Runs whose document is there already are passed over, so
-that a stopped measurement goes on. It takes a GPU with 80 GB or more. ``--smoke`` runs the same from end to
-end with the embedded models on the processor, in minutes, into another folder; its figures mean nothing.
+downloaded. It goes in parts of at most ten minutes, the most telling first: each is a run of ``hermes
+bench`` whose document is stored at once as ``gpu_SIZE_PART.json`` in ``--out``, beside its figures. What is
+there already is passed over, so that a measurement that was stopped goes on; a part that fails ends alone,
+and is tried again the next time. ``--minutes`` begins no part that might end later. ``gpu_aims.json`` then
+says of every aim what was measured so far, whether it is met, and which parts failed. It takes a GPU with
+80 GB or more. ``--smoke`` runs the same with the embedded models on the processor, into another folder; its
+figures mean nothing.
 """
 
 import argparse
 import json
+import math
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speed import FOLDER, PICTURES, bench
+from speed import FOLDER, bench
 
 SIZES = ("llava-onevision-7b", "qwen2.5-vl-7b")
-SHARED = ("--dtype", "bfloat16", "--budget-tokens", "4000", "--question-tokens", "32", "--size", "392")
+SHARED = (
+    *("--dtype", "bfloat16", "--budget-tokens", "4000", "--question-tokens", "32", "--size", "392"),
+    "--defer-compressions",  # as a service does
+)
+PART_SECONDS = 600
 GPU = {
-    "length": ("--frames", "64,256,4096", "--policies", "hermes,window"),
+    "length": ("--frames", "64,256,1024", "--policies", "hermes,window"),
     "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1"),
-    "rivals": ("--frames", "16,64,256,1024", "--max-seconds", "120"),
-    "streams": ("--streams", "1,8,16,64", "--policies", "hermes", "--seconds", "60"),
+    "streams": ("--streams", "1,8,16", "--policies", "hermes", "--seconds", "30"),
+    "rivals": ("--frames", "64,256", "--max-seconds", "30"),
+    "streams_64": ("--streams", "64", "--policies", "hermes", "--seconds", "60"),
 }
 SMOKE = {
     "length": ("--frames", "4,256,320", "--policies", "hermes,window", "--repeats", "3"),
     "arrival": ("--frames", "16,32", "--policies", "hermes", "--chunk-frames", "1", "--repeats", "3"),
+    "streams": ("--streams", "1,8", "--policies", "hermes", "--seconds", "1"),
     "rivals": ("--frames", "4,256", "--repeats", "3", "--max-seconds", "5", "--new-tokens", "2"),
-    "streams": ("--streams", "1,8,16", "--policies", "hermes", "--seconds", "1"),
+    "streams_64": ("--streams", "16", "--policies", "hermes", "--seconds", "1"),
 }
+LAST = ("rivals", "streams_64")
+"""Parts that come behind all other parts of all sizes."""
 
 Documents = Mapping[str, Mapping[str, Any]]
 
 
-def measure(folder: Path, *, smoke: bool) -> dict[str, Documents]:
-    """Run what is not there yet, and return all documents by size and run."""
+def parts(sizes: Sequence[str]) -> list[tuple[str, str]]:
+    """Return sizes and parts in the order in which they are measured."""
+    first = [name for name in GPU if name not in LAST]
+    return [(size, name) for size in sizes for name in first] + [(s, name) for name in LAST for s in sizes]
+
+
+def measure(
+    folder: Path, *, smoke: bool, only: Sequence[str], seconds: float
+) -> tuple[dict[str, Documents], dict[str, str]]:
+    """Run what is not there yet; return all documents by size and part, and what failed.
+
+    Args:
+        folder: where documents and figures are.
+        smoke: the embedded models, on the processor.
+        only: parts; none is all.
+        seconds: no part begins that might end behind these.
+    """
     models = {size: ("--random", size, *SHARED, "--device", "cuda") for size in SIZES}
     if smoke:
         models = {name: ("--model", name, "--device", "cpu") for name in ("tiny", "tiny-qwen")}
-    found: dict[str, dict[str, Any]] = {}
-    for size, shared in models.items():
-        for name, options in (SMOKE if smoke else GPU).items():
-            path = folder / f"gpu_{size}_{name}.json"
-            if not path.exists():
-                bench([*shared, *options], path, None if smoke else PICTURES)
+    began, failed, found = time.monotonic(), dict[str, str](), dict[str, dict[str, Any]]()
+    for size, name in parts(list(models)):
+        path = folder / f"gpu_{size}_{name}.json"
+        has_time = time.monotonic() - began + PART_SECONDS <= seconds
+        if not path.exists() and has_time and (not only or name in only):
+            options = [*models[size], *(SMOKE if smoke else GPU)[name]]
+            try:
+                bench(options, path, None if smoke else folder, timeout_seconds=PART_SECONDS)
+            except (subprocess.SubprocessError, OSError) as error:
+                failed[f"{size} {name}"] = str(error)
+        if path.exists():
             found.setdefault(size, {})[name] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return found, failed
 
 
 def aims(documents: Documents) -> Iterator[dict[str, Any]]:
-    """Compare the runs of one size with what the project aims at."""
+    """Compare the parts of one size that were measured with what the project aims at."""
     at = {
-        name: {(run["policy"], run["num_frames"]): run for run in document["runs"]}
+        name: {(run["policy"], run["num_frames"]): run for run in document.get("runs", ())}
         for name, document in documents.items()
     }
-    lengths = [own for (policy, _), own in at["length"].items() if policy == "hermes"]
+    if "length" in at:
+        yield from length_aims([own for (policy, _), own in at["length"].items() if policy == "hermes"])
+    if "arrival" in at:
+        arrival = at["arrival"]["hermes", max(count for _, count in at["arrival"])]
+        yield aim("seconds from a frame's arrival, one a chunk", arrival["ttft_from_arrival_seconds"], 0.150)
+    plain = at.get("rivals", {}).get(("reprefill", 256))
+    if plain is not None:
+        ratio = plain["ttft_over_hermes"]
+        yield aim("TTFT of reprefill at 256 frames over that of hermes", ratio, 10, at_least=True)
+    for name in ("streams", "streams_64"):
+        if name in documents:
+            yield from streams_aims(documents[name], is_most=name == "streams_64")
+
+
+def length_aims(lengths: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Compare the runs of our memory, from the shortest stream to the longest."""
     shortest, middle, longest = lengths
-    arrival = at["arrival"]["hermes", max(count for _, count in at["arrival"])]
-    yield aim(
-        "TTFT at the longest stream over the shortest",
-        longest["ttft_seconds"] / shortest["ttft_seconds"],
-        1.05,
-    )
+    flat = longest["ttft_seconds"] / shortest["ttft_seconds"]
+    yield aim("TTFT at the longest stream over the shortest", flat, 1.05)
     yield aim("TTFT over its roofline", middle["ttft_seconds"] / middle["floor_ttft_seconds"], 2)
     token = middle["seconds_per_token"] / middle["floor_seconds_per_token"]
     yield aim("time per token over its roofline", token, 1.5)
-    yield aim("seconds from a frame's arrival, one a chunk", arrival["ttft_from_arrival_seconds"], 0.150)
     yield aim("GiB above the weights, chunks of 16", longest["peak_bytes"] / 2**30, 0.8)
-    yield aim("bytes more at 4,096 frames than at 256", longest["peak_bytes"] - middle["peak_bytes"], 0)
-    plain = at["rivals"].get(("reprefill", 256))
-    if plain is not None:
-        yield aim(
-            "TTFT of reprefill at 256 frames over that of hermes",
-            plain["ttft_over_hermes"],
-            10,
-            at_least=True,
-        )
+    yield aim("bytes more at the longest than at 256", longest["peak_bytes"] - middle["peak_bytes"], 0)
     stages = longest["ingest_seconds_per_frame"]
     share = stages["compress"] / sum(seconds or 0 for seconds in stages.values())
     yield aim("share of ingest that compression takes, one stream", share, 0.06)
-    yield from streams_aims(documents["streams"])
 
 
-def streams_aims(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def streams_aims(document: Mapping[str, Any], *, is_most: bool) -> Iterator[dict[str, Any]]:
     """Compare the runs with many streams."""
     roofline, rows = document["floor"], {row["num_streams"]: row for row in document["streams"]}
     if 8 in rows:
@@ -94,6 +129,8 @@ def streams_aims(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         per_frame = 2 * roofline["decoder_parameters"] * tokens + roofline["encode_operations"]
         share = rows[16]["fps_total"] * per_frame / roofline["operations_per_second"]
         yield aim("share of matrix throughput at ingest, 16 streams", share, 0.4, at_least=True)
+    if not is_most:
+        return
     count = max(rows)
     yield aim(f"{count} streams at one frame a second keep up", rows[count]["keeps_up"], 1, at_least=True)
     if (ttft := rows[count]["ttft_p99_seconds"]) is not None:
@@ -111,12 +148,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="the embedded models, on the processor")
     parser.add_argument("--out", type=Path, help="default: this folder, or .smoke with --smoke")
-    arguments = parser.parse_args()
-    folder = arguments.out or (FOLDER / ".smoke" if arguments.smoke else FOLDER)
+    parser.add_argument("--only", nargs="+", choices=list(GPU), default=(), help="parts; default: all")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no part that might end later")
+    given = parser.parse_args()
+    folder = given.out or (FOLDER / ".smoke" if given.smoke else FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
-    found = measure(folder, smoke=arguments.smoke)
+    found, failed = measure(folder, smoke=given.smoke, only=given.only, seconds=60 * given.minutes)
     report = {size: list(aims(documents)) for size, documents in found.items()}
-    (folder / "gpu_aims.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    document = {"sizes": report, "failed": failed}
+    (folder / "gpu_aims.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for name, why in failed.items():
+        sys.stderr.write(f"{name} failed: {why}\n")
     for size, own in report.items():
         sys.stdout.write(f"\n{size}\n")
         for one in own:

@@ -29,17 +29,24 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 
 
-def bench(options: Sequence[str], path: Path, pictures: Path | None = None) -> None:
+def bench(
+    options: Sequence[str], path: Path, pictures: Path | None = None, *, timeout_seconds: float | None = None
+) -> None:
     """Run the command, store its document, and keep its figures under the document's name.
 
     Args:
         options: of ``hermes bench``, as on a command line.
         path: where the document goes.
         pictures: folder for the figures; None draws none.
+        timeout_seconds: end the run behind these; None waits for it.
+
+    Raises:
+        subprocess.SubprocessError: the run failed, or took longer.
     """
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hermes_stream", "bench", *options, "--out", folder]
-        subprocess.run([*command, "--plots" if pictures else "--no-plots"], check=True)
+        command.append("--plots" if pictures else "--no-plots")
+        subprocess.run(command, check=True, timeout=timeout_seconds)
         document = json.loads((Path(folder) / "bench.json").read_text(encoding="utf-8"))
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         for figure in Path(folder).glob("*.png"):

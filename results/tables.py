@@ -222,7 +222,27 @@ def forgetting(document: Document) -> str:
     return table(head, rows)
 
 
+def put_off(document: Document) -> str:
+    """Write what questions gain where a compression waits for them, and what it does to their answers."""
+    head = ["policy", "to the first token, ms", "put off, ms", "ratio", "right", "put off", "gained, points"]
+    rows = []
+    for run in document["runs"]:
+        low, high = (100 * one for one in run["accuracy_gained_interval"])
+        seconds, right = run["first_token_seconds"], run["accuracy"]
+        rows.append(
+            [
+                f"`{run['policy']}`",
+                *(f"{seconds[way] * 1e3:.1f}" for way in ("at once", "put off")),
+                f"{run['first_token_ratio']:.2f}",
+                *(f"{right[way]:.1%}" for way in ("at once", "put off")),
+                f"{100 * run['accuracy_gained']:+.1f} ({low:+.1f} to {high:+.1f})",
+            ]
+        )
+    return table(head, rows)
+
+
 PARTS: dict[str, Callable[[Document], str]] = {
+    "put_off": put_off,
     "counts": counts,
     "like_7b": like_7b,
     "forgetting": forgetting,

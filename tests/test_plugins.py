@@ -97,6 +97,7 @@ def outcomes(example, tmp_path_factory):
     return dict(zip(commands, hermes(example, *commands.values()), strict=True))
 
 
+@pytest.mark.long
 def test_the_command_of_the_example(outcomes):
     assert "frames" in outcomes["help"].out
     run = outcomes["frames"]

@@ -152,6 +152,7 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_is_quiet(story):
     command = [sys.executable, "-m", "hermes_stream", "chat", str(story)]

@@ -67,6 +67,7 @@ def chat(story, tmp_path):
     os.close(terminal.theirs)
 
 
+@pytest.mark.long
 def test_lines_are_edited_and_remembered(chat, tmp_path):
     chat.type(b"what is on screem now?" + 5 * LEFT + ERASE + b"n" + ENTER)
     chat.wait_for(b"to the first token")

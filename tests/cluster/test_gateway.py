@@ -94,6 +94,7 @@ def test_a_replica_dies_and_its_streams_answer_again(cluster, client):
     assert client.stream("a").document["num_frames"] == 6
 
 
+@pytest.mark.long
 def test_a_stream_moves_when_asked_and_a_replica_drains(cluster, client):
     cluster.begin("one")
     client.open_stream("a", **FEW)

@@ -8,6 +8,7 @@ interface DropCounts {
 
 interface MemoryStats {
   num_visual_tokens_kept: number;
+  num_visual_tokens_over_budget: number;
   num_kept_by_tier: Record<string, number>;
   num_compressions: number;
   cache_bytes: number;

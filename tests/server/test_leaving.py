@@ -150,6 +150,7 @@ with Service("tiny", sys.argv[1]) as service:
 """
 
 
+@pytest.mark.long
 def test_sigterm_ends_a_program_with_0_though_a_client_listens(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "service")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

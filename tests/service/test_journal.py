@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from hermes_stream.stream.changes import (
     FrameForgotten,
     FramesLeftOut,
     HeldFramesPrefilled,
+    MemoryCompressed,
     QuestionAnswered,
 )
 from hermes_stream.stream.engine import Engine
@@ -192,6 +194,8 @@ def test_changes_are_bytes_and_back():
         FrameForgotten(index=2),
         FramesLeftOut(indices=(1, 2)),
         ChunkFolded(start=1, num_frames=4),
+        ChunkFolded(start=1, num_frames=4, text_tokens=70),
+        MemoryCompressed(),
         HeldFramesPrefilled(),
         QuestionAnswered(),
         QuestionAnswered(question="wer ist das? \N{GRINNING FACE}", answer=""),
@@ -360,6 +364,30 @@ def test_the_committer_writes_soon_and_once_more_at_its_end(tmp_path):
     assert numbers(first) == [1, 2]
     with pytest.raises(ValueError, match="every_seconds must be a positive number"):
         Committer(every_seconds=0)
+
+
+def test_a_commit_waits_for_what_another_thread_is_writing(tmp_path, monkeypatch):
+    journal, is_writing, may_end = Journal(tmp_path), Event(), Event()
+    append = journal._segments.append
+
+    def slow(records):
+        is_writing.set()
+        assert may_end.wait(20)
+        append(records)
+
+    monkeypatch.setattr(journal._segments, "append", slow)
+    journal.write(change(1))
+    first, second = Thread(target=journal.commit), Thread(target=journal.commit)
+    first.start()
+    assert is_writing.wait(20)
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()  # nothing is queued, and yet not all is on disk
+    may_end.set()
+    for one in (first, second):
+        one.join(20)
+    assert journal.num_changes == 1
+    journal.close()
 
 
 def test_deleting_leaves_nothing(tmp_path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.checkpoints import random_frames
 from tests.service.test_service import FEW, push
 from tests.waiting import until
 
+from hermes_stream.errors import SnapshotError
 from hermes_stream.service.journal import Committer, Journal
 from hermes_stream.service.memory_on_disk import MemoryOnDisk
 from hermes_stream.service.snapshots import Snapshots
@@ -42,6 +44,38 @@ def test_a_damaged_snapshot_costs_nothing(model, tmp_path):
         restored = disk_of(tmp_path, committer).restore(engine)
         assert restored.num_changes == num_changes
     disk.close()
+
+
+def test_what_somebody_asked_for_and_deleted_was_not_needed(model, tmp_path):
+    frames, engine = random_frames(20), Engine(model)
+    with Committer(every_seconds=1000) as committer:
+        disk, handle = disk_of(tmp_path, committer), engine.add("hermes", budget_tokens=40, chunk_frames=4)
+        disk.begin(handle, epoch=1)
+        handle.observe(frames[:5])
+        disk.write(handle.snapshot(), epoch=1)
+        own = disk.write(handle.snapshot(), epoch=1, is_kept=True)  # of the same frame, and a file of its own
+        handle.observe(frames[5:10])
+        later = disk.write(handle.snapshot(), epoch=1, is_kept=True)
+        num_changes = handle.num_changes
+        own.path.unlink()
+        later.path.unlink()
+        restored = disk_of(tmp_path, committer).restore(engine)
+        assert restored.num_changes == num_changes
+    disk.close()
+
+
+def test_the_snapshot_that_a_restart_needs_is_not_deleted(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(7))
+    service._running._upkeep.save_all()
+    asked_for, newest = service.snapshot("door"), service.snapshots("door")[-1]
+    assert asked_for.id == newest.id
+    automatic = [one.id for one in service.snapshots("door") if not one.is_kept]
+    with pytest.raises(SnapshotError, match="comes back from after a restart"):
+        service.delete_snapshot("door", automatic[-1])
+    service.delete_snapshot("door", asked_for.id)
+    assert [one.id for one in service.snapshots("door")] == automatic
 
 
 def test_a_restored_stream_says_until_when_its_memory_is_folded(serve):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 _CODE = """
 import sys
 for name in ("sqlalchemy", "alembic", "pydantic", "zstandard", "psycopg"):
@@ -18,6 +20,7 @@ except hermes_stream.MissingPackageError as error:
 """
 
 
+@pytest.mark.long
 def test_what_is_missing_is_named():
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _CODE], capture_output=True, text=True, check=True

@@ -93,7 +93,8 @@ def test_no_folder_of_a_file_is_shown(serve, tmp_path):
 
 def test_answers_are_those_of_a_session(serve, model):
     service = serve()
-    session = Session(model, HermesPolicy.paper(40), chunk_frames=4, guidance_from_questions=False)
+    choices = {"guidance_from_questions": False, "defers_compression": True}
+    session = Session(model, HermesPolicy.paper(40), chunk_frames=4, **choices)
     service.open_stream("door", policy="hermes_paper", **FEW)
     for first, end in ((0, 7), (7, 18), (18, 26)):
         push(service, "door", random_frames(26)[first:end])
@@ -111,6 +112,8 @@ def test_answers_are_those_of_a_session(serve, model):
     status = service.stream("door")
     assert status.num_frames == 26
     assert status.memory.num_questions == 6
+    assert status.memory.num_compressions == session.stats.num_compressions
+    assert status.memory.num_visual_tokens_over_budget == session.stats.num_visual_tokens_over_budget
     assert (status.state, status.dropped.total, status.num_open_questions) == ("live", 0, 0)
 
 

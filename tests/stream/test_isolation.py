@@ -52,12 +52,18 @@ def trial(tiny) -> Trial:
     return Trial(model=tiny, scripts=scripts, expected=[alone(tiny, script) for script in scripts])
 
 
+@pytest.fixture(scope="module")
+def control(trial) -> float:
+    """By how much rounding differs without a fault, at most; in a single run often not at all."""
+    return max(trial.control(random.Random(number)) for number in range(6))
+
+
 @pytest.mark.parametrize("times", [2, None])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_failing_stream_leaves_all_others_as_they_are_alone(trial, place, times):
+def test_a_failing_stream_leaves_all_others_as_they_are_alone(trial, control, place, times):
     rng = random.Random(f"{place} {times}")
     culprit = rng.choice(able_to_fail(trial.expected, place))
-    found = trial.run(Fault(place, times), culprit, rng, control=trial.control(rng))
+    found = trial.run(Fault(place, times), culprit, rng, control=control)
     assert is_right(found), found
     assert found["num_bitwise"] >= found["num_others"] - 1  # StreamMem's is right but for rounding
     assert found["num_told"] <= found["num_raised"]

@@ -7,10 +7,12 @@ import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH as PATCH
 from tests.checkpoints import random_frames
 from tests.families import FAMILIES, pictures
+from tests.lives import is_same
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.policies import LiveVlmPolicy
 from hermes_stream.stream import memory as memories
+from hermes_stream.stream.changes import MemoryCompressed
 from hermes_stream.stream.executor import Executor
 
 QUESTION = "what came first?"
@@ -95,3 +97,95 @@ def test_a_conversation_counts_three_times_and_fits(model):
     conversation = session._stream.memory._last_conversation
     assert conversation is not None
     assert 3 * len(model.chat.encode(conversation)) <= 256
+
+
+def over_budget_at_the_next_frame(model, policy, *, defers_compression=True) -> Session:
+    """Return a session whose memory is full to its budget, one frame waiting."""
+    session = Session(model, policy, chunk_frames=4, text_tokens=96, defers_compression=defers_compression)
+    session.observe(random_frames(8))
+    session.flush()
+    assert session.stats.num_compressions > 0
+    session.observe(random_frames(1, start=8))
+    return session
+
+
+PUT_OFF = [HermesPolicy.best(40), HermesPolicy.paper(40), WindowPolicy(budget_tokens=40)]
+
+
+@pytest.mark.parametrize("policy", PUT_OFF, ids=repr)
+def test_a_question_behind_a_frame_puts_a_compression_off(model, policy):
+    session = over_budget_at_the_next_frame(model, policy)
+    before = session.stats
+    first = session.ask(QUESTION, max_new_tokens=2).text
+    assert session.stats.num_compressions == before.num_compressions
+    assert session.stats.num_visual_tokens_kept == before.num_visual_tokens_kept + PATCH
+    assert session.stats.num_visual_tokens_over_budget == session.stats.num_visual_tokens_kept - 40
+    assert before.num_visual_tokens_over_budget == 0
+    assert session.ask(QUESTION, max_new_tokens=2).text == first
+    session.observe(random_frames(4, start=9))
+    assert session.stats.num_compressions > before.num_compressions
+    assert session.stats.num_visual_tokens_kept <= 40
+
+
+def test_a_question_that_does_not_fit_the_free_slots_waits_for_a_compression(model):
+    session = over_budget_at_the_next_frame(model, WindowPolicy(budget_tokens=40))
+    before = session.stats.num_compressions
+    session.ask(QUESTION)  # without a limit an answer may take all the room
+    assert session.stats.num_compressions == before + 1
+
+
+@pytest.mark.parametrize("policy", PUT_OFF, ids=repr)
+def test_nothing_is_put_off_unless_one_says_so(model, policy):
+    session = over_budget_at_the_next_frame(model, policy, defers_compression=False)
+    before = session.stats.num_compressions
+    session.ask(QUESTION, max_new_tokens=2)
+    assert session.stats.num_compressions == before + 1
+    assert session.stats.num_visual_tokens_kept <= 40
+    assert session.stats.num_visual_tokens_over_budget == 0
+
+
+def test_a_memory_over_its_budget_is_saved_and_restored(model):
+    session = over_budget_at_the_next_frame(model, HermesPolicy.best(40))
+    session.next_token_logits(QUESTION)
+    assert session.stats.num_visual_tokens_over_budget == PATCH
+    again = Session.restore(model, session.snapshot())
+    for one in (session, again):
+        one.observe(random_frames(4, start=9))
+    assert is_same(session._stream, again._stream)
+    assert again.stats.num_visual_tokens_kept <= 40
+
+
+def test_a_policy_that_observes_the_chunk_puts_nothing_off(model):
+    session = over_budget_at_the_next_frame(model, LiveVlmPolicy(budget_tokens=40))
+    before = session.stats.num_compressions
+    session.ask(QUESTION, max_new_tokens=2)
+    assert session.stats.num_compressions == before + 1
+
+
+@pytest.mark.parametrize("policy", PUT_OFF, ids=repr)
+def test_memory_is_bounded_however_often_one_asks_behind_a_frame(model, policy):
+    session = Session(model, policy, chunk_frames=4, text_tokens=96, defers_compression=True)
+    slots = session.cache.buffers.capacities
+    for k in range(30):
+        session.observe(random_frames(1, seed=k, start=k))
+        session.ask(QUESTION, max_new_tokens=2)
+        stats = session.stats
+        assert stats.num_visual_tokens_kept <= 40 + 4 * PATCH
+        assert stats.num_visual_tokens_kept - stats.num_visual_tokens_over_budget <= 40
+    assert session.cache.buffers.capacities == slots
+    assert session.stats.num_compressions < 20
+
+
+@pytest.mark.parametrize("policy", PUT_OFF, ids=repr)
+def test_what_was_put_off_is_done_again_to_the_bit(model, policy):
+    changes = []
+    deferring = {"text_tokens": 96, "defers_compression": True}
+    session, again = (Session(model, policy, chunk_frames=4, **deferring) for _ in range(2))
+    session.record(changes.append)
+    for k in range(24):
+        session.observe(random_frames(1, seed=k, start=k))
+        if k % 5 in (1, 2):
+            session.ask(QUESTION, max_new_tokens=2).text  # noqa: B018 - to its end
+    assert any(isinstance(one.what, MemoryCompressed) for one in changes)
+    again.replay(changes)
+    assert is_same(session._stream, again._stream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.families import FAMILIES, pictures
 
@@ -31,7 +33,10 @@ def test_after_a_compression_time_goes_on_from_the_write_clock(qwen, reindex):
     session.observe(shown[:36])
     clock = session.cache.next_position
     assert session.stats.num_compressions > 3
-    session._stream.memory._budgets = (10**6,) * len(session._stream.memory._budgets)  # no compression now
+    memory = session._stream.memory
+    memory._budget = replace(
+        memory._budget, layers=(10**6,) * len(memory._budget.layers)
+    )  # no compression now
     session.observe(shown[36:])
     # frames 36 to 39 are two temporal patches, at 36 and 38 s; the newest before began at 34 s
     assert newest_times(session) == [clock - 1 + 2 * rate, clock - 1 + 4 * rate]

@@ -83,6 +83,7 @@ OPTIONS = {
     "still frames": {"still_below": 4.0},
     "still frames that are held": {"still_below": 4.0, "policy": "recent_n"},
     "nobody steers": {"guidance_from_questions": False},
+    "compressions wait": {"defers_compression": True},
     "large chunks": {"chunk_frames": 16},
     **{f"filter {name}": {"filter": name} for name in FILTERS},
 }

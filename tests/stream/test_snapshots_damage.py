@@ -182,6 +182,12 @@ def test_options_that_make_no_stream_are_refused(model, whole, tmp_path, options
         Session.restore(model, path)
 
 
+def test_older_snapshots_deferred_nothing(model, whole, tmp_path):
+    older = {name: value for name, value in whole.options.items() if name != "defers_compression"}
+    session = Session.restore(model, replace(whole, options=older).write(tmp_path / "a"))
+    assert session.snapshot().options["defers_compression"] is False
+
+
 def test_options_of_another_version_are_refused(model, whole, tmp_path):
     fewer = {name: value for name, value in whole.options.items() if name != "kv_bits"}
     with pytest.raises(SnapshotError, match="written by another version"):

@@ -30,6 +30,7 @@ def in_another_thread(call: Callable[[], Any]) -> Any:
         return pool.submit(call).result()
 
 
+@pytest.mark.long
 def test_a_camera_and_two_who_ask_share_a_session(tiny):
     found = run_bouts(tiny, num_threads=3, seconds=4, seed=1, bout_seconds=1)
     assert (found["num_errors"], found["num_wrong"]) == (0, 0), found["errors"]

@@ -90,6 +90,7 @@ def marks(tiny, stories):
     return marks
 
 
+@pytest.mark.long
 def test_with_the_full_cache_it_knows_every_kind(marks):
     floors = dict.fromkeys(QUESTION_KINDS, 0.75) | {"first": 0.9, "was_there": 0.85}
     for kind, floor in floors.items():

@@ -46,6 +46,7 @@ class LatencyBenchmark:
         roofline: of model and device.
         chunk_frames: frames that enter a memory together.
         kv_bits: 8 keeps keys and values in 8 bits.
+        defers_compression: let a question behind a frame go before its compression.
         repeats: questions to each stream, at least 3; a fifth as many come right behind a frame.
         max_seconds: a stream that was asked 3 times and for so long is asked no more; one that takes longer
             by its roofline is left out.
@@ -57,6 +58,7 @@ class LatencyBenchmark:
     roofline: Roofline
     chunk_frames: int = 16
     kv_bits: int | None = None
+    defers_compression: bool = False
     repeats: int = 101
     max_seconds: float = 60.0
 
@@ -145,6 +147,7 @@ class LatencyBenchmark:
             text_tokens=max_text_tokens(self.model),
             executor=Executor.for_one_stream(model, stages=clock),
             kv_bits=self.kv_bits,
+            defers_compression=self.defers_compression,
         )
         return TimedStream(
             policy=name,

@@ -44,6 +44,7 @@ class LoadTest:
         workload: what each stream observes and is asked.
         chunk_frames: frames that enter a memory together.
         kv_bits: 8 keeps keys and values in 8 bits.
+        defers_compression: let a question behind a frame go before its compression.
         seconds: of each of the two tests, above 0.
         seed: of the moments of questions.
     """
@@ -53,6 +54,7 @@ class LoadTest:
     workload: Workload
     chunk_frames: int = 16
     kv_bits: int | None = None
+    defers_compression: bool = False
     seconds: float
     seed: int = 0
 
@@ -89,6 +91,7 @@ class LoadTest:
                         self.policy,
                         chunk_frames=self.chunk_frames,
                         kv_bits=self.kv_bits,
+                        defers_compression=self.defers_compression,
                         overflow="drop_oldest",
                         guidance_from_questions=True,
                     )

@@ -59,6 +59,13 @@ class BenchOptions:
     ] = 20.0
     size: Annotated[int, _option(metavar="PIXELS", min=28, help="Height and width of frames.")] = 392
     kv_bits: KvBitsOption = None
+    defer_compressions: Annotated[
+        bool,
+        typer.Option(
+            "--defer-compressions",
+            help="Let questions behind a frame go before its compression, as a service does.",
+        ),
+    ] = False
     seed: SeedOption = 0
     quick: Annotated[
         bool,

@@ -106,6 +106,7 @@ def _measure(
         roofline = measure_roofline(model, workload, kv_bits=options.kv_bits)
     shared: dict[str, Any] = {"model": model, "workload": workload}
     shared |= {"chunk_frames": options.chunk_frames, "kv_bits": options.kv_bits}
+    shared |= {"defers_compression": options.defer_compressions}
     benchmark = LatencyBenchmark(
         policies=policies,
         roofline=roofline,

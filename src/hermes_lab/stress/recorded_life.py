@@ -55,6 +55,7 @@ class RecordedLife:
             budget_tokens=budget,
             chunk_frames=4,
             text_tokens=96,
+            defers_compression=True,
             **choices,
         )
 

@@ -117,7 +117,7 @@ def watch_day(
                 samples.append(sample(number + 1, time.perf_counter() - began, folder))
         _wait_until_folded(service)
         counted = [(one.num_frames, one.dropped.total) for one in service.streams()]
-        num_asked = sum(one.stats.num_asked for one in service.watches.all())
+        num_asked = sum([0 if one.stats is None else one.stats.num_asked for one in service.watches.all()])
     # a short form has no whole hour to leave out
     settled = [one for one in samples if one.num_frames >= min(_HOUR_FRAMES, num_frames // 2)]
     return summary(settled) | {

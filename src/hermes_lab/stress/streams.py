@@ -139,7 +139,7 @@ class Outcome:
 
 def alone(model: VideoModel, script: Script) -> Outcome:
     """Return what a stream does by itself."""
-    session, answers = Session(model, script.policy, chunk_frames=CHUNK_FRAMES), []
+    session, answers = Session(model, script.policy, chunk_frames=CHUNK_FRAMES, defers_compression=True), []
     for number, (frames, question) in enumerate(script.rounds):
         if number == len(script.rounds) - 2:
             has_planned = session.stats.num_compressions > 0
@@ -275,7 +275,12 @@ class Trial:
     def _opened(self) -> tuple[Engine, list[StreamHandle], list[list[Answer]]]:
         engine = Engine(self.model, step_tokens=400, memory_bytes=2**40)
         handles = [
-            engine.add(script.policy, chunk_frames=CHUNK_FRAMES, guidance_from_questions=True)
+            engine.add(
+                script.policy,
+                chunk_frames=CHUNK_FRAMES,
+                guidance_from_questions=True,
+                defers_compression=True,
+            )
             for script in self.scripts
         ]
         return engine, handles, [[] for _ in handles]

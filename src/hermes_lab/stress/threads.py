@@ -63,12 +63,14 @@ class Entry:
         num_frames: that the stream had taken by then.
         answer: to the question; None where something else was read.
         options: of the question, if any.
+        text_tokens: room that logits wanted behind the frames.
     """
 
     kind: Kind
     num_frames: int
-    answer: Answer | None
-    options: Sequence[str] | None
+    answer: Answer | None = None
+    options: Sequence[str] | None = None
+    text_tokens: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,29 +91,31 @@ class Bout:
     errors: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
 
+    def _session(self) -> Session:
+        return Session(self.model, self.policy, chunk_frames=CHUNK_FRAMES, defers_compression=True)
+
     def begin(self) -> Session:
         """Open the session; its journal is written where the lock is held, so that the order is its own."""
-        session = Session(self.model, self.policy, chunk_frames=CHUNK_FRAMES)
+        session = self._session()
         stream = session._stream
         prepare, ask, fold = stream.prepare, stream.ask, stream.fold
 
-        def note(kind: Kind, answer: Answer | None = None, options: Sequence[str] | None = None) -> None:
-            count = stream.intake.num_accepted
-            self.journal.append(Entry(kind=kind, num_frames=count, answer=answer, options=options))
+        def note(kind: Kind, **what: Any) -> None:
+            self.journal.append(Entry(kind=kind, num_frames=stream.intake.num_accepted, **what))
 
-        def noting_prepare(num_frames: int | None = None) -> Work[float]:
+        def noting_prepare(num_frames: int | None = None, text_tokens: int | None = None) -> Work[float]:
             if num_frames is None:  # a question was noted when it was asked
-                note("logits")
-            return prepare(num_frames)
+                note("logits", text_tokens=text_tokens)
+            return prepare(num_frames, text_tokens)
 
-        def noting_fold(max_frames: int | None = None) -> Work[None]:
+        def noting_fold(max_frames: int | None = None, text_tokens: int | None = None) -> Work[None]:
             if max_frames is None and not stream.has_full_chunk:
                 note("flush")
-            return fold(max_frames)
+            return fold(max_frames, text_tokens)
 
         def noting_ask(text: str, options: Sequence[str] | None, sampling: Any) -> tuple[Answer, Work[None]]:
             answer, work = ask(text, options, sampling)
-            note("ask", answer, options)
+            note("ask", answer=answer, options=options)
             return answer, work
 
         noting = {"prepare": noting_prepare, "ask": noting_ask, "fold": noting_fold}
@@ -163,12 +167,15 @@ class Bout:
 
     def num_wrong(self) -> int:
         """Do the same in one thread; return how many answers are not those."""
-        session, wrong, num_frames = Session(self.model, self.policy, chunk_frames=CHUNK_FRAMES), 0, 0
+        session, wrong, num_frames = self._session(), 0, 0
         for entry in self.journal:
             session.observe(frame(index) for index in range(num_frames, entry.num_frames))
             num_frames = entry.num_frames
+            if entry.kind == "flush":
+                session.flush()
+            elif entry.kind == "logits":
+                session._executor.run(session._stream.prepare(text_tokens=entry.text_tokens))
             if entry.answer is None:
-                session.flush() if entry.kind == "flush" else session.next_token_logits(QUESTIONS[0])
                 continue
             given = entry.answer
             answer = session.ask(given.question, entry.options, max_new_tokens=_NEW_TOKENS)

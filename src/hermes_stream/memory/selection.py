@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int, Num, Shaped
@@ -25,6 +26,11 @@ def layer_budgets(weights: Sequence[float], budget_tokens: int) -> tuple[int, ..
     Paper: tab. 5
     Differs: in the paper what rounding leaves over goes to the last layer.
     """
+    return _divided(tuple(weights), budget_tokens)
+
+
+@lru_cache(maxsize=64)  # a policy asks at each compression, and fractions are slow
+def _divided(weights: tuple[float, ...], budget_tokens: int) -> tuple[int, ...]:
     total = len(weights) * budget_tokens
     # As written in decimal, so that equal remainders are equal: 0.7 is 7/10 here.
     exact = [Fraction(str(weight)) for weight in weights]

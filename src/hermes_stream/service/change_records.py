@@ -24,6 +24,7 @@ from hermes_stream.stream.changes import (
     FrameForgotten,
     FramesLeftOut,
     HeldFramesPrefilled,
+    MemoryCompressed,
     QuestionAnswered,
     What,
 )
@@ -39,6 +40,7 @@ _KIND_OF: dict[type, str] = {
     FrameForgotten: "frame_forgotten",
     FramesLeftOut: "frames_left_out",
     ChunkFolded: "chunk_folded",
+    MemoryCompressed: "memory_compressed",
     HeldFramesPrefilled: "held_frames_prefilled",
     QuestionAnswered: "question_answered",
 }
@@ -120,7 +122,10 @@ def _read_left_out(saved: Saved, _: bytes) -> FramesLeftOut:
 
 def _read_folded(saved: Saved, _: bytes) -> ChunkFolded:
     start = saved.integer("start", most=_MAX_INDICES)
-    return ChunkFolded(start=start, num_frames=saved.integer("num_frames", least=1, most=_MAX_INDICES))
+    num_frames = saved.integer("num_frames", least=1, most=_MAX_INDICES)
+    # older journals do not say: there, nothing was put off
+    text_tokens = saved.integer("text_tokens", most=_MAX_INDICES) if saved.has("text_tokens") else None
+    return ChunkFolded(start=start, num_frames=num_frames, text_tokens=text_tokens)
 
 
 _READERS: dict[str, Callable[[Saved, bytes], Any]] = {
@@ -128,6 +133,7 @@ _READERS: dict[str, Callable[[Saved, bytes], Any]] = {
     "frame_forgotten": lambda saved, _: FrameForgotten(index=saved.integer("index")),
     "frames_left_out": _read_left_out,
     "chunk_folded": _read_folded,
+    "memory_compressed": lambda *_: MemoryCompressed(),
     "held_frames_prefilled": lambda *_: HeldFramesPrefilled(),
     "question_answered": lambda saved, _: QuestionAnswered(
         question=saved.text("question"), answer=saved.text("answer")

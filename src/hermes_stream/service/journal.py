@@ -66,11 +66,12 @@ class Journal:
                 self._stop(f"changes took more than {self._queue_bytes} bytes before they were on disk")
 
     def commit(self) -> None:
-        """Write what is queued, and let it last; where that fails the journal stops (see ``failure``)."""
-        if not self._queue:
-            return
+        """Write what is queued, and let it last; where that fails the journal stops (see ``failure``).
+
+        What another thread has taken from the queue to write lasts, too, when this returns.
+        """
         with self._disk_lock:
-            if self._failure is None:
+            if self._queue and self._failure is None:
                 self._commit()
 
     def _commit(self) -> None:

@@ -141,8 +141,13 @@ class MemoryOnDisk:
         """Tell whether the memory is another than that of the newest snapshot of this run."""
         return handle.num_changes != self._saved_changes
 
-    def write(self, snapshot: Snapshot, *, epoch: int) -> SavedMemory:
+    def write(self, snapshot: Snapshot, *, epoch: int, is_kept: bool = False) -> SavedMemory:
         """Write a snapshot, and let go what it makes needless.
+
+        Args:
+            snapshot: of the stream.
+            epoch: of the stream.
+            is_kept: somebody asked for it, and may delete it: nothing gives way to it.
 
         Raises:
             OSError: it cannot be written.
@@ -152,15 +157,11 @@ class MemoryOnDisk:
                 # no snapshot is ahead of the journal: else there would be a hole behind the one before, which
                 # may have to serve, should this one be damaged
                 self._journal.commit()
-            path = self._snapshots.write(snapshot, epoch=epoch)
+            path = self._snapshots.write(snapshot, epoch=epoch, is_kept=is_kept)
             if self._remote is not None:
                 self._remote.send(path)
-            before, self._saved_changes = self._saved_changes, snapshot.num_changes
-            if self._journal is not None and self._journal.failure is not None:
-                self._journal.begin(snapshot.num_changes)
-            elif self._journal is not None and before is not None:
-                # the snapshot before may have to serve, should this one be damaged
-                self._journal.forget(before)
+            if not is_kept:
+                self._go_on_behind(snapshot)
         return SavedMemory(
             path=path,
             epoch=epoch,
@@ -168,6 +169,16 @@ class MemoryOnDisk:
             newest_seconds=snapshot.newest_seconds,
             num_bytes=path.stat().st_size,
         )
+
+    def _go_on_behind(self, snapshot: Snapshot) -> None:
+        before, self._saved_changes = self._saved_changes, snapshot.num_changes
+        if self._journal is None:
+            return
+        if self._journal.failure is not None:
+            self._journal.begin(snapshot.num_changes)
+        elif before is not None:
+            # the snapshot before may have to serve, should this one be damaged
+            self._journal.forget(before)
 
     @property
     def is_shared(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from hermes_stream.errors import UnknownSnapshotError
+from hermes_stream.errors import SnapshotError, UnknownSnapshotError
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.memory_on_disk import SavedMemory
 from hermes_stream.service.served_stream import ServedStream
@@ -46,7 +46,8 @@ class Saving:
             return None
         # the copy is quick, and belongs to the engine's thread; to write it is slow, and does not
         snapshot = self._thread.run(lambda _: live.handle.snapshot())
-        return self.record(served, disk.write(snapshot, epoch=served.row.epoch), is_kept=always)
+        saved = disk.write(snapshot, epoch=served.row.epoch, is_kept=always)
+        return self.record(served, saved, is_kept=always)
 
     def record(self, served: ServedStream, saved: SavedMemory, *, is_kept: bool = False) -> SnapshotStatus:
         """Make the row of a snapshot, and let older ones give way.
@@ -99,6 +100,17 @@ class Saving:
         return self._root / snapshot.path
 
     def delete(self, snapshot: SnapshotStatus) -> None:
-        """Delete a snapshot."""
+        """Delete a snapshot.
+
+        Raises:
+            SnapshotError: it is the newest that nobody asked for: with the journal it is the memory.
+        """
+        own = (one for one in self._store.snapshots.read() if one.stream == snapshot.stream)
+        passing = [one.id for one in own if not one.is_kept]
+        if passing[-1:] == [snapshot.id]:
+            raise SnapshotError(
+                f"snapshot {snapshot.id} is the one that stream {snapshot.stream!r} comes back from after a "
+                "restart; it gives way to the next by itself, and goes with the stream when that is deleted"
+            )
         self.path_of(snapshot).unlink(missing_ok=True)
         self._store.snapshots.remove([snapshot.id])

@@ -28,6 +28,7 @@ def add(engine: Engine, choices: StreamChoices) -> StreamHandle:
         filter=choices.token_filter,
         still_below=choices.still_below,
         kv_bits=choices.kv_bits,
+        defers_compression=True,
     )
 
 

@@ -338,7 +338,7 @@ class Service:
         return self._running.status(self._running.fork(name, new_name, snapshot, owner))
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
-        """Delete a snapshot; raises as ``restore`` does."""
+        """Delete a snapshot; raises as ``restore`` does, and for the one that a restart needs."""
         saving = self._running.saving
         saving.delete(saving.find(self._registry.row(name).id, snapshot))
 

@@ -1,4 +1,8 @@
-"""The snapshots of one stream, in a folder: ``EPOCH-FRAME.safetensors``, the newest epoch and frame last."""
+"""The snapshots of one stream, in a folder: ``EPOCH-FRAME.safetensors``, the newest epoch and frame last.
+
+One that somebody asked for is a file of its own, ``EPOCH-FRAME-CHANGE.safetensors``: whoever deletes it
+deletes none that a restart needs, and no later one takes its place.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from hermes_stream.stream.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 Restored = TypeVar("Restored")
-_NAME = re.compile(r"(\d{1,18})-(\d{1,18})\.safetensors")
+_NAME = re.compile(r"(\d{1,18})-(\d{1,18})(?:-\d{1,18})?\.safetensors")
 
 
 def is_snapshot(name: str) -> bool:
@@ -56,19 +60,23 @@ class Snapshots:
         for left in self.folder.glob(f".*{TEMPORARY_SUFFIX}"):
             left.unlink(missing_ok=True)
 
-    def write(self, snapshot: Snapshot, *, epoch: int) -> Path:
+    def write(self, snapshot: Snapshot, *, epoch: int, is_kept: bool = False) -> Path:
         """Write a snapshot, whole or not at all; one of the same epoch and frame is replaced.
 
         Args:
             snapshot: of the stream.
             epoch: of the stream, at least that of the snapshots before.
+            is_kept: somebody asked for it: it is replaced by no other memory.
 
         Raises:
             SnapshotError: it cannot be written.
         """
         if epoch < 0:
             raise ValueError(f"epoch must be at least 0, got {epoch}")
-        return snapshot.write(self.folder / f"{epoch:06d}-{snapshot.num_frames:012d}.safetensors")
+        name = f"{epoch:06d}-{snapshot.num_frames:012d}"
+        if is_kept:
+            name += f"-{snapshot.num_changes:012d}"
+        return snapshot.write(self.folder / f"{name}.safetensors")
 
     def list(self) -> tuple[StoredSnapshot, ...]:
         """Return all snapshots, the oldest first."""

@@ -59,10 +59,17 @@ class ChunkFolded:
     Attributes:
         start: index of the first among all frames that are not in the memory yet, oldest first.
         num_frames: that followed one another.
+        text_tokens: room that a question wanted behind them at once; None where none waited.
     """
 
     start: int
     num_frames: int
+    text_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryCompressed:
+    """A compression that a question had put off was done, so that a chunk fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +90,15 @@ class QuestionAnswered:
     answer: str | None = None
 
 
-What = FrameCame | FrameForgotten | FramesLeftOut | ChunkFolded | HeldFramesPrefilled | QuestionAnswered
+What = (
+    FrameCame
+    | FrameForgotten
+    | FramesLeftOut
+    | ChunkFolded
+    | MemoryCompressed
+    | HeldFramesPrefilled
+    | QuestionAnswered
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

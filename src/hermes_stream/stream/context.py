@@ -32,6 +32,7 @@ class ContextUsage:
         device_bytes: bytes of buffers beside the model.
         host_bytes: bytes of host memory held for questions to come.
         num_archived_tokens: visual tokens of each layer in host memory, from which questions retrieve.
+        num_over_budget: visual tokens of the fullest layer that wait for a compression.
         retrieval_seconds: what the last question took to choose and copy what it retrieved.
     """
 
@@ -39,14 +40,27 @@ class ContextUsage:
     device_bytes: int
     host_bytes: int = 0
     num_archived_tokens: int = 0
+    num_over_budget: int = 0
     retrieval_seconds: float = 0.0
 
 
 class QuestionContext(Protocol):
     """What a question reads, and how chunks get there."""
 
-    def fold(self, frames: Sequence[Frame]) -> Work[None]:
-        """Take a chunk in: frames of one size. All or nothing."""
+    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
+        """Take a chunk in: frames of one size. All or nothing.
+
+        Args:
+            frames: the chunk.
+            text_tokens: of a question that waits, and its answer: a compression may wait until behind it,
+                where they fit without one. None where it may not.
+        """
+
+    def needs_compression(self, num_new_tokens: int) -> bool:
+        """Tell whether a compression was put off, and so many visual tokens do not fit before it."""
+
+    def compress(self) -> Work[None]:
+        """Do a compression that was put off, if there is one. All or nothing."""
 
     def prepare(self) -> Work[None]:
         """Do what the policy leaves for the moment of a question. All or nothing; safe to repeat."""

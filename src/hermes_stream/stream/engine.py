@@ -143,6 +143,7 @@ class Engine:
         still_below: float | None = None,
         kv_bits: int | None = None,
         guidance_from_questions: bool = False,
+        defers_compression: bool = False,
     ) -> StreamHandle:
         """Open a stream, if there is room for it.
 
@@ -160,6 +161,7 @@ class Engine:
             guidance_from_questions: let the last conversation steer what the memory keeps, as the paper does
                 and a ``Session`` by default. A stream of an engine is shared by whoever may ask: what one of
                 them asked would decide what the others' answers can still know, so that it is off here.
+            defers_compression: see ``Session``.
 
         Raises:
             CapacityError: the streams would take more memory than they may, or this one does not fit the
@@ -177,6 +179,7 @@ class Engine:
             filter=choose_filter(filter),
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
+            defers_compression=defers_compression,
         )
         capacity = options.capacity(self.model)
         limits = self._limits_of(capacity.chunk_frames)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from hermes_stream.errors import CapacityError, SnapshotError
+from hermes_stream.errors import CapacityError, SnapshotError, VideoError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
-from hermes_stream.stream.changes import Changes, ChunkFolded, FramesLeftOut
+from hermes_stream.stream.changes import Changes, ChunkFolded, FramesLeftOut, MemoryCompressed
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.executor import is_out_of_memory
 from hermes_stream.stream.held_frames import group_by_size, num_tokens
@@ -49,11 +49,12 @@ class Folding:
         self._failed_frame: Frame | None = None
         self._num_failures = 0
 
-    def fold(self, num_frames: int) -> Work[None]:
+    def fold(self, num_frames: int, text_tokens: int | None = None) -> Work[None]:
         """Fold the frames that wait longest into the memory.
 
         Args:
             num_frames: at most these.
+            text_tokens: of a question that waits for them; see ``QuestionContext.fold``.
 
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
@@ -61,12 +62,19 @@ class Folding:
         chunk = self._intake.take(num_frames)
         try:
             for same in group_by_size(chunk):
-                yield from self._fold_or_leave_out(same)
+                if self._context.needs_compression(num_tokens(self._model, same)):
+                    yield from self.compress()
+                yield from self._fold_or_leave_out(same, text_tokens)
         finally:
             # what failed, or was abandoned, waits for the next try
             self._intake.put_back()
 
-    def _fold_or_leave_out(self, frames: Sequence[Frame]) -> Work[None]:
+    def compress(self) -> Work[None]:
+        """Do the compression that a question put off."""
+        yield from self._context.compress()
+        self._changes.note(MemoryCompressed())
+
+    def _fold_or_leave_out(self, frames: Sequence[Frame], text_tokens: int | None) -> Work[None]:
         """Fold frames of one size; where they failed before, one temporal patch at a time.
 
         A patch that fails then is left out, so that one bad frame does not stop its stream for ever. If all
@@ -74,7 +82,7 @@ class Folding:
         """
         num_failures = self._num_failures if frames[0] is self._failed_frame else 0
         try:
-            yield from self._fold_together(frames)
+            yield from self._fold_together(frames, text_tokens)
         except Exception as error:
             if not self._is_of_frames(error):
                 raise
@@ -123,9 +131,10 @@ class Folding:
         self.num_failed_frames += len(frames)
         self._changes.note(left_out)
 
-    def _fold_together(self, frames: Sequence[Frame]) -> Work[None]:
-        yield from self._context.fold(frames)
-        folded = ChunkFolded(start=self._intake.indices_of(frames[:1])[0], num_frames=len(frames))
+    def _fold_together(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
+        yield from self._context.fold(frames, text_tokens)
+        start = self._intake.indices_of(frames[:1])[0]
+        folded = ChunkFolded(start=start, num_frames=len(frames), text_tokens=text_tokens)
         self._intake.drop(frames)
         self.num_frames += len(frames)
         self.until_seconds, self.newest_size = frames[-1].pts_seconds, frames[-1].size
@@ -133,6 +142,18 @@ class Folding:
         self.newest_frames = tuple(frames[-patch_frames:]) if self.keeps_newest else ()
         self.num_seen += num_tokens(self._model, frames)
         self._changes.note(folded)
+
+    def check_any(self) -> None:
+        """Check that some frame is in the memory.
+
+        Raises:
+            VideoError: all were left out.
+        """
+        if not self.num_frames:
+            raise VideoError(
+                f"none of {self.num_failed_frames} frames could be folded into the memory, so there is "
+                "nothing to ask about; the log says why"
+            )
 
     def fold_again(self, folded: ChunkFolded) -> Work[None]:
         """Fold the frames that another stream folded together.
@@ -148,7 +169,7 @@ class Folding:
                     f"frames {first} to {end} of those that wait were folded together, and {len(frames)} "
                     "wait; the journal does not go on where the snapshot ends"
                 )
-            yield from self._fold_together(frames[first:])
+            yield from self._fold_together(frames[first:], folded.text_tokens)
         finally:
             self._intake.put_back()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -15,6 +17,8 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
 from hermes_stream.stream.positions import text_positions
 from hermes_stream.stream.work import Work, forward
+
+Tokenize = Callable[[str, str | None], Sequence[int]]
 
 
 def guidance_of(model: VideoModel, policy: MemoryPolicy, last_conversation: str | None) -> Guidance | None:
@@ -73,6 +77,7 @@ def guidance_segments(
     max_tokens: int,
     *,
     last_conversation: str | None = None,
+    tokenize: Tokenize | None = None,
 ) -> tuple[list[Segment], Float[Tensor, "layers slots"]]:
     """Return the prompts as segments that read the memory and leave nothing, and what they will collect.
 
@@ -85,6 +90,7 @@ def guidance_segments(
         guidance: which layer listens to which prompt.
         max_tokens: of a prompt; what is longer is cut.
         last_conversation: as ``guidance_of`` was given it.
+        tokenize: returns the tokens of a prompt with this conversation in it; None is ``prompt_ids``.
 
     Paper: sec. 3.1, pseudo query
     Differs: in the released code the prompt's hidden states never advance, so that every layer scores
@@ -92,8 +98,9 @@ def guidance_segments(
         says that it does not advance.
     """
     weights, segments = zero_weights(cache), []
+    tokenize = tokenize or partial(prompt_ids, model)
     for index, text in enumerate(guidance.prompts):
-        ids = prompt_ids(model, text, last_conversation)[:max_tokens]
+        ids = tokenize(text, last_conversation)[:max_tokens]
         listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
         segments.append(
             Segment(
@@ -113,6 +120,7 @@ def read_guidance(
     max_tokens: int,
     *,
     last_conversation: str | None = None,
+    tokenize: Tokenize | None = None,
 ) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that prompts pay to what is held, in a forward of their own.
 
@@ -122,9 +130,10 @@ def read_guidance(
         guidance: which layer listens to which prompt, and whether prompts advance.
         max_tokens: of a prompt; what is longer is cut.
         last_conversation: as ``guidance_of`` was given it.
+        tokenize: returns the tokens of a prompt with this conversation in it; None is ``prompt_ids``.
     """
     segments, weights = guidance_segments(
-        model, cache, guidance, max_tokens, last_conversation=last_conversation
+        model, cache, guidance, max_tokens, last_conversation=last_conversation, tokenize=tokenize
     )
     yield from forward(segments, "compress", advances=guidance.advances)
     return weights

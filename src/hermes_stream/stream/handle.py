@@ -16,7 +16,7 @@ from hermes_stream.stream.changes import Change, Listener
 from hermes_stream.stream.executor import Failure
 from hermes_stream.stream.queue_limits import QueueLimits
 from hermes_stream.stream.snapshot import Snapshot
-from hermes_stream.stream.stats import SessionStats
+from hermes_stream.stream.stats import SessionStats, shown
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.watches import Deferred, Watch, Watches, WatchKind
 from hermes_stream.stream.watches.watches import OnEvent
@@ -257,12 +257,7 @@ class StreamHandle:
         self.close()
 
     def __repr__(self) -> str:
-        stats = self.stream.stats
-        return (
-            f"StreamHandle(policy={type(self.stream.policy).__name__}, "
-            f"budget_tokens={self.stream.policy.budget_tokens}, num_frames={stats.num_frames}, "
-            f"num_visual_tokens_kept={stats.num_visual_tokens_kept}, num_questions={stats.num_questions})"
-        )
+        return f"StreamHandle({shown(self.stream.policy, self.stream.stats)})"
 
     def close(self) -> None:
         """Give up all that waits, and leave the engine; safe to repeat.

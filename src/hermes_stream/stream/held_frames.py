@@ -105,10 +105,18 @@ class HeldFrames:
     def __init__(self, memory: StreamMemory, buffer: FrameBuffer, chunk_frames: int) -> None:
         self._memory, self._buffer, self._chunk_frames = memory, buffer, chunk_frames
 
-    def fold(self, frames: Sequence[Frame]) -> Work[None]:
+    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:  # noqa: ARG002
         """Hold a chunk; what an earlier question prefilled is out of date."""
         self._buffer.add(frames)
         self._memory.forget_video()
+        yield from ()
+
+    def needs_compression(self, num_new_tokens: int) -> bool:  # noqa: ARG002
+        """Tell that nothing was put off."""
+        return False
+
+    def compress(self) -> Work[None]:
+        """Do nothing: a question's frames are compressed as they enter."""
         yield from ()
 
     def prepare(self) -> Work[None]:

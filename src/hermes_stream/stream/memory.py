@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hermes_stream.attention import Observation, Segment
@@ -28,8 +29,15 @@ from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_encoder import FrameEncoder
-from hermes_stream.stream.guidance import guidance_of, guidance_segments, read_guidance, zero_weights
-from hermes_stream.stream.positions import StreamPositions, origin_of, text_positions
+from hermes_stream.stream.guidance import (
+    guidance_of,
+    guidance_segments,
+    prompt_ids,
+    read_guidance,
+    zero_weights,
+)
+from hermes_stream.stream.memory_budget import MemoryBudget
+from hermes_stream.stream.positions import StreamPositions, closing_gaps, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
 from hermes_stream.stream.work import Work, forward
 from hermes_stream.video.frame import Frame
@@ -70,11 +78,14 @@ class StreamMemory:
         self.encoder = FrameEncoder(executor, still_below)
         self.filtering = TokenFiltering(token_filter)
         self.retriever: Retriever | None = None
-        self._budgets = self.policy.layer_budgets(self.model.layout.num_layers)
+        card, num_layers = self.model.card, self.model.layout.num_layers
+        self._budget = MemoryBudget.of(self.policy, card, num_layers, capacity.chunk_frames)
         self._num_patches = self._num_kept_patches = 0
         self._has_text_tokens = False
         self._start_seconds = 0.0
         self._last_conversation: str | None = None
+        # The same few prompts at each compression, until there is another conversation.
+        self._tokenize = lru_cache(maxsize=4)(partial(prompt_ids, self.model))
         self._begin()
 
     def _begin(self) -> None:
@@ -84,7 +95,7 @@ class StreamMemory:
             self._capacity.layout,
             self._capacity.slots_of_layer,
             num_prefix_tokens=len(prefix_ids),
-            growable=self._budgets is None,
+            growable=self._budget.layers is None,
             position_rule=self.policy.position_rule,
             span=(self._capacity.chunk_positions - len(prefix_ids)) // 2,
         )
@@ -95,24 +106,26 @@ class StreamMemory:
         self._beginning = self.cache.mark()
         self._positions = StreamPositions.after_prefix(len(prefix_ids))
 
-    def fold(self, frames: Sequence[Frame]) -> Work[None]:
+    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
         """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
             frames: at least one, at most a chunk, all of one size. A temporal patch that they do not fill is
                 completed by repeating the last, and is final.
+            text_tokens: of a question that waits; where it fits the free slots, the compression is put off.
 
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
         """
-        self._num_kept_patches += yield from self.enter(frames, self._num_kept_patches)
+        self._num_kept_patches += yield from self.enter(frames, self._num_kept_patches, text_tokens)
 
-    def enter(self, frames: Sequence[Frame], first_id: int) -> Work[int]:
+    def enter(self, frames: Sequence[Frame], first_id: int, text_tokens: int | None = None) -> Work[int]:
         """Encode, filter and prefill frames, compress over budget; rewind if that fails.
 
         Args:
             frames: see ``fold``.
             first_id: number of the first temporal patch.
+            text_tokens: see ``fold``.
 
         Returns:
             How many temporal patches entered: those of which a filter left something, numbered one by one.
@@ -127,11 +140,14 @@ class StreamMemory:
         visual, kept = self.filtering.filter(visual)
         positions, behind = self._place(visual)
         origin = origin_of(visual, kept, first_id)
+        compresses = not self._may_put_off(len(origin.temporal_patch_ids), text_tokens)
         mark = self.cache.mark()
         try:
             self.cache.advance(positions)
-            weights = yield from self._prefill(visual.select(kept), positions[:, kept], origin)
-            yield from self._compress(weights)
+            entering = self._prefill(visual.select(kept), positions[:, kept], origin, compresses)
+            weights = yield from entering
+            if compresses:
+                yield from self._compress(weights)
         except BaseException:
             # also when the work is abandoned: the frames wait, and the next try must find the cache as it was
             self.cache.rewind(mark)
@@ -142,6 +158,24 @@ class StreamMemory:
         self.filtering.commit()
         self._num_patches += visual.num_temporal_patches
         return len(origin.temporal_patch_ids.unique())
+
+    def needs_compression(self, num_new_tokens: int) -> bool:
+        """Tell whether a compression was put off, and so many visual tokens do not fit before it."""
+        return self._budget.needs_compression(self.cache, num_new_tokens)
+
+    def compress(self) -> Work[None]:
+        """Do a compression that was put off, if there is one."""
+        yield from self._compress(None)
+        self._positions = self._positions.behind_newest(self.cache.next_frame_position)
+
+    def _may_put_off(self, num_new_tokens: int, text_tokens: int | None) -> bool:
+        """Tell whether a chunk and the text that waits for it fit the slots that are free."""
+        if text_tokens is None or self._budget.layers is None:
+            return False
+        guidance = guidance_of(self.model, self.policy, None)
+        if guidance is not None and guidance.observed_tokens:
+            return False  # what it wants to know is seen only while the chunk is written
+        return self._budget.fits(self.cache, num_new_tokens + text_tokens)
 
     def forget_video(self) -> None:
         """Go back to the prefix alone."""
@@ -164,7 +198,7 @@ class StreamMemory:
         positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
             return positions, self._positions.behind(visual)
-        self.cache.apply(_closing_gaps(self.cache))
+        self.cache.apply(closing_gaps(self.cache))
         self._positions = self._positions.behind_newest(self.cache.next_frame_position)
         positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
@@ -180,7 +214,7 @@ class StreamMemory:
         return positions, behind
 
     def _prefill(
-        self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin
+        self, visual: VisualTokens, positions: Int[Tensor, "axes tokens"], origin: VisualOrigin, guided: bool
     ) -> Work[Float[Tensor, "layers slots"] | None]:
         """Let a chunk enter the cache in slices; return the attention that guides a compression, if any.
 
@@ -190,7 +224,7 @@ class StreamMemory:
         for slots in self._slices(len(visual)):
             self.cache.append(positions[:, slots], origin.select(slots))
             observation, probes = None, list[Segment]()
-            guidance = self._guidance() if slots.stop == len(visual) else None
+            guidance = self._guidance() if guided and slots.stop == len(visual) else None
             if guidance is not None and guidance.observed_tokens:
                 weights = zero_weights(self.cache)
                 observation = Observation(weights=weights, num_tokens=guidance.observed_tokens)
@@ -201,6 +235,7 @@ class StreamMemory:
                     guidance,
                     self._capacity.text_positions,
                     last_conversation=self._last_conversation,
+                    tokenize=self._tokenize,
                 )
             segment = Segment(
                 cache=self.cache,
@@ -220,22 +255,15 @@ class StreamMemory:
         ends = [num_tokens * k // count for k in range(count + 1)] if num_tokens else []
         return [slice(first, end) for first, end in pairwise(ends)]
 
-    def _is_over_budget(self) -> bool:
-        if self._budgets is None:
-            return False
-        prefix = self.cache.num_prefix_tokens
-        held = zip(self.cache.num_visual_tokens, self._budgets, strict=True)
-        return any(self.policy.exceeds(count, budget, prefix) for count, budget in held)
-
     def _guidance(self) -> Guidance | None:
         """Return what the policy wants to know before it plans; None where it need not plan."""
-        if not self._is_over_budget():
+        if not self._budget.is_exceeded(self.cache):
             return None
         return guidance_of(self.model, self.policy, self._last_conversation)
 
     def _compress(self, weights: Float[Tensor, "layers slots"] | None) -> Work[None]:
         """Let the policy plan, the retriever receive, the cache apply; if over budget."""
-        if not self._is_over_budget():
+        if not self._budget.is_exceeded(self.cache):
             return
         if weights is None and (guidance := self._guidance()):
             weights = yield from read_guidance(
@@ -244,6 +272,7 @@ class StreamMemory:
                 guidance,
                 self._capacity.text_positions,
                 last_conversation=self._last_conversation,
+                tokenize=self._tokenize,
             )
         with self._executor.timing("compress"):
             plan = self._plan(weights)
@@ -355,14 +384,8 @@ class StreamMemory:
     @property
     def usage(self) -> ContextUsage:
         """What the memory holds."""
-        return ContextUsage(num_visual_tokens=self.cache.num_visual_tokens, device_bytes=self.cache.num_bytes)
-
-
-def _closing_gaps(cache: StreamCache) -> RetentionPlan:
-    """Return the plan that evicts nothing and closes the gaps between positions."""
-    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
-    slots = torch.arange(int(counts.max()), device=counts.device)
-    nothing: Bool[Tensor, " layers"] = torch.zeros_like(counts, dtype=torch.bool)
-    return RetentionPlan(
-        keep=torch.where(slots < counts[:, None], slots, -1), summarize=nothing, reindex=True
-    )
+        return ContextUsage(
+            num_visual_tokens=self.cache.num_visual_tokens,
+            num_over_budget=self._budget.num_over(self.cache),
+            device_bytes=self.cache.num_bytes,
+        )

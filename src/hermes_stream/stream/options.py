@@ -31,6 +31,7 @@ class StreamOptions:
         filter: what drops visual tokens before they are prefilled; None drops none.
         still_below: grey levels below which a frame counts as unchanged; None encodes all.
         guidance_from_questions: let the last conversation steer what the memory keeps.
+        defers_compression: let a question behind a frame go before the compression.
     """
 
     policy: MemoryPolicy
@@ -41,6 +42,7 @@ class StreamOptions:
     filter: TokenFilter | None = None
     still_below: float | None = None
     guidance_from_questions: bool = True
+    defers_compression: bool = False
 
     def capacity(self, model: VideoModel) -> Capacity:
         """Return what a stream takes of a model; see ``plan_capacity``."""
@@ -91,6 +93,7 @@ class StreamOptions:
             SnapshotError: the values are no options, or are those of another policy or filter.
         """
         names = {field.name for field in fields(cls)}
+        plain = {**_BEFORE, **plain} if isinstance(plain, dict) else plain
         if not isinstance(plain, dict) or set(plain) != names:
             raise SnapshotError(
                 f"the snapshot's options must be {', '.join(sorted(names))}; it is damaged, or was written "
@@ -109,7 +112,10 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "fps": (int, float, type(None)),
     "still_below": (int, float, type(None)),
     "guidance_from_questions": (bool,),
+    "defers_compression": (bool,),
 }
+_BEFORE = {"defers_compression": False}
+"""What older snapshots do not say, as it was when they were written."""
 
 
 def _check_kinds(plain: Mapping[str, Any]) -> None:

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from hermes_stream.cache import StreamCache
 from hermes_stream.memory.rope import dense_positions
-from hermes_stream.memory.state import VisualOrigin
+from hermes_stream.memory.state import RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
 from hermes_stream.saved import Saved
 
@@ -117,4 +118,14 @@ def origin_of(visual: VisualTokens, kept: Bool[Tensor, " tokens"], first_id: int
         pts_seconds=visual.seconds[patches],
         grid_indices=visual.grid_indices[kept],
         is_text=visual.is_text[kept],
+    )
+
+
+def closing_gaps(cache: StreamCache) -> RetentionPlan:
+    """Return the plan that evicts nothing and closes the gaps between positions."""
+    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
+    slots = torch.arange(int(counts.max()), device=counts.device)
+    nothing: Bool[Tensor, " layers"] = torch.zeros_like(counts, dtype=torch.bool)
+    return RetentionPlan(
+        keep=torch.where(slots < counts[:, None], slots, -1), summarize=nothing, reindex=True
     )

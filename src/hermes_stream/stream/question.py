@@ -79,6 +79,12 @@ class Question:
             )
         return cls(token_ids=token_ids, max_answer_tokens=text_tokens - num_tokens, options=option_ids)
 
+    def num_tokens(self, model: VideoModel, max_new_tokens: int | None) -> int:
+        """Return what question and answer take together, at most; None lets the answer take all the room."""
+        answer_tokens = min(max_new_tokens or self.max_answer_tokens, self.max_answer_tokens)
+        answer_tokens = max(answer_tokens, *map(len, self.options or ((),)))
+        return len(self.token_ids) + len(model.video_end) + answer_tokens
+
     def embeddings(self, model: VideoModel) -> Float[Tensor, "tokens hidden"]:
         """Return what enters the decoder; what closes the video goes with the question."""
         return torch.cat([model.video_end, model.embed(self.token_ids)])

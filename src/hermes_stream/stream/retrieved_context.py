@@ -30,9 +30,17 @@ class RetrievedContext:
         self._memory, self._retriever = memory, retriever
         memory.retriever = retriever
 
-    def fold(self, frames: Sequence[Frame]) -> Work[None]:
-        """Take a chunk into the memory; what it evicts is archived."""
+    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:  # noqa: ARG002
+        """Take a chunk into the memory; what it evicts is archived at once, for the question to find."""
         return self._memory.fold(frames)
+
+    def needs_compression(self, num_new_tokens: int) -> bool:
+        """Tell whether a compression was put off; none is."""
+        return self._memory.needs_compression(num_new_tokens)
+
+    def compress(self) -> Work[None]:
+        """Do nothing: no compression is put off."""
+        yield from ()
 
     def prepare(self) -> Work[None]:
         """Do nothing: what to retrieve is chosen in the question's own forward, layer by layer."""

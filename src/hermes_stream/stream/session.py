@@ -27,7 +27,7 @@ from hermes_stream.stream.evidence import Evidence, evidence_of
 from hermes_stream.stream.executor import Executor, RunningWork
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.snapshot import Snapshot, refusing_options
-from hermes_stream.stream.stats import SessionStats
+from hermes_stream.stream.stats import SessionStats, shown
 from hermes_stream.stream.stream import Stream
 from hermes_stream.stream.watches import Deferred, Watch, Watches, WatchKind
 from hermes_stream.stream.watches.watches import OnEvent
@@ -59,6 +59,8 @@ class Session:
             them.
         guidance_from_questions: let the last question and its answer steer what the memory keeps, as the
             paper does. False where several people ask: no one's question decides what others can still ask.
+        defers_compression: let a question behind a frame go before the compression, where it fits. Until a
+            chunk needs the room, the memory is then over its budget by a chunk at most, in the same bytes.
         executor: runs the model; None makes one, which on a GPU captures the forwards of questions.
 
     Attributes:
@@ -88,6 +90,7 @@ class Session:
         still_below: float | None = None,
         kv_bits: int | None = None,
         guidance_from_questions: bool = True,
+        defers_compression: bool = False,
         executor: Executor | None = None,
     ) -> None:
         model = model if isinstance(model, VideoModel) else load_model(model)
@@ -100,6 +103,7 @@ class Session:
             filter=choose_filter(filter),
             still_below=still_below,
             guidance_from_questions=guidance_from_questions,
+            defers_compression=defers_compression,
         )
         self.model, self.fps = model, fps
         self._executor = executor or Executor.for_one_stream(model)
@@ -380,12 +384,7 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        stats = self.stats
-        return (
-            f"Session(model={self.model.card.name!r}, policy={type(self.policy).__name__}, "
-            f"budget_tokens={self.policy.budget_tokens}, num_frames={stats.num_frames}, "
-            f"num_visual_tokens_kept={stats.num_visual_tokens_kept}, num_questions={stats.num_questions})"
-        )
+        return f"Session(model={self.model.card.name!r}, {shown(self.policy, self.stats)})"
 
     def close(self) -> None:
         """Give up an answer that is not read to its end; the session may go on. Safe to repeat."""

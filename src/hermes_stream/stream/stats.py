@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
+from hermes_stream.memory.tiers import Tier, Tiers
+from hermes_stream.policies.base import MemoryPolicy
 
 Stage = Literal["preprocess", "encode", "prefill", "compress", "question", "decode", "watch"]
 
@@ -25,7 +28,10 @@ class SessionStats:
         num_still_frames: frames that were not encoded again, because they had not changed.
         num_visual_tokens_seen: visual tokens that the frames made so far.
         num_visual_tokens_dropped: those of them that a filter dropped before they were prefilled.
-        num_visual_tokens_kept: visual tokens in the fullest layer, summaries included.
+        num_visual_tokens_kept: visual tokens in the fullest layer, summaries included: a question reads so
+            many. Within the budget; where compressions are deferred, it and what is over it.
+        num_visual_tokens_over_budget: those that wait for a compression, at most a chunk; 0 unless a question
+            came first (see ``Session``).
         num_kept_by_tier: the same by tier: "sensory", "working", "long_term"; an empty tier has 0.
         num_archived_tokens: visual tokens of each layer on the host, from which questions retrieve; 0 for
             most policies.
@@ -49,6 +55,7 @@ class SessionStats:
     num_visual_tokens_seen: int
     num_visual_tokens_dropped: int
     num_visual_tokens_kept: int
+    num_visual_tokens_over_budget: int
     num_kept_by_tier: dict[str, int]
     num_archived_tokens: int
     num_compressions: int
@@ -60,6 +67,22 @@ class SessionStats:
     ttft_seconds: float | None
     ttft_with_pending_seconds: float | None
     tokens_per_second: float | None
+
+
+def kept_by_tier(num_visual_tokens: Sequence[int]) -> dict[str, int]:
+    """Return what the fullest layer of each tier holds, by the tier's name; an empty tier has 0."""
+    tiers = Tiers(num_layers=len(num_visual_tokens)).tier_of_layer
+    held = list(zip(num_visual_tokens, tiers, strict=True))
+    return {tier.name.lower(): max((n for n, own in held if own == tier), default=0) for tier in Tier}
+
+
+def shown(policy: MemoryPolicy, stats: SessionStats) -> str:
+    """Return what a stream shows of itself where it is printed."""
+    return (
+        f"policy={type(policy).__name__}, budget_tokens={policy.budget_tokens}, "
+        f"num_frames={stats.num_frames}, "
+        f"num_visual_tokens_kept={stats.num_visual_tokens_kept}, num_questions={stats.num_questions}"
+    )
 
 
 class StageClock:

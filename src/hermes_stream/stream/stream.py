@@ -13,7 +13,6 @@ from torch import Tensor
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import SnapshotError, VideoError
 from hermes_stream.memory.state import MemoryState
-from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.models.visual import Features
 from hermes_stream.saved import Saved
 from hermes_stream.stream.answer import Answer
@@ -26,6 +25,7 @@ from hermes_stream.stream.changes import (
     FrameForgotten,
     FramesLeftOut,
     HeldFramesPrefilled,
+    MemoryCompressed,
     QuestionAnswered,
 )
 from hermes_stream.stream.clarifying import answer_question
@@ -39,7 +39,7 @@ from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
-from hermes_stream.stream.stats import SessionStats, synchronize
+from hermes_stream.stream.stats import SessionStats, kept_by_tier, synchronize
 from hermes_stream.stream.unseen import UnseenQuestion
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
 from hermes_stream.video.conversion import frames_from
@@ -158,6 +158,8 @@ class Stream:
             yield from self.folding.fold_again(what)
         elif isinstance(what, FramesLeftOut):
             self.folding.leave_out_again(what)
+        elif isinstance(what, MemoryCompressed):
+            yield from self.folding.compress()
         elif isinstance(what, HeldFramesPrefilled):
             yield from self._prefill_held()
         else:
@@ -206,16 +208,20 @@ class Stream:
         """Take the result of ``request_ahead``."""
         self.memory.encoder.receive_ahead(features)
 
-    def fold(self, max_frames: int | None = None) -> Work[None]:
+    def fold(self, max_frames: int | None = None, text_tokens: int | None = None) -> Work[None]:
         """Fold a chunk of the frames that wait into the memory, or all if they are fewer.
 
         Args:
             max_frames: fold no more than these; None folds up to a chunk.
+            text_tokens: of a question that waits for them; see ``QuestionContext.fold``.
 
         Raises:
             CapacityError: the memory has no bound and the model's positions are used up.
         """
-        yield from self.folding.fold(min(self.chunk_frames, max_frames or self.chunk_frames))
+        num_frames = min(self.chunk_frames, max_frames or self.chunk_frames)
+        # A whole chunk enters alike whether someone asks or not: an engine may fold it before or after.
+        may_defer = self.options.defers_compression and num_frames < self.chunk_frames
+        yield from self.folding.fold(num_frames, text_tokens if may_defer else None)
 
     def ask(
         self, text: str, options: Sequence[str] | None, sampling: Sampling, *, steers: bool | None = None
@@ -258,7 +264,10 @@ class Stream:
     ) -> Work[None]:
         self._newest_answer = answer
         try:
-            pending_seconds = yield from self.prepare(num_frames)
+            # a question back is another question, which may take all the room
+            room = question.num_tokens(self.model, sampling.max_new_tokens)
+            room = room if sampling.clarify_below is None else self.text_tokens
+            pending_seconds = yield from self.prepare(num_frames, room)
             text = yield from answer_question(
                 self.model,
                 self.context,
@@ -292,7 +301,7 @@ class Stream:
         """
         question = self._phrase(text, options)
         self.check_observed()
-        yield from self.prepare()
+        yield from self.prepare(text_tokens=question.num_tokens(self.model, 1))
         with self.context.reading():
             return (yield from next_token_logits(self.context.extend(question.embeddings(self.model))))
 
@@ -307,7 +316,7 @@ class Stream:
         """Return what a question reads, with the attention that it pays; see ``Session.read_attention``."""
         question = self._phrase(text, options, max(1, len(answer_ids)))
         self.check_observed()
-        yield from self.prepare()
+        yield from self.prepare(text_tokens=question.num_tokens(self.model, 1))
         parts = [(question.embeddings(self.model), len(question.token_ids) if whole_question else 1)]
         if len(answer_ids) > 1:
             parts.append((self.model.embed(answer_ids[:-1]), len(answer_ids) - 1))
@@ -318,11 +327,13 @@ class Stream:
             self.model, text, options, text_tokens=self.text_tokens, answer_tokens=answer_tokens
         )
 
-    def prepare(self, num_frames: int | None = None) -> Work[float]:
+    def prepare(self, num_frames: int | None = None, text_tokens: int | None = None) -> Work[float]:
         """Fold in what waits; do what the policy leaves for the moment of a question.
 
         Args:
             num_frames: frames of the stream that the question is about; None is all so far.
+            text_tokens: of question and answer; a compression may wait until behind them. None where it
+                may not.
 
         Returns:
             Seconds that the folding took.
@@ -330,12 +341,8 @@ class Stream:
         began = time.perf_counter()
         until = self.intake.num_accepted if num_frames is None else num_frames
         while (missing := until - self.intake.num_folded) > 0:
-            yield from self.fold(missing)
-        if not self.folding.num_frames:
-            raise VideoError(
-                f"none of {self.folding.num_failed_frames} frames could be folded into the memory, so there "
-                "is nothing to ask about; the log says why"
-            )
+            yield from self.fold(missing, text_tokens)
+        self.folding.check_any()
         synchronize(self.model.layout.device)
         folded = time.perf_counter()
         yield from self.prepare_context()
@@ -369,11 +376,6 @@ class Stream:
         usage, answer, recall = self.context.usage, self._newest_answer, self._recall_seconds
         folding = self.folding
         kept, num_pending = usage.num_visual_tokens, len(self.intake.waiting)
-        tiers = Tiers(num_layers=len(kept)).tier_of_layer
-        by_tier = {
-            tier.name.lower(): max((n for n, own in zip(kept, tiers, strict=True) if own == tier), default=0)
-            for tier in Tier
-        }
         return SessionStats(
             num_frames=folding.num_frames + len(self.intake.in_hand) + num_pending,
             num_pending_frames=num_pending,
@@ -383,8 +385,9 @@ class Stream:
             num_visual_tokens_seen=folding.num_seen,
             num_visual_tokens_dropped=self.memory.filtering.num_dropped,
             num_visual_tokens_kept=max(kept),
+            num_visual_tokens_over_budget=usage.num_over_budget,
             num_archived_tokens=usage.num_archived_tokens,
-            num_kept_by_tier=by_tier,
+            num_kept_by_tier=kept_by_tier(kept),
             num_compressions=self.cache.num_compressions,
             num_questions=self._num_questions,
             waiting_bytes=self.intake.waiting_bytes,

@@ -23,6 +23,7 @@ def rows(load_test):
     return rows
 
 
+@pytest.mark.long
 def test_a_row_for_each_number_of_streams(rows):
     assert [row["num_streams"] for row in rows] == [1, 3]
     for row in rows:

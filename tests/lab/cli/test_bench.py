@@ -50,6 +50,7 @@ def test_the_document(hermes, folder):
     assert {file.name for file in folder.iterdir()} == {"bench.json", "ttft.png", "memory.png", "ingest.png"}
 
 
+@pytest.mark.long
 def test_a_quick_run_keeps_what_is_given(hermes):
     words = ("--frames", "4", "--repeats", 3, "--policies", "window", "--size", 72)
     run = hermes("bench", "--quick", *words, "--json")
@@ -79,6 +80,7 @@ def test_figures_can_be_drawn_again(folder, tmp_path):
     assert plot(document | {"runs": []}, tmp_path) == []
 
 
+@pytest.mark.long
 def test_for_people(hermes):
     run = hermes("bench", *FAST, "--frames", "200", "--policies", "window,full")
     assert run.code == 0

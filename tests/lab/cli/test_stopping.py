@@ -138,6 +138,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_programs_end_with_one_that_was_killed(tmp_path):
     (tmp_path / "shared.py").write_text(SHARED)

@@ -55,6 +55,7 @@ def test_what_is_told_is_scored_beside_who_guesses(hermes, written, tmp_path):
     assert set(json.loads((out / "events.json").read_text())) == {"videos/world-000005.mp4"}
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_goes_on_with_the_stories_it_has(hermes, written, tmp_path, monkeypatch):
     out = tmp_path / "run"
     command = ("eval", written / "watches.json", "--videos", written, "--out", out, "--json")

@@ -18,6 +18,7 @@ def sources(tmp_path_factory):
     return save_sources(tmp_path_factory.mktemp("sources"), seed=0)
 
 
+@pytest.mark.long
 def test_whole_checkpoints_answer(sources):
     assert len(sources) == 9
     assert {name: examine(folder).kind for name, folder in sources.items()} == dict.fromkeys(

@@ -206,6 +206,7 @@ def test_a_question_among_others_is_answered_as_if_it_were_alone(start):
         assert torch.allclose(expected, logits[row, own], atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_run_is_reproducible_and_transformers_loads_what_it_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda called, dynamic: called)
     recipe = replace(

@@ -290,6 +290,7 @@ def undisturbed(service: Service, name: str, *, num_frames: int) -> None:
     service.close_stream("undisturbed", delete=True)
 
 
+@pytest.mark.long
 def test_two_owners_at_once_are_impossible(join, checkpoint_folder):
     """A process is frozen with its streams, another takes them, and the first comes back."""
     second = join("two")

@@ -171,6 +171,7 @@ export const TEXTS = {
   "memory.noneForgotten": ["Nothing since this page was opened.", "Nichts, seit diese Seite offen ist."],
   "memory.nothing": ["Nothing is remembered yet.", "Noch wird nichts erinnert."],
   "memory.of": ["Memory of {name}", "Gedächtnis von {name}"],
+  "memory.over": ["{waiting} wait for the next compression", "{waiting} warten auf die nächste Verdichtung"],
   "memory.policy": ["Policy", "Verfahren"],
   "memory.policyBudget": ["{policy}, {budget} tokens in each layer", "{policy}, {budget} Token je Schicht"],
   "memory.relay": ["pictures of {name}", "Bilder von {name}"],

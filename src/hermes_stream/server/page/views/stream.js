@@ -98,7 +98,9 @@ function figuresOf(status) {
 
 /** @param {StreamStatus} status */
 function memoryBar(status) {
-  const kept = status.memory?.num_visual_tokens_kept ?? 0;
+  // a question behind a frame goes before the compression; what waits for it is over the budget, and says so
+  const waiting = status.memory?.num_visual_tokens_over_budget ?? 0;
+  const kept = (status.memory?.num_visual_tokens_kept ?? 0) - waiting;
   const budget = status.budget_tokens;
   const words = budget
     ? t("memory.fill", { kept: number(kept), budget: number(budget), share: percent(kept / budget) })
@@ -108,6 +110,6 @@ function memoryBar(status) {
     { class: "memory-line" },
     h("span", { class: "small faint" }, t("memory.by", { policy: status.policy })),
     budget ? bar(kept / budget, words, "long-term") : null,
-    h("span", { class: "small" }, words),
+    h("span", { class: "small" }, waiting ? `${words}, ${t("memory.over", { waiting: number(waiting) })}` : words),
   );
 }
