@@ -215,6 +215,7 @@ def main() -> None:
     older, newer = outcomes(stories, False), outcomes(stories, True)
     document = {
         "command": f"python {' '.join(sys.argv)}",
+        "model": given.model,
         "policy": given.policy,
         "stories": [
             {"seed": one.world.seed, "scene": one.scene, "num_seconds": one.num_seconds} for one in stories
