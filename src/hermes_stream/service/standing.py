@@ -286,7 +286,10 @@ class Standing:
         return tuple(_status(stream, one) for one in self._standing.values())
 
 
-_ASKED = ("question", "kind", "options", "answer", "also", "given", "context", "region", "calibrate")
+_ASKED = (
+    *("question", "kind", "options", "answer", "also", "given", "onset", "context", "region"),
+    "calibrate",
+)
 
 
 def _carried(old: _Standing, settings: WatchSettings) -> Mapping[str, Any] | None:
