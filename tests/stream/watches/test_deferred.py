@@ -8,7 +8,7 @@ from tests.lives import is_same
 from hermes_stream import Engine, Session, load_model
 from hermes_stream.synthetic.world import generate_world
 
-FRAMES = list(generate_world(3, 26).frames(1.0))  # a green circle comes at 16 s
+FRAMES = list(generate_world(3294, 26).frames(1.0))  # a green circle comes at 16 s
 UNTIL = "was there a green circle?"
 QUESTION = "what colour was the circle?"
 

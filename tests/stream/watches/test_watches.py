@@ -14,9 +14,9 @@ from hermes_stream.policies import RecentNPolicy
 from hermes_stream.stream.watches import Schedule, WatchRules
 from hermes_stream.synthetic.world import generate_world
 
-FRAMES = list(generate_world(3, 26).frames(1.0))  # a green circle comes at 16 s, a yellow one at 21 s
+FRAMES = list(generate_world(3294, 26).frames(1.0))  # a green circle comes at 16 s, a blue one at 21 s
 CIRCLE = "was there a green circle?"
-NOW = ("yellow triangle", "green square", "green circle", "yellow circle", "white cross", "nothing")
+NOW = ("purple triangle", "purple square", "green circle", "blue circle", "white cross", "nothing")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_what_must_hold_is_told_later_with_its_beginning(tiny):
 def test_a_state_tells_each_change_but_not_its_beginning(tiny):
     watch = watched(tiny, "what is on screen now?", "state", options=NOW)
     events = told(watch)
-    assert events[0][2] == "yellow triangle"
+    assert events[0][2] == "purple triangle"
     assert all(kind == "changed" for kind, _, _ in events)
     assert all(before != after for (_, _, before), (_, _, after) in pairwise(events))
     assert ("changed", 16.0, "green circle") in events
@@ -69,7 +69,7 @@ def test_a_count_tells_each_rise(tiny):
 def test_a_description_speaks_where_the_stream_is_new_and_says_nothing_twice(tiny):
     watch = watched(tiny, "what is on screen now?", "describe", newness_quantile=0)
     events = told(watch)
-    assert [value for _, _, value in events][:2] == ["nothing", "yellow triangle"]
+    assert [value for _, _, value in events][:2] == ["nothing", "purple triangle"]
     assert watch.stats.num_suppressed == {"same": 26 - len(events)}
     assert 0 < len(watched(tiny, "what is on screen now?", "describe").take_events()) < len(events)
 
@@ -177,7 +177,7 @@ def test_who_listens_may_ask_in_turn(tiny):
     handle.watch(CIRCLE, on_event=lambda _: answers.append(handle.ask("what is on screen now?").text))
     other.watch(CIRCLE)
     for one in (handle, other):
-        one.observe(FRAMES[:20])
+        one.observe(FRAMES[:19])
     engine.run()
     assert answers == ["green circle"]
 
