@@ -284,21 +284,22 @@ def when_unsure(world: str) -> str:
     found = json.loads(path.read_text(encoding="utf-8"))["scores"]
     lines = []
     for way, own in found["ways"].items():
-        gains = [points(own["gain"][name]["all"]) for name in ("always", "when_unsure", "where_it_helps")]
+        gains = [points(own["gain"][name]["all"]) for name in ("when_unsure", "where_it_helps")]
+        counts = f"{own['num_better']} better, {own['num_worse']} worse"
         lines.append(
             [
                 "those that decide" if way == "evidence" else way,
+                f"{points(own['always_of_all_stories'])}; {counts}",
                 *gains,
-                f"{own['below']:.2f}",
                 f"{100 * own['asked_again']:.0f} %",
                 f"{own['seconds'] / found['seconds_of_memory']:.1f}",
             ]
         )
-    head = ["frames fetched", "always", "when unsure", "where it helps", "unsure below", "asked again"]
+    head = ["frames fetched", "always", "when unsure", "where it helps", "asked again"]
     told = (
-        f"{found['num_stories']} stories, {found['num_questions']:,} questions; half of the stories chose "
-        f"the bound; from the memory alone the others, of which the table tells, had "
-        f"{percent(found['memory']['all'], 'value')}."
+        f"Points over the memory alone, which has {100 * found['memory_of_all_stories']:.1f} %. Always: "
+        f"{found['num_stories']} stories, {found['num_questions']:,} questions; the others: the "
+        f"{found['num_stories_of_the_other_half']} stories that did not choose the bound."
     )
     return table([*head, "time of an answer, memory = 1"], lines) + f"\n\n{told}"
 
