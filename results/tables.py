@@ -205,6 +205,18 @@ def like_7b(document: Document) -> str:
     return table(head, rows)
 
 
+def reckoned(document: Document) -> str:
+    """Write what a stream of the true shapes of 7B takes above the weights, by reckoning."""
+    head = ["policy", "buffers", "16 pictures looked at", "a chunk, compressed", "a question", "most, GiB"]
+    rows = []
+    for run in document["like_7b"]:
+        held = run["between_chunks_bytes"]
+        added = [run["encode_bytes"], run["chunk_bytes"] - held, run["question_bytes"] - held]
+        megabytes = [f"{one / 1e6:.0f} MB" for one in (run["buffers_bytes"], *added)]
+        rows.append([f"`{run['policy']}`", *megabytes, f"{run['above_weights_bytes'] / 2**30:.3f}"])
+    return table(head, rows)
+
+
 def forgetting(document: Document) -> str:
     """Write what a chunk takes with each policy over what it takes with ``window``."""
     head = ["model", "policy", "frames a chunk", "ms a chunk", "over `window`", "quartiles"]
@@ -245,6 +257,7 @@ PARTS: dict[str, Callable[[Document], str]] = {
     "put_off": put_off,
     "counts": counts,
     "like_7b": like_7b,
+    "reckoned": reckoned,
     "forgetting": forgetting,
     "runs": runs,
     "flat": flat,

@@ -22,6 +22,7 @@ interface StreamStatus {
   source: string | null;
   policy: string;
   budget_tokens: number | null;
+  owner: number | null;
   fps: number | null;
   zero_wall_seconds: number | null;
   newest_pts_seconds: number | null;
@@ -67,6 +68,7 @@ interface Figures {
 interface Who {
   needs_keys: boolean;
   label: string | null;
+  key: number | null;
   scopes: string[];
 }
 
@@ -165,6 +167,9 @@ interface Schedule {
   time_zone: string;
 }
 
+/** Shares of the picture's width and height, from the top left. */
+type Point = [number, number];
+
 interface Watch {
   id: number;
   name: string;
@@ -180,6 +185,9 @@ interface Watch {
   post_seconds: number;
   schedule: Schedule | null;
   context: string | null;
+  also: string[];
+  given: string | null;
+  region: Point[] | null;
   severity: "info" | "warning" | "alarm";
   is_on: boolean;
   state: { value: string | null; score: number | null; since_seconds: number | null; snoozed_until_seconds: number | null };

@@ -8,7 +8,7 @@ const browser = Object.fromEntries(
     ...["fetch", "Request", "Response", "FormData", "Blob", "URL", "URLSearchParams", "AbortController", "WebSocket"],
     ...["TextDecoderStream", "DOMException", "Node", "CustomEvent", "Event", "CSS", "Notification", "AudioContext"],
     ...["IntersectionObserver", "ResizeObserver", "matchMedia", "requestAnimationFrame", "cancelAnimationFrame"],
-    ...["getComputedStyle", "createImageBitmap", "setTimeout", "clearTimeout", "setInterval", "clearInterval", "Intl"],
+    ...["getComputedStyle", "createImageBitmap", "setTimeout", "clearTimeout", "setInterval", "clearInterval", "Intl", "structuredClone"],
   ].map((name) => [name, "readonly"]),
 );
 const node = Object.fromEntries(["process", "Buffer", "setTimeout", "clearTimeout", "console", "fetch", "URL"].map((name) => [name, "readonly"]));

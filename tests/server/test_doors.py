@@ -129,8 +129,10 @@ def test_a_browser_signs_in_and_out(guarded, keys):
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
         assert keys["all"] not in cookie
-        assert browser.get("/v1/whoami").json()["label"] == "all"
-        assert browser.post("/v1/streams", json={"name": "mine"}).status_code == 201
+        who = browser.get("/v1/whoami").json()
+        assert who["label"] == "all"
+        opened = browser.post("/v1/streams", json={"name": "mine"})
+        assert (opened.status_code, opened.json()["owner"]) == (201, who["key"])
         assert browser.post("/v1/logout").status_code == 204
         assert browser.get("/v1/whoami").status_code == 401
 

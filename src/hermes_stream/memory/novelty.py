@@ -37,14 +37,20 @@ def novelty(raw_keys: PerLayer, grid_indices: Int[Tensor, "layers tokens"]) -> F
     previous = previous_at_grid_index(grid_indices)
     found = torch.ones(previous.shape, device=previous.device)
     for layers, held in layer_parts(raw_keys, len(previous)):
-        # Raw keys: rotated ones would differ by their time alone.
-        keys = held.transpose(1, 2).flatten(2).float()
-        before = previous[layers, : keys.shape[1]].to(keys.device)
-        earlier = select_tokens(keys[:, None], before)[:, 0]
-        cosine = F.cosine_similarity(keys, earlier, dim=-1)
-        new = (1 - cosine).clamp(0, 1).masked_fill(before < 0, 1.0)
-        found[layers, : keys.shape[1]] = new.to(found.device)
+        before = previous[layers, : held.shape[2]].to(held.device)
+        # A part's keys are let go before the next part's are made.
+        found[layers, : held.shape[2]] = _novelty_of_part(held, before).to(found.device)
     return found
+
+
+def _novelty_of_part(
+    raw_keys: Float[Tensor, "layers kv_heads tokens head_dim"], before: Int[Tensor, "layers tokens"]
+) -> Float[Tensor, "layers tokens"]:
+    # Raw keys: rotated ones would differ by their time alone.
+    keys = raw_keys.transpose(1, 2).flatten(2).float()
+    earlier = select_tokens(keys[:, None], before)[:, 0]
+    cosine = F.cosine_similarity(keys, earlier, dim=-1)
+    return (1 - cosine).clamp(0, 1).masked_fill(before < 0, 1.0)
 
 
 def redundancy(

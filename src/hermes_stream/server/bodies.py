@@ -258,6 +258,8 @@ class Who(BaseModel, use_attribute_docstrings=True):
     """Whether this server asks for keys."""
     label: str | None
     """What the key is for."""
+    key: int | None
+    """Its number, which the streams that it opened name as `owner`."""
     scopes: list[str]
     """What its holder may do."""
 

@@ -8,12 +8,13 @@ import { after, before, describe, test } from "node:test";
 import { Server, browser, missing, visit } from "./parts.js";
 
 describe("keys", { skip: missing ?? false }, () => {
-  let server, chrome, reader, admin;
+  let server, chrome, reader, asker, admin;
 
   before(async () => {
     const folder = await mkdtemp(join(tmpdir(), "hermes-keys-"));
-    const key = async (label, scope) => (await Server.command(["keys", "create", label, "--scope", scope, "--data", folder, "--json"])).key;
+    const key = async (label, ...scopes) => (await Server.command(["keys", "create", label, ...scopes.flatMap((one) => ["--scope", one]), "--data", folder, "--json"])).key;
     reader = await key("hall", "read");
+    asker = await key("desk", "read", "ask");
     admin = await key("office", "admin");
     server = await Server.start(["--require-keys", "--data", folder]);
     chrome = await browser();
@@ -65,6 +66,22 @@ describe("keys", { skip: missing ?? false }, () => {
     await context.close();
   });
 
+  test("a key that asks may close what it opened, and nothing else", async () => {
+    const headers = { Authorization: `Bearer ${asker}`, "Content-Type": "application/json" };
+    await fetch(`${server.url}/v1/streams`, { method: "POST", headers, body: JSON.stringify({ name: "desk" }) });
+    const { page, context } = await visit(chrome, server.url);
+    await signIn(page, asker);
+    await page.getByRole("link", { name: "door" }).waitFor();
+    assert.equal(await page.getByRole("button", { name: "More about door" }).count(), 0);
+    await page.getByRole("button", { name: "More about desk" }).click();
+    assert.equal(await page.getByRole("button", { name: "Rename" }).count(), 0);
+    await page.getByRole("button", { name: "Remove" }).click();
+    await page.getByRole("dialog").getByLabel("Delete its memory").check();
+    await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+    await page.getByRole("link", { name: "desk" }).waitFor({ state: "detached" });
+    await context.close();
+  });
+
   test("an administrator renames and removes", async () => {
     const { page, context } = await visit(chrome, server.url);
     await signIn(page, admin);
@@ -85,7 +102,7 @@ describe("keys", { skip: missing ?? false }, () => {
     await page.getByRole("heading", { name: "Anmelden" }).waitFor();
     await page.getByLabel("Schlüssel").fill(admin);
     await page.getByRole("button", { name: "Anmelden" }).click();
-    await page.getByRole("heading", { name: "Ströme" }).waitFor();
+    await page.getByRole("heading", { name: "Streams" }).waitFor();
     assert.equal(await page.getAttribute("html", "lang"), "de");
     await context.close();
   });

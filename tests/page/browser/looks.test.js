@@ -29,10 +29,10 @@ describe("how it looks", { skip: missing ?? false }, () => {
       await server.api("POST", "/v1/streams", { name, source: played.addresses[index], fps: 1, chunk_frames: 2 });
     }
     await addWatches();
-    await until(async () => (await server.api("GET", "/v1/streams/door")).num_frames > (process.env.SHOTS ? 70 : 12), "pictures", 180_000);
+    await until(async () => (await server.api("GET", "/v1/streams/door")).num_frames > (process.env.SHOTS ? 50 : 12), "pictures", 180_000);
     for (const question of ["what is on screen now?", "was there a red circle?", "what is on screen now?"]) {
       await server.api("POST", "/v1/streams/door/ask", { question, num_moments: 4 });
-      await new Promise((resolve) => setTimeout(resolve, process.env.SHOTS ? 7000 : 500));
+      await new Promise((resolve) => setTimeout(resolve, process.env.SHOTS ? 4000 : 500));
     }
   });
 
@@ -58,7 +58,7 @@ describe("how it looks", { skip: missing ?? false }, () => {
       for (const view of VIEWS) {
         await page.goto(`${server.url}/#/${view}${["stream", "timeline", "memory", "watches"].includes(view) ? "/door" : ""}`);
         await page.getByRole("heading", { level: 1 }).waitFor();
-        await page.waitForTimeout(process.env.SHOTS ? 6000 : 900);
+        await page.waitForTimeout(process.env.SHOTS ? 3000 : 900);
         if (process.env.SHOTS) await shoot(page, `${view}-${size}`);
         found.push(...(await violations(page, `${view}, ${size}`)));
       }
@@ -78,6 +78,13 @@ describe("how it looks", { skip: missing ?? false }, () => {
     await page.goto(`${server.url}/#/memory/door`);
     await page.getByRole("button", { name: "Verfahren vergleichen" }).click();
     found.push(...(await violations(page, "comparing")));
+    await page.keyboard.press("Escape");
+    await page.goto(`${server.url}/#/watches/door`);
+    await page.getByRole("button", { name: "Neuer Wächter" }).click();
+    await page.getByText("Ausschnitt des Bildes").click();
+    await page.getByRole("button", { name: "Ausschnitt wählen" }).click();
+    found.push(...(await violations(page, "region")));
+    if (process.env.SHOTS) await shoot(page, "region-light");
     await page.keyboard.press("Escape");
     await page.goto(`${server.url}/#/timeline/door`);
     await page.getByRole("button", { name: "Kalender" }).click();

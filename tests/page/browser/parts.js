@@ -12,7 +12,7 @@ import { chromium } from "playwright-core";
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 const PYTHON = process.env.PYTHON ?? join(ROOT, ".venv/bin/python");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const START_MS = 120_000;
+const START_MS = 300_000; // a crowded machine
 
 /** Why the tests cannot run here; null where they can. */
 export const missing = !existsSync(CHROMIUM)
@@ -32,7 +32,10 @@ async function started(parts) {
   let log = "";
   child.stderr.on("data", (text) => (log = (log + text).slice(-20_000)));
   const first = await new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`nothing after ${START_MS} ms: ${log}`)), START_MS);
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      reject(new Error(`nothing after ${START_MS} ms: ${log}`));
+    }, START_MS);
     createInterface({ input: child.stdout }).once("line", (line) => {
       clearTimeout(timer);
       resolve(JSON.parse(line));
@@ -135,13 +138,13 @@ export async function visit(from, url, options = {}) {
   page.on("request", (request) => {
     if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith("blob:")) faults.push(`elsewhere: ${request.url()}`);
   });
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   await page.goto(url);
   return { page, context, faults };
 }
 
 /** Wait until something is so. @param {() => Promise<unknown>} ask @param {string} what @param {number} [ms] */
-export async function until(ask, what, ms = 40_000) {
+export async function until(ask, what, ms = 120_000) {
   const end = Date.now() + ms;
   for (;;) {
     const found = await ask();

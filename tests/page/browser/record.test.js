@@ -34,7 +34,7 @@ describe("the record", { skip: missing ?? false }, () => {
   test("it is filtered, and an event is opened", async () => {
     await page.getByRole("button", { name: /Stream opened/ }).waitFor();
     await page.getByLabel("Kind").selectOption("answers");
-    await page.getByText("1 events").waitFor();
+    await page.getByText("1 event", { exact: true }).waitFor();
     await page.getByRole("button", { name: /what is on screen now/ }).click();
     const detail = page.getByRole("region", { name: "Event", exact: true });
     await detail.getByRole("link", { name: "On the timeline" }).waitFor();

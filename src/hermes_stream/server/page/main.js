@@ -4,7 +4,7 @@ import { ApiError } from "./ground/api.js";
 import { fill, h } from "./ground/dom.js";
 import { beginNotices } from "./ground/notices.js";
 import { applyTheme } from "./ground/prefs.js";
-import { here } from "./ground/router.js";
+import { addressOf, here, note } from "./ground/router.js";
 import { store } from "./ground/store.js";
 import { applyLanguage, t } from "./ground/texts.js";
 import { Shell } from "./parts/shell.js";
@@ -22,6 +22,7 @@ const VIEWS = {
   record: () => import("./views/record.js"),
   system: () => import("./views/system.js"),
 };
+const missing = () => import("./views/missing.js");
 
 async function begin() {
   applyTheme();
@@ -50,7 +51,7 @@ async function begin() {
 function cannotBegin(error) {
   const text = error instanceof Error ? error.message : String(error);
   const again = h("button", { class: "primary", onclick: () => location.reload() }, t("try.again"));
-  fill(root, h("div", { class: "sign-in" }, h("h1", {}, "hermes-stream"), h("p", { role: "alert" }, text), again));
+  fill(root, h("main", { class: "sign-in" }, h("div", { class: "panel" }, h("h1", {}, "hermes-stream"), h("p", { role: "alert" }, text), again)));
   setTimeout(() => location.reload(), 8_000);
 }
 
@@ -67,16 +68,17 @@ class Turning {
 
   /** @param {boolean} [again] */
   async to(again) {
+    if (!here().view) note(addressOf("streams"));
     const place = here();
-    const name = place.view in VIEWS ? place.view : "streams";
-    const shown = `${name}/${place.stream ?? ""}`;
+    const name = Object.hasOwn(VIEWS, place.view) ? place.view : "missing";
+    const shown = `${place.view}/${place.stream ?? ""}`;
     if (shown === this._shown && !again) {
       // the same view: it reads the rest of the address itself
       document.dispatchEvent(new CustomEvent("place", { detail: place }));
       return;
     }
     const number = ++this._number;
-    const load = /** @type {() => Promise<{show: ViewShow}>} */ (VIEWS[name]);
+    const load = VIEWS[name] ?? missing;
     const view = await load().catch(() => null);
     if (!view) return location.reload(); // the server has a newer page
     if (number !== this._number) return; // another place was asked for meanwhile

@@ -7,10 +7,10 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from hermes_stream.server.access.callers import COOKIE, COOKIE_SECONDS, TOKEN_SECONDS
+from hermes_stream.server.access.callers import COOKIE, COOKIE_SECONDS, TOKEN_SECONDS, Caller
 from hermes_stream.server.access.origins import check_host, check_origin
 from hermes_stream.server.bodies import ERRORS, Login, WebSocketToken, Who
-from hermes_stream.server.state import Reader, State
+from hermes_stream.server.state import Reader, ServerState, State
 
 router = APIRouter(prefix="/v1", tags=["access"], responses=ERRORS)
 
@@ -30,8 +30,7 @@ async def sign_in(body: Login, request: Request, response: Response, state: Stat
         httponly=True,
         samesite="strict",
     )
-    label = None if caller.key is None else caller.key.label
-    return Who(needs_keys=state.settings.needs_keys, label=label, scopes=caller.scopes)
+    return _who(state, caller)
 
 
 @router.post("/logout", status_code=204)
@@ -44,11 +43,20 @@ async def sign_out(request: Request, response: Response, state: State) -> None:
 @router.get("/whoami")
 async def who_am_i(state: State, caller: Reader) -> Who:
     """Return what this key may do."""
-    label = None if caller.key is None else caller.key.label
-    return Who(needs_keys=state.settings.needs_keys, label=label, scopes=caller.scopes)
+    return _who(state, caller)
 
 
 @router.post("/websocket-token")
 async def make_websocket_token(state: State, caller: Reader) -> WebSocketToken:
     """Return a token that opens WebSockets for a minute, since a browser sends no key with them."""
     return WebSocketToken(token=state.access.websocket_token(caller), expires_in_seconds=TOKEN_SECONDS)
+
+
+def _who(state: ServerState, caller: Caller) -> Who:
+    key = caller.key
+    return Who(
+        needs_keys=state.settings.needs_keys,
+        label=None if key is None else key.label,
+        key=None if key is None else key.id,
+        scopes=caller.scopes,
+    )

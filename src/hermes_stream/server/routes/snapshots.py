@@ -52,7 +52,7 @@ def restore_snapshot(name: StreamName, number: Number, state: State) -> StreamSt
 
 @router.delete("/v1/streams/{name}/snapshots/{number}", status_code=204, dependencies=needs("admin"))
 def delete_snapshot(name: StreamName, number: Number, state: State) -> None:
-    """Delete a snapshot."""
+    """Delete a snapshot; the newest that nobody asked for stays, since the stream comes back from it."""
     state.service.delete_snapshot(name, number)
 
 

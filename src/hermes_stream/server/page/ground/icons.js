@@ -39,6 +39,7 @@ const PATHS = {
   mute: "M12 4a6 6 0 0 1 6 6v4l2 3H4l2-3M10 20h4M4 4l16 16",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
   edit: "M5 19l1-4L16 5l3 3L9 18z",
+  region: "M5 8l9-3 5 6-4 8-9-2zM5 8h.01M14 5h.01M19 11h.01M15 19h.01M6 17h.01",
   out: "M14 5H5v14h9M10 12h10M17 9l3 3-3 3",
   zoomIn: "M11 5a6 6 0 1 1 0 12 6 6 0 0 1 0-12zM16 16l4 4M11 8v6M8 11h6",
   zoomOut: "M11 5a6 6 0 1 1 0 12 6 6 0 0 1 0-12zM16 16l4 4M8 11h6",

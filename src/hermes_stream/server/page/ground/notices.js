@@ -32,15 +32,16 @@ export function beginNotices(root) {
  * @param {"info" | "warning" | "alarm"} [options.severity]
  * @param {string | null} [options.picture]
  * @param {string} [options.address] where a click leads
+ * @param {boolean} [options.isAlert] says how bad, in a word
  * @param {number} [options.ms]
  */
-export function tell(text, { severity = "info", picture, address, ms = SHOWN_MS } = {}) {
+export function tell(text, { severity = "info", picture, address, isAlert, ms = SHOWN_MS } = {}) {
   const close = h("button", { class: "quiet only-icon", "aria-label": t("close") }, icon("close"));
   const note = h(
     "div",
     { class: `notice ${severity}` },
     picture ? h("img", { src: picture, alt: "" }) : icon(severity),
-    h("p", { class: "grow" }, address ? h("a", { href: address }, text) : text),
+    h("div", { class: "grow" }, isAlert ? h("span", { class: `badge ${severity}` }, icon(severity), t(`severity.${severity}`)) : null, h("p", {}, address ? h("a", { href: address }, text) : text)),
     close,
   );
   close.addEventListener("click", () => note.remove());
@@ -71,7 +72,7 @@ async function raise(event) {
   const wall = wallOf(event.stream ?? "", event.pts_seconds) ?? event.wall_seconds;
   const text = t("alert.raised", { stream: event.stream ?? "", what: name || question, time: clock(wall) });
   const address = addressOf("timeline", event.stream, { at: event.pts_seconds ?? undefined, incident });
-  tell(text, { severity, picture: event.picture_url, address, ms: ALERT_MS });
+  tell(text, { severity, picture: event.picture_url, address, isAlert: true, ms: ALERT_MS });
   if (pref("sound", false)) sound(severity);
   if (pref("notify", false)) void notify(text, event, address);
 }

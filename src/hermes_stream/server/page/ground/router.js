@@ -6,7 +6,7 @@
 export function here() {
   const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [view = "", stream = ""] = path.split("/").map(decoded);
-  return { view: view || "streams", stream: stream || null, query: new URLSearchParams(query) };
+  return { view, stream: stream || null, query: new URLSearchParams(query) };
 }
 
 /** @param {string} text */

@@ -11,18 +11,20 @@ const HIDDEN_MS = 20_000;
  * @typedef {"streams" | "figures" | "event" | "connection" | "sending" | "signed-out" | "incidents"} Topic
  */
 
+/** @typedef {{busy_share: number, frame_seconds: number, lag_seconds: number, num_open_questions: number}} Sample */
+
 /** What the server offers and how it is, with listeners by topic. */
 class Store {
   constructor() {
     /** @type {Who} */
-    this.who = { needs_keys: false, label: null, scopes: [] };
+    this.who = { needs_keys: false, label: null, key: null, scopes: [] };
     /** @type {About | null} */
     this.about = null;
     /** @type {Map<string, StreamStatus>} */
     this.streams = new Map();
     /** @type {Figures | null} */
     this.figures = null;
-    /** @type {Figures[]} */
+    /** @type {Sample[]} what charts show, and no more: figures of many streams are large */
     this.history = [];
     /** @type {Map<string, ServerEventBody>} alerts that are raised and not cleared, by incident */
     this.raised = new Map();
@@ -49,6 +51,12 @@ class Store {
   /** @param {"read" | "ask" | "watch" | "admin"} scope */
   may(scope) {
     return this.who.scopes.includes(scope) || this.who.scopes.includes("admin");
+  }
+
+  /** Whether this key may close a stream: one that it opened, or any with the scope for that. @param {string} name */
+  mayClose(name) {
+    const owner = this.streams.get(name)?.owner ?? null;
+    return this.may("admin") || (this.may("ask") && owner !== null && owner === this.who.key);
   }
 
   /** Whether the server has a route. @param {string} method @param {string} path as the API's document writes it */
@@ -154,7 +162,7 @@ class Store {
     const before = [...this.streams.keys()].join("\n");
     this.streams = new Map(figures.streams.map((one) => [one.name, one]));
     this.figures = figures;
-    this.history.push(figures);
+    this.history.push(sampleOf(figures));
     if (this.history.length > HISTORY) this.history.shift();
     if (names !== before) this.tell("streams");
     this.tell("figures", figures);
@@ -174,6 +182,16 @@ class Store {
   async refresh() {
     this._take(await get("/v1/figures"));
   }
+}
+
+/** @param {Figures} figures @returns {Sample} */
+function sampleOf({ capacity, streams }) {
+  return {
+    busy_share: capacity.busy_share,
+    frame_seconds: capacity.frame_seconds ?? 0,
+    lag_seconds: Math.max(0, ...streams.map((one) => one.lag_seconds)),
+    num_open_questions: capacity.num_open_questions,
+  };
 }
 
 export const store = new Store();

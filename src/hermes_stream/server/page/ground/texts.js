@@ -18,13 +18,13 @@ export function locale() {
 }
 
 /**
- * Say something.
+ * Say something; of one thing as of one, where the table has a row for that.
  *
  * @param {string} key
  * @param {Record<string, string | number>} [values] what stands in braces
  */
 export function t(key, values = {}) {
-  const row = TEXTS[key];
+  const row = (String(values["number"]) === "1" && TEXTS[`${key}.single`]) || TEXTS[key];
   if (!row) return key.slice(key.lastIndexOf(".") + 1).replaceAll("_", " ");
   return row[language() === "de" ? 1 : 0].replaceAll(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }

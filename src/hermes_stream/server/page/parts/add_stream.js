@@ -2,21 +2,26 @@
 
 import { request, send } from "../ground/api.js";
 import { fill, h } from "../ground/dom.js";
+import { showError } from "../ground/notices.js";
 import { openCapture, sendTo } from "../ground/pushing.js";
 import { addressOf, go } from "../ground/router.js";
 import { store } from "../ground/store.js";
 import { t } from "../ground/texts.js";
+import { CameraChoice } from "./camera_choice.js";
 import { field, formDialog, segments } from "./dialog.js";
 
 /** @typedef {"camera" | "screen" | "address" | "file"} Kind */
+
+/** What a stream is called where nobody says otherwise. @type {Record<Kind, string>} */
+const NAMES = { camera: "camera", screen: "screen", address: "camera", file: "video" };
 
 /** Ask which stream to add, and add it. */
 export function addDialog() {
   /** @type {Kind} */
   let kind = "camera";
-  const name = h("input", { value: freeName("camera"), required: true, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", autocomplete: "off" });
-  const device = h("select", {}, h("option", { value: "" }, t("add.anyCamera")));
-  const facing = h("select", {}, ...["", "environment", "user"].map((one) => h("option", { value: one }, t(`add.facing.${one || "any"}`))));
+  const name = h("input", { value: freeName(NAMES.camera), required: true, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", autocomplete: "off" });
+  const failure = h("div", {});
+  const camera = new CameraChoice((error) => showError(failure, captureProblem(error)));
   const address = h("input", { type: "url", placeholder: "rtsp://192.168.1.20/stream1", autocomplete: "off", spellcheck: "false" });
   const file = h("input", { type: "file", accept: "video/*,image/gif" });
   const fps = h("input", { type: "number", min: "0.1", max: "30", step: "any", placeholder: String(store.about?.model.default_fps ?? 1) });
@@ -32,7 +37,7 @@ export function addDialog() {
     ],
     kind,
     (chosen) => {
-      if (name.value === freeName(kind)) name.value = freeName(chosen);
+      if (name.value === freeName(NAMES[kind])) name.value = freeName(NAMES[chosen]);
       kind = chosen;
       draw();
     },
@@ -41,12 +46,19 @@ export function addDialog() {
   function draw() {
     const canCapture = Boolean(navigator.mediaDevices?.getUserMedia);
     const sources = store.about?.limits.allow_sources ?? [];
-    if (kind === "camera") fill(own, canCapture ? h("div", { class: "fields two" }, field(t("add.device"), device), field(t("add.facing"), facing)) : h("p", { class: "soft" }, t("add.insecure")));
+    if (kind !== "camera") camera.end();
+    fill(failure);
+    if (kind === "camera") fill(own, ...(canCapture ? [camera.element, failure] : [h("p", { class: "soft" }, t("add.insecure"))]));
     if (kind === "screen") fill(own, h("p", { class: "soft" }, canCapture ? t("add.screenHow") : t("add.insecure")));
     if (kind === "address") fill(own, field(t("add.url"), address, sources.length ? t("add.allowed", { sources: sources.join(", ") }) : t("add.noneAllowed")));
     if (kind === "file") fill(own, field(t("add.fileField"), file, t("add.fileHow")));
     address.required = kind === "address";
     file.required = kind === "file";
+  }
+
+  async function captured() {
+    if (kind === "camera") return camera.take();
+    return kind === "screen" ? openCapture({ kind }) : null;
   }
 
   async function work() {
@@ -56,12 +68,9 @@ export function addDialog() {
     if (chunk.value) body["chunk_frames"] = Number(chunk.value);
     if (kind === "address") body["source"] = address.value.trim();
     if (kind === "file") body["source"] = await uploaded(file.files?.[0]);
-    const capture =
-      kind === "camera" || kind === "screen"
-        ? await openCapture({ kind, device: device.value, facing: facing.value }).catch((error) => {
-            throw new Error(captureProblem(error));
-          })
-        : null;
+    const capture = await captured().catch((error) => {
+      throw new Error(captureProblem(error));
+    });
     try {
       const status = await send("POST", "/v1/streams", body);
       if (capture) {
@@ -77,7 +86,6 @@ export function addDialog() {
   }
 
   draw();
-  void listDevices(device);
   formDialog({
     title: t("streams.add"),
     content: [
@@ -88,6 +96,7 @@ export function addDialog() {
     ],
     confirm: t("add.confirm"),
     work,
+    onClose: () => camera.end(),
   });
 }
 
@@ -97,14 +106,6 @@ function freeName(kind) {
     const name = number === 1 ? kind : `${kind}-${number}`;
     if (!store.streams.has(name)) return name;
   }
-}
-
-/** @param {HTMLSelectElement} select */
-async function listDevices(select) {
-  const devices = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
-  devices
-    .filter((one) => one.kind === "videoinput" && one.deviceId)
-    .forEach((one, index) => select.append(h("option", { value: one.deviceId }, one.label || t("add.cameraNumber", { number: index + 1 }))));
 }
 
 /** @param {File | undefined} file */

@@ -3,6 +3,16 @@
 import { hasText, t } from "../ground/texts.js";
 import { duration } from "../ground/time.js";
 
+/** A recording's end is as it should be; what was lost is not. @type {Record<string, [import("../ground/icons.js").IconName, string]>} */
+const SOURCE_SIGNS = {
+  opened: ["good", "good"],
+  reconnected: ["good", "good"],
+  disconnected: ["warning", "warning"],
+  failed: ["alarm", "alarm"],
+  ended: ["stop", ""],
+  sleeping: ["pause", ""],
+};
+
 /** @param {ServerEventBody} event */
 export function eventWords(event) {
   const { kind, payload } = event;
@@ -27,7 +37,7 @@ export function eventSign({ kind, payload }) {
   }
   if (["engine_failed", "snapshot_failed", "watch_failed"].includes(kind)) return ["alarm", "alarm"];
   if (["gap", "frames_dropped"].includes(kind)) return ["gap", "warning"];
-  if (kind === "source_state") return payload["what"] === "opened" || payload["what"] === "reconnected" ? ["good", "good"] : ["warning", "warning"];
+  if (kind === "source_state") return SOURCE_SIGNS[payload["what"]] ?? ["info", ""];
   if (kind === "answered") return ["answer", ""];
   if (kind.startsWith("snapshot")) return ["save", ""];
   if (kind === "policy_changed") return ["memory", ""];

@@ -20,17 +20,26 @@ export class Shell {
   constructor() {
     this.main = h("main", { class: "main", id: "main" });
     this._rail = h("nav", { class: "rail", "aria-label": t("nav.title") });
-    this._lost = h("div", { class: "lost", role: "status", hidden: true }, icon("warning"), h("span", {}, t("lost")));
+    this._lost = h("div", { class: "lost", role: "status", hidden: true }, icon("warning"), h("span", {}));
+    this._skipLink = h("a", { class: "skip", href: "#main", onclick: (/** @type {Event} */ event) => this._skip(event) });
     this._sending = h("div", { class: "rail-sending" });
     this._count = h("span", { class: "count", hidden: true });
-    this._picker = h("select", { onchange: () => go(addressOf(this._view, this._picker.value)) });
+    this._picker = h("select", { onchange: () => go(addressOf(this._ofStream(), this._picker.value)) });
+    /** @type {Map<string, HTMLAnchorElement>} links stay the same elements: one that is pressed or focused is not taken away */
+    this._links = new Map();
+    this._mainPlaces = h("div", { class: "main-places" }, this._link("streams", "streams"), ...OF_STREAM.map(([view, sign]) => this._link(view, sign)));
+    this._morePlaces = h("div", { class: "more-places" }, this._link("record", "record"), this._link("system", "system"));
+    this._pickerName = h("span", { class: "hidden-text" });
+    this._pickerField = h("label", { class: "picker" }, this._pickerName, this._picker);
+    const brand = h("p", { class: "brand" }, h("img", { src: iconUrl(), alt: "" }), h("span", {}, "hermes-stream"));
+    fill(this._rail, brand, this._pickerField, this._mainPlaces, this._morePlaces, h("div", { class: "rail-end" }, this._sending));
     this._view = "streams";
     /** @type {string | null} */
     this._stream = pref("stream", null);
     this.element = h(
       "div",
       {},
-      h("a", { class: "skip", href: "#main", onclick: (/** @type {Event} */ event) => this._skip(event) }, t("skip")),
+      this._skipLink,
       h("div", { class: "shell" }, this._rail, h("div", {}, this._lost, this.main)),
     );
     store.on("connection", (isOpen) => (this._lost.hidden = isOpen));
@@ -65,27 +74,31 @@ export class Shell {
     this._picker.value = stream ?? "";
     this._picker.disabled = names.length < 2;
     this._rail.setAttribute("aria-label", t("nav.title"));
-    fill(
-      this._rail,
-      h("p", { class: "brand" }, h("img", { src: iconUrl(), alt: "" }), h("span", {}, "hermes-stream")),
-      names.length ? h("label", { class: "picker" }, h("span", { class: "hidden-text" }, t("stream")), this._picker) : null,
-      h("div", { class: "main-places" }, this._link("streams", "streams", null), ...OF_STREAM.map(([view, sign]) => this._link(view, sign, stream))),
-      h("div", { class: "more-places" }, this._link("record", "record", null), this._link("system", "system", null)),
-      h("div", { class: "rail-end" }, this._sending),
-    );
+    setText(this._pickerName, t("stream"));
+    setText(this._skipLink, t("skip"));
+    setText(/** @type {Element} */ (this._lost.lastElementChild), t("lost"));
+    this._pickerField.hidden = !names.length;
+    for (const [view, link] of this._links) {
+      const isOfStream = OF_STREAM.some(([one]) => one === view);
+      link.setAttribute("href", addressOf(view, isOfStream ? stream : null));
+      if (view === this._view) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+      setText(/** @type {Element} */ (link.children[1]), t(`nav.${view}`));
+    }
     this._drawSending();
     this._drawCount();
   }
 
-  /** @param {string} view @param {import("../ground/icons.js").IconName} sign @param {string | null} stream */
-  _link(view, sign, stream) {
-    return h(
-      "a",
-      { href: addressOf(view, stream), "aria-current": view === this._view ? "page" : null },
-      icon(sign),
-      h("span", {}, t(`nav.${view}`)),
-      view === "watches" ? this._count : null,
-    );
+  /** The view that a chosen stream is shown in: this one, where it is of one stream. */
+  _ofStream() {
+    return OF_STREAM.some(([view]) => view === this._view) ? this._view : "stream";
+  }
+
+  /** @param {string} view @param {import("../ground/icons.js").IconName} sign */
+  _link(view, sign) {
+    const link = h("a", {}, icon(sign), h("span", {}), view === "watches" ? this._count : null);
+    this._links.set(view, link);
+    return link;
   }
 
   _drawSending() {

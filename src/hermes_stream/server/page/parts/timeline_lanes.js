@@ -101,7 +101,6 @@ export class Lanes {
     const worst = group.reduce((a, b) => (b.rank > a.rank ? b : a));
     const first = /** @type {Item} */ (group[0]);
     const many = group.length > 1;
-    const sign = worst.lane === "incidents" ? worst.severity : worst.rank ? "warning" : (SIGNS[worst.lane] ?? "info");
     const isReviewed = group.every((one) => one.incident?.reviewed);
     const words = many
       ? t("item.many", { number: group.length, from: moment(first.wall), what: worst.title })
@@ -117,10 +116,16 @@ export class Lanes {
         style: { "--at": `${pixelOf(first.wall)}px` },
         onclick: () => this._onChoose(group),
       },
-      icon(sign),
+      icon(signOf(worst)),
       many ? h("b", {}, String(group.length)) : null,
     );
   }
+}
+
+/** What a thing is, or how bad. @param {Item} item @returns {import("../ground/icons.js").IconName} */
+export function signOf(item) {
+  if (item.lane === "incidents") return item.severity;
+  return item.rank ? "warning" : (SIGNS[item.lane] ?? "info");
 }
 
 /** @param {Item} item @param {(wall: number) => number} pixelOf */

@@ -3,7 +3,7 @@
 import { get, request, streamPath } from "../ground/api.js";
 import { fill, h, setText } from "../ground/dom.js";
 import { icon } from "../ground/icons.js";
-import { showError, tellError } from "../ground/notices.js";
+import { showError, tell, tellError } from "../ground/notices.js";
 import { addressOf } from "../ground/router.js";
 import { store, wallOf } from "../ground/store.js";
 import { t } from "../ground/texts.js";
@@ -20,6 +20,8 @@ import { VirtualList } from "../parts/virtual_list.js";
 
 const PAGE = 500;
 const ROW = 48;
+const SAVED_PAGE = 1000;
+const MOST_SAVED = 100_000;
 /** @type {{[group: string]: string[]}} */
 const GROUPS = {
   alerts: ["alert_raised", "alert_cleared", "state_changed", "count_rose", "described", "watch_failed"],
@@ -48,7 +50,8 @@ class Record {
     this._from = h("input", { type: "datetime-local" });
     this._until = h("input", { type: "datetime-local" });
     this._words = h("input", { type: "search", autocomplete: "off", placeholder: t("search.how"), value: query.get("q") ?? "" });
-    this._stream.value = query.get("stream") ?? "";
+    this._asked = query.get("stream") ?? "";
+    this._stream.value = this._asked;
     this._count = h("span", { class: "soft" });
     this._detail = h("section", { class: "panel event-detail", "aria-label": t("record.detail"), hidden: true });
     this._list = new VirtualList({ rowHeight: ROW, label: t("record.list"), rowOf: (index) => this._row(index), onEnd: () => void this._more() });
@@ -66,14 +69,32 @@ class Record {
       this._found.element,
       h("div", { class: "record-view" }, h("section", { class: "panel", "aria-label": t("record.list") }, this._list.element), this._detail),
     );
+    void this._nameClosed();
     this._off = store.on("event", (event) => this._happened(event));
     void this.load();
     if (search && this._words.value) void this._found.search(this._query(), this._words.value);
   }
 
+  /** Streams that are closed have a past, too. */
+  async _nameClosed() {
+    const { data } = await get("/v1/streams", { closed: true }).catch(() => ({ data: [] }));
+    const listed = new Set([...this._stream.options].map((one) => one.value));
+    const closed = data.filter((/** @type {StreamStatus} */ one) => !listed.has(one.name));
+    this._stream.append(...closed.map((/** @type {StreamStatus} */ one) => h("option", { value: one.name }, t("record.closed", { name: one.name }))));
+    if (listed.has(this._asked)) return;
+    this._stream.value = this._asked;
+    void this.load();
+  }
+
   _query() {
     const wall = (/** @type {HTMLInputElement} */ input) => (input.value ? new Date(input.value).getTime() / 1000 : undefined);
     return { stream: this._stream.value, from: wall(this._from), to: wall(this._until) };
+  }
+
+  /** What is filtered for, as the list of events takes it. */
+  _wanted() {
+    const { stream, from, to } = this._query();
+    return { stream, kind: GROUPS[this._kind.value] ?? [], since: from, until: to };
   }
 
   /** @param {Event} event */
@@ -96,11 +117,9 @@ class Record {
     if (this._isLoading || !this._hasMore) return;
     this._isLoading = true;
     const turn = this._number;
-    const { stream, from, to } = this._query();
-    const kind = GROUPS[this._kind.value] ?? [];
     const after = this._events.at(-1)?.id;
     try {
-      const page = await get("/v1/events", { stream, kind, since: from, until: to, limit, newest_first: true, after });
+      const page = await get("/v1/events", { ...this._wanted(), limit, newest_first: true, after });
       if (turn !== this._number) return;
       this._events.push(...page.data);
       this._hasMore = page.has_more;
@@ -182,13 +201,29 @@ class Record {
     return h("button", { onclick: save }, icon("save"), t("record.clip"));
   }
 
-  /** @param {"json" | "csv"} kind */
+  /** Everything that was filtered for, not only what was scrolled to. @param {"json" | "csv"} kind */
   _save(kind) {
-    const save = () => {
-      const name = `hermes-${new Date().toISOString().slice(0, 16).replaceAll(":", "")}.${kind}`;
-      saveFile(name, kind === "json" ? asJson(this._events) : asCsv(this._events));
-    };
-    return h("button", { onclick: save }, icon("save"), kind.toUpperCase());
+    const button = h("button", { title: t("record.save", { kind: kind.toUpperCase() }) }, icon("save"), kind.toUpperCase());
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      const events = [...this._events];
+      let hasMore = this._hasMore;
+      try {
+        while (hasMore && events.length < MOST_SAVED) {
+          const page = await get("/v1/events", { ...this._wanted(), limit: SAVED_PAGE, newest_first: true, after: events.at(-1)?.id });
+          events.push(...page.data);
+          hasMore = page.has_more && page.data.length > 0;
+        }
+        const name = `hermes-${new Date().toISOString().slice(0, 16).replaceAll(":", "")}.${kind}`;
+        saveFile(name, kind === "json" ? asJson(events) : asCsv(events));
+        if (hasMore) tell(t("record.savedPart", { number: number(events.length) }), { severity: "warning" });
+      } catch (error) {
+        tellError(error);
+      } finally {
+        button.disabled = false;
+      }
+    });
+    return button;
   }
 
   _report() {

@@ -2,6 +2,7 @@
 
 import { fill, h } from "../ground/dom.js";
 import { preview } from "../ground/preview.js";
+import { addressOf, go } from "../ground/router.js";
 import { store, wallOf } from "../ground/store.js";
 import { t } from "../ground/texts.js";
 import { clock, duration, number, percent, streamTime } from "../ground/time.js";
@@ -10,6 +11,7 @@ import { Conversation } from "../parts/conversation.js";
 import { latestOf } from "../parts/latest.js";
 import { pauseButton } from "../parts/pausing.js";
 import { head } from "../parts/shell.js";
+import { streamMenu } from "../parts/stream_menu.js";
 
 const FPS = 5;
 
@@ -50,7 +52,7 @@ export function show(root, { stream }) {
   }
 
   root.append(
-    head(stream, [badge]),
+    head(stream, [badge], streamMenu(stream, (name) => go(name ? addressOf("stream", name) : addressOf("streams")))),
     h(
       "div",
       { class: "stream-view" },

@@ -1,22 +1,22 @@
 // All streams at a glance: a picture, a name, how it goes.
 
-import { send, streamPath } from "../ground/api.js";
 import { fill, h, setText } from "../ground/dom.js";
 import { icon } from "../ground/icons.js";
-import { tell } from "../ground/notices.js";
 import { preview } from "../ground/preview.js";
-import { sendings } from "../ground/pushing.js";
 import { addressOf } from "../ground/router.js";
 import { store } from "../ground/store.js";
 import { t } from "../ground/texts.js";
 import { duration, number } from "../ground/time.js";
 import { addDialog } from "../parts/add_stream.js";
+import { AskAll } from "../parts/ask_all.js";
 import { empty, stateBadge } from "../parts/badges.js";
-import { field, formDialog } from "../parts/dialog.js";
 import { pauseButton } from "../parts/pausing.js";
 import { head } from "../parts/shell.js";
+import { streamMenu } from "../parts/stream_menu.js";
 
 const GRID_FPS = 2;
+/** So many are shown large, two beside each other. */
+const FEW = 4;
 
 /** @type {ViewShow} */
 export function show(root) {
@@ -27,6 +27,7 @@ export function show(root) {
   const cards = new Map();
 
   const pause = pauseButton();
+  const asking = store.may("ask") ? new AskAll() : null;
 
   function draw() {
     const streams = [...store.streams.values()];
@@ -43,20 +44,23 @@ export function show(root) {
       }
       card.draw(one);
     }
+    grid.classList.toggle("few", streams.length <= FEW);
     nothing.hidden = streams.length > 0;
     grid.hidden = pause.element.hidden = wall.hidden = !streams.length;
     if (add) add.hidden = !streams.length;
+    if (asking) asking.element.hidden = !streams.length;
     setText(summary, summaryOf(streams));
   }
 
   const wall = h("button", { class: "wide-only", onclick: () => document.dispatchEvent(new CustomEvent("wall")) }, icon("wall"), t("wall"));
   const add = addButton("primary");
-  root.append(head(t("nav.streams"), [summary], pause.element, wall, add), grid, nothing);
+  root.append(head(t("nav.streams"), [summary], pause.element, wall, add), asking?.element ?? "", grid, nothing);
   draw();
   const ends = [store.on("figures", draw), store.on("incidents", draw)];
   return () => {
     ends.forEach((end) => end());
     pause.end();
+    asking?.end();
     cards.forEach((card) => card.end());
   };
 }
@@ -95,7 +99,7 @@ class Card {
       "li",
       { class: "card panel" },
       h("div", { class: "picture" }, this._preview.canvas, this._state, this._alerts),
-      h("div", { class: "card-text" }, h("div", { class: "row" }, h("h2", { class: "grow" }, link), menuOf(name)), this._reason, this._figures),
+      h("div", { class: "card-text" }, h("div", { class: "row" }, h("h2", { class: "grow" }, link), streamMenu(name)), this._reason, this._figures),
     );
   }
 
@@ -131,62 +135,3 @@ class Card {
 function pair(name, value) {
   return [h("div", {}, h("dt", {}, name), h("dd", {}, value))];
 }
-
-/** @param {string} name */
-function menuOf(name) {
-  const actions = [];
-  if (store.may("admin")) {
-    actions.push(h("button", { class: "quiet", onclick: () => rename(name) }, icon("edit"), t("rename")));
-  }
-  if (store.may("ask")) {
-    actions.push(h("button", { class: "quiet danger", onclick: () => remove(name) }, icon("trash"), t("remove")));
-  }
-  if (!actions.length) return null;
-  const list = h("div", { class: "menu", hidden: true }, ...actions);
-  const button = h("button", { class: "quiet only-icon", "aria-label": t("streams.menu", { name }), "aria-expanded": "false" }, icon("more"));
-  const box = h("div", { class: "menu-box" }, button, list);
-  const toggle = (/** @type {boolean} */ isOpen) => {
-    list.hidden = !isOpen;
-    button.setAttribute("aria-expanded", String(isOpen));
-  };
-  button.addEventListener("click", () => toggle(Boolean(list.hidden)));
-  box.addEventListener("focusout", (event) => {
-    if (!box.contains(/** @type {Node | null} */ (event.relatedTarget))) toggle(false);
-  });
-  box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") toggle(false);
-  });
-  return box;
-}
-
-/** @param {string} name */
-function rename(name) {
-  const input = h("input", { value: name, required: true, autocomplete: "off" });
-  formDialog({
-    title: t("rename.title", { name }),
-    content: [field(t("name"), input)],
-    confirm: t("rename"),
-    work: async () => {
-      await send("PATCH", streamPath(name), { name: input.value.trim() });
-      await store.refresh();
-    },
-  });
-}
-
-/** @param {string} name */
-function remove(name) {
-  const all = h("input", { type: "checkbox" });
-  formDialog({
-    title: t("remove.title", { name }),
-    content: [h("p", {}, t("remove.text")), h("label", { class: "check" }, all, t("remove.all"))],
-    confirm: t("remove"),
-    isDanger: true,
-    work: async () => {
-      sendings.get(name)?.end();
-      await send("DELETE", `${streamPath(name)}${all.checked ? "?delete=true" : ""}`);
-      await store.refresh();
-      tell(t("remove.done", { name }));
-    },
-  });
-}
-

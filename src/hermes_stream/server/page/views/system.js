@@ -41,10 +41,10 @@ export function show(root) {
     fill(health, healthLine(now), figures(queueOf(now)));
     fill(
       charts,
-      sparkline(t("system.busy"), store.history.map((one) => one.capacity.busy_share), percent, 1),
-      sparkline(t("system.frame"), store.history.map((one) => one.capacity.frame_seconds ?? 0), duration),
-      sparkline(t("system.lag"), store.history.map((one) => Math.max(0, ...one.streams.map((each) => each.lag_seconds))), duration, 1),
-      sparkline(t("system.questions"), store.history.map((one) => one.capacity.num_open_questions), number, 4),
+      sparkline(t("system.busy"), store.history.map((one) => one.busy_share), percent, 1),
+      sparkline(t("system.frame"), store.history.map((one) => one.frame_seconds), duration),
+      sparkline(t("system.lag"), store.history.map((one) => one.lag_seconds), duration, 1),
+      sparkline(t("system.questions"), store.history.map((one) => one.num_open_questions), number, 4),
     );
     fill(capacity, memoryOf(now));
     fill(streams, tableOf(now));
@@ -104,7 +104,8 @@ function memoryOf({ capacity }) {
 }
 
 /** @param {Figures} now */
-function tableOf({ streams }) {
+function tableOf({ streams, capacity }) {
+  const limit = capacity.stream_bytes;
   if (!streams.length) return h("p", { class: "soft" }, t("no.stream"));
   const names = ["name", "figure.state", "figure.lag", "figure.fps", "figure.dropped", "system.cache", "figure.ttft"];
   const rows = streams.map((one) =>
@@ -116,7 +117,7 @@ function tableOf({ streams }) {
       h("td", {}, duration(one.lag_seconds)),
       h("td", {}, number(one.delivered_fps, 1)),
       h("td", {}, number(one.dropped.decode + one.dropped.ring + one.dropped.engine)),
-      h("td", {}, one.memory ? size(one.memory.cache_bytes) : "–"),
+      h("td", {}, one.memory ? h("span", { class: "of-limit" }, size(one.memory.cache_bytes), limit ? bar(one.memory.cache_bytes / limit, "") : null) : "–"),
       h("td", {}, one.memory?.ttft_seconds ? duration(one.memory.ttft_seconds) : "–"),
     ),
   );

@@ -17,7 +17,7 @@ import { head } from "../parts/shell.js";
 import { itemDetail } from "../parts/timeline_detail.js";
 import { pointers } from "../parts/timeline_pointing.js";
 import { TimelineItems } from "../parts/timeline_items.js";
-import { Lanes } from "../parts/timeline_lanes.js";
+import { Lanes, signOf } from "../parts/timeline_lanes.js";
 import { LONGEST, SHORTEST, TimeWindow } from "../parts/timeline_window.js";
 import { toStreams } from "./stream.js";
 
@@ -103,7 +103,7 @@ class Timeline {
         h(
           "section",
           { class: "panel timeline", "aria-label": t("nav.timeline") },
-          h("header", {}, h("span", { class: "grow row" }, this._spanWords), ...zooms),
+          h("header", {}, h("span", { class: "grow row" }, this._spanWords), h("div", { class: "zooms" }, ...zooms)),
           h("div", { class: "timeline-body" }, this._lanes.names, this._axis),
           h("p", { id: "timeline-keys", class: "small faint keys" }, t("timeline.keys")),
         ),
@@ -280,7 +280,7 @@ class Timeline {
       "div",
       { class: "inside" },
       h("h2", {}, t("timeline.latest")),
-      h("ul", { class: "nearby" }, ...latest.map((one) => h("li", {}, h("button", { class: "quiet", onclick: () => this._choose([one]) }, h("span", { class: "faint small" }, moment(one.wall)), h("span", { class: "grow" }, one.title))))),
+      h("ul", { class: "nearby" }, ...latest.map((one) => h("li", {}, h("button", { class: "quiet", onclick: () => this._choose([one]) }, h("span", { class: one.severity }, icon(signOf(one))), h("span", { class: "faint small" }, moment(one.wall)), h("span", { class: "grow" }, one.title))))),
     );
   }
 

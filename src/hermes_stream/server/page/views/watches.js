@@ -13,6 +13,7 @@ import { empty, severityBadge } from "../parts/badges.js";
 import { check, confirmDialog, field, formDialog } from "../parts/dialog.js";
 import { head } from "../parts/shell.js";
 import { momentName, picture } from "../parts/thumbs.js";
+import { regionSign } from "../parts/region_editor.js";
 import { ScoreCurve } from "../parts/score_curve.js";
 import { watchForm } from "../parts/watch_form.js";
 import { toStreams } from "./stream.js";
@@ -122,6 +123,7 @@ function watchHead(stream, watch, changed) {
     value === null && !isRaised ? null : h("span", { class: `badge ${isRaised ? (watch.severity ?? "warning") : ""}` }, isRaised ? t("watch.raised", { time: momentName(stream, since ?? 0) }) : value),
     until !== null && until > newest ? h("span", { class: "badge" }, icon("mute"), t("watch.snoozed")) : null,
     watch.is_on ? null : h("span", { class: "badge" }, icon("pause"), t("watch.off")),
+    watch.region ? regionSign(watch.region, t("region.title")) : null,
     ...actions,
   );
 }
