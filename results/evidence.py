@@ -270,10 +270,14 @@ def _scenes(model: str, seconds: int) -> str:
             cells.append(" / ".join(f"{100 * found[group]['value']:.0f}" for group in ("now", "backward")))
         lines.append([f"`{memory}`", *cells])
     number = own["all", memories[0]]
-    return (
-        table(["now / backward, %", *(f"{group}, all" for group in GROUPS), *shown], lines)
-        + f"\n\n{number['num_stories']} stories, {number['num_questions']:,} questions."
-    )
+    told = f"{number['num_stories']} stories, {number['num_questions']:,} questions."
+    if (filtered := own.get(("still", "full behind dtd"))) is not None:
+        told += (
+            f" The full cache behind `dtd`, still: now {percent(filtered['accuracy']['now'], 'value')}, "
+            f"{filtered['num_stories']} stories, {filtered['num_questions']} questions of all kinds."
+        )
+    head = ["now / backward, %", *(f"{group}, all" for group in GROUPS), *shown]
+    return f"{table(head, lines)}\n\n{told}"
 
 
 def when_unsure(world: str) -> str:
