@@ -270,10 +270,14 @@ def _scenes(model: str, seconds: int) -> str:
             cells.append(" / ".join(f"{100 * found[group]['value']:.0f}" for group in ("now", "backward")))
         lines.append([f"`{memory}`", *cells])
     number = own["all", memories[0]]
-    return (
-        table(["now / backward, %", *(f"{group}, all" for group in GROUPS), *shown], lines)
-        + f"\n\n{number['num_stories']} stories, {number['num_questions']:,} questions."
-    )
+    told = f"{number['num_stories']} stories, {number['num_questions']:,} questions."
+    if (filtered := own.get(("still", "full behind dtd"))) is not None:
+        told += (
+            f" The full cache behind `dtd`, still: now {percent(filtered['accuracy']['now'], 'value')}, "
+            f"{filtered['num_stories']} stories, {filtered['num_questions']} questions of all kinds."
+        )
+    head = ["now / backward, %", *(f"{group}, all" for group in GROUPS), *shown]
+    return f"{table(head, lines)}\n\n{told}"
 
 
 def when_unsure(world: str) -> str:
@@ -284,21 +288,22 @@ def when_unsure(world: str) -> str:
     found = json.loads(path.read_text(encoding="utf-8"))["scores"]
     lines = []
     for way, own in found["ways"].items():
-        gains = [points(own["gain"][name]["all"]) for name in ("always", "when_unsure", "where_it_helps")]
+        gains = [points(own["gain"][name]["all"]) for name in ("when_unsure", "where_it_helps")]
+        counts = f"{own['num_better']} better, {own['num_worse']} worse"
         lines.append(
             [
                 "those that decide" if way == "evidence" else way,
+                f"{points(own['always_of_all_stories'])}; {counts}",
                 *gains,
-                f"{own['below']:.2f}",
                 f"{100 * own['asked_again']:.0f} %",
                 f"{own['seconds'] / found['seconds_of_memory']:.1f}",
             ]
         )
-    head = ["frames fetched", "always", "when unsure", "where it helps", "unsure below", "asked again"]
+    head = ["frames fetched", "always", "when unsure", "where it helps", "asked again"]
     told = (
-        f"{found['num_stories']} stories, {found['num_questions']:,} questions; half of the stories chose "
-        f"the bound; from the memory alone the others, of which the table tells, had "
-        f"{percent(found['memory']['all'], 'value')}."
+        f"Points over the memory alone, which has {100 * found['memory_of_all_stories']:.1f} %. Always: "
+        f"{found['num_stories']} stories, {found['num_questions']:,} questions; the others: the "
+        f"{found['num_stories_of_the_other_half']} stories that did not choose the bound."
     )
     return table([*head, "time of an answer, memory = 1"], lines) + f"\n\n{told}"
 

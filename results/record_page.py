@@ -18,13 +18,18 @@ SIGNAL_NAMES = {
 }
 
 
+def weights(document: dict) -> str:
+    """Return which weights were measured, if not the embedded ones."""
+    return f" (weights: {document['weights']})" if "weights" in document else ""
+
+
 def confidence(document: dict) -> str:
     """Return what was measured of confidences."""
     scores = document["scores"]
     lines = [
         "## Measured",
         "",
-        f"`results/confidence.json` (`results/confidence.py`): `{document['model']}`, "
+        f"`results/confidence.json` (`results/confidence.py`): `{document['model']}`{weights(document)}, "
         f"{document['num_stories']} stories of {document['seconds']} s in all scenes, "
         f"{scores['open, mean']['num_answers']} questions, "
         "each asked in open words and with its options. The calibration error is the mean distance of "
@@ -107,17 +112,32 @@ def unseen(document: dict) -> str:
         f"{with_options['calibration_error']:.3f} off with options and {in_words['calibration_error']:.3f} "
         "in open words (mean over ten bins); it is higher where that is so in "
         f"{with_options['area_under_curve']:.1%} and {in_words['area_under_curve']:.1%} of pairs.",
+        *flat(with_options["trade_off"]),
     ]
     return "\n".join(lines)
+
+
+def flat(trade_off: list[dict]) -> list[str]:
+    """Say between which thresholds nothing changes, where 0.5 is among them."""
+    names = ("recall", "never_shown", "others")
+    middle = next(row for row in trade_off if row["threshold"] == 0.5)
+    same = [row["threshold"] for row in trade_off if all(row[one] == middle[one] for one in names)]
+    if len(same) < 3:
+        return []
+    return [
+        "",
+        f"With options no threshold from {same[0]:g} to {same[-1]:g} changes an answer of the other half, so "
+        "that the checkpoint names none of its own, and 0.5 holds.",
+    ]
 
 
 def chapters(document: dict) -> str:
     """Return what was measured of chapters."""
     lines = [
         f"`results/chapters.json` (`results/chapters.py`): {document['num_stories']} stories of "
-        f"{document['seconds']} s in all scenes; a cut is right where a thing enters in that second or the "
-        "one before. In brackets a 95 % interval over stories. The area is how often a second with an "
-        "entrance is newer than one without.",
+        f"{document['seconds']} s in all scenes{weights(document)}; a cut is right where a thing enters in "
+        "that second or the one before. In brackets a 95 % interval over stories. The area is how often a "
+        "second with an entrance is newer than one without.",
         "",
         "| pace | newness of | cuts | right | evenly spaced | area |",
         "|---|---|---|---|---|---|",

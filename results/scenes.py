@@ -1,10 +1,10 @@
 """Scenes of the world: python results/scenes.py picture | memories | again.
 
 ``picture`` draws docs/pictures/scenes.png: one story in every scene, at five moments, each row a scene.
-``memories`` writes scenes.json: memories watch the same stories in every scene and are asked the same
-questions with their options; in stories of 48 seconds the full cache behind the filter ``dtd``, too. Pictures
-come as they are drawn, without a codec. What is there already is not asked again. ``again`` sums stored
-answers up anew.
+``memories`` writes scenes.json: memories watch the same stories, each in the next scene, and are asked the
+same questions with their options; in stories of 48 seconds the full cache behind the filter ``dtd``, too.
+Pictures come as they are drawn, without a codec. What is there already is not asked again. ``again`` sums
+stored answers up anew.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt
 from measure import machine
 
 from hermes_lab.datasets.task_groups import group_of
-from hermes_lab.evaluation.bootstrap import Bootstrap
+from hermes_lab.evaluation.bootstrap import MIN_VIDEOS, Bootstrap, Estimate
 from hermes_lab.evaluation.shared_encoder import SharedEncoder
 from hermes_stream import Frame, Session, load_model
 from hermes_stream.errors import CapacityError
@@ -103,19 +103,19 @@ def memories(given: argparse.Namespace) -> None:
     rows: list[Row] = json.loads(PATH.read_text(encoding="utf-8"))["answers"] if PATH.exists() else []
     for model in given.models:
         loaded = load_model(model, device="cpu")
-        for seed in range(given.seed, given.seed + given.stories):
-            for scene in given.scenes:
-                told = {"model": model, "scene": scene, "seconds": given.seconds, "seed": seed}
-                own = [row for row in rows if told.items() <= row.items()]
-                names = [one for one in _asked(given, scene) if all(one not in row["right"] for row in own)]
-                if not names:
-                    continue
-                row = watch(loaded, seed, scene=scene, seconds=given.seconds, memories=names)
-                if own:
-                    own[0]["right"] |= row["right"]
-                else:
-                    rows.append({"model": model} | row)
-                store(rows)
+        for number in range(given.stories):
+            seed, scene = given.seed + number, given.scenes[number % len(given.scenes)]
+            told = {"model": model, "scene": scene, "seconds": given.seconds, "seed": seed}
+            own = [row for row in rows if told.items() <= row.items()]
+            names = [one for one in _asked(given, scene) if all(one not in row["right"] for row in own)]
+            if not names:
+                continue
+            row = watch(loaded, seed, scene=scene, seconds=given.seconds, memories=names)
+            if own:
+                own[0]["right"] |= row["right"]
+            else:
+                rows.append({"model": model} | row)
+            store(rows)
         sys.stderr.write(f"{model}: {len(rows)} stories\n")
 
 
@@ -150,20 +150,27 @@ def scores(rows: list[Row]) -> Iterator[Row]:
 
 
 def _scored(rows: list[Row], name: str) -> Row:
-    story = [f"{row['scene']} {row['seed']}" for row in rows for _ in row["kinds"]]
+    # one story in several scenes is one story still
+    story = [row["seed"] for row in rows for _ in row["kinds"]]
     kinds = np.array([kind for row in rows for kind in row["kinds"]])
     groups = np.array([group_of(kind) for kind in kinds])
     right = np.array([int(one) for row in rows for one in row["right"][name]], dtype=float)
     bootstrap, parts = Bootstrap(story, seed=0), {group: groups == group for group in GROUPS}
-    found: Row = {"num_stories": len(rows), "num_questions": len(right)}
-    found["accuracy"] = {part: asdict(bootstrap.mean(right, chosen)) for part, chosen in parts.items()}
+    found: Row = {"num_stories": len(set(story)), "num_shown": len(rows), "num_questions": len(right)}
+    found["accuracy"] = {part: _told(bootstrap.mean(right, chosen), story) for part, chosen in parts.items()}
     if name != "hermes" and all("hermes" in row["right"] for row in rows):
         default = np.array([int(one) for row in rows for one in row["right"]["hermes"]], dtype=float)
         parts |= {kind: kinds == kind for kind in np.unique(kinds)} if name == "full" else {}
         found["hermes_minus"] = {
-            part: asdict(bootstrap.difference(default, right, chosen)) for part, chosen in parts.items()
+            part: _told(bootstrap.difference(default, right, chosen), story) for part, chosen in parts.items()
         }
     return found
+
+
+def _told(estimate: Estimate, story: list[int]) -> Row:
+    """Return an estimate; without its interval where there are too few stories for one."""
+    has_interval = len(set(story)) >= MIN_VIDEOS
+    return asdict(estimate) | ({} if has_interval else {"low": None, "high": None})
 
 
 def main() -> None:
@@ -171,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["picture", "memories", "again"])
     parser.add_argument("--seconds", type=int, default=TRAINING_SECONDS)
-    parser.add_argument("--stories", type=int, default=12, help="in each scene")
+    parser.add_argument("--stories", type=int, default=84, help="the scenes take turns")
     parser.add_argument("--seed", type=int, default=8700)
     parser.add_argument("--models", nargs="+", default=["tiny", "tiny-qwen"])
     parser.add_argument("--scenes", nargs="+", default=list(SCENES))

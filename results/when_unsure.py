@@ -32,7 +32,7 @@ from measure import machine
 from torch import Tensor
 
 from hermes_lab.datasets.task_groups import group_of
-from hermes_lab.evaluation.bootstrap import Bootstrap
+from hermes_lab.evaluation.bootstrap import MIN_VIDEOS, Bootstrap, Estimate
 from hermes_stream import HermesPolicy, Session, load_model
 from hermes_stream.memory.rope import rotate
 from hermes_stream.memory.selection import evicted_mask
@@ -337,7 +337,10 @@ def summed(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
         "num_stories": len(np.unique(seeds)),
         "num_questions": len(rows),
         "num_stories_of_the_other_half": len(np.unique(seeds[rest])),
-        "memory": {p: asdict(bootstrap.mean(right[MEMORY][rest], chosen)) for p, chosen in parts.items()},
+        "memory": {
+            p: _told(bootstrap.mean(right[MEMORY][rest], chosen), seeds[rest]) for p, chosen in parts.items()
+        },
+        "memory_of_all_stories": float(right[MEMORY].mean()),
         "seconds_of_memory": float(np.median(seconds[MEMORY])),
         "ways": {},
     }
@@ -349,6 +352,7 @@ def summed(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
             np.unique(np.append(sure[fits], [0.0, 1.01])), key=lambda t: (gain[fits & (sure < t)].sum(), -t)
         )
         again = sure < below
+        every = Bootstrap(seeds, seed=0)
         gains = {
             "always": gain,
             "when_unsure": np.where(again, gain, 0.0),
@@ -358,12 +362,23 @@ def summed(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
             "below": float(below),
             "asked_again": float(again[rest].mean()),
             "seconds": float(np.median(seconds[way])),
+            "num_better": int((gain > 0).sum()),
+            "num_worse": int((gain < 0).sum()),
+            "always_of_all_stories": _told(every.mean(gain), seeds),
             "gain": {
-                name: {p: asdict(bootstrap.mean(one[rest], chosen)) for p, chosen in parts.items()}
+                name: {
+                    p: _told(bootstrap.mean(one[rest], chosen), seeds[rest]) for p, chosen in parts.items()
+                }
                 for name, one in gains.items()
             },
         }
     return found
+
+
+def _told(estimate: Estimate, seeds: np.ndarray) -> dict[str, Any]:
+    """Return an estimate; without its interval where there are too few stories for one."""
+    has_interval = len(np.unique(seeds)) >= MIN_VIDEOS
+    return asdict(estimate) | ({} if has_interval else {"low": None, "high": None})
 
 
 def watched(given: argparse.Namespace) -> None:
@@ -384,31 +399,36 @@ def watched(given: argparse.Namespace) -> None:
     for seed in seeds:
         began = time.perf_counter()
         stored.rows += watch(given, model, seed)
-        write(given, stored.rows)
+        write(given.out, told_of(given, stored.rows))
         sys.stderr.write(f"{seed}: {len(stored.rows)} answers, {time.perf_counter() - began:.0f} s\n")
 
 
-def write(given: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    """Write settings, scores and answers."""
-    head = {
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Write a document, an answer a line."""
+    head = {name: value for name, value in document.items() if name != "answers"}
+    text = json.dumps(head, indent=1)[:-2] + ',\n "answers": [\n'
+    path.write_text(text + ",\n".join(map(json.dumps, document["answers"])) + "\n ]\n}\n", encoding="utf-8")
+
+
+def told_of(given: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return settings, scores and answers."""
+    return {
         "machine": machine(),
         "world": given.what,
-        "model": Path(given.model).name if given.model else None,
+        "model": "tiny-qwen" if given.what == "shapes" else "SmolLM2-135M-Instruct, bfloat16",
         "policy": "hermes:same_tokens=true",
         "budget_tokens": SHAPE_TOKENS if given.what == "shapes" else SENTENCE_TOKENS,
         "seed": given.seed,
         "scores": summed(rows, given.what) if len({one["seed"] % 2 for one in rows}) == 2 else None,
+        "answers": rows,
     }
-    text = json.dumps(head, indent=1)[:-2] + ',\n "answers": [\n'
-    text += ",\n".join(json.dumps(one) for one in rows) + "\n ]\n}\n"
-    given.out.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
     """Watch, sum up, store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["shapes", "sentences", "again"])
-    parser.add_argument("--model")
+    parser.add_argument("--model", help="a folder, in place of the embedded or the built checkpoint")
     parser.add_argument("--stories", type=int, default=24)
     parser.add_argument("--questions", type=int, default=40, help="of a story of shapes")
     parser.add_argument("--seed", type=int, default=86_000)
@@ -417,7 +437,7 @@ def main() -> None:
     if given.what == "again":
         document = json.loads(given.out.read_text(encoding="utf-8"))
         document["scores"] = summed(document["answers"], document["world"])
-        given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write(given.out, document)
     else:
         watched(given)
 
