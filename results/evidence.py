@@ -12,6 +12,8 @@ from typing import Any
 import tables
 from tables import table, write_page
 
+from hermes_stream.synthetic.scenes import SCENES
+
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 GROUPS = ("now", "backward", "counting")
@@ -21,6 +23,7 @@ KINDS = {
     "backward": ("first", "before", "after", "colour", "was_there", "how_long_ago"),
     "counting": ("counting",),
 }
+_NOT_YET = "Not measured yet."
 IN_WORDS = ("full", "hermes", "hermes_paper", "hermes_paper:summarize=false", "window")
 
 
@@ -152,17 +155,27 @@ def aims(model: str) -> str:
     lines = []
     for found in json.loads((FOLDER / model / "aims.json").read_text(encoding="utf-8")):
         for name, one in found.items():
-            if not isinstance(one, dict):
-                continue
-            if "difference" in one:
-                what = f"{points(one['difference'])} points"
-            else:
-                others = one[f"others_minus_{found['policy']}"]
-                rival, nearest = max(others.items(), key=lambda item: item[1]["value"])
-                share = percent(one["accuracy"], "value")
-                what = f"{share}; best of the others `{rival}`, {points(nearest)} points"
-            lines.append([f"`{found['policy']}`", name.replace("_", " "), what, one["verdict"]])
+            if isinstance(one, dict):
+                told = _measured(one, found["policy"])
+                lines.append([f"`{found['policy']}`", name.replace("_", " "), told, one["verdict"]])
     return table(["memory", "aim", "measured", "verdict"], lines)
+
+
+def _measured(aim: dict[str, Any], policy: str) -> str:
+    """Write what an aim was judged by."""
+    if "difference" in aim:
+        beside = f", beside `{aim['beside']}`" if "beside" in aim else ""
+        return f"{points(aim['difference'])} points{beside}"
+    if "by_kind" in aim:
+        kind, worst = min(aim["by_kind"].items(), key=lambda item: item[1]["value"])
+        asked = min(one["num_questions"] for one in aim["by_kind"].values())
+        return (
+            f"at worst {points(worst)} points, *{kind.replace('_', ' ')}*; {asked} questions a kind or more"
+        )
+    if "accuracy" not in aim:
+        return ""
+    rival, nearest = min(aim[f"{policy}_minus"].items(), key=lambda item: item[1]["value"])
+    return f"{percent(aim['accuracy'], 'value')}; {points(nearest)} points over the next, `{rival}`"
 
 
 def _in_words_streams() -> int:
@@ -224,6 +237,72 @@ def layers(model: str) -> str:  # noqa: ARG001
     return table(["layer", *map(str, range(len(found)))], lines)
 
 
+def scenes(model: str) -> str:
+    """Write what memories score in every scene within the training length."""
+    return _scenes(model, 48)
+
+
+def scenes_long(model: str) -> str:
+    """Write what memories score in every scene at ten times the training length."""
+    return _scenes(model, 480)
+
+
+def _scenes(model: str, seconds: int) -> str:
+    stored = json.loads((FOLDER.parent / "scenes.json").read_text(encoding="utf-8"))["scores"]
+    own = {
+        (one["scene"], one["memory"]): one
+        for one in stored
+        if (one["model"], one["seconds"]) == (model, seconds)
+    }
+    if not own:
+        return _NOT_YET
+    memories = sorted(
+        {memory for scene, memory in own if scene == "all" and memory != "full behind dtd"},
+        key=lambda memory: -own["all", memory]["accuracy"]["backward"]["value"],
+    )
+    shown = [scene for scene in SCENES if (scene, memories[0]) in own]
+    lines = []
+    for memory in memories:
+        in_all = own["all", memory]["accuracy"]
+        cells = [percent(in_all[group], "value") for group in GROUPS]
+        for scene in shown:
+            found = own[scene, memory]["accuracy"]
+            cells.append(" / ".join(f"{100 * found[group]['value']:.0f}" for group in ("now", "backward")))
+        lines.append([f"`{memory}`", *cells])
+    number = own["all", memories[0]]
+    return (
+        table(["now / backward, %", *(f"{group}, all" for group in GROUPS), *shown], lines)
+        + f"\n\n{number['num_stories']} stories, {number['num_questions']:,} questions."
+    )
+
+
+def when_unsure(world: str) -> str:
+    """Write what answering again beside fetched frames gains, always, when unsure, and where it helps."""
+    path = FOLDER.parent / f"when_unsure_{world}.json"
+    if not path.exists():
+        return _NOT_YET
+    found = json.loads(path.read_text(encoding="utf-8"))["scores"]
+    lines = []
+    for way, own in found["ways"].items():
+        gains = [points(own["gain"][name]["all"]) for name in ("always", "when_unsure", "where_it_helps")]
+        lines.append(
+            [
+                "those that decide" if way == "evidence" else way,
+                *gains,
+                f"{own['below']:.2f}",
+                f"{100 * own['asked_again']:.0f} %",
+                f"{own['seconds'] / found['seconds_of_memory']:.1f}",
+            ]
+        )
+    head = ["frames fetched", "always", "when unsure", "where it helps", "unsure below", "asked again"]
+    told = (
+        f"{found['num_stories']} stories, {found['num_questions']:,} questions; half of the stories chose "
+        f"the bound; from the memory alone the others, of which the table tells, had "
+        f"{percent(found['memory']['all'], 'value')}."
+    )
+    return table([*head, "time of an answer, memory = 1"], lines) + f"\n\n{told}"
+
+
 TABLES: dict[str, Callable[[str], str]] = {
     "rivals": rivals,
     "short": short,
@@ -235,6 +314,9 @@ TABLES: dict[str, Callable[[str], str]] = {
     "layers": layers,
     "kinds": kinds,
     "kinds_delay": kinds_delay,
+    "scenes": scenes,
+    "scenes_long": scenes_long,
+    "when_unsure": when_unsure,
 }
 
 

@@ -6,7 +6,8 @@
 timings may be compared with each other, and with nothing else. ``attention`` analyzes stories, and draws the
 pictures of docs/. ``training`` gathers the curve and the recipe of the run in ``.training``,
 ``training_qwen2_5_vl`` those of the second checkpoint's, and ``plain_qwen2_5_vl`` asks that one with
-transformers alone. Files whose names begin with ``first_model`` tell of an earlier checkpoint.
+transformers alone. Files whose names begin with ``first_model`` or ``second_model`` tell of earlier
+checkpoints.
 """
 
 import argparse
@@ -171,6 +172,8 @@ def training(family: str = "llava_onevision") -> dict[str, Any]:
     folder = Path(".training") / family
     lines = (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
     recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    if recipe["start_from"]:
+        recipe["start_from"] = "/".join(Path(recipe["start_from"]).parts[-2:])
     return {"recipe": recipe, "curve": [json.loads(line) for line in lines]}
 
 

@@ -37,6 +37,7 @@ WORDINGS = {
     "was": "was there a {thing}?",
     "since": "did a {thing} come since you last answered two seconds ago?",
 }
+SINCE = WORDINGS["since"]
 Feed = Callable[[dict[str, Any], dict[str, Any]], list[tuple[float, float]]]
 
 
@@ -144,13 +145,36 @@ RULES: dict[str, tuple[dict[str, Any], Feed]] = {
     "came since, 0.5": ({}, plain("since")),
     "came since, 0.7, cleared at 0.3": ({"raise_at": 0.7, "clear_at": 0.3}, plain("since")),
     "came since, 0.9, cleared at 0.1": ({"raise_at": 0.9, "clear_at": 0.1}, plain("since")),
+    "now, 0.9, two in a row": ({"raise_at": 0.9, "hold_seconds": 1}, plain("now")),
+    "now, 0.9, cleared at 0.7": ({"raise_at": 0.9, "clear_at": 0.7}, plain("now")),
+    "now, 0.9, cleared at 0.8": ({"raise_at": 0.9, "clear_at": 0.8}, plain("now")),
+    "now, 0.8, onset by came since": ({"raise_at": 0.8, "onset": SINCE}, plain("now")),
+    "now, 0.9, onset by came since": ({"raise_at": 0.9, "onset": SINCE}, plain("now")),
+    "now, 0.9, cleared at 0.8, onset by came since": (
+        {"raise_at": 0.9, "clear_at": 0.8, "onset": SINCE},
+        plain("now"),
+    ),
+    "now, 0.9, cleared at 0.7, onset by came since": (
+        {"raise_at": 0.9, "clear_at": 0.7, "onset": SINCE},
+        plain("now"),
+    ),
     "was there, 0.5": ({}, plain("was")),
     "was there, 0.5, never cleared": ({"clear_at": 0.0}, plain("was")),
 }
 
 
-def replay(story: dict[str, Any], name: str) -> list[WatchOutcome]:
-    """Return what a rule makes of a story."""
+def left_seconds(story: dict[str, Any], thing: str) -> list[float]:
+    """Return the whole seconds at which a thing is gone that was there at the one before."""
+    seed = int(story["story"].split("-")[1])
+    world = generate_world(seed, story["seconds"], scene=story["scene"])
+    shown = [
+        any(str(one.thing) == thing for one in world.on_screen(second)) for second in range(story["seconds"])
+    ]
+    return [float(k) for k in range(1, len(shown)) if shown[k - 1] and not shown[k]]
+
+
+def replay(story: dict[str, Any], name: str, tells: str = "raised") -> list[WatchOutcome]:
+    """Return what a rule makes of a story: of what comes, or of what leaves."""
     rules, feed = RULES[name]
     outcomes = []
     for thing, own in story["things"].items():
@@ -162,19 +186,25 @@ def replay(story: dict[str, Any], name: str) -> list[WatchOutcome]:
             leave=lambda _: None,
         )
         events = [
-            watch.see_scores(float(second), tuple(look), is_scheduled=True)
+            watch.see_scores(
+                float(second),
+                tuple(look),
+                is_scheduled=True,
+                conditions=[tuple(own["since"][second])] if "onset" in rules else [],
+            )
             for second, look in enumerate(feed(own, story))
         ]
-        raised = [Told(seconds=one.stream_seconds) for one in events if one and one.kind == "raised"]
+        told = [Told(seconds=one.stream_seconds) for one in events if one and one.kind == tells]
+        due = own["came_seconds"] if tells == "raised" else own["left_seconds"]
         # what stays true once it came is told once
-        came = own["came_seconds"][:1] if rules.get("clear_at") == 0 else own["came_seconds"]
+        due = due[:1] if rules.get("clear_at") == 0 else due
         outcomes.append(
             WatchOutcome(
                 story=story["story"],
                 scene=story["scene"],
-                condition="appears",
-                comes=bool(came),
-                matching=match_events([Told(seconds=one) for one in came], raised),
+                condition="appears" if tells == "raised" else "leaves",
+                comes=bool(due),
+                matching=match_events([Told(seconds=one) for one in due], told),
                 watched_seconds=story["seconds"],
                 num_polls=story["seconds"],
             )
@@ -184,10 +214,18 @@ def replay(story: dict[str, Any], name: str) -> list[WatchOutcome]:
 
 def scored(stories: list[dict[str, Any]]) -> dict[str, Any]:
     """Score every rule, and its difference in F1 to the plain margin."""
+    for story in stories:
+        for thing, own in story["things"].items():
+            own["left_seconds"] = left_seconds(story, thing)
     by_rule = {name: [one for story in stories for one in replay(story, name)] for name in RULES}
     plainest = by_rule["now, 0.5"]
     return {
-        name: scores(own) | {"f1_above_plain": f1_difference(own, plainest)} for name, own in by_rule.items()
+        name: scores(own)
+        | {
+            "f1_above_plain": f1_difference(own, plainest),
+            "leaves": scores([one for story in stories for one in replay(story, name, "cleared")]),
+        }
+        for name, own in by_rule.items()
     }
 
 
@@ -238,6 +276,8 @@ def main() -> None:
             f"false an hour {own['false_alarms_per_hour']:6.1f}, of what never comes {never:5.1f}",
             f"delay {delay['median']} {delay['p95']}, above the first {above['value']:+.3f}",
         )
+        leaves = own["leaves"]
+        told += (f"leaves F1 {leaves['f1'] or 0:.3f}, {leaves['false_alarms_per_hour']:.1f} false an hour",)
         sys.stdout.write(f"{name:38} {'; '.join(told)}\n")
     if out:
         out.write_text(json.dumps(document) + "\n", encoding="utf-8")

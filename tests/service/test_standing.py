@@ -149,7 +149,7 @@ def test_rules_of_a_watch_are_those_that_were_asked_for(serve):
     (watch,) = service._running.registry.find("door").live.handle.watches
     rules = watch.rules
     assert (rules.context, rules.region, rules.group_above) == ("cars are normal", region, 0.9)
-    assert (rules.raise_at, rules.clear_at, rules.schedule.days) == (0.3, 0.3, ("mon",))
+    assert (rules.raise_at, rules.clears_at, rules.schedule.days) == (0.3, 0.3, ("mon",))
     push(service, "door", random_frames(2))
     assert service.watches.show("door", "a").stats.num_failed == 0
 

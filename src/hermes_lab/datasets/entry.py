@@ -93,6 +93,17 @@ class Entry:
             raise self.wrong(name, "a number from 0 to 1")
         return float(value)
 
+    def is_set(self, name: str) -> bool:
+        """Return whether a key holds true; False if it is missing.
+
+        Raises:
+            AnnotationError: it holds something else than true or false.
+        """
+        value = self.fields.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(name, "true or false")
+        return value is True
+
     def seconds_or_none(self, name: str) -> float | None:
         """Return a moment or a length in seconds, None if the key is missing or holds no time."""
         seconds = _seconds(self.fields.get(name))

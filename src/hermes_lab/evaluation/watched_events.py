@@ -14,12 +14,13 @@ from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Told, match_
 from hermes_lab.evaluation.watch_scores import WatchOutcome
 from hermes_stream.stream.playback import Source
 from hermes_stream.stream.watches.decisions import NewnessState, decide_newness
+from hermes_stream.synthetic.questions import NUMBERS
 from hermes_stream.synthetic.watch_truths import WatchTruth
 from hermes_stream.video.frame import Frame
 
 if TYPE_CHECKING:
     from hermes_stream.stream import Session
-    from hermes_stream.stream.watches import Watch
+    from hermes_stream.stream.watches import Watch, WatchEvent
 
 BASELINES = ("always", "never", "change")
 """Guessers: who speaks at each look, who never does, and who speaks when the picture changes a lot."""
@@ -165,13 +166,21 @@ class _Started:
             one.name: tuple(
                 Told(
                     seconds=event.stream_seconds - start_seconds,
-                    value=event.value if one.kind in ("state", "count") else None,
+                    value=_value(one, event),
                 )
                 for event in self._events[one.name]
                 if event.kind == one.tells
             )
             for one in self._story.watches
         }
+
+
+def _value(truth: WatchTruth, event: WatchEvent) -> str | None:
+    """Return what an event says where what is waited for has a value: how many, where comings are counted."""
+    if truth.kind in ("state", "count"):
+        return event.value
+    is_counted = any(one.value is not None for one in truth.happenings)
+    return NUMBERS[min(event.incident, len(NUMBERS) - 1)] if is_counted else None
 
 
 def asked_as(truth: WatchTruth) -> dict[str, Any]:
@@ -181,6 +190,10 @@ def asked_as(truth: WatchTruth) -> dict[str, Any]:
         "answer": truth.answer,
         "also": truth.also or None,
         "given": truth.given,
+        "keeps_given": truth.keeps_given or None,
+        "onset": truth.onset,
+        "nth": truth.nth,
+        "raise_at": truth.raise_at,
         "clear_at": truth.clear_at,
     }
     return {name: value for name, value in own.items() if value is not None}

@@ -20,8 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from hermes_lab.stress.asked_questions import Asker
 from hermes_lab.stress.followed_events import Follower, compare_events, recorded_events
 from hermes_lab.stress.numbered_frames import LiveClient, numbered_frame, picture
@@ -29,6 +27,7 @@ from hermes_lab.stress.record import write_record
 from hermes_lab.stress.recorded_life import STYLES
 from hermes_lab.stress.served_program import ServedProgram, low_priority
 from hermes_lab.stress.undisturbed import Gathering, compare
+from hermes_stream.cli.opening import share_processors
 from hermes_stream.client import Client
 from hermes_stream.models import VideoModel, load_model
 from hermes_stream.stream.changes import FrameCame
@@ -316,7 +315,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    share_processors(1)  # sums as the program makes them, to the last bit
     low_priority()
     with TemporaryDirectory() as folder:
         killed = KilledService(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,11 +11,10 @@ import numpy as np
 
 from hermes_stream.cli.output import size
 from hermes_stream.stream import Session
+from hermes_stream.stream.capacity import num_streams_in_time
 from hermes_stream.stream.queue_limits import QueueLimits
 from hermes_stream.video.frame import Frame
 
-# What questions of people need beside the cameras.
-_SHARE_OF_CAMERAS = 0.9
 _MAX_WARM_UP_FRAMES = 512
 _MEASURED_CHUNKS = 3
 _HEIGHT, _WIDTH = 360, 640
@@ -124,7 +122,7 @@ def measure_cameras(
         watch_seconds=watch_seconds,
         stream_bytes=stream_bytes,
         num_by_memory=None if free_bytes is None else free_bytes // stream_bytes,
-        num_by_time=math.floor(_SHARE_OF_CAMERAS / (fps * frame_seconds + num_watches * watch_seconds)),
+        num_by_time=num_streams_in_time(fps * frame_seconds + num_watches * watch_seconds),
     )
 
 

@@ -84,9 +84,14 @@ def deploy(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings, as 'hermes serve --config' takes.")],
     *,
     address: Annotated[
-        str,
-        typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:6379, ray://HOST:10001."),
-    ] = "auto",
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of the Ray cluster: HOST:6379, ray://HOST:10001. [default: ray_address of FILE, else "
+            "RAY_ADDRESS, else one of this machine]",
+        ),
+    ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Run the settings on a Ray cluster; where they run already, replica by replica, none loses a stream."""
     from hermes_stream.cli.serve import Settings
@@ -94,4 +99,7 @@ def deploy(
 
     plan = Settings(file, {"cluster": True}, []).plan()
     url = run(plan, address=address, on_trouble=lambda text: complain(text, kind="warning"))
-    say(f"listening at {url} on each machine with a replica; 'hermes cluster status' shows them")
+    if json:
+        print_json({"url": url, "model": plan.start.model, "replicas": plan.cluster.replicas})
+        return
+    say(f"listening at {url} on each machine with a gateway; 'hermes cluster status' shows the replicas")

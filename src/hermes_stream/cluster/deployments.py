@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -24,6 +24,7 @@ _HEALTH_SECONDS = 5.0
 _GOODBYE_SECONDS = 60.0
 _PLACE_SECONDS = 5.0
 _MANY_CALLS = 1000
+_SCALE_UP_SECONDS = 5.0
 
 
 class EngineReplica:
@@ -62,9 +63,9 @@ class EngineReplica:
         return stats
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Say how many streams are here, and how many more fit."""
-        stats = await asyncio.to_thread(self._running.stats)
-        return {name: float(stats[name]) for name in ("num_streams", "more_streams", "used_bytes")}
+        """Say how many streams are here, and how many more it keeps up with."""
+        stats: dict[str, float] = await asyncio.to_thread(self._running.load_stats)
+        return stats
 
     async def check_health(self) -> None:
         """Let Ray begin this replica again where its engine hangs or is gone.
@@ -97,7 +98,7 @@ class GatewayReplica:
         self._directory = Directory(plan.service.store, lease_seconds=plan.cluster.lease_seconds)
         finder = ReplicaFinder(self._directory.replicas, self._place)
         gateway = Gateway(finder, max_body_bytes=plan.server.max_body_bytes)
-        self._listening = Listening(gateway, plan.server.host, port)
+        self._listening = Listening(gateway, plan.server.host, port, shared=True)
 
     async def _place(self, stream: str) -> str:
         def ask() -> str:
@@ -124,17 +125,28 @@ class GatewayReplica:
 
 def replicas_wanted(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
     """Return how many replicas carry the streams that there are, whatever is asked of them."""
-    metrics = context.aggregated_metrics or {}
-    streams, more = metrics.get("num_streams", {}), metrics.get("more_streams", {})
-    loads = [
-        Load(id=number, num_streams=int(streams[replica]), more_streams=int(more.get(replica, 0)))
-        for number, replica in enumerate(streams)
-    ]
+    loads = loads_of(context.raw_metrics or {}, context.running_replicas)
     wanted = num_replicas_wanted(
         loads, fewest=context.capacity_adjusted_min_replicas, most=context.capacity_adjusted_max_replicas
     )
     # one that came just now has said nothing yet, and is not to go for that
     return max(wanted, context.current_num_replicas if len(loads) < context.current_num_replicas else 0), {}
+
+
+def loads_of(metrics: Mapping[str, Mapping[Any, Any]], replicas: Sequence[Any]) -> list[Load]:
+    """Return what each replica said of itself last.
+
+    Args:
+        metrics: of what ``record_autoscaling_stats`` returns, by name: a series of values of each replica.
+        replicas: that run.
+    """
+    found = []
+    for number, replica in enumerate(replicas):
+        said = {name: by_replica[replica] for name, by_replica in metrics.items() if by_replica.get(replica)}
+        if "num_streams" in said and "more_streams" in said:
+            num_streams, more = (round(said[name][-1].value) for name in ("num_streams", "more_streams"))
+            found.append(Load(id=number, num_streams=num_streams, more_streams=more))
+    return found
 
 
 def application(plan: Plan, *, port: int, is_local: bool) -> serve.Application:
@@ -152,6 +164,8 @@ def application(plan: Plan, *, port: int, is_local: bool) -> serve.Application:
             "autoscaling_config": AutoscalingConfig(
                 min_replicas=1,
                 max_replicas=cluster.max_replicas,
+                upscale_delay_s=_SCALE_UP_SECONDS,
+                downscale_delay_s=cluster.scale_down_seconds,
                 policy=AutoscalingPolicy(policy_function=replicas_wanted),
             )
         }
@@ -171,7 +185,6 @@ def application(plan: Plan, *, port: int, is_local: bool) -> serve.Application:
     gateway = serve.deployment(GatewayReplica).options(
         name="gateway",
         num_replicas=cluster.gateways,
-        max_replicas_per_node=1,  # each listens at the same port
         health_check_period_s=_HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0.1},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from typing import Any
@@ -22,6 +23,8 @@ class Listening:
         app: of ASGI.
         host: to listen at.
         port: to listen at; 0 takes a free one.
+        shared: let other gateways of this user listen at the same port: the system hands each connection to
+            one of those that live, so that one that ends, or is replaced, leaves no moment without.
 
     Attributes:
         port: that it listens at.
@@ -30,7 +33,8 @@ class Listening:
         ServiceError: it cannot listen there.
     """
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
+    def __init__(self, app: Any, host: str, port: int, *, shared: bool = False) -> None:
+        self._sockets = [_shared_socket(host.strip("[]"), port)] if shared else None
         options = uvicorn.Config(
             app,
             host=host.strip("[]"),
@@ -55,11 +59,12 @@ class Listening:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise ServiceError(f"cannot listen at {host}, port {port}; end the program that has it")
             time.sleep(0.01)
-        self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
+        listening = self._sockets or self._server.servers[0].sockets
+        self.port: int = listening[0].getsockname()[1]
 
     def _run(self) -> None:
         try:
-            self._server.run()
+            self._server.run(sockets=self._sockets)
         except SystemExit:  # how uvicorn says that the address is taken
             return
 
@@ -72,3 +77,41 @@ class Listening:
         """End what is open, and listen no more; safe to repeat."""
         self._server.should_exit = True
         self._thread.join(2 * _GOODBYE_SECONDS)
+
+
+def _shared_socket(host: str, port: int) -> socket.socket:
+    """Return a socket at a port that others may have, too.
+
+    Raises:
+        ServiceError: a program that does not share it has it.
+    """
+    found: socket.socket | None = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.bind(address)
+    except OSError as error:
+        if found is not None:
+            found.close()
+        raise ServiceError(
+            f"cannot listen at {host}, port {port}: {error.strerror}; end the program that has it, or give "
+            "another --port"
+        ) from error
+    return found
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether nobody listens at a port."""
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError:
+            return False
+    return True

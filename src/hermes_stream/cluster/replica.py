@@ -15,6 +15,7 @@ from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.settings import NamedStream
 from hermes_stream.service.settings_check import source_options_of
 from hermes_stream.service.status import StreamStatus
+from hermes_stream.stream.capacity import num_streams_in_time
 
 _DRAIN_SECONDS = 20.0
 
@@ -42,6 +43,7 @@ class Replica:
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         membership = Membership(name, self.address, lease_seconds=plan.cluster.lease_seconds)
         model = load_model(plan.start.model)
+        self._fps = plan.service.fps or model.card.default_fps
         self.service = Service(model, plan.start.data_dir, settings=plan.service, membership=membership)
         self._parts.callback(self.service.close, drain_seconds=_DRAIN_SECONDS)
         try:
@@ -67,6 +69,23 @@ class Replica:
             "num_streams": capacity.num_streams,
             "more_streams": capacity.more_streams,
             "used_bytes": capacity.used_bytes,
+        }
+
+    def load_stats(self) -> dict[str, float]:
+        """Return how many streams it has, and how many more it keeps up with.
+
+        That is what fits beside them and what there is time for, as ``hermes doctor --cameras`` counts both,
+        here by what frames have taken lately.
+        """
+        capacity = self.service.capacity()
+        more = capacity.more_streams
+        if capacity.frame_seconds:
+            in_time = num_streams_in_time(self._fps * capacity.frame_seconds)
+            more = min(more, max(0, in_time - capacity.num_streams))
+        return {
+            "num_streams": float(capacity.num_streams),
+            "more_streams": float(more),
+            "used_bytes": float(capacity.used_bytes),
         }
 
     def close(self) -> None:

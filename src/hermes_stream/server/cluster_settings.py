@@ -25,10 +25,14 @@ class ClusterSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docs
     """Cores that Ray keeps for a replica."""
     replica_gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """GPUs that Ray keeps for a replica, or a part of one."""
-    gateways: AtLeastOne = 1
-    """Gateways, which hold nothing and may end at any time."""
+    gateways: AtLeastOne = 2
+    """Gateways, which hold nothing and share the port: while one ends, or is replaced, another answers."""
     lease_seconds: Annotated[float, Field(ge=1, le=300)] = 5.0
     """How long a replica has its streams after a sign of life; then others take them."""
+    scale_down_seconds: Positive = 600.0
+    """How long fewer replicas must do, with `auto`, before one gives its streams to others and ends."""
+    ray_address: str | None = None
+    """Ray cluster that `hermes cluster deploy` goes to, `HOST:6379`; else that of RAY_ADDRESS, or here."""
 
     @property
     def num_replicas(self) -> int | None:

@@ -111,6 +111,7 @@ class IncidentKeeper:
             "pictures": [asdict(one) for one in pictures],
             "summary": self._summary(served, settings),
             "num_updates": incident.num_updates + 1,
+            "epoch": served.row.epoch,
         }
 
         def along(connection: Connection) -> None:

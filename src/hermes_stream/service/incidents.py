@@ -206,7 +206,7 @@ def _chosen(key_id: int) -> Select[Any]:
 
 def _incident(row: Row[Any]) -> Incident:
     fields = dict(row._mapping)
-    del fields["stream_id"]
+    del fields["stream_id"], fields["epoch"]
     is_reviewed = fields.pop("key_id") is not None
     pictures = tuple(IncidentPicture(**one) for one in fields.pop("pictures"))
     evidence = tuple(fields.pop("evidence"))

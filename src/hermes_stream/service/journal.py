@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -33,6 +33,7 @@ class Journal:
         queue_bytes: what changes may take that are not on disk yet; beyond, the oldest are forgotten and the
             journal stops, until it begins behind a new snapshot.
         segment_bytes: of a file, about.
+        copy: is given what was committed: the number of the first record, and all records.
 
     Attributes:
         num_cut_bytes: what was cut off at the end of files when they were opened: a change that was being
@@ -43,13 +44,18 @@ class Journal:
     """
 
     def __init__(
-        self, folder: str | Path, *, queue_bytes: int = _QUEUE_BYTES, segment_bytes: int = SEGMENT_BYTES
+        self,
+        folder: str | Path,
+        *,
+        queue_bytes: int = _QUEUE_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
+        copy: Callable[[int, Sequence[bytes]], None] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self._segments = Segments(self.folder, segment_bytes=segment_bytes)
         self.num_cut_bytes = self._segments.num_cut_bytes
         self._writer = ChangeWriter()
-        self._queue_bytes = queue_bytes
+        self._queue_bytes, self._copy = queue_bytes, copy
         self._queue: deque[Change] = deque()
         self.num_queued_bytes = 0
         self._failure: str | None = None
@@ -89,6 +95,8 @@ class Journal:
             if too_large > MAX_RECORD_BYTES:
                 raise OSError(f"a change takes {too_large} bytes, and {MAX_RECORD_BYTES} are taken")
             self._segments.append(records)
+            if self._copy is not None:
+                self._copy(expected, records)
         except OSError as error:
             with self._queue_lock:  # a snapshot may begin in the midst of them
                 self._queue.extendleft(reversed(batch))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from hermes_stream.errors import SnapshotError
 from hermes_stream.service.journal import Committer, Journal, replay
+from hermes_stream.service.remote_journals import RemoteJournals
 from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.snapshots import Snapshots
 from hermes_stream.stream.changes import FrameCame
@@ -49,6 +50,7 @@ class MemoryOnDisk:
         journal: folder of its journal; None keeps no journal.
         committer: writes journals every now and then.
         remote: keeps snapshots beyond this machine; None does not.
+        remote_journals: keeps journals beyond this machine; None does not.
         by_epoch: keep a journal of each epoch, behind a snapshot of its own: what a former owner still
             writes to a shared folder is then read by nobody.
     """
@@ -60,6 +62,7 @@ class MemoryOnDisk:
         committer: Committer,
         remote: RemoteSnapshots | None = None,
         *,
+        remote_journals: RemoteJournals | None = None,
         by_epoch: bool = False,
     ) -> None:
         self._remote, self._by_epoch = remote, by_epoch
@@ -67,19 +70,25 @@ class MemoryOnDisk:
         self._snapshots = Snapshots(snapshots)
         self._committer = committer
         self._journal: Journal | None = None
+        self._remote_journals = remote_journals
         self._saved_changes: int | None = None
+        self._sent = (-1, 0)  # epoch and changes of the newest snapshot that is beyond this machine
         self._writing = Lock()
 
     def fetch(self) -> None:
-        """Where nothing is on this machine, bring the newest snapshot from beyond it.
+        """Where nothing is on this machine, or what others wrote is newer, bring it from beyond it.
 
         Raises:
             SnapshotError: the store cannot be read.
         """
-        if self._remote is None or self._snapshots.newest() is not None:
+        own = self._snapshots.newest()
+        if self._remote is None or (own is not None and not self._by_epoch):
             return
         try:
-            self._remote.fetch(self._folder)
+            self._remote.fetch(self._folder, newer_than="" if own is None else own.name)
+            newest = self._snapshots.newest()
+            if newest is not None and self._remote_journals is not None and self._journal_folder is not None:
+                self._remote_journals.fetch(self._journal_folder, _epoch_of(newest))
         except Exception as error:  # each kind of store has errors of its own
             raise SnapshotError(
                 f"snapshots at {self._remote.name} cannot be read ({error}); see to the store, and open the "
@@ -97,7 +106,7 @@ class MemoryOnDisk:
             return None
         path, handle = self._snapshots.restore_newest(lambda path: (path, engine.restore(path)))
         if self._journal_folder is not None:
-            journal = self._open_journal(int(path.name.partition("-")[0]))
+            journal = self._open_journal(_epoch_of(path))
             try:
                 replay(journal, handle)
             except SnapshotError as error:
@@ -159,7 +168,9 @@ class MemoryOnDisk:
                 self._journal.commit()
             path = self._snapshots.write(snapshot, epoch=epoch, is_kept=is_kept)
             if self._remote is not None:
-                self._remote.send(path)
+                # one that somebody asked for shortens no journal
+                then = None if is_kept else self._when_sent(epoch, snapshot.num_changes)
+                self._remote.send(path, then)
             if not is_kept:
                 self._go_on_behind(snapshot)
         return SavedMemory(
@@ -169,6 +180,27 @@ class MemoryOnDisk:
             newest_seconds=snapshot.newest_seconds,
             num_bytes=path.stat().st_size,
         )
+
+    def _when_sent(self, epoch: int, num_changes: int) -> Callable[[Sequence[str]], None] | None:
+        """Return what is done when a snapshot is beyond this machine: its journal there may be shorter."""
+        journals = self._remote_journals
+        if journals is None:
+            return None
+
+        def forget(names: Sequence[str]) -> None:
+            (epoch_before, before), self._sent = self._sent, (epoch, num_changes)
+            # the one before may have to serve, should this one be damaged
+            number = before if epoch_before == epoch else 0
+            kept = {int(name.partition("-")[0]) for name in names}
+            journals.forget(self._folder.name, epoch, number, kept)
+
+        return forget
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until all that is on disk here is where other replicas find it; tell whether it is."""
+        parts = [one for one in (self._remote, self._remote_journals) if one is not None]
+        unsent = [one for one in parts if not one.flush(timeout_seconds, self._folder.name)]
+        return not unsent
 
     def _go_on_behind(self, snapshot: Snapshot) -> None:
         before, self._saved_changes = self._saved_changes, snapshot.num_changes
@@ -228,12 +260,19 @@ class MemoryOnDisk:
                 shutil.rmtree(folder, ignore_errors=True)
         if self._remote is not None:
             self._remote.forget(self._folder.name)
+        if self._remote_journals is not None:
+            self._remote_journals.delete(self._folder.name)
 
     def _open_journal(self, epoch: int) -> Journal:
         assert self._journal_folder is not None
         if self._journal is None:
-            self._journal = Journal(self._folder_of(epoch) if self._by_epoch else self._journal_folder)
+            folder = self._folder_of(epoch) if self._by_epoch else self._journal_folder
+            copy = None if self._remote_journals is None else self._copy_of(self._remote_journals, epoch)
+            self._journal = Journal(folder, copy=copy)
         return self._journal
+
+    def _copy_of(self, journals: RemoteJournals, epoch: int) -> Callable[[int, Sequence[bytes]], None]:
+        return lambda first, records: journals.append(self._folder.name, epoch, first, records)
 
     def _folder_of(self, epoch: int) -> Path:
         assert self._journal_folder is not None
@@ -248,3 +287,7 @@ class MemoryOnDisk:
         for folder in self._journal_folder.iterdir():
             if folder.name.isdigit() and int(folder.name) not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _epoch_of(snapshot: Path) -> int:
+    return int(snapshot.name.partition("-")[0])

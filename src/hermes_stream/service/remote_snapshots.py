@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
@@ -17,6 +17,7 @@ from hermes_stream.service.snapshots import is_snapshot
 
 log = logging.getLogger(__name__)
 _TRY_AGAIN_SECONDS = 30.0
+Then = Callable[[Sequence[str]], None]
 
 
 def open_store(url: str) -> tuple[Any, str]:
@@ -30,16 +31,16 @@ def open_store(url: str) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(url, skip_instance_cache=True)
     except ImportError as error:
         raise MissingPackageError(
-            f"snapshots_url: {_shown(url)} is read by a package of its own, which is missing ({error})"
+            f"snapshots_url: {shown_store(url)} is read by a package of its own, which is missing ({error})"
         ) from error
     except ValueError as error:
         raise SettingsError(
-            f"snapshots_url: there is no kind of store at {_shown(url)}; give such as s3://bucket/folder"
+            f"snapshots_url: there is no kind of store at {shown_store(url)}; give such as s3://bucket/folder"
         ) from error
     return files, root.rstrip("/")
 
 
-def _shown(url: str) -> str:
+def shown_store(url: str) -> str:
     """Return an address without what may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme or 'file'}://{parts.hostname or ''}"
@@ -62,29 +63,38 @@ class RemoteSnapshots:
 
     def __init__(self, url: str, *, num_kept: int) -> None:
         self._num_kept = num_kept
-        self.name = _shown(url)
+        self.name = shown_store(url)
         self._files, self._root = open_store(url)
         self.failure: str | None = None
-        self._waiting: dict[str, Path] = {}
+        self._waiting: dict[str, tuple[Path, Then | None]] = {}
         self._changed = Condition()
         self._is_closing = False
         self._thread = Thread(target=self._run, name="hermes-remote-snapshots", daemon=True)
         self._thread.start()
 
-    def send(self, path: Path) -> None:
-        """Have a snapshot copied soon; its folder is named like that of its stream."""
+    def send(self, path: Path, then: Then | None = None) -> None:
+        """Have a snapshot copied soon; its folder is named like that of its stream.
+
+        Args:
+            path: of its file.
+            then: is called when it is there, in the thread that sends; with the names of all that are.
+        """
         with self._changed:
-            self._waiting[path.parent.name] = path
+            self._waiting[path.parent.name] = path, then
             self._changed.notify_all()
 
-    def fetch(self, folder: Path) -> Path | None:
+    def fetch(self, folder: Path, *, newer_than: str = "") -> Path | None:
         """Copy a stream's newest snapshot to its folder on this machine; None where there is none.
+
+        Args:
+            folder: of the stream's snapshots here.
+            newer_than: name of one that is here already.
 
         Raises:
             OSError: the store cannot be read.
         """
         names = self._names(folder.name)
-        if not names:
+        if not names or names[-1] <= newer_than:
             return None
         path, part = folder / names[-1], folder / f".{names[-1]}.part"
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,10 +115,19 @@ class RemoteSnapshots:
         except Exception as error:  # each kind of store has errors of its own
             log.warning("snapshots of stream %s stay at %s: %s", folder, self.name, error)
 
-    def flush(self, timeout_seconds: float) -> bool:
-        """Wait until all is sent; tell whether it is."""
+    def flush(self, timeout_seconds: float, folder: str | None = None) -> bool:
+        """Wait until all is sent; tell whether it is.
+
+        Args:
+            timeout_seconds: how long at most.
+            folder: of one stream, where others go on; None is all.
+        """
+
+        def is_sent() -> bool:
+            return not self._waiting if folder is None else folder not in self._waiting
+
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting, timeout_seconds)
+            return self._changed.wait_for(is_sent, timeout_seconds)
 
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Send what waits, and stop; safe to repeat.
@@ -129,19 +148,22 @@ class RemoteSnapshots:
                 self._changed.wait_for(lambda: self._waiting or self._is_closing)
                 if self._is_closing:
                     return
-                folder, path = next(iter(self._waiting.items()))
-            is_sent = self._send(folder, path)
+                folder, (path, then) = next(iter(self._waiting.items()))
+            is_sent = self._send(folder, path, then)
             with self._changed:
-                if is_sent and self._waiting.get(folder) == path:
+                if is_sent and self._waiting.get(folder) == (path, then):
                     del self._waiting[folder]
                     self._changed.notify_all()
                 if not is_sent:
                     self._changed.wait_for(lambda: self._is_closing, _TRY_AGAIN_SECONDS)
 
-    def _send(self, folder: str, path: Path) -> bool:
+    def _send(self, folder: str, path: Path, then: Then | None) -> bool:
         try:
             self._copy(path, f"{self._root}/{folder}/{path.name}")
-            self._delete(folder, self._names(folder)[: -self._num_kept])
+            names = self._names(folder)
+            self._delete(folder, names[: -self._num_kept])
+            if then is not None:
+                then(names[-self._num_kept :])
         except FileNotFoundError:
             return not path.exists()  # a newer one has taken its place, and is sent itself
         except Exception as error:  # each kind of store has errors of its own

@@ -25,6 +25,7 @@ from hermes_stream.service.ownership.tenant import Tenant
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_desk import QuestionDesk
 from hermes_stream.service.record import Record
+from hermes_stream.service.remote_journals import RemoteJournals
 from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.ring import RingLimits
@@ -112,10 +113,15 @@ class Running:
         if membership is not None:
             membership.join(self.store, model.card.name)
             self._parts.callback(membership.leave)
-        self._remote = None
+        self._remote = self._remote_journals = None
         if settings.snapshots_url is not None:
             self._remote = RemoteSnapshots(settings.snapshots_url, num_kept=settings.keep_snapshots)
             self._parts.callback(self._remote.close)
+        if settings.snapshots_url is not None and membership is not None and settings.journal:
+            self._remote_journals = RemoteJournals(
+                settings.snapshots_url, every_seconds=settings.send_journal_every_seconds
+            )
+            self._parts.callback(self._remote_journals.close)
         self._committer = self._parts.enter_context(Committer())
         self.thread = EngineThread(
             lambda: Engine(model, memory_bytes=settings.memory_bytes, queue_frames=1),
@@ -198,6 +204,7 @@ class Running:
                 folder.journals / row.folder if settings.journal else None,
                 self._committer,
                 self._remote,
+                remote_journals=self._remote_journals,
                 by_epoch=self._membership is not None,
             )
         limits = RingLimits(
@@ -327,9 +334,10 @@ class Running:
             if served.disk is not None and served.disk.failure is not None:
                 why = without_folders(served.disk.failure)
                 reasons.append(f"the journal of stream {served.row.name!r} stopped: {why}")
-        if self._remote is not None and self._remote.failure is not None:
-            why = without_folders(self._remote.failure)
-            reasons.append(f"snapshots cannot be sent to {self._remote.name}: {why}")
+        for what, remote in (("snapshots", self._remote), ("journals", self._remote_journals)):
+            if remote is not None and remote.failure is not None:
+                why = without_folders(remote.failure)
+                reasons.append(f"{what} cannot be sent to {remote.name}: {why}")
         if self._is_closing:
             reasons.append("the service is closing")
         return Health(

@@ -196,6 +196,16 @@ def _record(number: int, payload: bytes) -> bytes:
     return _HEAD.pack(zlib.crc32(payload, zlib.crc32(checked)), len(payload), number) + payload
 
 
+def piece_of(first: int, payloads: Sequence[bytes]) -> bytes:
+    """Return the bytes of a file with these records.
+
+    Args:
+        first: number of the first of them.
+        payloads: of the records, in order.
+    """
+    return _MAGIC + b"".join(_record(first + k, payload) for k, payload in enumerate(payloads))
+
+
 def read_folder(folder: Path) -> Iterator[tuple[int, bytes]]:
     """Yield whole records of a folder that somebody may be writing; nothing is cut off or made."""
     for path in sorted(path for path in folder.rglob(f"*{SUFFIX}") if path.stem.isdecimal()):

@@ -90,6 +90,8 @@ class ServiceSettings(StreamSettings, frozen=True):
     """Under which Home Assistant looks for devices."""
     snapshots_url: str | None = None
     """Folder of an object store that keeps the newest snapshots too, such as s3://bucket/folder."""
+    send_journal_every_seconds: Positive = 2.0
+    """How often a replica sends what its journals append to `snapshots_url`: what a death may lose."""
     store: str | None = None
     """Address of a Postgres database for the record; SQLite in the data folder by default."""
 

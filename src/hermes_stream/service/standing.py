@@ -69,7 +69,7 @@ class Standing:
     Args:
         rows: of the watches, as they are recorded.
         tell: records an event.
-        save: keeps how far watches are, by their numbers, without waiting.
+        save: keeps how far watches are, by their numbers, without waiting; of an epoch.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Standing:
         rows: tuple[WatchRow, ...],
         *,
         tell: Callable[[NewEvent], None],
-        save: Callable[[Mapping[int, Mapping[str, Any]]], None],
+        save: Callable[[Mapping[int, Mapping[str, Any]], int | None], None],
     ) -> None:
         self._tell, self._save = tell, save
         self._place: _Place | None = None
@@ -262,7 +262,7 @@ class Standing:
                 state = dict(saved_watch(standing.watch).values)
                 if state != standing.state:
                     standing.state = changed[number] = state
-        self._save(changed)
+        self._save(changed, None if self._place is None else self._place.epoch)
 
     @property
     def rows(self) -> tuple[WatchRow, ...]:
@@ -286,7 +286,10 @@ class Standing:
         return tuple(_status(stream, one) for one in self._standing.values())
 
 
-_ASKED = ("question", "kind", "options", "answer", "also", "given", "context", "region", "calibrate")
+_ASKED = (
+    *("question", "kind", "options", "answer", "also", "given", "onset", "context", "region"),
+    "calibrate",
+)
 
 
 def _carried(old: _Standing, settings: WatchSettings) -> Mapping[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hermes_stream.errors import CapacityError, HermesError, StreamExistsError, UnknownStreamError
 from hermes_stream.models.base import VideoModel
+from hermes_stream.service.absent_stream import absent_stream
 from hermes_stream.service.bringing_back import open_source_again, tell_restored
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
@@ -74,11 +75,11 @@ class StreamRegistry:
 
         Raises:
             UnknownStreamError: there is none.
+            NotOwnerError: it is open, and another replica's.
         """
         served = self._streams.get(name)
         if served is None:
-            known = ", ".join(list(self._streams)[:20]) or "none"
-            raise UnknownStreamError(f"no stream {name!r} is open; open streams: {known}")
+            raise absent_stream(name, tuple(self._streams), self._store)
         return served
 
     def row(self, name: str) -> StreamRow:

@@ -142,6 +142,7 @@ watches = Table(
     Column("name", Text, nullable=False),
     Column("settings", JSON, nullable=False),
     Column("state", JSON),
+    Column("epoch", Integer),  # of the stream, when the state was written
     Column("created_wall_seconds", Double, nullable=False),
     UniqueConstraint("stream_id", "name", name="one_watch_of_a_name"),
     sqlite_autoincrement=True,
@@ -167,6 +168,7 @@ incidents = Table(
     Column("pictures", JSON, nullable=False),
     Column("evidence", JSON, nullable=False),
     Column("num_updates", Integer, nullable=False),
+    Column("epoch", Integer),  # of the stream, when it was written last
     Index("incidents_of_stream", "stream_id", "number"),
     Index("incidents_by_time", "started_wall_seconds"),
     sqlite_autoincrement=True,

@@ -63,11 +63,12 @@ class Noticed:
         event, now = self.event, time.time()
 
         def along(connection: Connection) -> None:
-            keep_state(connection, self.row.id, self.state)
+            keep_state(connection, self.row.id, self.state, self.epoch)
             if event.kind == "raised":
                 self._open_incident(connection, now)
             elif event.kind == "cleared":
                 end = {"status": "ended", "ended_seconds": event.stream_seconds, "ended_wall_seconds": now}
+                end = {**end, "epoch": self.epoch}
                 incidents.change(connection, incident_id(self.row.id, event.incident), end)
 
         return NewEvent(
@@ -110,6 +111,7 @@ class Noticed:
             "score": event.score,
             "pictures": shown,
             "evidence": list(self.evidence),
+            "epoch": self.epoch,
         }
         incidents.begin(connection, incident_id(self.row.id, event.incident), fields)
 

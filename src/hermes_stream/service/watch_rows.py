@@ -92,12 +92,17 @@ class WatchRows:
         """
         self._writer.write(lambda connection: _change(connection, watch_id, fields))
 
-    def save_states_soon(self, states: Mapping[int, Mapping[str, Any]]) -> None:
-        """Keep how far watches are, without waiting; what cannot be written is logged."""
+    def save_states_soon(self, states: Mapping[int, Mapping[str, Any]], epoch: int | None = None) -> None:
+        """Keep how far watches are, without waiting; what cannot be written is logged.
+
+        Args:
+            states: by the watches' numbers.
+            epoch: of their stream; the record refuses them where it is over.
+        """
 
         def change(connection: Connection) -> None:
             for watch_id, state in states.items():
-                _change(connection, watch_id, {"state": dict(state)})
+                keep_state(connection, watch_id, state, epoch)
 
         if not states:
             return
@@ -116,9 +121,9 @@ class WatchRows:
         self._writer.write(lambda connection: connection.execute(statement).close())
 
 
-def keep_state(connection: Connection, watch_id: int, state: Mapping[str, Any]) -> None:
+def keep_state(connection: Connection, watch_id: int, state: Mapping[str, Any], epoch: int | None) -> None:
     """Keep how far a watch is, within a commit that is under way."""
-    _change(connection, watch_id, {"state": dict(state)})
+    _change(connection, watch_id, {"state": dict(state), "epoch": epoch})
 
 
 def _change(connection: Connection, watch_id: int, fields: Mapping[str, Any]) -> None:
@@ -132,4 +137,6 @@ def _log_failure(outcome: Future[Any]) -> None:
 
 
 def _row(row: Row[Any]) -> WatchRow:
-    return WatchRow(**row._mapping)
+    fields = dict(row._mapping)
+    del fields["epoch"]
+    return WatchRow(**fields)

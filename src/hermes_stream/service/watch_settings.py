@@ -16,7 +16,6 @@ NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Point = tuple[Share, Share]
 Name = Annotated[str, Field(max_length=100, pattern=r"^[^/\x00-\x1f]*[^/0-9\x00-\x1f][^/\x00-\x1f]*$")]
-_USUAL_CLEAR_AT = 0.5
 _NOT_IN_NAMES = re.compile(r"[/\x00-\x1f]")
 # What the service does with what a watch tells; the rest is what the watch itself goes by.
 _OF_SERVICE = frozenset(
@@ -76,13 +75,20 @@ class WatchSettings(
     """Questions that must be answered by yes as well."""
     given: Text | None = None
     """A question that must have been answered by yes before."""
+    keeps_given: bool = False
+    """What was given once stays given, as what was there stays so where a memory lets go."""
+    onset: Text | None = None
+    """A question that must be answered by yes where yes begins, and not after, such as `Did a car come in the
+    last two seconds?`"""
+    nth: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Which time that yes begins is told; each by default."""
     every_seconds: NotNegative | None = None
     """Ask no more often; after each chunk by default."""
     raise_at: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """How likely yes must be to raise, or another option or number to count; what measured best for the kind
     by default."""
     clear_at: Share | None = None
-    """How likely yes may be to clear, at most `raise_at`; 0 never clears."""
+    """How likely yes may be to clear, at most `raise_at`; 0 never clears; what measured best by default."""
     hold_seconds: NotNegative = 0.0
     """For how long an answer must hold before it is told."""
     cooldown_seconds: NotNegative = 0.0
@@ -139,8 +145,6 @@ class WatchSettings(
         if unknown := set(chosen) - known:
             raise ValueError(f"{', '.join(sorted(unknown))}: not of use to a watch yet; leave it out")
         schedule = None if self.schedule is None else Schedule(**self.schedule.model_dump())
-        if self.clear_at is None and self.raise_at is not None:
-            chosen["clear_at"] = min(_USUAL_CLEAR_AT, self.raise_at)
         return WatchRules(**{**chosen, "name": self.label, "schedule": schedule})
 
 

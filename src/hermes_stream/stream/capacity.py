@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 
 from hermes_stream.cache import StreamCache
@@ -131,6 +132,16 @@ def stream_bytes(model: VideoModel, capacity: Capacity) -> int | None:
         num_context = min(num_prefix + retrieval.read_tokens, capacity.chunk_positions)
         num_bytes += Workspace.num_bytes_of(layout, num_context + capacity.text_tokens)
     return num_bytes
+
+
+def num_streams_in_time(stream_seconds: float, *, share: float = 0.9) -> int:
+    """Return how many streams one engine keeps up with.
+
+    Args:
+        stream_seconds: what a second of one stream takes, its frames and watches together.
+        share: of the engine's time that streams may take; what questions of people need stays beside.
+    """
+    return math.floor(share / stream_seconds)
 
 
 def lower_budget(policy: MemoryPolicy, num_layers: int, max_tokens: int) -> MemoryPolicy:

@@ -15,13 +15,24 @@ import numpy as np
 
 from hermes_stream.synthetic.moment import CLEAR_OF_BORDER, share_a_trait
 from hermes_stream.synthetic.questions import NOTHING, NUMBERS
-from hermes_stream.synthetic.world import COLOURS, GRID, REGIONS, THINGS, Appearance, Thing, World
+from hermes_stream.synthetic.world import (
+    COLOURS,
+    GRID,
+    REGIONS,
+    THINGS,
+    Appearance,
+    Thing,
+    World,
+    cell_of,
+)
 
 Tells = Literal["raised", "cleared", "changed", "counted"]
 OPENED_SHARE = 0.25
 """When a watch is opened that asks about what was there before it, as a share of the story."""
 LONGEST_QUIET_SECONDS = 4
 _PLACE_SECONDS = 2
+_SURE_OF_PLACE = 0.8
+"""How likely a place must be to be told: near a border a model is of two minds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,10 @@ class WatchTruth:
         answer: the option that is waited for.
         also: questions that must be yes as well.
         given: a question that must have been yes before.
+        keeps_given: whether it is enough that it was yes once.
+        onset: a question that must be yes where yes begins.
+        nth: which time that yes begins is waited for; None is each.
+        raise_at: how likely it must be; None is the default of its kind.
         hold_seconds: for how long it must be so.
         clear_at: how likely yes may be at most to clear an alert; 0 for what stays true once it is.
         opened_seconds: when the watch begins.
@@ -67,6 +82,10 @@ class WatchTruth:
     answer: str | None = None
     also: tuple[str, ...] = ()
     given: str | None = None
+    keeps_given: bool = False
+    onset: str | None = None
+    nth: int | None = None
+    raise_at: float | None = None
     hold_seconds: float = 0.0
     clear_at: float | None = None
     opened_seconds: float = 0.0
@@ -149,6 +168,10 @@ class _Story:
                 spans.append((start, second + 1))
         return spans
 
+    def cell(self, stay: Appearance, second: int) -> int:
+        """Return the region in which the camera sees a thing, which a hand moves with all else."""
+        return cell_of(self.world.centre_in_picture(stay, second))
+
     def shown(self, thing: Thing) -> list[tuple[int, int]]:
         """Return (from, until) of the seconds at which a thing shows."""
         stays = self.of(thing)
@@ -160,9 +183,14 @@ def is_there(thing: Thing) -> str:
     return f"is there a {thing} now?"
 
 
-def how_many(name: str) -> str:
-    """Return the question how often a thing, or a shape, came."""
-    return f"how many {name}{'es' if name.endswith('s') else 's'} came so far?"
+def has_come(thing: Thing) -> str:
+    """Return the question whether a thing came just now, as far as a look a second is apart from the last."""
+    return f"did a {thing} come since you last answered two seconds ago?"
+
+
+def _coming(thing: Thing) -> dict[str, Any]:
+    """Return how the coming and going of a thing is watched for: it is there, and has just come."""
+    return {"question": is_there(thing), "onset": has_come(thing)}
 
 
 def _at(seconds: Sequence[float]) -> tuple[Happening, ...]:
@@ -174,7 +202,7 @@ def _appears(story: _Story) -> list[_Draft]:
         _Draft(
             what=str(thing),
             happenings=_at([start for start, _ in story.shown(thing)]),
-            asks={"question": is_there(thing)},
+            asks=_coming(thing),
         )
         for thing in (*story.things, *story.near)
     ]
@@ -185,7 +213,7 @@ def _leaves(story: _Story) -> list[_Draft]:
         _Draft(
             what=str(thing),
             happenings=_at([end for _, end in story.shown(thing) if end < story.num_seconds]),
-            asks={"question": is_there(thing), "tells": "cleared"},
+            asks=_coming(thing) | {"tells": "cleared"},
         )
         for thing in (*story.things, *story.near)
     ]
@@ -201,9 +229,9 @@ def _comes_again(story: _Story) -> list[_Draft]:
         is_now = any(start <= story.opened < end for start, end in spans)
         is_never = len(spans) < 2
         if not is_now and ((again and was_before) or is_never):
-            asks = {
-                "question": is_there(thing),
+            asks = _coming(thing) | {
                 "given": f"was there a {thing}?",
+                "keeps_given": True,
                 "opened_seconds": float(story.opened),
             }
             drafts.append(_Draft(what=str(thing), happenings=_at(again), asks=asks))
@@ -216,12 +244,7 @@ def _second(story: _Story) -> list[_Draft]:
         _Draft(
             what=str(thing),
             happenings=_at([start for start, _ in spans[1:2]]),
-            asks={
-                "question": how_many(str(thing)),
-                "options": NUMBERS,
-                "answer": NUMBERS[2],
-                "clear_at": 0.0,
-            },
+            asks=_coming(thing) | {"nth": 2},
         )
         for thing in (*story.things, *story.near)
         for spans in [story.shown(thing)]
@@ -255,7 +278,7 @@ def _place_reached(story: _Story) -> list[_Draft]:
     for thing in story.things:
         stays = story.of(thing)
         for cell, region in enumerate(REGIONS):
-            spans = story.spans(partial(_is_in, stays, cell))
+            spans = story.spans(partial(_is_in, story, stays, cell))
             if all(end - start >= _PLACE_SECONDS for start, end in spans) and (
                 spans or not _comes_near(stays, cell)
             ):
@@ -264,6 +287,7 @@ def _place_reached(story: _Story) -> list[_Draft]:
                     "options": REGIONS,
                     "answer": region,
                     "also": (is_there(thing),),
+                    "raise_at": _SURE_OF_PLACE,
                 }
                 happenings = _at([start for start, _ in spans])
                 drafts.append(_Draft(what=f"{thing} at the {region}", happenings=happenings, asks=asks))
@@ -274,8 +298,8 @@ def _shows(story: _Story, things: set[Thing], second: int) -> bool:
     return things <= {a.thing for a in story.on_screen[second]}
 
 
-def _is_in(stays: Sequence[Appearance], cell: int, second: int) -> bool:
-    return any(a.is_on_screen(second) and a.cell_at(second) == cell for a in stays)
+def _is_in(story: _Story, stays: Sequence[Appearance], cell: int, second: int) -> bool:
+    return any(a.is_on_screen(second) and story.cell(a, second) == cell for a in stays)
 
 
 def _comes_near(stays: Sequence[Appearance], cell: int) -> bool:
@@ -317,7 +341,7 @@ def _state(story: _Story) -> list[_Draft]:
         stays, places = story.of(thing), list[Happening]()
         for second in range(story.num_seconds):
             for stay in stays:
-                region = REGIONS[stay.cell_at(second)]
+                region = REGIONS[story.cell(stay, second)]
                 if stay.is_on_screen(second) and (not places or places[-1].value != region):
                     places.append(Happening(seconds=float(second), value=region))
         asks = {
@@ -326,6 +350,7 @@ def _state(story: _Story) -> list[_Draft]:
             "tells": "changed",
             "options": REGIONS,
             "also": (is_there(thing),),
+            "raise_at": _SURE_OF_PLACE,
         }
         # the first place is what the state begins with
         drafts.append(_Draft(what=str(thing), happenings=tuple(places[1:]), asks=asks))
@@ -333,22 +358,19 @@ def _state(story: _Story) -> list[_Draft]:
 
 
 def _count(story: _Story) -> list[_Draft]:
-    """Follow how often a thing came, as far as there are words for it."""
+    """Follow how often a thing came, as far as there are words for it, by counting its comings."""
     return [
         _Draft(
             what=str(thing),
             happenings=tuple(
-                Happening(seconds=float(stay.enters_seconds), value=NUMBERS[number])
-                for number, stay in enumerate(story.of(thing)[: len(NUMBERS) - 1], start=1)
+                Happening(seconds=float(start), value=NUMBERS[number])
+                for number, (start, _) in enumerate(spans[: len(NUMBERS) - 1], start=1)
             ),
-            asks={
-                "question": how_many(str(thing)),
-                "kind": "count",
-                "tells": "counted",
-                "options": NUMBERS,
-            },
+            asks=_coming(thing),
         )
         for thing in (*story.things, *story.near)
+        for spans in [story.shown(thing)]
+        if len(spans) == len(story.of(thing))
     ]
 
 
@@ -363,5 +385,5 @@ CONDITIONS: dict[str, Callable[[_Story], list[_Draft]]] = {
     "state": _state,
     "count": _count,
 }
-MEMORY_CONDITIONS = ("comes_again", "second", "count")
-"""Those that no picture tells alone."""
+MEMORY_CONDITIONS = ("comes_again",)
+"""Those that neither a picture tells nor what a watch itself saw before."""

@@ -12,18 +12,22 @@ from threading import Thread
 import pytest
 from tests.checkpoints import random_frames, save_random_checkpoint
 from tests.service.test_recovery import keys_of
+from tests.service.test_remote_snapshots import address as memories_url  # noqa: F401 - a fixture
+from tests.service.test_remote_snapshots import s3_url  # noqa: F401 - a fixture
 from tests.service.test_service import QUESTION, kinds, push
 from tests.waiting import until
 
 from hermes_stream import load_model
-from hermes_stream.errors import HermesError, NotOwnerError, StoreError
-from hermes_stream.service import Service, ServiceSettings
+from hermes_stream.errors import HermesError, NotOwnerError, StoreError, UnknownStreamError
+from hermes_stream.service import Service, ServiceSettings, incidents
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.ownership.directory import Directory
 from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.ownership.placement import Load
 from hermes_stream.service.ownership.replica_rows import ReplicaRows
 from hermes_stream.service.question_log import AskedQuestion
 from hermes_stream.service.store import Store
+from hermes_stream.service.watch_rows import keep_state
 
 LEASE_SECONDS = 1.0
 FEW = {"policy": "hermes", "budget_tokens": 40, "chunk_frames": 4, "fps": 1.0}
@@ -114,6 +118,65 @@ def test_the_record_refuses_all_that_a_former_owner_writes(replicas):
     assert second.questions.read() == ()
 
 
+def incident_fields(stream_id: int, watch_id: int, epoch: int) -> dict:
+    return {
+        **{"stream_id": stream_id, "watch_id": watch_id, "name": "cat", "question": "a cat?", "epoch": epoch},
+        **{"severity": "info", "started_seconds": 1.0, "started_wall_seconds": 1.0, "score": 0.9},
+        **{"pictures": [], "evidence": []},
+    }
+
+
+def test_watches_and_incidents_are_the_owners_alone(replicas):
+    first, rows, one = replicas("one")
+    second, others, two = replicas("two")
+    row = add_stream(first)
+    watch = first.watches.add(row.id, "cat", {"question": "a cat?"})
+    first.watches.save_states_soon({watch.id: {"count": 1}}, 1)
+    first.writer.write(lambda c: incidents.begin(c, "1-1", incident_fields(row.id, watch.id, 1)))
+
+    def state() -> dict:
+        return second.watches.of_stream(row.id)[0].state
+
+    until(lambda: state() == {"count": 1})
+    with pytest.raises(NotOwnerError, match="belongs to replica"):
+        second.watches.change(watch.id, name="dog")
+    with pytest.raises(NotOwnerError, match="belongs to replica"):
+        second.watches.remove(watch.id)
+    with pytest.raises(NotOwnerError, match="belongs to replica"):
+        second.writer.write(lambda c: incidents.change(c, "1-1", {"summary": "mine"}))
+
+    time.sleep(LEASE_SECONDS + 0.1)  # the owner is frozen
+    beat(others, two)
+    assert others.take([row.id], two)
+    second.watches.save_states_soon({watch.id: {"count": 2}}, 2)
+    until(lambda: state() == {"count": 2})
+    first.watches.save_states_soon({watch.id: {"count": 9}}, 1)
+    for late in (
+        lambda: first.watches.add(row.id, "dog", {}),
+        lambda: first.writer.write(lambda c: incidents.begin(c, "1-2", incident_fields(row.id, watch.id, 1))),
+        lambda: first.writer.write(lambda c: incidents.change(c, "1-1", {"summary": "late", "epoch": 1})),
+    ):
+        with pytest.raises(NotOwnerError):
+            late()
+    first.tell(NewEvent(kind="watch_failed", stream_id=row.id, wall_seconds=0.0, payload={}))
+    until(lambda: first.writer.num_refused_events == 1)
+    second.watches.change(watch.id, settings={"question": "a dog?"})
+    assert state() == {"count": 2}
+
+    # the same replica again: what it still had to write of its own former time is refused, too
+    time.sleep(LEASE_SECONDS + 0.1)
+    beat(rows, one)
+    assert rows.take([row.id], one)
+    with pytest.raises(NotOwnerError, match=r"epoch 1 .* is over, it is 3"):
+        first.writer.write(lambda c: keep_state(c, watch.id, {"count": 9}, 1))
+    first.watches.change(watch.id, name="animal")
+    (kept,) = first.watches.of_stream(row.id)
+    assert (kept.name, kept.state) == ("animal", {"count": 2})
+    first.streams.change(row.id, state="closed", replica_id=None)
+    first.streams.remove(row.id)
+    assert second.watches.of_stream(row.id) == ()
+
+
 def test_a_stream_has_one_owner_however_many_reach_for_it(replicas):
     others = [replicas(f"r{k}", 60.0) for k in range(4)]
     streams = [add_stream(others[0][0], f"s{k}").id for k in range(20)]
@@ -175,14 +238,18 @@ def test_a_service_that_is_alone_and_replicas_keep_each_other_out(replicas, post
 
 @pytest.fixture
 def join(model, postgres, tmp_path):
-    """Open services that share record and folder."""
+    """Open services that share record and folder, or a folder in an object store alone."""
     address, opened = postgres(), []
 
-    def open_service(name: str, model=model) -> Service:
-        settings = ServiceSettings(store=address, snapshot_every_seconds=60.0)
+    def open_service(name: str, model=model, snapshots_url: str | None = None) -> Service:
+        remote = {} if snapshots_url is None else {"send_journal_every_seconds": 0.1}
+        settings = ServiceSettings(
+            store=address, snapshot_every_seconds=60.0, snapshots_url=snapshots_url, **remote
+        )
         membership = Membership(name, f"http://{name}", lease_seconds=LEASE_SECONDS)
-        opened.append(Service(model, tmp_path / "shared", settings=settings, membership=membership))
-        opened[-1].address, opened[-1].folder = address, tmp_path / "shared"
+        folder = tmp_path / ("shared" if snapshots_url is None else name)
+        opened.append(Service(model, folder, settings=settings, membership=membership))
+        opened[-1].address, opened[-1].folder = address, folder
         return opened[-1]
 
     yield open_service
@@ -202,6 +269,10 @@ def test_a_replica_that_leaves_hands_over_what_is_remembered(join):
     assert [one._running._membership.is_first() for one in (first, second)] == [True, False]
     time.sleep(2.5)
     assert names(second) == [], "a replica that joins moves nothing"
+    with pytest.raises(NotOwnerError, match=r"at another replica, or on its way to one; try again"):
+        second.ask("a", QUESTION)
+    with pytest.raises(UnknownStreamError, match="no stream 'b' is open"):
+        second.ask("b", QUESTION)
     kept = keys_of(first, "a")
     first.close()
     until(lambda: names(second) == ["a"])
@@ -212,6 +283,38 @@ def test_a_replica_that_leaves_hands_over_what_is_remembered(join):
     assert all(tensors[name].equal(tensor) for name, tensor in kept[1].items())
     wanted = ["stream_released", "snapshot_saved", "stream_restored"]
     until(lambda: kinds(second, stream="a")[-3:] == wanted)
+
+
+def test_replicas_without_a_folder_in_common_go_on_from_an_object_store(join, memories_url):  # noqa: F811
+    first, second = join("one", snapshots_url=memories_url), join("two", snapshots_url=memories_url)
+    first.open_stream("a", **FEW)
+    push(first, "a", random_frames(11))
+    first.ask("a", "what came first?", max_new_tokens=2).wait()
+    membership, journals = first._running._membership, first._running._remote_journals
+    time.sleep(0.8)  # the journal is committed twice a second
+    assert journals.flush(20)
+    membership._tenancy.is_sound = lambda: False  # it hangs: nothing is saved, or given back
+    until(lambda: names(second) == ["a"])
+    status = second.stream("a")
+    assert (status.epoch, status.num_frames, status.restored_until_seconds) == (2, 11, 10.0)
+    undisturbed(second, "a", num_frames=11)
+    until(lambda: names(first) == [])
+    del membership._tenancy.is_sound
+    until(lambda: membership.is_current)
+
+    # back again, asked for: what lies on the first one's disk is older, and is not taken
+    push(second, "a", random_frames(15)[11:])
+    directory = Directory(first.address, lease_seconds=LEASE_SECONDS)
+    directory.replicas.ask_to_move("a", "one")
+    directory.close()
+    until(lambda: names(first) == ["a"])
+    until(lambda: first.stream("a").num_frames == 15)
+    assert first.stream("a").epoch == 3
+    assert first.ask("a", QUESTION, max_new_tokens=2).text
+    folder = first._running.registry.find("a").row.folder
+    first.close_stream("a", delete=True)
+    assert first._running._remote._names(folder) == []
+    assert journals._epochs(folder) == []
 
 
 def test_another_model_begins_anew_and_says_so(join, tmp_path):
@@ -237,7 +340,8 @@ import sys, time
 from tests.checkpoints import random_frames
 from tests.service.test_service import push
 from hermes_stream.errors import HermesError
-from hermes_stream.service import Service, ServiceSettings
+from hermes_stream.service import Service, ServiceSettings, incidents
+from hermes_stream.service.ownership.directory import Directory
 from hermes_stream.service.ownership.membership import Membership
 
 checkpoint, folder, address = sys.argv[1:]

@@ -48,6 +48,47 @@ def test_what_is_given_must_have_been_so_before_yes_began():
     ]
 
 
+def test_what_was_given_once_stays_given_where_that_is_kept():
+    looks = [(0.05, 0.9), (0.05, 0.1), (0.95, 0.1)]
+    assert see(watch_of(given="was it there?"), looks) == []
+    kept = watch_of(given="was it there?", keeps_given=True)
+    assert see(kept, looks) == [("raised", 2.0)]
+    # also after it was raised and cleared
+    assert see(kept, [(0.05, 0.1), (0.95, 0.1)]) == [("cleared", 0.0), ("raised", 1.0)]
+    assert see(watch_of(given="was it there?", keeps_given=True), [(0.05, 0.1), (0.95, 0.9)]) == []
+
+
+def test_yes_begins_at_its_onset_alone_and_goes_on_without():
+    watch = watch_of(onset="did it come?")
+    assert see(watch, [(0.95, 0.2), (0.95, 0.9), (0.95, 0.1)]) == [("raised", 1.0)]
+    assert watch.score == pytest.approx(0.95)
+    assert see(watch, [(0.05, 0.1), (0.95, 0.2)]) == [("cleared", 0.0)]
+    held = watch_of(onset="did it come?", hold_seconds=1)
+    assert see(held, [(0.95, 0.9), (0.95, 0.1)]) == [("raised", 1.0)]
+
+
+def test_an_onset_stands_behind_what_is_given_and_what_must_be_so_too():
+    watch = watch_of(also=("and this?",), given="was it there?", onset="did it come?")
+    assert watch.rules.conditions == ("and this?", "was it there?", "did it come?")
+    assert see(watch, [(0.05, 0.95, 0.9, 0.1), (0.95, 0.95, 0.9, 0.1), (0.95, 0.95, 0.1, 0.9)]) == [
+        ("raised", 2.0)
+    ]
+
+
+def test_the_time_that_is_told_is_counted_also_over_a_restart():
+    watch = watch_of(nth=2)
+    see(watch, [(0.95,), (0.05,)])
+    assert watch.stats.num_suppressed == {"not_nth": 1, "not_raised": 1}
+    other = watch_of(nth=2)
+    restore_watch(other, saved_watch(watch))
+    events = [
+        other.see_scores(float(second), logs(share, 1 - share), is_scheduled=True)
+        for second, share in enumerate([0.95, 0.05, 0.95])
+    ]
+    assert [event and event.suppressed for event in events] == [None, None, "not_nth"]
+    assert [event and event.incident for event in events] == [2, 2, 3]
+
+
 def test_what_was_given_is_known_after_a_restart():
     watch = watch_of(given="was it there?")
     see(watch, [(0.05, 0.9)])
@@ -80,6 +121,14 @@ def test_how_sure_an_alert_must_be_depends_on_what_it_asks():
     assert WatchRules(question="which?", kind="state", options=("a", "b")).raises_at == 0.5
 
 
+def test_how_unlikely_yes_must_be_to_clear_depends_on_how_sure_it_was():
+    assert WatchRules(question="is it?").clears_at == 0.7
+    assert WatchRules(question="is it?", raise_at=0.8).clears_at == 0.5
+    assert WatchRules(question="is it?", raise_at=0.3).clears_at == 0.3
+    assert WatchRules(question="is it?", clear_at=0).clears_at == 0
+    assert WatchRules(question="which?", options=("a", "b"), answer="a").clears_at == 0.5
+
+
 def test_what_the_model_is_told_besides():
     rules = WatchRules(question="is a car there?", context="Parked cars are normal.", also=("is it day?",))
     assert rules.worded(rules.question) == "Parked cars are normal. is a car there?"
@@ -100,6 +149,10 @@ def test_what_the_model_is_told_besides():
         ({"also": ("",)}, "a question must be a non-empty text"),
         ({"kind": "count", "also": ("is it?",)}, "also belongs to an alert or a state"),
         ({"kind": "count", "given": "is it?"}, "given belongs to an alert"),
+        ({"kind": "count", "onset": "is it?"}, "onset belongs to an alert"),
+        ({"kind": "count", "nth": 2}, "nth belongs to an alert"),
+        ({"nth": 0}, "nth must be a whole number of at least 1"),
+        ({"keeps_given": True}, "keeps_given belongs to a question that must be given"),
         ({"given": " "}, "a question must be a non-empty text"),
         ({"context": ""}, "context must be a non-empty text"),
         ({"language": 3}, "language must be a non-empty text"),

@@ -243,7 +243,7 @@ def test_names_and_numbers_of_watches_are_bounded(tiny):
         ({"options": ("a", "b")}, "takes no options"),
         ({"kind": "state", "options": ("a",)}, "options must be a list of 2 to 26 texts"),
         ({"raise_at": 0}, "raise_at must be above 0 and at most 1, got 0"),
-        ({"raise_at": 0.3}, "clear_at must be from 0 to raise_at, 0.3; got 0.5"),
+        ({"raise_at": 0.3, "clear_at": 0.5}, "clear_at must be from 0 to raise_at, 0.3; got 0.5"),
         ({"hold_seconds": -1}, "hold_seconds must be a number of seconds, 0 or more; got -1"),
         ({"cooldown_seconds": float("nan")}, "cooldown_seconds must be a number of seconds"),
         ({"every_seconds": "1"}, "every_seconds must be a number of seconds, got '1'"),

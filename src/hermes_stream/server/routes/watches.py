@@ -176,7 +176,7 @@ def list_scores(
 def body_of(status: WatchStatus) -> WatchBody:
     """Return a watch as the API tells it."""
     settings, rules = status.settings.model_dump(), status.settings.rules()
-    settings |= {"name": status.settings.label, "raise_at": rules.raises_at, "clear_at": rules.clear_at}
+    settings |= {"name": status.settings.label, "raise_at": rules.raises_at, "clear_at": rules.clears_at}
     return WatchBody(
         **settings,
         id=status.id,

@@ -13,6 +13,7 @@ from hermes_stream.service.stream_registry import StreamRegistry
 from hermes_stream.service.stream_rows import StreamRow
 
 log = logging.getLogger(__name__)
+_FLUSH_SECONDS = 15.0
 
 
 class Tenant:
@@ -52,6 +53,8 @@ class Tenant:
         for served in self._recorded():
             if served.row.id == stream_id:
                 self._registry.release(served, "the stream goes on at another replica; ask again", saves=True)
+                if served.disk is not None and not served.disk.flush(_FLUSH_SECONDS):
+                    log.warning("stream %s goes on with less than it has: not all was sent", served.row.name)
                 served.tell("stream_released", pts_seconds=served.ring.counts.newest_seconds)
                 return True
         return False

@@ -21,11 +21,13 @@ class AlertState:
         is_raised: whether the alert is on.
         since_seconds: since when yes has been likely without a break, while that must hold; else None.
         was_given: whether what must be so before was so, at the last look at which yes was not likely.
+        num_times: how often yes began.
     """
 
     is_raised: bool = False
     since_seconds: float | None = None
     was_given: bool = True
+    num_times: int = 0
 
 
 def decide_alert(
@@ -37,6 +39,7 @@ def decide_alert(
     clear_at: float,
     hold_seconds: float,
     is_given: bool = True,
+    may_begin: bool = True,
 ) -> AlertState:
     """Return the alert after a look.
 
@@ -51,17 +54,19 @@ def decide_alert(
         clear_at: see ``WatchRules``.
         hold_seconds: see ``WatchRules``.
         is_given: whether what must be so before yes comes is so now.
+        may_begin: whether yes may begin at this look.
     """
     if state.is_raised:
         # at equal thresholds the score that raised must not clear as well
         is_over = score <= clear_at and score < raise_at
-        return AlertState(was_given=is_given) if is_over else state
+        return AlertState(was_given=is_given, num_times=state.num_times) if is_over else state
     if score < raise_at:
-        return AlertState(was_given=is_given)
-    if not state.was_given:
-        return state  # until yes has ended
+        return AlertState(was_given=is_given, num_times=state.num_times)
+    if not state.was_given or (state.since_seconds is None and not may_begin):
+        return state  # until yes has ended, or may begin
     since = seconds if state.since_seconds is None else state.since_seconds
-    return replace(state, is_raised=seconds - since >= hold_seconds, since_seconds=since)
+    holds = seconds - since >= hold_seconds
+    return replace(state, is_raised=holds, since_seconds=since, num_times=state.num_times + holds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 EventKind = Literal["raised", "cleared", "changed", "described", "counted"]
-Suppression = Literal["snoozed", "schedule", "cooldown", "max_per_hour", "not_raised", "same", "grouped"]
+Suppression = Literal[
+    "snoozed", "schedule", "cooldown", "max_per_hour", "not_raised", "same", "grouped", "not_nth"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

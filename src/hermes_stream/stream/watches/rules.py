@@ -13,8 +13,8 @@ from hermes_stream.stream.watches.schedule import Schedule
 WatchKind = Literal["alert", "state", "describe", "count"]
 Calibration = Literal["none", "blank", "start"]
 MAX_ALSO = 7
-SURE, LIKELY = 0.9, 0.5
-"""How likely yes must be to raise, chosen by measurement (docs/watches.md); and any other new answer."""
+SURE, STILL_SURE, LIKELY = 0.9, 0.7, 0.5
+"""How likely yes must be to raise and to stay, by measurement (docs/watches.md); any other new answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class WatchRules:
         raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1]; None is 0.9
             for an alert that is answered by yes or no, else 0.5.
         clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``; 0 never clears, for
-            what stays true once it is, such as "was there a car?".
+            what stays true once it is, such as "was there a car?". None is 0.7 for an alert that is answered
+            by yes or no and raised at 0.9 or more, else 0.5, or ``raise_at`` where that is less.
         hold_seconds: for how long an answer must hold before it is told.
         cooldown_seconds: silence after what was sent; the end of an alert that was sent is always sent.
         max_per_hour: sent in an hour, at most; None has no limit.
@@ -45,6 +46,10 @@ class WatchRules:
             likely.
         given: a question answered by yes or no, of an alert: yes raises only where this was likelier yes than
             no at the last look before; "was there a car?", for a car that comes again.
+        keeps_given: what was given at one look stays given: a memory lets go of what was there.
+        onset: a question answered by yes or no, of an alert: yes begins only where this is likelier yes than
+            no, and goes on without; "did a car come in the last two seconds?".
+        nth: which time that yes begins is told, from 1 on; None tells each.
         region: corners (x, y) of the part of the picture that is looked at, in shares of its sides; the watch
             then sees the newest pictures alone, cut out, and not the memory. None is all.
         context: what the model is told before the question, such as "parked cars are normal".
@@ -69,7 +74,7 @@ class WatchRules:
     name: str | None = None
     every_seconds: float | None = None
     raise_at: float | None = None
-    clear_at: float = 0.5
+    clear_at: float | None = None
     hold_seconds: float = 0.0
     cooldown_seconds: float = 0.0
     max_per_hour: int | None = None
@@ -77,6 +82,9 @@ class WatchRules:
     answer: str | None = None
     also: tuple[str, ...] = ()
     given: str | None = None
+    keeps_given: bool = False
+    onset: str | None = None
+    nth: int | None = None
     region: tuple[Point, ...] | None = None
     context: str | None = None
     language: str | None = None
@@ -137,8 +145,13 @@ class WatchRules:
                 raise ValueError(f"a question must be a non-empty text, got {text!r}")
         if self.also and self.kind not in ("alert", "state"):
             raise ValueError(f"also belongs to an alert or a state; this is a {self.kind}")
-        if self.given is not None and self.kind != "alert":
-            raise ValueError(f"given belongs to an alert; this is a {self.kind}")
+        for name in ("given", "onset", "nth"):
+            if getattr(self, name) is not None and self.kind != "alert":
+                raise ValueError(f"{name} belongs to an alert; this is a {self.kind}")
+        if self.keeps_given and self.given is None:
+            raise ValueError(
+                "keeps_given belongs to a question that must be given; leave it out, or give one"
+            )
 
     def _check_numbers(self) -> None:
         for name in ("hold_seconds", "cooldown_seconds"):
@@ -147,14 +160,14 @@ class WatchRules:
             _check_seconds("every_seconds", self.every_seconds)
         if not 0 < self.raises_at <= 1:
             raise ValueError(f"raise_at must be above 0 and at most 1, got {self.raise_at}")
-        if not 0 <= self.clear_at <= self.raises_at:
+        if not 0 <= self.clears_at <= self.raises_at:
             raise ValueError(
                 f"clear_at must be from 0 to raise_at, {self.raises_at}; got {self.clear_at}: between them "
                 "an alert stays as it is"
             )
         if not 0 <= self.newness_quantile < 1:
             raise ValueError(f"newness_quantile must be at least 0 and below 1, got {self.newness_quantile}")
-        for name, least in (("max_per_hour", 1), ("max_new_tokens", 1)):
+        for name, least in (("max_per_hour", 1), ("max_new_tokens", 1), ("nth", 1)):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -167,9 +180,17 @@ class WatchRules:
         return SURE if self.kind == "alert" and self.options is None else LIKELY
 
     @property
+    def clears_at(self) -> float:
+        """How likely yes may be at most to clear an alert."""
+        if self.clear_at is not None:
+            return self.clear_at
+        is_sure = self.kind == "alert" and self.options is None and self.raises_at >= SURE
+        return STILL_SURE if is_sure else min(LIKELY, self.raises_at)
+
+    @property
     def conditions(self) -> tuple[str, ...]:
-        """Questions answered by yes or no that are asked besides: those of ``also``, then ``given``."""
-        return self.also if self.given is None else (*self.also, self.given)
+        """Questions answered by yes or no that are asked besides: ``also``, ``given``, ``onset``."""
+        return (*self.also, *(one for one in (self.given, self.onset) if one is not None))
 
     def worded(self, text: str) -> str:
         """Return a question of this watch as the model is asked it, with context and language."""

@@ -25,6 +25,7 @@ def saved_watch(watch: Watch) -> Saved:
             "is_raised": alert.is_raised,
             "raised_since_seconds": alert.since_seconds,
             "was_given": alert.was_given,
+            "num_times": alert.num_times,
             "choice": choice.choice,
             "candidate": choice.candidate,
             "chosen_since_seconds": choice.since_seconds,
@@ -66,6 +67,7 @@ def restore_watch(watch: Watch, saved: Saved) -> None:
         since_seconds=_number(saved, "raised_since_seconds"),
         # older states do not say
         was_given=saved.boolean("was_given") if saved.has("was_given") else rules.given is None,
+        num_times=saved.integer("num_times" if saved.has("num_times") else "num_incidents"),
     )
     watch.choice = ChoiceState(
         choice=_index(saved, "choice", num_answers),

@@ -166,7 +166,7 @@ class Watch:
         usual = self.usual.logprobs if self.usual.is_settled else None
         scores = probabilities(logprobs, usual=usual)
         likely = [probabilities(one)[0] for one in conditions]
-        given, also = (None, likely) if self.rules.given is None else (likely[-1], likely[:-1])
+        also = likely[: len(self.rules.also)]
         if self.rules.kind == "alert":
             score = min([scores[self._answers.index(self.rules.answer or "yes")], *also])
         else:
@@ -175,9 +175,12 @@ class Watch:
             self.score = score
             return None
         if self.rules.kind == "alert":
-            is_given = given is None or given >= LIKELY
             return self._see_alert(
-                seconds, score, is_given=is_given, is_scheduled=is_scheduled, picture=picture
+                seconds,
+                score,
+                begins=likely[len(also) :],
+                is_scheduled=is_scheduled,
+                picture=picture,
             )
         if min(also, default=1.0) < SURE:
             return None
@@ -197,20 +200,23 @@ class Watch:
         seconds: float,
         score: float,
         *,
-        is_given: bool,
+        begins: Sequence[float],
         is_scheduled: bool,
         picture: Callable[[], SeenPicture | None],
     ) -> WatchEvent | None:
+        """Take how likely yes is, and what must be so where it begins: what is given, then the onset."""
         rules, before = self.rules, self.alert
         self.score = score
+        is_given = rules.given is None or begins[0] >= LIKELY
         self.alert = decide_alert(
             before,
             seconds=seconds,
             score=score,
             raise_at=rules.raises_at,
-            clear_at=rules.clear_at,
+            clear_at=rules.clears_at,
             hold_seconds=rules.hold_seconds,
-            is_given=is_given,
+            is_given=is_given or (rules.keeps_given and before.was_given),
+            may_begin=rules.onset is None or begins[-1] >= LIKELY,
         )
         value_before, self.value = self.value, "yes" if self.alert.is_raised else "no"
         if self.alert.is_raised == before.is_raised:
@@ -219,7 +225,8 @@ class Watch:
             reason: Suppression | None = None if self.incident_was_sent else "not_raised"
             return self._event("cleared", seconds, value_before=value_before, reason=reason)
         self.num_incidents += 1
-        reason = self._send_new(seconds, is_scheduled=is_scheduled, picture=picture)
+        is_told = rules.nth in (None, self.alert.num_times)
+        reason = self._send_new(seconds, is_scheduled=is_scheduled, picture=picture) if is_told else "not_nth"
         self.incident_was_sent = reason is None
         since = self.alert.since_seconds
         return self._event("raised", seconds, value_before=value_before, since_seconds=since, reason=reason)
