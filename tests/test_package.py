@@ -27,6 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.long
 def test_the_wheel_is_complete_and_small(installed):
     package = installed / "hermes_stream"
     assert (package / "py.typed").exists()

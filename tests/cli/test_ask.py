@@ -240,7 +240,7 @@ def test_failures_are_one_line_and_exit_code_1(hermes, story, arguments, words):
 def test_a_budget_beyond_the_models_positions_is_lowered(hermes, story):
     run = hermes("ask", story, NOW, "--budget-tokens", "100000", "--json")
     assert run.code == 0
-    assert 500 < run.document["budget_tokens"] < load_model("tiny").card.max_positions
+    assert 500 < run.document["budget_tokens"] < load_model("tiny").layout.max_positions
     assert run.err.startswith("hermes: warning: ")
     assert "100000" in run.err
 

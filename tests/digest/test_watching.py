@@ -28,7 +28,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def watched():
-    world = generate_world(3, SECONDS, pace=CALM)
+    world = generate_world(4, SECONDS, pace=CALM)
     thing = str(world.appearances[0].thing)
     session = Session(load_model("tiny"), fps=1, chunk_frames=1, guidance_from_questions=False)
     choices = DigestChoices(min_chapter_seconds=4, tags=(thing,), is_there="was there a {tag}?")

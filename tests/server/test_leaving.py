@@ -128,6 +128,7 @@ def test_a_server_that_ends_lets_answers_end(model, tmp_path):
         assert "event: answer" in pieces
 
 
+@pytest.mark.long
 def test_time_is_up_for_an_answer_that_takes_too_long(model, tmp_path):
     with serving(tmp_path, ServerSettings(port=0, shutdown_seconds=1), model=model, **ROOM) as one:
         one.open_watched("door", 2)

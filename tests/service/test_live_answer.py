@@ -146,7 +146,7 @@ def waiting(tmp_path):
     """Open a stream that has shown three seconds, and ask what waits for a green circle."""
     with Service("tiny", tmp_path) as service:
         service.open_stream("door", fps=1.0, chunk_frames=1)
-        frames = list(generate_world(3, 26).frames(1.0))  # it comes at 16 s
+        frames = list(generate_world(3294, 26).frames(1.0))  # it comes at 16 s
         service.push_frames("door", frames[:3], wait_seconds=10)
 
         def ask(**choices):

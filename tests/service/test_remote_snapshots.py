@@ -44,7 +44,7 @@ def s3_url():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
             patch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("memories")
+        fsspec.filesystem("s3", skip_instance_cache=True).makedirs("memories", exist_ok=True)
         yield "s3://memories/house"
     running.stop()
 

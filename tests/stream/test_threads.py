@@ -38,6 +38,7 @@ def test_a_camera_and_two_who_ask_share_a_session(tiny):
     assert found["calls"]["observe"] > 0
 
 
+@pytest.mark.long
 def test_sessions_in_threads_share_a_model(model):
     policies = (
         HermesPolicy(budget_tokens=40, guidance_forward="embeddings"),

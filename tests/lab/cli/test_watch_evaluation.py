@@ -34,6 +34,7 @@ def test_stories_go_through_the_scenes_and_each_has_its_watches(written):
     assert all(len(one.watches) >= 10 for one in stories)
 
 
+@pytest.mark.long
 def test_what_is_told_is_scored_beside_who_guesses(hermes, written, tmp_path):
     out = tmp_path / "run"
     run = hermes("eval", written / "watches.json", "--videos", written, "--limit", 1, "--out", out, "--json")

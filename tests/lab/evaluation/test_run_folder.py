@@ -161,6 +161,7 @@ def test_a_second_writer_is_refused_and_a_later_one_is_not(tmp_path):
         pass
 
 
+@pytest.mark.long
 def test_what_a_killed_writer_left_is_taken_over(tmp_path):
     code = (
         "import os, sys; from pathlib import Path\n"

@@ -37,6 +37,7 @@ def test_a_killed_service_comes_back_the_same(tiny, tmp_path):
     assert numbers["exit_status_at_sigterm"] == 0
 
 
+@pytest.mark.long
 @linux
 def test_a_day_in_short(tiny, tmp_path):
     numbers = watch_day(tiny, tmp_path, 60, num_streams=2, num_samples=4)

@@ -269,6 +269,7 @@ def uncompiled(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda called, dynamic: called)
 
 
+@pytest.mark.long
 def test_a_run_is_reproducible_goes_on_where_it_stopped_and_loads_as_any_checkpoint(
     tmp_path, uncompiled, monkeypatch
 ):

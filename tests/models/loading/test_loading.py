@@ -92,6 +92,7 @@ def test_a_hub_name_that_is_not_cached_is_an_error_offline():
         load_model("nobody/nothing", offline=True)
 
 
+@pytest.mark.long
 def test_a_hub_name_without_a_network_is_an_error_not_a_hang():
     environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "hermes_stream", "doctor", "--model", "nobody/nothing"]
