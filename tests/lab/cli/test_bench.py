@@ -83,9 +83,9 @@ def test_figures_can_be_drawn_again(folder, tmp_path):
 
 @pytest.mark.long
 def test_for_people(hermes):
-    run = hermes("bench", *FAST, "--frames", "200", "--policies", "window,full")
+    run = hermes("bench", *FAST, "--frames", "250", "--policies", "window,full")
     assert run.code == 0
-    for words in ("window", "200*", "GB/s", "ms/token", "beyond the positions"):
+    for words in ("window", "250*", "GB/s", "ms/token", "beyond the positions"):
         assert words in run.out
 
 
