@@ -16,7 +16,7 @@ from hermes_stream.errors import ModelError
 from hermes_stream.models import jinja_child
 
 _MAX_CHARACTERS = 100_000
-_MAX_SECONDS = 60.0  # of a clock: a machine may be busy; what a template computes ends far earlier
+_MAX_SECONDS = 300.0  # of a clock: a machine may be busy; what a template computes ends far earlier
 
 
 def render_chat(tokenizer: Any, template: str | None, messages: Sequence[Mapping[str, Any]]) -> str:
@@ -62,7 +62,10 @@ def _render(wanted: str) -> str:
             )
             answer = json.loads(written.read_text(encoding="utf-8") if written.exists() else "")
     except subprocess.TimeoutExpired as error:
-        raise _refusal(f"it runs for more than {_MAX_SECONDS:g} seconds") from error
+        raise _refusal(
+            f"it was not rendered within {_MAX_SECONDS:g} seconds; a template that never ends is stopped far "
+            "earlier, so that this machine may be too busy: try again"
+        ) from error
     except OSError as error:
         raise _refusal(f"no Python can be started for it ({error})") from error
     except ValueError as error:
