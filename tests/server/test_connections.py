@@ -13,7 +13,7 @@ import httpx
 import pytest
 from tests.server.served import serving
 
-from hermes_stream.server import Server, ServerSettings, connections
+from hermes_stream.server import Server, ServerSettings, connections, listening
 from hermes_stream.service import Service
 
 MOST = 4
@@ -115,3 +115,24 @@ def test_the_loop_and_the_parser_do_not_depend_on_what_else_is_installed(tmp_pat
         with server.listening() as url:
             assert httpx.get(f"{url}/look").text == '"here"'
     assert loops[0].__module__.startswith("asyncio.")
+
+
+def test_small_pieces_of_an_answer_are_sent_at_once():
+    settings = ServerSettings(port=0)
+    listener = listening.bind(settings)
+    listening.listen(listener, settings)
+    found: list[int] = []
+
+    async def note(_, writer: asyncio.StreamWriter) -> None:
+        own = writer.get_extra_info("socket")
+        found.append(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def meet() -> None:
+        async with await asyncio.start_server(note, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            await reader.read()
+            writer.close()
+
+    asyncio.run(meet())
+    assert found == [1]  # else each piece waits 40 ms for the one before to be acknowledged
