@@ -28,7 +28,6 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("bench") / "out"
 
 
-@pytest.mark.long
 def test_the_document(hermes, folder):
     run = hermes("bench", *FAST, "--policies", "hermes,reprefill", "--out", folder, "--json")
     assert run.code == 0
