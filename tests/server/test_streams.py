@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from tests.waiting import until
 
 from hermes_stream.video.jpeg import decode_jpeg
 
@@ -227,9 +228,12 @@ def test_an_uploaded_file_is_a_source(served, tmp_path):
 
 def test_the_record_of_questions_is_listed(served):
     served.http.post("/v1/streams/door/ask", json={"question": "how many?"})
-    questions = served.http.get("/v1/questions", params={"stream": "door", "limit": 5}).json()["data"]
-    assert {one["stream"] for one in questions} == {"door"}
-    assert questions[0]["question"] == "how many?"
+
+    def listed():
+        return served.http.get("/v1/questions", params={"stream": "door", "limit": 5}).json()["data"]
+
+    until(lambda: listed()[0]["question"] == "how many?")  # it is recorded soon
+    assert {one["stream"] for one in listed()} == {"door"}
 
 
 def test_a_question_waits_for_its_evidence(served, monkeypatch):
