@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from hermes_stream.cluster.replica import free_port
 from hermes_stream.server import Server
+from hermes_stream.server.listening import free_port
 from hermes_stream.server.settings import ServerSettings
 from hermes_stream.service import Service
 from hermes_stream.video.jpeg import encode_jpeg

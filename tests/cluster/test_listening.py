@@ -8,8 +8,9 @@ import httpx
 import pytest
 from tests.waiting import until
 
-from hermes_stream.cluster.listening import Listening, is_free
+from hermes_stream.cluster.listening import Listening
 from hermes_stream.errors import ServiceError
+from hermes_stream.server.listening import is_free
 
 
 def app_saying(name: str):

@@ -118,9 +118,8 @@ def test_the_loop_and_the_parser_do_not_depend_on_what_else_is_installed(tmp_pat
 
 
 def test_small_pieces_of_an_answer_are_sent_at_once():
-    settings = ServerSettings(port=0)
-    listener = listening.bind(settings)
-    listening.listen(listener, settings)
+    listener = listening.bind("127.0.0.1", 0)
+    listening.listen(listener, "127.0.0.1", 0)
     found: list[int] = []
 
     async def note(_, writer: asyncio.StreamWriter) -> None:

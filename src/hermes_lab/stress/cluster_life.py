@@ -33,8 +33,8 @@ from hermes_lab.stress.numbered_frames import LiveClient
 from hermes_lab.stress.ray_machines import RayMachines
 from hermes_lab.stress.record import write_record
 from hermes_stream.client import Client
-from hermes_stream.cluster.replica import free_port
 from hermes_stream.errors import HermesError
+from hermes_stream.server.listening import free_port
 from hermes_stream.service.ownership.directory import Directory
 
 _FPS = 1.0

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hermes_lab.stress.program_family import Program, family
-from hermes_stream.cluster.listening import is_free
-from hermes_stream.cluster.replica import free_port
+from hermes_stream.server.listening import free_port, is_free
 
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 20.0

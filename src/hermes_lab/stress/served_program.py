@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hermes_stream.client import Client
-from hermes_stream.cluster.replica import free_port
 from hermes_stream.errors import HermesError
+from hermes_stream.server.listening import free_port
 
 _END_SECONDS = 60.0
 _LOOK_SECONDS = 0.05

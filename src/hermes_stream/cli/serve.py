@@ -111,7 +111,7 @@ def _place(settings: Settings) -> Iterator[socket]:
     with suppress(OSError):  # there is none yet
         if is_served(folder):
             ServiceFolder(folder)  # which says so
-    with bind(settings.server) as listener:
+    with bind(settings.server.host, settings.server.port) as listener:
         yield listener
 
 

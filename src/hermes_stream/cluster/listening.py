@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import uvicorn
 
 from hermes_stream.errors import ServiceError
+from hermes_stream.server.listening import bind
 
 _BEGIN_SECONDS, _GOODBYE_SECONDS = 10.0, 5
 _MAX_MESSAGE_BYTES = 512 * 1024 * 1024  # the replica knows what is too much
@@ -34,7 +34,7 @@ class Listening:
     """
 
     def __init__(self, app: Any, host: str, port: int, *, shared: bool = False) -> None:
-        self._sockets = [_shared_socket(host.strip("[]"), port)] if shared else None
+        self._sockets = [bind(host, port, is_shared=True)] if shared else None
         options = uvicorn.Config(
             app,
             host=host.strip("[]"),
@@ -77,41 +77,3 @@ class Listening:
         """End what is open, and listen no more; safe to repeat."""
         self._server.should_exit = True
         self._thread.join(2 * _GOODBYE_SECONDS)
-
-
-def _shared_socket(host: str, port: int) -> socket.socket:
-    """Return a socket at a port that others may have, too.
-
-    Raises:
-        ServiceError: a program that does not share it has it.
-    """
-    found: socket.socket | None = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        found = socket.socket(family, kind, protocol)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        found.bind(address)
-    except OSError as error:
-        if found is not None:
-            found.close()
-        raise ServiceError(
-            f"cannot listen at {host}, port {port}: {error.strerror}; end the program that has it, or give "
-            "another --port"
-        ) from error
-    return found
-
-
-def is_free(host: str, port: int) -> bool:
-    """Tell whether nobody listens at a port."""
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((host, port))
-        except OSError:
-            return False
-    return True

@@ -10,6 +10,7 @@ from typing import Any
 from hermes_stream.cluster.plan import Plan
 from hermes_stream.models import load_model
 from hermes_stream.server import Server
+from hermes_stream.server.listening import free_port
 from hermes_stream.service import Service
 from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.settings import NamedStream
@@ -91,15 +92,6 @@ class Replica:
     def close(self) -> None:
         """Give all streams back, saved, and end; safe to repeat."""
         self._parts.close()
-
-
-def free_port(host: str) -> int:
-    """Return a port that is free at the moment."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as found:
-        found.bind((host, 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def new_name() -> str:

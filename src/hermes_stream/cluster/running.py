@@ -96,7 +96,7 @@ def deploy(plan: Plan, *, address: str | None = None, on_trouble: Callable[[str]
 
 def _deploy(plan: Plan, serve: Any, *, is_local: bool, on_trouble: Callable[[str], None]) -> str:
     from hermes_stream.cluster.deployments import APP, application
-    from hermes_stream.cluster.replica import free_port
+    from hermes_stream.server.listening import free_port
 
     server = plan.server
     port = server.port or free_port(server.host)
@@ -144,7 +144,7 @@ def _absolute(plan: Plan) -> Plan:
 
 def _check_port(host: str, port: int) -> None:
     """Refuse a port that another program has: gateways share theirs, and would share it with that one."""
-    from hermes_stream.cluster.listening import is_free
+    from hermes_stream.server.listening import is_free
 
     if port and not is_free(host, port):
         raise SettingsError(

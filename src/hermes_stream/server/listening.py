@@ -5,31 +5,38 @@ from __future__ import annotations
 import socket
 
 from hermes_stream.errors import ServiceError
-from hermes_stream.server.settings import ServerSettings
 
 BACKLOG = 256
 
 
-def bind(settings: ServerSettings) -> socket.socket:
-    """Take the address that the settings name; who connects is refused until it is listened at.
+def bind(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    """Take an address; who connects is refused until it is listened at.
+
+    Args:
+        host: a name or number of this machine.
+        port: 0 takes a free one.
+        is_shared: let other sockets of this user be at the same port: the system hands each connection to one
+            of those that listen.
 
     Raises:
         ServiceError: another program has it, or it is none of this machine.
     """
-    host = settings.host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     # named as TCP, connections are told apart as such: asyncio sends small pieces of them at once
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, settings.port))
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((bare, port))
     except OSError as error:
         listener.close()
-        raise _taken(settings, error) from error
+        raise _taken(host, port, error) from error
     return listener
 
 
-def listen(listener: socket.socket, settings: ServerSettings) -> None:
+def listen(listener: socket.socket, host: str, port: int) -> None:
     """Listen at an address that was taken.
 
     Raises:
@@ -38,11 +45,27 @@ def listen(listener: socket.socket, settings: ServerSettings) -> None:
     try:
         listener.listen(BACKLOG)
     except OSError as error:
-        raise _taken(settings, error) from error
+        raise _taken(host, port, error) from error
 
 
-def _taken(settings: ServerSettings, error: OSError) -> ServiceError:
+def is_free(host: str, port: int) -> bool:
+    """Tell whether nobody is at a port."""
+    try:
+        bind(host, port).close()
+    except ServiceError:
+        return False
+    return True
+
+
+def free_port(host: str) -> int:
+    """Return a port that is free at the moment."""
+    with bind(host, 0) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _taken(host: str, port: int, error: OSError) -> ServiceError:
     return ServiceError(
-        f"cannot listen at {settings.host}, port {settings.port} ({error.strerror}); take another port, "
-        "or end the program that has it"
+        f"cannot listen at {host}, port {port} ({error.strerror}); take another port, or end the program "
+        "that has it"
     )

@@ -59,8 +59,8 @@ class Server:
         Raises:
             ServiceError: the address cannot be listened at.
         """
-        with listener or bind(self.settings) as taken:
-            listen(taken, self.settings)
+        with listener or bind(self.settings.host, self.settings.port) as taken:
+            listen(taken, self.settings.host, self.settings.port)
             address = f"{self.settings.scheme}://{_shown(self.settings.host)}:{taken.getsockname()[1]}"
             self._uvicorn.on_started = lambda: None if on_listening is None else on_listening(address)
             self._uvicorn.run(sockets=[taken])
