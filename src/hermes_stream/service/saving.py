@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from hermes_stream.errors import SnapshotError, UnknownSnapshotError
@@ -88,29 +89,37 @@ class Saving:
         Raises:
             UnknownSnapshotError: there is none.
         """
-        known = self._store.snapshots.read(stream_id)
-        for one in reversed(known):
-            if number in (None, one.id):
-                return one
-        numbers = ", ".join(str(one.id) for one in known) or "none"
-        raise UnknownSnapshotError(f"there is no snapshot {number} of this stream; snapshots: {numbers}")
+        return _among(self._store.snapshots.read(stream_id), number)
 
     def path_of(self, snapshot: SnapshotStatus) -> Path:
         """Return where a snapshot's file lies."""
         return self._root / snapshot.path
 
-    def delete(self, snapshot: SnapshotStatus) -> None:
-        """Delete a snapshot.
+    def delete(self, stream_id: int, number: int) -> None:
+        """Delete a snapshot of a stream.
+
+        Args:
+            stream_id: number of the stream.
+            number: of the snapshot.
 
         Raises:
+            UnknownSnapshotError: there is none.
             SnapshotError: it is the newest that nobody asked for: with the journal it is the memory.
         """
-        own = (one for one in self._store.snapshots.read() if one.stream == snapshot.stream)
-        passing = [one.id for one in own if not one.is_kept]
-        if passing[-1:] == [snapshot.id]:
+        known = self._store.snapshots.read(stream_id)
+        snapshot = _among(known, number)
+        if [one for one in known if not one.is_kept][-1:] == [snapshot]:
             raise SnapshotError(
                 f"snapshot {snapshot.id} is the one that stream {snapshot.stream!r} comes back from after a "
                 "restart; it gives way to the next by itself, and goes with the stream when that is deleted"
             )
         self.path_of(snapshot).unlink(missing_ok=True)
         self._store.snapshots.remove([snapshot.id])
+
+
+def _among(known: Sequence[SnapshotStatus], number: int | None) -> SnapshotStatus:
+    for one in reversed(known):
+        if number in (None, one.id):
+            return one
+    numbers = ", ".join(str(one.id) for one in known) or "none"
+    raise UnknownSnapshotError(f"there is no snapshot {number} of this stream; snapshots: {numbers}")

@@ -339,8 +339,7 @@ class Service:
 
     def delete_snapshot(self, name: str, snapshot: int) -> None:
         """Delete a snapshot; raises as ``restore`` does, and for the one that a restart needs."""
-        saving = self._running.saving
-        saving.delete(saving.find(self._registry.row(name).id, snapshot))
+        self._running.saving.delete(self._registry.row(name).id, snapshot)
 
     def memory(self, name: str) -> RememberedMoments:
         """Return which moments each layer of a stream's memory keeps, with their pictures.

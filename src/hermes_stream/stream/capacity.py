@@ -15,6 +15,7 @@ from hermes_stream.retrieval.workspace import Workspace
 from hermes_stream.stream.guidance import longest_prompt
 
 log = logging.getLogger(__name__)
+_SHARE_OF_STREAMS = 0.9  # of an engine's time; the rest is for questions of people
 _CONVERSATION_TOKENS = 256
 _TEXT_TOKENS = 2048
 
@@ -134,14 +135,13 @@ def stream_bytes(model: VideoModel, capacity: Capacity) -> int | None:
     return num_bytes
 
 
-def num_streams_in_time(stream_seconds: float, *, share: float = 0.9) -> int:
-    """Return how many streams one engine keeps up with.
+def num_streams_in_time(stream_seconds: float) -> int:
+    """Return how many streams one engine keeps up with, questions of people beside.
 
     Args:
         stream_seconds: what a second of one stream takes, its frames and watches together.
-        share: of the engine's time that streams may take; what questions of people need stays beside.
     """
-    return math.floor(share / stream_seconds)
+    return math.floor(_SHARE_OF_STREAMS / stream_seconds)
 
 
 def lower_budget(policy: MemoryPolicy, num_layers: int, max_tokens: int) -> MemoryPolicy:
