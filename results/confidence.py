@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -165,13 +166,16 @@ def _asking_back(confidence: np.ndarray, right: np.ndarray, below: float) -> dic
     }
 
 
-def _interval(confidence: np.ndarray, right: np.ndarray, seeds: np.ndarray, measure) -> list[float]:
+def resampled(seeds: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the places of answers whose stories were drawn again, with replacement."""
     rng, known = np.random.default_rng(0), np.unique(seeds)
     places = {seed: np.flatnonzero(seeds == seed) for seed in known}
-    drawn = []
     for _ in range(NUM_RESAMPLES):
-        picked = np.concatenate([places[seed] for seed in rng.choice(known, len(known))])
-        drawn.append(measure(confidence[picked], right[picked]))
+        yield np.concatenate([places[seed] for seed in rng.choice(known, len(known))])
+
+
+def _interval(confidence: np.ndarray, right: np.ndarray, seeds: np.ndarray, measure) -> list[float]:
+    drawn = [measure(confidence[picked], right[picked]) for picked in resampled(seeds)]
     return [float(one) for one in np.nanpercentile(drawn, [2.5, 97.5])]
 
 
@@ -214,28 +218,39 @@ def draw(scores: dict, path: Path) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(
+    description: str, *, stories: int, seconds: int, questions: int, seed: int
+) -> argparse.ArgumentParser:
+    """Return the parser of a script that asks about stories, with what it takes by default."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--stories", type=int, default=40)
-    parser.add_argument("--seconds", type=int, default=180)
-    parser.add_argument("--questions", type=int, default=25)
-    parser.add_argument("--seed", type=int, default=83_000)
+    parser.add_argument("--stories", type=int, default=stories)
+    parser.add_argument("--seconds", type=int, default=seconds)
+    parser.add_argument("--questions", type=int, default=questions)
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--again", type=Path)
+    parser.add_argument("--again", type=Path, help="a stored document, whose answers are summed up anew")
     parser.add_argument("--draw", type=Path)
-    given = parser.parse_args()
+    return parser
+
+
+def run(given: argparse.Namespace, *, measured, scored, draw) -> None:
+    """Measure, or sum stored answers up again; store, draw and print the scores."""
     if given.again:
         document = json.loads(given.again.read_text(encoding="utf-8"))
         document["scores"] = scored(document["answers"])
-        given.again.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     else:
         document = measured(given)
-        if given.out:
-            given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if out := given.again or given.out:
+        out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if given.draw:
         draw(document["scores"], given.draw)
     sys.stdout.write(json.dumps(document["scores"], indent=1) + "\n")
+
+
+def main() -> None:
+    parser = options(__doc__, stories=40, seconds=180, questions=25, seed=83_000)
+    run(parser.parse_args(), measured=measured, scored=scored, draw=draw)
 
 
 def measured(given: argparse.Namespace) -> dict:

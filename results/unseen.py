@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from confidence import area, bins, calibration_error
+from confidence import area, bins, calibration_error, options, resampled, run
 
 from hermes_stream import Session, load_model
 from hermes_stream.cli.machine import processor, processor_name, versions
@@ -34,7 +34,6 @@ WAYS = ("options", "open")
 GROUPS = ("recall", "never_shown", "others")
 LIKELIEST = 0.5
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-NUM_RESAMPLES = 2000
 
 
 def story(model, seed: int, *, scene: str, seconds: int, num_questions: int) -> list[dict]:
@@ -129,12 +128,7 @@ def chosen_threshold(answers: Answers) -> float:
 
 def intervals(answers: Answers, threshold: float) -> dict[str, list[float]]:
     """Return 95 % intervals of the means, over stories."""
-    rng, seeds = np.random.default_rng(0), np.unique(answers.seed)
-    places = {seed: np.flatnonzero(answers.seed == seed) for seed in seeds}
-    drawn = []
-    for _ in range(NUM_RESAMPLES):
-        picked = np.concatenate([places[seed] for seed in rng.choice(seeds, len(seeds))])
-        drawn.append(answers.where(picked).means(threshold))
+    drawn = [answers.where(picked).means(threshold) for picked in resampled(answers.seed)]
     return {
         name: [float(one) for one in np.percentile([d[name] for d in drawn], [2.5, 97.5])]
         for name in drawn[0]
@@ -245,28 +239,9 @@ def measured(given: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="tiny")
+    parser = options(__doc__, stories=42, seconds=120, questions=48, seed=85_000)
     parser.add_argument("--about", help="what the model is, where its folder's name does not say it")
-    parser.add_argument("--stories", type=int, default=42)
-    parser.add_argument("--seconds", type=int, default=120)
-    parser.add_argument("--questions", type=int, default=48)
-    parser.add_argument("--seed", type=int, default=85_000)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--again", type=Path)
-    parser.add_argument("--draw", type=Path)
-    given = parser.parse_args()
-    if given.again:
-        document = json.loads(given.again.read_text(encoding="utf-8"))
-        document["scores"] = scored(document["answers"])
-    else:
-        document = measured(given)
-    out = given.again or given.out
-    if out:
-        out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    if given.draw:
-        draw(document["scores"], given.draw)
-    sys.stdout.write(json.dumps(document["scores"], indent=1) + "\n")
+    run(parser.parse_args(), measured=measured, scored=scored, draw=draw)
 
 
 if __name__ == "__main__":

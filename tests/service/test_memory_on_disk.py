@@ -18,50 +18,43 @@ def disk_of(tmp_path, committer) -> MemoryOnDisk:
     return MemoryOnDisk(tmp_path / "snapshots", tmp_path / "journal", committer)
 
 
-def test_no_snapshot_is_ahead_of_the_journal(model, tmp_path):
-    frames, engine = random_frames(9), Engine(model)
-    with Committer(every_seconds=1000) as committer:
+@pytest.fixture
+def recorded(model, tmp_path):
+    """A stream five frames in, its memory on disk, and what restores it from there."""
+    engine = Engine(model)
+    with Committer(every_seconds=1000) as committer:  # nothing is committed by itself
         disk, handle = disk_of(tmp_path, committer), engine.add("hermes", budget_tokens=40, chunk_frames=4)
         disk.begin(handle, epoch=1)
-        handle.observe(frames[:5])
-        snapshot = handle.snapshot()
-        disk.write(snapshot, epoch=1)
-        # as a program that is killed here finds it: nothing else was committed
-        assert Journal(tmp_path / "journal").num_changes == snapshot.num_changes == handle.num_changes > 0
+        handle.observe(random_frames(5))
+        yield handle, disk, lambda: disk_of(tmp_path, committer).restore(engine)
     disk.close()
 
 
-def test_a_damaged_snapshot_costs_nothing(model, tmp_path):
-    frames, engine = random_frames(9), Engine(model)
-    with Committer(every_seconds=1000) as committer:
-        disk, handle = disk_of(tmp_path, committer), engine.add("hermes", budget_tokens=40, chunk_frames=4)
-        disk.begin(handle, epoch=1)
-        handle.observe(frames[:5])
-        disk.write(handle.snapshot(), epoch=1)
-        num_changes = handle.num_changes
-        newest = Snapshots(tmp_path / "snapshots").newest()
-        newest.write_bytes(newest.read_bytes()[:-1])
-        restored = disk_of(tmp_path, committer).restore(engine)
-        assert restored.num_changes == num_changes
-    disk.close()
+def test_no_snapshot_is_ahead_of_the_journal(recorded, tmp_path):
+    handle, disk, _ = recorded
+    snapshot = handle.snapshot()
+    disk.write(snapshot, epoch=1)
+    # as a program that is killed here finds it: nothing else was committed
+    assert Journal(tmp_path / "journal").num_changes == snapshot.num_changes == handle.num_changes > 0
 
 
-def test_what_somebody_asked_for_and_deleted_was_not_needed(model, tmp_path):
-    frames, engine = random_frames(20), Engine(model)
-    with Committer(every_seconds=1000) as committer:
-        disk, handle = disk_of(tmp_path, committer), engine.add("hermes", budget_tokens=40, chunk_frames=4)
-        disk.begin(handle, epoch=1)
-        handle.observe(frames[:5])
-        disk.write(handle.snapshot(), epoch=1)
-        own = disk.write(handle.snapshot(), epoch=1, is_kept=True)  # of the same frame, and a file of its own
-        handle.observe(frames[5:10])
-        later = disk.write(handle.snapshot(), epoch=1, is_kept=True)
-        num_changes = handle.num_changes
-        own.path.unlink()
-        later.path.unlink()
-        restored = disk_of(tmp_path, committer).restore(engine)
-        assert restored.num_changes == num_changes
-    disk.close()
+def test_a_damaged_snapshot_costs_nothing(recorded, tmp_path):
+    handle, disk, restore = recorded
+    disk.write(handle.snapshot(), epoch=1)
+    newest = Snapshots(tmp_path / "snapshots").newest()
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert restore().num_changes == handle.num_changes
+
+
+def test_what_somebody_asked_for_and_deleted_was_not_needed(recorded):
+    handle, disk, restore = recorded
+    disk.write(handle.snapshot(), epoch=1)
+    own = disk.write(handle.snapshot(), epoch=1, is_kept=True)  # of the same frame, and a file of its own
+    handle.observe(random_frames(5, start=5.0))
+    later = disk.write(handle.snapshot(), epoch=1, is_kept=True)
+    own.path.unlink()
+    later.path.unlink()
+    assert restore().num_changes == handle.num_changes
 
 
 def test_the_snapshot_that_a_restart_needs_is_not_deleted(serve):

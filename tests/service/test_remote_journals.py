@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
 import fsspec
 import pytest
@@ -18,6 +19,21 @@ def remote(address):  # noqa: F811
     found = RemoteJournals(address, every_seconds=0.05)
     yield found
     found.close()
+
+
+@contextmanager
+def in_memory(tmp_path, **options):
+    """Journals of a store of this program's own; what a test does to ``_put`` is undone in time to close."""
+    url = f"memory://{tmp_path.name}"
+    found = RemoteJournals(url, **options)
+    put = found._put
+    try:
+        yield found
+    finally:
+        found._put = put
+        found.close()
+        files, root = fsspec.core.url_to_fs(url)
+        files.rm(root, recursive=True)
 
 
 def records(first: int, count: int) -> list[bytes]:
@@ -61,10 +77,8 @@ def test_what_a_snapshot_holds_is_forgotten_and_so_are_epochs_without_one(remote
 
 def test_what_cannot_be_sent_waits_and_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("hermes_stream.service.remote_journals._TRY_AGAIN_SECONDS", 0.05)
-    url = f"memory://{tmp_path.name}-bounded"
-    remote = RemoteJournals(url, every_seconds=0.05, queue_bytes=20)
-    put = remote._put
-    try:
+    with in_memory(tmp_path, every_seconds=0.05, queue_bytes=20) as remote:
+        put = remote._put
         remote._put = lambda *_: (_ for _ in ()).throw(OSError("no network"))
         remote.append("door", 1, 1, records(1, 3))
         until(lambda: remote.failure is not None)
@@ -83,42 +97,24 @@ def test_what_cannot_be_sent_waits_and_is_bounded(tmp_path, monkeypatch):
         # behind the hole nothing is taken for what came before it
         assert fetched(tmp_path)[:3] == [1, 2, 3]
         assert fetched(tmp_path)[-1] == 33
-    finally:
-        remote._put = put
-        remote.close()
-        files, root = fsspec.core.url_to_fs(url)
-        files.rm(root, recursive=True)
 
 
 def test_one_stream_is_sent_while_others_go_on(tmp_path):
-    url = f"memory://{tmp_path.name}-others"
-    remote = RemoteJournals(url, every_seconds=0.05)
-    put = remote._put
-    try:
+    with in_memory(tmp_path, every_seconds=0.05) as remote:
+        put = remote._put
         remote._put = lambda place, *rest: put(place, *rest) if place[0] == "door" else time.sleep(0.2)
         for k in range(1, 6):
             remote.append("desk", 1, k, records(k, 1))
         remote.append("door", 1, 1, records(1, 2))
         assert remote.flush(20, "door")
         assert remote._pieces("door", 1)
-    finally:
-        remote._put = put
-        remote.close()
-        files, root = fsspec.core.url_to_fs(url)
-        files.rm(root, recursive=True)
 
 
 def test_pieces_are_no_more_than_the_pace_says(tmp_path):
-    url = f"memory://{tmp_path.name}-pace"
-    remote = RemoteJournals(url, every_seconds=0.5)
-    try:
+    with in_memory(tmp_path, every_seconds=0.5) as remote:
         began = time.monotonic()
         for k in range(1, 41):
             remote.append("door", 1, k, records(k, 1))
             time.sleep(0.02)
         assert remote.flush(20)
         assert len(remote._pieces("door", 1)) <= (time.monotonic() - began) / 0.5 + 2
-    finally:
-        remote.close()
-        files, root = fsspec.core.url_to_fs(url)
-        files.rm(root, recursive=True)
