@@ -2,9 +2,10 @@
 
 ``short`` asks about streams of the length of training, the full cache beside. ``long`` compares every bounded
 memory, and variants of HERMES, on streams ten times as long, at 32 % of the tokens that the full cache holds
-at the length of training. ``budgets`` asks some of them there with half and with twice as much. ``aims.json``
-says, with intervals, what came of what was aimed at. A run that was stopped goes on where it was; ``--work``
-keeps its videos and answers.
+at the length of training. ``budgets`` asks some of them there with half and with twice as much. ``kinds``
+asks the default and the full cache a thousand questions of each kind in streams of the length of training.
+``aims.json`` says, with intervals, what came of what was aimed at. A run that was stopped goes on where it
+was; ``--work`` keeps its videos and answers.
 """
 
 import argparse
@@ -29,6 +30,7 @@ STORIES = {
     # Ours was chosen on those from 9000 on.
     "long": {"seed": 9100, "streams": 16, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
     "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
+    "kinds": {"seed": 15000, "streams": 250, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
 }
 NUM_SEEDS = 3
 OURS = ("hermes", "hermes_paper")
@@ -46,11 +48,12 @@ RIVALS = (
     "resv_bounded",
 )
 VARIANTS = (
-    "hermes:same_tokens=true,unlike_share=0,averaged_tokens=1",
+    "hermes:same_tokens=false,averaged_tokens=3",
     "hermes:unlike_share=0",
-    "hermes:averaged_tokens=1",
+    "hermes:averaged_tokens=3",
+    "hermes:same_tokens=false",
     "hermes:novelty=0",
-    "hermes:same_tokens=true",
+    "hermes:protect_recent_patches=6",
     "hermes:protect_recent_patches=0",
     "hermes:summarize=true",
     "hermes:guidance_forward=embeddings",
@@ -70,6 +73,7 @@ POLICIES = {
     "short": (*OURS, "full", "window"),
     "long": (*OURS, *VARIANTS, *RIVALS, "full"),
     "budgets": (*OURS, "window", "infinipot_v"),
+    "kinds": ("hermes", "full"),
 }
 TIMES_THE_BUDGET = (0.5, 1, 2)
 BUDGETS_STREAMS = 8
@@ -86,7 +90,7 @@ def compare(
     part: str, model: str, work: Path, *, seconds: int, budgets: list[int], asked: argparse.Namespace
 ) -> Path:
     """Write the stories of one part where they are missing, and compare memories on them."""
-    story = "short" if part == "short" else "long"
+    story = "long" if part == "budgets" else part
     videos, out = work / story, work / f"{part}-{model}"
     if not (videos / "annotations.json").exists():
         options = [word for name, value in STORIES[story].items() for word in (f"--{name}", value)]
@@ -127,11 +131,11 @@ def rights(videos: Path, out: Path, policy: str, part: str) -> tuple[list[float]
     return [sum(own) / len(own) for _, own in chosen], [video for video, _ in chosen]
 
 
-def aims(model: str, work: Path, *, long: Path, short: Path) -> list[dict[str, Any]]:
+def aims(model: str, work: Path, *, long: Path, short: Path, kinds: Path | None) -> list[dict[str, Any]]:
     """Say what came of the aims; open is what the intervals do not decide."""
     found = []
     for policy in OURS:
-        asked = _Asked(work, long, short, policy)
+        asked = _Asked(work, long, short, kinds, policy)
         own = asked.aims_of_the_paper() if policy == "hermes_paper" else asked.aims_of_the_default()
         found.append({"model": model, "policy": policy} | own)
     return found
@@ -140,8 +144,9 @@ def aims(model: str, work: Path, *, long: Path, short: Path) -> list[dict[str, A
 class _Asked:
     """What was answered about long stories and short ones, and what one of ours was to reach."""
 
-    def __init__(self, work: Path, long: Path, short: Path, policy: str) -> None:
+    def __init__(self, work: Path, long: Path, short: Path, kinds: Path | None, policy: str) -> None:
         self._work, self._long, self._short, self._policy = work, long, short, policy
+        self._of_kinds = (work / "short", short) if kinds is None else (work / "kinds", kinds)
         scores = json.loads((long / "comparison.json").read_text(encoding="utf-8"))["scores"]
         compared = {row["policy"] for row in scores}
         self._rivals = [one for one in (*RIVALS, *OURS) if one in compared and one != policy]
@@ -194,10 +199,10 @@ class _Asked:
         return _judged(_bootstrap(video_of).difference(own, half_way), 0.0) | {"beside": rival}
 
     def _kinds(self) -> dict[str, Any]:
-        videos, away, number = self._work / "short", {}, {}
+        (videos, out), away, number = self._of_kinds, {}, {}
         for kind in QUESTION_KINDS:
-            own, video_of = rights(videos, self._short, self._policy, kind)
-            full, _ = rights(videos, self._short, "full", kind)
+            own, video_of = rights(videos, out, self._policy, kind)
+            full, _ = rights(videos, out, "full", kind)
             away[kind], number[kind] = _bootstrap(video_of).difference(own, full), len(own)
         verdicts = {_judged(one, -0.01)["verdict"] for one in away.values()}
         worst = "missed" if "missed" in verdicts else "open" if "open" in verdicts else "met"
@@ -255,13 +260,13 @@ def main() -> None:
             part,
             arguments.model,
             work,
-            seconds=seconds * (1 if part == "short" else TIMES_AS_LONG),
+            seconds=seconds * (1 if part in ("short", "kinds") else TIMES_AS_LONG),
             budgets=[round(budget * k) for k in (TIMES_THE_BUDGET if part == "budgets" else (1,))],
             asked=arguments,
         )
     made |= {part: out for part in POLICIES if (out := work / f"{part}-{arguments.model}").exists()}
     if {"short", "long"} <= set(made):
-        found = aims(arguments.model, work, long=made["long"], short=made["short"])
+        found = aims(arguments.model, work, long=made["long"], short=made["short"], kinds=made.get("kinds"))
         path = FOLDER / arguments.model / "aims.json"
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

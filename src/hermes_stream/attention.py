@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -83,6 +83,7 @@ class Segment:
         deepstack: given, features that are added to the tokens behind each of the first decoder layers.
         branches: given, the segment is so many texts of these lengths, one behind the other, that do not see
             each other; like a probe it reads the memory and leaves nothing in it.
+        sees: given, which of the slots that a layer holds each branch reads; without, all.
     """
 
     cache: KeysAndValues
@@ -93,6 +94,7 @@ class Segment:
     recall: Callable[[int, Tensor], None] | None = None
     deepstack: Float[Tensor, "levels tokens hidden"] | None = None
     branches: tuple[int, ...] | None = None
+    sees: Bool[Tensor, "layers branches slots"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +298,7 @@ def _with_own(
 
 def _attend_branches(
     segment: Segment,
-    layer_idx: int,  # noqa: ARG001
+    layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     *,
     keys: Float[Tensor, "kv_heads held head_dim"],
@@ -306,7 +308,12 @@ def _attend_branches(
 ) -> Float[Tensor, "heads tokens head_dim"]:
     """Attend each branch to the memory and, causally, to itself. What is remembered is read once for all."""
     assert segment.branches is not None
-    seen = masks.branches(queries, keys.shape[1] - queries.shape[1], segment.branches)
+    held = keys.shape[1] - queries.shape[1]
+    seen = masks.branches(queries, held, segment.branches)
+    if segment.sees is not None:
+        branch = masks.branch_of_token(queries, segment.branches)
+        own = segment.sees[layer_idx, :, :held].to(queries.device)[branch]
+        seen = torch.cat([own, seen[:, held:]], dim=1)
     return _attend(queries, keys, values, seen, scaling=scaling)
 
 

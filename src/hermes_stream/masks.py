@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 
@@ -47,17 +47,34 @@ class Masks:
         """
 
         def make() -> Tensor:
-            branch = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+            branch = _branches(lengths)
             own = (branch[:, None] == branch).tril()
             return torch.cat([own.new_ones(len(branch), held), own], dim=1).to(queries.device)
 
         return self._once(queries, ("branches", held, *lengths), make)
+
+    def branch_of_token(
+        self, queries: Float[Tensor, "heads tokens head_dim"], lengths: Sequence[int]
+    ) -> Int[Tensor, " tokens"]:
+        """Return to which of several texts each token belongs.
+
+        Args:
+            queries: of the texts, one behind the other.
+            lengths: of each text.
+        """
+        return self._once(
+            queries, ("branch_of_token", *lengths), lambda: _branches(lengths).to(queries.device)
+        )
 
     def _once(self, queries: Tensor, which: tuple[Hashable, ...], make: Callable[[], Tensor]) -> Tensor:
         key = (queries.device, queries.dtype, which)
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+
+def _branches(lengths: Sequence[int]) -> Int[Tensor, " tokens"]:
+    return torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
 
 
 def _hiding(

@@ -319,9 +319,9 @@ def test_presets_have_the_published_numbers() -> None:
     llava = {"working_decay": (20.0, 0.5), "working_recency_weight": (1.0, 0.1)}
     assert asdict(HermesPolicy.reference_code("llava_onevision")) == PAPER | released | llava
     best = {
+        "same_tokens": True,
         "novelty": 1.0,
         "unlike_share": 0.5,
-        "averaged_tokens": 3,
         "summarize": False,
         "protect_recent_patches": 2,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tests.lives import is_same, streams
 from hermes_stream import HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.errors import CapacityError, ModelError
 from hermes_stream.policies import RecentNPolicy, RekvPolicy
+from hermes_stream.policies.base import keeping
 from hermes_stream.stream.scoring import YES_NO, ScoredQuestion, probabilities, score, spellings
 
 QUESTIONS = ("was there a red circle?", "is there a square now?", "how many crosses came so far?")
@@ -134,3 +136,27 @@ def test_probabilities_are_those_among_the_answers_and_the_usual_is_taken_off():
     assert probabilities((math.log(0.3), math.log(0.1))) == pytest.approx((0.75, 0.25))
     usual = (math.log(0.3), math.log(0.1))
     assert probabilities((math.log(0.3), math.log(0.1)), usual=usual) == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.parametrize("options", [{}, {"kv_bits": 8}])
+@pytest.mark.parametrize("policy", [HermesPolicy.paper(60), HermesPolicy.best(60)])
+def test_a_question_about_now_reads_as_if_older_tokens_were_gone(model, policy, options):
+    session = session_of(model, policy, **options)
+    whole, *_ = questions = [
+        ScoredQuestion.of_words(model, text, YES_NO, text_tokens=64) for text in QUESTIONS[:2]
+    ]
+    about_now = [
+        replace(one, newest_seconds=seconds) for one, seconds in zip(questions, (1.5, 4.0), strict=True)
+    ]
+    mixed = scores_of(session, [*about_now, whole, replace(whole, newest_seconds=1e6)])
+    assert mixed[2] == pytest.approx(scores_of(session, [whole])[0], abs=1e-4)
+    assert mixed[3] == pytest.approx(mixed[2], abs=1e-4)
+    assert mixed[0] != pytest.approx(mixed[2], abs=1e-3)
+    for question, found in zip(about_now, mixed, strict=False):
+        (own,) = streams(other := session.fork())
+        state = own.cache.state()
+        newest = state.pts_seconds.masked_fill(~state.present, -math.inf).max()
+        is_new = state.present & (state.pts_seconds > newest - question.newest_seconds)
+        assert 0 < is_new.sum() < state.present.sum()
+        own.cache.apply(keeping(is_new))
+        assert scores_of(other, [replace(question, newest_seconds=None)])[0] == pytest.approx(found, abs=1e-4)

@@ -127,6 +127,7 @@ def _watch(entry: Entry) -> WatchTruth:
         keeps_given=entry.is_set("keeps_given"),
         onset=entry.text("onset", default="") or None,
         nth=entry.whole("nth") if entry.has("nth") else None,
+        newest_seconds=entry.seconds_if_any("newest_seconds"),
         raise_at=entry.share_if_any("raise_at"),
         hold_seconds=entry.seconds_if_any("hold_seconds") or 0.0,
         clear_at=entry.share_if_any("clear_at"),

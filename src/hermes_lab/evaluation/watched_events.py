@@ -193,6 +193,7 @@ def asked_as(truth: WatchTruth) -> dict[str, Any]:
         "keeps_given": truth.keeps_given or None,
         "onset": truth.onset,
         "nth": truth.nth,
+        "newest_seconds": truth.newest_seconds,
         "raise_at": truth.raise_at,
         "clear_at": truth.clear_at,
     }

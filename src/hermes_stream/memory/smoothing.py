@@ -91,10 +91,15 @@ def pool(
         scores: importance of each token; what padding holds does not matter.
         token_ids: -1 on padding.
     """
-    ids, token = torch.unique(token_ids, return_inverse=True)
-    pooled = scores.new_zeros(len(ids))
-    pooled.scatter_add_(0, token.flatten(), scores.masked_fill(token_ids < 0, 0).flatten())
-    return (pooled / len(scores))[token].masked_fill(token_ids < 0, 0)
+    # Sorted, a token's copies stand together, and are numbered without asking how many tokens there are: a
+    # number that depends on values is one that the host waits for.
+    ids, order = token_ids.flatten().sort(stable=True)
+    token = torch.zeros_like(ids)
+    torch.cumsum(ids[1:] != ids[:-1], dim=0, out=token[1:])
+    own = scores.masked_fill(token_ids < 0, 0).flatten()[order]
+    sums = torch.zeros_like(own).scatter_add_(0, token, own)
+    pooled = torch.empty_like(own).scatter_(0, order, sums[token] / len(scores))
+    return pooled.view_as(scores).masked_fill(token_ids < 0, 0)
 
 
 def mean_of_neighbours(

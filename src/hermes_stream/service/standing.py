@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -288,6 +289,7 @@ class Standing:
 
 _ASKED = (
     *("question", "kind", "options", "answer", "also", "given", "onset", "context", "region"),
+    "newest_seconds",
     "calibrate",
 )
 
@@ -335,4 +337,7 @@ def _evidence(handle: StreamHandle | None, watch: Watch | None) -> tuple[float, 
     except (HermesError, ValueError, torch.OutOfMemoryError) as error:
         log.info("no evidence for an alert: %s", error)
         return ()
-    return tuple(moment.seconds for moment in moments)
+    since = -math.inf
+    if watch.rules.newest_seconds is not None:
+        since = (stream.folded_until_seconds or 0.0) - watch.rules.newest_seconds
+    return tuple(moment.seconds for moment in moments if moment.seconds > since)

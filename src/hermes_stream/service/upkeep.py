@@ -1,4 +1,4 @@
-"""What is done now and then: save memories, tell losses, forget pictures, keep the record in its bounds."""
+"""What is done now and then: save memories, tell losses, forget pictures, keep record and heap in bounds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from threading import Event, Thread
 
 from hermes_stream.errors import ClosedError
 from hermes_stream.service.engine_thread import EngineThread
+from hermes_stream.service.heap import trim_heap
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream
@@ -19,6 +20,7 @@ from hermes_stream.stream.engine import Engine
 log = logging.getLogger(__name__)
 _LOSSES_SECONDS = 10.0
 _PICTURES_SECONDS = 60.0
+_HEAP_SECONDS = 60.0
 _RETENTION_SECONDS = 600.0
 
 
@@ -47,10 +49,11 @@ class Upkeep:
         self._registry, self._thread, self._saving = registry, thread, saving
         self._store, self._retention = store, retention
         self._stopped = Event()
-        self._tasks: list[tuple[float, Callable[[], None]]] = [
+        self._tasks: list[tuple[float, Callable[[], object]]] = [
             (_LOSSES_SECONDS, self.tell_losses),
             (_LOSSES_SECONDS, self.keep_watches),
             (_PICTURES_SECONDS, self.forget_pictures),
+            (_HEAP_SECONDS, trim_heap),
             (snapshot_every_seconds, self.save_all),
             (_RETENTION_SECONDS, self.keep_bounds),
         ]
@@ -71,7 +74,7 @@ class Upkeep:
                     due[index] = time.monotonic() + seconds
 
     @staticmethod
-    def _attempt(task: Callable[[], None]) -> None:
+    def _attempt(task: Callable[[], object]) -> None:
         try:
             task()
         except ClosedError:

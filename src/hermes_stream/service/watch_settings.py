@@ -99,6 +99,9 @@ class WatchSettings(
     """When it speaks; always by default."""
     region: Annotated[tuple[Point, ...], Field(min_length=3, max_length=32)] | None = None
     """The part of the picture that it is about: a polygon, (x, y) in shares of width and height."""
+    newest_seconds: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
+    """How far back it reads from the newest frame, for what is asked about now; the whole memory by
+    default."""
     context: Text | None = None
     """What it should know, such as `Parked cars are normal.`"""
     language: Annotated[str, Field(min_length=1, max_length=40)] | None = None

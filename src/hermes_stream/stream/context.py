@@ -81,7 +81,12 @@ class QuestionContext(Protocol):
             CapacityError: the room for text is used up.
         """
 
-    def beside(self, embeddings: Float[Tensor, "tokens hidden"], lengths: tuple[int, ...]) -> Segment:
+    def beside(
+        self,
+        embeddings: Float[Tensor, "tokens hidden"],
+        lengths: tuple[int, ...],
+        newest_seconds: tuple[float | None, ...] = (),
+    ) -> Segment:
         """Return texts that read the memory, and not each other, and leave nothing there; once prepared.
 
         Nothing is retrieved for them.
@@ -89,6 +94,8 @@ class QuestionContext(Protocol):
         Args:
             embeddings: of the texts, one behind the other.
             lengths: of the texts, in tokens.
+            newest_seconds: for each text, how far back it reads from the newest frame; None reads all, and so
+                do all where it is empty.
         """
 
     def state(self) -> MemoryState:

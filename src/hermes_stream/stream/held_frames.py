@@ -145,9 +145,14 @@ class HeldFrames:
         """Reserve slots behind the prefilled frames for text."""
         return self._memory.extend(embeddings, observation)
 
-    def beside(self, embeddings: Float[Tensor, "tokens hidden"], lengths: tuple[int, ...]) -> Segment:
+    def beside(
+        self,
+        embeddings: Float[Tensor, "tokens hidden"],
+        lengths: tuple[int, ...],
+        newest_seconds: tuple[float | None, ...] = (),
+    ) -> Segment:
         """Return texts that read what was prefilled, and leave nothing there."""
-        return self._memory.beside(embeddings, lengths)
+        return self._memory.beside(embeddings, lengths, newest_seconds)
 
     def state(self) -> MemoryState:
         """Return what the last question read."""

@@ -18,6 +18,7 @@ from hermes_stream.attention import Observation, Segment
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
+from hermes_stream.memory.newest import newest_slots
 from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
 from hermes_stream.policies.base import Guidance
@@ -318,12 +319,20 @@ class StreamMemory:
         start = self._question_start()
         return question_segment(self.cache, embeddings, start=start, observation=observation)
 
-    def beside(self, embeddings: Float[Tensor, "tokens hidden"], lengths: tuple[int, ...]) -> Segment:
+    def beside(
+        self,
+        embeddings: Float[Tensor, "tokens hidden"],
+        lengths: tuple[int, ...],
+        newest_seconds: tuple[float | None, ...] = (),
+    ) -> Segment:
         """Return texts that each stand where a question would, and leave nothing there."""
         clock, axes = self._question_start(), self.cache.layout.rotary.num_axes
         start = self.cache.next_position if clock is None else clock
         positions = torch.cat([text_positions(axes, count, start) for count in lengths], dim=1)
-        return Segment(cache=self.cache, embeddings=embeddings, positions=positions, branches=lengths)
+        sees = newest_slots(self.cache.state(), newest_seconds) if any(newest_seconds) else None
+        return Segment(
+            cache=self.cache, embeddings=embeddings, positions=positions, branches=lengths, sees=sees
+        )
 
     def _question_start(self) -> int | None:
         """Return where a question's next tokens stand if that is not the write clock (see ``ModelCard``)."""

@@ -62,9 +62,14 @@ class RetrievedContext:
         recall = self._retriever.recall if workspace.is_clear else None
         return question_segment(workspace, embeddings, recall=recall, observation=observation)
 
-    def beside(self, embeddings: Float[Tensor, "tokens hidden"], lengths: tuple[int, ...]) -> Segment:
+    def beside(
+        self,
+        embeddings: Float[Tensor, "tokens hidden"],
+        lengths: tuple[int, ...],
+        newest_seconds: tuple[float | None, ...] = (),
+    ) -> Segment:
         """Return texts that read the memory alone, and leave nothing there."""
-        return self._memory.beside(embeddings, lengths)
+        return self._memory.beside(embeddings, lengths, newest_seconds)
 
     def state(self) -> MemoryState:
         """Return what the last question read."""

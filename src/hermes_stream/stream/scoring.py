@@ -46,10 +46,12 @@ class ScoredQuestion:
     Attributes:
         token_ids: of the question, and of what opens its answer.
         answers: for each answer its spellings, as tokens.
+        newest_seconds: how far back it reads from the newest frame; None reads the whole memory.
     """
 
     token_ids: tuple[int, ...]
     answers: tuple[tuple[tuple[int, ...], ...], ...]
+    newest_seconds: float | None = None
 
     @classmethod
     def of_words(
@@ -148,7 +150,8 @@ def score(
         ModelError: logits are infinite or no numbers.
     """
     parts = [branch for question in questions for branch in question.branches]
-    logprobs = iter((yield from read_branches(model, context, parts, stage="watch")))
+    newest = tuple(question.newest_seconds for question in questions for _ in question.branches)
+    logprobs = iter((yield from read_branches(model, context, parts, stage="watch", newest_seconds=newest)))
     return [question.read([next(logprobs) for _ in question.branches]) for question in questions]
 
 
@@ -158,6 +161,7 @@ def read_branches(
     parts: Sequence[tuple[tuple[int, ...], int]],
     *,
     stage: Stage,
+    newest_seconds: tuple[float | None, ...] = (),
 ) -> Work[list[Float[Tensor, "places vocabulary"]]]:
     """Return the logarithms of next tokens' probabilities behind texts that do not see each other.
 
@@ -166,6 +170,7 @@ def read_branches(
         context: what they read; nothing of it changes.
         parts: tokens of each text, and how many of its last places matter; see ``branches``.
         stage: what the forward counts as.
+        newest_seconds: of each text; see ``QuestionContext.beside``.
 
     Raises:
         ModelError: logits are infinite or no numbers.
@@ -178,7 +183,7 @@ def read_branches(
         end += length
         places += range(end - count, end)
     logits: Tensor = yield ForwardRequest(
-        segments=(context.beside(torch.cat(embeddings), lengths),),
+        segments=(context.beside(torch.cat(embeddings), lengths, newest_seconds),),
         stage=stage,
         wants_logits=True,
         places=tuple(places),

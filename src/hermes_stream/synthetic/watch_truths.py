@@ -66,6 +66,7 @@ class WatchTruth:
         keeps_given: whether it is enough that it was yes once.
         onset: a question that must be yes where yes begins.
         nth: which time that yes begins is waited for; None is each.
+        newest_seconds: how far back it reads; None is all.
         raise_at: how likely it must be; None is the default of its kind.
         hold_seconds: for how long it must be so.
         clear_at: how likely yes may be at most to clear an alert; 0 for what stays true once it is.
@@ -85,6 +86,7 @@ class WatchTruth:
     keeps_given: bool = False
     onset: str | None = None
     nth: int | None = None
+    newest_seconds: float | None = None
     raise_at: float | None = None
     hold_seconds: float = 0.0
     clear_at: float | None = None

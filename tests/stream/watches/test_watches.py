@@ -60,6 +60,13 @@ def test_a_state_tells_each_change_but_not_its_beginning(tiny):
     assert ("changed", 16.0, "green circle") in events
 
 
+def test_what_is_asked_about_now_need_not_read_the_past(tiny):
+    past = watched(tiny, "was there a purple triangle?", clear_at=0.5)
+    now = watched(tiny, "was there a purple triangle?", newest_seconds=3)
+    assert [kind for kind, _, _ in told(past)] == ["raised"]
+    assert [kind for kind, _, _ in told(now)] == ["raised", "cleared"]
+
+
 def test_a_count_tells_each_rise(tiny):
     watch = watched(tiny, "how many circles came so far?", "count")
     assert told(watch) == [("counted", 16.0, "1"), ("counted", 21.0, "2")]

@@ -52,6 +52,9 @@ class WatchRules:
         nth: which time that yes begins is told, from 1 on; None tells each.
         region: corners (x, y) of the part of the picture that is looked at, in shares of its sides; the watch
             then sees the newest pictures alone, cut out, and not the memory. None is all.
+        newest_seconds: how far back the question, and those of ``also``, read from the newest frame;
+            ``given`` and ``onset`` read the whole memory, and so do all where it is None. What is asked
+            about now is answered better without the past (docs/watches.md).
         context: what the model is told before the question, such as "parked cars are normal".
         language: in which a description is written, by its English name; a question answered by yes or no may
             be in it, and the model is told to say yes or no in English.
@@ -86,6 +89,7 @@ class WatchRules:
     onset: str | None = None
     nth: int | None = None
     region: tuple[Point, ...] | None = None
+    newest_seconds: float | None = None
     context: str | None = None
     language: str | None = None
     schedule: Schedule | None = None
@@ -110,6 +114,18 @@ class WatchRules:
         self._check_view()
 
     def _check_view(self) -> None:
+        if self.newest_seconds is not None:
+            _check_seconds("newest_seconds", self.newest_seconds)
+            if self.newest_seconds == 0:
+                raise ValueError("newest_seconds must be above 0, or None for the whole memory; got 0")
+            if self.kind == "describe":
+                raise ValueError(
+                    "a description reads the whole memory, and takes no newest_seconds; leave it out"
+                )
+            if self.region is not None:
+                raise ValueError(
+                    "a region is seen in the newest pictures alone, and takes no newest_seconds; leave it out"
+                )
         if self.region is not None:
             object.__setattr__(self, "region", checked_region(self.region))
             if self.kind == "describe":

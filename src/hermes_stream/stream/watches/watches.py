@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,7 +90,15 @@ class Watches:
         if any(one.rules.label == made.label for one in self._open):
             raise ValueError(f"there is a watch named {made.label!r} already; give this one another name=")
         phrased, answers = self._phrase(made)
-        conditions = tuple(self._yes_or_no(made.worded(text)) for text in made.conditions)
+        if phrased is not None:
+            phrased = replace(phrased, newest_seconds=made.newest_seconds)
+        conditions = tuple(
+            replace(
+                self._yes_or_no(made.worded(text)),
+                newest_seconds=made.newest_seconds if number < len(made.also) else None,
+            )
+            for number, text in enumerate(made.conditions)
+        )
         watch = Watch(made, phrased, answers, conditions=conditions, on_event=on_event, leave=self._leave)
         self._open.append(watch)
         self._stream.folding.keeps_newest |= made.region is not None
