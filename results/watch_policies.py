@@ -6,6 +6,7 @@
     python results/watch_policies.py long/watches.json run-hermes run-window --out results/watches.json
 
 The first run is compared with each other one: F1 of all conditions, of each, and of those that need a memory.
+A run is called by its policy, or as ``NAME=FOLDER`` says.
 """
 
 from __future__ import annotations
@@ -69,17 +70,20 @@ def differences(own: list[WatchOutcome], other: list[WatchOutcome]) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("watches", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("runs", nargs="+", help="FOLDER or NAME=FOLDER")
     parser.add_argument("--told-once", metavar="CONDITION")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     stories = read_watches(given.watches)
     found: dict[str, Any] = {"command": f"python {' '.join(sys.argv)}", "runs": {}, "f1_above": {}}
     by_policy: dict[str, list[WatchOutcome]] = {}
-    for run in given.runs:
+    for named in given.runs:
+        name, is_named, folder = named.rpartition("=")
+        run = Path(folder)
         stored = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-        found["runs"][stored["policy"]] = {k: v for k, v in stored.items() if k not in _LEFT_OUT}
-        by_policy[stored["policy"]] = outcomes(stories, run, given.told_once)
+        name = name if is_named else stored["policy"]
+        found["runs"][name] = {k: v for k, v in stored.items() if k not in _LEFT_OUT}
+        by_policy[name] = outcomes(stories, run, given.told_once)
     first, *others = by_policy
     found["f1_above"] = {name: differences(by_policy[first], by_policy[name]) for name in others}
     if given.told_once:

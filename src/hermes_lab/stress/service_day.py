@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import resource
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,6 +116,7 @@ def watch_day(
                     num_answers += bool(service.ask(name, question, max_new_tokens=8).text)
             if (number + 1) % sample_every == 0:
                 samples.append(sample(number + 1, time.perf_counter() - began, folder))
+                sys.stderr.write(f"{number + 1} frames: {samples[-1].resident_bytes / 1e6:.1f} MB\n")
         _wait_until_folded(service)
         counted = [(one.num_frames, one.dropped.total) for one in service.streams()]
         num_asked = sum([0 if one.stats is None else one.stats.num_asked for one in service.watches.all()])
@@ -166,9 +168,10 @@ def main() -> None:
     torch.set_num_threads(1)
     low_priority()
     model = load_model("tiny")
-    with TemporaryDirectory() as folder:
+    # What cannot be deleted must not cost a day's numbers.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         numbers = watch_day(model, Path(folder), given.frames, num_streams=given.streams, seed=given.seed)
-    write_record(given.out, "service_day", {"seed": given.seed, **numbers})
+        write_record(given.out, "service_day", {"seed": given.seed, **numbers})
     raise SystemExit(0 if numbers["is_flat"] and not numbers["num_missing_frames"] else 1)
 
 

@@ -30,6 +30,8 @@ Tells = Literal["raised", "cleared", "changed", "counted"]
 OPENED_SHARE = 0.25
 """When a watch is opened that asks about what was there before it, as a share of the story."""
 LONGEST_QUIET_SECONDS = 4
+NEWEST_SECONDS = 8.0
+"""How far back a watch reads: all ask about now, but for what is given (measured in docs/watches.md)."""
 _PLACE_SECONDS = 2
 _SURE_OF_PLACE = 0.8
 """How likely a place must be to be told: near a border a model is of two minds."""
@@ -133,7 +135,7 @@ def plan_watches(world: World, *, num_each: int = 1, seed: int = 0) -> tuple[Wat
 
 def _named(condition: str, draft: _Draft) -> WatchTruth:
     name = f"{condition}: {draft.what}"
-    asks: dict[str, Any] = {"tells": "raised", **draft.asks}
+    asks: dict[str, Any] = {"tells": "raised", "newest_seconds": NEWEST_SECONDS, **draft.asks}
     return WatchTruth(name=name, condition=condition, happenings=draft.happenings, **asks)
 
 
