@@ -122,6 +122,11 @@ def test_growth_is_found():
     first = Sample(
         num_frames=1, seconds=1.0, resident_bytes=1000, folder_bytes=1, num_threads=10, num_files=20
     )
+    more = replace(first, resident_bytes=1021)
     assert growth_of([first, replace(first, resident_bytes=1019)])["is_flat"]
-    assert not growth_of([first, replace(first, resident_bytes=1021), first])["is_flat"]
+    assert not growth_of([first, more])["is_flat"]
+    assert not growth_of([first, first, more, more])["is_flat"]
+    at_one_look = growth_of([first, first, more, first, first, first])
+    assert at_one_look["is_flat"]
+    assert at_one_look["most_at_one_look"]["resident_bytes"] == pytest.approx(0.021)
     assert not growth_of([first, replace(first, num_files=21)])["is_flat"]
