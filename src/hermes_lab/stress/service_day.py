@@ -32,6 +32,7 @@ from hermes_lab.stress.record import write_record
 from hermes_lab.stress.served_program import low_priority
 from hermes_stream.models import VideoModel, load_model
 from hermes_stream.service import Service, ServiceSettings
+from hermes_stream.service.heap import bound_heap
 from hermes_stream.service.service_folder import folder_bytes
 from hermes_stream.video.frame import Frame
 
@@ -189,6 +190,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.again:
         raise SystemExit(0 if sum_up_again(given.again)["is_flat"] else 1)
+    bound_heap()  # as `hermes serve` does
     torch.set_num_threads(1)
     low_priority()
     model = load_model("tiny")

@@ -24,6 +24,7 @@ from hermes_stream.cli.serving import missing_server
 from hermes_stream.cli.settings_options import with_flags
 from hermes_stream.cli.standing_options import RecipeOption
 from hermes_stream.errors import ServiceError, SettingsError
+from hermes_stream.service.heap import bound_heap
 
 try:
     from hermes_stream.server.cluster_settings import ClusterSettings
@@ -94,6 +95,7 @@ def serve(
     if settings.cluster.cluster:
         _serve_cluster(settings.plan(), as_json=json)
         return
+    bound_heap()
     with Reloads(settings.start_now) as reloads, _place(settings) as listener:
         share_processors(settings.start.threads)
         model = load(ModelOptions(model=settings.start.model))

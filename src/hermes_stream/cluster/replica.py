@@ -12,6 +12,7 @@ from hermes_stream.models import load_model
 from hermes_stream.server import Server
 from hermes_stream.server.listening import free_port
 from hermes_stream.service import Service
+from hermes_stream.service.heap import bound_heap
 from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.settings import NamedStream
 from hermes_stream.service.settings_check import source_options_of
@@ -43,6 +44,7 @@ class Replica:
         port = free_port(host)
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         membership = Membership(name, self.address, lease_seconds=plan.cluster.lease_seconds)
+        bound_heap()
         model = load_model(plan.start.model)
         self._fps = plan.service.fps or model.card.default_fps
         self.service = Service(model, plan.start.data_dir, settings=plan.service, membership=membership)
