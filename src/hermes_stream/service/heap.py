@@ -22,9 +22,9 @@ def _glibc() -> ctypes.CDLL | None:
 def bound_heap() -> bool:
     """Let large blocks go back to the system when they are freed, and threads share few heaps.
 
-    By itself glibc keeps blocks of up to 32 MB once it has seen one freed, in a heap for each thread, and what
-    small blocks pin there stays resident. For a program of one's own: it holds for the whole process. To be
-    called before threads are made; without glibc it does nothing.
+    By itself glibc keeps blocks of up to 32 MB once it has seen one freed, in a heap for each thread, and
+    what small blocks pin there stays resident. For a program of one's own: it holds for the whole process. To
+    be called before threads are made; without glibc it does nothing.
 
     Returns:
         Whether glibc took it.
