@@ -169,18 +169,26 @@ class _Started:
                     value=_value(one, event),
                 )
                 for event in self._events[one.name]
-                if event.kind == one.tells
+                if event.kind == one.tells and _has_truth(one, event)
             )
             for one in self._story.watches
         }
+
+
+def _counts_comings(truth: WatchTruth) -> bool:
+    return truth.kind == "alert" and any(one.value is not None for one in truth.happenings)
+
+
+def _has_truth(truth: WatchTruth, event: WatchEvent) -> bool:
+    """Tell whether an event can be judged: of comings that are counted, those that there is a word for."""
+    return not _counts_comings(truth) or event.incident < len(NUMBERS)
 
 
 def _value(truth: WatchTruth, event: WatchEvent) -> str | None:
     """Return what an event says where what is waited for has a value: how many, where comings are counted."""
     if truth.kind in ("state", "count"):
         return event.value
-    is_counted = any(one.value is not None for one in truth.happenings)
-    return NUMBERS[min(event.incident, len(NUMBERS) - 1)] if is_counted else None
+    return NUMBERS[event.incident] if _counts_comings(truth) else None
 
 
 def asked_as(truth: WatchTruth) -> dict[str, Any]:
