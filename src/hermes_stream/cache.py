@@ -111,13 +111,20 @@ class StreamCache:
         """Return the raw keys that a layer holds."""
         return self.buffers.keys(layer_idx, slice(self._lengths[layer_idx]))
 
-    def values(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the values that a layer holds."""
-        return self.buffers.values(layer_idx, slice(self._lengths[layer_idx]))
+    def values(self, layer_idx: int, behind: int = 0) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return the values that a layer holds, and those in so many slots behind them."""
+        return self.buffers.values(layer_idx, slice(self._lengths[layer_idx] + behind))
 
-    def rotated_keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the keys that a layer holds, rotated to their positions."""
-        return self._rotated(layer_idx, slice(self._lengths[layer_idx]))
+    def rotated_keys(self, layer_idx: int, behind: int = 0) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return the keys that a layer holds, rotated to their positions; ``behind`` as for ``values``."""
+        return self._rotated(layer_idx, slice(self._lengths[layer_idx] + behind))
+
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that a text may use which leaves nothing; 0 where they would round its numbers."""
+        if self.layout.kv_bits is not None:
+            return 0
+        return min(slots - used for slots, used in zip(self.buffers.capacities, self._lengths, strict=True))
 
     def _rotated(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
         return self.buffers.rotated_keys(layer_idx, slots, self._records.positions[layer_idx, :, slots])
@@ -203,9 +210,18 @@ class StreamCache:
         raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
         rotated_keys: Float[Tensor, "kv_heads tokens head_dim"],
         values: Float[Tensor, "kv_heads tokens head_dim"],
+        behind: int = 0,
     ) -> None:
-        """Fill the slots that ``append`` reserved last, in one layer."""
-        start = self._lengths[layer_idx] - raw_keys.shape[1]
+        """Fill the slots that ``append`` reserved last, in one layer.
+
+        Args:
+            layer_idx: the layer.
+            raw_keys: of the new tokens.
+            rotated_keys: likewise.
+            values: likewise.
+            behind: the last of them, which go into slots that are free, and are forgotten.
+        """
+        start = self._lengths[layer_idx] + behind - raw_keys.shape[1]
         self.buffers.write(layer_idx, start, raw_keys=raw_keys, rotated_keys=rotated_keys, values=values)
 
     @property

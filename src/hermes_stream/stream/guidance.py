@@ -46,15 +46,15 @@ def prompt_ids(model: VideoModel, prompt: str, last_conversation: str | None = N
     return model.chat.encode_around(own, talk)
 
 
-def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens: int) -> int:
-    """Return the tokens that the longest prompt may take, two conversations included.
+def prompt_lengths(model: VideoModel, policy: MemoryPolicy) -> list[int]:
+    """Return the tokens of each prompt, a conversation of one word in it.
 
     Raises:
         ModelError: a prompt has no tokens, because the chat template ends with the question.
     """
     guidance = guidance_of(model, policy, ".")
     if guidance is None or not guidance.prompts:
-        return 0
+        return []
     lengths = [len(prompt_ids(model, text)) for text in guidance.prompts]
     if not all(lengths):
         raise ModelError(
@@ -62,7 +62,7 @@ def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens:
             f"does not have: its chat template writes nothing behind the question; choose another policy, or "
             f"a checkpoint whose template opens the assistant's turn"
         )
-    return max(lengths) + 2 * conversation_tokens
+    return lengths
 
 
 def zero_weights(cache: StreamCache) -> Float[Tensor, "layers slots"]:
@@ -110,7 +110,12 @@ def guidance_segments(
                 probe=Probe(weights=weights, layers=listening),
             )
         )
-    return segments, weights
+    # Those that are read deepest come first: what is behind them in the slots ends before they do.
+    return sorted(segments, key=_last_layer, reverse=True), weights
+
+
+def _last_layer(segment: Segment) -> int:
+    return -1 if segment.probe is None else segment.probe.last_layer
 
 
 def read_guidance(
