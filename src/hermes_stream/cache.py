@@ -93,7 +93,12 @@ class StreamCache:
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""
-        return sum(tensor.nbytes for tensor in (*self.buffers.tensors, *self.records.values()))
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that lies on its devices."""
+        return [*self.buffers.tensors, *self._records.stored]
 
     @property
     def records(self) -> dict[str, Tensor]:
@@ -212,15 +217,7 @@ class StreamCache:
         values: Float[Tensor, "kv_heads tokens head_dim"],
         behind: int = 0,
     ) -> None:
-        """Fill the slots that ``append`` reserved last, in one layer.
-
-        Args:
-            layer_idx: the layer.
-            raw_keys: of the new tokens.
-            rotated_keys: likewise.
-            values: likewise.
-            behind: the last of them, which go into slots that are free, and are forgotten.
-        """
+        """Fill the slots that ``append`` reserved last, in one layer; and so many free ones behind them."""
         start = self._lengths[layer_idx] + behind - raw_keys.shape[1]
         self.buffers.write(layer_idx, start, raw_keys=raw_keys, rotated_keys=rotated_keys, values=values)
 
@@ -268,25 +265,11 @@ class StreamCache:
             shows_keys: give views of raw and rotated keys.
             shows_values: give views of values.
         """
-        width, records = max(self._num_visual), self._records
-        visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
-        absent: Tensor | None = None
-        if min(self._num_visual) < width:
-            lengths = torch.tensor(self._num_visual, device=records.token_ids.device)
-            absent = torch.arange(width, device=lengths.device) >= lengths[:, None]
-
-        def shown(record: Tensor, padding: int) -> Tensor:
-            own = record[:, visual]
-            return own.clone() if absent is None else own.masked_fill(absent, padding)
-
+        visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + max(self._num_visual))
         return MemoryState(
             num_prefix_tokens=self.num_prefix_tokens,
-            token_ids=shown(records.token_ids, -1),
-            temporal_patch_ids=shown(records.temporal_patch_ids, -1),
-            pts_seconds=shown(records.pts_seconds, 0),
-            counts=shown(records.counts, 0),
+            **self._records.shown(visual, self._num_visual),
             attention=attention,
-            grid_indices=shown(records.grid_indices, -1),
             raw_keys=self._visual_part(self.buffers.keys, self.buffers.keys_of) if shows_keys else None,
             rotated_keys=self._visual_part(self._rotated, self._rotated_of) if shows_keys else None,
             values=self._visual_part(self.buffers.values, self.buffers.values_of) if shows_values else None,
