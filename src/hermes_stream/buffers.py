@@ -16,8 +16,8 @@ from torch import Tensor
 
 from hermes_stream.eight_bits import from_8_bits, in_8_bits
 from hermes_stream.layout import KEY_GROUP, CacheLayout
-from hermes_stream.memory.constants import constant
 from hermes_stream.memory.rope import rotate
+from hermes_stream.memory.selection import row_numbers
 from hermes_stream.saved import Saved
 
 _PART_BYTES = 64 * 2**20
@@ -179,12 +179,10 @@ class Buffers(ABC):
             like, slots = kinds[0][group.start], self.capacities[group.start]
             device, heads = like.device, len(like)
             kept = keep[group, : slots - first].clamp(min=0).to(device)
-            num_rows = len(kept) * heads
-            # Whole tokens move far faster than number by number; all kinds have theirs in the same rows.
-            begin = constant(tuple(range(first, first + num_rows * slots, slots)), torch.long, device)
-            rows = kept[:, None] + begin.view(-1, heads, 1)
+            # All kinds have a token's numbers in the same rows.
+            rows = row_numbers(kept + first, len(kept), heads, slots).view(len(kept), heads, -1)
             for per_layer in kinds:
-                everything = self.joined(per_layer, group).view(num_rows * slots, -1)
+                everything = self.joined(per_layer, group).flatten(0, 2)
                 num_bytes = everything[0].nbytes * heads * kept.shape[1]
                 # Copied into tensors of their own first, of few layers at a time: source and target overlap.
                 for layers in _split(group, num_bytes):

@@ -66,6 +66,7 @@ class StreamCache:
         self.num_compressions = self._generation = self._next_token_id = self._grid_size = 0
         self._lengths = [0] * layout.num_layers
         self._num_visual = [0] * layout.num_layers
+        self._layers_alike = True
         self._allocate(capacities)
 
     def _allocate(self, capacities: Sequence[int]) -> None:
@@ -204,9 +205,11 @@ class StreamCache:
         self.buffers.copy_from(buffers)
         self._records.copy_from(records)
 
-    def count_grid(self) -> None:
-        """Find the largest grid index again, after records were filled from elsewhere."""
+    def look_at_records(self) -> None:
+        """Find out what is known of records, after they were filled from elsewhere."""
         self._grid_size = int(self._records.grid_indices.max()) + 1
+        ids = self._records.token_ids[:, : max(self._lengths)]
+        self._layers_alike = len(set(self._num_visual)) == 1 and bool((ids == ids[:1]).all())
 
     def store(
         self,
@@ -275,6 +278,7 @@ class StreamCache:
             values=self._visual_part(self.buffers.values, self.buffers.values_of) if shows_values else None,
             num_held=self.num_visual_tokens,
             grid_size=self._grid_size,
+            layers_alike=self._layers_alike,
         )
 
     def _visual_part(
@@ -285,8 +289,9 @@ class StreamCache:
         return LayerViews(
             lambda layer: fetch(layer, self.visual_slots(layer)),
             lambda layers: fetch_part(layers, slots),
-            list(self.buffers.parts(width)),
+            self.buffers.parts,
             self.layout.num_layers,
+            width,
         )
 
     def visual_slots(self, layer_idx: int) -> slice:
@@ -321,6 +326,7 @@ class StreamCache:
             num_kept, num_new, evicts = plan.counted(evicted, summarizes)
             new = list(self.buffers.gaining([first + kept for kept in num_kept], num_new))
             self._retain(plan, state, evicted, summarizes=summarizes, new=new)
+        self._layers_alike &= plan.is_shared and not any(num_new)
         self._num_visual = [kept + added for kept, added in zip(num_kept, num_new, strict=True)]
         self._lengths = [first + count for count in self._num_visual]
         self._set_positions(summarizes, new, dense=plan.reindex)

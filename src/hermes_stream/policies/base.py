@@ -206,7 +206,7 @@ def keeping(
     if summarize is None:
         summarize = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
     return RetentionPlan(
-        keep=indices_of(kept, None if num_kept is None else max(num_kept)),
+        keep=indices_of(kept, num_kept),
         summarize=summarize,
         reindex=reindex,
         merge=merge,
