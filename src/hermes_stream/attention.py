@@ -99,6 +99,14 @@ class _Packed:
     signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
 
+    def only_reads(self, index: int, layer_idx: int) -> slice | None:
+        """Return the tokens of a probe that is stored right behind the segment before it, and only reads."""
+        if index >= len(self.segments) or (place := self.places[index]).hidden != 0 or place.stored:
+            return None
+        probe = self.segments[index].probe
+        only_reads = probe and layer_idx <= probe.last_layer and layer_idx not in probe.layers
+        return place.tokens if only_reads else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FixedText:
@@ -242,8 +250,11 @@ def hermes_attention(
     if isinstance(packed, FixedText):
         output = _attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
         return output, None
-    masks, outputs = packed.masks, list[Tensor]()
-    for segment, place in zip(packed.segments, packed.places, strict=True):
+    masks, outputs, is_done = packed.masks, list[Tensor](), False
+    for index, (segment, place) in enumerate(zip(packed.segments, packed.places, strict=True)):
+        if is_done:  # attended with the one before
+            is_done = False
+            continue
         own_queries, cache = queries[:, place.tokens], segment.cache
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
@@ -256,7 +267,12 @@ def hermes_attention(
             read = _attend_branches if segment.probe is None else partial(_attend_probe, place.hidden)
             outputs.append(read(segment, layer_idx, own_queries, **text, masks=masks, scaling=scaling))
             continue
-        keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
+        if (prompt := packed.only_reads(index + 1, layer_idx)) is not None:
+            # Stored right behind the segment, and unseen by it as by any causal mask: one product for both.
+            own_queries, is_done = queries[:, place.tokens.start : prompt.stop], True
+            keys, values = _held(cache, layer_idx, prompt.stop - prompt.start)
+        else:
+            keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
         # The new tokens are the last slots: a causal mask must end in the lower right corner.
         mask = masks.causal(own_queries, keys.shape[1])
         outputs.append(_attend(own_queries, keys, values, mask, scaling=scaling))
@@ -372,11 +388,16 @@ def _attend_probe(
     if hidden is None:
         keys, values = _with_own(cache, layer_idx, keys=keys, values=values)
     else:
-        assert isinstance(cache, StreamCache)
-        keys, values = cache.rotated_keys(layer_idx, behind), cache.values(layer_idx, behind)
+        keys, values = _held(cache, layer_idx, behind)
     if layer_idx in segment.probe.layers:
         collected = segment.probe.weights[layer_idx]
         return probe(collected, queries, keys, values, hidden or 0, masks=masks, scaling=scaling)
     held = keys.shape[1]
     mask = masks.beside(queries, held, hidden) if hidden else masks.causal(queries, held)
     return _attend(queries, keys, values, mask, scaling=scaling)
+
+
+def _held(cache: KeysAndValues, layer_idx: int, behind: int) -> tuple[Tensor, Tensor]:
+    """Return keys and values that a layer holds, and those in so many slots behind them."""
+    assert isinstance(cache, StreamCache)
+    return cache.rotated_keys(layer_idx, behind), cache.values(layer_idx, behind)

@@ -119,9 +119,7 @@ def _weights(
     for first in range(0, count, most):
         part, rows = queries[:, first : first + most], hidden[first : first + most]
         # One product for each head of keys: its group of query heads side by side.
-        grouped = part.reshape(num_kv_heads, -1, width)
-        # beta = 0: the scale costs no kernel of its own, and nothing is added
-        scores = torch.baddbmm(grouped.new_empty(1, 1, 1), grouped, keys.mT, beta=0, alpha=scaling)
+        scores = (part * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
         own = scores.view(num_kv_heads, -1, len(rows), held)[..., held - rows.shape[1] :]
         own.add_(rows)
         yield first, scores.softmax(dim=-1)

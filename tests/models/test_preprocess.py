@@ -56,7 +56,7 @@ def test_an_unknown_resampling_is_refused():
 @pytest.mark.parametrize("size", [(48, 48), (31, 97), (100, 60), (60, 200)])
 def test_other_devices_resize_as_the_cpu_does(mode, size):
     image = np.random.default_rng(2).integers(0, 256, size=(60, 100, 3), dtype=np.uint8)
-    pixels = to_tensor(image, CPU["device"])
+    pixels = to_tensor([image], CPU["device"])
     assert torch.equal(resize_by_weights(pixels, size, mode), resize(pixels, size, mode))
 
 
@@ -64,7 +64,7 @@ def test_other_devices_resize_as_the_cpu_does(mode, size):
 def test_lanczos_agrees_with_pillow_to_one_level(size):
     # Of low contrast, so that nothing overshoots: torch cuts at 0 and 255 between its two passes.
     image = np.random.default_rng(3).integers(80, 176, size=(60, 100, 3), dtype=np.uint8)
-    ours = resize_by_weights(to_tensor(image, CPU["device"]), size, "lanczos")[0].permute(1, 2, 0).numpy()
+    ours = resize_by_weights(to_tensor([image], CPU["device"]), size, "lanczos")[0].permute(1, 2, 0).numpy()
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS))
     assert np.abs(ours.astype(int) - expected).max() <= 1
 
