@@ -201,13 +201,8 @@ def _places(segments: Sequence[Segment]) -> list[_Place]:
         fits = 0 < num_texts <= num_free
         stored = slice(starts[index], ends[behind - 1 if fits else index])
         stores = not is_text and (fits or first.probe is None)
-        places.append(
-            _Place(
-                slice(starts[index], ends[index]),
-                stored=stored if stores else None,
-                hidden=0 if first.probe and fits else None,
-            )
-        )
+        hidden = 0 if first.probe and fits else None
+        places.append(_Place(slice(starts[index], ends[index]), stored if stores else None, hidden))
         places += [
             _Place(slice(starts[k], ends[k]), hidden=starts[k] - starts[texts] if fits else None)
             for k in range(index + 1, behind)

@@ -273,10 +273,9 @@ class HermesPolicy(MemoryPolicy):
         if self.summary_place == "middle":
             merge = summary_in_place(state.present & ~kept, state.counts, summarize)
             summarize = torch.zeros_like(summarize)
-        plan = keeping(
+        return keeping(
             kept[rows], summarize=summarize, reindex=is_eager, merge=merge, num_kept=num_kept, num_new=num_new
         )
-        return replace(plan, keep=plan.keep.expand(state.num_layers, -1), is_shared=is_shared)
 
     def scores(
         self, state: MemoryState, norms: Float[Tensor, "layers kv_heads tokens"] | None = None
