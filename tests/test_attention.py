@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 from tests.checkpoints import plain_inputs, plain_model, random_frames, visual_tokens
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
-from hermes_stream.attention import Probe, Segment, forward
+from hermes_stream.attention import Segment, forward
+from hermes_stream.attention_weights import Probe
 from hermes_stream.cache import StreamCache
 from hermes_stream.stream.positions import text_positions
 
@@ -97,3 +101,35 @@ def test_streams_packed_in_one_forward_equal_streams_alone(model):
     for one, other in zip(alone, packed, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(probe.probe.weights, probe_alone.probe.weights, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "layers", [(frozenset({3, 7}), frozenset({1, 9})), (frozenset({8, 9}), frozenset({4}))]
+)
+def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(model, layers):
+    """The first prompt shares the chunk's product where it only reads; the second must not see the first."""
+    found = []
+    for num_spare in (0, 100):
+        torch.manual_seed(0)
+        count, held = 9, 20
+        cache = StreamCache(model.layout, [held + count + num_spare] * 10, num_prefix_tokens=held)
+        segments = []
+        for num_tokens in (held, count):
+            positions = text_positions(1, num_tokens, cache.next_position)
+            cache.append(positions)
+            embeddings = torch.randn(num_tokens, model.embed([0]).shape[1])
+            segments = [Segment(cache=cache, embeddings=embeddings, positions=positions)]
+            if num_tokens == held:
+                forward(model.decoder, segments)
+        prompts = probes(model, cache)
+        segments += [
+            replace(prompt, probe=replace(prompt.probe, layers=own))
+            for prompt, own in zip(prompts, layers, strict=True)
+        ]
+        hidden = forward(model.decoder, segments)
+        weights = [segment.probe.weights for segment in segments[1:]]
+        assert all(float(own[sorted(read)].sum()) > 0 for own, read in zip(weights, layers, strict=True))
+        found.append([hidden[0], *weights, cache.keys(9).clone()])
+    for without, within in zip(*found, strict=True):
+        torch.testing.assert_close(within, without, rtol=1e-4, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.positions import PositionRule
 from hermes_stream.memory.rope import RotaryLayout, rotate
 from hermes_stream.memory.state import RetentionPlan, VisualOrigin
+from hermes_stream.saved_cache import restore_cache, saved_cache
 
 LAYERS, HEADS, DIM, PREFIX = 3, 2, 8, 4
 
@@ -371,3 +373,31 @@ def test_a_plan_for_another_model_is_refused():
                 keep=torch.zeros(2, 1, dtype=torch.long), summarize=torch.zeros(2, dtype=torch.bool)
             )
         )
+
+
+def test_layers_are_known_to_be_alike_until_they_keep_different_tokens():
+    cache = made()
+    assert cache.state().layers_alike
+    cache.apply(replace(plan([[0, 2, 5]] * LAYERS), is_shared=True))
+    fill(cache, 4)
+    assert cache.state().layers_alike
+    other = made(visual=0)
+    restore_cache(other, saved_cache(cache))
+    assert other.state().layers_alike
+    cache.apply(plan([[0, 1], [0, 1], [0, 2]]))
+    assert not cache.state().layers_alike
+    other = made(visual=0)
+    restore_cache(other, saved_cache(cache))
+    assert not other.state().layers_alike
+
+
+def test_what_is_stored_in_free_slots_is_no_part_of_the_cache():
+    cache = made(capacity=20)
+    before = [cache.keys(layer).clone() for layer in range(LAYERS)]
+    assert cache.num_free_slots == 20 - PREFIX - 10
+    text = torch.randn(HEADS, 3, DIM)
+    cache.store(1, raw_keys=text, rotated_keys=text, values=text, behind=3)
+    assert torch.equal(cache.rotated_keys(1, 3)[:, -3:], text)
+    assert torch.equal(cache.values(1, 3)[:, -3:], text)
+    assert all(torch.equal(cache.keys(layer), keys) for layer, keys in enumerate(before))
+    assert cache.num_tokens == (PREFIX + 10,) * LAYERS

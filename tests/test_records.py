@@ -42,3 +42,14 @@ def test_kept_tokens_move_and_new_slots_inherit():
     assert records.token_ids[0, 4] == 7
     assert records.positions[0, 2, 4] == 10
     assert records.token_ids[1, 4] == 7  # untouched: the third token's old place
+
+
+def test_what_is_shown_is_a_copy_with_padding_behind_each_layers_tokens():
+    records = filled([2] * LAYERS, 4)
+    shown = records.shown(slice(2, 6), [4, 2, 0])
+    assert shown["token_ids"].tolist() == [[5, 6, 7, 8], [5, 6, -1, -1], [-1] * 4]
+    assert shown["counts"].tolist() == [[0, 1, 1, 1], [0, 1, 0, 0], [0] * 4]
+    assert shown["pts_seconds"].tolist() == [[0, 0.5, 1, 1.5], [0, 0.5, 0, 0], [0] * 4]
+    records.token_ids.zero_()
+    assert records.shown(slice(2, 6), [4] * LAYERS)["grid_indices"].tolist() == [[0, 1, 0, 1]] * LAYERS
+    assert shown["token_ids"][0].tolist() == [5, 6, 7, 8]

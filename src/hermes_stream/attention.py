@@ -8,8 +8,10 @@ segment sees its own stream only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -17,13 +19,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hermes_stream.attention_weights import Observation, Probe, observe, probe
 from hermes_stream.buffers import WholeBuffers
+from hermes_stream.cache import StreamCache
 from hermes_stream.layout import CacheLayout
 from hermes_stream.masks import Masks
 from hermes_stream.memory.rope import signed, turn
 
 ATTENTION_NAME = "hermes"
-_MAX_WEIGHT_BYTES = 64 * 2**20
 
 
 @runtime_checkable
@@ -40,32 +43,6 @@ class KeysAndValues(Protocol):
 
     def values(self, layer_idx: int) -> Tensor:
         """Return the values that a layer holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """Collects the attention that a guidance prompt pays to what its stream remembers.
-
-    Attributes:
-        weights: softmax weight on each slot of each layer, mean over heads and prompt tokens; summed up.
-        layers: the layers that are read; the others only take part in the forward.
-    """
-
-    weights: Float[Tensor, "layers slots"]
-    layers: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """Collects the attention that a segment's own newest tokens pay, while the segment is written.
-
-    Attributes:
-        weights: softmax weight on each slot of each layer, mean over heads and tokens; a forward adds it.
-        num_tokens: how many of the segment's newest tokens are observed.
-    """
-
-    weights: Float[Tensor, "layers slots"]
-    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +74,40 @@ class Segment:
     sees: Bool[Tensor, "layers branches slots"] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which tokens of a packed forward a segment is, and what it stores.
+
+    Attributes:
+        tokens: the segment's own.
+        stored: tokens whose keys and values it stores: its own, and those of the probes right behind it,
+            which go into slots that are free; None stores nothing.
+        hidden: of a probe whose keys and values are in such slots, tokens of other probes before it there;
+            None where it has none.
+    """
+
+    tokens: slice
+    stored: slice | None = None
+    hidden: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
     """What the attention needs of a packed forward: its segments, their rotation, and masks."""
 
     segments: Sequence[Segment]
+    places: Sequence[_Place]
     cos: Float[Tensor, "tokens head_dim"]
     signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
+
+    def only_reads(self, index: int, layer_idx: int) -> slice | None:
+        """Return the tokens of a probe that is stored right behind the segment before it, and only reads."""
+        if index >= len(self.segments) or (place := self.places[index]).hidden != 0 or place.stored:
+            return None
+        probe = self.segments[index].probe
+        only_reads = probe and layer_idx <= probe.last_layer and layer_idx not in probe.layers
+        return place.tokens if only_reads else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,7 +152,8 @@ def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tenso
     positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
     cos, sin = layout.rotary.cos_sin(positions)
     cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
-    packed = _Packed(segments=segments, cos=cos, signed_sin=sin, masks=Masks())
+    places = _places(segments)
+    packed = _Packed(segments=segments, places=places, cos=cos, signed_sin=sin, masks=Masks())
     embeddings = torch.cat([segment.embeddings for segment in segments])
     output = decoder(
         inputs_embeds=embeddings[None],
@@ -180,6 +184,33 @@ def forward_fixed(
     output = decoder(inputs_embeds=embeddings[None], position_ids=position_ids, use_cache=False, packed=text)
     hidden: Tensor = output.last_hidden_state[0]
     return hidden
+
+
+def _places(segments: Sequence[Segment]) -> list[_Place]:
+    """Find out what each segment stores: probes of one stream store theirs with what comes before them."""
+    places: list[_Place] = []
+    ends = list(accumulate(len(segment.embeddings) for segment in segments))
+    starts = [0, *ends[:-1]]
+    index = 0
+    while index < len(segments):
+        first, behind = segments[index], index + 1
+        while behind < len(segments) and segments[behind].probe and segments[behind].cache is first.cache:
+            behind += 1
+        is_text = first.branches is not None
+        texts = index if first.probe else index + 1  # the first probe of this stream
+        num_texts = ends[behind - 1] - starts[texts] if texts < behind else 0
+        num_free = first.cache.num_free_slots if isinstance(first.cache, StreamCache) and not is_text else 0
+        fits = 0 < num_texts <= num_free
+        stored = slice(starts[index], ends[behind - 1 if fits else index])
+        stores = not is_text and (fits or first.probe is None)
+        hidden = 0 if first.probe and fits else None
+        places.append(_Place(slice(starts[index], ends[index]), stored if stores else None, hidden))
+        places += [
+            _Place(slice(starts[k], ends[k]), hidden=starts[k] - starts[texts] if fits else None)
+            for k in range(index + 1, behind)
+        ]
+        index = behind
+    return places
 
 
 def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
@@ -216,34 +247,58 @@ def hermes_attention(
     if isinstance(packed, FixedText):
         output = _attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
         return output, None
-    masks, outputs, start = packed.masks, list[Tensor](), 0
-    for segment in packed.segments:
-        slots = slice(start, start + len(segment.embeddings))
-        start = slots.stop
-        own_queries = queries[:, slots]
-        if segment.probe is not None and layer_idx > max(segment.probe.layers, default=-1):
-            outputs.append(torch.zeros_like(own_queries))  # no layer reads any more what the prompt becomes
+    masks, outputs, is_done = packed.masks, list[Tensor](), False
+    for index, (segment, place) in enumerate(zip(packed.segments, packed.places, strict=True)):
+        if is_done:  # attended with the one before
+            is_done = False
             continue
-        if segment.probe is not None or segment.branches is not None:
-            own = {"keys": rotated[:, slots], "values": value[0, :, slots]}
-            read = _probe if segment.probe is not None else _attend_branches
-            held = _with_own(segment.cache, layer_idx, **own)
-            outputs.append(read(segment, layer_idx, own_queries, **held, masks=masks, scaling=scaling))
-            continue
+        own_queries, cache = queries[:, place.tokens], segment.cache
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
-            segment.recall(layer_idx, query[0][:, slots])
-        segment.cache.store(
-            layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
-        )
-        keys, values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
+            segment.recall(layer_idx, query[0][:, place.tokens])
+        if (new := place.stored) is not None:
+            stored = {"raw_keys": key[0, :, new], "rotated_keys": rotated[:, new], "values": value[0, :, new]}
+            _store(segment, layer_idx, **stored, behind=new.stop - place.tokens.stop)
+        if segment.probe is not None or segment.branches is not None:
+            text = {"keys": rotated[:, place.tokens], "values": value[0, :, place.tokens]}
+            read = _attend_branches if segment.probe is None else partial(_attend_probe, place.hidden)
+            outputs.append(read(segment, layer_idx, own_queries, **text, masks=masks, scaling=scaling))
+            continue
+        if (prompt := packed.only_reads(index + 1, layer_idx)) is not None:
+            # Stored right behind the segment, and unseen by it as by any causal mask: one product for both.
+            own_queries, is_done = queries[:, place.tokens.start : prompt.stop], True
+            keys, values = _held(cache, layer_idx, prompt.stop - prompt.start)
+        else:
+            keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
         # The new tokens are the last slots: a causal mask must end in the lower right corner.
         mask = masks.causal(own_queries, keys.shape[1])
         outputs.append(_attend(own_queries, keys, values, mask, scaling=scaling))
         if segment.observation is not None:
-            _observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
-    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
-    return output.transpose(0, 1)[None], None
+            observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
+    if len(outputs) == 1:
+        return outputs[0].transpose(0, 1)[None], None
+    # tokens first, as the model goes on with them: it need not lay them out anew
+    return torch.cat([part.transpose(0, 1) for part in outputs])[None], None
+
+
+def _store(
+    segment: Segment,
+    layer_idx: int,
+    *,
+    raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
+    rotated_keys: Float[Tensor, "kv_heads tokens head_dim"],
+    values: Float[Tensor, "kv_heads tokens head_dim"],
+    behind: int,
+) -> None:
+    """Fill the slots that were reserved for a segment, and those behind them with what probes need."""
+    cache, new = segment.cache, {"raw_keys": raw_keys, "rotated_keys": rotated_keys, "values": values}
+    if segment.probe is not None:
+        behind = raw_keys.shape[1]  # nothing was reserved
+    if behind:
+        assert isinstance(cache, StreamCache)
+        cache.store(layer_idx, **new, behind=behind)
+    else:
+        cache.store(layer_idx, **new)
 
 
 def _attend_fixed(
@@ -288,12 +343,10 @@ def _with_own(
     *,
     keys: Float[Tensor, "kv_heads tokens head_dim"],
     values: Float[Tensor, "kv_heads tokens head_dim"],
-) -> dict[str, Float[Tensor, "kv_heads held head_dim"]]:
+) -> tuple[Float[Tensor, "kv_heads held head_dim"], Float[Tensor, "kv_heads held head_dim"]]:
     """Return what a stream holds and, behind it, the keys and values of a text that leaves nothing."""
-    return {
-        "keys": torch.cat((cache.rotated_keys(layer_idx), keys), dim=1),
-        "values": torch.cat((cache.values(layer_idx), values), dim=1),
-    }
+    held = cache.rotated_keys(layer_idx), cache.values(layer_idx)
+    return torch.cat((held[0], keys), dim=1), torch.cat((held[1], values), dim=1)
 
 
 def _attend_branches(
@@ -301,13 +354,14 @@ def _attend_branches(
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     *,
-    keys: Float[Tensor, "kv_heads held head_dim"],
-    values: Float[Tensor, "kv_heads held head_dim"],
+    keys: Float[Tensor, "kv_heads tokens head_dim"],
+    values: Float[Tensor, "kv_heads tokens head_dim"],
     masks: Masks,
     scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:
     """Attend each branch to the memory and, causally, to itself. What is remembered is read once for all."""
     assert segment.branches is not None
+    keys, values = _with_own(segment.cache, layer_idx, keys=keys, values=values)
     held = keys.shape[1] - queries.shape[1]
     seen = masks.branches(queries, held, segment.branches)
     if segment.sees is not None:
@@ -317,75 +371,35 @@ def _attend_branches(
     return _attend(queries, keys, values, seen, scaling=scaling)
 
 
-def _weights(
-    queries: Float[Tensor, "heads tokens head_dim"],
-    keys: Float[Tensor, "kv_heads held head_dim"],
-    *,
-    masks: Masks,
-    scaling: float,
-) -> Iterator[Float[Tensor, "kv_heads rows held"]]:
-    """Yield the softmax weights in float32, of some of the tokens at a time; rows are heads, then tokens.
-
-    Args:
-        queries: of tokens whose keys are the last ones held.
-        keys: of all that they see.
-        masks: of the forward.
-        scaling: of scores.
-    """
-    heads, count, width = queries.shape
-    num_kv_heads, held = keys.shape[:2]
-    most = max(1, _MAX_WEIGHT_BYTES // (4 * heads * held))
-    hidden = masks.later(queries)
-    for part, rows in zip(queries.split(most, dim=1), hidden.split(most), strict=True):
-        # One product for each head of keys: its group of query heads side by side.
-        scores = (part * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
-        scores.view(num_kv_heads, -1, len(rows), held)[..., held - count :].add_(rows)
-        yield scores.softmax(dim=-1, dtype=torch.float32)
-
-
-def _observe(
-    observation: Observation,
-    layer_idx: int,
-    queries: Float[Tensor, "heads tokens head_dim"],
-    keys: Float[Tensor, "kv_heads held head_dim"],
-    *,
-    masks: Masks,
-    scaling: float,
-) -> None:
-    """Add up the weight that the newest tokens put on each slot."""
-    queries, collected = queries[:, -observation.num_tokens :], observation.weights
-    for weights in _weights(queries, keys, masks=masks, scaling=scaling):
-        _collect(collected[layer_idx], weights, num_queries=queries.shape[0] * queries.shape[1])
-
-
-def _probe(
+def _attend_probe(
+    hidden: int | None,
     segment: Segment,
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     *,
-    keys: Float[Tensor, "kv_heads held head_dim"],
-    values: Float[Tensor, "kv_heads held head_dim"],
+    keys: Float[Tensor, "kv_heads tokens head_dim"],
+    values: Float[Tensor, "kv_heads tokens head_dim"],
     masks: Masks,
     scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:
-    """Attend a guidance prompt to memory and itself; add up the weight on each slot of the memory.
-
-    Weights are made only in layers that are read.
-    """
+    """Attend a guidance prompt to memory and itself; weights are made only in layers that are read."""
     assert segment.probe is not None
-    heads, count, width = queries.shape
-    if layer_idx not in segment.probe.layers:
-        return _attend(queries, keys, values, masks.causal(queries, keys.shape[1]), scaling=scaling)
-    outputs: list[Tensor] = []
-    for weights in _weights(queries, keys, masks=masks, scaling=scaling):
-        _collect(segment.probe.weights[layer_idx], weights[..., :-count], num_queries=heads * count)
-        outputs.append((weights.to(values.dtype) @ values).view(heads, -1, width))
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    cache, behind = segment.cache, (hidden or 0) + queries.shape[1]
+    if layer_idx > segment.probe.last_layer:
+        return masks.nothing(queries)
+    if hidden is None:
+        keys, values = _with_own(cache, layer_idx, keys=keys, values=values)
+    else:
+        keys, values = _held(cache, layer_idx, behind)
+    if layer_idx in segment.probe.layers:
+        collected = segment.probe.weights[layer_idx]
+        return probe(collected, queries, keys, values, hidden or 0, masks=masks, scaling=scaling)
+    held = keys.shape[1]
+    mask = masks.beside(queries, held, hidden) if hidden else masks.causal(queries, held)
+    return _attend(queries, keys, values, mask, scaling=scaling)
 
 
-def _collect(
-    collected: Float[Tensor, " slots"], weights: Float[Tensor, "kv_heads rows held"], *, num_queries: int
-) -> None:
-    """Add the mean over all heads and tokens of a text to what is collected of a layer."""
-    total = weights.sum(dim=(0, 1)).to(collected.device)
-    collected[: len(total)].add_(total, alpha=1 / num_queries)
+def _held(cache: KeysAndValues, layer_idx: int, behind: int) -> tuple[Tensor, Tensor]:
+    """Return keys and values that a layer holds, and those in so many slots behind them."""
+    assert isinstance(cache, StreamCache)
+    return cache.rotated_keys(layer_idx, behind), cache.values(layer_idx, behind)

@@ -17,7 +17,7 @@ from torch import Tensor
 from hermes_stream.eight_bits import from_8_bits, in_8_bits
 from hermes_stream.layout import KEY_GROUP, CacheLayout
 from hermes_stream.memory.rope import rotate
-from hermes_stream.memory.selection import select_tokens
+from hermes_stream.memory.selection import row_numbers
 from hermes_stream.saved import Saved
 
 _PART_BYTES = 64 * 2**20
@@ -55,10 +55,8 @@ class Buffers(ABC):
             width: tokens of a layer that are worked on.
         """
         token_bytes = 4 * self.layout.num_kv_heads * self.layout.head_dim
-        size = max(1, _PART_BYTES // (token_bytes * max(1, width)))
         for group in self._groups:
-            for first in range(group.start, group.stop, size):
-                yield slice(first, min(first + size, group.stop))
+            yield from _split(group, token_bytes * width)
 
     def gaining(self, starts: Sequence[int], counts: Sequence[int]) -> Iterator[tuple[slice, int, int]]:
         """Yield runs of layers that lie together and gain as many slots at the same place, if any.
@@ -177,13 +175,21 @@ class Buffers(ABC):
     def _select(
         self, kinds: Sequence[Sequence[Tensor]], first: int, keep: Int[Tensor, "layers kept"]
     ) -> None:
-        for layers in self.parts(first + keep.shape[1]):
-            room = self.capacities[layers.start] - first
-            index = keep[layers, :room].clamp(min=0).to(kinds[0][layers.start].device) + first
+        for group in self._groups:
+            like, slots = kinds[0][group.start], self.capacities[group.start]
+            device, heads = like.device, len(like)
+            kept = keep[group, : slots - first].clamp(min=0).to(device)
+            # All kinds have a token's numbers in the same rows.
+            rows = row_numbers(kept + first, len(kept), heads, slots).view(len(kept), heads, -1)
             for per_layer in kinds:
-                held = self.joined(per_layer, layers)
-                # Copied into a tensor of its own first: source and target overlap.
-                held[:, :, first : first + index.shape[1]] = select_tokens(held, index)
+                everything = self.joined(per_layer, group).flatten(0, 2)
+                num_bytes = everything[0].nbytes * heads * kept.shape[1]
+                # Copied into tensors of their own first, of few layers at a time: source and target overlap.
+                for layers in _split(group, num_bytes):
+                    own = rows[layers.start - group.start : layers.stop - group.start]
+                    held = self.joined(per_layer, layers)
+                    chosen = everything.index_select(0, own.reshape(-1)).view(*own.shape, held.shape[-1])
+                    held[:, :, first : first + kept.shape[1]] = chosen
 
     def copy_from(self, other: Buffers) -> None:
         """Copy what smaller buffers hold."""
@@ -361,6 +367,13 @@ def _rotated(
 ) -> Float[Tensor, "*layers kv_heads tokens head_dim"]:
     cos, sin = (one.unsqueeze(-3).to(raw_keys.device) for one in layout.rotary.cos_sin(positions))
     return rotate(raw_keys, cos, sin)
+
+
+def _split(layers: slice, layer_bytes: int) -> Iterator[slice]:
+    """Divide layers into runs that take few bytes together."""
+    size = max(1, _PART_BYTES // max(1, layer_bytes))
+    for first in range(layers.start, layers.stop, size):
+        yield slice(first, min(first + size, layers.stop))
 
 
 def runs_of(keys: Sequence[object]) -> Iterator[slice]:

@@ -66,6 +66,7 @@ class StreamCache:
         self.num_compressions = self._generation = self._next_token_id = self._grid_size = 0
         self._lengths = [0] * layout.num_layers
         self._num_visual = [0] * layout.num_layers
+        self._layers_alike = True
         self._allocate(capacities)
 
     def _allocate(self, capacities: Sequence[int]) -> None:
@@ -93,7 +94,12 @@ class StreamCache:
     @property
     def num_bytes(self) -> int:
         """Bytes of all buffers, used or not."""
-        return sum(tensor.nbytes for tensor in (*self.buffers.tensors, *self.records.values()))
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that lies on its devices."""
+        return [*self.buffers.tensors, *self._records.stored]
 
     @property
     def records(self) -> dict[str, Tensor]:
@@ -111,13 +117,20 @@ class StreamCache:
         """Return the raw keys that a layer holds."""
         return self.buffers.keys(layer_idx, slice(self._lengths[layer_idx]))
 
-    def values(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the values that a layer holds."""
-        return self.buffers.values(layer_idx, slice(self._lengths[layer_idx]))
+    def values(self, layer_idx: int, behind: int = 0) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return the values that a layer holds, and those in so many slots behind them."""
+        return self.buffers.values(layer_idx, slice(self._lengths[layer_idx] + behind))
 
-    def rotated_keys(self, layer_idx: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
-        """Return the keys that a layer holds, rotated to their positions."""
-        return self._rotated(layer_idx, slice(self._lengths[layer_idx]))
+    def rotated_keys(self, layer_idx: int, behind: int = 0) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return the keys that a layer holds, rotated to their positions; ``behind`` as for ``values``."""
+        return self._rotated(layer_idx, slice(self._lengths[layer_idx] + behind))
+
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that a text may use which leaves nothing; 0 where they would round its numbers."""
+        if self.layout.kv_bits is not None:
+            return 0
+        return min(slots - used for slots, used in zip(self.buffers.capacities, self._lengths, strict=True))
 
     def _rotated(self, layer_idx: int, slots: slice) -> Float[Tensor, "kv_heads tokens head_dim"]:
         return self.buffers.rotated_keys(layer_idx, slots, self._records.positions[layer_idx, :, slots])
@@ -192,9 +205,11 @@ class StreamCache:
         self.buffers.copy_from(buffers)
         self._records.copy_from(records)
 
-    def count_grid(self) -> None:
-        """Find the largest grid index again, after records were filled from elsewhere."""
+    def look_at_records(self) -> None:
+        """Find out what is known of records, after they were filled from elsewhere."""
         self._grid_size = int(self._records.grid_indices.max()) + 1
+        ids = self._records.token_ids[:, : max(self._lengths)]
+        self._layers_alike = len(set(self._num_visual)) == 1 and bool((ids == ids[:1]).all())
 
     def store(
         self,
@@ -203,9 +218,10 @@ class StreamCache:
         raw_keys: Float[Tensor, "kv_heads tokens head_dim"],
         rotated_keys: Float[Tensor, "kv_heads tokens head_dim"],
         values: Float[Tensor, "kv_heads tokens head_dim"],
+        behind: int = 0,
     ) -> None:
-        """Fill the slots that ``append`` reserved last, in one layer."""
-        start = self._lengths[layer_idx] - raw_keys.shape[1]
+        """Fill the slots that ``append`` reserved last, in one layer; and so many free ones behind them."""
+        start = self._lengths[layer_idx] + behind - raw_keys.shape[1]
         self.buffers.write(layer_idx, start, raw_keys=raw_keys, rotated_keys=rotated_keys, values=values)
 
     @property
@@ -252,30 +268,17 @@ class StreamCache:
             shows_keys: give views of raw and rotated keys.
             shows_values: give views of values.
         """
-        width, records = max(self._num_visual), self._records
-        visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
-        absent: Tensor | None = None
-        if min(self._num_visual) < width:
-            lengths = torch.tensor(self._num_visual, device=records.token_ids.device)
-            absent = torch.arange(width, device=lengths.device) >= lengths[:, None]
-
-        def shown(record: Tensor, padding: int) -> Tensor:
-            own = record[:, visual]
-            return own.clone() if absent is None else own.masked_fill(absent, padding)
-
+        visual = slice(self.num_prefix_tokens, self.num_prefix_tokens + max(self._num_visual))
         return MemoryState(
             num_prefix_tokens=self.num_prefix_tokens,
-            token_ids=shown(records.token_ids, -1),
-            temporal_patch_ids=shown(records.temporal_patch_ids, -1),
-            pts_seconds=shown(records.pts_seconds, 0),
-            counts=shown(records.counts, 0),
+            **self._records.shown(visual, self._num_visual),
             attention=attention,
-            grid_indices=shown(records.grid_indices, -1),
             raw_keys=self._visual_part(self.buffers.keys, self.buffers.keys_of) if shows_keys else None,
             rotated_keys=self._visual_part(self._rotated, self._rotated_of) if shows_keys else None,
             values=self._visual_part(self.buffers.values, self.buffers.values_of) if shows_values else None,
             num_held=self.num_visual_tokens,
             grid_size=self._grid_size,
+            layers_alike=self._layers_alike,
         )
 
     def _visual_part(
@@ -286,8 +289,9 @@ class StreamCache:
         return LayerViews(
             lambda layer: fetch(layer, self.visual_slots(layer)),
             lambda layers: fetch_part(layers, slots),
-            list(self.buffers.parts(width)),
+            self.buffers.parts,
             self.layout.num_layers,
+            width,
         )
 
     def visual_slots(self, layer_idx: int) -> slice:
@@ -322,6 +326,7 @@ class StreamCache:
             num_kept, num_new, evicts = plan.counted(evicted, summarizes)
             new = list(self.buffers.gaining([first + kept for kept in num_kept], num_new))
             self._retain(plan, state, evicted, summarizes=summarizes, new=new)
+        self._layers_alike &= plan.is_shared and not any(num_new)
         self._num_visual = [kept + added for kept, added in zip(num_kept, num_new, strict=True)]
         self._lengths = [first + count for count in self._num_visual]
         self._set_positions(summarizes, new, dense=plan.reindex)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
 
 
@@ -30,10 +31,44 @@ class Masks:
             return causal_lower_right(count, held)  # no matrix: fused kernels know the shape
         return self._once(queries, ("causal", count, held), lambda: _hiding(queries, held))
 
-    def later(self, queries: Float[Tensor, "heads tokens head_dim"]) -> Float[Tensor, "tokens tokens"]:
-        """Return what is added to scores of new tokens with each other: minus infinity for later ones."""
+    def later(
+        self, queries: Float[Tensor, "heads tokens head_dim"], num_hidden: int = 0
+    ) -> Float[Tensor, "tokens hidden_and_tokens"]:
+        """Return what is added to scores of new tokens with each other: minus infinity for later ones.
+
+        Args:
+            queries: of the new tokens.
+            num_hidden: tokens right before them that they do not see either.
+        """
         count = queries.shape[1]
-        return self._once(queries, ("later", count), lambda: _hiding(queries, count))
+
+        def make() -> Tensor:
+            return F.pad(_hiding(queries, count), (num_hidden, 0), value=-torch.inf)
+
+        return self._once(queries, ("later", count, num_hidden), make)
+
+    def beside(
+        self, queries: Float[Tensor, "heads tokens head_dim"], held: int, num_hidden: int
+    ) -> Float[Tensor, "tokens held_tokens"]:
+        """Return what lets each new token see those up to itself, but not those right before all new ones.
+
+        Args:
+            queries: of the new tokens.
+            held: tokens whose keys are there, the new ones last.
+            num_hidden: tokens that are not seen.
+        """
+
+        def make() -> Tensor:
+            later = self.later(queries, num_hidden)
+            return F.pad(later, (held - later.shape[1], 0))
+
+        return self._once(queries, ("beside", queries.shape[1], held, num_hidden), make)
+
+    def nothing(
+        self, queries: Float[Tensor, "heads tokens head_dim"]
+    ) -> Float[Tensor, "heads tokens head_dim"]:
+        """Return the output of tokens that no layer reads any more: zeros."""
+        return self._once(queries, ("nothing", queries.shape[1]), lambda: torch.zeros_like(queries))
 
     def branches(
         self, queries: Float[Tensor, "heads tokens head_dim"], held: int, lengths: Sequence[int]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Num
 from torch import Tensor
 
 from hermes_stream.buffers import runs_of
 from hermes_stream.layout import CacheLayout
+from hermes_stream.memory.constants import constant
 from hermes_stream.memory.state import VisualOrigin
+
+# Whole numbers beside positions, and what each is where there is no token.
+_OTHERS = {"token_ids": -1, "temporal_patch_ids": -1, "grid_indices": -1, "counts": 0}
 
 
 class Records:
@@ -30,16 +34,16 @@ class Records:
     """
 
     def __init__(self, layout: CacheLayout, width: int) -> None:
-        device, shape = layout.device, (layout.num_layers, width)
-        self.token_ids, self.temporal_patch_ids, self.grid_indices = (
-            torch.full(shape, -1, dtype=torch.long, device=device) for _ in range(3)
-        )
-        self.positions = torch.zeros(
-            (layout.num_layers, layout.rotary.num_axes, width), dtype=torch.long, device=device
-        )
-        self.counts = torch.zeros(shape, dtype=torch.long, device=device)
+        device, num_axes = layout.device, layout.rotary.num_axes
+        self._numbers = torch.full((len(_OTHERS) + num_axes, layout.num_layers, width), -1, device=device)
+        self._numbers[len(_OTHERS) :] = 0
+        self.token_ids, self.temporal_patch_ids, self.grid_indices, self.counts = self._numbers[
+            : len(_OTHERS)
+        ]
+        self.positions = self._numbers[len(_OTHERS) :].transpose(0, 1)
+        self.counts.zero_()
         seconds = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        self.pts_seconds = torch.zeros(shape, dtype=seconds, device=device)
+        self.pts_seconds = torch.zeros((layout.num_layers, width), dtype=seconds, device=device)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -47,10 +51,33 @@ class Records:
         names = ("token_ids", "temporal_patch_ids", "grid_indices", "positions", "counts", "pts_seconds")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def stored(self) -> tuple[Tensor, Tensor]:
+        """What they lie in: one tensor of whole numbers, so that they are moved together, and the times."""
+        return self._numbers, self.pts_seconds
+
     def copy_from(self, smaller: Records) -> None:
         """Copy what fewer slots hold."""
-        for own, other in zip(self.tensors.values(), smaller.tensors.values(), strict=True):
+        for own, other in zip(self.stored, smaller.stored, strict=True):
             own[..., : other.shape[-1]] = other
+
+    def shown(self, slots: slice, lengths: Sequence[int]) -> dict[str, Tensor]:
+        """Return a copy of all but positions, by name; behind what a layer holds there is padding.
+
+        Args:
+            slots: of the widest layer.
+            lengths: tokens of each layer in these slots.
+        """
+        numbers, seconds = self._numbers[: len(_OTHERS), :, slots], self.pts_seconds[:, slots]
+        if min(lengths) == numbers.shape[2]:
+            numbers, seconds = numbers.clone(), seconds.clone()
+        else:
+            device = numbers.device
+            held = constant(tuple(lengths), torch.long, device)[:, None]
+            absent = torch.arange(numbers.shape[2], device=device) >= held
+            padding = constant(tuple(_OTHERS.values()), torch.long, device).view(-1, 1, 1)
+            numbers, seconds = torch.where(absent, padding, numbers), seconds.masked_fill(absent, 0)
+        return dict(zip(_OTHERS, numbers, strict=True)) | {"pts_seconds": seconds}
 
     def append(
         self,
@@ -67,24 +94,33 @@ class Records:
             origin: where they come from; None records positions alone.
             first_id: identity of the first one.
         """
-        count = positions.shape[1]
-        new = {"positions": positions}
-        if origin is not None:
-            new |= {
-                "token_ids": torch.arange(first_id, first_id + count),
-                "temporal_patch_ids": origin.temporal_patch_ids,
-                "pts_seconds": origin.pts_seconds,
-                "counts": torch.ones(count) if origin.is_text is None else ~origin.is_text,
-                "grid_indices": (
-                    torch.full((count,), -1) if origin.grid_indices is None else origin.grid_indices
-                ),
-            }
-        for name, record in ((name, self.tensors[name]) for name in new):
-            # As one kind of number before it moves, so that the device only copies.
-            own = new[name].to(record.dtype).to(record.device, non_blocking=True)
-            for layers in runs_of(lengths):
-                start = lengths[layers.start]
-                record[layers, ..., start : start + count] = own
+        count, others = positions.shape[1], len(_OTHERS)
+        if origin is None:
+            self._write(lengths, self._numbers[others:], positions)
+            return
+        nothing = torch.full((count,), -1)
+        new = {
+            "token_ids": torch.arange(first_id, first_id + count),
+            "temporal_patch_ids": origin.temporal_patch_ids,
+            "grid_indices": nothing if origin.grid_indices is None else origin.grid_indices,
+            "counts": torch.ones_like(nothing) if origin.is_text is None else (~origin.is_text).long(),
+        }
+        own = torch.cat((torch.stack([new[name].cpu() for name in _OTHERS]), positions.cpu().long()))
+        self._write(lengths, self._numbers, own)
+        self._write(lengths, self.pts_seconds[None], origin.pts_seconds[None])
+
+    @staticmethod
+    def _write(
+        lengths: Sequence[int],
+        records: Num[Tensor, "kinds layers slots"],
+        new: Num[Tensor, "kinds tokens"],
+    ) -> None:
+        """Fill the slots behind those that each layer has used, the same in all layers."""
+        # As one kind of number before it moves, so that the device only copies.
+        own = new.to(records.dtype).to(records.device, non_blocking=True)[:, None]
+        for layers in runs_of(lengths):
+            start = lengths[layers.start]
+            records[:, layers, start : start + own.shape[2]] = own
 
     def retain(
         self,
@@ -104,10 +140,12 @@ class Records:
         """
         chosen = keep.clamp(min=0) + first
         inherits = None if sources is None else sources.clamp(min=0) + first
-        others = [record for name, record in self.tensors.items() if name != "positions"]
-        for record in (*self.positions.unbind(1), *others):
-            inherited = None if inherits is None else record.gather(1, inherits)  # before kept tokens move
-            record[:, first : first + keep.shape[1]] = record.gather(1, chosen)
+        for records in (self._numbers, self.pts_seconds[None]):
+            kinds = len(records)
+            # before kept tokens move
+            inherited = None if inherits is None else records.gather(2, inherits.expand(kinds, -1, -1))
+            kept = records.gather(2, chosen.expand(kinds, -1, -1))
+            records[:, :, first : first + keep.shape[1]] = kept
             for layers, start, count in new:
                 assert inherited is not None
-                record[layers, start : start + count] = inherited[layers, :count]
+                records[:, layers, start : start + count] = inherited[:, layers, :count]

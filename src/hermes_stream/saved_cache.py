@@ -55,7 +55,7 @@ def restore_cache(cache: StreamCache, saved: Saved) -> None:
             most=_MOST.get(name),
         )
     _check_order(cache, mark)
-    cache.count_grid()
+    cache.look_at_records()
     cache.buffers.restore(saved.part("buffers"), mark.lengths)
     cache.buffers.rotate(cache.records["positions"][..., :width])
 

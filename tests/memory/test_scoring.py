@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.memory.ragged import Rows, padded, present_of, scores, unpadded
 
-from hermes_stream.memory.scoring import importance, minmax, recency
+from hermes_stream.memory.scoring import importance, minmax, recency, recency_of_lengths, weighted_recency
 
 examples = settings(max_examples=40, deadline=None)
 
@@ -65,3 +65,18 @@ def test_no_tokens() -> None:
     nothing, present = torch.zeros(2, 0), torch.zeros(2, 0, dtype=torch.bool)
     assert minmax(nothing, present).shape == (2, 0)
     assert recency(present, torch.ones(2)).shape == (2, 0)
+
+
+def test_recency_of_lengths_is_that_of_layers_that_hold_so_many_tokens() -> None:
+    lengths, decay, weight = (5, 3, 1), (2.0, 8.0, 0.0), (1.0, 0.3, 0.5)
+    present = torch.arange(5) < torch.tensor(lengths)[:, None]
+    expected = weighted_recency(present, decay=torch.tensor(decay), recency_weight=torch.tensor(weight))
+    device = torch.device("cpu")
+    found = recency_of_lengths(lengths, decay=decay, recency_weight=weight, device=device)
+    assert torch.equal(found, expected)
+    assert recency_of_lengths(lengths, decay=decay, recency_weight=weight, device=device) is found
+
+
+def test_without_padding_nothing_is_masked() -> None:
+    values = torch.rand(3, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(minmax(values, None), minmax(values, torch.ones(3, 7, dtype=torch.bool)))

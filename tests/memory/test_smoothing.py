@@ -74,3 +74,11 @@ def test_pooled_scores_are_means_over_all_layers(ids: list[list[int]], seed: int
                 if token in i
             ]
             assert ours == pytest.approx(sum(held) / len(ids), abs=1e-6)
+
+
+def test_layers_that_hold_the_same_tokens_need_no_search() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores, ids = torch.rand(4, 9, generator=generator), torch.arange(9).expand(4, -1) * 3
+    strength = torch.tensor([0.1, 0.3, 0.4, 0.9])
+    assert torch.equal(smooth(scores, ids, strength, layers_alike=True), smooth(scores, ids, strength))
+    torch.testing.assert_close(pool(scores, ids, layers_alike=True), pool(scores, ids))

@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from hermes_lab.bench.operation_count import OperationCount
 from hermes_stream import ModelError
-from hermes_stream.models.preprocess import Preprocessing, to_tensor
-from hermes_stream.models.resize import fit_longest_side, resize, resize_by_weights
+from hermes_stream.models.preprocess import Preprocessing, alike, to_tensor
+from hermes_stream.models.resize import fit_longest_side, resize, resize_by_weights, resize_weights
 
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
@@ -56,7 +57,7 @@ def test_an_unknown_resampling_is_refused():
 @pytest.mark.parametrize("size", [(48, 48), (31, 97), (100, 60), (60, 200)])
 def test_other_devices_resize_as_the_cpu_does(mode, size):
     image = np.random.default_rng(2).integers(0, 256, size=(60, 100, 3), dtype=np.uint8)
-    pixels = to_tensor(image, CPU["device"])
+    pixels = to_tensor([image], CPU["device"])
     assert torch.equal(resize_by_weights(pixels, size, mode), resize(pixels, size, mode))
 
 
@@ -64,7 +65,7 @@ def test_other_devices_resize_as_the_cpu_does(mode, size):
 def test_lanczos_agrees_with_pillow_to_one_level(size):
     # Of low contrast, so that nothing overshoots: torch cuts at 0 and 255 between its two passes.
     image = np.random.default_rng(3).integers(80, 176, size=(60, 100, 3), dtype=np.uint8)
-    ours = resize_by_weights(to_tensor(image, CPU["device"]), size, "lanczos")[0].permute(1, 2, 0).numpy()
+    ours = resize_by_weights(to_tensor([image], CPU["device"]), size, "lanczos")[0].permute(1, 2, 0).numpy()
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS))
     assert np.abs(ours.astype(int) - expected).max() <= 1
 
@@ -98,3 +99,34 @@ def test_frames_are_squared_after_their_longest_side_is_fitted():
 def test_settings_that_cannot_be_followed_are_refused(settings, message):
     with pytest.raises(ModelError, match=message):
         Preprocessing.from_settings(settings, image_size=4)
+
+
+@pytest.mark.parametrize("mode", [2, 3])
+def test_pictures_are_resized_together_as_each_alone(mode):
+    rng = np.random.default_rng(4)
+    images = [
+        rng.integers(0, 256, size=(*size, 3), dtype=np.uint8) for size in 3 * [(60, 100)] + 2 * [(48, 48)]
+    ]
+    preprocessing = Preprocessing.from_settings(
+        {"size": {"height": 48, "width": 48}, "resample": mode}, image_size=0
+    )
+    together = preprocessing.pixels(images, **CPU).values
+    alone = torch.cat([preprocessing.pixels([image], **CPU).values for image in images])
+    assert torch.equal(together, alone)
+    assert [len(batch) for batch, _ in alike(images, [image.shape[:2] for image in images])] == [3, 2]
+    huge = [np.zeros((2160, 3840, 3), np.uint8)] * 2
+    assert [len(batch) for batch, _ in alike(huge, [(2160, 3840)] * 2)] == [1, 1]
+
+
+def test_other_devices_resize_many_pictures_with_the_kernels_of_one():
+    rng = np.random.default_rng(5)
+    images = [rng.integers(0, 256, size=(60, 100, 3), dtype=np.uint8) for _ in range(4)]
+    counts, found = [], []
+    for batch in (images[:1], images):
+        pixels = to_tensor(batch, CPU["device"])
+        resize_by_weights(pixels, (48, 48), "bicubic")  # makes the weights
+        with OperationCount([pixels, *resize_weights(100, 48, "bicubic", CPU["device"])]) as count:
+            found.append(resize_by_weights(pixels, (48, 48), "bicubic"))
+        counts.append(count.num_kernels)
+    assert counts[0] == counts[1] > 0
+    assert torch.equal(found[1][:1], found[0])

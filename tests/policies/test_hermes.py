@@ -352,3 +352,21 @@ def test_an_open_budget_is_the_models_and_means_nothing_without_one(model) -> No
 def test_prompts_are_two_texts(prompts):
     with pytest.raises(ValueError, match="prompts must be two texts"):
         HermesPolicy(prompts=prompts)
+
+
+@pytest.mark.parametrize("averaged_tokens", [1, 3])
+def test_one_layer_is_planned_for_all_that_hold_and_keep_the_same(averaged_tokens: int) -> None:
+    state = make_state([30] * 10)
+    ids, patches, grid = (
+        one[:1].expand(10, -1).contiguous()
+        for one in (state.token_ids, state.temporal_patch_ids, state.grid_indices)
+    )
+    state = replace(state, token_ids=ids, temporal_patch_ids=patches, grid_indices=grid, grid_size=3)
+    policy = replace(HermesPolicy.best(20), same_tokens=True, averaged_tokens=averaged_tokens)
+    apart, together = policy.plan(state), policy.plan(replace(state, layers_alike=True))
+    assert together.is_shared
+    assert not apart.is_shared
+    assert torch.equal(together.keep, apart.keep)
+    torch.testing.assert_close(policy.scores(replace(state, layers_alike=True)), policy.scores(state))
+    uneven = replace(policy, tier_budget_weights=(1.0, 2.0, 1.0))
+    assert not uneven.plan(replace(state, layers_alike=True)).is_shared

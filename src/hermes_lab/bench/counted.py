@@ -84,7 +84,7 @@ def count_run(
         kv_bits=kv_bits,
     )
     cache = session.cache
-    count.put([*cache.buffers.tensors, *cache.records.values()])
+    count.put([*cache.tensors, *cache.records.values()])
     frames = _Frames(session, workload)
     with count:
         while session.stats.num_compressions < _CHUNKS_OVER_BUDGET:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -11,13 +13,13 @@ EPSILON = 1e-6
 
 
 def minmax(
-    values: Float[Tensor, "layers tokens"], present: Bool[Tensor, "layers tokens"]
+    values: Float[Tensor, "layers tokens"], present: Bool[Tensor, "layers tokens"] | None
 ) -> Float[Tensor, "layers tokens"]:
     """Scale each layer's values to [0, 1): (x - min) / (max - min + 1e-6) over the tokens it holds.
 
     Args:
         values: any finite numbers; what padding holds does not matter.
-        present: True where there is a token.
+        present: True where there is a token; None where there is no padding.
 
     Returns:
         Scaled values, 0 on padding and where all tokens are equal.
@@ -26,6 +28,9 @@ def minmax(
     """
     if values.shape[1] == 0:
         return values
+    if present is None:
+        low, high = values.aminmax(dim=1, keepdim=True)
+        return (values - low) / (high - low + EPSILON)
     low = values.masked_fill(~present, torch.inf).amin(dim=1, keepdim=True)
     high = values.masked_fill(~present, -torch.inf).amax(dim=1, keepdim=True)
     return ((values - low) / (high - low + EPSILON)).masked_fill(~present, 0)
@@ -77,7 +82,53 @@ def importance(
     Paper: sec. 3.1, eqs. 1, 2 and 4
     Differs: eqs. 1 and 2 show no normalisation; the released code, and we, normalise in every tier.
     """
-    weight = recency_weight[:, None]
-    attention_part = minmax(attention.float(), present)
-    recency_part = minmax(recency(present, decay), present)
-    return (1 - weight) * attention_part + weight * recency_part
+    recent = weighted_recency(present, decay=decay, recency_weight=recency_weight)
+    return mixed(attention, present, recent, recency_weight)
+
+
+def mixed(
+    attention: Float[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"] | None,
+    recent: Float[Tensor, "layers tokens"],
+    recency_weight: Float[Tensor, " layers"],
+) -> Float[Tensor, "layers tokens"]:
+    """Return ``importance`` where w R is there.
+
+    Args:
+        attention: as for ``importance``.
+        present: likewise; None where there is no padding.
+        recent: from ``weighted_recency`` or ``recency_of_lengths``.
+        recency_weight: w of each layer.
+    """
+    return (1 - recency_weight[:, None]) * minmax(attention.float(), present) + recent
+
+
+def weighted_recency(
+    present: Bool[Tensor, "layers tokens"],
+    *,
+    decay: Float[Tensor, " layers"],
+    recency_weight: Float[Tensor, " layers"],
+) -> Float[Tensor, "layers tokens"]:
+    """Return w R: normalised recency times its weight, 0 on padding; arguments as for ``importance``."""
+    return recency_weight[:, None] * minmax(recency(present, decay), present)
+
+
+@lru_cache(maxsize=8)
+def recency_of_lengths(
+    lengths: tuple[int, ...],
+    *,
+    decay: tuple[float, ...],
+    recency_weight: tuple[float, ...],
+    device: torch.device,
+) -> Float[Tensor, "layers tokens"]:
+    """Return ``weighted_recency`` of layers that hold so many tokens; nobody may change it.
+
+    A stream's chunks are alike, so that it is the same at nearly every compression.
+    """
+    with torch.inference_mode(False):
+        held = torch.tensor(lengths, device=device)
+        weight, by = (
+            torch.tensor(one, dtype=torch.float32, device=device) for one in (recency_weight, decay)
+        )
+        present = torch.arange(max(lengths), device=device) < held[:, None]
+        return weighted_recency(present, decay=by, recency_weight=weight)

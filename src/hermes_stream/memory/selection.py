@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -9,6 +10,8 @@ from functools import lru_cache
 import torch
 from jaxtyping import Bool, Float, Int, Num, Shaped
 from torch import Tensor
+
+from hermes_stream.memory.constants import constant
 
 
 def layer_budgets(weights: Sequence[float], budget_tokens: int) -> tuple[int, ...]:
@@ -75,8 +78,8 @@ def select(
     # Two stable sorts instead of a bonus on the score: no score, infinite ones included, crosses groups.
     by_score = scores.argsort(dim=1, descending=True, stable=True)
     order = by_score.gather(1, group.gather(1, by_score).argsort(dim=1, stable=True))
-    rank = order.argsort(dim=1)
-    return (rank < budgets[:, None]) & present
+    stays = torch.arange(order.shape[1], device=order.device) < budgets[:, None]
+    return torch.empty_like(present).scatter_(1, order, stays) & present
 
 
 def whole_groups(
@@ -143,18 +146,21 @@ def evenly_spaced(
     return candidates & (-(-rank * room // num_candidates) > -(-(rank - 1) * room // num_candidates))
 
 
-def indices_of(kept: Bool[Tensor, "layers tokens"], width: int | None = None) -> Int[Tensor, "layers kept"]:
+def indices_of(
+    kept: Bool[Tensor, "layers tokens"], num_kept: Sequence[int] | None = None
+) -> Int[Tensor, "layers kept"]:
     """List the indices of True in each row, ascending, padded on the right with -1 to the longest row.
 
     Args:
         kept: what is listed.
-        width: length of the longest row, for who knows it; None waits for the device to tell.
+        num_kept: how many are True in each row, for who knows it; None waits for the device to tell.
     """
-    num_kept = kept.sum(dim=1, keepdim=True)
-    width = int(num_kept.max()) if width is None else width
-    indices = kept.int().argsort(dim=1, descending=True, stable=True)[:, :width]
-    column = torch.arange(width, device=kept.device)
-    return indices.masked_fill(column >= num_kept, -1)
+    counts = kept.sum(dim=1, keepdim=True) if num_kept is None or len(set(num_kept)) > 1 else None
+    width = max(num_kept) if num_kept is not None else int(kept.sum(dim=1).max())
+    indices = kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :width]
+    if counts is None:
+        return indices
+    return indices.masked_fill(torch.arange(width, device=kept.device) >= counts, -1)
 
 
 def evicted_mask(
@@ -177,28 +183,39 @@ def evicted_mask(
 
 
 def row_numbers(
-    index: Int[Tensor, "*layers chosen"], num_tokens: int, num_rows: int
+    index: Int[Tensor, "*layers chosen"], num_layers: int, num_rows: int, pitch: int
 ) -> Int[Tensor, " chosen_of_all"]:
     """Number the tokens of all layers and rows through: whole tokens move far faster than number by number.
 
     Args:
-        index: of tokens, at least 0, the same in all rows of a layer.
-        num_tokens: of each row.
+        index: of tokens, at least 0, the same in all rows of a layer; of one layer, if the same in all.
+        num_layers: how many there are.
         num_rows: rows of a layer, such as KV heads.
+        pitch: tokens from the beginning of a row to that of the next.
     """
-    layers = index.shape[:-1]
-    first = torch.arange(layers.numel() * num_rows, device=index.device) * num_tokens
-    return (index[..., None, :] + first.view(*layers, num_rows, 1)).reshape(-1)
+    begin = constant(tuple(range(0, num_layers * num_rows * pitch, pitch)), torch.long, index.device)
+    own = index.reshape(math.prod(index.shape[:-1]), 1, index.shape[-1])
+    return (own + begin.view(num_layers, num_rows, 1)).reshape(-1)
 
 
 def select_tokens(
-    per_token: Shaped[Tensor, "*layers rows tokens width"], keep: Int[Tensor, "*layers kept"]
+    per_token: Shaped[Tensor, "*layers rows tokens width"], keep: Int[Tensor, "*layers_or_one kept"]
 ) -> Shaped[Tensor, "*layers rows kept width"]:
     """Copy the kept tokens of raw keys or values; rows are KV heads.
 
-    Where ``keep`` is padding the result repeats token 0 and means nothing.
+    Where ``keep`` is padding the result repeats token 0 and means nothing. ``keep`` may be that of one layer.
     """
     *layers, num_rows, num_tokens, width = per_token.shape
-    rows = row_numbers(keep.clamp(min=0), num_tokens, num_rows)
-    chosen = per_token.reshape(-1, width).index_select(0, rows)
-    return chosen.view(*layers, num_rows, keep.shape[-1], width)
+    if not per_token.numel():
+        return per_token[..., :0, :].new_zeros(*layers, num_rows, keep.shape[-1], width)
+    num_layers = math.prod(layers)
+    pitch, stride = num_tokens, per_token.stride()
+    # A view of some slots is read where it lies: rows follow each other at an even pitch.
+    is_even = stride[-2:] == (width, 1) and stride[-3] % width == 0
+    if is_even and all(step == num_rows * stride[-3] for step in stride[:-3]):
+        pitch = stride[-3] // width
+    else:
+        per_token = per_token.contiguous()
+    flat = per_token.as_strided((pitch * (num_layers * num_rows - 1) + num_tokens, width), (width, 1))
+    rows = row_numbers(keep.clamp(min=0), num_layers, num_rows, pitch)
+    return flat.index_select(0, rows).view(*layers, num_rows, keep.shape[-1], width)

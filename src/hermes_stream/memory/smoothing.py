@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hermes_stream.memory.rope import dense_positions
+
 Match = Literal["identity", "index"]
 
 
@@ -46,6 +48,7 @@ def smooth(
     *,
     match: Match = "identity",
     recursive: bool = False,
+    layers_alike: bool = False,
 ) -> Float[Tensor, "layers tokens"]:
     """Blend scores with those of the next deeper layer: S~(l) = (1 - lam(l)) S(l) + lam(l) S(l + 1).
 
@@ -57,6 +60,7 @@ def smooth(
         strength: lam of each layer, in [0, 1]; that of the deepest is not read.
         match: how a token is found in the next layer, see ``index_in_next_layer``.
         recursive: blend with the next layer's smoothed scores, deep to shallow, instead of its raw ones.
+        layers_alike: all layers hold the same tokens, without padding, so that none need be searched for.
 
     Returns:
         Smoothed scores, 0 on padding.
@@ -64,6 +68,10 @@ def smooth(
     Paper: sec. 3.2, eq. 5; app. C
     Differs: the released code blends recursively and by index (``recursive=True, match="index"``).
     """
+    if layers_alike and not recursive:
+        share = strength[:-1, None]
+        blended = (1 - share) * scores[:-1] + share * scores[1:]
+        return torch.cat((blended, scores[-1:]))
     scores = scores.masked_fill(token_ids < 0, 0)
     index = index_in_next_layer(token_ids, match)
     found, index = index >= 0, index.clamp(min=0)
@@ -80,7 +88,10 @@ def smooth(
 
 
 def pool(
-    scores: Float[Tensor, "layers tokens"], token_ids: Int[Tensor, "layers tokens"]
+    scores: Float[Tensor, "layers tokens"],
+    token_ids: Int[Tensor, "layers tokens"],
+    *,
+    layers_alike: bool = False,
 ) -> Float[Tensor, "layers tokens"]:
     """Give each token the mean of its scores over all layers, in every layer that holds it.
 
@@ -90,16 +101,15 @@ def pool(
     Args:
         scores: importance of each token; what padding holds does not matter.
         token_ids: -1 on padding.
+        layers_alike: all layers hold the same tokens, without padding.
     """
-    # Sorted, a token's copies stand together, and are numbered without asking how many tokens there are: a
-    # number that depends on values is one that the host waits for.
-    ids, order = token_ids.flatten().sort(stable=True)
-    token = torch.zeros_like(ids)
-    torch.cumsum(ids[1:] != ids[:-1], dim=0, out=token[1:])
-    own = scores.masked_fill(token_ids < 0, 0).flatten()[order]
-    sums = torch.zeros_like(own).scatter_add_(0, token, own)
-    pooled = torch.empty_like(own).scatter_(0, order, sums[token] / len(scores))
-    return pooled.view_as(scores).masked_fill(token_ids < 0, 0)
+    if layers_alike:
+        return scores.mean(dim=0, keepdim=True).expand_as(scores)
+    # Ranks, not the unique ids: how many there are the host need not know.
+    token = dense_positions(token_ids.reshape(1, -1), 0)[0]
+    pooled = scores.new_zeros(len(token))
+    pooled.scatter_add_(0, token, scores.masked_fill(token_ids < 0, 0).flatten())
+    return (pooled / len(scores))[token].view_as(scores).masked_fill(token_ids < 0, 0)
 
 
 def mean_of_neighbours(
@@ -115,9 +125,9 @@ def mean_of_neighbours(
     Returns:
         The means, 0 on padding.
     """
-    present = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
     if size == 1 or not scores.shape[1]:
         return scores
+    present = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
     sums, counts = (
         F.avg_pool1d(part[:, None], size, stride=1, padding=size // 2)[:, 0]
         for part in (scores * present, present.to(scores.dtype))

@@ -23,19 +23,22 @@ class PerLayer(Protocol):
 class InParts(Protocol):
     """One tensor for each layer, which can be had for several layers at once."""
 
-    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+    def parts(self, width: int | None = None) -> Iterator[tuple[slice, Tensor]]:
         """Yield runs of layers with what they hold, ``[layers, kv_heads, tokens, head_dim]``, padded."""
 
 
-def layer_parts(per_layer: PerLayer, num_layers: int) -> Iterator[tuple[slice, Tensor]]:
+def layer_parts(
+    per_layer: PerLayer, num_layers: int, width: int | None = None
+) -> Iterator[tuple[slice, Tensor]]:
     """Yield what layers hold, as many layers at once as there are in one piece.
 
     Args:
         per_layer: ``InParts``, or any other tensors of layers, which are yielded one by one.
         num_layers: how many there are.
+        width: tokens of a layer that will be copied; None for all.
     """
     if isinstance(per_layer, InParts):
-        yield from per_layer.parts()
+        yield from per_layer.parts(width)
         return
     for layer in range(num_layers):
         yield slice(layer, layer + 1), per_layer[layer][None]
@@ -93,6 +96,7 @@ class MemoryState:
         num_held: tokens of each layer, and ``grid_size`` one more than the largest grid index that came, both
             in host memory, so that nobody waits for the device; None when the state was built without them.
         grid_size: see ``num_held``.
+        layers_alike: True where all layers are known to hold the same tokens, without padding.
     """
 
     num_prefix_tokens: int
@@ -107,6 +111,7 @@ class MemoryState:
     values: PerLayer | None = None
     num_held: tuple[int, ...] | None = None
     grid_size: int | None = None
+    layers_alike: bool = False
 
     @property
     def num_layers(self) -> int:
@@ -161,6 +166,7 @@ class RetentionPlan:
         num_kept: tokens that each layer keeps, and ``num_new`` the slots that it gains, for who knows them
             without looking, so that the cache need not wait for the device; None lets it look.
         num_new: see ``num_kept``.
+        is_shared: True where all layers are known to keep the same indices.
     """
 
     keep: Int[Tensor, "layers kept"]
@@ -169,6 +175,7 @@ class RetentionPlan:
     merge: MergedSlots | None = None
     num_kept: tuple[int, ...] | None = None
     num_new: tuple[int, ...] | None = None
+    is_shared: bool = False
 
     def counted(
         self, evicted: Bool[Tensor, "layers tokens"], summarizes: Bool[Tensor, " layers"]

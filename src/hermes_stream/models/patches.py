@@ -19,6 +19,8 @@ from hermes_stream.models.preprocess import (
     HALF,
     Image,
     Scaling,
+    alike,
+    joined,
     refuse_cropping,
     to_image,
     to_tensor,
@@ -204,7 +206,7 @@ class PatchPreprocessing:
         height, width = self.resized(*size)
         if height * width >= image.shape[0] * image.shape[1]:
             return image
-        return to_image(resize(to_tensor(image, torch.device("cpu")), (height, width), self.scaling.mode))
+        return to_image(resize(to_tensor([image], torch.device("cpu")), (height, width), self.scaling.mode))
 
     def pixels(
         self,
@@ -232,7 +234,8 @@ class PatchPreprocessing:
         if len(distinct) != 1:
             raise ValueError(f"frames must be one or more of one size, got sizes {sorted(distinct)}")
         size = self.resized(*distinct.pop())
-        frames = torch.cat([resize(to_tensor(image, device), size, self.scaling.mode) for image in images])
+        batches = alike(images, [size] * len(images))
+        frames = joined([resize(to_tensor(batch, device), size, self.scaling.mode) for batch, _ in batches])
         frames = self.scaling.normalise(frames)
         if missing := -len(frames) % self.temporal_patch_size:
             frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 _RESAMPLE_MODES: dict[str | int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _MAX_SIDE = 4096
+_BATCH_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +143,8 @@ class Preprocessing:
             dtype: of the result; all arithmetic is in float32.
         """
         sizes = sizes or [image.shape[:2] for image in images]
-        resized = torch.cat(
-            [self._resize(to_tensor(image, device), size) for image, size in zip(images, sizes, strict=True)]
-        )
+        batches = alike(images, sizes)
+        resized = joined([self._resize(to_tensor(batch, device), size) for batch, size in batches])
         values = self.scaling.normalise(resized).to(dtype)
         return Pixels(values=values, grid=(len(images), self.height, self.width))
 
@@ -155,11 +157,11 @@ class Preprocessing:
         """
         if self.height * self.width >= image.shape[0] * image.shape[1]:
             return image
-        return to_image(self._resize(to_tensor(image, torch.device("cpu")), size))
+        return to_image(self._resize(to_tensor([image], torch.device("cpu")), size))
 
     def _resize(
-        self, pixels: UInt8[Tensor, "1 3 rows columns"], source_size: tuple[int, int]
-    ) -> UInt8[Tensor, "1 3 height width"]:
+        self, pixels: UInt8[Tensor, "images 3 rows columns"], source_size: tuple[int, int]
+    ) -> UInt8[Tensor, "images 3 height width"]:
         size = (self.height, self.width)
         # A shrunk image went through both resizings: the first would enlarge it again.
         is_shrunk = tuple(pixels.shape[2:]) == size != tuple(source_size)
@@ -180,12 +182,33 @@ def refuse_cropping(file: Settings) -> None:
         )
 
 
-def to_tensor(image: Image, device: torch.device) -> UInt8[Tensor, "1 3 height width"]:
-    """Move an image to a device, channels first."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image))
+def alike(
+    images: Sequence[Image], sizes: Sequence[tuple[int, int]]
+) -> Iterator[tuple[list[Image], tuple[int, int]]]:
+    """Yield runs of images that are resized alike, each so short that it stays small in float32.
+
+    Args:
+        images: RGB, of any sizes.
+        sizes: height and width of each image before it was shrunk.
+    """
+    for (shape, size), run in groupby(zip(images, sizes, strict=True), lambda one: (one[0].shape, one[1])):
+        same = [image for image, _ in run]
+        most = max(1, _BATCH_BYTES // (4 * math.prod(shape)))
+        for first in range(0, len(same), most):
+            yield same[first : first + most], size
+
+
+def joined(parts: Sequence[UInt8[Tensor, "_ 3 height width"]]) -> UInt8[Tensor, "images 3 height width"]:
+    """Return resized images as one tensor."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def to_tensor(images: Sequence[Image], device: torch.device) -> UInt8[Tensor, "images 3 height width"]:
+    """Move images of one shape to a device, channels first, in one copy."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images[0])[None] if len(images) == 1 else np.stack(images))
     if device.type == "cuda":  # from pinned memory the host need not wait for the copy
         pixels = pixels.pin_memory()
-    return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None]
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 
 def to_image(pixels: UInt8[Tensor, "1 3 height width"]) -> Image:

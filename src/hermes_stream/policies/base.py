@@ -185,7 +185,7 @@ class RetrievalSpec:
 
 
 def keeping(
-    kept: Bool[Tensor, "layers tokens"],
+    kept: Bool[Tensor, "layers_or_one tokens"],
     *,
     summarize: Bool[Tensor, " layers"] | None = None,
     reindex: bool = False,
@@ -196,7 +196,7 @@ def keeping(
     """Return the plan that keeps these tokens; by default no layer summarizes, re-indexes or merges.
 
     Args:
-        kept: True where a token stays.
+        kept: True where a token stays; of one layer, where all that ``summarize`` has keep the same.
         summarize: see ``RetentionPlan``, as what follows.
         reindex: likewise.
         merge: likewise.
@@ -205,13 +205,15 @@ def keeping(
     """
     if summarize is None:
         summarize = torch.zeros(len(kept), dtype=torch.bool, device=kept.device)
+    keep = indices_of(kept, num_kept)
     return RetentionPlan(
-        keep=indices_of(kept, None if num_kept is None else max(num_kept)),
+        keep=keep.expand(len(summarize), -1),
         summarize=summarize,
         reindex=reindex,
         merge=merge,
         num_kept=num_kept,
         num_new=num_new,
+        is_shared=len(kept) < len(summarize),
     )
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hermes_stream.memory.constants import constant
-from hermes_stream.memory.novelty import novelty, unlikeness
+from hermes_stream.memory.novelty import key_norms, novelty, unlikeness
 from hermes_stream.memory.positions import Axes, Gaps, PositionRule
-from hermes_stream.memory.scoring import importance
+from hermes_stream.memory.scoring import mixed, recency_of_lengths, weighted_recency
 from hermes_stream.memory.selection import layer_budgets, select
 from hermes_stream.memory.smoothing import Match, mean_of_neighbours, pool, smooth
 from hermes_stream.memory.state import MemoryState, PerLayer, RetentionPlan
@@ -253,12 +253,16 @@ class HermesPolicy(MemoryPolicy):
         device, budgets = state.token_ids.device, self.layer_budgets(state.num_layers)
         summarizing = self._summarizing_layers(budgets)
         room = tuple(budget - makes for budget, makes in zip(budgets, summarizing, strict=True))
+        # Where all layers hold the same tokens and keep the same ones, one layer is planned for all.
+        is_shared = self.same_tokens and state.layers_alike and len(set(room)) == 1
+        rows = slice(1) if is_shared else slice(None)
+        norms = self._key_norms(state)
         kept = select(
-            self.scores(state),
-            state.present,
-            constant(room, torch.long, device),
-            preferred=self._preferred(state, budgets),
-        )
+            self.scores(state, norms)[rows],
+            state.token_ids[rows] >= 0,
+            constant(room, torch.long, device)[rows],
+            preferred=self._preferred(state, budgets, rows, norms),
+        ).expand(state.num_layers, -1)
         summarize, is_eager = constant(summarizing, torch.bool, device), self.reindex == "eager"
         num_kept = num_new = None
         if (held := state.num_held) is not None:
@@ -271,11 +275,17 @@ class HermesPolicy(MemoryPolicy):
             merge = summary_in_place(state.present & ~kept, state.counts, summarize)
             summarize = torch.zeros_like(summarize)
         return keeping(
-            kept, summarize=summarize, reindex=is_eager, merge=merge, num_kept=num_kept, num_new=num_new
+            kept[rows], summarize=summarize, reindex=is_eager, merge=merge, num_kept=num_kept, num_new=num_new
         )
 
-    def scores(self, state: MemoryState) -> Float[Tensor, "layers tokens"]:
+    def scores(
+        self, state: MemoryState, norms: Float[Tensor, "layers kv_heads tokens"] | None = None
+    ) -> Float[Tensor, "layers tokens"]:
         """Return the smoothed importance of every token, 0 on padding.
+
+        Args:
+            state: with the attention of the prompts.
+            norms: of its raw keys, for who has them.
 
         Raises:
             ValueError: the state carries no attention; or novelty is asked for, and it carries no raw keys or
@@ -292,11 +302,11 @@ class HermesPolicy(MemoryPolicy):
         decay = tiers.spread(sensory=self.sensory_decay, working=self.working_decay, long_term=0.0)
         weight = tiers.spread(sensory=1.0, working=self.working_recency_weight, long_term=0.0)
         strength = tuple(self.smoothing[tier] for tier in tiers.tier_of_layer)
-        raw = importance(
+        raw = mixed(
             state.attention,
-            state.present,
-            decay=constant(decay, torch.float32, device),
-            recency_weight=constant(weight, torch.float32, device),
+            None if state.layers_alike else state.present,
+            self._recency(state, decay, weight),
+            constant(weight, torch.float32, device),
         )
         smoothed = smooth(
             raw,
@@ -304,12 +314,31 @@ class HermesPolicy(MemoryPolicy):
             constant(strength, torch.float32, device),
             match=self.smoothing_match,
             recursive=self.smoothing_recursive,
+            layers_alike=state.layers_alike,
         )
         if self.novelty:
-            smoothed = smoothed * novelty(*self._shown(state, "novelty")) ** self.novelty
+            keys, grid = self._shown(state, "novelty")
+            is_one = state.layers_alike and norms is not None
+            smoothed = smoothed * novelty(keys, grid[:1] if is_one else grid, norms) ** self.novelty
         if self.same_tokens:
-            smoothed = pool(smoothed, state.token_ids)
+            smoothed = pool(smoothed, state.token_ids, layers_alike=state.layers_alike)
         return mean_of_neighbours(smoothed, state.lengths, self.averaged_tokens)
+
+    @staticmethod
+    def _recency(
+        state: MemoryState, decay: tuple[float, ...], weight: tuple[float, ...]
+    ) -> Float[Tensor, "layers tokens"]:
+        device = state.token_ids.device
+        if state.num_held is not None and max(state.num_held) == state.token_ids.shape[1]:
+            return recency_of_lengths(state.num_held, decay=decay, recency_weight=weight, device=device)
+        by, share = (constant(one, torch.float32, device) for one in (decay, weight))
+        return weighted_recency(state.present, decay=by, recency_weight=share)
+
+    def _key_norms(self, state: MemoryState) -> Float[Tensor, "layers kv_heads tokens"] | None:
+        """Measure keys once for all that compares them."""
+        if state.raw_keys is None or not (self.novelty or self.unlike_share) or not state.token_ids.numel():
+            return None
+        return key_norms(state.raw_keys, *state.token_ids.shape)
 
     def _shown(self, state: MemoryState, field: str) -> tuple[PerLayer, Int[Tensor, "layers tokens"]]:
         """Return the raw keys and grid indices that a field needs.
@@ -332,25 +361,38 @@ class HermesPolicy(MemoryPolicy):
             for tier, budget in zip(tiers, budgets, strict=True)
         )
 
-    def _preferred(self, state: MemoryState, budgets: Sequence[int]) -> Bool[Tensor, "layers tokens"] | None:
-        """Mark the newest frames, and as many tokens as have a share, those least like them first."""
-        recent = self._recent(state)
-        if recent is None or not self.unlike_share:
-            return recent
-        unlike = unlikeness(*self._shown(state, "unlike_share"), recent, state.grid_size)
-        if self.same_tokens:
-            unlike = pool(unlike, state.token_ids)
-        shares = tuple(int(budget * self.unlike_share) for budget in budgets)
-        room = constant(shares, torch.long, recent.device)
-        return select(unlike, state.present, room, preferred=recent)
+    def _preferred(
+        self,
+        state: MemoryState,
+        budgets: Sequence[int],
+        rows: slice,
+        norms: Float[Tensor, "layers kv_heads tokens"] | None,
+    ) -> Bool[Tensor, "rows tokens"] | None:
+        """Mark the newest frames, and as many tokens as have a share, those least like them first.
 
-    def _recent(self, state: MemoryState) -> Bool[Tensor, "layers tokens"] | None:
-        """Mark the tokens of the newest frames."""
-        if state.temporal_patch_ids.numel() == 0:
+        Args:
+            state: of all layers.
+            budgets: of all layers.
+            rows: layers that are planned for.
+            norms: of keys.
+        """
+        patches = state.temporal_patch_ids[rows]
+        if not patches.numel():
             return None
         # Counted from the stream's newest patch, the same in all layers, whatever each of them still holds.
-        oldest_recent = state.temporal_patch_ids.max() - self.protect_recent_patches + 1
-        return (state.temporal_patch_ids >= oldest_recent) & (state.temporal_patch_ids >= 0)
+        oldest_recent = (patches.max() - (self.protect_recent_patches - 1)).clamp(min=0)
+        recent = patches >= oldest_recent
+        if not self.unlike_share:
+            return recent
+        keys, grid = self._shown(state, "unlike_share")
+        size = state.grid_size
+        most = None if size is None else size * self.protect_recent_patches
+        unlike = unlikeness(keys, grid[rows], recent, grid_size=size, most_recent=most, norms=norms)
+        if self.same_tokens:
+            unlike = pool(unlike, state.token_ids, layers_alike=state.layers_alike)
+        shares = tuple(int(budget * self.unlike_share) for budget in budgets)
+        room = constant(shares, torch.long, recent.device)[rows]
+        return select(unlike[rows], state.token_ids[rows] >= 0, room, preferred=recent)
 
 
 def _is_text(value: object) -> bool:

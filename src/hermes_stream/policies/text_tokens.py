@@ -75,7 +75,7 @@ def _with_text(
     rows, columns = (plan.keep >= 0).nonzero(as_tuple=True)
     kept[rows, visual[rows, plan.keep[rows, columns]]] = True
     keep = indices_of(kept | _text_of(kept, state))
-    plan = replace(plan, num_kept=None, num_new=None)  # of visual tokens alone
+    plan = replace(plan, num_kept=None, num_new=None, is_shared=False)  # of visual tokens alone
     if plan.merge is None:
         return replace(plan, keep=keep)
     slots = torch.full_like(state.token_ids, -1)

@@ -12,7 +12,7 @@ from hermes_stream.layout import CacheLayout
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.retrieval.workspace import Workspace
-from hermes_stream.stream.guidance import longest_prompt
+from hermes_stream.stream.guidance import prompt_lengths
 
 log = logging.getLogger(__name__)
 _SHARE_OF_STREAMS = 0.9  # of an engine's time; the rest is for questions of people
@@ -33,7 +33,7 @@ class Capacity:
         conversation_tokens: tokens of a conversation that steer guidance, at most, each time that it is read.
         text_positions: positions that a question with its answer, or a guidance prompt, may take.
         slots_of_layer: slots of each layer: prefix, budget or at least one temporal patch, and the larger of
-            chunk and text, which are never there together.
+            chunk with its guidance prompts and text, which are never there together.
     """
 
     layout: CacheLayout
@@ -84,7 +84,9 @@ def plan_capacity(
     policy = policy.with_default_budget(model.card.default_budget_tokens)
     # the prompts of one compression have it three times: working layers read two openings, deep ones one
     conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2) // 3
-    text_positions = max(text_tokens, longest_prompt(model, policy, conversation_tokens))
+    prompts = prompt_lengths(model, policy)
+    # the longest may have two conversations in it
+    text_positions = max(text_tokens, max(prompts) + 2 * conversation_tokens if prompts else 0)
     patch_tokens, patch_frames = model.card.tokens_per_temporal_patch, model.card.frames_per_temporal_patch
     num_prefix = len(model.chat.prefix_ids)
     room = layout.max_positions - num_prefix - text_positions - 1
@@ -97,7 +99,9 @@ def plan_capacity(
     num_patches = min(-(-chunk_frames // patch_frames), room // 2 // patch_tokens)
     policy = lower_budget(policy, layout.num_layers, room - num_patches * patch_tokens)
     _check_frame_text(model, policy)
-    beside = num_prefix + max(num_patches * patch_tokens, text_tokens)
+    # Prompts stand behind the chunk; those that a conversation makes longer do without slots.
+    num_spare = sum(prompts) if kv_bits is None else 0
+    beside = num_prefix + max(num_patches * patch_tokens + num_spare, text_tokens)
     budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
     return Capacity(
         layout=layout,

@@ -13,7 +13,8 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Observation, Segment
+from hermes_stream.attention import Segment
+from hermes_stream.attention_weights import Observation
 from hermes_stream.cache import StreamCache
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.retrieval.workspace import Workspace

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Observation
+from hermes_stream.attention_weights import Observation
 from hermes_stream.errors import VideoError
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.state import MemoryState

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Probe, Segment
+from hermes_stream.attention import Segment
+from hermes_stream.attention_weights import Probe
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
@@ -18,7 +19,7 @@ from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
 from hermes_stream.stream.positions import text_positions
 from hermes_stream.stream.work import Work, forward
 
-Tokenize = Callable[[str, str | None], Sequence[int]]
+Embed = Callable[[str, str | None], Float[Tensor, "tokens hidden"]]
 
 
 def guidance_of(model: VideoModel, policy: MemoryPolicy, last_conversation: str | None) -> Guidance | None:
@@ -46,15 +47,22 @@ def prompt_ids(model: VideoModel, prompt: str, last_conversation: str | None = N
     return model.chat.encode_around(own, talk)
 
 
-def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens: int) -> int:
-    """Return the tokens that the longest prompt may take, two conversations included.
+def embedded_prompt(
+    model: VideoModel, prompt: str, last_conversation: str | None = None
+) -> Float[Tensor, "tokens hidden"]:
+    """Return the embeddings of a prompt's tokens, see ``prompt_ids``."""
+    return model.embed(prompt_ids(model, prompt, last_conversation))
+
+
+def prompt_lengths(model: VideoModel, policy: MemoryPolicy) -> list[int]:
+    """Return the tokens of each prompt, a conversation of one word in it.
 
     Raises:
         ModelError: a prompt has no tokens, because the chat template ends with the question.
     """
     guidance = guidance_of(model, policy, ".")
     if guidance is None or not guidance.prompts:
-        return 0
+        return []
     lengths = [len(prompt_ids(model, text)) for text in guidance.prompts]
     if not all(lengths):
         raise ModelError(
@@ -62,7 +70,7 @@ def longest_prompt(model: VideoModel, policy: MemoryPolicy, conversation_tokens:
             f"does not have: its chat template writes nothing behind the question; choose another policy, or "
             f"a checkpoint whose template opens the assistant's turn"
         )
-    return max(lengths) + 2 * conversation_tokens
+    return lengths
 
 
 def zero_weights(cache: StreamCache) -> Float[Tensor, "layers slots"]:
@@ -77,7 +85,7 @@ def guidance_segments(
     max_tokens: int,
     *,
     last_conversation: str | None = None,
-    tokenize: Tokenize | None = None,
+    embed: Embed | None = None,
 ) -> tuple[list[Segment], Float[Tensor, "layers slots"]]:
     """Return the prompts as segments that read the memory and leave nothing, and what they will collect.
 
@@ -90,7 +98,8 @@ def guidance_segments(
         guidance: which layer listens to which prompt.
         max_tokens: of a prompt; what is longer is cut.
         last_conversation: as ``guidance_of`` was given it.
-        tokenize: returns the tokens of a prompt with this conversation in it; None is ``prompt_ids``.
+        embed: returns the embeddings of a prompt with this conversation in it, for who keeps them; None makes
+            them anew.
 
     Paper: sec. 3.1, pseudo query
     Differs: in the released code the prompt's hidden states never advance, so that every layer scores
@@ -98,19 +107,24 @@ def guidance_segments(
         says that it does not advance.
     """
     weights, segments = zero_weights(cache), []
-    tokenize = tokenize or partial(prompt_ids, model)
+    embed = embed or partial(embedded_prompt, model)
     for index, text in enumerate(guidance.prompts):
-        ids = tokenize(text, last_conversation)[:max_tokens]
+        embeddings = embed(text, last_conversation)[:max_tokens]
         listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
         segments.append(
             Segment(
                 cache=cache,
-                embeddings=model.embed(ids),
-                positions=text_positions(cache.layout.rotary.num_axes, len(ids), cache.next_position),
+                embeddings=embeddings,
+                positions=text_positions(cache.layout.rotary.num_axes, len(embeddings), cache.next_position),
                 probe=Probe(weights=weights, layers=listening),
             )
         )
-    return segments, weights
+    # Those that are read deepest come first: what is behind them in the slots ends before they do.
+    return sorted(segments, key=_last_layer, reverse=True), weights
+
+
+def _last_layer(segment: Segment) -> int:
+    return -1 if segment.probe is None else segment.probe.last_layer
 
 
 def read_guidance(
@@ -120,7 +134,7 @@ def read_guidance(
     max_tokens: int,
     *,
     last_conversation: str | None = None,
-    tokenize: Tokenize | None = None,
+    embed: Embed | None = None,
 ) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that prompts pay to what is held, in a forward of their own.
 
@@ -130,10 +144,11 @@ def read_guidance(
         guidance: which layer listens to which prompt, and whether prompts advance.
         max_tokens: of a prompt; what is longer is cut.
         last_conversation: as ``guidance_of`` was given it.
-        tokenize: returns the tokens of a prompt with this conversation in it; None is ``prompt_ids``.
+        embed: returns the embeddings of a prompt with this conversation in it, for who keeps them; None makes
+            them anew.
     """
     segments, weights = guidance_segments(
-        model, cache, guidance, max_tokens, last_conversation=last_conversation, tokenize=tokenize
+        model, cache, guidance, max_tokens, last_conversation=last_conversation, embed=embed
     )
     yield from forward(segments, "compress", advances=guidance.advances)
     return weights

@@ -10,7 +10,8 @@ from itertools import groupby
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Observation, Segment
+from hermes_stream.attention import Segment
+from hermes_stream.attention_weights import Observation
 from hermes_stream.errors import CapacityError, SnapshotError
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.models.base import VideoModel

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hermes_stream.attention import Observation, Segment
+from hermes_stream.attention import Segment
+from hermes_stream.attention_weights import Observation
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
@@ -31,9 +32,9 @@ from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_encoder import FrameEncoder
 from hermes_stream.stream.guidance import (
+    embedded_prompt,
     guidance_of,
     guidance_segments,
-    prompt_ids,
     read_guidance,
     zero_weights,
 )
@@ -86,7 +87,7 @@ class StreamMemory:
         self._start_seconds = 0.0
         self._last_conversation: str | None = None
         # The same few prompts at each compression, until there is another conversation.
-        self._tokenize = lru_cache(maxsize=4)(partial(prompt_ids, self.model))
+        self._embed_prompt = lru_cache(maxsize=4)(partial(embedded_prompt, self.model))
         self._begin()
 
     def _begin(self) -> None:
@@ -236,7 +237,7 @@ class StreamMemory:
                     guidance,
                     self._capacity.text_positions,
                     last_conversation=self._last_conversation,
-                    tokenize=self._tokenize,
+                    embed=self._embed_prompt,
                 )
             segment = Segment(
                 cache=self.cache,
@@ -273,7 +274,7 @@ class StreamMemory:
                 guidance,
                 self._capacity.text_positions,
                 last_conversation=self._last_conversation,
-                tokenize=self._tokenize,
+                embed=self._embed_prompt,
             )
         with self._executor.timing("compress"):
             plan = self._plan(weights)

@@ -127,5 +127,8 @@ def closing_gaps(cache: StreamCache) -> RetentionPlan:
     slots = torch.arange(int(counts.max()), device=counts.device)
     nothing: Bool[Tensor, " layers"] = torch.zeros_like(counts, dtype=torch.bool)
     return RetentionPlan(
-        keep=torch.where(slots < counts[:, None], slots, -1), summarize=nothing, reindex=True
+        keep=torch.where(slots < counts[:, None], slots, -1),
+        summarize=nothing,
+        reindex=True,
+        is_shared=len(set(cache.num_visual_tokens)) == 1,
     )

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Observation, Segment
+from hermes_stream.attention import Segment
+from hermes_stream.attention_weights import Observation
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.retrieval.retriever import Retriever
 from hermes_stream.saved import Saved

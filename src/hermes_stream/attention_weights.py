@@ -1,0 +1,142 @@
+"""The weights that attention pays, for who wants to know them: fused kernels keep them to themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hermes_stream.masks import Masks
+
+_MAX_WEIGHT_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Collects the attention that a guidance prompt pays to what its stream remembers.
+
+    Attributes:
+        weights: softmax weight on each slot of each layer, mean over heads and prompt tokens.
+        layers: the layers that are read; the others only take part in the forward.
+    """
+
+    weights: Float[Tensor, "layers slots"]
+    layers: frozenset[int]
+
+    @property
+    def last_layer(self) -> int:
+        """The deepest layer that is read, -1 without any: nobody reads what the prompt becomes behind it."""
+        return max(self.layers, default=-1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Collects the attention that a segment's own newest tokens pay, while the segment is written.
+
+    Attributes:
+        weights: softmax weight on each slot of each layer, mean over heads and tokens.
+        num_tokens: how many of the segment's newest tokens are observed.
+    """
+
+    weights: Float[Tensor, "layers slots"]
+    num_tokens: int
+
+
+def observe(
+    observation: Observation,
+    layer_idx: int,
+    queries: Float[Tensor, "heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    *,
+    masks: Masks,
+    scaling: float,
+) -> None:
+    """Collect the weight that the newest tokens put on each slot.
+
+    Args:
+        observation: what is collected.
+        layer_idx: of this layer.
+        queries: of the segment's tokens.
+        keys: of all that they see, their own last.
+        masks: of the forward.
+        scaling: of scores.
+    """
+    queries = queries[:, -observation.num_tokens :]
+    parts = _weights(queries, keys, 0, masks=masks, scaling=scaling)
+    for first, weights in parts:
+        _collect(observation.weights[layer_idx], weights, queries, adds=first > 0)
+
+
+def probe(
+    collected: Float[Tensor, " slots"],
+    queries: Float[Tensor, "heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    values: Float[Tensor, "kv_heads held head_dim"],
+    num_hidden: int,
+    *,
+    masks: Masks,
+    scaling: float,
+) -> Float[Tensor, "heads tokens head_dim"]:
+    """Attend a prompt to memory and itself; collect the weight on each slot of the memory.
+
+    Args:
+        collected: takes the weights, mean over heads and tokens.
+        queries: of the prompt.
+        keys: of the memory, of other prompts, and of this one, in this order.
+        values: likewise.
+        num_hidden: tokens of those other prompts.
+        masks: of the forward.
+        scaling: of scores.
+    """
+    heads, count, width = queries.shape
+    held, outputs = keys.shape[1] - count - num_hidden, list[Tensor]()
+    for first, weights in _weights(queries, keys, num_hidden, masks=masks, scaling=scaling):
+        _collect(collected, weights[..., :held], queries, adds=first > 0)
+        outputs.append((weights @ values).view(heads, -1, width))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+
+def _weights(
+    queries: Float[Tensor, "heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    num_hidden: int,
+    *,
+    masks: Masks,
+    scaling: float,
+) -> Iterator[tuple[int, Float[Tensor, "kv_heads rows held"]]]:
+    """Yield the softmax weights of some of the tokens at a time, and which is the first of them.
+
+    Rows are heads, then tokens. Softmax is taken in float32, whatever it is given, and rounded to what values
+    are multiplied by.
+    """
+    heads, count, width = queries.shape
+    num_kv_heads, held = keys.shape[:2]
+    most = max(1, _MAX_WEIGHT_BYTES // (4 * heads * held))
+    hidden = masks.later(queries, num_hidden)
+    for first in range(0, count, most):
+        part, rows = queries[:, first : first + most], hidden[first : first + most]
+        # One product for each head of keys: its group of query heads side by side.
+        scores = (part * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
+        own = scores.view(num_kv_heads, -1, len(rows), held)[..., held - rows.shape[1] :]
+        own.add_(rows)
+        yield first, scores.softmax(dim=-1)
+
+
+def _collect(
+    collected: Float[Tensor, " slots"],
+    weights: Float[Tensor, "kv_heads rows held"],
+    queries: Float[Tensor, "heads tokens head_dim"],
+    *,
+    adds: bool,
+) -> None:
+    """Take the mean over all heads and tokens of a text, or what a part of the tokens adds to it."""
+    into = collected[: weights.shape[2]]
+    num_queries = queries.shape[0] * queries.shape[1]
+    if weights.shape[:2].numel() == num_queries and into.device == weights.device:
+        torch.mean(weights, dim=(0, 1), dtype=into.dtype, out=into)
+        return
+    total = weights.sum(dim=(0, 1), dtype=into.dtype).to(into.device) / num_queries
+    into.add_(total) if adds else into.copy_(total)
