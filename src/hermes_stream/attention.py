@@ -97,12 +97,13 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
-    """What the attention needs of a packed forward: its segments, their rotation, and masks."""
+    """What the attention needs of a packed forward, and the layer that ends it, if one does."""
 
     segments: Sequence[Segment]
     cos: Float[Tensor, "tokens head_dim"]
     signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
+    ends_in: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,6 +124,10 @@ class FixedText:
     starts: Int[Tensor, " layers"]
 
 
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """All that a forward is for is done: what is left of it would be read by nobody."""
+
+
 def register() -> None:
     """Make the attention known to transformers under its name; safe to repeat."""
     from transformers import (
@@ -132,32 +137,38 @@ def register() -> None:
     AttentionInterface.register(ATTENTION_NAME, hermes_attention)
 
 
-def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tensor, "tokens hidden"]]:
+def forward(
+    decoder: nn.Module, segments: Sequence[Segment], *, wants_hidden: bool = True
+) -> list[Float[Tensor, "tokens hidden"]]:
     """Run segments of one or several streams through the decoder in one forward.
 
     Args:
         decoder: transformers' text model, set to the ``hermes`` attention.
         segments: at least one; probes may share a stream with each other.
-
-    Returns:
-        The last hidden states of each segment.
+        wants_hidden: return the last hidden states of each segment; else nothing, and the forward ends
+            where the last layer has stored its keys and values.
     """
     layout = segments[0].cache.layout
     lengths = [len(segment.embeddings) for segment in segments]
     positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
     cos, sin = layout.rotary.cos_sin(positions)
     cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
-    packed = _Packed(segments=segments, cos=cos, signed_sin=sin, masks=Masks())
+    # What offloads a layer's weights wants to see every layer's end.
+    ends_in = None if wants_hidden or layout.layer_devices else layout.num_layers - 1
+    packed = _Packed(segments=segments, cos=cos, signed_sin=sin, masks=Masks(), ends_in=ends_in)
     embeddings = torch.cat([segment.embeddings for segment in segments])
-    output = decoder(
-        inputs_embeds=embeddings[None],
-        # At position 0 the model rotates by nothing, so that queries and keys reach the attention raw.
-        position_ids=torch.zeros_like(positions[:1]),
-        use_cache=False,
-        # transformers hands keywords that it does not know down to the attention function.
-        packed=packed,
-        **_deepstack(segments, layout.device),
-    )
+    try:
+        output = decoder(
+            inputs_embeds=embeddings[None],
+            # At position 0 the model rotates by nothing, so that queries and keys reach the attention raw.
+            position_ids=torch.zeros_like(positions[:1]),
+            use_cache=False,
+            # transformers hands keywords that it does not know down to the attention function.
+            packed=packed,
+            **_deepstack(segments, layout.device),
+        )
+    except Enough:
+        return []
     return list(output.last_hidden_state[0].split(lengths))
 
 
@@ -235,11 +246,15 @@ def hermes_attention(
             layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
         )
         keys, values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
+        if segment.observation is not None:
+            _observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
+        if layer_idx == packed.ends_in:
+            continue
         # The new tokens are the last slots: a causal mask must end in the lower right corner.
         mask = masks.causal(own_queries, keys.shape[1])
         outputs.append(_attend(own_queries, keys, values, mask, scaling=scaling))
-        if segment.observation is not None:
-            _observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
+    if layer_idx == packed.ends_in:
+        raise Enough
     output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
     return output.transpose(0, 1)[None], None
 
