@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -17,7 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hermes_stream.buffers import WholeBuffers
+from hermes_stream.attention_batch import TokenBatch
+from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.layout import CacheLayout
 from hermes_stream.masks import Masks
 from hermes_stream.memory.rope import signed, turn
@@ -94,34 +96,23 @@ class Segment:
     deepstack: Float[Tensor, "levels tokens hidden"] | None = None
     branches: tuple[int, ...] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all it wants is to be written and to read."""
+        return not (self.probe or self.observation or self.recall or self.branches)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
     """What the attention needs of a packed forward, and the layer that ends it, if one does."""
 
     segments: Sequence[Segment]
+    slots: Sequence[slice]
     cos: Float[Tensor, "tokens head_dim"]
     signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
     ends_in: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FixedText:
-    """Slots and rotation of the text tokens of a forward of fixed length; the last ones may be padding.
-
-    Attributes:
-        buffers: of the stream. Only rotated keys are written: text is rewound before any compression, which
-            is what raw keys are for.
-        cos: rotation of each token, ``[length, head_dim]``.
-        signed_sin: likewise, see ``memory.rope.turn``.
-        starts: slot of the first token in each layer.
-    """
-
-    buffers: WholeBuffers
-    cos: Float[Tensor, "length head_dim"]
-    signed_sin: Float[Tensor, "length head_dim"]
-    starts: Int[Tensor, " layers"]
+    batch: TokenBatch | None
 
 
 class Enough(Exception):  # noqa: N818 - nothing is wrong
@@ -155,7 +146,16 @@ def forward(
     cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
     # What offloads a layer's weights wants to see every layer's end.
     ends_in = None if wants_hidden or layout.layer_devices else layout.num_layers - 1
-    packed = _Packed(segments=segments, cos=cos, signed_sin=sin, masks=Masks(), ends_in=ends_in)
+    batch = TokenBatch.of([one.cache if one.is_plain else None for one in segments], lengths)
+    packed = _Packed(
+        segments=segments,
+        slots=[slice(end - length, end) for end, length in zip(accumulate(lengths), lengths, strict=True)],
+        cos=cos,
+        signed_sin=sin,
+        masks=Masks(),
+        ends_in=ends_in,
+        batch=batch,
+    )
     embeddings = torch.cat([segment.embeddings for segment in segments])
     try:
         output = decoder(
@@ -170,25 +170,6 @@ def forward(
     except Enough:
         return []
     return list(output.last_hidden_state[0].split(lengths))
-
-
-def forward_fixed(
-    decoder: nn.Module, embeddings: Float[Tensor, "length hidden"], text: FixedText
-) -> Float[Tensor, "length hidden"]:
-    """Run text tokens of one stream through the decoder, with nothing in Python that depends on the stream.
-
-    Args:
-        decoder: transformers' text model, set to the ``hermes`` attention.
-        embeddings: of the tokens; what padding holds does not matter.
-        text: where they go.
-
-    Returns:
-        The last hidden states.
-    """
-    position_ids = torch.zeros(1, len(embeddings), dtype=torch.long, device=embeddings.device)
-    output = decoder(inputs_embeds=embeddings[None], position_ids=position_ids, use_cache=False, packed=text)
-    hidden: Tensor = output.last_hidden_state[0]
-    return hidden
 
 
 def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
@@ -223,21 +204,27 @@ def hermes_attention(
     cos, sin = packed.cos.to(query.device), packed.signed_sin.to(query.device)
     queries, rotated = turn(torch.cat((query[0], key[0])), cos, sin).split((query.shape[1], key.shape[1]))
     if isinstance(packed, FixedText):
-        output = _attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
+        output = attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
         return output, None
-    masks, outputs, start = packed.masks, list[Tensor](), 0
-    for segment in packed.segments:
-        slots = slice(start, start + len(segment.embeddings))
-        start = slots.stop
+    masks, outputs, together = packed.masks, list[Tensor](), dict[int, Tensor]()
+    if (batch := packed.batch) is not None:
+        read = batch.attend(layer_idx, queries, torch.stack((key[0], rotated, value[0])), scaling=scaling)
+        if batch.tokens is None:
+            return read.transpose(0, 1)[None], None
+        together = dict(zip(batch.indices, read.split(1, dim=1), strict=True))
+    for index, (segment, slots) in enumerate(zip(packed.segments, packed.slots, strict=True)):
         own_queries = queries[:, slots]
+        if index in together:
+            outputs.append(together[index])
+            continue
         if segment.probe is not None and layer_idx > max(segment.probe.layers, default=-1):
             outputs.append(torch.zeros_like(own_queries))  # no layer reads any more what the prompt becomes
             continue
         if segment.probe is not None or segment.branches is not None:
             own = {"keys": rotated[:, slots], "values": value[0, :, slots]}
-            read = _probe if segment.probe is not None else _attend_branches
+            attend = _probe if segment.probe is not None else _attend_branches
             held = _with_own(segment.cache, layer_idx, **own)
-            outputs.append(read(segment, layer_idx, own_queries, **held, masks=masks, scaling=scaling))
+            outputs.append(attend(segment, layer_idx, own_queries, **held, masks=masks, scaling=scaling))
             continue
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
@@ -257,29 +244,6 @@ def hermes_attention(
         raise Enough
     output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
     return output.transpose(0, 1)[None], None
-
-
-def _attend_fixed(
-    text: FixedText,
-    layer_idx: int,
-    queries: Float[Tensor, "heads length head_dim"],
-    *,
-    rotated: Float[Tensor, "kv_heads length head_dim"],
-    values: Float[Tensor, "kv_heads length head_dim"],
-    scaling: float,
-) -> Float[Tensor, "one length heads head_dim"]:
-    """Write text into its slots and attend to all slots up to each token's own."""
-    held_keys, held_values = text.buffers.whole(layer_idx)
-    device = held_keys.device
-    # Tensors only, and a mask over all slots: a captured graph repeats what Python decided the first time.
-    slots = text.starts[layer_idx].to(device) + torch.arange(queries.shape[1], device=device)
-    held_keys.index_copy_(1, slots, rotated)
-    held_values.index_copy_(1, slots, values)
-    seen = torch.arange(held_keys.shape[1], device=device) <= slots[:, None]
-    output = F.scaled_dot_product_attention(
-        queries[None], held_keys[None], held_values[None], attn_mask=seen, scale=scaling, enable_gqa=True
-    )
-    return output.transpose(1, 2)
 
 
 def _attend(

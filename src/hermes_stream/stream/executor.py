@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hermes_stream.attention import forward
+from hermes_stream.blocks import BufferBlocks
 from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, joined_pixels
@@ -39,16 +40,23 @@ class Executor:
         model: a loaded model.
         stages: adds up what each stage takes; None measures nothing.
         graphs: forwards of fixed shape for text that comes alone; None has none.
+        blocks: where buffers of several streams lie together; None gives each stream its own.
 
     Attributes:
         model: the model.
+        blocks: where buffers of several streams lie together.
         stages: adds up what each stage takes; may be changed at any time.
     """
 
     def __init__(
-        self, model: VideoModel, *, stages: StageClock | None = None, graphs: TextGraphs | None = None
+        self,
+        model: VideoModel,
+        *,
+        stages: StageClock | None = None,
+        graphs: TextGraphs | None = None,
+        blocks: BufferBlocks | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.blocks = model, blocks
         self.stages, self._graphs = stages, graphs
         device = model.layout.device
         self._side_stream = torch.cuda.Stream(device) if device.type == "cuda" else None
