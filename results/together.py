@@ -1,8 +1,8 @@
 """Measure the answers of many streams at once: python results/together.py [--streams 8,64] [--out FILE].
 
-``together.json`` holds what one token of every stream's answer launches, and the processor seconds that it takes
-on one thread, with buffers of each stream's own and with buffers in one block (``streams_per_block``). Both
-engines answer the same question in turns; ratios are taken within a round.
+``together.json`` holds what one token of every stream's answer launches, and the processor seconds that it
+takes on one thread, with buffers of each stream's own and with buffers in one block (``streams_per_block``).
+Both engines answer the same question in turns; ratios are taken within a round.
 """
 
 import argparse

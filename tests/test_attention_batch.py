@@ -7,11 +7,13 @@ import gc
 import pytest
 import torch
 from tests.checkpoints import random_frames
+from torch.nn import functional as F
 
 from hermes_lab.bench.operation_count import OperationCount
-from hermes_stream import Engine, HermesPolicy, WindowPolicy
+from hermes_stream import Engine, HermesPolicy, WindowPolicy, attention_batch
 from hermes_stream.attention import Segment, forward
-from hermes_stream.attention_batch import TokenBatch
+from hermes_stream.attention_batch import SegmentBatch
+from hermes_stream.packed_kernel import agrees, packed_kernel
 from hermes_stream.stream.positions import text_positions
 
 QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came first?")
@@ -54,8 +56,9 @@ def test_what_is_written_and_read_at_once_is_what_the_loop_writes_and_reads(mode
         _, handles = streams(model, 4, per_block=per_block)
         own = [caches(handles)[k] for k in asked]
         segments = token_segments(model, own, words=words)
-        batch = TokenBatch.of([one.cache for one in segments], [len(one.embeddings) for one in segments])
+        batch = SegmentBatch.of([one.cache for one in segments], [len(one.embeddings) for one in segments])
         assert (batch is None) == (per_block == 1)
+        assert batch is None or (batch.reading is None) == bool(words)
         hidden = forward(model.decoder, segments)
         found.append((hidden, caches(handles)))
     for one, other in zip(found[0][0], found[1][0], strict=True):
@@ -71,10 +74,65 @@ def test_what_is_written_and_read_at_once_is_what_the_loop_writes_and_reads(mode
 def test_few_of_many_rows_are_read_one_by_one(model):
     _, handles = streams(model, 5, per_block=5)
     own = caches(handles)
-    assert TokenBatch.of([own[0], own[4]], [1, 1]) is None
-    assert TokenBatch.of([own[0], own[3]], [1, 1]) is not None
-    assert TokenBatch.of([own[0], None], [1, 1]) is None
-    assert TokenBatch.of(own[:2], [1, 5]) is None
+    assert SegmentBatch.of([own[0], own[4]], [1, 1]).reading is None
+    assert SegmentBatch.of([own[0], own[3]], [1, 1]).reading is not None
+    assert SegmentBatch.of(own[:2], [1, 5]).reading is None
+    assert SegmentBatch.of([own[0], None], [1, 1]) is None
+
+
+def packed_by_loops(query, key, value, cu_seq_q, cu_seq_k, *, max_q, max_k, seqused_k, **options):
+    """Stand in for the packed kernel: as torch documents it, one sequence after the other."""
+    assert options["window_size"] == (-1, 0)
+    assert options["enable_gqa"]
+    outputs = []
+    for k in range(len(seqused_k)):
+        own = query[cu_seq_q[k] : cu_seq_q[k + 1]]
+        held = slice(cu_seq_k[k], cu_seq_k[k] + seqused_k[k])
+        assert len(own) <= max_q
+        assert int(seqused_k[k]) <= max_k
+        assert held.stop <= len(key)
+        seen = torch.ones(len(own), int(seqused_k[k]), dtype=torch.bool).tril(int(seqused_k[k]) - len(own))
+        read = (one[held].transpose(0, 1) for one in (key, value))
+        output = F.scaled_dot_product_attention(
+            own.transpose(0, 1), *read, attn_mask=seen, scale=options["scale"], enable_gqa=True
+        )
+        outputs.append(output.transpose(0, 1))
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("words", [(), (1,), (0, 1, 2)])
+@torch.no_grad()
+def test_the_packed_kernel_is_told_what_the_loop_knows(model, monkeypatch, words):
+    called = []
+
+    def kernel(query, key, value, *, cu_seq_q, cu_seq_k, **options):
+        called.append(len(query))
+        return packed_by_loops(query, key, value, cu_seq_q, cu_seq_k, **options)
+
+    found = []
+    for per_block in (1, 4):
+        _, handles = streams(model, 4, per_block=per_block)
+        if per_block > 1:
+            monkeypatch.setattr(attention_batch, "packed_kernel", lambda *_: kernel)
+        own = [caches(handles)[k] for k in (3, 0, 2)]
+        found.append(forward(model.decoder, token_segments(model, own, words=words)))
+    assert len(called) == 10
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_is_taken_only_where_it_agrees_with_plain_attention():
+    where = torch.device("cpu"), torch.float32, 16
+
+    def kernel(query, key, value, *, cu_seq_q, cu_seq_k, **options):
+        return packed_by_loops(query, key, value, cu_seq_q, cu_seq_k, **options)
+
+    def forgetful(*args, seqused_k, **options):
+        return kernel(*args, seqused_k=seqused_k - 1, **options)
+
+    assert agrees(kernel, *where)
+    assert not agrees(forgetful, *where)
+    assert packed_kernel(*where) is None
 
 
 @pytest.mark.parametrize("policy", [WindowPolicy(budget_tokens=60), HermesPolicy.best(60)])

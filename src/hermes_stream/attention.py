@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hermes_stream.attention_batch import TokenBatch
+from hermes_stream.attention_batch import SegmentBatch
 from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.layout import CacheLayout
 from hermes_stream.masks import Masks
@@ -112,7 +112,7 @@ class _Packed:
     signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
     ends_in: int | None
-    batch: TokenBatch | None
+    batch: SegmentBatch | None
 
 
 class Enough(Exception):  # noqa: N818 - nothing is wrong
@@ -146,7 +146,7 @@ def forward(
     cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
     # What offloads a layer's weights wants to see every layer's end.
     ends_in = None if wants_hidden or layout.layer_devices else layout.num_layers - 1
-    batch = TokenBatch.of([one.cache if one.is_plain else None for one in segments], lengths)
+    batch = SegmentBatch.of([one.cache if one.is_plain else None for one in segments], lengths)
     packed = _Packed(
         segments=segments,
         slots=[slice(end - length, end) for end, length in zip(accumulate(lengths), lengths, strict=True)],
@@ -206,12 +206,11 @@ def hermes_attention(
     if isinstance(packed, FixedText):
         output = attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
         return output, None
-    masks, outputs, together = packed.masks, list[Tensor](), dict[int, Tensor]()
-    if (batch := packed.batch) is not None:
-        read = batch.attend(layer_idx, queries, torch.stack((key[0], rotated, value[0])), scaling=scaling)
-        if batch.tokens is None:
-            return read.transpose(0, 1)[None], None
-        together = dict(zip(batch.indices, read.split(1, dim=1), strict=True))
+    masks, batch, outputs = packed.masks, packed.batch, list[Tensor]()
+    new = {"raw_keys": key[0], "rotated_keys": rotated, "values": value[0]}
+    together = _together(packed, layer_idx, queries, new, scaling=scaling)
+    if -1 in together:
+        return together[-1].transpose(0, 1)[None], None
     for index, (segment, slots) in enumerate(zip(packed.segments, packed.slots, strict=True)):
         own_queries = queries[:, slots]
         if index in together:
@@ -229,9 +228,8 @@ def hermes_attention(
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
             segment.recall(layer_idx, query[0][:, slots])
-        segment.cache.store(
-            layer_idx, raw_keys=key[0, :, slots], rotated_keys=rotated[:, slots], values=value[0, :, slots]
-        )
+        if batch is None or index not in batch.lengths:
+            segment.cache.store(layer_idx, **{name: one[:, slots] for name, one in new.items()})
         keys, values = segment.cache.rotated_keys(layer_idx), segment.cache.values(layer_idx)
         if segment.observation is not None:
             _observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
@@ -244,6 +242,23 @@ def hermes_attention(
         raise Enough
     output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
     return output.transpose(0, 1)[None], None
+
+
+def _together(
+    packed: _Packed,
+    layer_idx: int,
+    queries: Float[Tensor, "heads tokens head_dim"],
+    new: dict[str, Float[Tensor, "kv_heads tokens head_dim"]],
+    *,
+    scaling: float,
+) -> dict[int, Tensor]:
+    """Write the segments of streams that lie in one block, and return what is read of them at once."""
+    if packed.batch is None:
+        return {}
+    packed.batch.write(layer_idx, torch.stack(list(new.values())))
+    if layer_idx == packed.ends_in:
+        return {}
+    return packed.batch.read(layer_idx, queries, scaling=scaling)
 
 
 def _attend(

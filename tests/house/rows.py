@@ -12,7 +12,7 @@ ROWS: list[set[str]] = [
     {"layout", "masks", "mark", "layer_views"},
     {"eight_bits"},
     {"buffers"},
-    {"records", "blocks", "fixed_text"},
+    {"records", "blocks", "fixed_text", "packed_kernel"},
     {"cache", "policies", "filters"},
     {"retrieval", "saved_cache"},
     {"attention_batch"},
