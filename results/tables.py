@@ -253,7 +253,55 @@ def put_off(document: Document) -> str:
     return table(head, rows)
 
 
+def beside_released(document: Document) -> str:
+    """Write what a chunk and a question take, over what they take with the released code."""
+    head = ["vocabulary", "memory", "a chunk, s", "ratio", "without encoding", "forgetting", "a question, s"]
+    head += ["ratio", "tokens shared, first", "last"]
+    rows = []
+    for measured in document["measured"]:
+        for run in measured["runs"]:
+            over = [
+                _with_quartiles(run[f"{part}_over_released"], run[f"{part}_quartiles"])
+                for part in ("seconds", "rest_seconds", "compress_seconds", "question_seconds")
+            ]
+            is_theirs = run["policy"] == "released"
+            shares = (
+                ["", ""] if is_theirs else [_mean_share(run[key]) for key in ("shared_first", "shared_last")]
+            )
+            name = f"`{run['policy']}`" if run["policy"].startswith("hermes") else run["policy"]
+            chunk, question = f"{run['seconds']:.2f}", f"{run['question_seconds']:.3f}"
+            ratios = ["1"] * 4 if is_theirs else over
+            row = [f"{measured['vocabulary']:,}", name, chunk, *ratios[:3], question, ratios[3], *shares]
+            rows.append(row)
+    return table(head, rows)
+
+
+def _with_quartiles(value: float, quartiles: Sequence[float]) -> str:
+    return f"{value:.2f} ({quartiles[0]:.2f} to {quartiles[1]:.2f})"
+
+
+def _mean_share(of_layer: Sequence[float]) -> str:
+    return f"{100 * sum(of_layer) / len(of_layer):.1f}%"
+
+
+def together(document: Document) -> str:
+    """Write what a token of every stream's answer takes, with buffers apart and in one block."""
+    head = ["streams", "launches, apart", "in one block", "ms, apart", "in one block", "ratio"]
+    rows = [
+        [
+            str(run["num_streams"]),
+            *(f"{run['launches'][name]:,}" for name in ("apart", "together")),
+            *(f"{run['seconds'][name] * 1e3:.1f}" for name in ("apart", "together")),
+            _with_quartiles(run["together_over_apart"], run["quartiles"]),
+        ]
+        for run in document["runs"]
+    ]
+    return table(head, rows)
+
+
 PARTS: dict[str, Callable[[Document], str]] = {
+    "beside_released": beside_released,
+    "together": together,
     "put_off": put_off,
     "counts": counts,
     "like_7b": like_7b,

@@ -133,3 +133,32 @@ def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(model
         found.append([hidden[0], *weights, cache.keys(9).clone()])
     for without, within in zip(*found, strict=True):
         torch.testing.assert_close(within, without, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_forward_that_nobody_reads_ends_where_the_last_keys_are_stored(model):
+    decoder, ran = model.decoder, []
+    hooks = [
+        layer.mlp.register_forward_hook(lambda *_, k=k: ran.append(k))
+        for k, layer in enumerate(decoder.layers)
+    ]
+    caches, weights = [], []
+    for wants_hidden in (True, False):
+        cache = watched(model, 5, 0).cache
+        embeddings = model.embed(model.chat.encode(PROMPTS[0]))
+        positions = text_positions(1, len(embeddings), cache.next_position)
+        cache.append(positions)
+        segment = Segment(cache=cache, embeddings=embeddings, positions=positions)
+        read = probes(model, cache)
+        ran.clear()
+        hidden = forward(decoder, [segment, *read], wants_hidden=wants_hidden)
+        assert len(hidden) == (3 if wants_hidden else 0)
+        assert ran == list(range(10 if wants_hidden else 9))
+        caches.append(cache)
+        weights.append(torch.stack([one.probe.weights for one in read]))
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(*weights)
+    for k in range(10):
+        for held in ("keys", "rotated_keys", "values"):
+            assert torch.equal(*(getattr(cache, held)(k) for cache in caches))

@@ -19,9 +19,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hermes_stream.attention_batch import SegmentBatch
 from hermes_stream.attention_weights import Observation, Probe, observe, probe
-from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
+from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.layout import CacheLayout
 from hermes_stream.masks import Masks
 from hermes_stream.memory.rope import signed, turn
@@ -73,6 +74,11 @@ class Segment:
     branches: tuple[int, ...] | None = None
     sees: Bool[Tensor, "layers branches slots"] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all it wants is to be written and to read."""
+        return not (self.probe or self.observation or self.recall or self.branches)
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -93,13 +99,15 @@ class _Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
-    """What the attention needs of a packed forward: its segments, their rotation, and masks."""
+    """What the attention needs of a packed forward, and the layer that ends it, if one does."""
 
     segments: Sequence[Segment]
     places: Sequence[_Place]
     cos: Float[Tensor, "tokens head_dim"]
     signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
+    ends_in: int | None
+    batch: SegmentBatch | None
 
     def only_reads(self, index: int, layer_idx: int) -> slice | None:
         """Return the tokens of a probe that is stored right behind the segment before it, and only reads."""
@@ -110,22 +118,8 @@ class _Packed:
         return place.tokens if only_reads else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FixedText:
-    """Slots and rotation of the text tokens of a forward of fixed length; the last ones may be padding.
-
-    Attributes:
-        buffers: of the stream. Only rotated keys are written: text is rewound before any compression, which
-            is what raw keys are for.
-        cos: rotation of each token, ``[length, head_dim]``.
-        signed_sin: likewise, see ``memory.rope.turn``.
-        starts: slot of the first token in each layer.
-    """
-
-    buffers: WholeBuffers
-    cos: Float[Tensor, "length head_dim"]
-    signed_sin: Float[Tensor, "length head_dim"]
-    starts: Int[Tensor, " layers"]
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """All that a forward is for is done: what is left of it would be read by nobody."""
 
 
 def register() -> None:
@@ -137,15 +131,16 @@ def register() -> None:
     AttentionInterface.register(ATTENTION_NAME, hermes_attention)
 
 
-def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tensor, "tokens hidden"]]:
+def forward(
+    decoder: nn.Module, segments: Sequence[Segment], *, wants_hidden: bool = True
+) -> list[Float[Tensor, "tokens hidden"]]:
     """Run segments of one or several streams through the decoder in one forward.
 
     Args:
         decoder: transformers' text model, set to the ``hermes`` attention.
         segments: at least one; probes may share a stream with each other.
-
-    Returns:
-        The last hidden states of each segment.
+        wants_hidden: return the last hidden states of each segment; else nothing, and the forward ends
+            where the last layer has stored its keys and values.
     """
     layout = segments[0].cache.layout
     lengths = [len(segment.embeddings) for segment in segments]
@@ -153,37 +148,34 @@ def forward(decoder: nn.Module, segments: Sequence[Segment]) -> list[Float[Tenso
     cos, sin = layout.rotary.cos_sin(positions)
     cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
     places = _places(segments)
-    packed = _Packed(segments=segments, places=places, cos=cos, signed_sin=sin, masks=Masks())
-    embeddings = torch.cat([segment.embeddings for segment in segments])
-    output = decoder(
-        inputs_embeds=embeddings[None],
-        # At position 0 the model rotates by nothing, so that queries and keys reach the attention raw.
-        position_ids=torch.zeros_like(positions[:1]),
-        use_cache=False,
-        # transformers hands keywords that it does not know down to the attention function.
-        packed=packed,
-        **_deepstack(segments, layout.device),
+    alone = [
+        one.cache if one.is_plain and place.stored == place.tokens else None
+        for one, place in zip(segments, places, strict=True)
+    ]
+    packed = _Packed(
+        segments=segments,
+        places=places,
+        cos=cos,
+        signed_sin=sin,
+        masks=Masks(),
+        # What offloads a layer's weights wants to see every layer's end.
+        ends_in=None if wants_hidden or layout.layer_devices else layout.num_layers - 1,
+        batch=SegmentBatch.of(alone, lengths),
     )
+    embeddings = torch.cat([segment.embeddings for segment in segments])
+    try:
+        output = decoder(
+            inputs_embeds=embeddings[None],
+            # At position 0 the model rotates by nothing, so that queries and keys reach the attention raw.
+            position_ids=torch.zeros_like(positions[:1]),
+            use_cache=False,
+            # transformers hands keywords that it does not know down to the attention function.
+            packed=packed,
+            **_deepstack(segments, layout.device),
+        )
+    except Enough:
+        return []
     return list(output.last_hidden_state[0].split(lengths))
-
-
-def forward_fixed(
-    decoder: nn.Module, embeddings: Float[Tensor, "length hidden"], text: FixedText
-) -> Float[Tensor, "length hidden"]:
-    """Run text tokens of one stream through the decoder, with nothing in Python that depends on the stream.
-
-    Args:
-        decoder: transformers' text model, set to the ``hermes`` attention.
-        embeddings: of the tokens; what padding holds does not matter.
-        text: where they go.
-
-    Returns:
-        The last hidden states.
-    """
-    position_ids = torch.zeros(1, len(embeddings), dtype=torch.long, device=embeddings.device)
-    output = decoder(inputs_embeds=embeddings[None], position_ids=position_ids, use_cache=False, packed=text)
-    hidden: Tensor = output.last_hidden_state[0]
-    return hidden
 
 
 def _places(segments: Sequence[Segment]) -> list[_Place]:
@@ -245,22 +237,54 @@ def hermes_attention(
     cos, sin = packed.cos.to(query.device), packed.signed_sin.to(query.device)
     queries, rotated = turn(torch.cat((query[0], key[0])), cos, sin).split((query.shape[1], key.shape[1]))
     if isinstance(packed, FixedText):
-        output = _attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
+        output = attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
         return output, None
+    fresh = {"raw_keys": key[0], "rotated_keys": rotated, "values": value[0]}
+    together = _together(packed, layer_idx, queries, fresh, scaling=scaling)
+    if -1 in together:
+        return together[-1].transpose(0, 1)[None], None
+    outputs = _one_by_one(packed, layer_idx, query[0], queries, fresh, together, scaling=scaling)
+    if layer_idx == packed.ends_in:
+        raise Enough
+    if len(outputs) == 1:
+        return outputs[0].transpose(0, 1)[None], None
+    # tokens first, as the model goes on with them: it need not lay them out anew
+    return torch.cat([part.transpose(0, 1) for part in outputs])[None], None
+
+
+def _one_by_one(
+    packed: _Packed,
+    layer_idx: int,
+    raw_queries: Float[Tensor, "heads tokens head_dim"],
+    queries: Float[Tensor, "heads tokens head_dim"],
+    fresh: dict[str, Float[Tensor, "kv_heads tokens head_dim"]],
+    together: dict[int, Tensor],
+    *,
+    scaling: float,
+) -> list[Float[Tensor, "heads some_tokens head_dim"]]:
+    """Store and read what was not ``together``, segment by segment; in the layer that ends it, only store."""
     masks, outputs, is_done = packed.masks, list[Tensor](), False
+    is_last, written = layer_idx == packed.ends_in, packed.batch.lengths if packed.batch else {}
     for index, (segment, place) in enumerate(zip(packed.segments, packed.places, strict=True)):
-        if is_done:  # attended with the one before
+        if is_done or index in together:
+            outputs += [] if is_done else [together[index]]  # else attended with the one before
             is_done = False
             continue
         own_queries, cache = queries[:, place.tokens], segment.cache
         if segment.recall is not None:
             # Before the question's own keys are stored: what it recalls is laid out in front of them.
-            segment.recall(layer_idx, query[0][:, place.tokens])
-        if (new := place.stored) is not None:
-            stored = {"raw_keys": key[0, :, new], "rotated_keys": rotated[:, new], "values": value[0, :, new]}
+            segment.recall(layer_idx, raw_queries[:, place.tokens])
+        if (new := place.stored) is not None and index not in written:
+            stored = {name: one[:, new] for name, one in fresh.items()}
             _store(segment, layer_idx, **stored, behind=new.stop - place.tokens.stop)
+        if segment.observation is not None:
+            keys = cache.rotated_keys(layer_idx)
+            observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
+        if is_last and (segment.probe is None or layer_idx not in segment.probe.layers):
+            continue
         if segment.probe is not None or segment.branches is not None:
-            text = {"keys": rotated[:, place.tokens], "values": value[0, :, place.tokens]}
+            text = {"keys": fresh["rotated_keys"], "values": fresh["values"]}
+            text = {name: one[:, place.tokens] for name, one in text.items()}
             read = _attend_branches if segment.probe is None else partial(_attend_probe, place.hidden)
             outputs.append(read(segment, layer_idx, own_queries, **text, masks=masks, scaling=scaling))
             continue
@@ -273,12 +297,7 @@ def hermes_attention(
         # The new tokens are the last slots: a causal mask must end in the lower right corner.
         mask = masks.causal(own_queries, keys.shape[1])
         outputs.append(_attend(own_queries, keys, values, mask, scaling=scaling))
-        if segment.observation is not None:
-            observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
-    if len(outputs) == 1:
-        return outputs[0].transpose(0, 1)[None], None
-    # tokens first, as the model goes on with them: it need not lay them out anew
-    return torch.cat([part.transpose(0, 1) for part in outputs])[None], None
+    return outputs
 
 
 def _store(
@@ -301,27 +320,21 @@ def _store(
         cache.store(layer_idx, **new)
 
 
-def _attend_fixed(
-    text: FixedText,
+def _together(
+    packed: _Packed,
     layer_idx: int,
-    queries: Float[Tensor, "heads length head_dim"],
+    queries: Float[Tensor, "heads tokens head_dim"],
+    new: dict[str, Float[Tensor, "kv_heads tokens head_dim"]],
     *,
-    rotated: Float[Tensor, "kv_heads length head_dim"],
-    values: Float[Tensor, "kv_heads length head_dim"],
     scaling: float,
-) -> Float[Tensor, "one length heads head_dim"]:
-    """Write text into its slots and attend to all slots up to each token's own."""
-    held_keys, held_values = text.buffers.whole(layer_idx)
-    device = held_keys.device
-    # Tensors only, and a mask over all slots: a captured graph repeats what Python decided the first time.
-    slots = text.starts[layer_idx].to(device) + torch.arange(queries.shape[1], device=device)
-    held_keys.index_copy_(1, slots, rotated)
-    held_values.index_copy_(1, slots, values)
-    seen = torch.arange(held_keys.shape[1], device=device) <= slots[:, None]
-    output = F.scaled_dot_product_attention(
-        queries[None], held_keys[None], held_values[None], attn_mask=seen, scale=scaling, enable_gqa=True
-    )
-    return output.transpose(1, 2)
+) -> dict[int, Tensor]:
+    """Write the segments of streams that lie in one block, and return what is read of them at once."""
+    if packed.batch is None:
+        return {}
+    packed.batch.write(layer_idx, torch.stack(list(new.values())))
+    if layer_idx == packed.ends_in:
+        return {}
+    return packed.batch.read(layer_idx, queries, scaling=scaling)
 
 
 def _attend(

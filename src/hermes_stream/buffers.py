@@ -210,12 +210,26 @@ class WholeBuffers(Buffers):
     """Keys and values in the model's dtype, and a copy of the keys that is rotated already.
 
     Attention reads the copy, so that a question rotates nothing.
+
+    Args:
+        layout: the model's shape.
+        capacities: slots of each layer.
+        joined: where they lie, ``[3, layers, kv_heads, slots, head_dim]``; None allocates them.
+
+    Attributes:
+        block: what they lie in beside those of other streams, if they do.
+        row: which of its rows they are.
     """
 
-    def __init__(self, layout: CacheLayout, capacities: Sequence[int]) -> None:
+    def __init__(
+        self, layout: CacheLayout, capacities: Sequence[int], *, joined: Tensor | None = None
+    ) -> None:
         super().__init__(layout, capacities)
+        self.block: object | None = None
+        self.row = 0
         self._raw, self._rotated, self._values = (
-            self._per_layer(layout.head_dim, layout.dtype) for _ in ("raw keys", "rotated keys", "values")
+            self._per_layer(layout.head_dim, layout.dtype) if joined is None else list(joined[k].unbind())
+            for k in range(3)
         )
 
     @property

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hermes_stream.buffers import make_buffers
+from hermes_stream.blocks import BufferBlocks
+from hermes_stream.buffers import Buffers, make_buffers
 from hermes_stream.errors import CapacityError
 from hermes_stream.layer_views import LayerViews
 from hermes_stream.layout import CacheLayout
@@ -41,6 +42,7 @@ class StreamCache:
         growable: double full buffers instead of refusing (for policies without a bound).
         position_rule: how positions change at a compression.
         span: positions that scaled gaps leave; None is half of the model's.
+        blocks: where the buffers of several streams lie together; None gives this one its own.
 
     Attributes:
         buffers: where keys and values lie.
@@ -58,7 +60,9 @@ class StreamCache:
         growable: bool = False,
         position_rule: PositionRule | None = None,
         span: int | None = None,
+        blocks: BufferBlocks | None = None,
     ) -> None:
+        self._blocks = None if growable else blocks
         self.layout, self.num_prefix_tokens, self.growable = layout, num_prefix_tokens, growable
         self.position_rule = position_rule or PositionRule()
         self.span = layout.max_positions // 2 if span is None else span
@@ -71,7 +75,8 @@ class StreamCache:
 
     def _allocate(self, capacities: Sequence[int]) -> None:
         # All at once: memory is bounded by construction, and captured graphs find every slot where it was.
-        self.buffers = make_buffers(self.layout, capacities)
+        shared = self._blocks.take(self.layout, capacities) if self._blocks else None
+        self.buffers: Buffers = shared or make_buffers(self.layout, capacities)
         self._records = Records(self.layout, max(capacities))
 
     @property

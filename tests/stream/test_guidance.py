@@ -8,8 +8,9 @@ import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 
 from hermes_stream import HermesPolicy, Session
+from hermes_stream.attention import forward
 from hermes_stream.policies import Guidance
-from hermes_stream.stream.guidance import read_guidance
+from hermes_stream.stream.guidance import guidance_segments, read_guidance
 
 GUIDANCE = Guidance(prompts=("what is on screen now?",), prompt_of_layer=(0,) * 10)
 
@@ -35,3 +36,29 @@ def test_a_policy_brings_its_own_prompts(model):
     assert "last." in own.guidance(10, prompts, "last").prompts[1]
     assert own.guidance(10, prompts, None).advances
     assert not HermesPolicy(guidance_forward="embeddings").guidance(10, prompts, None).advances
+
+
+@torch.inference_mode()
+def test_prompts_that_do_not_advance_run_attention_alone_and_weigh_as_in_whole_layers(model):
+    session = Session(model, HermesPolicy(budget_tokens=10 * TOKENS_PER_TEMPORAL_PATCH), text_tokens=64)
+    session.observe(random_frames(6))
+    session.flush()
+    first: list[torch.Tensor] = []
+    ran: list[object] = []
+
+    def give_first(_, args, kwargs):
+        first.append(args[0])
+        return (first[0], *args[1:]), kwargs
+
+    layers = model.decoder.layers
+    hooks = [layer.register_forward_pre_hook(give_first, with_kwargs=True) for layer in layers]
+    segments, whole = guidance_segments(model, session.cache, GUIDANCE, 64)
+    forward(model.decoder, segments)
+    hooks += [layer.mlp.register_forward_hook(lambda *_: ran.append(1)) for layer in layers]
+    for hook in hooks[: len(layers)]:
+        hook.remove()
+    still = session._executor.run(read_guidance(model, session.cache, replace(GUIDANCE, advances=False), 64))
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(still, whole)
+    assert not ran

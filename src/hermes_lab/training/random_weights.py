@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,14 +48,38 @@ def random_model(size: str, *, device: str = "auto", dtype: str = "bfloat16", se
         known = sorted(name for name, shape in SHAPES.items() if shape.model_type in MODELS)
         raise ModelError(f"no published size is called {size!r}; choose one of: {', '.join(known)}")
     import_transformers()
+    return random_model_of(build_config(SHAPES[size]), size, device=device, dtype=dtype, seed=seed)
+
+
+def random_model_of(
+    config: Any,
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "bfloat16",
+    seed: int = 0,
+    words: Sequence[str] = (),
+) -> VideoModel:
+    """Build a model of any shape with random weights.
+
+    Args:
+        config: transformers' config of a family that has an adapter.
+        name: of the shape.
+        device: as for ``load_model``.
+        dtype: as for ``load_model``.
+        seed: of the weights.
+        words: that have tokens of their own; all others share one.
+
+    Raises:
+        DeviceError: the device or dtype is not available here.
+    """
     chosen = choose_device(device)
-    config = build_config(SHAPES[size])
     torch.manual_seed(seed)
     with chosen:
         model = AutoModelForImageTextToText.from_config(config, dtype=choose_dtype(dtype, chosen, None))
-    tokenizer = _tokenizer(config)
+    tokenizer = _tokenizer(config, words)
     checkpoint = Checkpoint(
-        name=f"{size} (random weights)",
+        name=f"{name} (random weights)",
         model=attach_memory(model.to(chosen)),
         tokenizer=tokenizer,
         chat_template=_template(config.model_type),
@@ -66,12 +91,14 @@ def random_model(size: str, *, device: str = "auto", dtype: str = "bfloat16", se
     return MODELS[config.model_type](checkpoint)
 
 
-def _tokenizer(config: Any) -> Any:
+def _tokenizer(config: Any, words: Sequence[str]) -> Any:
     """Return a tokenizer that has the family's marks at their ids, and makes one token of every word."""
     marks = {text: getattr(config, name) for name, text in _MARKS.items() if getattr(config, name, None)}
     if config.model_type not in _VIDEO:
         marks = {"<video>": getattr(config, "video_token_id", None) or config.image_token_id}
     vocabulary = {"<unk>": 0, "<|im_start|>": 1, "<|im_end|>": 2, "\n": 3} | marks
+    free = (index for index in range(config.text_config.vocab_size) if index not in vocabulary.values())
+    vocabulary |= dict(zip(dict.fromkeys(words), list(free), strict=False))
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(

@@ -17,6 +17,7 @@ from typing import get_args
 
 import torch
 
+from hermes_stream.blocks import BufferBlocks
 from hermes_stream.errors import CapacityError
 from hermes_stream.filters import choose_filter
 from hermes_stream.filters.base import TokenFilter
@@ -54,6 +55,9 @@ class Engine:
         queue_bytes: what they may take in host memory; None takes what so many frames, and a chunk in hand,
             take at the size that the model sees.
         queue_seconds: from the oldest of them to the newest, at most; two chunks may always wait.
+        streams_per_block: streams of one shape whose buffers lie together, so that the tokens of their
+            answers are written and read at once; room for so many is reserved when the first comes, if there
+            is so much. 1 gives each stream buffers of its own.
 
     Attributes:
         model: the model.
@@ -79,8 +83,10 @@ class Engine:
         queue_frames: int = QUEUE_FRAMES,
         queue_bytes: int | None = None,
         queue_seconds: float = QUEUE_SECONDS,
+        streams_per_block: int = 1,
     ) -> None:
         limits = {
+            "streams_per_block": streams_per_block,
             "step_tokens": step_tokens,
             "tokens_beside_questions": tokens_beside_questions,
             "patience_steps": patience_steps,
@@ -106,7 +112,8 @@ class Engine:
             queue_seconds=queue_seconds,
         )
         self._limits_of(1)  # refuses limits that are none
-        self.executor = Executor(model)
+        self._blocks = BufferBlocks(streams_per_block)
+        self.executor = Executor(model, blocks=self._blocks)
         self._streams: list[StreamHandle] = []
         self._thread = OneThread()
 
@@ -123,8 +130,10 @@ class Engine:
 
     @property
     def used_bytes(self) -> int:
-        """What the open streams take on the model's device, at most."""
-        return sum(one.stream.stats.cache_bytes + self._host_bytes(one.limits) for one in self._streams)
+        """What the open streams take on the model's device, at most, and what is reserved beside them."""
+        self._blocks.drop_empty()
+        own = sum(one.stream.stats.cache_bytes + self._host_bytes(one.limits) for one in self._streams)
+        return own + self._blocks.spare_bytes
 
     def _host_bytes(self, limits: QueueLimits) -> int:
         """Return what frames that wait take of the model's device, at most; that is nothing but on a CPU."""
@@ -184,7 +193,9 @@ class Engine:
         capacity = options.capacity(self.model)
         limits = self._limits_of(capacity.chunk_frames)
         self._admit(capacity, limits)
-        return self._opened(Stream(self.executor, options, capacity), overflow, limits)
+        stream = Stream(self.executor, options, capacity)
+        self._blocks.room_bytes = 0  # a stream that begins anew reserves nothing
+        return self._opened(stream, overflow, limits)
 
     def restore(
         self,
@@ -254,6 +265,7 @@ class Engine:
 
     def _admit(self, capacity: Capacity, limits: QueueLimits) -> None:
         if self.memory_bytes is None:
+            self._blocks.room_bytes = None
             return
         needed, used = stream_bytes(self.model, capacity), self.used_bytes
         if needed is None:
@@ -261,7 +273,8 @@ class Engine:
                 f"{type(capacity.policy).__name__} has no budget, so its memory has no bound, and the "
                 f"engine's is {self.memory_bytes} bytes; use a policy with a budget, such as hermes"
             )
-        needed += self._host_bytes(limits)
+        needed += self._host_bytes(limits) - self._blocks.reserved_bytes(capacity.slots_of_layer)
+        self._blocks.room_bytes = self.memory_bytes - used - needed
         if used + needed > self.memory_bytes:
             raise CapacityError(
                 f"{len(self._streams)} streams take {used} of the engine's {self.memory_bytes} bytes, and "

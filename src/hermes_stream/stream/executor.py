@@ -7,16 +7,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hermes_stream.attention import forward
+from hermes_stream.blocks import BufferBlocks
 from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, joined_pixels
+from hermes_stream.stream.embedding_reader import read_embeddings
 from hermes_stream.stream.graphs import TextGraphs
 from hermes_stream.stream.stats import Stage, StageClock
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Result, Work
@@ -39,16 +40,23 @@ class Executor:
         model: a loaded model.
         stages: adds up what each stage takes; None measures nothing.
         graphs: forwards of fixed shape for text that comes alone; None has none.
+        blocks: where buffers of several streams lie together; None gives each stream its own.
 
     Attributes:
         model: the model.
+        blocks: where buffers of several streams lie together.
         stages: adds up what each stage takes; may be changed at any time.
     """
 
     def __init__(
-        self, model: VideoModel, *, stages: StageClock | None = None, graphs: TextGraphs | None = None
+        self,
+        model: VideoModel,
+        *,
+        stages: StageClock | None = None,
+        graphs: TextGraphs | None = None,
+        blocks: BufferBlocks | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.blocks = model, blocks
         self.stages, self._graphs = stages, graphs
         device = model.layout.device
         self._side_stream = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -147,17 +155,24 @@ class Executor:
 
     def _forward(self, requests: Sequence[ForwardRequest]) -> list[Tensor | None]:
         """Run the segments of all requests through the decoder at once; all of them advance, or none."""
-        with self._timing_by_tokens(requests), _depth(self.model.decoder, advances=requests[0].advances):
+        decoder, segments = self.model.decoder, [part for one in requests for part in one.segments]
+        with self._timing_by_tokens(requests):
+            if not requests[0].advances:
+                read_embeddings(decoder, segments)
+                return [None] * len(requests)
             if (logits := self._replayed(requests)) is not None:
                 return [logits]
-            hidden = iter(forward(self.model.decoder, [part for one in requests for part in one.segments]))
+            if not any(one.wants_logits for one in requests):
+                forward(decoder, segments, wants_hidden=False)
+                return [None] * len(requests)
+            hidden = iter(forward(decoder, segments))
             last = [[next(hidden) for _ in one.segments][-1] for one in requests]
             wanted = [
                 states[[-1] if one.places is None else list(one.places)]
                 for states, one in zip(last, requests, strict=True)
                 if one.wants_logits
             ]
-            logits = self.model.logits(torch.cat(wanted)) if wanted else torch.empty(0)
+            logits = self.model.logits(torch.cat(wanted))
             logits_of = iter(logits.split([len(states) for states in wanted]))
             return [_logits(one, logits_of) for one in requests]
 
@@ -253,28 +268,3 @@ def _alike(requests: Iterable[One], key: Callable[[One], Hashable]) -> Iterable[
     for one in requests:
         batches[key(one)].append(one)
     return batches.values()
-
-
-@contextmanager
-def _depth(decoder: nn.Module, *, advances: bool) -> Iterator[None]:
-    """Let every layer of the next forward read what the first one reads, unless it advances."""
-    first: list[Tensor] = []
-    thread = get_ident()
-
-    def read_first(
-        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]] | None:
-        # Another session may run the same model meanwhile: it is left alone. While hooks come and go torch
-        # may call this one there without keywords.
-        if get_ident() != thread:
-            return None
-        first.append(args[0])
-        return (first[0], *args[1:]), kwargs or {}
-
-    layers: Iterable[nn.Module] = () if advances else decoder.layers  # type: ignore[assignment]
-    hooks = [layer.register_forward_pre_hook(read_first, with_kwargs=True) for layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

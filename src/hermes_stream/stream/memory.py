@@ -100,6 +100,7 @@ class StreamMemory:
             growable=self._budget.layers is None,
             position_rule=self.policy.position_rule,
             span=(self._capacity.chunk_positions - len(prefix_ids)) // 2,
+            blocks=self._executor.blocks,
         )
         if prefix_ids:
             prefix = question_segment(self.cache, self.model.embed(prefix_ids))

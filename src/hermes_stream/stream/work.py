@@ -38,7 +38,7 @@ class ForwardRequest:
             ``[vocabulary]``; else the result is None.
         places: given, tokens of the last segment; the logits are those of what follows each of them, float32
             ``[places, vocabulary]``.
-        advances: False lets every layer read what the first one reads.
+        advances: False lets every layer read what the first one reads; for probes alone.
     """
 
     segments: tuple[Segment, ...]

@@ -1,0 +1,41 @@
+"""Guidance prompts that do not advance: every layer reads their token embeddings, as the first one does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import get_ident
+from typing import Any
+
+from torch import nn
+
+from hermes_stream.attention import Enough, Segment, forward
+
+
+def read_embeddings(decoder: nn.Module, segments: Sequence[Segment]) -> None:
+    """Let every layer's attention read the embeddings of probes; nothing else of a layer need run.
+
+    Args:
+        decoder: transformers' text model, set to the ``hermes`` attention.
+        segments: probes.
+    """
+    layers: Any = decoder.layers
+    thread, is_spread = get_ident(), bool(segments[0].cache.layout.layer_devices)
+
+    def read_in_all(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        # Another session may run the same model meanwhile: it is left alone. While hooks come and go torch
+        # may call this one there without keywords.
+        if get_ident() != thread:
+            return
+        hook.remove()
+        for layer in layers:
+            if is_spread:
+                layer(*args, **(kwargs or {}))  # whole, since it is what brings itself its input
+            else:
+                layer.self_attn(hidden_states=layer.input_layernorm(args[0]), **(kwargs or {}))
+        raise Enough
+
+    hook = layers[0].register_forward_pre_hook(read_in_all, with_kwargs=True)
+    try:
+        forward(decoder, segments, wants_hidden=False)
+    finally:
+        hook.remove()
