@@ -19,7 +19,7 @@ from hermes_lab.bench.workload import make_workload
 from hermes_stream import Session, load_model
 from hermes_stream.policies.named import choose_policy
 
-POLICIES = ("window", "hermes", "hermes:same_tokens=true,averaged_tokens=1", "hermes_paper")
+POLICIES = ("window", "hermes", "hermes_paper")
 CHUNKS = {16: 40, 1: 200}
 WARM_UP_FRAMES = 48
 

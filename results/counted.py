@@ -14,8 +14,6 @@ from typing import Any
 from measure import FOLDER, hermes, machine
 
 POLICIES = ("window", "hermes", "hermes_paper")
-# One layer is planned for all where all keep the same tokens.
-SHARED = "hermes:same_tokens=true,averaged_tokens=1"
 LAUNCH_SECONDS = 5e-6
 BYTES_PER_SECOND = 3e12
 # 16 frames at 7B: 48 TFLOP of matrices, 7 of attention, 12 of the vision tower, at 400 TFLOP/s.
@@ -39,7 +37,7 @@ def seven_b() -> list[dict[str, Any]]:
     workload = make_workload(model, image_size=392, question_tokens=32, new_tokens=3, seed=0)
     rows = [
         {"policy": name} | count_run(model, choose_policy(name, 4000, 4000), workload, chunk_frames=16)
-        for name in (*POLICIES, SHARED)
+        for name in POLICIES
     ]
     plain = rows[0]["kernels_by_stage"]["prefill"], rows[0]["bytes_by_stage"]["prefill"]
     for row in rows:

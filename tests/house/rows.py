@@ -10,7 +10,7 @@ ROWS: list[set[str]] = [
     {"plugins", "fields", "saved", "host"},
     {"memory", "video"},
     {"layout", "masks", "mark", "layer_views"},
-    {"eight_bits"},
+    {"eight_bits", "attention_weights"},
     {"buffers"},
     {"records", "blocks", "fixed_text", "packed_kernel"},
     {"cache", "policies", "filters"},
