@@ -406,7 +406,7 @@ def _attend_probe(
         keys, values = _held(cache, layer_idx, behind)
     if layer_idx in segment.probe.layers:
         collected = segment.probe.weights[layer_idx]
-        return probe(collected, queries, keys, values, hidden or 0, masks=masks, scaling=scaling)
+        return probe(collected, queries, keys, values, num_hidden=hidden or 0, masks=masks, scaling=scaling)
     held = keys.shape[1]
     mask = masks.beside(queries, held, hidden) if hidden else masks.causal(queries, held)
     return _attend(queries, keys, values, mask, scaling=scaling)

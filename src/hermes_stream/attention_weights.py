@@ -75,8 +75,8 @@ def probe(
     queries: Float[Tensor, "heads tokens head_dim"],
     keys: Float[Tensor, "kv_heads held head_dim"],
     values: Float[Tensor, "kv_heads held head_dim"],
-    num_hidden: int,
     *,
+    num_hidden: int,
     masks: Masks,
     scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:

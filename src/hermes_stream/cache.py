@@ -295,8 +295,8 @@ class StreamCache:
             lambda layer: fetch(layer, self.visual_slots(layer)),
             lambda layers: fetch_part(layers, slots),
             self.buffers.parts,
-            self.layout.num_layers,
-            width,
+            num_layers=self.layout.num_layers,
+            width=width,
         )
 
     def visual_slots(self, layer_idx: int) -> slice:

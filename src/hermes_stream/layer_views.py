@@ -24,6 +24,7 @@ class LayerViews:
         fetch: Callable[[int], Tensor],
         fetch_part: Callable[[slice], Tensor],
         split: Callable[[int], Iterable[slice]],
+        *,
         num_layers: int,
         width: int,
     ) -> None:

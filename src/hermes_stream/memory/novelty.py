@@ -160,7 +160,13 @@ def unlikeness(
     share = recent.gather(1, near)[:, None] / norms.gather(2, near[:, None].expand(*norms.shape[:2], -1))
     at = place.gather(1, near)
     sums = [
-        _sums_at(held, _of(near, layers, held), _of(at, layers, held), share[layers].to(held.device), size)
+        _sums_at(
+            held,
+            _of(near, layers, held),
+            _of(at, layers, held),
+            share[layers].to(held.device),
+            grid_size=size,
+        )
         for layers, held in layer_parts(raw_keys, len(norms), num_near)
     ]
     sums_at = sums[0] if len(sums) == 1 else torch.cat([part.to(norms.device) for part in sums])
@@ -178,6 +184,7 @@ def _sums_at(
     near: Int[Tensor, "layers_or_one near"],
     at: Int[Tensor, "layers_or_one near"],
     share: Float[Tensor, "layers kv_heads near"],
+    *,
     grid_size: int,
 ) -> Float[Tensor, "layers kv_heads grid head_dim"]:
     """Sum some keys up at each grid index.

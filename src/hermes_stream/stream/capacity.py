@@ -84,8 +84,7 @@ def plan_capacity(
     policy = policy.with_default_budget(model.card.default_budget_tokens)
     # the prompts of one compression have it three times: working layers read two openings, deep ones one
     conversation_tokens = min(_CONVERSATION_TOKENS, text_tokens // 2) // 3
-    prompts = prompt_lengths(model, policy)
-    # the longest may have two conversations in it
+    prompts = prompt_lengths(model, policy)  # the longest may have two conversations in it
     text_positions = max(text_tokens, max(prompts) + 2 * conversation_tokens if prompts else 0)
     patch_tokens, patch_frames = model.card.tokens_per_temporal_patch, model.card.frames_per_temporal_patch
     num_prefix = len(model.chat.prefix_ids)
@@ -99,8 +98,7 @@ def plan_capacity(
     num_patches = min(-(-chunk_frames // patch_frames), room // 2 // patch_tokens)
     policy = lower_budget(policy, layout.num_layers, room - num_patches * patch_tokens)
     _check_frame_text(model, policy)
-    # Prompts stand behind the chunk; those that a conversation makes longer do without slots.
-    num_spare = sum(prompts) if kv_bits is None else 0
+    num_spare = sum(prompts) if kv_bits is None else 0  # those that a conversation makes longer do without
     beside = num_prefix + max(num_patches * patch_tokens + num_spare, text_tokens)
     budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
     return Capacity(
