@@ -9,9 +9,10 @@ import torch
 from tests.checkpoints import plain_inputs, plain_model, random_frames, visual_tokens
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
-from hermes_stream.attention import Segment, forward
+from hermes_stream.attention import forward
 from hermes_stream.attention_weights import Probe
 from hermes_stream.cache import StreamCache
+from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 
 PROMPTS = ("what is on screen now?", "what came first? how many things came so far?")

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from hermes_lab.bench.operation_count import OperationCount
 from hermes_stream import Engine, HermesPolicy, WindowPolicy, attention_batch
-from hermes_stream.attention import Segment, forward
+from hermes_stream.attention import forward
 from hermes_stream.attention_batch import SegmentBatch
 from hermes_stream.packed_kernel import agrees, packed_kernel
+from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 
 QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came first?")

@@ -8,93 +8,25 @@ segment sees its own stream only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hermes_stream.attention_batch import SegmentBatch
-from hermes_stream.attention_weights import Observation, Probe, observe, probe
+from hermes_stream.attention_weights import observe, probe
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
-from hermes_stream.layout import CacheLayout
 from hermes_stream.masks import Masks
 from hermes_stream.memory.rope import signed, turn
+from hermes_stream.segments import KeysAndValues, Place, Segment, places_of
 
 ATTENTION_NAME = "hermes"
-
-
-@runtime_checkable
-class KeysAndValues(Protocol):
-    """What attention needs of a stream's cache, or of another store that a question reads."""
-
-    layout: CacheLayout
-
-    def store(self, layer_idx: int, *, raw_keys: Tensor, rotated_keys: Tensor, values: Tensor) -> None:
-        """Fill the slots that were reserved last, in one layer."""
-
-    def rotated_keys(self, layer_idx: int) -> Tensor:
-        """Return the keys that a layer holds, rotated to their positions."""
-
-    def values(self, layer_idx: int) -> Tensor:
-        """Return the values that a layer holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """One stream's new tokens in a packed forward.
-
-    Attributes:
-        cache: the stream's memory. Unless the segment leaves nothing, ``append`` has reserved its slots.
-        embeddings: of the new tokens.
-        positions: of the new tokens, in host memory.
-        probe: given, the segment reads the memory and leaves nothing in it.
-        observation: given, collects what the segment's newest tokens attend to; the segment is written as
-            without it.
-        recall: given, called with each layer's index and raw queries before that layer is read.
-        deepstack: given, features that are added to the tokens behind each of the first decoder layers.
-        branches: given, the segment is so many texts of these lengths, one behind the other, that do not see
-            each other; like a probe it reads the memory and leaves nothing in it.
-        sees: given, which of the slots that a layer holds each branch reads; without, all.
-    """
-
-    cache: KeysAndValues
-    embeddings: Float[Tensor, "tokens hidden"]
-    positions: Int[Tensor, "axes tokens"]
-    probe: Probe | None = None
-    observation: Observation | None = None
-    recall: Callable[[int, Tensor], None] | None = None
-    deepstack: Float[Tensor, "levels tokens hidden"] | None = None
-    branches: tuple[int, ...] | None = None
-    sees: Bool[Tensor, "layers branches slots"] | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether all it wants is to be written and to read."""
-        return not (self.probe or self.observation or self.recall or self.branches)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Which tokens of a packed forward a segment is, and what it stores.
-
-    Attributes:
-        tokens: the segment's own.
-        stored: tokens whose keys and values it stores: its own, and those of the probes right behind it,
-            which go into slots that are free; None stores nothing.
-        hidden: of a probe whose keys and values are in such slots, tokens of other probes before it there;
-            None where it has none.
-    """
-
-    tokens: slice
-    stored: slice | None = None
-    hidden: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +34,7 @@ class _Packed:
     """What the attention needs of a packed forward, and the layer that ends it, if one does."""
 
     segments: Sequence[Segment]
-    places: Sequence[_Place]
+    places: Sequence[Place]
     cos: Float[Tensor, "tokens head_dim"]
     signed_sin: Float[Tensor, "tokens head_dim"]
     masks: Masks
@@ -147,7 +79,7 @@ def forward(
     positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
     cos, sin = layout.rotary.cos_sin(positions)
     cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
-    places = _places(segments)
+    places = places_of(segments)
     alone = [
         one.cache if one.is_plain and place.stored == place.tokens else None
         for one, place in zip(segments, places, strict=True)
@@ -176,33 +108,6 @@ def forward(
     except Enough:
         return []
     return list(output.last_hidden_state[0].split(lengths))
-
-
-def _places(segments: Sequence[Segment]) -> list[_Place]:
-    """Find out what each segment stores: probes of one stream store theirs with what comes before them."""
-    places: list[_Place] = []
-    ends = list(accumulate(len(segment.embeddings) for segment in segments))
-    starts = [0, *ends[:-1]]
-    index = 0
-    while index < len(segments):
-        first, behind = segments[index], index + 1
-        while behind < len(segments) and segments[behind].probe and segments[behind].cache is first.cache:
-            behind += 1
-        is_text = first.branches is not None
-        texts = index if first.probe else index + 1  # the first probe of this stream
-        num_texts = ends[behind - 1] - starts[texts] if texts < behind else 0
-        num_free = first.cache.num_free_slots if isinstance(first.cache, StreamCache) and not is_text else 0
-        fits = 0 < num_texts <= num_free
-        stored = slice(starts[index], ends[behind - 1 if fits else index])
-        stores = not is_text and (fits or first.probe is None)
-        hidden = 0 if first.probe and fits else None
-        places.append(_Place(slice(starts[index], ends[index]), stored if stores else None, hidden))
-        places += [
-            _Place(slice(starts[k], ends[k]), hidden=starts[k] - starts[texts] if fits else None)
-            for k in range(index + 1, behind)
-        ]
-        index = behind
-    return places
 
 
 def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
@@ -243,7 +148,9 @@ def hermes_attention(
     together = _together(packed, layer_idx, queries, fresh, scaling=scaling)
     if -1 in together:
         return together[-1].transpose(0, 1)[None], None
-    outputs = _one_by_one(packed, layer_idx, query[0], queries, fresh, together, scaling=scaling)
+    outputs = _one_by_one(
+        packed, layer_idx, query[0], queries, fresh=fresh, together=together, scaling=scaling
+    )
     if layer_idx == packed.ends_in:
         raise Enough
     if len(outputs) == 1:
@@ -257,9 +164,9 @@ def _one_by_one(
     layer_idx: int,
     raw_queries: Float[Tensor, "heads tokens head_dim"],
     queries: Float[Tensor, "heads tokens head_dim"],
+    *,
     fresh: dict[str, Float[Tensor, "kv_heads tokens head_dim"]],
     together: dict[int, Tensor],
-    *,
     scaling: float,
 ) -> list[Float[Tensor, "heads some_tokens head_dim"]]:
     """Store and read what was not ``together``, segment by segment; in the layer that ends it, only store."""

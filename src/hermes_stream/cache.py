@@ -68,8 +68,7 @@ class StreamCache:
         self.span = layout.max_positions // 2 if span is None else span
         self.next_position = self.next_frame_position = 0
         self.num_compressions = self._generation = self._next_token_id = self._grid_size = 0
-        self._lengths = [0] * layout.num_layers
-        self._num_visual = [0] * layout.num_layers
+        self._lengths, self._num_visual = [0] * layout.num_layers, [0] * layout.num_layers
         self._layers_alike = True
         self._allocate(capacities)
 
@@ -289,15 +288,10 @@ class StreamCache:
     def _visual_part(
         self, fetch: Callable[[int, slice], Tensor], fetch_part: Callable[[slice, slice], Tensor]
     ) -> LayerViews:
-        width = max(self._num_visual)
+        width, num_layers = max(self._num_visual), self.layout.num_layers
         slots = slice(self.num_prefix_tokens, self.num_prefix_tokens + width)
-        return LayerViews(
-            lambda layer: fetch(layer, self.visual_slots(layer)),
-            lambda layers: fetch_part(layers, slots),
-            self.buffers.parts,
-            num_layers=self.layout.num_layers,
-            width=width,
-        )
+        own, part = lambda k: fetch(k, self.visual_slots(k)), lambda layers: fetch_part(layers, slots)
+        return LayerViews(own, part, self.buffers.parts, num_layers=num_layers, width=width)
 
     def visual_slots(self, layer_idx: int) -> slice:
         """Return where a layer's visual tokens lie."""

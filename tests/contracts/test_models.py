@@ -14,10 +14,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, load_model
-from hermes_stream.attention import Segment, forward
+from hermes_stream.attention import forward
 from hermes_stream.attention_weights import Probe
 from hermes_stream.memory.rope import rotate
 from hermes_stream.models.visual import joined_features, joined_pixels
+from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 
 MEANS_SOMETHING = 500

@@ -15,7 +15,7 @@ ROWS: list[set[str]] = [
     {"records", "blocks", "fixed_text", "packed_kernel"},
     {"cache", "policies", "filters"},
     {"retrieval", "saved_cache"},
-    {"attention_batch"},
+    {"attention_batch", "segments"},
     {"attention"},
     {"models"},
     {"stream"},

@@ -13,12 +13,12 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Segment
 from hermes_stream.attention_weights import Observation
 from hermes_stream.cache import StreamCache
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.retrieval.workspace import Workspace
 from hermes_stream.saved import Saved
+from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 from hermes_stream.stream.work import Work
 from hermes_stream.video.frame import Frame

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from hermes_stream.attention import Enough, Segment, forward
+from hermes_stream.attention import Enough, forward
+from hermes_stream.segments import Segment
 
 
 def read_embeddings(decoder: nn.Module, segments: Sequence[Segment]) -> None:

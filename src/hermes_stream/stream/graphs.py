@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Segment
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, forward_fixed
 from hermes_stream.memory.rope import signed
 from hermes_stream.models.base import VideoModel
+from hermes_stream.segments import Segment
 
 log = logging.getLogger(__name__)
 LENGTHS = (1, 32, 128)

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Segment
 from hermes_stream.attention_weights import Probe
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import TURN_END, Guidance, MemoryPolicy
+from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 from hermes_stream.stream.work import Work, forward
 

@@ -10,12 +10,12 @@ from itertools import groupby
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Segment
 from hermes_stream.attention_weights import Observation
 from hermes_stream.errors import CapacityError, SnapshotError
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
+from hermes_stream.segments import Segment
 from hermes_stream.stream.context import ContextUsage
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.saved_frames import restored_frames, saved_frames

@@ -395,8 +395,5 @@ class StreamMemory:
     @property
     def usage(self) -> ContextUsage:
         """What the memory holds."""
-        return ContextUsage(
-            num_visual_tokens=self.cache.num_visual_tokens,
-            num_over_budget=self._budget.num_over(self.cache),
-            device_bytes=self.cache.num_bytes,
-        )
+        held, over = self.cache.num_visual_tokens, self._budget.num_over(self.cache)
+        return ContextUsage(num_visual_tokens=held, num_over_budget=over, device_bytes=self.cache.num_bytes)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Segment
 from hermes_stream.attention_weights import Observation
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.retrieval.retriever import Retriever
 from hermes_stream.saved import Saved
+from hermes_stream.segments import Segment
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.work import Work

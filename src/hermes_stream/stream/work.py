@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Segment
 from hermes_stream.models.visual import Features, Pixels
+from hermes_stream.segments import Segment
 from hermes_stream.stream.stats import Stage
 
 

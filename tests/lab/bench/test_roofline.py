@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hermes_lab.bench import roofline
 from hermes_lab.bench.roofline import Cost, Roofline, measure_roofline
 from hermes_lab.bench.workload import Workload, make_workload
-from hermes_stream.attention import Segment, forward
+from hermes_stream.attention import forward
 from hermes_stream.cache import StreamCache
+from hermes_stream.segments import Segment
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hermes_stream.attention import Segment, forward
+from hermes_stream.attention import forward
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import ModelError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.patches import PatchPreprocessing
 from hermes_stream.models.visual import Pixels
+from hermes_stream.segments import Segment
 from hermes_stream.video.frame import Frame
 
 _WORDS = "What came before the red circle? \N{GRINNING FACE} 1, 2."
