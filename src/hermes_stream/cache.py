@@ -49,6 +49,7 @@ class StreamCache:
         next_position: the stream's one write clock, the first position that no layer uses on any axis.
         next_frame_position: likewise on axis t alone, behind all frames that came, evicted ones included.
         num_compressions: how often tokens were evicted.
+        layers_alike: whether all layers are known to hold the same tokens; sums over layers round by it.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class StreamCache:
         self.next_position = self.next_frame_position = 0
         self.num_compressions = self._generation = self._next_token_id = self._grid_size = 0
         self._lengths, self._num_visual = [0] * layout.num_layers, [0] * layout.num_layers
-        self._layers_alike = True
+        self.layers_alike = True
         self._allocate(capacities)
 
     def _allocate(self, capacities: Sequence[int]) -> None:
@@ -209,11 +210,9 @@ class StreamCache:
         self.buffers.copy_from(buffers)
         self._records.copy_from(records)
 
-    def look_at_records(self) -> None:
-        """Find out what is known of records, after they were filled from elsewhere."""
+    def count_grid(self) -> None:
+        """Find the largest grid index again, after records were filled from elsewhere."""
         self._grid_size = int(self._records.grid_indices.max()) + 1
-        ids = self._records.token_ids[:, : max(self._lengths)]
-        self._layers_alike = len(set(self._num_visual)) == 1 and bool((ids == ids[:1]).all())
 
     def store(
         self,
@@ -282,7 +281,7 @@ class StreamCache:
             values=self._visual_part(self.buffers.values, self.buffers.values_of) if shows_values else None,
             num_held=self.num_visual_tokens,
             grid_size=self._grid_size,
-            layers_alike=self._layers_alike,
+            layers_alike=self.layers_alike,
         )
 
     def _visual_part(
@@ -325,7 +324,7 @@ class StreamCache:
             num_kept, num_new, evicts = plan.counted(evicted, summarizes)
             new = list(self.buffers.gaining([first + kept for kept in num_kept], num_new))
             self._retain(plan, state, evicted, summarizes=summarizes, new=new)
-        self._layers_alike &= plan.is_shared and not any(num_new)
+        self.layers_alike &= plan.is_shared and not any(num_new)
         self._num_visual = [kept + added for kept, added in zip(num_kept, num_new, strict=True)]
         self._lengths = [first + count for count in self._num_visual]
         self._set_positions(summarizes, new, dense=plan.reindex)

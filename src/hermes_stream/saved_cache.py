@@ -28,7 +28,11 @@ def saved_cache(cache: StreamCache) -> Saved:
     width = max(mark.lengths)
     return Saved(
         tensors={name: record[..., :width] for name, record in cache.records.items()},
-        values={**asdict(mark), "num_compressions": cache.num_compressions},
+        values={
+            **asdict(mark),
+            "num_compressions": cache.num_compressions,
+            "layers_alike": cache.layers_alike,
+        },
         parts={"buffers": cache.buffers.saved(mark.lengths)},
     )
 
@@ -55,7 +59,8 @@ def restore_cache(cache: StreamCache, saved: Saved) -> None:
             most=_MOST.get(name),
         )
     _check_order(cache, mark)
-    cache.look_at_records()
+    cache.count_grid()
+    cache.layers_alike = _layers_alike(cache, saved)
     cache.buffers.restore(saved.part("buffers"), mark.lengths)
     cache.buffers.rotate(cache.records["positions"][..., :width])
 
@@ -96,3 +101,15 @@ def _check_order(cache: StreamCache, mark: Mark) -> None:
                 f"the token_ids of layer {layer} do not ascend from 0 to below {mark.next_token_id}; the "
                 "snapshot is damaged, take an older one"
             )
+
+
+def _layers_alike(cache: StreamCache, saved: Saved) -> bool:
+    """Return whether layers were known to hold the same tokens, which what was saved must bear out."""
+    is_known = saved.boolean("layers_alike")
+    ids = cache.records["token_ids"][:, : max(cache.num_tokens)]
+    if is_known and (len(set(cache.num_tokens)) > 1 or bool((ids != ids[:1]).any())):
+        raise SnapshotError(
+            f"{saved.path}layers_alike says that all layers hold the same tokens, and they do not; the "
+            "snapshot is damaged, take an older one"
+        )
+    return is_known

@@ -110,8 +110,8 @@ def test_nothing_but_the_question_is_computed_where_the_facts_say_so(model, name
     session.observe(random_frames(14))
     session.flush()
     lengths: list[int] = []
-    hook = model.decoder.register_forward_hook(
-        lambda _, __, kwargs, ___: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    hook = model.decoder.register_forward_pre_hook(
+        lambda _, __, kwargs: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
     )
     try:
         session.ask(QUESTION, max_new_tokens=5).close()

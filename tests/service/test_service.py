@@ -320,6 +320,7 @@ def test_a_file_is_watched_to_its_end_and_asked_about(serve, tmp_path):
     status = service.stream("clip")
     assert (status.num_frames, status.dropped.total) == (12, 0)
     assert service.ask("clip", QUESTION, max_new_tokens=3).text is not None
+    until(lambda: len(service.events(kinds=["source_state"])) > 1)  # recorded soon
     states = [one.payload["what"] for one in service.events(kinds=["source_state"])]
     assert states == ["opened", "ended"]
     # named again it is the same; another source is not

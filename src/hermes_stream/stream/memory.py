@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hermes_stream.attention import Segment
 from hermes_stream.attention_weights import Observation
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
@@ -27,6 +26,7 @@ from hermes_stream.policies.text_tokens import plan_with_text_tokens
 from hermes_stream.retrieval.retriever import Retriever
 from hermes_stream.saved import Saved
 from hermes_stream.saved_cache import restore_cache, saved_cache
+from hermes_stream.segments import Segment
 from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
