@@ -37,8 +37,8 @@ def test_it_sees_what_a_plain_model_sees_of_the_newest_frames(
 
 def test_watching_computes_nothing_and_a_question_pays_once(model):
     lengths: list[int] = []
-    hook = model.decoder.register_forward_hook(
-        lambda _, __, kwargs, ___: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    hook = model.decoder.register_forward_pre_hook(
+        lambda _, __, kwargs: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
     )
     try:
         session = watched(model, 14, chunk_frames=4)

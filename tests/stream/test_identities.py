@@ -85,8 +85,8 @@ def test_nothing_is_computed_for_a_question_but_the_question(model):
     session = Session(model, HermesPolicy.paper(40), chunk_frames=4)
     session.observe(random_frames(20))
     lengths: list[int] = []
-    hook = model.decoder.register_forward_hook(
-        lambda _, __, kwargs, ___: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    hook = model.decoder.register_forward_pre_hook(
+        lambda _, __, kwargs: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
     )
     try:
         answer = session.ask(QUESTION, max_new_tokens=5, stop=())
