@@ -258,7 +258,8 @@ def _scenes(model: str, seconds: int) -> str:
         return _NOT_YET
     memories = sorted(
         {memory for scene, memory in own if scene == "all" and memory != "full behind dtd"},
-        key=lambda memory: -own["all", memory]["accuracy"]["backward"]["value"],
+        # ties by name, as a set has no order of its own
+        key=lambda memory: (-own["all", memory]["accuracy"]["backward"]["value"], memory),
     )
     shown = [scene for scene in SCENES if (scene, memories[0]) in own]
     lines = []
