@@ -190,10 +190,12 @@ def _one_by_one(
         if is_last and (segment.probe is None or layer_idx not in segment.probe.layers):
             continue
         if segment.probe is not None or segment.branches is not None:
-            text = {"keys": fresh["rotated_keys"], "values": fresh["values"]}
-            text = {name: one[:, place.tokens] for name, one in text.items()}
+            keys, values = (fresh[name][:, place.tokens] for name in ("rotated_keys", "values"))
             read = _attend_branches if segment.probe is None else partial(_attend_probe, place.hidden)
-            outputs.append(read(segment, layer_idx, own_queries, **text, masks=masks, scaling=scaling))
+            own = read(
+                segment, layer_idx, own_queries, keys=keys, values=values, masks=masks, scaling=scaling
+            )
+            outputs.append(own)
             continue
         if (prompt := packed.only_reads(index + 1, layer_idx)) is not None:
             # Stored right behind the segment, and unseen by it as by any causal mask: one product for both.
