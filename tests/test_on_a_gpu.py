@@ -1,0 +1,91 @@
+"""What only a GPU does, and that it answers there as on a processor. Skipped where there is none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.checkpoints import random_frames
+
+from hermes_stream import Engine, HermesPolicy, Session, load_model
+from hermes_stream.packed_kernel import packed_kernel
+from hermes_stream.stream.executor import Executor
+from hermes_stream.synthetic.world import generate_world
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came first?")
+MODELS = pytest.mark.parametrize("name", ["tiny", "tiny-qwen"])
+
+
+def shown(model, seed=5, count=60):
+    return list(generate_world(seed, count).frames(model.card.default_fps))
+
+
+def logits_of(session, frames):
+    session.observe(frames)
+    return torch.stack([session.next_token_logits(question).cpu() for question in QUESTIONS])
+
+
+@MODELS
+def test_answers_are_those_of_a_processor(name):
+    models = [load_model(name, device=device, dtype="float32") for device in ("cpu", "cuda")]
+    sessions = [Session(model, HermesPolicy.best(60)) for model in models]
+    for part in (slice(0, 23), slice(23, 60)):
+        expected, found = (
+            logits_of(one, shown(model)[part]) for one, model in zip(sessions, models, strict=True)
+        )
+        torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-2)
+    answers = [[one.ask(question).text for question in QUESTIONS] for one in sessions]
+    assert answers[0] == answers[1]
+
+
+@MODELS
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_captured_forwards_are_those_that_run_one_by_one(name, dtype):
+    model = load_model(name, device="cuda", dtype=dtype)
+    captured = Session(model, HermesPolicy.best(60))
+    plain = Session(model, HermesPolicy.best(60), executor=Executor(model))
+    expected, found = (logits_of(one, shown(model)) for one in (plain, captured))
+    near = 1e-4 if dtype == "float32" else 0.3
+    torch.testing.assert_close(found, expected, rtol=near, atol=near)
+
+
+@MODELS
+@pytest.mark.parametrize("per_block", [1, 4])
+def test_streams_of_an_engine_answer_as_each_alone(name, per_block):
+    model = load_model(name, device="cuda", dtype="float32")
+    frames = [shown(model, seed, 30 + seed) for seed in range(4)]
+    expected = []
+    for own in frames:
+        session = Session(model, HermesPolicy.best(60), guidance_from_questions=False)
+        session.observe(own)
+        expected.append([session.ask(question).text for question in QUESTIONS])
+    engine = Engine(model, streams_per_block=per_block)
+    handles = [engine.add(HermesPolicy.best(60)) for _ in frames]
+    for handle, own in zip(handles, frames, strict=True):
+        handle.observe(own)
+    engine.run()
+    answers = [[handle.ask(question) for question in QUESTIONS] for handle in handles]
+    engine.run()
+    assert [[one.text for one in own] for own in answers] == expected
+
+
+def test_memory_on_the_device_is_constant():
+    model = load_model("tiny", device="cuda", dtype="bfloat16")
+    session, held = Session(model, HermesPolicy.best(60)), []
+    for k in range(12):
+        session.observe(random_frames(32, seed=k, start=32.0 * k))
+        session.ask(QUESTIONS[k % 3], max_new_tokens=3).text  # noqa: B018 - reads it
+        torch.cuda.synchronize()
+        held.append(torch.cuda.memory_allocated())
+    assert len(set(held[2:])) == 1, held
+
+
+def test_eight_bits_answer_alike():
+    model = load_model("tiny", device="cuda", dtype="bfloat16")
+    plain, small = (Session(model, HermesPolicy.best(60), kv_bits=bits) for bits in (None, 8))
+    expected, found = (logits_of(one, shown(model)) for one in (plain, small))
+    assert (expected - found).abs().mean() < 0.5
+
+
+def test_a_kernel_for_many_streams_is_found_or_named_missing():
+    assert packed_kernel(torch.device("cuda"), torch.bfloat16, 128) is not None
