@@ -72,12 +72,12 @@ def confidence(document: dict) -> str:
     return "\n".join(lines)
 
 
-def unseen(document: dict) -> str:
+def unseen(document: dict, name: str, picture: str | None = None) -> str:
     """Return what was measured of "not seen"."""
     scores = document["scores"]
     counts = scores["options"]["num_answers"]
     lines = [
-        f"`results/unseen.json` (`results/unseen.py`): {document['model']} (weights "
+        f"`results/{name}.json` (`results/unseen.py`): `{document['model']}` (weights "
         f"{document['weights_sha256'][:12]}), {document['num_stories']} stories of {document['seconds']} s "
         f'in all scenes. With options, half of the stories chose {scores["unseen_at"]:g} for "not seen"; '
         f"what follows is of the other half, {counts['recall']} questions about what was shown, "
@@ -104,9 +104,9 @@ def unseen(document: dict) -> str:
                 + " |"
             )
     with_options, in_words = (scores[way] for way in ("options", "open"))
+    if picture:
+        lines += ["", f"![Share never shown by the score, and what a threshold costs](pictures/{picture})"]
     lines += [
-        "",
-        "![Share never shown by the score, and what a threshold costs](pictures/unseen.png)",
         "",
         "As a probability that the answer was never shown the score is "
         f"{with_options['calibration_error']:.3f} off with options and {in_words['calibration_error']:.3f} "
@@ -160,9 +160,15 @@ def chapters(document: dict) -> str:
 def main() -> int:
     read = [
         json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("confidence", "unseen", "chapters")
+        for name in ("confidence", "unseen", "unseen_qwen", "chapters")
     ]
-    measured = f"{confidence(read[0])}\n\n{unseen(read[1])}\n\n{chapters(read[2])}\n"
+    parts = (
+        confidence(read[0]),
+        unseen(read[1], "unseen", "unseen.png"),
+        unseen(read[2], "unseen_qwen"),
+        chapters(read[3]),
+    )
+    measured = "\n\n".join(parts) + "\n"
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]

@@ -1,6 +1,6 @@
 """When "not seen" should be the answer: scores where the answer was shown, and where it was not.
 
-    python results/unseen.py --model FOLDER --out results/unseen.json --draw docs/pictures/unseen.png
+    python results/unseen.py --model NAME|FOLDER --out results/unseen.json --draw docs/pictures/unseen.png
     python results/unseen.py --again results/unseen.json    sums stored answers up anew
 
 Each story is watched with the default memory in one of the scenes, and asked at its planned moments: the
@@ -22,6 +22,7 @@ from confidence import area, bins, calibration_error, options, resampled, run
 
 from hermes_stream import Session, load_model
 from hermes_stream.cli.machine import processor, processor_name, versions
+from hermes_stream.models.loading.load import EMBEDDED, embedded_folder
 from hermes_stream.synthetic.moment import Question
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import QUESTION_KINDS
@@ -222,10 +223,12 @@ def measured(given: argparse.Namespace) -> dict:
         sys.stderr.flush()
         if given.out:
             given.out.write_text(json.dumps({"answers": rows}), encoding="utf-8")
-    weights = Path(given.model, "model.safetensors")
+    is_embedded = given.model in EMBEDDED
+    weights = (embedded_folder(given.model) if is_embedded else Path(given.model)) / "model.safetensors"
     return {
-        "command": f"python {' '.join(sys.argv[:1])} --stories {given.stories} --seconds {given.seconds} "
-        f"--questions {given.questions} --seed {given.seed}",
+        "command": f"python results/unseen.py --model {given.model if is_embedded else 'FOLDER'} "
+        f"--stories {given.stories} --seconds {given.seconds} --questions {given.questions} "
+        f"--seed {given.seed} --out {given.out}",
         "model": given.about or given.model,
         "weights_sha256": sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
         "num_stories": given.stories,
