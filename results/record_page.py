@@ -72,12 +72,12 @@ def confidence(document: dict) -> str:
     return "\n".join(lines)
 
 
-def unseen(document: dict, name: str, picture: str | None = None) -> str:
+def unseen(document: dict, file: str, picture: str | None = None) -> str:
     """Return what was measured of "not seen"."""
     scores = document["scores"]
     counts = scores["options"]["num_answers"]
     lines = [
-        f"`results/{name}.json` (`results/unseen.py`): `{document['model']}` (weights "
+        f"`results/{file}.json` (`results/unseen.py`): `{document['model']}` (weights "
         f"{document['weights_sha256'][:12]}), {document['num_stories']} stories of {document['seconds']} s "
         f'in all scenes. With options, half of the stories chose {scores["unseen_at"]:g} for "not seen"; '
         f"what follows is of the other half, {counts['recall']} questions about what was shown, "
