@@ -39,7 +39,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
     "script",
     [
         *("tables.py", "evidence.py", "readme.py", "real_weights_page.py", "licences.py", "operations.py"),
-        "record_page.py",
+        *("record_page.py", "watches_page.py"),
     ],
 )
 def test_a_page_is_what_its_script_writes(script):
