@@ -1,7 +1,7 @@
 """Write tables of docs/watches.md from stored runs: python results/watches_page.py [--check].
 
-A table stands between ``<!-- NAME PART -->`` and ``<!-- end -->``: NAME is a document in this folder, PART says
-what of it is shown.
+A table stands between ``<!-- NAME PART -->`` and ``<!-- end -->``: NAME is a document in this folder, PART
+says what of it is shown.
 """
 
 import json
