@@ -106,12 +106,30 @@ def test_an_alert_with_options_is_raised_while_its_answer_is_chosen():
     assert [event and event.kind for event in events] == [None, "raised", "cleared"]
 
 
-def test_a_state_stays_as_it_is_while_what_must_be_so_is_not():
-    watch = watch_of(
-        kind="state", answers=("left", "right"), options=("left", "right"), also=("is it there?",)
-    )
-    looks = [(0.9, 0.95), (0.1, 0.6), (0.9, 0.95), (0.1, 0.95)]
-    assert see(watch, looks) == [("changed", 3.0)]
+def state_with_also() -> Watch:
+    places = ("left", "right")
+    return watch_of(kind="state", answers=places, options=places, also=("is it there?",))
+
+
+def test_a_state_stays_as_it_is_until_what_must_be_so_surely_is():
+    looks = [(0.9, 0.95), (0.1, 0.4), (0.1, 0.6), (0.1, 0.95)]
+    assert see(state_with_also(), looks) == [("changed", 3.0)]
+    # nor does it begin before
+    unsure = state_with_also()
+    assert see(unsure, [(0.9, 0.6)]) == []
+    assert unsure.value is None
+
+
+def test_a_state_goes_on_while_what_surely_was_so_is_likelier_than_not():
+    assert see(state_with_also(), [(0.9, 0.95), (0.1, 0.6)]) == [("changed", 1.0)]
+
+
+@pytest.mark.parametrize(("besides", "told"), [(0.6, [("changed", 0.0)]), (0.4, [])])
+def test_that_it_was_surely_so_is_known_after_a_restart(besides, told):
+    before, after = state_with_also(), state_with_also()
+    see(before, [(0.9, 0.95)])
+    restore_watch(after, saved_watch(before))
+    assert see(after, [(0.1, besides)]) == told
 
 
 def test_how_sure_an_alert_must_be_depends_on_what_it_asks():

@@ -99,6 +99,7 @@ def test_a_restored_watch_tells_what_an_undisturbed_one_tells(rules, until):
         ("newest", ["a"]),
         ("sent_seconds", [math.inf]),
         ("is_raised", "yes"),
+        ("is_met", 1),
         ("num_incidents", -1),
         ("last_seconds", math.nan),
     ],

@@ -14,7 +14,8 @@ WatchKind = Literal["alert", "state", "describe", "count"]
 Calibration = Literal["none", "blank", "start"]
 MAX_ALSO = 7
 SURE, STILL_SURE, LIKELY = 0.9, 0.7, 0.5
-"""How likely yes must be to raise and to stay, by measurement (docs/watches.md); any other new answer."""
+"""How likely yes must be to raise and to stay, by measurement (docs/watches.md); any other new answer, and
+what must be so besides a state, to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,8 @@ class WatchRules:
             from zero to nine. An alert with options is raised while ``answer`` is what is chosen.
         answer: one of an alert's options, which counts as yes; the others together count as no.
         also: questions answered by yes or no that must be yes as well: of an alert, whose score is the least
-            of them all; of a state, which stays as it is while one is less than 0.9
-            likely.
+            of them all; of a state, which stays as it is until all are 0.9 likely, and again from where one
+            is less likely than not.
         given: a question answered by yes or no, of an alert: yes raises only where this was likelier yes than
             no at the last look before; "was there a car?", for a car that comes again.
         keeps_given: what was given at one look stays given: a memory lets go of what was there.

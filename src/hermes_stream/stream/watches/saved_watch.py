@@ -29,6 +29,7 @@ def saved_watch(watch: Watch) -> Saved:
             "choice": choice.choice,
             "candidate": choice.candidate,
             "chosen_since_seconds": choice.since_seconds,
+            "is_met": watch.is_met,
             "newest": list(watch.newness.newest),
             "usual": list(usual.logprobs),
             "num_looks": usual.num_looks,
@@ -65,7 +66,7 @@ def restore_watch(watch: Watch, saved: Saved) -> None:
     watch.alert = AlertState(
         is_raised=saved.boolean("is_raised"),
         since_seconds=_number(saved, "raised_since_seconds"),
-        # older states do not say
+        # older states do not say this, nor is_met
         was_given=saved.boolean("was_given") if saved.has("was_given") else rules.given is None,
         num_times=saved.integer("num_times" if saved.has("num_times") else "num_incidents"),
     )
@@ -74,6 +75,7 @@ def restore_watch(watch: Watch, saved: Saved) -> None:
         candidate=_index(saved, "candidate", num_answers),
         since_seconds=_number(saved, "chosen_since_seconds"),
     )
+    watch.is_met = saved.has("is_met") and saved.boolean("is_met")
     watch.newness = NewnessState(newest=_numbers(saved, "newest"))
     watch.usual = UsualScores(
         logprobs=usual, num_looks=saved.integer("num_looks"), is_settled=saved.boolean("is_settled")

@@ -46,6 +46,7 @@ class Watch:
         conditions: what is asked besides, likewise.
         value: the answer that holds: "yes" or "no", an option, a number, the last description; None before.
         score: how likely that is by the last look; see ``WatchEvent.score``.
+        is_met: whether what must be so besides, for a state, was so at the last look.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Watch:
         self.score: float | None = None
         self.alert, self.newness = AlertState(was_given=rules.given is None), NewnessState()
         self.sending = SendingState()
+        self.is_met = False
         # what came is counted from none on
         self.choice = ChoiceState(choice=0 if rules.kind == "count" else None)
         self.usual = UsualScores(is_settled=rules.calibrate == "none")
@@ -182,7 +184,9 @@ class Watch:
                 is_scheduled=is_scheduled,
                 picture=picture,
             )
-        if min(also, default=1.0) < SURE:
+        # what surely began lasts while it is likelier than not: one unsure look is no end
+        self.is_met = min(also, default=1.0) >= (LIKELY if self.is_met else SURE)
+        if not self.is_met:
             return None
         return self._see_choice(seconds, scores, is_scheduled=is_scheduled)
 
