@@ -139,8 +139,8 @@ def test_how_sure_an_alert_must_be_depends_on_what_it_asks():
     assert WatchRules(question="which?", kind="state", options=("a", "b")).raises_at == 0.5
 
 
-def test_how_unlikely_yes_must_be_to_clear_depends_on_how_sure_it_was():
-    assert WatchRules(question="is it?").clears_at == 0.7
+def test_yes_clears_where_it_is_less_likely_than_not_unless_told():
+    assert WatchRules(question="is it?").clears_at == 0.5
     assert WatchRules(question="is it?", raise_at=0.8).clears_at == 0.5
     assert WatchRules(question="is it?", raise_at=0.3).clears_at == 0.3
     assert WatchRules(question="is it?", clear_at=0).clears_at == 0

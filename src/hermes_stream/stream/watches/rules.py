@@ -13,9 +13,9 @@ from hermes_stream.stream.watches.schedule import Schedule
 WatchKind = Literal["alert", "state", "describe", "count"]
 Calibration = Literal["none", "blank", "start"]
 MAX_ALSO = 7
-SURE, STILL_SURE, LIKELY = 0.9, 0.7, 0.5
-"""How likely yes must be to raise and to stay, by measurement (docs/watches.md); any other new answer, and
-what must be so besides a state, to go on."""
+SURE, LIKELY = 0.9, 0.5
+"""How likely yes must be to begin, and to go on, by measurement (docs/watches.md); any other new answer must
+be likely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,8 @@ class WatchRules:
         raise_at: how likely yes must be to raise, or a new option or number to count, in (0, 1]; None is 0.9
             for an alert that is answered by yes or no, else 0.5.
         clear_at: how likely yes may be at most to clear an alert, at most ``raise_at``; 0 never clears, for
-            what stays true once it is, such as "was there a car?". None is 0.7 for an alert that is answered
-            by yes or no and raised at 0.9 or more, else 0.5, or ``raise_at`` where that is less.
+            what stays true once it is, such as "was there a car?". None is 0.5, or ``raise_at``
+            where that is less.
         hold_seconds: for how long an answer must hold before it is told.
         cooldown_seconds: silence after what was sent; the end of an alert that was sent is always sent.
         max_per_hour: sent in an hour, at most; None has no limit.
@@ -201,8 +201,7 @@ class WatchRules:
         """How likely yes may be at most to clear an alert."""
         if self.clear_at is not None:
             return self.clear_at
-        is_sure = self.kind == "alert" and self.options is None and self.raises_at >= SURE
-        return STILL_SURE if is_sure else min(LIKELY, self.raises_at)
+        return min(LIKELY, self.raises_at)
 
     @property
     def conditions(self) -> tuple[str, ...]:
