@@ -41,11 +41,9 @@ def memories(document: Document) -> str:
     return table(head, [*rows, ["false alarms an hour", *false, *("" for _ in others)]])
 
 
-def newest(document: Document) -> str:
-    """Write what watches tell that read the newest seconds, against such as read the whole memory."""
+def against(document: Document, head: list[str]) -> str:
+    """Write what the first of two runs tells against the second, condition by condition."""
     (own, other), (difference,) = map(conditions, document["runs"].values()), document["f1_above"].values()
-    head = ["condition", "whole memory, F1", "newest 8 s, F1", "difference", "precision", "recall"]
-    head.append("false an hour, both")
     rows = [
         [
             "**all**" if name == "all" else name,
@@ -58,10 +56,15 @@ def newest(document: Document) -> str:
         ]
         for name, one in own.items()
     ]
-    return table(head, rows)
+    columns = ["difference", "precision", "recall", "false an hour, both"]
+    return table(["condition", *head, *columns], rows)
 
 
-TABLES: dict[str, Callable[[Document], str]] = {"memories": memories, "newest": newest}
+TABLES: dict[str, Callable[[Document], str]] = {
+    "memories": memories,
+    "newest": lambda found: against(found, ["whole memory, F1", "newest 8 s, F1"]),
+    "clearing": lambda found: against(found, ["before, F1", "now, F1"]),
+}
 
 
 def write(name: str, part: str) -> str:
