@@ -25,20 +25,21 @@ def conditions(run: Document) -> dict[str, Document]:
 
 
 def memories(document: Document) -> str:
-    """Write F1 of each run by condition, how far the first is above each other, and what was false."""
-    runs = {name: conditions(run) for name, run in document["runs"].items()}
-    first, *others = runs
-    head = ["condition", *(f"`{name}`" for name in runs), *(f"above `{name}`" for name in others)]
-    rows = [
-        [
-            "**all**" if condition == "all" else condition,
-            *(f"{run[condition]['f1']:.2f}" for run in runs.values()),
-            *(above(document["f1_above"][name][condition]) for name in others),
-        ]
-        for condition in runs[first]
-    ]
-    false = [f"{run['all']['false_alarms_per_hour']:.1f}" for run in runs.values()]
-    return table(head, [*rows, ["false alarms an hour", *false, *("" for _ in others)]])
+    """Write F1 of each run, over all conditions and of each, and how far the first is above it."""
+    runs, differences = document["runs"], document["f1_above"]
+    first = next(iter(runs))
+    names = list(runs[first]["by_condition"])
+    head = ["memory", "**all**", "false an hour", *names, f"`{first}` above, all", "needs memory"]
+    rows = []
+    for name, run in runs.items():
+        low, high = run["intervals"]["f1"]
+        beside = ["", ""]
+        if name in differences:
+            beside = [above(differences[name][group]) for group in ("all", "need_memory")]
+        scores = [f"{run['by_condition'][one]['f1']:.2f}" for one in names]
+        all_of = f"{run['f1']:.2f} ({low:.2f} to {high:.2f})"
+        rows.append([f"`{name}`", all_of, f"{run['false_alarms_per_hour']:.1f}", *scores, *beside])
+    return table(head, rows)
 
 
 def against(document: Document, head: list[str]) -> str:
