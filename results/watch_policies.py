@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     stories = read_watches(given.watches)
-    found: dict[str, Any] = {"command": f"python {' '.join(sys.argv)}", "runs": {}, "f1_above": {}}
+    found: dict[str, Any] = {"command": f"python {shlex.join(sys.argv)}", "runs": {}, "f1_above": {}}
     by_policy: dict[str, list[WatchOutcome]] = {}
     for named in given.runs:
         name, is_named, folder = named.rpartition("=")
