@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.checkpoints import random_frames
+from tests.packed import packed_by_loops
 
-from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream import Engine, FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
+from hermes_stream.blocks import BufferBlocks
 from hermes_stream.policies import RekvPolicy
 from hermes_stream.stream import graphs
 from hermes_stream.stream.executor import Executor
@@ -17,8 +19,14 @@ QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came fir
 
 
 def session_of(model, policy, *, fixed: bool, **options) -> Session:
-    own = TextGraphs(model, captures=False) if fixed else None
-    return Session(model, policy, executor=Executor(model, graphs=own), **options)
+    return Session(model, policy, executor=fixing(model) if fixed else Executor(model), **options)
+
+
+def fixing(model) -> Executor:
+    """Return what serves text by forwards of fixed shape, as on a GPU, where each stream has a block."""
+    blocks = BufferBlocks(2)
+    blocks.room_bytes = None
+    return Executor(model, graphs=TextGraphs(model, captures=False), blocks=blocks)
 
 
 def counting(monkeypatch) -> list[int]:
@@ -88,7 +96,7 @@ def test_what_has_no_fixed_shape_runs_as_ever(model, monkeypatch, policy, option
 
 
 def test_streams_do_not_share_what_is_fixed(model):
-    executor = Executor(model, graphs=TextGraphs(model, captures=False))
+    executor = fixing(model)
     sessions = [Session(model, WindowPolicy(budget_tokens=60), executor=executor) for _ in range(2)]
     alone = [session_of(model, WindowPolicy(budget_tokens=60), fixed=False) for _ in range(2)]
     for k, (session, own) in enumerate(zip(sessions, alone, strict=True)):
@@ -97,3 +105,66 @@ def test_streams_do_not_share_what_is_fixed(model):
     for session, own in zip(sessions * 2, alone * 2, strict=True):
         expected = own.next_token_logits(QUESTIONS[0])
         torch.testing.assert_close(session.next_token_logits(QUESTIONS[0]), expected, rtol=1e-4, atol=1e-4)
+
+
+def kernel(query, key, value, *, cu_seq_q, cu_seq_k, **options):
+    return packed_by_loops(query, key, value, cu_seq_q, cu_seq_k, **options)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-qwen"])
+@pytest.mark.parametrize("per_block", [2, 4])
+def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, monkeypatch):
+    model = load_model(name)
+    answers = []
+    for fixed in (False, True):
+        engine = Engine(model, memory_bytes=2**30, streams_per_block=per_block)
+        if fixed:
+            shapes = []
+            monkeypatch.setattr(graphs, "packed_kernel", lambda *_: kernel)
+            own = TextGraphs(model, captures=False)
+            engine.executor = Executor(model, blocks=engine.executor.blocks, graphs=own)
+            monkeypatch.setattr(graphs, "forward_fixed", noting_shapes(shapes))
+        handles = [engine.add(HermesPolicy.best(60)) for _ in range(3)]
+        for k, handle in enumerate(handles):
+            handle.observe(list(generate_world(k, 30 + 7 * k).frames(model.card.default_fps)))
+        engine.run()
+        asked = [handle.ask(question) for handle in handles for question in QUESTIONS]
+        engine.run()
+        answers.append([one.text for one in asked])
+    assert answers[0] == answers[1]
+    # questions one by one; their answers side by side, padded to a power of two
+    assert {(1, 32), (per_block, 1)} <= set(shapes) <= {(1, 32), (1, 1), (2, 1), (4, 1)}
+
+
+def noting_shapes(shapes):
+    forward = graphs.forward_fixed
+
+    def noting(decoder, embeddings, text):
+        shapes.append((text.used.shape[1], text.length))
+        return forward(decoder, embeddings, text)
+
+    return noting
+
+
+def test_padding_writes_where_nothing_is(model, monkeypatch):
+    monkeypatch.setattr(graphs, "packed_kernel", lambda *_: kernel)
+    engine = Engine(model, memory_bytes=2**30, streams_per_block=4)
+    own = TextGraphs(model, captures=False)
+    engine.executor = Executor(model, blocks=engine.executor.blocks, graphs=own)
+    handles = [engine.add(WindowPolicy(budget_tokens=60), chunk_frames=3) for _ in range(4)]
+    for k, handle in enumerate(handles):
+        handle.observe(random_frames(9, seed=k))
+    engine.run()
+    caches = [handle.stream.cache for handle in handles]
+    held = [
+        [(c.keys(k).clone(), c.rotated_keys(k).clone(), c.values(k).clone()) for k in range(10)]
+        for c in caches
+    ]
+    answers = [handle.ask(QUESTIONS[0], max_new_tokens=4) for handle in handles[:3]]
+    engine.run()
+    assert all(len(answer.token_ids) for answer in answers)
+    for cache, before in zip(caches, held, strict=True):
+        for k, (keys, rotated, values) in enumerate(before):
+            assert torch.equal(cache.keys(k), keys)
+            assert torch.equal(cache.rotated_keys(k), rotated)
+            assert torch.equal(cache.values(k), values)
