@@ -136,6 +136,33 @@ def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, mon
     assert {(1, 32), (per_block, 1)} <= set(shapes) <= {(1, 32), (1, 1), (2, 1), (4, 1)}
 
 
+@pytest.mark.parametrize("per_block", [2, 4])
+def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
+    tried = []
+
+    def capture(self, pool):
+        assert pool == "pool"
+        self._compute()
+        tried.append(self._shape)
+
+    monkeypatch.setattr(graphs, "packed_kernel", lambda *_: kernel)
+    monkeypatch.setattr(graphs.torch.cuda, "graph_pool_handle", lambda: "pool")
+    monkeypatch.setattr(graphs._Forward, "capture", capture)
+    engine = Engine(model, memory_bytes=2**30, streams_per_block=per_block)
+    own = TextGraphs(model, captures=True)
+    engine.executor = Executor(model, blocks=engine.executor.blocks, graphs=own)
+    handles = [engine.add(WindowPolicy(budget_tokens=60), chunk_frames=3) for _ in range(3)]
+    first = [(1, 1), (1, 32), (1, 128)]
+    assert tried == ([*first, (2, 1), *first] if per_block == 2 else [*first, (2, 1), (4, 1)])
+    plain = Session(model, WindowPolicy(budget_tokens=60), chunk_frames=3, executor=Executor(model))
+    for watcher in (handles[0], plain):
+        watcher.observe(random_frames(12))
+    engine.run()
+    answers = [one.ask(QUESTIONS[0], max_new_tokens=4) for one in (handles[0], plain)]
+    engine.run()
+    assert answers[0].text == answers[1].text
+
+
 def noting_shapes(shapes):
     forward = graphs.forward_fixed
 

@@ -57,7 +57,7 @@ class TextGraphs:
 
     def prepare(self, cache: StreamCache) -> None:
         """Capture the forwards of a new stream before its first question comes, so that none waits for it."""
-        if not self._captures or (block := _block_of(cache)) is None:
+        if (block := _block_of(cache)) is None:
             return
         together = (_num_texts(block.tensor.shape[1] - block.num_free), 1)
         for shape in {(1, length): None for length in LENGTHS} | {together: None}:
@@ -191,7 +191,7 @@ class _Forward:
 
         Args:
             caches: of the streams, their slots reserved.
-            counts: tokens of each text; less than the shape's are padded behind, into slots that are free.
+            counts: tokens of each text, or 0; padding stands behind them, in slots that are free.
             positions: of all tokens.
         """
         (num_texts, length), num_slots = self._shape, self._tensor.shape[4]
@@ -204,16 +204,10 @@ class _Forward:
             slots, used = F.pad(slots, (0, missing), value=num_slots - 1), F.pad(used, (0, missing), value=1)
             lengths = F.pad(lengths, (0, missing), value=1)
         first = rows * self._rows_per_stream
-        parts = [
-            *(F.pad(positions, (0, num_texts * length - positions.shape[1])), rows.repeat_interleave(length)),
-            *(
-                slots,
-                first,
-                first.max()[None] + num_slots,
-                used,
-                torch.arange(num_texts) * length + lengths - 1,
-            ),
-        ]
+        last = torch.arange(num_texts) * length + (lengths - 1).clamp(min=0)
+        positions = F.pad(positions, (0, num_texts * length - positions.shape[1]))
+        own_rows, starts = rows.repeat_interleave(length), torch.cat((first, first.amax(0, True) + num_slots))
+        parts = (positions, own_rows, slots, starts, used, last)
         # From pageable memory: the copy is over for the host before the next text is placed.
         self._numbers.copy_(torch.cat([part.flatten() for part in parts]))
 
