@@ -100,6 +100,15 @@ def test_many_streams_are_read_by_one_kernel(head_dim):
     assert packed_kernel(torch.device("cuda"), torch.bfloat16, head_dim) is not None
 
 
+def test_windows_of_pictures_are_attended_at_once_as_one_by_one():
+    model = load_model("tiny-qwen", device="cuda", dtype="bfloat16")
+    pixels = model.prepare(shown(model, count=16))
+    assert model.vision.config._attn_implementation == "hermes_flash"
+    found = model.encode(pixels).tokens
+    model.vision.config._attn_implementation = "sdpa"
+    torch.testing.assert_close(found, model.encode(pixels).tokens, rtol=0.05, atol=0.05)
+
+
 def test_pictures_are_encoded_by_a_graph_as_without(monkeypatch):
     model = load_model("tiny", device="cuda", dtype="bfloat16")
     graphs, pixels = VisionGraphs(model), model.prepare(random_frames(9))

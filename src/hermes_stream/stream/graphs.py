@@ -1,15 +1,15 @@
 """Question and answer tokens through forwards of fixed shape, which a GPU captures once and replays.
 
-A shape is so many texts of so many tokens, of streams in one block; one that fits no shape is padded. Where
-the tokens go is said in tensors, not in code. Where nothing is captured the same forwards run one operation
-at a time, with the same numbers.
+A shape is a number of tokens, of whichever texts and streams of one block; fewer are padded. Where they go is
+said in tensors, not in code. Where nothing is captured the same forwards run one operation at a time, with
+the same numbers.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,18 +21,18 @@ from torch.nn import functional as F
 from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
-from hermes_stream.fixed_text import FixedText, forward_fixed
+from hermes_stream.fixed_text import FixedText, TokenReading, forward_fixed
 from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel
 from hermes_stream.segments import Segment
 from hermes_stream.stream.work import ForwardRequest
 
 log = logging.getLogger(__name__)
-LENGTHS = (1, 32, 128)
-_MAX_REPLAYS = 4  # at one time; more texts go through one ordinary forward, which reads the weights once
+LENGTHS = (1, 2, 4, 8, 32, 64, 128)
+_OF_QUESTIONS = (32, 64, 128)
+_MAX_REPLAYS = 4  # each reads all weights; more batches at a time go through one ordinary forward
+_MIN_TEXTS = 4  # of a batch that is worth it even then
 _WARM_UPS = 2
-Shape = tuple[int, int]
-"""Texts, and tokens of each."""
 
 
 def text_graphs(model: VideoModel) -> TextGraphs | None:
@@ -53,17 +53,20 @@ class TextGraphs:
     def __init__(self, model: VideoModel, *, captures: bool) -> None:
         self._model, self._captures = model, captures
         self._pool = torch.cuda.graph_pool_handle() if captures else None
-        self._forwards: WeakKeyDictionary[BufferBlock, dict[Shape, _Forward]] = WeakKeyDictionary()
+        self._forwards: WeakKeyDictionary[BufferBlock, dict[int, _Forward]] = WeakKeyDictionary()
 
     def prepare(self, cache: StreamCache) -> None:
         """Capture the forwards of a new stream before its first question comes, so that none waits for it."""
         if (block := _block_of(cache)) is None:
             return
-        together = (_num_texts(block.tensor.shape[1] - block.num_free), 1)
-        for shape in {(1, length): None for length in LENGTHS} | {together: None}:
-            if max(cache.num_tokens) + shape[1] < block.tensor.shape[4] and _can_serve(block, shape):
-                nothing = torch.zeros(self._model.layout.rotary.num_axes, 0, dtype=torch.long)
-                self._forward(block, shape, caches=[cache], counts=[0], positions=nothing)
+        num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
+        for length in dict.fromkeys((_length_for(num_streams), *_OF_QUESTIONS)):
+            if length is not None and max(cache.num_tokens) < block.tensor.shape[4]:
+                own = self._forwards.setdefault(block, {})
+                if length not in own:
+                    own[length] = _Forward(self._model, block, length)
+                    own[length].place_nothing(cache)
+                    self._capture(own[length])
 
     def serve(self, requests: Iterable[ForwardRequest]) -> dict[ForwardRequest, Float[Tensor, " vocabulary"]]:
         """Return the logits of the token that follows each text, for those that fixed shapes serve.
@@ -71,15 +74,11 @@ class TextGraphs:
         Args:
             requests: of one or several streams; ``append`` has reserved the slots of their segments.
         """
-        tokens, texts = defaultdict[BufferBlock, list[ForwardRequest]](list), list[list[ForwardRequest]]()
-        for one in requests:
-            if (block := _block_of_text(one)) is not None:
-                together = len(one.segments[0].embeddings) == 1 and _can_serve(block, (2, 1))
-                if together:
-                    tokens[block].append(one)
-                else:
-                    texts.append([one])
-        batches = sorted([*tokens.values(), *texts], key=len, reverse=True)[:_MAX_REPLAYS]
+        batches = list[list[ForwardRequest]]()
+        for block, texts in _by_block(requests).items():
+            batches += _batches(texts) if _is_shared(block) else [[text] for text in texts]
+        if len(batches) > _MAX_REPLAYS:
+            batches = [batch for batch in batches if len(batch) >= _MIN_TEXTS][:_MAX_REPLAYS]
         results: dict[ForwardRequest, Tensor] = {}
         for batch in batches:
             logits = self._logits([one.segments[0] for one in batch])
@@ -87,59 +86,62 @@ class TextGraphs:
         return results
 
     def _logits(self, segments: Sequence[Segment]) -> Float[Tensor, "texts vocabulary"] | None:
-        """Run texts of one block, single tokens if there are several; None where no shape has room."""
-        caches = [segment.cache for segment in segments if isinstance(segment.cache, StreamCache)]
-        (block,) = {_block_of(cache) for cache in caches}
-        assert block is not None
-        count, num_slots = len(segments[0].embeddings), block.tensor.shape[4]
-        start = max(max(cache.num_tokens) for cache in caches) - count
-        length = next((length for length in LENGTHS if count <= length <= num_slots - start), None)
-        shape = (_num_texts(len(segments)), length or 0)
-        has_room = shape[0] == len(segments) or start + count < num_slots
-        if length is None or not has_room:
+        """Run texts of one block; None where the first one's stream has no slot for padding."""
+        block = _block_of(segments[0].cache)
+        length = _length_for(sum(len(segment.embeddings) for segment in segments))
+        assert isinstance(segments[0].cache, StreamCache)
+        if block is None or length is None or max(segments[0].cache.num_tokens) >= block.tensor.shape[4]:
             return None
-        counts = [len(segment.embeddings) for segment in segments]
-        positions = torch.cat([segment.positions for segment in segments], dim=1)
-        own = self._forward(block, shape, caches=caches, counts=counts, positions=positions)
-        return own.run(torch.cat([segment.embeddings for segment in segments]), len(segments))
-
-    def _forward(
-        self,
-        block: BufferBlock,
-        shape: Shape,
-        *,
-        caches: Sequence[StreamCache],
-        counts: Sequence[int],
-        positions: Int[Tensor, "axes tokens"],
-    ) -> _Forward:
-        """Return a forward, told where texts stand.
-
-        It is made at its first use. One that the device cannot capture runs uncaptured.
-        """
         own = self._forwards.setdefault(block, {})
-        is_new = shape not in own
+        if is_new := length not in own:
+            own[length] = _Forward(self._model, block, length)
+        own[length].place(segments)
         if is_new:
-            own[shape] = _Forward(self._model, block, shape)
-        own[shape].place(caches, counts, positions)
+            self._capture(own[length])
+        return own[length].run()
+
+    def _capture(self, forward: _Forward) -> None:
+        """Capture a forward whose tokens are placed; one that the device cannot capture runs uncaptured."""
+        if not self._captures:
+            return
         try:
-            if is_new and self._captures:
-                own[shape].capture(self._pool)
+            forward.capture(self._pool)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            log.warning("the forward of %d texts of %d tokens runs uncaptured: %s", *shape, error)
-        return own[shape]
+            log.warning("the forward of %d text tokens runs uncaptured: %s", forward.length, error)
 
 
-def _can_serve(block: BufferBlock, shape: Shape) -> bool:
-    """Tell whether so many texts of a block can go through one forward."""
+def _length_for(count: int) -> int | None:
+    """Return tokens of the shape that so many fit; None where none is so large."""
+    return next((length for length in LENGTHS if count <= length), None)
+
+
+def _is_shared(block: BufferBlock) -> bool:
+    """Tell whether tokens of several streams of a block can be read at once."""
     tensor = block.tensor
-    return shape[0] == 1 or packed_kernel(tensor.device, tensor.dtype, tensor.shape[-1]) is not None
+    return packed_kernel(tensor.device, tensor.dtype, tensor.shape[-1]) is not None
 
 
-def _num_texts(count: int) -> int:
-    """Return texts of the shape that serves so many: powers of two are few, and pad little."""
-    return 1 << (count - 1).bit_length()
+def _batches(texts: Sequence[ForwardRequest]) -> Iterator[list[ForwardRequest]]:
+    """Divide texts of one block into batches that fit a shape, the shortest texts first."""
+    batch, count = list[ForwardRequest](), 0
+    for text in sorted(texts, key=lambda one: one.num_tokens):
+        if count + text.num_tokens > LENGTHS[-1]:
+            yield batch
+            batch, count = [], 0
+        batch.append(text)
+        count += text.num_tokens
+    yield batch
+
+
+def _by_block(requests: Iterable[ForwardRequest]) -> dict[BufferBlock, list[ForwardRequest]]:
+    """Return the requests that are for the token behind a text of a stream in a block."""
+    found = defaultdict[BufferBlock, list[ForwardRequest]](list)
+    for one in requests:
+        if (block := _block_of_text(one)) is not None:
+            found[block].append(one)
+    return found
 
 
 def _block_of(cache: object) -> BufferBlock | None:
@@ -160,88 +162,79 @@ def _block_of_text(request: ForwardRequest) -> BufferBlock | None:
 
 
 class _Forward:
-    """The forward of texts of one shape.
+    """The forward of so many text tokens of the streams of a block.
 
     Args:
         model: a loaded model.
         block: of the texts' streams; only its tensor is kept, so that the block can go.
-        shape: texts, and tokens of each.
+        length: tokens.
     """
 
-    def __init__(self, model: VideoModel, block: BufferBlock, shape: Shape) -> None:
-        self._model, self._shape, tensor = model, shape, block.tensor
-        (num_texts, length), (num_layers, num_axes) = shape, (tensor.shape[2], model.layout.rotary.num_axes)
-        count = num_texts * length
+    def __init__(self, model: VideoModel, block: BufferBlock, length: int) -> None:
+        self._model, self._tensor, self.length = model, block.tensor, length
+        self._rows_per_stream, tensor = block.rows_per_stream, block.tensor
         where: dict[str, Any] = {"device": tensor.device}
-        self._embeddings = torch.zeros(count, model.embed([0]).shape[1], dtype=tensor.dtype, **where)
-        self._tensor, self._rows_per_stream = tensor, block.rows_per_stream
+        self._embeddings = torch.zeros(length, model.embed([0]).shape[1], dtype=tensor.dtype, **where)
         self._kernel = packed_kernel(tensor.device, tensor.dtype, tensor.shape[-1])
-        self._parts = (
-            *(num_axes * count, count, num_layers * count),  # positions, rows, slots
-            *(num_texts + 1, num_layers * num_texts, num_texts),  # starts, used, last
-        )
-        self._numbers = torch.zeros(sum(self._parts), dtype=torch.long, **where)
+        num_layers, self._num_axes = tensor.shape[2], model.layout.rotary.num_axes
+        # positions, row, slots, and which tokens are the last of their texts
+        self._parts = (self._num_axes, 1, num_layers, 1)
+        self._numbers = torch.zeros(sum(self._parts), length, dtype=torch.long, **where)
+        self._num_texts = 0
         self._replay: Callable[[], None] = self._compute
         self._logits: Tensor | None = None
 
-    def place(
+    def place_nothing(self, cache: StreamCache) -> None:
+        """Say that there is padding alone, in the last slots of a stream, which nothing is in."""
+        nothing = torch.zeros(self._num_axes, 0, dtype=torch.long)
+        self._place([cache], [0], nothing)
+
+    def place(self, segments: Sequence[Segment]) -> None:
+        """Say which tokens there are, and where they stand: at the end of what their streams hold.
+
+        Args:
+            segments: of streams of the block, their slots reserved.
+        """
+        caches = [segment.cache for segment in segments if isinstance(segment.cache, StreamCache)]
+        counts = [len(segment.embeddings) for segment in segments]
+        self._place(caches, counts, torch.cat([segment.positions for segment in segments], dim=1))
+        torch.cat([segment.embeddings for segment in segments], out=self._embeddings[: sum(counts)])
+
+    def _place(
         self, caches: Sequence[StreamCache], counts: Sequence[int], positions: Int[Tensor, "axes tokens"]
     ) -> None:
-        """Say where texts stand: at the end of what their streams hold.
-
-        Args:
-            caches: of the streams, their slots reserved.
-            counts: tokens of each text, or 0; padding stands behind them, in slots that are free.
-            positions: of all tokens.
-        """
-        (num_texts, length), num_slots = self._shape, self._tensor.shape[4]
-        lengths = torch.tensor(counts)
+        lengths, self._num_texts = torch.tensor(counts), len(caches)
         rows = torch.tensor([getattr(cache.buffers, "row", 0) for cache in caches])
-        starts = torch.tensor([cache.num_tokens for cache in caches]).T - lengths
-        slots, used = (starts[..., None] + torch.arange(length)).flatten(1), starts + length
-        if missing := num_texts - len(caches):  # they write where nothing is, and read one slot
-            rows = torch.cat((rows, rows[:1].expand(missing)))
-            slots, used = F.pad(slots, (0, missing), value=num_slots - 1), F.pad(used, (0, missing), value=1)
-            lengths = F.pad(lengths, (0, missing), value=1)
-        first = rows * self._rows_per_stream
-        last = torch.arange(num_texts) * length + (lengths - 1).clamp(min=0)
-        positions = F.pad(positions, (0, num_texts * length - positions.shape[1]))
-        own_rows, starts = rows.repeat_interleave(length), torch.cat((first, first.amax(0, True) + num_slots))
-        parts = (positions, own_rows, slots, starts, used, last)
+        held = torch.tensor([cache.num_tokens for cache in caches]).T
+        # Of a text's tokens the last stands in the last slot.
+        back = torch.cat([torch.arange(-count, 0) for count in counts])
+        missing, last = self.length - sum(counts), (lengths.cumsum(0) - 1).clamp(min=0)
+        rows = torch.cat((rows.repeat_interleave(lengths), rows[:1].expand(missing)))
+        slots = held.repeat_interleave(lengths, dim=1) + back
+        slots = F.pad(slots, (0, missing), value=self._tensor.shape[4] - 1)
+        last = F.pad(last, (0, self.length - len(last)))
+        numbers = torch.cat((F.pad(positions, (0, missing)), rows[None], slots, last[None]))
         # From pageable memory: the copy is over for the host before the next text is placed.
-        self._numbers.copy_(torch.cat([part.flatten() for part in parts]))
+        self._numbers.copy_(numbers)
 
-    def run(
-        self, embeddings: Float[Tensor, "tokens hidden"], num_texts: int
-    ) -> Float[Tensor, "texts vocabulary"]:
-        """Return the logits behind the last token of each text that was placed.
-
-        Args:
-            embeddings: of their tokens.
-            num_texts: how many they are.
-        """
-        self._embeddings[: len(embeddings)] = embeddings
+    def run(self) -> Float[Tensor, "texts vocabulary"]:
+        """Return the logits behind the last token of each text that was placed."""
         self._replay()
         assert self._logits is not None
-        return self._logits[:num_texts].clone()
+        return self._logits[: self._num_texts].clone()
 
     def _compute(self) -> None:
-        tensor, num_texts = self._tensor, self._shape[0]
-        positions, rows, slots, starts, used, last = self._numbers.split(self._parts)
-        text = FixedText(
-            block=tensor,
-            positions=positions.view(-1, len(rows)),
-            rows=rows,
-            slots=slots.view(-1, len(rows)),
-            starts=starts.int(),
-            used=used.view(-1, num_texts).int(),
-            kernel=self._kernel,
-        )
+        positions, rows, slots, last = self._numbers.split(self._parts)
+        reading = None
+        if self._kernel is not None:
+            reading = TokenReading.of(self._kernel, self._rows_per_stream, rows[0], slots)
+        text = FixedText(block=self._tensor, positions=positions, rows=rows[0], slots=slots, reading=reading)
         hidden = forward_fixed(self._model.decoder, self._embeddings, text)
-        self._logits = self._model.logits(hidden.index_select(0, last))
+        # A stream has one text at a time, so that there are no more texts than streams.
+        self._logits = self._model.logits(hidden.index_select(0, last[0, : self._tensor.shape[1]]))
 
     def capture(self, pool: Any) -> None:
-        """Record the forward. Its trials write where texts were placed, and these are written behind them."""
+        """Record the forward. Its trials write where tokens were placed; these are written behind them."""
         device = self._embeddings.device
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
