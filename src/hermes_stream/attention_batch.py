@@ -216,7 +216,7 @@ class PackedReading:
         """
         device, starts = block.tensor.device, [row * block.rows_per_stream for row in rows]
         options = kernel_options(lengths, int(held.max()), starts, device)
-        return cls(kernel=kernel, options=options, used=held.to(device, torch.int32))
+        return cls(kernel=kernel, options=options, used=held.to(device, torch.int32).contiguous())
 
     def read(
         self,

@@ -16,6 +16,7 @@ from hermes_stream.stream.graphs import TextGraphs
 from hermes_stream.synthetic.world import generate_world
 
 QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came first?")
+LONG_QUESTION = " and ".join(["what is on screen now"] * 8) + "?"
 
 
 def session_of(model, policy, *, fixed: bool, **options) -> Session:
@@ -126,12 +127,12 @@ def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, mon
         for k, handle in enumerate(handles):
             handle.observe(list(generate_world(k, 30 + 7 * k).frames(model.card.default_fps)))
         engine.run()
-        asked = [handle.ask(question) for handle in handles for question in QUESTIONS]
+        asked = [handle.ask(question) for handle in handles for question in (*QUESTIONS, LONG_QUESTION)]
         engine.run()
         answers.append([one.text for one in asked])
     assert answers[0] == answers[1]
     # questions of a block together, then their answers, side by side
-    assert {32, per_block} <= set(lengths) <= {1, 2, 4, 8, 32}
+    assert {32, 64, per_block} <= set(lengths) <= {1, 2, 4, 8, 32, 64}
 
 
 @pytest.mark.parametrize("per_block", [2, 4])

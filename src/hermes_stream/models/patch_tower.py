@@ -134,7 +134,6 @@ def _register(kernel: Kernel) -> None:
         query: Float[Tensor, "one heads tokens head_dim"],
         key: Float[Tensor, "one heads tokens head_dim"],
         value: Float[Tensor, "one heads tokens head_dim"],
-        attention_mask: Tensor | None = None,  # noqa: ARG001
         *,
         scaling: float,
         cu_seq_lens_q: Int[Tensor, " windows_and_one"],

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
-from hermes_stream.fixed_text import FixedText, TokenReading, forward_fixed
+from hermes_stream.fixed_text import TOKENS_APART, FixedReading, FixedText, forward_fixed
 from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel
 from hermes_stream.segments import Segment
@@ -61,7 +61,7 @@ class TextGraphs:
             return
         num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
         for length in dict.fromkeys((_length_for(num_streams), *_OF_QUESTIONS)):
-            if length is not None and max(cache.num_tokens) < block.tensor.shape[4]:
+            if length is not None and _has_room(cache, 0, length):
                 own = self._forwards.setdefault(block, {})
                 if length not in own:
                     own[length] = _Forward(self._model, block, length)
@@ -86,11 +86,15 @@ class TextGraphs:
         return results
 
     def _logits(self, segments: Sequence[Segment]) -> Float[Tensor, "texts vocabulary"] | None:
-        """Run texts of one block; None where the first one's stream has no slot for padding."""
+        """Run texts of one block; None where the first one's stream has no room for padding."""
         block = _block_of(segments[0].cache)
         length = _length_for(sum(len(segment.embeddings) for segment in segments))
         assert isinstance(segments[0].cache, StreamCache)
-        if block is None or length is None or max(segments[0].cache.num_tokens) >= block.tensor.shape[4]:
+        if (
+            block is None
+            or length is None
+            or not _has_room(segments[0].cache, len(segments[0].embeddings), length)
+        ):
             return None
         own = self._forwards.setdefault(block, {})
         if is_new := length not in own:
@@ -117,6 +121,12 @@ def _length_for(count: int) -> int | None:
     return next((length for length in LENGTHS if count <= length), None)
 
 
+def _has_room(cache: StreamCache, count: int, length: int) -> bool:
+    """Tell whether a stream has slots for the padding behind its text of so many tokens, which it holds."""
+    padding = length - count if length > TOKENS_APART else 1
+    return max(cache.num_tokens) + padding <= min(cache.buffers.capacities)
+
+
 def _is_shared(block: BufferBlock) -> bool:
     """Tell whether tokens of several streams of a block can be read at once."""
     tensor = block.tensor
@@ -124,10 +134,10 @@ def _is_shared(block: BufferBlock) -> bool:
 
 
 def _batches(texts: Sequence[ForwardRequest]) -> Iterator[list[ForwardRequest]]:
-    """Divide texts of one block into batches that fit a shape, the shortest texts first."""
+    """Divide texts of one block into batches that fit a shape: short ones together, long ones alone."""
     batch, count = list[ForwardRequest](), 0
     for text in sorted(texts, key=lambda one: one.num_tokens):
-        if count + text.num_tokens > LENGTHS[-1]:
+        if batch and count + text.num_tokens > TOKENS_APART:
             yield batch
             batch, count = [], 0
         batch.append(text)
@@ -185,7 +195,7 @@ class _Forward:
         self._logits: Tensor | None = None
 
     def place_nothing(self, cache: StreamCache) -> None:
-        """Say that there is padding alone, in the last slots of a stream, which nothing is in."""
+        """Say that there is padding alone, in slots of a stream that nothing is in."""
         nothing = torch.zeros(self._num_axes, 0, dtype=torch.long)
         self._place([cache], [0], nothing)
 
@@ -211,11 +221,16 @@ class _Forward:
         missing, last = self.length - sum(counts), (lengths.cumsum(0) - 1).clamp(min=0)
         rows = torch.cat((rows.repeat_interleave(lengths), rows[:1].expand(missing)))
         slots = held.repeat_interleave(lengths, dim=1) + back
-        slots = F.pad(slots, (0, missing), value=self._tensor.shape[4] - 1)
+        # Read as a whole, a text's padding stands right behind it; else where nothing ever reads it.
+        behind = held[:, :1] + torch.arange(missing)
+        slots = torch.cat((slots, behind if self.length > TOKENS_APART else self._last_slots(missing)), dim=1)
         last = F.pad(last, (0, self.length - len(last)))
         numbers = torch.cat((F.pad(positions, (0, missing)), rows[None], slots, last[None]))
         # From pageable memory: the copy is over for the host before the next text is placed.
         self._numbers.copy_(numbers)
+
+    def _last_slots(self, count: int) -> Int[Tensor, "layers some_tokens"]:
+        return torch.full((self._tensor.shape[2], count), self._tensor.shape[4] - 1)
 
     def run(self) -> Float[Tensor, "texts vocabulary"]:
         """Return the logits behind the last token of each text that was placed."""
@@ -227,7 +242,7 @@ class _Forward:
         positions, rows, slots, last = self._numbers.split(self._parts)
         reading = None
         if self._kernel is not None:
-            reading = TokenReading.of(self._kernel, self._rows_per_stream, rows[0], slots)
+            reading = FixedReading.of(self._kernel, rows[0], slots, rows_per_stream=self._rows_per_stream)
         text = FixedText(block=self._tensor, positions=positions, rows=rows[0], slots=slots, reading=reading)
         hidden = forward_fixed(self._model.decoder, self._embeddings, text)
         # A stream has one text at a time, so that there are no more texts than streams.
