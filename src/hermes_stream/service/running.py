@@ -124,7 +124,12 @@ class Running:
             self._parts.callback(self._remote_journals.close)
         self._committer = self._parts.enter_context(Committer())
         self.thread = EngineThread(
-            lambda: Engine(model, memory_bytes=settings.memory_bytes, queue_frames=1),
+            lambda: Engine(
+                model,
+                memory_bytes=settings.memory_bytes,
+                queue_frames=1,
+                streams_per_block=settings.streams_per_block,
+            ),
             step_seconds=settings.step_seconds,
             restore=self._restore,
             give_up=self._give_up,
