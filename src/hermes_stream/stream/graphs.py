@@ -62,11 +62,7 @@ class TextGraphs:
         num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
         for length in dict.fromkeys((_length_for(num_streams), *_OF_QUESTIONS)):
             if length is not None and _has_room(cache, 0, length):
-                own = self._forwards.setdefault(block, {})
-                if length not in own:
-                    own[length] = _Forward(self._model, block, length)
-                    own[length].place_nothing(cache)
-                    self._capture(own[length])
+                self._placed(block, length, lambda forward: forward.place_nothing(cache))
 
     def serve(self, requests: Iterable[ForwardRequest]) -> dict[ForwardRequest, Float[Tensor, " vocabulary"]]:
         """Return the logits of the token that follows each text, for those that fixed shapes serve.
@@ -87,33 +83,31 @@ class TextGraphs:
 
     def _logits(self, segments: Sequence[Segment]) -> Float[Tensor, "texts vocabulary"] | None:
         """Run texts of one block; None where the first one's stream has no room for padding."""
-        block = _block_of(segments[0].cache)
+        first, cache = segments[0], segments[0].cache
         length = _length_for(sum(len(segment.embeddings) for segment in segments))
-        assert isinstance(segments[0].cache, StreamCache)
-        if (
-            block is None
-            or length is None
-            or not _has_room(segments[0].cache, len(segments[0].embeddings), length)
-        ):
+        assert isinstance(cache, StreamCache)
+        assert length is not None
+        if (block := _block_of(cache)) is None or not _has_room(cache, len(first.embeddings), length):
             return None
-        own = self._forwards.setdefault(block, {})
-        if is_new := length not in own:
-            own[length] = _Forward(self._model, block, length)
-        own[length].place(segments)
-        if is_new:
-            self._capture(own[length])
-        return own[length].run()
+        return self._placed(block, length, lambda forward: forward.place(segments)).run()
 
-    def _capture(self, forward: _Forward) -> None:
-        """Capture a forward whose tokens are placed; one that the device cannot capture runs uncaptured."""
-        if not self._captures:
-            return
+    def _placed(self, block: BufferBlock, length: int, place: Callable[[_Forward], None]) -> _Forward:
+        """Return a forward that is told where its tokens stand.
+
+        It is captured at its first use; one that the device cannot capture runs uncaptured.
+        """
+        own = self._forwards.setdefault(block, {})
+        is_new = length not in own
+        forward = own[length] = _Forward(self._model, block, length) if is_new else own[length]
+        place(forward)
         try:
-            forward.capture(self._pool)
+            if is_new and self._captures:
+                forward.capture(self._pool)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            log.warning("the forward of %d text tokens runs uncaptured: %s", forward.length, error)
+            log.warning("the forward of %d text tokens runs uncaptured: %s", length, error)
+        return forward
 
 
 def _length_for(count: int) -> int | None:
