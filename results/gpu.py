@@ -31,9 +31,12 @@ PART_SECONDS = 300
 GPU = {
     "length": ("--frames", "64,256,1024", "--policies", "hermes,window"),
     "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1"),
-    "streams": ("--streams", "1,8,16", "--policies", "hermes", "--seconds", "10"),
+    "streams": ("--streams", "1,8,16", "--streams-per-block", "8", "--policies", "hermes", "--seconds", "10"),
     "rivals": ("--frames", "64,256", "--max-seconds", "10"),
-    "streams_64": ("--streams", "64", "--policies", "hermes", "--seconds", "20"),
+    "streams_64": (
+        *("--streams", "64", "--streams-per-block", "32"),
+        *("--policies", "hermes", "--seconds", "20"),
+    ),
 }
 SMOKE = {
     "length": ("--frames", "4,256,320", "--policies", "hermes,window", "--repeats", "3"),
