@@ -3,7 +3,7 @@
 ``accuracy`` asks both embedded models about stories that training never saw, in float32, in bfloat16 and with
 8 bit weights. ``speed`` times the decoder of a published size with random weights in each of these ways, with
 oneDNN held to older instruction sets too, which stands in for older processors. ``compiled`` times it with
-and without ``torch.compile``.
+and without ``torch.compile``. ``tower`` times the vision tower beside matrices of its shapes.
 
 Times are processor seconds of one thread, since wall time on a shared machine says little: all ways take
 turns, and the median and the least of the turns are stored.
@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -229,7 +230,59 @@ def quantise(decoder: torch.nn.Module) -> None:
     quantize_(decoder, int8_config(Placement(device=torch.device("cpu"), weights="int8")).quant_type)
 
 
-MEASUREMENTS = {"accuracy": accuracy, "speed": speed, "compiled": compiled}
+def tower() -> dict[str, Any]:
+    """Time the vision tower of one picture on one thread, beside what matrices of its shapes take alone."""
+    from torch.profiler import ProfilerActivity, profile
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from hermes_lab.bench.workload import make_workload
+    from hermes_lab.training.random_weights import random_model
+
+    torch.set_num_threads(1)
+    rows = []
+    for dtype in ("float32", "bfloat16"):
+        model = random_model(SIZE, device="cpu", dtype=dtype, seed=SEED)
+        workload = make_workload(model, image_size=392, question_tokens=32, new_tokens=2, seed=SEED)
+        pixels = model.prepare(workload.frames(0, 1))
+        (tokens, width), wide = (729, 1152), 4304
+        left, right = torch.randn(tokens, width).to(DTYPES[dtype]), torch.randn(wide, width).to(DTYPES[dtype])
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            model.encode(pixels)
+        with torch.inference_mode():
+            matrix = least(lambda left=left, right=right: torch.nn.functional.linear(left, right))
+            seconds = least(lambda model=model, pixels=pixels: model.encode(pixels))
+            with profile(activities=[ProfilerActivity.CPU]) as recording:
+                model.encode(pixels)
+        own = {event.key: event.self_cpu_time_total for event in recording.key_averages()}
+        whole = sum(own.values())
+        shares = {
+            name: round(sum(time for key, time in own.items() if part in key) / whole, 3)
+            for name, part in (("matrices", "addmm"), ("attention", "scaled_dot"), ("gelu", "gelu"))
+        }
+        rows.append(
+            {
+                "dtype": dtype,
+                "seconds_per_picture": round(seconds, 3),
+                "gflops_per_second": round(counter.get_total_flops() / seconds / 1e9, 1),
+                "gflops_per_second_of_its_matrices": round(2 * tokens * width * wide / matrix / 1e9, 1),
+                "shares": shares,
+            }
+        )
+    return {"size": SIZE, "threads": 1, "seed": SEED, "runs": rows}
+
+
+def least(work: Callable[[], object], turns: int = 3) -> float:
+    """Return the least processor seconds of a piece of work after a warm-up."""
+    work()
+    took = []
+    for _ in range(turns):
+        began = time.process_time()
+        work()
+        took.append(time.process_time() - began)
+    return min(took)
+
+
+MEASUREMENTS = {"accuracy": accuracy, "speed": speed, "compiled": compiled, "tower": tower}
 
 
 def main() -> None:

@@ -299,7 +299,60 @@ def together(document: Document) -> str:
     return table(head, rows)
 
 
+def looks(document: Document) -> str:
+    """Write what was timed on a GPU, look by look; a dot where nothing was."""
+    head = ["", *(f"`{look['commit']}`" for look in document["looks"])]
+    rows = []
+    for size in ("llava-onevision-7b", "qwen2.5-vl-7b"):
+        own = [look.get(size, {}) for look in document["looks"]]
+        for title, value in _LOOKS.items():
+            cells = [value(found) for found in own]
+            if any(cell is not None for cell in cells):
+                rows.append([f"`{size}`: {title}", *("." if cell is None else f"{cell:g}" for cell in cells)])
+    return table(head, rows)
+
+
+def _of_eight(per_block: int, name: str) -> Callable[[Document], float | None]:
+    def value(found: Document) -> float | None:
+        rows = found.get("eight_streams", ())
+        return next((row.get(name) for row in rows if row["streams_per_block"] == per_block), None)
+
+    return value
+
+
+_LOOKS: dict[str, Callable[[Document], float | None]] = {
+    "a chunk of 16 pictures, ms": lambda found: found.get("chunk_ms", {}).get("hermes"),
+    "the same with `window`": lambda found: found.get("chunk_ms", {}).get("window"),
+    "the GPU is busy for": lambda found: found.get("chunk_busy_ms"),
+    "first token, ms": lambda found: found.get("ttft_ms"),
+    "each token after it, ms": lambda found: (
+        round((found["answer_of_16_ms"] - found["ttft_ms"]) / 15, 2) if "ttft_ms" in found else None
+    ),
+    "first token from a frame's arrival, ms": lambda found: found.get("arrival_ms"),
+    "GiB of one stream": lambda found: found.get("held_gib"),
+    "GiB, a chunk and a question on their way": lambda found: found.get("peak_gib"),
+    "one answer of 16 tokens, eight streams, ms": _of_eight(1, "answers_of_1_ms"),
+    "three at once": _of_eight(1, "answers_of_3_ms"),
+    "eight at once": _of_eight(1, "answers_of_8_ms"),
+    "three at once, in one block": _of_eight(8, "answers_of_3_ms"),
+    "eight at once, in one block": _of_eight(8, "answers_of_8_ms"),
+    "a chunk of 16 of all eight, ms": _of_eight(1, "chunks_ms"),
+}
+
+
+def gpu_reading(document: Document) -> str:
+    """Write how long tokens take to read one layer of a stream, in three ways."""
+    ways = ("per_token", "per_text", "masked")
+    rows = [
+        [str(row["tokens"]), *(f"{row['microseconds'][way]:.0f}" for way in ways)]
+        for row in document["reading"]
+    ]
+    return table(["tokens", "each for itself, µs", "as a whole", "all slots under a mask"], rows)
+
+
 PARTS: dict[str, Callable[[Document], str]] = {
+    "looks": looks,
+    "gpu_reading": gpu_reading,
     "beside_released": beside_released,
     "together": together,
     "put_off": put_off,

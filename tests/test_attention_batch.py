@@ -7,7 +7,7 @@ import gc
 import pytest
 import torch
 from tests.checkpoints import random_frames
-from torch.nn import functional as F
+from tests.packed import packed_by_loops
 
 from hermes_lab.bench.operation_count import OperationCount
 from hermes_stream import Engine, HermesPolicy, WindowPolicy, attention_batch
@@ -79,26 +79,6 @@ def test_few_of_many_rows_are_read_one_by_one(model):
     assert SegmentBatch.of([own[0], own[3]], [1, 1]).reading is not None
     assert SegmentBatch.of(own[:2], [1, 5]).reading is None
     assert SegmentBatch.of([own[0], None], [1, 1]) is None
-
-
-def packed_by_loops(query, key, value, cu_seq_q, cu_seq_k, *, max_q, max_k, seqused_k, **options):
-    """Stand in for the packed kernel: as torch documents it, one sequence after the other."""
-    assert options["window_size"] == (-1, 0)
-    assert options["enable_gqa"]
-    outputs = []
-    for k in range(len(seqused_k)):
-        own = query[cu_seq_q[k] : cu_seq_q[k + 1]]
-        held = slice(cu_seq_k[k], cu_seq_k[k] + seqused_k[k])
-        assert len(own) <= max_q
-        assert int(seqused_k[k]) <= max_k
-        assert held.stop <= len(key)
-        seen = torch.ones(len(own), int(seqused_k[k]), dtype=torch.bool).tril(int(seqused_k[k]) - len(own))
-        read = (one[held].transpose(0, 1) for one in (key, value))
-        output = F.scaled_dot_product_attention(
-            own.transpose(0, 1), *read, attn_mask=seen, scale=options["scale"], enable_gqa=True
-        )
-        outputs.append(output.transpose(0, 1))
-    return torch.cat(outputs)
 
 
 @pytest.mark.parametrize("words", [(), (1,), (0, 1, 2)])

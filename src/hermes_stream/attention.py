@@ -135,15 +135,15 @@ def hermes_attention(
 ) -> tuple[Float[Tensor, "one tokens heads head_dim"], None]:
     """Attend each segment to its own stream: what the stream remembers, then itself, causally.
 
-    Queries and keys arrive before rotation. A segment's keys and values are written to its stream in place;
-    a probe's are dropped after use.
+    Queries and keys arrive before rotation, but those of ``FixedText``. A segment's keys and values are
+    written to its stream in place; a probe's are dropped after use.
     """
     layer_idx: int = module.layer_idx  # type: ignore[assignment]
+    if isinstance(packed, FixedText):
+        own = {"keys": key[0], "values": value[0]}
+        return attend_fixed(packed, layer_idx, query[0], **own, scaling=scaling), None
     cos, sin = packed.cos.to(query.device), packed.signed_sin.to(query.device)
     queries, rotated = turn(torch.cat((query[0], key[0])), cos, sin).split((query.shape[1], key.shape[1]))
-    if isinstance(packed, FixedText):
-        output = attend_fixed(packed, layer_idx, queries, rotated=rotated, values=value[0], scaling=scaling)
-        return output, None
     fresh = {"raw_keys": key[0], "rotated_keys": rotated, "values": value[0]}
     together = _together(packed, layer_idx, queries, fresh, scaling=scaling)
     if -1 in together:

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from hermes_stream.blocks import BufferBlock
+from hermes_stream.blocks import BufferBlock, rows_of
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
 from hermes_stream.packed_kernel import Kernel, kernel_options, packed_kernel
@@ -214,10 +214,9 @@ class PackedReading:
             rows: of the members.
             held: tokens that each holds in each layer.
         """
-        device, (_, _, *stream, _) = block.tensor.device, block.tensor.shape
-        stride = stream[0] * stream[1] * stream[2]
-        options = kernel_options(lengths, int(held.max()), [row * stride for row in rows], device)
-        return cls(kernel=kernel, options=options, used=held.to(device, torch.int32))
+        device, starts = block.tensor.device, [row * block.rows_per_stream for row in rows]
+        options = kernel_options(lengths, int(held.max()), starts, device)
+        return cls(kernel=kernel, options=options, used=held.to(device, torch.int32).contiguous())
 
     def read(
         self,
@@ -228,17 +227,8 @@ class PackedReading:
         scaling: float,
     ) -> Float[Tensor, "heads tokens head_dim"]:
         """Return what the tokens read in one layer."""
-        keys, values = (_rows(block.tensor[kind, :, layer_idx]) for kind in (1, 2))
+        keys, values = (rows_of(block.tensor[kind, :, layer_idx]) for kind in (1, 2))
         used = self.used[layer_idx]
         asked = queries.transpose(0, 1).contiguous()
         output = self.kernel(asked, keys, values, **self.options, seqused_k=used, scale=scaling)
         return output.transpose(0, 1)
-
-
-def _rows(
-    held: Float[Tensor, "streams kv_heads slots head_dim"],
-) -> Float[Tensor, "rows kv_heads head_dim"]:
-    """Return one layer of a block as if it were one long stream; most of its rows belong to other layers."""
-    num_streams, num_heads, num_slots, width = held.shape
-    count = (num_streams - 1) * (held.stride(0) // width) + num_slots
-    return held.as_strided((count, num_heads, width), (width, num_slots * width, 1))

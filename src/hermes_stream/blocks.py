@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import final
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.layout import CacheLayout
@@ -42,6 +45,11 @@ class BufferBlock:
         """Bytes of one stream's room."""
         return self.tensor.nbytes // self.tensor.shape[1]
 
+    @property
+    def rows_per_stream(self) -> int:
+        """Rows of ``rows_of`` from where one stream begins to where the next one does."""
+        return math.prod(self.tensor.shape[2:5])
+
     def take(self) -> WholeBuffers:
         """Return the buffers of one more stream; its room is free again when they are gone."""
         row = self._free.pop()
@@ -52,12 +60,22 @@ class BufferBlock:
         return buffers
 
 
+def rows_of(
+    held: Float[Tensor, "streams kv_heads slots head_dim"],
+) -> Float[Tensor, "rows kv_heads head_dim"]:
+    """Return one layer of a block as if it were one long stream; most of its rows belong to other layers."""
+    num_streams, num_heads, num_slots, width = held.shape
+    count = (num_streams - 1) * (held.stride(0) // width) + num_slots
+    return held.as_strided((count, num_heads, width), (width, num_slots * width, 1))
+
+
 @final
 class BufferBlocks:
     """The blocks of an engine.
 
     Args:
-        streams_per_block: streams of one shape that share a block; 1 makes none.
+        streams_per_block: streams of one shape that share a block; with 1 each has one of its own on a GPU,
+            whose kernels read blocks, and none elsewhere.
 
     Attributes:
         room_bytes: what may be reserved for streams that are yet to come, 0 at first; None has no bound.
@@ -86,8 +104,10 @@ class BufferBlocks:
             capacities: slots of each layer.
         """
         is_plain = layout.kv_bits is None and not layout.layer_devices and len(set(capacities)) == 1
-        if self._streams_per_block == 1 or not is_plain:
+        if not is_plain:
             return None
+        if self._streams_per_block == 1:
+            return BufferBlock(layout, capacities[0], 1).take() if layout.device.type == "cuda" else None
         own, num_slots = self._blocks[capacities[0]], capacities[0]
         block = next((one for one in own if one.num_free), None)
         if block is None:

@@ -263,10 +263,6 @@ class WholeBuffers(Buffers):
         """Return rotated keys of a layer (a view)."""
         return self._rotated[layer][:, slots]
 
-    def whole(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Return all slots of a layer: rotated keys, and values."""
-        return self._rotated[layer], self._values[layer]
-
     def keys_of(self, layers: slice, slots: slice) -> Tensor:
         """Return raw keys of a part (a view)."""
         return self.joined(self._raw, layers)[:, :, slots]

@@ -1,4 +1,4 @@
-"""Text of fixed length in slots that tensors name, so that a captured graph can repeat it for other text."""
+"""Text whose places are said in tensors, so that a captured graph can repeat it for other text."""
 
 from __future__ import annotations
 
@@ -9,31 +9,105 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hermes_stream.buffers import WholeBuffers
+from hermes_stream.blocks import rows_of
+from hermes_stream.packed_kernel import Kernel, shape_options
+
+TOKENS_APART = 32
+"""Up to so many are read each for itself. An H100 reads 32 of a stream that holds 4,100 as fast as one text
+of 32; 64 take it 1.7 times as long as a text of 64 (results/gpu_h100.json)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FixedText:
-    """Slots and rotation of the text tokens of a forward of fixed length; the last ones may be padding.
+    """Where the tokens of a forward of fixed shape stand.
 
     Attributes:
-        buffers: of the stream. Only rotated keys are written: text is rewound before any compression, which
-            is what raw keys are for.
-        cos: rotation of each token, ``[length, head_dim]``.
-        signed_sin: likewise, see ``memory.rope.turn``.
-        starts: slot of the first token in each layer.
+        block: the tensor of the streams' block. Only rotated keys and values are written: text is rewound
+            before any compression, which is what raw keys are for.
+        positions: of each token.
+        rows: of the block, of each token.
+        slots: of each token in each layer; it sees all up to its own. Padding stands in slots that are free.
+        reading: how the kernel reads; None reads the tokens of a single stream under a mask.
     """
 
-    buffers: WholeBuffers
-    cos: Float[Tensor, "length head_dim"]
-    signed_sin: Float[Tensor, "length head_dim"]
-    starts: Int[Tensor, " layers"]
+    block: Float[Tensor, "3 streams layers kv_heads slots head_dim"]
+    positions: Int[Tensor, "axes tokens"]
+    rows: Int[Tensor, " tokens"]
+    slots: Int[Tensor, "layers tokens"]
+    reading: FixedReading | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FixedReading:
+    """The kernel's arguments for the tokens of a forward of fixed shape.
+
+    Attributes:
+        kernel: see ``packed_kernel``.
+        longest: tokens that are read together, at most.
+        ends: where what is read together ends, among the tokens; the first is 0.
+        starts: row of ``rows_of`` where the stream of each begins, and behind them one of no meaning.
+        used: slots of each stream, up to the last token.
+    """
+
+    kernel: Kernel
+    longest: int
+    ends: Int[Tensor, " parts_and_one"]
+    starts: Int[Tensor, " parts_and_one"]
+    used: Int[Tensor, "layers parts"]
+
+    @classmethod
+    def of(
+        cls,
+        kernel: Kernel,
+        rows: Int[Tensor, " tokens"],
+        slots: Int[Tensor, "layers tokens"],
+        *,
+        rows_per_stream: int,
+    ) -> FixedReading:
+        """Choose how tokens are read.
+
+        Each of few is read for itself, whichever text it is of: so the slots that it sees are divided among
+        many processors of a GPU, though those of one text are fetched once for each of its tokens. A longer
+        text is alone, and read as a whole.
+
+        Args:
+            kernel: see ``packed_kernel``.
+            rows: see ``FixedText``.
+            slots: likewise.
+            rows_per_stream: of the block.
+        """
+        num_tokens = len(rows)
+        step = 1 if num_tokens <= TOKENS_APART else num_tokens
+        ends = torch.arange(0, num_tokens + 1, step, dtype=torch.int32, device=rows.device)
+        starts = F.pad(rows[::step] * rows_per_stream, (0, 1)).int()
+        used = (slots[:, step - 1 :: step] + 1).int().contiguous()
+        return cls(kernel=kernel, longest=step, ends=ends, starts=starts, used=used)
+
+    def read(
+        self,
+        layer_idx: int,
+        queries: Float[Tensor, "heads tokens head_dim"],
+        held: Float[Tensor, "2 streams kv_heads slots head_dim"],
+        *,
+        scaling: float,
+    ) -> Float[Tensor, "one tokens heads head_dim"]:
+        """Return what the tokens read of one layer."""
+        output: Tensor = self.kernel(
+            queries.transpose(0, 1).contiguous(),
+            *(rows_of(own) for own in held),
+            cu_seq_q=self.ends,
+            cu_seq_k=self.starts,
+            seqused_k=self.used[layer_idx],
+            scale=scaling,
+            **shape_options(self.longest, held.shape[3]),
+        )
+        return output[None]
 
 
 def forward_fixed(
-    decoder: nn.Module, embeddings: Float[Tensor, "length hidden"], text: FixedText
-) -> Float[Tensor, "length hidden"]:
-    """Run text tokens of one stream through the decoder, with nothing in Python that depends on the stream.
+    decoder: nn.Module, embeddings: Float[Tensor, "tokens hidden"], text: FixedText
+) -> Float[Tensor, "tokens hidden"]:
+    """Run text tokens through the decoder, with nothing in Python that depends on their streams.
 
     Args:
         decoder: transformers' text model, set to the ``hermes`` attention.
@@ -43,8 +117,9 @@ def forward_fixed(
     Returns:
         The last hidden states.
     """
-    position_ids = torch.zeros(1, len(embeddings), dtype=torch.long, device=embeddings.device)
-    output = decoder(inputs_embeds=embeddings[None], position_ids=position_ids, use_cache=False, packed=text)
+    # Nothing of this text is ever turned again, so that the model's own rotation may turn it.
+    positions = text.positions if len(text.positions) == 1 else text.positions[:, None]
+    output = decoder(inputs_embeds=embeddings[None], position_ids=positions, use_cache=False, packed=text)
     hidden: Tensor = output.last_hidden_state[0]
     return hidden
 
@@ -52,21 +127,41 @@ def forward_fixed(
 def attend_fixed(
     text: FixedText,
     layer_idx: int,
-    queries: Float[Tensor, "heads length head_dim"],
+    queries: Float[Tensor, "heads tokens head_dim"],
     *,
-    rotated: Float[Tensor, "kv_heads length head_dim"],
-    values: Float[Tensor, "kv_heads length head_dim"],
+    keys: Float[Tensor, "kv_heads tokens head_dim"],
+    values: Float[Tensor, "kv_heads tokens head_dim"],
     scaling: float,
-) -> Float[Tensor, "one length heads head_dim"]:
-    """Write text into its slots and attend to all slots up to each token's own."""
-    held_keys, held_values = text.buffers.whole(layer_idx)
-    device = held_keys.device
-    # Tensors only, and a mask over all slots: a captured graph repeats what Python decided the first time.
-    slots = text.starts[layer_idx].to(device) + torch.arange(queries.shape[1], device=device)
-    held_keys.index_copy_(1, slots, rotated)
-    held_values.index_copy_(1, slots, values)
-    seen = torch.arange(held_keys.shape[1], device=device) <= slots[:, None]
+) -> Float[Tensor, "one tokens heads head_dim"]:
+    """Write text into its slots, and let each token see all slots up to its own.
+
+    Args:
+        text: where the tokens go.
+        layer_idx: of the layer.
+        queries: of the tokens, rotated.
+        keys: likewise, rotated.
+        values: likewise.
+        scaling: of scores.
+    """
+    held = text.block[1:, :, layer_idx]
+    held[:, text.rows, :, text.slots[layer_idx]] = torch.stack((keys, values)).permute(2, 0, 1, 3)
+    if text.reading is None:
+        return _attend_masked(text, layer_idx, queries, held, scaling=scaling)
+    return text.reading.read(layer_idx, queries, held, scaling=scaling)
+
+
+def _attend_masked(
+    text: FixedText,
+    layer_idx: int,
+    queries: Float[Tensor, "heads tokens head_dim"],
+    held: Float[Tensor, "2 streams kv_heads slots head_dim"],
+    *,
+    scaling: float,
+) -> Float[Tensor, "one tokens heads head_dim"]:
+    """Attend tokens of a single stream to all its slots, those behind each token hidden."""
+    keys, values = held[:, 0] if held.shape[1] == 1 else held.index_select(1, text.rows[:1])[:, 0]
+    seen = torch.arange(held.shape[3], device=held.device) <= text.slots[layer_idx][:, None]
     output = F.scaled_dot_product_attention(
-        queries[None], held_keys[None], held_values[None], attn_mask=seen, scale=scaling, enable_gqa=True
+        queries[None], keys[None], values[None], attn_mask=seen, scale=scaling, enable_gqa=True
     )
     return output.transpose(1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -13,11 +13,14 @@ from torch.nn import functional as F
 
 log = logging.getLogger(__name__)
 Kernel = Callable[..., Any]
+CAUSAL = (-1, 0)
+ALL = (-1, -1)
+"""What a token sees of its stream, as the kernel is told: all up to itself, or all."""
 
 
 @cache
 def packed_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> Kernel | None:
-    """Return ``torch.nn.attention.varlen``'s function where it does on this device what is asked of it.
+    """Return ``torch.nn.attention.varlen``'s function, or what it is made of, where it does what it should.
 
     Args:
         device: where queries, keys and values are.
@@ -26,17 +29,38 @@ def packed_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> Ke
     """
     if device.type != "cuda":
         return None  # a loop on a CPU loses nothing: it launches nothing
+    for kernel in _kernels():
+        try:
+            if agrees(kernel, device, dtype, head_dim):
+                return kernel
+            log.warning("packed attention differs from plain attention on %s, and is not used", device)
+        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            log.info("no packed attention on %s: %s", device, error)
+    return None
+
+
+def _kernels() -> Iterator[Kernel]:
     try:
         from torch.nn.attention.varlen import varlen_attn
+    except ImportError as error:
+        log.info("no packed attention: %s", error)
+        return
+    yield varlen_attn
+    yield _flash
 
-        if agrees(varlen_attn, device, dtype, head_dim):
-            return varlen_attn
-        log.warning(
-            "packed attention differs from plain attention on %s; streams are read one by one", device
-        )
-    except (ImportError, RuntimeError, TypeError, ValueError) as error:
-        log.info("no packed attention on %s: %s", device, error)
-    return None
+
+def _flash(queries: Tensor, keys: Tensor, values: Tensor, **options: Any) -> Tensor:
+    """Do as ``varlen_attn``, which in torch 2.11 does not hand ``seqused_k`` down."""
+    sizes = (options[name] for name in ("cu_seq_q", "cu_seq_k", "max_q", "max_k"))
+    output: Tensor = torch.ops.aten._flash_attention_forward(
+        *(queries, keys, values, *sizes),
+        dropout_p=0.0,
+        is_causal=options["window_size"] == CAUSAL,
+        return_debug_mask=False,
+        scale=options["scale"],
+        seqused_k=options["seqused_k"],
+    )[0]
+    return output
 
 
 def agrees(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
@@ -48,13 +72,21 @@ def agrees(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: i
         dtype: likewise.
         head_dim: likewise.
     """
+    where: dict[str, Any] = {"device": device, "dtype": dtype}
+    return all(_agrees(kernel, lengths, head_dim, **where) for lengths in ((3, 1), (1, 1)))
+
+
+def _agrees(
+    kernel: Kernel, lengths: tuple[int, int], head_dim: int, *, device: torch.device, dtype: torch.dtype
+) -> bool:
     seed = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=seed).to(device, dtype)
 
-    num_slots, lengths, held = 16, (3, 1), (9, 12)
-    queries, keys, values = (random(*shape, head_dim) for shape in ((4, 4), (2, 2, 16), (2, 2, 16)))
+    num_slots, held = 16, (9, 12)
+    shapes = ((sum(lengths), 4), (2, 2, num_slots), (2, 2, num_slots))
+    queries, keys, values = (random(*shape, head_dim) for shape in shapes)
     options = kernel_options(lengths, max(held), [0, 2 * num_slots], device)
     used = torch.tensor(held, dtype=torch.int32, device=device)
     shape, stride = (3 * num_slots, 2, head_dim), (head_dim, num_slots * head_dim, 1)
@@ -87,8 +119,21 @@ def kernel_options(
     return {
         "cu_seq_q": ends.to(device, torch.int32),
         "cu_seq_k": first_keys.to(device, torch.int32),
-        "max_q": max(lengths),
+        **shape_options(max(lengths), longest),
+    }
+
+
+def shape_options(longest_text: int, longest: int) -> dict[str, Any]:
+    """Return what the kernel is told of sizes.
+
+    Args:
+        longest_text: tokens of a segment, at most.
+        longest: tokens that a stream holds, at most.
+    """
+    return {
+        "max_q": longest_text,
         "max_k": longest,
-        "window_size": (-1, 0),
+        # One token is the last of its stream. Told to see all, it is read in parts that run side by side.
+        "window_size": CAUSAL if longest_text > 1 else ALL,
         "enable_gqa": True,
     }

@@ -47,6 +47,7 @@ class LoadTest:
         defers_compression: let a question behind a frame go before its compression.
         seconds: of each of the two tests, above 0.
         seed: of the moments of questions.
+        streams_per_block: see ``Engine``.
     """
 
     model: VideoModel
@@ -57,6 +58,7 @@ class LoadTest:
     defers_compression: bool = False
     seconds: float
     seed: int = 0
+    streams_per_block: int = 1
 
     def run(self, stream_counts: Sequence[int]) -> tuple[list[Row], list[dict[str, Any]]]:
         """Test each number of streams, one after the other.
@@ -84,7 +86,7 @@ class LoadTest:
         rows: list[Row] = []
         refused: list[dict[str, Any]] = []
         for num_streams in stream_counts:
-            engine = Engine(self.model)
+            engine = Engine(self.model, streams_per_block=self.streams_per_block)
             try:
                 for _ in range(num_streams):
                     engine.add(

@@ -29,6 +29,9 @@ class BenchOptions:
         str | None,
         _option(metavar="N,M", help="Streams at once, of the first policy; without --frames, nothing else."),
     ] = None
+    streams_per_block: Annotated[
+        int, _option(metavar="N", min=1, help="Of --streams, how many have their buffers in one tensor.")
+    ] = 1
     policies: Annotated[
         str,
         _option(

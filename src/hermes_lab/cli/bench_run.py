@@ -115,7 +115,11 @@ def _measure(
         **shared,
     )
     load_test = LoadTest(
-        policy=next(iter(policies.values())), seconds=options.seconds, seed=options.seed, **shared
+        policy=next(iter(policies.values())),
+        seconds=options.seconds,
+        seed=options.seed,
+        streams_per_block=options.streams_per_block,
+        **shared,
     )
     with doing("asking streams in turn"):
         runs, left_out = benchmark.run(frame_counts)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MeasureOption = Annotated[
     bool,
     typer.Option(
-        "--measure",
+        *("--measure", "--gpu"),
         help="Ask torch for devices, and load the model to measure a stream of it, in seconds; without it, "
         "only where another model or memory is asked for.",
     ),

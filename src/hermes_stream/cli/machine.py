@@ -80,7 +80,7 @@ def devices(*, num_threads: int | None = None) -> list[Device]:
     found = [replace(host(), title=title)]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
-        title = torch.cuda.get_device_name(index)
+        title = f"{torch.cuda.get_device_name(index)}, {_attention(index)}"
         found.append(Device(name=f"cuda:{index}", title=title, total_bytes=total, free_bytes=free))
     if torch.backends.mps.is_available():
         total = torch.mps.recommended_max_memory()
@@ -116,6 +116,16 @@ def _arithmetic(num_threads: int | None) -> str:
 
     how = {True: "in hardware", False: "imitated and slow", None: "unknown"}[computes_bfloat16()]
     return f"{num_threads or torch.get_num_threads()} threads, bfloat16 {how}"
+
+
+def _attention(index: int) -> str:
+    """Say how a GPU reads the text of several streams."""
+    import torch
+
+    from hermes_stream.packed_kernel import packed_kernel
+
+    kernel = packed_kernel(torch.device("cuda", index), torch.bfloat16, 128)
+    return "streams are read one by one" if kernel is None else "one kernel reads the text of all streams"
 
 
 def _total_bytes() -> int | None:

@@ -29,6 +29,8 @@ from hermes_stream.video.frame import Frame
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_WORTH_SHRINKING = 1.25  # times what the model sees
+
 
 class VideoModel(ABC):
     """One loaded checkpoint. Holds weights, never a stream's state, so that many sessions share it.
@@ -100,7 +102,7 @@ class VideoModel(ABC):
         return self.preprocessing.pixels(images, sizes, device=self.vision.device, dtype=self.vision.dtype)
 
     def shrink(self, frame: Frame) -> Frame:
-        """Return the frame in the size that the model sees, or the frame itself if that is no smaller.
+        """Return the frame in the size that the model sees, or the frame itself if that is hardly smaller.
 
         What ``prepare`` makes of a shrunk frame is bit for bit what it makes of the frame, so that a queue
         need not hold more pixels than the model sees.
@@ -111,6 +113,8 @@ class VideoModel(ABC):
         Raises:
             ValueError: the model cannot read a frame of this size.
         """
+        if frame.image.nbytes <= _WORTH_SHRINKING * self.preprocessing.max_image_bytes:
+            return frame  # to make it a little smaller takes longer than all else that is done for it
         image = self.preprocessing.shrink(frame.image, frame.size)
         return frame if image is frame.image else replace(frame, image=image, source_size=frame.size)
 

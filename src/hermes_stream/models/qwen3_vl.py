@@ -11,6 +11,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.card import build_card, build_layout
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.patch_tower import PatchTower
 from hermes_stream.models.patches import PatchPreprocessing
 from hermes_stream.models.qwen_vl import encode_patches, read_preprocessing, read_rotary
 from hermes_stream.models.token_layout import (
@@ -48,7 +49,7 @@ class Qwen3VL(VideoModel):
     def __init__(self, checkpoint: Checkpoint) -> None:
         model, tokenizer = checkpoint.model, checkpoint.tokenizer
         config = model.config
-        self._model = model
+        self._model, self._tower = model, PatchTower(model.model.visual)
         self.vision, self.decoder, self.head = model.model.visual, model.model.language_model, model.lm_head
         self.preprocessing = read_preprocessing(checkpoint, bounds="temporal_patch")
         self._begin, self._end, placeholder = tokenizer.convert_ids_to_tokens(
@@ -80,7 +81,7 @@ class Qwen3VL(VideoModel):
 
     def encode(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
-        return encode_patches(self._model, pixels)
+        return encode_patches(self._model, self._tower, pixels)
 
     def lay_out(
         self, features: Features, frames: Sequence[Frame], *, start_seconds: float, num_patches_before: int

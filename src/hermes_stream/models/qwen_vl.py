@@ -16,6 +16,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.card import build_card, build_layout, config_settings
 from hermes_stream.models.chat import split_chat
 from hermes_stream.models.checkpoint import Checkpoint
+from hermes_stream.models.patch_tower import PatchTower
 from hermes_stream.models.patches import Bounds, PatchPreprocessing
 from hermes_stream.models.token_layout import lay_out_over_time, patch_seconds
 from hermes_stream.models.visual import Features, Pixels, VisualTokens
@@ -41,11 +42,11 @@ class Qwen2VL(VideoModel):
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         _set_up(self, checkpoint)
-        self._model = checkpoint.model
+        self._model, self._tower = checkpoint.model, PatchTower(self.vision)
 
     def encode(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
-        return encode_patches(self._model, pixels)
+        return encode_patches(self._model, self._tower, pixels)
 
     def lay_out(
         self,
@@ -80,11 +81,11 @@ class Qwen25VL(VideoModel):
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         _set_up(self, checkpoint)
-        self._model = checkpoint.model
+        self._model, self._tower = checkpoint.model, PatchTower(self.vision)
 
     def encode(self, pixels: Pixels) -> Features:
         """Encode temporal patches one by one with the vision tower."""
-        return encode_patches(self._model, pixels)
+        return encode_patches(self._model, self._tower, pixels)
 
     def lay_out(
         self,
@@ -128,19 +129,20 @@ def _set_up(adapter: Qwen2VL | Qwen25VL, checkpoint: Checkpoint) -> None:
     adapter.video_end = adapter.embed([])
 
 
-def encode_patches(model: Any, pixels: Pixels) -> Features:
+def encode_patches(model: Any, tower: PatchTower, pixels: Pixels) -> Features:
     """Run patches through the vision tower; each temporal patch is encoded on its own.
 
     Args:
         model: transformers' model.
+        tower: of the model.
         pixels: from ``PatchPreprocessing``.
     """
-    tower = model.model.visual
     count, rows, columns = pixels.grid
-    grid = torch.tensor([[count, rows, columns]], device=tower.device)
-    output = model.model.get_video_features(pixels.values, video_grid_thw=grid, return_dict=True)
+    # All that is made of the grid is in the plan; the host, which divides by it, need not wait for it.
+    sizes, plan = torch.tensor([pixels.grid]), tower.plan(pixels.grid)
+    output = model.model.get_video_features(pixels.values, video_grid_thw=sizes, return_dict=True, **plan)
     levels = getattr(output, "deepstack_features", None)
-    merge = tower.spatial_merge_size
+    merge = model.model.visual.spatial_merge_size
     return Features(
         tokens=torch.cat(output.pooler_output).to(model.dtype),
         deepstack=torch.stack([torch.cat(level) for level in levels]).to(model.dtype) if levels else None,

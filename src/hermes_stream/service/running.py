@@ -104,6 +104,15 @@ class Running:
                 Tenant(self.registry, replica_id=membership.id, capacity=self.capacity, health=self.health)
             )
 
+    def _make_engine(self) -> Engine:
+        settings = self._settings
+        return Engine(
+            self._model,
+            memory_bytes=settings.memory_bytes,
+            queue_frames=1,
+            streams_per_block=settings.streams_per_block,
+        )
+
     def _build(self, data_dir: Path) -> None:
         model, settings, membership = self._model, self._settings, self._membership
         self.folder = ServiceFolder(data_dir, shared=membership is not None)
@@ -124,7 +133,7 @@ class Running:
             self._parts.callback(self._remote_journals.close)
         self._committer = self._parts.enter_context(Committer())
         self.thread = EngineThread(
-            lambda: Engine(model, memory_bytes=settings.memory_bytes, queue_frames=1),
+            self._make_engine,
             step_seconds=settings.step_seconds,
             restore=self._restore,
             give_up=self._give_up,

@@ -46,6 +46,9 @@ class ServiceSettings(StreamSettings, frozen=True):
     """Streams that are open at once, at most."""
     memory_bytes: AtLeastOne | None = None
     """What the memories of all streams may take together; four fifths of what is free by default."""
+    streams_per_block: AtLeastOne = 1
+    """Streams whose memories lie together, so that a GPU makes their answers at once: 8 answers in 0.3 of the
+    time. Room for so many is reserved when the first comes, if there is so much."""
     max_questions: AtLeastOne = 64
     """Questions that wait or are being answered, at most."""
     max_questions_per_stream: AtLeastOne = 8

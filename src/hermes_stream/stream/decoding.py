@@ -109,10 +109,10 @@ def decode_answer(
         logits = yield from next_token_logits(context.extend(question.embeddings(model)))
         check_finite(logits, model)
         while True:
-            token = choose_token(logits, answer.token_ids, sampling, generator)
+            token, probability = next_token(logits, answer.token_ids, sampling, generator)
             if token in chat.stop_token_ids:
                 break
-            answer.note_token(token, probability_of(logits, token))
+            answer.note_token(token, probability)
             if sampling.num_logprobs is not None:
                 answer.logprobs.append(logprob_of(logits, token, num_top=sampling.num_logprobs))
             answer.give(text.add(token), pending_seconds=pending_seconds)
@@ -170,6 +170,22 @@ def check_finite(logits: Float[Tensor, "*places vocabulary"], model: VideoModel)
             f"answer; in {str(model.layout.dtype).removeprefix('torch.')} numbers may overflow: try "
             "dtype='float32', or take the checkpoint from its source again"
         )
+
+
+def next_token(
+    logits: Float[Tensor, " vocabulary"],
+    answer_ids: list[int],
+    sampling: Sampling,
+    generator: torch.Generator,
+) -> tuple[int, float]:
+    """Choose the next token of an answer, and say how likely it was; see ``choose_token``."""
+    if sampling.temperature == 0 and sampling.repetition_penalty == 1:
+        # Read together: each number that is read makes the host wait once more.
+        highest, index = logits.max(dim=-1)
+        logprob, token = torch.stack((highest - logits.logsumexp(dim=-1), index.to(highest))).tolist()
+        return int(token), math.exp(min(0.0, logprob))
+    token = choose_token(logits, answer_ids, sampling, generator)
+    return token, probability_of(logits, token)
 
 
 def choose_token(

@@ -28,6 +28,7 @@ from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.policies.named import choose_policy
 from hermes_stream.stream.capacity import Capacity, stream_bytes
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.graphs import text_graphs
 from hermes_stream.stream.handle import Overflow, StreamHandle
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.queue_limits import QUEUE_FRAMES, QUEUE_SECONDS, QueueLimits
@@ -113,7 +114,7 @@ class Engine:
         )
         self._limits_of(1)  # refuses limits that are none
         self._blocks = BufferBlocks(streams_per_block)
-        self.executor = Executor(model, blocks=self._blocks)
+        self.executor = Executor(model, blocks=self._blocks, graphs=text_graphs(model))
         self._streams: list[StreamHandle] = []
         self._thread = OneThread()
 

@@ -18,8 +18,9 @@ from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, joined_pixels
 from hermes_stream.stream.embedding_reader import read_embeddings
-from hermes_stream.stream.graphs import TextGraphs
+from hermes_stream.stream.graphs import TextGraphs, text_graphs
 from hermes_stream.stream.stats import Stage, StageClock
+from hermes_stream.stream.vision_graphs import VisionGraphs
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Result, Work
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Executor:
     Args:
         model: a loaded model.
         stages: adds up what each stage takes; None measures nothing.
-        graphs: forwards of fixed shape for text that comes alone; None has none.
+        graphs: forwards of fixed shape for text; None has none.
         blocks: where buffers of several streams lie together; None gives each stream its own.
 
     Attributes:
@@ -60,13 +61,12 @@ class Executor:
         self.stages, self._graphs = stages, graphs
         device = model.layout.device
         self._side_stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._vision = VisionGraphs(model) if graphs and device.type == "cuda" else None
 
     @classmethod
     def for_one_stream(cls, model: VideoModel, *, stages: StageClock | None = None) -> Executor:
         """Return one that captures CUDA graphs where there is a GPU."""
-        layout = model.layout
-        captures = layout.device.type == "cuda" and not layout.layer_devices
-        return cls(model, stages=stages, graphs=TextGraphs(model, captures=True) if captures else None)
+        return cls(model, stages=stages, graphs=text_graphs(model), blocks=BufferBlocks(1))
 
     def prepare(self, cache: StreamCache) -> None:
         """Do what would otherwise be done at a new stream's first question."""
@@ -98,7 +98,9 @@ class Executor:
             with self._on_side_stream(beside_forwards=bool(forwards)):
                 for batch in _alike(encodes, lambda one: one.pixels.patch_shape):
                     results |= zip(batch, self._encode(batch), strict=True)
-            for same_depth in _alike(forwards, lambda one: one.advances):
+            results.update(self._replay(forwards).items())
+            left = [one for one in forwards if one not in results]
+            for same_depth in _alike(left, lambda one: one.advances):
                 results |= zip(same_depth, self._forward(same_depth), strict=True)
         finally:
             self._rejoin(results.values())
@@ -150,7 +152,7 @@ class Executor:
         """Encode the frames of all requests at once; they are of one shape."""
         with self.timing("encode"):
             pixels = joined_pixels([one.pixels for one in requests])
-            features = self.model.encode_in_parts(pixels)
+            features = (self._vision.encode if self._vision else self.model.encode_in_parts)(pixels)
             return features.split([one.pixels.grid[0] for one in requests])
 
     def _forward(self, requests: Sequence[ForwardRequest]) -> list[Tensor | None]:
@@ -160,8 +162,6 @@ class Executor:
             if not requests[0].advances:
                 read_embeddings(decoder, segments)
                 return [None] * len(requests)
-            if (logits := self._replayed(requests)) is not None:
-                return [logits]
             if not any(one.wants_logits for one in requests):
                 forward(decoder, segments, wants_hidden=False)
                 return [None] * len(requests)
@@ -176,14 +176,13 @@ class Executor:
             logits_of = iter(logits.split([len(states) for states in wanted]))
             return [_logits(one, logits_of) for one in requests]
 
-    def _replayed(self, requests: Sequence[ForwardRequest]) -> Tensor | None:
-        """Return the logits of a request for text that comes alone, where a fixed shape fits it."""
-        one = requests[0]
-        if self._graphs is None or len(requests) > 1 or len(one.segments) > 1 or not one.wants_logits:
-            return None
-        if one.places is not None:
-            return None
-        return self._graphs.logits(one.segments[0])
+    def _replay(self, requests: Sequence[ForwardRequest]) -> dict[ForwardRequest, Tensor]:
+        """Serve texts by forwards of fixed shape, as far as those have room."""
+        texts = [one for one in requests if one.wants_logits]
+        if self._graphs is None or not texts:
+            return {}
+        with self._timing_by_tokens(texts):
+            return self._graphs.serve(texts)
 
     def _timing_by_tokens(self, requests: Sequence[ForwardRequest]) -> AbstractContextManager[None]:
         """Divide what a forward takes among its requests' stages, by tokens."""

@@ -1,34 +1,49 @@
 """Question and answer tokens through forwards of fixed shape, which a GPU captures once and replays.
 
-A question is padded to a length of ``LENGTHS``; where its tokens go is said in tensors, not in code.
-Where nothing is captured the same forwards run one operation at a time, with the same numbers.
+A shape is a number of tokens, of whichever texts and streams of one block; fewer are padded. Where they go is
+said in tensors, not in code. Where nothing is captured the same forwards run one operation at a time, with
+the same numbers.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
+from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
-from hermes_stream.fixed_text import FixedText, forward_fixed
-from hermes_stream.memory.rope import signed
+from hermes_stream.fixed_text import TOKENS_APART, FixedReading, FixedText, forward_fixed
 from hermes_stream.models.base import VideoModel
+from hermes_stream.packed_kernel import packed_kernel
 from hermes_stream.segments import Segment
+from hermes_stream.stream.work import ForwardRequest
 
 log = logging.getLogger(__name__)
-LENGTHS = (1, 32, 128)
+LENGTHS = (1, 2, 4, 8, 32, 64, 128)
+_OF_QUESTIONS = (32, 64, 128)
+_MAX_REPLAYS = 4  # each reads all weights; more batches at a time go through one ordinary forward
+_MIN_TEXTS = 4  # of a batch that is worth it even then
 _WARM_UPS = 2
 
 
+def text_graphs(model: VideoModel) -> TextGraphs | None:
+    """Return what captures a model's forwards of text; None where there is no one GPU that could."""
+    layout = model.layout
+    is_one_gpu = layout.device.type == "cuda" and not layout.layer_devices
+    return TextGraphs(model, captures=True) if is_one_gpu else None
+
+
 class TextGraphs:
-    """The forwards of question and answer tokens, for each stream its own, since they know its buffers.
+    """The forwards of question and answer tokens, for each block its own, since they know where it lies.
 
     Args:
         model: a loaded model, on one device.
@@ -38,92 +53,197 @@ class TextGraphs:
     def __init__(self, model: VideoModel, *, captures: bool) -> None:
         self._model, self._captures = model, captures
         self._pool = torch.cuda.graph_pool_handle() if captures else None
-        self._forwards: WeakKeyDictionary[StreamCache, dict[int, _Forward]] = WeakKeyDictionary()
+        self._forwards: WeakKeyDictionary[BufferBlock, dict[int, _Forward]] = WeakKeyDictionary()
 
     def prepare(self, cache: StreamCache) -> None:
-        """Capture the forwards of a stream before its first question comes, so that none waits for it."""
-        if not self._captures or not _is_fixed(cache):
+        """Capture the forwards of a new stream before its first question comes, so that none waits for it."""
+        if (block := _block_of(cache)) is None:
             return
-        for length in LENGTHS:
-            if all(
-                held + length <= slots
-                for held, slots in zip(cache.num_tokens, cache.buffers.capacities, strict=True)
-            ):
-                self._forward(cache, length)
+        num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
+        for length in dict.fromkeys((_length_for(num_streams), *_OF_QUESTIONS)):
+            if length is not None and _has_room(cache, 0, length):
+                self._placed(block, length, lambda forward: forward.place_nothing(cache))
 
-    def logits(self, segment: Segment) -> Float[Tensor, " vocabulary"] | None:
-        """Return the logits of the token that follows a segment of text; None where no fixed shape fits it.
+    def serve(self, requests: Iterable[ForwardRequest]) -> dict[ForwardRequest, Float[Tensor, " vocabulary"]]:
+        """Return the logits of the token that follows each text, for those that fixed shapes serve.
 
         Args:
-            segment: question or answer tokens; ``append`` has reserved their slots.
+            requests: of one or several streams; ``append`` has reserved the slots of their segments.
         """
-        cache, count = segment.cache, len(segment.embeddings)
-        if not isinstance(cache, StreamCache) or not _is_fixed(cache):
+        batches = list[list[ForwardRequest]]()
+        for block, texts in _by_block(requests).items():
+            batches += _batches(texts) if _is_shared(block) else [[text] for text in texts]
+        if len(batches) > _MAX_REPLAYS:
+            batches = [batch for batch in batches if len(batch) >= _MIN_TEXTS][:_MAX_REPLAYS]
+        results: dict[ForwardRequest, Tensor] = {}
+        for batch in batches:
+            logits = self._logits([one.segments[0] for one in batch])
+            results |= {} if logits is None else dict(zip(batch, logits, strict=True))
+        return results
+
+    def _logits(self, segments: Sequence[Segment]) -> Float[Tensor, "texts vocabulary"] | None:
+        """Run texts of one block; None where the first one's stream has no room for padding."""
+        first, cache = segments[0], segments[0].cache
+        length = _length_for(sum(len(segment.embeddings) for segment in segments))
+        assert isinstance(cache, StreamCache)
+        assert length is not None
+        if (block := _block_of(cache)) is None or not _has_room(cache, len(first.embeddings), length):
             return None
-        if segment.probe or segment.observation or segment.recall or segment.deepstack is not None:
-            return None
-        starts = [held - count for held in cache.num_tokens]
-        room = min(slots - start for slots, start in zip(cache.buffers.capacities, starts, strict=True))
-        length = next((length for length in LENGTHS if count <= length <= room), None)
-        own = None if length is None else self._forward(cache, length)
-        return None if own is None else own.run(segment, starts)
+        return self._placed(block, length, lambda forward: forward.place(segments)).run()
 
-    def _forward(self, cache: StreamCache, length: int) -> _Forward | None:
-        """Return a forward, made at its first use; None where the device cannot capture it."""
-        own = self._forwards.setdefault(cache, {})
-        if length not in own:
-            own[length] = _Forward(self._model, cache, length)
-            try:
-                if self._captures:
-                    own[length].capture(self._pool)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                log.warning("the forward of %d text tokens runs uncaptured: %s", length, error)
-        return own[length]
+    def _placed(self, block: BufferBlock, length: int, place: Callable[[_Forward], None]) -> _Forward:
+        """Return a forward that is told where its tokens stand.
+
+        It is captured at its first use; one that the device cannot capture runs uncaptured.
+        """
+        own = self._forwards.setdefault(block, {})
+        is_new = length not in own
+        forward = own[length] = _Forward(self._model, block, length) if is_new else own[length]
+        place(forward)
+        try:
+            if is_new and self._captures:
+                forward.capture(self._pool)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            log.warning("the forward of %d text tokens runs uncaptured: %s", length, error)
+        return forward
 
 
-def _is_fixed(cache: StreamCache) -> bool:
-    """Tell whether a stream's buffers stay where they are, and hold keys as attention reads them."""
-    return isinstance(cache.buffers, WholeBuffers) and not cache.growable
+def _length_for(count: int) -> int | None:
+    """Return tokens of the shape that so many fit; None where none is so large."""
+    return next((length for length in LENGTHS if count <= length), None)
+
+
+def _has_room(cache: StreamCache, count: int, length: int) -> bool:
+    """Tell whether a stream has slots for the padding behind its text of so many tokens, which it holds."""
+    padding = length - count if length > TOKENS_APART else 1
+    return max(cache.num_tokens) + padding <= min(cache.buffers.capacities)
+
+
+def _is_shared(block: BufferBlock) -> bool:
+    """Tell whether tokens of several streams of a block can be read at once."""
+    tensor = block.tensor
+    return packed_kernel(tensor.device, tensor.dtype, tensor.shape[-1]) is not None
+
+
+def _batches(texts: Sequence[ForwardRequest]) -> Iterator[list[ForwardRequest]]:
+    """Divide texts of one block into batches that fit a shape: short ones together, long ones alone."""
+    batch, count = list[ForwardRequest](), 0
+    for text in sorted(texts, key=lambda one: one.num_tokens):
+        if batch and count + text.num_tokens > TOKENS_APART:
+            yield batch
+            batch, count = [], 0
+        batch.append(text)
+        count += text.num_tokens
+    yield batch
+
+
+def _by_block(requests: Iterable[ForwardRequest]) -> dict[BufferBlock, list[ForwardRequest]]:
+    """Return the requests that are for the token behind a text of a stream in a block."""
+    found = defaultdict[BufferBlock, list[ForwardRequest]](list)
+    for one in requests:
+        if (block := _block_of_text(one)) is not None:
+            found[block].append(one)
+    return found
+
+
+def _block_of(cache: object) -> BufferBlock | None:
+    """Return the block of a stream whose buffers stay where they are; None for others."""
+    if not isinstance(cache, StreamCache) or not isinstance(cache.buffers, WholeBuffers) or cache.growable:
+        return None
+    return cache.buffers.block if isinstance(cache.buffers.block, BufferBlock) else None
+
+
+def _block_of_text(request: ForwardRequest) -> BufferBlock | None:
+    """Return the block of the stream that a request for the token behind a text is of; None for others."""
+    if len(request.segments) > 1 or not request.wants_logits or request.places is not None:
+        return None
+    segment = request.segments[0]
+    if not segment.is_plain or segment.deepstack is not None or len(segment.embeddings) > LENGTHS[-1]:
+        return None
+    return _block_of(segment.cache)
 
 
 class _Forward:
-    """The forward of so many text tokens, or fewer, of one stream."""
+    """The forward of so many text tokens of the streams of a block.
 
-    def __init__(self, model: VideoModel, cache: StreamCache, length: int) -> None:
-        assert isinstance(cache.buffers, WholeBuffers)
-        layout, self._model = model.layout, model
-        where: dict[str, Any] = {"dtype": layout.dtype, "device": layout.device}
-        self._embeddings = torch.zeros(length, model.embed([0]).shape[1], **where)
-        self._last = torch.zeros(1, dtype=torch.long, device=layout.device)
-        self._text = FixedText(
-            buffers=cache.buffers,
-            cos=torch.zeros(length, layout.head_dim, **where),
-            signed_sin=torch.zeros(length, layout.head_dim, **where),
-            starts=torch.tensor(cache.num_tokens, device=layout.device),
-        )
+    Args:
+        model: a loaded model.
+        block: of the texts' streams; only its tensor is kept, so that the block can go.
+        length: tokens.
+    """
+
+    def __init__(self, model: VideoModel, block: BufferBlock, length: int) -> None:
+        self._model, self._tensor, self.length = model, block.tensor, length
+        self._rows_per_stream, tensor = block.rows_per_stream, block.tensor
+        where: dict[str, Any] = {"device": tensor.device}
+        self._embeddings = torch.zeros(length, model.embed([0]).shape[1], dtype=tensor.dtype, **where)
+        self._kernel = packed_kernel(tensor.device, tensor.dtype, tensor.shape[-1])
+        num_layers, self._num_axes = tensor.shape[2], model.layout.rotary.num_axes
+        # positions, row, slots, and which tokens are the last of their texts
+        self._parts = (self._num_axes, 1, num_layers, 1)
+        self._numbers = torch.zeros(sum(self._parts), length, dtype=torch.long, **where)
+        self._num_texts = 0
         self._replay: Callable[[], None] = self._compute
         self._logits: Tensor | None = None
 
-    def run(self, segment: Segment, starts: list[int]) -> Float[Tensor, " vocabulary"]:
-        """Say where a segment stands, run, and return the logits behind its last token."""
-        count = len(segment.embeddings)
-        cos, sin = self._model.layout.rotary.cos_sin(segment.positions.to(self._embeddings.device))
-        self._embeddings[:count] = segment.embeddings
-        self._text.cos[:count], self._text.signed_sin[:count] = cos, signed(sin)
-        self._text.starts.copy_(torch.tensor(starts))
-        self._last.fill_(count - 1)
+    def place_nothing(self, cache: StreamCache) -> None:
+        """Say that there is padding alone, in slots of a stream that nothing is in."""
+        nothing = torch.zeros(self._num_axes, 0, dtype=torch.long)
+        self._place([cache], [0], nothing)
+
+    def place(self, segments: Sequence[Segment]) -> None:
+        """Say which tokens there are, and where they stand: at the end of what their streams hold.
+
+        Args:
+            segments: of streams of the block, their slots reserved.
+        """
+        caches = [segment.cache for segment in segments if isinstance(segment.cache, StreamCache)]
+        counts = [len(segment.embeddings) for segment in segments]
+        self._place(caches, counts, torch.cat([segment.positions for segment in segments], dim=1))
+        torch.cat([segment.embeddings for segment in segments], out=self._embeddings[: sum(counts)])
+
+    def _place(
+        self, caches: Sequence[StreamCache], counts: Sequence[int], positions: Int[Tensor, "axes tokens"]
+    ) -> None:
+        lengths, self._num_texts = torch.tensor(counts), len(caches)
+        rows = torch.tensor([getattr(cache.buffers, "row", 0) for cache in caches])
+        held = torch.tensor([cache.num_tokens for cache in caches]).T
+        # Of a text's tokens the last stands in the last slot.
+        back = torch.cat([torch.arange(-count, 0) for count in counts])
+        missing, last = self.length - sum(counts), (lengths.cumsum(0) - 1).clamp(min=0)
+        rows = torch.cat((rows.repeat_interleave(lengths), rows[:1].expand(missing)))
+        slots = held.repeat_interleave(lengths, dim=1) + back
+        # Read as a whole, a text's padding stands right behind it; else where nothing ever reads it.
+        behind = held[:, :1] + torch.arange(missing)
+        slots = torch.cat((slots, behind if self.length > TOKENS_APART else self._last_slots(missing)), dim=1)
+        last = F.pad(last, (0, self.length - len(last)))
+        numbers = torch.cat((F.pad(positions, (0, missing)), rows[None], slots, last[None]))
+        # From pageable memory: the copy is over for the host before the next text is placed.
+        self._numbers.copy_(numbers)
+
+    def _last_slots(self, count: int) -> Int[Tensor, "layers some_tokens"]:
+        return torch.full((self._tensor.shape[2], count), self._tensor.shape[4] - 1)
+
+    def run(self) -> Float[Tensor, "texts vocabulary"]:
+        """Return the logits behind the last token of each text that was placed."""
         self._replay()
         assert self._logits is not None
-        return self._logits[0].clone()
+        return self._logits[: self._num_texts].clone()
 
     def _compute(self) -> None:
-        hidden = forward_fixed(self._model.decoder, self._embeddings, self._text)
-        self._logits = self._model.logits(hidden.index_select(0, self._last))
+        positions, rows, slots, last = self._numbers.split(self._parts)
+        reading = None
+        if self._kernel is not None:
+            reading = FixedReading.of(self._kernel, rows[0], slots, rows_per_stream=self._rows_per_stream)
+        text = FixedText(block=self._tensor, positions=positions, rows=rows[0], slots=slots, reading=reading)
+        hidden = forward_fixed(self._model.decoder, self._embeddings, text)
+        # A stream has one text at a time, so that there are no more texts than streams.
+        self._logits = self._model.logits(hidden.index_select(0, last[0, : self._tensor.shape[1]]))
 
     def capture(self, pool: Any) -> None:
-        """Record the forward. It is tried on the slots behind all that the stream holds."""
+        """Record the forward. Its trials write where tokens were placed; these are written behind them."""
         device = self._embeddings.device
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
@@ -132,6 +252,7 @@ class _Forward:
                 self._compute()
         torch.cuda.current_stream(device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        # Threads that decode video may ask the driver for memory meanwhile: that is no fault of this one.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             self._compute()
         self._replay = graph.replay

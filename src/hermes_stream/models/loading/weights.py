@@ -15,6 +15,7 @@ from hermes_stream.errors import DeviceError, ModelError
 from hermes_stream.models.loading.messages import refusing
 from hermes_stream.models.loading.norms import fuse_norms
 from hermes_stream.models.loading.placement import Placement
+from hermes_stream.models.loading.pooling import fuse_pooling
 from hermes_stream.models.loading.progress import OnProgress, report_reading
 from hermes_stream.models.loading.quantisation import int8_config, quantisation
 from hermes_stream.models.loading.trial import check_finite_weights
@@ -78,10 +79,11 @@ def read_weights(
 
 
 def attach_memory(model: Any) -> Any:
-    """Set a model to evaluation, its decoder attending to streams' caches, its norms fused; return it."""
+    """Set a model to evaluation, its decoder attending to streams' caches; fuse what can be; return it."""
     register()
     model.set_attn_implementation({"text_config": ATTENTION_NAME, "vision_config": "sdpa"})
     fuse_norms(model.get_decoder())
+    fuse_pooling(model.model)
     return model.eval().requires_grad_(False)
 
 
