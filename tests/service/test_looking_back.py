@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import av
 import numpy as np
 import pytest
-from tests.service.test_service import FEW, push
+from tests.service.test_service import FEW, commit_journals, push
 from tests.waiting import until
 
 from hermes_stream import write_video
@@ -172,7 +170,7 @@ def test_a_clip_of_pushed_frames_is_made_of_what_is_kept(serve, tmp_path):
     service = serve()
     service.open_stream("desk", **FEW)
     push(service, "desk", generate_world(4, 12).frames(1.0))
-    time.sleep(0.7)  # the journal is committed twice a second
+    commit_journals(service)
     clip = service.record.clip("desk", tmp_path / "clip.mp4", from_seconds=3.0, until_seconds=8.0)
     assert clip.made_from == "journal"
     assert (clip.from_seconds, clip.until_seconds) == (3.0, 8.0)

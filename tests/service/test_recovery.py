@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.checkpoints import random_frames
-from tests.service.test_service import FEW, QUESTION, kinds, push
+from tests.service.test_service import FEW, QUESTION, commit_journals, kinds, push
 from tests.waiting import until
 
 from hermes_stream.errors import ClosedError, ServiceError
@@ -136,7 +136,7 @@ def test_an_engine_that_fails_is_made_again_with_its_streams(serve):
     service.open_stream("door", **FEW)
     push(service, "door", random_frames(9))
     expected = service.ask("door", QUESTION, max_new_tokens=4).text
-    time.sleep(0.7)  # the journal is committed
+    commit_journals(service)
     break_engine(service)
     until(lambda: service._running.thread.num_failures == 1)
     until(lambda: service.stream("door").memory is not None)

@@ -37,6 +37,13 @@ def push(service, name, frames):
         until(lambda frame=frame: service.stream(name).lag_seconds == 0)
 
 
+def commit_journals(service):
+    """Let last what the engine has done so far, as is done twice a second."""
+    service._running.thread.run(lambda _: None)
+    for journal in tuple(service._running._committer._journals):
+        journal.commit()
+
+
 def kinds(service, **chosen):
     service._running.store.writer.write(lambda _: None)
     return [event.kind for event in service.events(**chosen)]

@@ -14,7 +14,7 @@ from tests.checkpoints import random_frames, save_random_checkpoint
 from tests.service.test_recovery import keys_of
 from tests.service.test_remote_snapshots import address as memories_url  # noqa: F401 - a fixture
 from tests.service.test_remote_snapshots import s3_url  # noqa: F401 - a fixture
-from tests.service.test_service import QUESTION, kinds, push
+from tests.service.test_service import QUESTION, commit_journals, kinds, push
 from tests.waiting import until
 
 from hermes_stream import load_model
@@ -291,7 +291,7 @@ def test_replicas_without_a_folder_in_common_go_on_from_an_object_store(join, me
     push(first, "a", random_frames(11))
     first.ask("a", "what came first?", max_new_tokens=2).wait()
     membership, journals = first._running._membership, first._running._remote_journals
-    time.sleep(0.8)  # the journal is committed twice a second
+    commit_journals(first)
     assert journals.flush(20)
     membership._tenancy.is_sound = lambda: False  # it hangs: nothing is saved, or given back
     until(lambda: names(second) == ["a"])
@@ -338,7 +338,7 @@ REFUSALS = (
 _FROZEN = """
 import sys, time
 from tests.checkpoints import random_frames
-from tests.service.test_service import push
+from tests.service.test_service import commit_journals, push
 from hermes_stream.errors import HermesError
 from hermes_stream.service import Service, ServiceSettings, incidents
 from hermes_stream.service.ownership.directory import Directory
@@ -352,7 +352,7 @@ service.open_stream("a", policy="hermes", budget_tokens=40, chunk_frames=4, fps=
 frames = random_frames(400)
 push(service, "a", frames[:11])  # one by one: where chunks are folded is part of the memory
 service.ask("a", "what came first?", max_new_tokens=2).wait()
-time.sleep(1.2)  # the journal is committed twice a second
+commit_journals(service)
 now = time.monotonic()
 print("ready", flush=True)
 registry, stream = service._running.registry, service._running.registry.find("a")
@@ -452,7 +452,7 @@ def test_an_owner_opens_its_streams_again_when_the_record_is_back(join):
     only = join("one")
     only.open_stream("a", **FEW)
     push(only, "a", random_frames(5))
-    time.sleep(0.8)  # the journal is committed twice a second
+    commit_journals(only)
     membership = only._running._membership
 
     def fail(_):
