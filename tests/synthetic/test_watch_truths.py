@@ -9,7 +9,7 @@ import pytest
 
 from hermes_stream.synthetic.questions import NOTHING
 from hermes_stream.synthetic.watch_truths import CONDITIONS, plan_watches
-from hermes_stream.synthetic.world import REGIONS, generate_world
+from hermes_stream.synthetic.world import REGIONS, cell_of, generate_world
 
 WORLDS = [generate_world(seed, 240) for seed in (1, 2, 3)]
 
@@ -139,3 +139,28 @@ def test_counts_rise_by_one():
         assert seconds == came[:9]
         assert [own.value for own in one.happenings][:2] == ["one", "two"][: len(came)]
     assert Counter(bool(seconds) for _, _, seconds in of("count")) == {True: 9, False: 9}
+
+
+@pytest.mark.parametrize("fps", [2, 4])
+def test_truths_are_read_at_the_moments_of_pictures(fps):
+    some = 0
+    for world in WORLDS:
+        slow, fast = plan_watches(world, num_each=9), plan_watches(world, num_each=9, fps=fps)
+        for one in fast:
+            if one.condition in ("appears", "leaves", "second", "count", "comes_again"):
+                assert one in slow  # things come and go at whole seconds
+            for happening in one.happenings if one.condition == "state" else ():
+                before = happening.seconds - 1 / fps
+                thing = one.name.removeprefix("state: ")
+                places = [
+                    [
+                        REGIONS[cell_of(world.centre_in_picture(stay, moment))]
+                        for stay in world.on_screen(moment)
+                        if str(stay.thing) == thing
+                    ]
+                    for moment in (before, happening.seconds)
+                ]
+                assert places[0] != places[1] == [happening.value]
+                some += not happening.seconds.is_integer()
+    assert some
+    assert plan_watches(WORLDS[0], fps=0.5) == plan_watches(WORLDS[0])

@@ -129,7 +129,7 @@ def world(
     worlds = _generate(stories)
     episodes = [_episode(one, num_questions=stories.questions, kinds=kinds) for one in worlds]
     _write(out, worlds, episodes, stories=stories, dialect=dialect)
-    watched = _write_watches(out, worlds, num_each=watches_each) if watches else {}
+    watched = _write_watches(out, worlds, num_each=watches_each, fps=stories.fps) if watches else {}
     if json:
         written = {"annotations": str(out / _ANNOTATIONS), "dialect": dialect, **watched}
         how = {"duration_seconds": stories.seconds, "fps": stories.fps, "size": stories.size}
@@ -229,7 +229,7 @@ def _write(
     write_annotations(out / _ANNOTATIONS, episodes, dialect=dialect)
 
 
-def _write_watches(out: Path, worlds: Sequence[World], *, num_each: int) -> dict[str, object]:
+def _write_watches(out: Path, worlds: Sequence[World], *, num_each: int, fps: float) -> dict[str, object]:
     """Write what is watched for in each story, and return what that is."""
     from hermes_lab.datasets.watch_annotations import WatchedStory, write_watches
     from hermes_lab.datasets.world import name_of
@@ -240,7 +240,7 @@ def _write_watches(out: Path, worlds: Sequence[World], *, num_each: int) -> dict
             video=f"{_VIDEOS}/{name_of(one)}.mp4",
             duration_seconds=float(one.duration_seconds),
             scene=one.scene,
-            watches=plan_watches(one, num_each=num_each),
+            watches=plan_watches(one, num_each=num_each, fps=fps),
         )
         for one in worlds
     ]

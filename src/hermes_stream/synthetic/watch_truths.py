@@ -1,6 +1,6 @@
 """Standing questions about a world, and the moments at which each has something to say.
 
-Truths are read off the story at whole seconds, as a camera that takes a picture a second would see it. Half
+Truths are read off the story at the moments of its pictures, or at whole seconds where these are fewer. Half
 of the watches of each condition wait for what never comes, as near to what comes as the story has it.
 """
 
@@ -42,7 +42,7 @@ class Happening:
     """One moment at which a watch should speak.
 
     Attributes:
-        seconds: the first whole second at which it is true.
+        seconds: the first moment at which it is true.
         value: the answer, where it is one of several.
     """
 
@@ -104,7 +104,7 @@ class _Draft:
     asks: Mapping[str, Any]
 
 
-def plan_watches(world: World, *, num_each: int = 1, seed: int = 0) -> tuple[WatchTruth, ...]:
+def plan_watches(world: World, *, num_each: int = 1, seed: int = 0, fps: float = 1) -> tuple[WatchTruth, ...]:
     """Plan watches of every condition: as many for what comes as for what never does.
 
     Where a story has nothing of one of the two, it has fewer of the other as well, so that a watch that never
@@ -114,13 +114,14 @@ def plan_watches(world: World, *, num_each: int = 1, seed: int = 0) -> tuple[Wat
         world: what is watched.
         num_each: of each condition, for what comes, and again for what never does; at least 1.
         seed: same world and seed, same watches.
+        fps: pictures a second, at whose moments truths are read.
 
     Raises:
         ValueError: ``num_each`` is below 1.
     """
     if num_each < 1:
         raise ValueError(f"num_each must be at least 1, got {num_each}")
-    story = _Story(world)
+    story = _Story(world, fps=max(1.0, fps))
     planned: list[WatchTruth] = []
     for number, (condition, plan) in enumerate(CONDITIONS.items()):
         rng = np.random.default_rng([world.seed, seed, number])
@@ -140,17 +141,18 @@ def _named(condition: str, draft: _Draft) -> WatchTruth:
 
 
 class _Story:
-    """What a camera sees of a world at whole seconds.
+    """What a camera sees of a world at the moments of its pictures.
 
     Args:
         world: the world.
+        fps: pictures a second.
     """
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, *, fps: float) -> None:
+        self.world, self._fps = world, fps
         self.num_seconds = int(np.ceil(world.duration_seconds))
         self.opened = int(OPENED_SHARE * self.num_seconds)
-        self.on_screen = [world.on_screen(second) for second in range(self.num_seconds)]
+        self.moments = [self._moment(k) for k in range(int(np.ceil(world.duration_seconds * fps)))]
         self.things = sorted({a.thing for a in world.seen(self.num_seconds - 1)})
         # a thing that never came, in colour or shape like one that did
         self.near = [
@@ -163,21 +165,25 @@ class _Story:
         """Return the stays of a thing that a picture shows."""
         return [a for a in self.world.seen(self.num_seconds - 1) if a.thing == thing]
 
-    def spans(self, is_true: Callable[[int], bool]) -> list[tuple[int, int]]:
-        """Return (from, until) of the whole seconds at which something is true."""
-        spans: list[tuple[int, int]] = []
-        for second in range(self.num_seconds):
-            if is_true(second):
-                start = spans.pop()[0] if spans and spans[-1][1] == second else second
-                spans.append((start, second + 1))
-        return spans
+    def _moment(self, number: int) -> float:
+        seconds = number / self._fps
+        return int(seconds) if seconds.is_integer() else seconds
 
-    def cell(self, stay: Appearance, second: int) -> int:
+    def spans(self, is_true: Callable[[float], bool]) -> list[tuple[float, float]]:
+        """Return (from, until) of the moments at which something is true, in seconds."""
+        spans: list[tuple[int, int]] = []
+        for number, second in enumerate(self.moments):
+            if is_true(second):
+                start = spans.pop()[0] if spans and spans[-1][1] == number else number
+                spans.append((start, number + 1))
+        return [(self._moment(start), self._moment(end)) for start, end in spans]
+
+    def cell(self, stay: Appearance, second: float) -> int:
         """Return the region in which the camera sees a thing, which a hand moves with all else."""
         return cell_of(self.world.centre_in_picture(stay, second))
 
-    def shown(self, thing: Thing) -> list[tuple[int, int]]:
-        """Return (from, until) of the seconds at which a thing shows."""
+    def shown(self, thing: Thing) -> list[tuple[float, float]]:
+        """Return (from, until) of the moments at which a thing shows."""
         stays = self.of(thing)
         return self.spans(lambda second: any(a.is_on_screen(second) for a in stays))
 
@@ -298,11 +304,11 @@ def _place_reached(story: _Story) -> list[_Draft]:
     return drafts
 
 
-def _shows(story: _Story, things: set[Thing], second: int) -> bool:
-    return things <= {a.thing for a in story.on_screen[second]}
+def _shows(story: _Story, things: set[Thing], second: float) -> bool:
+    return things <= {a.thing for a in story.world.on_screen(second)}
 
 
-def _is_in(story: _Story, stays: Sequence[Appearance], cell: int, second: int) -> bool:
+def _is_in(story: _Story, stays: Sequence[Appearance], cell: int, second: float) -> bool:
     return any(a.is_on_screen(second) and story.cell(a, second) == cell for a in stays)
 
 
@@ -323,7 +329,7 @@ def _comes_near(stays: Sequence[Appearance], cell: int) -> bool:
 
 def _quiet(story: _Story) -> list[_Draft]:
     """Wait for an empty screen that stays so; what never comes is longer than the longest."""
-    empty = story.spans(lambda second: not story.on_screen[second])
+    empty = story.spans(lambda second: not story.world.on_screen(second))
     longest = max((end - start for start, end in empty), default=0)
     drafts = []
     for seconds in (*range(2, LONGEST_QUIET_SECONDS + 1), longest, longest + 1):
@@ -343,7 +349,7 @@ def _state(story: _Story) -> list[_Draft]:
     drafts = []
     for thing in (*story.things, *story.near):
         stays, places = story.of(thing), list[Happening]()
-        for second in range(story.num_seconds):
+        for second in story.moments:
             for stay in stays:
                 region = REGIONS[story.cell(stay, second)]
                 if stay.is_on_screen(second) and (not places or places[-1].value != region):
