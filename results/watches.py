@@ -207,6 +207,17 @@ def score_again(path: Path, model) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
+def load_alone(name: str, model) -> dict:
+    """Drive streams, and tell where."""
+    return {
+        "command": f"python {' '.join(sys.argv)}",
+        "model": name,
+        "machine": {"processor": processor_name(), **processor()},
+        "versions": versions(),
+        "load": load(model, num_streams=16, num_watches=64, seconds=60),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tiny")
@@ -216,8 +227,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=71_000)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--again", type=Path)
+    parser.add_argument("--load", type=Path, help="drive streams alone, and write this file")
     given = parser.parse_args()
     model = load_model(given.model)
+    if given.load:
+        text = json.dumps(load_alone(given.model, model), indent=1)
+        given.load.write_text(text + "\n", encoding="utf-8")
+        return
     if given.again:
         score_again(given.again, model)
         return
