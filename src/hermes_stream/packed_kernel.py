@@ -27,11 +27,21 @@ def packed_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> Ke
         dtype: of them.
         head_dim: width of a head.
     """
+    return kernel_that(lambda kernel: agrees(kernel, device, dtype, head_dim), device)
+
+
+def kernel_that(agrees: Callable[[Kernel], bool], device: torch.device) -> Kernel | None:
+    """Return the first kernel for packed sequences that agrees with plain attention; None where none does.
+
+    Args:
+        agrees: tries a kernel, with the arguments that it will get.
+        device: where it is to run.
+    """
     if device.type != "cuda":
         return None  # a loop on a CPU loses nothing: it launches nothing
     for kernel in _kernels():
         try:
-            if agrees(kernel, device, dtype, head_dim):
+            if agrees(kernel):
                 return kernel
             log.warning("packed attention differs from plain attention on %s, and is not used", device)
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:

@@ -107,10 +107,6 @@ def test_streams_do_not_share_what_is_fixed(model):
         torch.testing.assert_close(session.next_token_logits(QUESTIONS[0]), expected, rtol=1e-4, atol=1e-4)
 
 
-def kernel(query, key, value, *, cu_seq_q, cu_seq_k, **options):
-    return packed_by_loops(query, key, value, cu_seq_q, cu_seq_k, **options)
-
-
 @pytest.mark.parametrize("name", ["tiny", "tiny-qwen"])
 @pytest.mark.parametrize("per_block", [2, 4])
 def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, monkeypatch):
@@ -119,7 +115,7 @@ def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, mon
     for fixed in (False, True):
         engine = Engine(model, memory_bytes=2**30, streams_per_block=per_block)
         if fixed:
-            monkeypatch.setattr(graphs, "packed_kernel", lambda *_: kernel)
+            monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
             own = TextGraphs(model, captures=False)
             engine.executor = Executor(model, blocks=engine.executor.blocks, graphs=own)
             lengths = counting(monkeypatch)
@@ -144,7 +140,7 @@ def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
         self._compute()
         tried.append(self.length)
 
-    monkeypatch.setattr(graphs, "packed_kernel", lambda *_: kernel)
+    monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
     monkeypatch.setattr(graphs.torch.cuda, "graph_pool_handle", lambda: "pool")
     monkeypatch.setattr(graphs._Forward, "capture", capture)
     engine = Engine(model, memory_bytes=2**30, streams_per_block=per_block)
@@ -163,7 +159,7 @@ def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
 
 
 def test_padding_writes_where_nothing_is(model, monkeypatch):
-    monkeypatch.setattr(graphs, "packed_kernel", lambda *_: kernel)
+    monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
     engine = Engine(model, memory_bytes=2**30, streams_per_block=4)
     own = TextGraphs(model, captures=False)
     engine.executor = Executor(model, blocks=engine.executor.blocks, graphs=own)

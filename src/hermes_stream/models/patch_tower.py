@@ -6,8 +6,7 @@ pictures 22,000 kernels and 800 waits, which take longer than the work.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,14 +14,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-log = logging.getLogger(__name__)
+from hermes_stream.packed_kernel import Kernel, kernel_that
+
 ATTENTION_NAME = "hermes_flash"  # transformers hands whole sequences to what is called flash
 _MAX_PLANS = 8
 _HALVES = (torch.bfloat16, torch.float16)
 
 Grid = tuple[int, int, int]
 Plan = dict[str, Any]
-Kernel = Callable[..., Any]
 
 
 class PatchTower:
@@ -88,26 +87,23 @@ class PatchTower:
 
 def _window_kernel(tower: Any) -> Kernel | None:
     """Return torch's kernel for packed sequences where it does on a tower's device what is asked of it."""
-    device, dtype, width = tower.device, tower.dtype, tower.blocks[0].attn.head_dim
-    if device.type != "cuda" or dtype not in _HALVES:
+    if tower.dtype not in _HALVES:
         return None
-    try:
-        from torch.nn.attention.varlen import varlen_attn
+    return kernel_that(
+        partial(_agrees, tower.device, tower.dtype, tower.blocks[0].attn.head_dim), tower.device
+    )
 
-        seed, ends = torch.Generator().manual_seed(0), torch.tensor([0, 3, 8])
-        asked, keys, values = torch.randn(3, 8, 2, width, generator=seed).to(device, dtype)
-        found = _attend(varlen_attn, asked, keys, values, ends=ends.to(device, torch.int32), longest=5)
-        parts = (one.transpose(0, 1).tensor_split(ends[1:-1], dim=1) for one in (asked, keys, values))
-        plain = [
-            F.scaled_dot_product_attention(*(one[None] for one in part))[0]
-            for part in zip(*parts, strict=True)
-        ]
-        if torch.allclose(found, torch.cat(plain, dim=1).transpose(0, 1), rtol=2e-2, atol=2e-2):
-            return varlen_attn
-        log.warning("packed attention differs from plain attention on %s, and is not used", device)
-    except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        log.info("windows of pictures are attended one by one: %s", error)
-    return None
+
+def _agrees(device: torch.device, dtype: torch.dtype, width: int, kernel: Kernel) -> bool:
+    """Tell whether a kernel reads two windows as plain attention does."""
+    seed, ends = torch.Generator().manual_seed(0), torch.tensor([0, 3, 8])
+    asked, keys, values = torch.randn(3, 8, 2, width, generator=seed).to(device, dtype)
+    found = _attend(kernel, asked, keys, values, ends=ends.to(device, torch.int32), longest=5)
+    parts = (one.transpose(0, 1).tensor_split(ends[1:-1], dim=1) for one in (asked, keys, values))
+    plain = [
+        F.scaled_dot_product_attention(*(one[None] for one in part))[0] for part in zip(*parts, strict=True)
+    ]
+    return torch.allclose(found, torch.cat(plain, dim=1).transpose(0, 1), rtol=2e-2, atol=2e-2)
 
 
 def _attend(

@@ -110,6 +110,20 @@ class TextGraphs:
         return forward
 
 
+def recorded(work: Callable[[], None], pool: Any) -> torch.cuda.CUDAGraph:
+    """Record what some work launches, without doing it.
+
+    Args:
+        work: was done before, so that all it needs is set up.
+        pool: of memory, which graphs that are not replayed at the same time may share.
+    """
+    graph = torch.cuda.CUDAGraph()
+    # Threads that decode video may ask the driver for memory meanwhile: that is no fault of this one.
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        work()
+    return graph
+
+
 def _length_for(count: int) -> int | None:
     """Return tokens of the shape that so many fit; None where none is so large."""
     return next((length for length in LENGTHS if count <= length), None)
@@ -251,8 +265,4 @@ class _Forward:
             for _ in range(_WARM_UPS):
                 self._compute()
         torch.cuda.current_stream(device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # Threads that decode video may ask the driver for memory meanwhile: that is no fault of this one.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            self._compute()
-        self._replay = graph.replay
+        self._replay = recorded(self._compute, pool).replay

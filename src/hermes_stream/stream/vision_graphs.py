@@ -12,6 +12,7 @@ import torch
 
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, Pixels, joined_features, small_parts
+from hermes_stream.stream.graphs import recorded
 
 log = logging.getLogger(__name__)
 _USES_BEFORE = 2  # shapes that come once are not worth it, and what runs first may set itself up
@@ -60,11 +61,12 @@ class _Graph:
     """The captured forward of pictures of one shape."""
 
     def __init__(self, model: VideoModel, part: Pixels, pool: Any) -> None:
-        self._part = replace(part, values=part.values.clone())
-        self._graph = torch.cuda.CUDAGraph()
+        self._model, self._part = model, replace(part, values=part.values.clone())
         torch.cuda.synchronize(part.values.device)
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
-            self._features = model.encode(self._part)
+        self._graph = recorded(self._compute, pool)
+
+    def _compute(self) -> None:
+        self._features = self._model.encode(self._part)
 
     def run(self, part: Pixels) -> Features:
         """Return the features of pictures, in memory of their own."""
