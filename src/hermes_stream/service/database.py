@@ -54,6 +54,7 @@ class Database:
             ) from error
         self._owner: Connection | None = None
         self.replica_id: int | None = None
+        self._lease_seconds = 0.0
         if self.is_sqlite:
             _use_write_ahead_log(self._engine)
         try:
@@ -112,9 +113,23 @@ class Database:
         except SQLAlchemyError as error:
             raise StoreError(f"the record {self.name} was not written: {_reason(error)}") from error
 
+    def write_as(self, replica_id: int, *, lease_seconds: float) -> None:
+        """From now on name the one of several services that writes.
+
+        Args:
+            replica_id: its number.
+            lease_seconds: how long its transactions may stand still. The record ends those that stand longer: a
+                process that was frozen within one would keep its locks, and stop all the others.
+        """
+        self.replica_id, self._lease_seconds = replica_id, lease_seconds
+
     @property
     def _naming(self) -> str:
-        return f"set_config('hermes.replica', '{self.replica_id:d}', true)"
+        milliseconds = max(1, round(1000 * self._lease_seconds))
+        return (
+            f"set_config('hermes.replica', '{self.replica_id:d}', true), "
+            f"set_config('idle_in_transaction_session_timeout', '{milliseconds}', true)"
+        )
 
     def own(self, *, shared: bool = False) -> None:
         """Keep other services out of a shared database for as long as this one is open.

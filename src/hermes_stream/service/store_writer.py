@@ -13,7 +13,7 @@ from threading import Condition, Thread
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, insert, select
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from hermes_stream.errors import NotOwnerError, StoreError
 from hermes_stream.service import tables
@@ -194,7 +194,8 @@ class StoreWriter:
             self.num_refused_events += 1
             log.info("an event of kind %r is refused: %s", one.kind, failure)
             return []
-        if not isinstance(error, OperationalError | InterfaceError):
+        is_cut_off = isinstance(error, DBAPIError) and error.connection_invalidated
+        if not (is_cut_off or isinstance(error, OperationalError | InterfaceError)):
             # it is the event's own, and would fail for ever
             self.num_lost_events += 1
             log.error("an event of kind %r is lost: %s", one.kind, failure)

@@ -10,6 +10,8 @@ import time
 from threading import Thread
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
 from tests.checkpoints import random_frames, save_random_checkpoint
 from tests.service.test_recovery import keys_of
 from tests.service.test_remote_snapshots import address as memories_url  # noqa: F401 - a fixture
@@ -19,7 +21,7 @@ from tests.waiting import until
 
 from hermes_stream import load_model
 from hermes_stream.errors import HermesError, NotOwnerError, StoreError, UnknownStreamError
-from hermes_stream.service import Service, ServiceSettings, incidents
+from hermes_stream.service import Service, ServiceSettings, incidents, store_writer, tables
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.ownership.directory import Directory
 from hermes_stream.service.ownership.membership import Membership
@@ -43,7 +45,7 @@ def replicas(postgres, tmp_path):
         opened.append(store)
         rows = ReplicaRows(store.database, lease_seconds=lease_seconds)
         number = rows.join(name, f"http://{name}", "tiny")
-        store.database.replica_id = number
+        store.database.write_as(number, lease_seconds=lease_seconds)
         return store, rows, number
 
     yield open_replica
@@ -116,6 +118,48 @@ def test_the_record_refuses_all_that_a_former_owner_writes(replicas):
     until(lambda: len(second.events.read(kinds=["gap"])) == 2)
     assert [one.payload["text"] for one in second.events.read(kinds=["gap"])] == ["before", "after"]
     assert second.questions.read() == ()
+
+
+def test_a_replica_that_is_frozen_within_a_transaction_stops_no_other(replicas):
+    first, rows, one = replicas("one")
+    second, others, two = replicas("two")
+    row = add_stream(first)
+    rows.take([row.id], one)
+
+    def take() -> bool:
+        beat(others, two)
+        return others.take([row.id], two) != ()
+
+    with (
+        pytest.raises(SQLAlchemyError, match="idle-in-transaction timeout"),
+        first.database.writing() as connection,
+    ):
+        connection.execute(update(tables.streams).where(tables.streams.c.id == row.id).values(name="late"))
+        until(take)
+        second.tell(event(row.id, 2, "not held up"))
+        until(lambda: kinds_of(second) == ["gap"])
+    first.tell(NewEvent(kind="gap", stream_id=None, epoch=0, wall_seconds=time.time(), payload={}))
+    until(lambda: kinds_of(second) == ["gap", "gap"])
+
+
+def test_an_event_whose_transaction_stood_still_for_too_long_is_written_again(replicas, monkeypatch):
+    first, rows, one = replicas("one")
+    row = add_stream(first)
+    rows.take([row.id], one)
+    insert, pauses = store_writer._insert_events, [1.5 * LEASE_SECONDS, 0.0]
+
+    def slowly(connection, events):
+        insert(connection, events)
+        time.sleep(pauses.pop(0))
+
+    monkeypatch.setattr(store_writer, "_insert_events", slowly)
+    first.tell(event(row.id, 1, "kept"))
+    until(lambda: kinds_of(first) == ["gap"])
+    assert pauses == [] and first.writer.num_lost_events == 0
+
+
+def kinds_of(store: Store) -> list[str]:
+    return [one.kind for one in store.events.read()]
 
 
 def incident_fields(stream_id: int, watch_id: int, epoch: int) -> dict:

@@ -82,7 +82,7 @@ class Membership:
         self._rows = ReplicaRows(store.database, lease_seconds=self._lease_seconds)
         sent = time.monotonic()
         self.id = self._rows.join(self.name, self.address, model)
-        store.database.replica_id = self.id
+        store.database.write_as(self.id, lease_seconds=self._lease_seconds)
         self._confirmed_at = self._in_touch_since = sent
         self._load = Load(id=self.id, num_streams=0, more_streams=0)
 
