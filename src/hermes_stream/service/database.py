@@ -118,8 +118,8 @@ class Database:
 
         Args:
             replica_id: its number.
-            lease_seconds: how long its transactions may stand still. The record ends those that stand longer: a
-                process that was frozen within one would keep its locks, and stop all the others.
+            lease_seconds: how long its transactions may stand still. The record ends those that stand longer:
+                a process that was frozen within one would keep its locks, and stop all the others.
         """
         self.replica_id, self._lease_seconds = replica_id, lease_seconds
 

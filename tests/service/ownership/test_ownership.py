@@ -130,14 +130,15 @@ def test_a_replica_that_is_frozen_within_a_transaction_stops_no_other(replicas):
         beat(others, two)
         return others.take([row.id], two) != ()
 
-    with (
-        pytest.raises(SQLAlchemyError, match="idle-in-transaction timeout"),
-        first.database.writing() as connection,
-    ):
-        connection.execute(update(tables.streams).where(tables.streams.c.id == row.id).values(name="late"))
-        until(take)
-        second.tell(event(row.id, 2, "not held up"))
-        until(lambda: kinds_of(second) == ["gap"])
+    def freeze() -> None:
+        with first.database.writing() as connection:
+            connection.execute(update(tables.streams).where(tables.streams.c.id == row.id).values(name="x"))
+            until(take)
+            second.tell(event(row.id, 2, "not held up"))
+            until(lambda: kinds_of(second) == ["gap"])
+
+    with pytest.raises(SQLAlchemyError, match="idle-in-transaction timeout"):
+        freeze()
     first.tell(NewEvent(kind="gap", stream_id=None, epoch=0, wall_seconds=time.time(), payload={}))
     until(lambda: kinds_of(second) == ["gap", "gap"])
 
@@ -155,7 +156,8 @@ def test_an_event_whose_transaction_stood_still_for_too_long_is_written_again(re
     monkeypatch.setattr(store_writer, "_insert_events", slowly)
     first.tell(event(row.id, 1, "kept"))
     until(lambda: kinds_of(first) == ["gap"])
-    assert pauses == [] and first.writer.num_lost_events == 0
+    assert pauses == []
+    assert first.writer.num_lost_events == 0
 
 
 def kinds_of(store: Store) -> list[str]:
