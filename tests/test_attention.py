@@ -163,3 +163,89 @@ def test_a_forward_that_nobody_reads_ends_where_the_last_keys_are_stored(model):
     for k in range(10):
         for held in ("keys", "rotated_keys", "values"):
             assert torch.equal(*(getattr(cache, held)(k) for cache in caches))
+
+
+def asked_for(model, seed: int, layers: tuple[frozenset[int], frozenset[int]]) -> list[Segment]:
+    """Return a chunk of a stream and two prompts behind it, each read in its layers."""
+    cache = watched(model, 5, seed).cache
+    embeddings = torch.randn(9, model.embed([0]).shape[1], generator=torch.Generator().manual_seed(seed))
+    positions = text_positions(1, 9, cache.next_position)
+    cache.append(positions)
+    prompts = [
+        replace(prompt, probe=replace(prompt.probe, layers=own))
+        for prompt, own in zip(probes(model, cache), layers, strict=True)
+    ]
+    return [Segment(cache=cache, embeddings=embeddings, positions=positions), *prompts]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("layers", "num_left"),
+    [
+        (((frozenset({1, 8}), frozenset({2, 3})), (frozenset({3}), frozenset({0, 6}))), 3),
+        (((frozenset({9}), frozenset({5})), (frozenset({9}), frozenset({5}))), 1),
+    ],
+)
+def test_prompts_leave_a_forward_behind_the_last_layer_that_reads_them(model, layers, num_left):
+    lengths, found = [], []
+    hooks = [
+        layer.register_forward_hook(lambda *call, k=k: lengths.append((k, call[2].shape[1])))
+        for k, layer in enumerate(model.decoder.layers)
+    ]
+    for wants_hidden in (True, False):
+        streams = [asked_for(model, seed, own) for seed, own in enumerate(layers)]
+        segments = [one for stream in streams for one in stream]
+        lengths.clear()
+        forward(model.decoder, segments, wants_hidden=wants_hidden)
+        weights = torch.stack([one.probe.weights for one in segments if one.probe])
+        held = [stream[0].cache.keys(k).clone() for stream in streams for k in range(10)]
+        found.append((weights, held))
+        last = {one: max(one.probe.layers) if one.probe else 9 for one in segments}
+        wanted = [
+            sum(len(one.embeddings) for one in segments if wants_hidden or last[one] >= k) for k in range(10)
+        ]
+        assert lengths == [(k, count) for k, count in enumerate(wanted) if wants_hidden or k < 9]
+    for hook in hooks:
+        hook.remove()
+    assert not any(layer._forward_pre_hooks for layer in model.decoder.layers)
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=1e-7)
+    for one, other in zip(found[1][1], found[0][1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_forward_ends_where_its_last_prompt_is_read(model):
+    cache, ran = watched(model, 5, 0).cache, []
+    hooks = [
+        layer.register_forward_hook(lambda *_, k=k: ran.append(k))
+        for k, layer in enumerate(model.decoder.layers)
+    ]
+    read = probes(model, cache, layers=frozenset({1, 4}))
+    assert forward(model.decoder, read, wants_hidden=False) == []
+    whole = probes(model, cache, layers=frozenset({1, 4}))
+    assert ran == [0, 1, 2, 3, 4]
+    forward(model.decoder, whole)
+    for hook in hooks:
+        hook.remove()
+    for one, other in zip(read, whole, strict=True):
+        assert torch.equal(one.probe.weights, other.probe.weights)
+
+
+@torch.no_grad()
+def test_another_forward_through_the_same_layers_keeps_its_tokens(model):
+    """Hooks of one forward are there while another session, in its thread, runs the model."""
+    outputs, cache = [], watched(model, 3, 5).cache
+    embeddings = model.embed(model.chat.encode(PROMPTS[0]))
+    positions = text_positions(1, len(embeddings), cache.next_position)
+    cache.append(positions)
+    segment = Segment(cache=cache, embeddings=embeddings, positions=positions)
+
+    def run(*_: object) -> None:
+        hook.remove()
+        outputs.extend(forward(model.decoder, [segment]))
+
+    for _ in range(2):
+        hook = model.decoder.layers[8].register_forward_pre_hook(run)
+        layers = (frozenset({9}), frozenset({5}))
+        forward(model.decoder, asked_for(model, 0, layers), wants_hidden=len(outputs) == 0)
+    assert torch.equal(*outputs)

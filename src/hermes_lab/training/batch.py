@@ -30,6 +30,11 @@ class Batch:
         kinds: the questions' kinds, flat ``[streams * questions]``; "" where none could be asked.
         gaps: position jumps before each visual token ``[streams, patches, tokens per patch]``.
         question_gaps: position jumps before each question ``[streams, questions]``.
+        num_hidden_patches: temporal patches, from the first on, that a question does not see
+            ``[streams, questions]``.
+        is_lost: visual tokens that nothing sees any more which comes ``num_whole`` temporal patches later
+            ``[streams, patches, tokens per patch]``; None where none is lost.
+        num_whole: newest temporal patches of which all tokens are seen ``[streams]``.
     """
 
     stories: Tensor
@@ -42,6 +47,9 @@ class Batch:
     kinds: list[str]
     gaps: Tensor
     question_gaps: Tensor
+    num_hidden_patches: Tensor
+    is_lost: Tensor | None
+    num_whole: Tensor
 
     def of_tokens(self, of_questions: Tensor) -> Tensor:
         """Return for each token of text what its question has ``[streams, text]``.
@@ -62,29 +70,58 @@ class Batch:
         return num_wrong.scatter_add(1, self.question_idx.clamp_min(0), is_wrong.long()) == 0
 
 
-def question_mask(batch: Batch, num_prefix: int, tokens_per_patch: int) -> Tensor:
-    """Return what tokens of text see, bool ``[streams, 1, text, all tokens]``.
+def visibility(batch: Batch, num_prefix: int, tokens_per_patch: int) -> Tensor:
+    """Return what tokens see, bool ``[streams, 1, tokens, all tokens]``.
 
     Args:
-        batch: its questions see temporal patches from the first on, and themselves.
-        num_prefix: tokens before the video.
+        batch: its questions see their temporal patches and themselves.
+        num_prefix: tokens before the video; all see them.
         tokens_per_patch: visual tokens of a temporal patch.
+
+    Returns:
+        Rows of tokens of text; of all tokens where some of the video are lost, since else those before the
+        text see all that comes before them.
     """
-    num_before = num_prefix + batch.patches.shape[1] * tokens_per_patch
-    num_visible = num_prefix + batch.of_tokens(batch.num_visible_patches) * tokens_per_patch
-    visible = torch.arange(num_before) < num_visible[..., None]
+    newest = batch.of_tokens(batch.num_visible_patches)[..., None] - 1
+    patch_idx = torch.arange(batch.patches.shape[1]).repeat_interleave(tokens_per_patch)
+    video = (patch_idx <= newest) & (patch_idx >= batch.of_tokens(batch.num_hidden_patches)[..., None])
+    if batch.is_lost is not None:
+        video &= _is_left(batch, patch_idx, newest)
+    prefix = torch.ones(*batch.question_idx.shape, num_prefix, dtype=torch.bool)
     is_own = batch.question_idx[:, :, None] == batch.question_idx[:, None]
-    return torch.cat([visible, is_own.tril()], dim=2)[:, None]
+    text = torch.cat([prefix, video, is_own.tril()], dim=2)
+    if batch.is_lost is None:
+        return text[:, None]
+    before = torch.ones(len(text), num_prefix + len(patch_idx), text.shape[2], dtype=torch.bool).tril()
+    end = num_prefix + len(patch_idx)
+    before[:, num_prefix:, num_prefix:end] &= _is_left(batch, patch_idx, patch_idx[:, None])
+    return torch.cat([before, text], dim=1)[:, None]
+
+
+def _is_left(batch: Batch, patch_idx: Tensor, newest: Tensor) -> Tensor:
+    """Return which visual tokens are left behind temporal patches, bool ``[streams, rows, visual tokens]``.
+
+    Args:
+        batch: some of its visual tokens are lost.
+        patch_idx: temporal patch of each visual token.
+        newest: temporal patch of each row ``[rows, 1]``, or ``[streams, rows, 1]``.
+    """
+    assert batch.is_lost is not None
+    is_whole = newest - patch_idx < batch.num_whole[:, None, None]
+    return is_whole | ~batch.is_lost.flatten(1)[:, None]
 
 
 def training_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *masks: Tensor, **_: Any
 ) -> tuple[Tensor, None]:
-    """Attend causally over the video, and with the mask from the questions; called by transformers."""
+    """Attend with the mask where it has rows, and causally before them; called by transformers."""
     (attention_mask,) = masks
     groups: int = module.num_key_value_groups  # type: ignore[assignment]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     end = query.shape[2] - attention_mask.shape[2]
+    if end == 0:
+        every = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
+        return every.transpose(1, 2), None
     video = F.scaled_dot_product_attention(
         query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True
     )

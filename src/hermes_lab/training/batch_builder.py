@@ -14,13 +14,18 @@ from hermes_lab.training.batch import NO_QUESTION, Batch
 from hermes_lab.training.family import Family
 from hermes_lab.training.stories import IGNORED
 from hermes_stream.models.chat import Chat
-from hermes_stream.synthetic.moment import Question
-from hermes_stream.synthetic.questions import QUESTION_KINDS, TIMED_KINDS, ask_at
+from hermes_stream.synthetic.moment import CLEAR_OF_BORDER, Question
+from hermes_stream.synthetic.questions import KIND_GROUPS, QUESTION_KINDS, TIMED_KINDS, ask_at
 from hermes_stream.synthetic.standing_questions import LONGEST_SINCE_SECONDS
 from hermes_stream.synthetic.world import World
 
 _TOKENS_PER_QUESTION = 14
 _SHARE_OF_LATE_QUESTIONS = 0.5
+_SHARE_WITH_LOSSES = 0.5
+_MOST_WHOLE_PATCHES = 8
+_SHARE_OF_THE_NEWEST = 0.5
+_MOST_NEWEST_PATCHES = 12
+_KINDS_ABOUT_NOW = (*KIND_GROUPS["now"], "is_there_now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,9 @@ class BatchBuilder:
         num_questions: questions on each story.
         max_gap: longest jump in position between two temporal patches.
         kinds: question kinds that take turns, as often as they are named.
+        max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
+        clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
+        asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
         tokens_per_question: room for a question with its answer, on average; what finds none is left out.
     """
 
@@ -59,6 +67,9 @@ class BatchBuilder:
     num_questions: int = 12
     max_gap: int = 0
     kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
+    max_lost_share: float = 0.0
+    clear_of_border: float = CLEAR_OF_BORDER
+    asks_the_newest: bool = False
     tokens_per_question: int = _TOKENS_PER_QUESTION
 
     def draw(self, rng: np.random.Generator) -> Batch:
@@ -72,6 +83,8 @@ class BatchBuilder:
         ]
         rows, fitting = zip(*(self._row(own) for own in asked), strict=True)
         token_ids, targets, question_idx, offsets = torch.tensor(rows).unbind(1)
+        question_gaps = torch.tensor([[self._draw_question_gap(one, rng) for one in own] for own in asked])
+        is_lost, num_whole = self._draw_losses(rng, gaps)
         return Batch(
             stories=torch.from_numpy(stories),
             patches=patches,
@@ -86,7 +99,10 @@ class BatchBuilder:
                 for one, fits in zip(own, known, strict=True)
             ],
             gaps=gaps,
-            question_gaps=torch.tensor([[self._draw_question_gap(one, rng) for one in own] for own in asked]),
+            question_gaps=question_gaps,
+            num_hidden_patches=torch.tensor([[self._draw_hidden(one, rng) for one in own] for own in asked]),
+            is_lost=is_lost,
+            num_whole=num_whole,
         )
 
     def _draw_questions(
@@ -100,10 +116,10 @@ class BatchBuilder:
         seconds = self.family.list_patches(self.num_seconds)[patches, -1] / self.family.fps
         for kind in order[: self.num_questions]:
             last = self.family.draw_question_patch(rng, patches, 0)
-            question = _ask(world, float(seconds[last]), kind, rng)
+            question = self._ask(world, float(seconds[last]), kind, rng)
             if question is None:
                 last = self.family.draw_question_patch(rng, patches, self.num_seconds // 2)
-                question = _ask(world, float(seconds[last]), kind, rng)
+                question = self._ask(world, float(seconds[last]), kind, rng)
             yield _Asked(last_patch=last, question=question)
 
     def _draw_question_gap(self, asked: _Asked, rng: np.random.Generator) -> int:
@@ -111,6 +127,30 @@ class BatchBuilder:
         if asked.kind in TIMED_KINDS or rng.random() >= _SHARE_OF_LATE_QUESTIONS:
             return 0
         return int(np.exp(rng.uniform(0, np.log(self.family.max_question_gap))))
+
+    def _draw_losses(self, rng: np.random.Generator, gaps: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Draw which visual tokens each stream loses, and how many newest temporal patches stay whole."""
+        num_whole = torch.from_numpy(rng.integers(1, _MOST_WHOLE_PATCHES + 1, size=self.num_streams))
+        if not self.max_lost_share:
+            return None, num_whole
+        share = rng.uniform(0, self.max_lost_share, size=(self.num_streams, 1, 1))
+        share *= rng.random(share.shape) < _SHARE_WITH_LOSSES
+        return torch.from_numpy(rng.random(gaps.shape) < share), num_whole
+
+    def _draw_hidden(self, asked: _Asked, rng: np.random.Generator) -> int:
+        """Draw how many temporal patches a question does not see."""
+        is_of_the_newest = self.asks_the_newest and asked.kind in _KINDS_ABOUT_NOW
+        if not is_of_the_newest or rng.random() >= _SHARE_OF_THE_NEWEST:
+            return 0
+        # what moves which way is told from three patches on
+        return max(0, asked.last_patch + 1 - int(rng.integers(3, _MOST_NEWEST_PATCHES + 1)))
+
+    def _ask(self, world: World, seconds: float, kind: str, rng: np.random.Generator) -> Question | None:
+        """Ask, as if the last answer had been given some whole seconds before; few as often as many."""
+        elapsed = int(np.exp(rng.uniform(0, np.log(LONGEST_SINCE_SECONDS + 1))))
+        since = seconds - elapsed if elapsed <= seconds else None
+        near = self.clear_of_border
+        return ask_at(world, seconds, kind, rng, since_seconds=since, clear_of_border=near)
 
     def _row(self, asked: list[_Asked]) -> tuple[list[list[int]], list[bool]]:
         """Return a row's tokens, targets, question indices and offsets, and which questions found room."""
@@ -133,13 +173,6 @@ class BatchBuilder:
         asked = [*self.family.leading_ids(self.chat), *_question_ids(self.chat, question.text)]
         answer = _answer_ids(self.chat, question.answer)
         return [*asked, *answer], [IGNORED] * (len(asked) - 1) + answer + [IGNORED]
-
-
-def _ask(world: World, seconds: float, kind: str, rng: np.random.Generator) -> Question | None:
-    """Ask, as if the last answer had been given some whole seconds before; few as often as many."""
-    elapsed = int(np.exp(rng.uniform(0, np.log(LONGEST_SINCE_SECONDS + 1))))
-    since_seconds = seconds - elapsed if elapsed <= seconds else None
-    return ask_at(world, seconds, kind, rng, since_seconds=since_seconds)
 
 
 @lru_cache(maxsize=50_000)

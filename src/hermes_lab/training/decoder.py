@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
-from hermes_lab.training.batch import Batch, question_mask, training_attention
+from hermes_lab.training.batch import Batch, training_attention, visibility
 from hermes_lab.training.stories import IGNORED, LABELS
 
 
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
             text = torch.where(batch.offsets[..., None] == 0, self.video_end, text)
         prefix = embed(self.prefix_ids).expand(len(video), -1, -1)
         visual = slice(prefix.shape[1], prefix.shape[1] + video.shape[1] * video.shape[2])
-        mask = question_mask(batch, prefix.shape[1], video.shape[2])
+        mask = visibility(batch, prefix.shape[1], video.shape[2])
         hidden = torch.cat([prefix, video.flatten(1, 2), text], dim=1)
         rotation = self.text.rotary_emb(hidden, position_ids)
         middle, auxiliary = len(self.text.layers) // 2, hidden

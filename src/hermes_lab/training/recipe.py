@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from hermes_lab.training.optimizers import warmup_stable_decay
+from hermes_stream.synthetic.moment import CLEAR_OF_BORDER
 from hermes_stream.synthetic.questions import ALL_KINDS
 from hermes_stream.synthetic.scenes import SCENES
 from hermes_stream.synthetic.world import Pace
@@ -13,11 +15,13 @@ _MIN_SCALE = 0.01
 _KINDS = tuple(ALL_KINDS)
 _HARD_KINDS = (*_KINDS, "counting", "counting", "now_where", "after", "came_since")
 _HARDEST_KINDS = (*_HARD_KINDS, "before", "before", "now_what", "now_what", "how_long_ago", "colour")
+_STANDING_KINDS = (*_HARDEST_KINDS, "is_there_now", "is_there_now", "now_where", "came_since")
 # A plain wall stays the most frequent scene.
 _SCENES = ("still", *SCENES)
 _CALM = Pace()
 _BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
 _RETURNING = Pace(cast_things=(6, 16))
+_WORN: Any = {"max_lost_share": 0.7, "clear_of_border": 0.0, "asks_the_newest": True}
 _LIVELY = Pace(stay_seconds=(3, 6), entry_seconds=(1, 3), quiet_seconds=(1, 3), quiet_share=0.2)
 
 
@@ -34,6 +38,9 @@ class Stage:
         pace: how eventful the stories are.
         kinds: question kinds that take turns, as often as they are named.
         scenes: one of these is drawn for each story, as often as it is named.
+        max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
+        clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
+        asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
     """
 
     num_seconds: int
@@ -44,6 +51,9 @@ class Stage:
     pace: Pace = _CALM
     kinds: tuple[str, ...] = _KINDS
     scenes: tuple[str, ...] = _SCENES
+    max_lost_share: float = 0.0
+    clear_of_border: float = CLEAR_OF_BORDER
+    asks_the_newest: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +100,16 @@ class Recipe:
             pace=_RETURNING,
             kinds=_HARDEST_KINDS,
         ),
+        Stage(
+            num_seconds=48,
+            num_steps=700,
+            num_streams=8,
+            num_worlds=700,
+            max_gap=80,
+            pace=_RETURNING,
+            kinds=_STANDING_KINDS,
+            **_WORN,
+        ),
     )
 
     @classmethod
@@ -110,6 +130,16 @@ class Recipe:
                     num_streams=8,
                     pace=_RETURNING,
                     kinds=_HARD_KINDS,
+                ),
+                Stage(
+                    num_seconds=48,
+                    num_steps=700,
+                    num_worlds=700,
+                    max_gap=40,
+                    num_streams=8,
+                    pace=_RETURNING,
+                    kinds=_STANDING_KINDS,
+                    **_WORN,
                 ),
             ),
         )

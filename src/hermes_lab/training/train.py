@@ -110,6 +110,9 @@ class Trainer:
             num_questions=self.recipe.num_questions,
             max_gap=stage.max_gap,
             kinds=stage.kinds,
+            max_lost_share=stage.max_lost_share,
+            clear_of_border=stage.clear_of_border,
+            asks_the_newest=stage.asks_the_newest,
         )
         return builder, torch.cat(features), torch.cat(labels)
 

@@ -60,12 +60,19 @@ class Moment:
         seconds: the moment.
         rng: chooses among the things that could be asked about.
         since_seconds: when the last answer was given; None where there was none.
+        clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
     """
 
     world: World
     seconds: float
     rng: np.random.Generator
     since_seconds: float | None = None
+    clear_of_border: float = CLEAR_OF_BORDER
+
+    def is_clear(self, appearance: Appearance, seconds: float | None = None) -> bool:
+        """Return whether a thing is clear of the borders between regions, now or at a moment before."""
+        at = self.seconds if seconds is None else seconds
+        return appearance.border_distance(at) >= self.clear_of_border
 
     @property
     def seen(self) -> list[Appearance]:

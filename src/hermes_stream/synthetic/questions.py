@@ -47,7 +47,7 @@ def _now_what(moment: Moment) -> Question | None:
             wrong = [NOTHING, other, like_other if moment.rng.random() < 1 / 3 else like_truth]
         text = "what is on screen now?"
         return moment.question("now_what", text, str(truth or NOTHING), wrong, evidence=shown)
-    if any(a.border_distance(moment.seconds) < CLEAR_OF_BORDER for a in shown):
+    if not all(moment.is_clear(a) for a in shown):
         return None
     chosen = moment.choose(shown)
     assert chosen is not None
@@ -59,8 +59,7 @@ def _now_what(moment: Moment) -> Question | None:
 
 
 def _now_where(moment: Moment) -> Question | None:
-    clear = [a for a in moment.on_screen if a.border_distance(moment.seconds) >= CLEAR_OF_BORDER]
-    chosen = moment.choose(clear)
+    chosen = moment.choose([a for a in moment.on_screen if moment.is_clear(a)])
     if chosen is None:
         return None
     elsewhere = moment.shuffled(REGIONS[a.cell_at(moment.seconds)] for a in moment.on_screen)
@@ -248,6 +247,7 @@ def ask_at(
     rng: np.random.Generator,
     *,
     since_seconds: float | None = None,
+    clear_of_border: float = CLEAR_OF_BORDER,
 ) -> Question | None:
     """Make a question of a kind at a moment; None where the kind has no exact answer then.
 
@@ -257,5 +257,6 @@ def ask_at(
         kind: a key of ``ALL_KINDS``.
         rng: chooses among the things that could be asked about.
         since_seconds: when the last answer was given, in whole seconds before; None where there was none.
+        clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
     """
-    return ALL_KINDS[kind](Moment(world, seconds, rng, since_seconds))
+    return ALL_KINDS[kind](Moment(world, seconds, rng, since_seconds, clear_of_border))

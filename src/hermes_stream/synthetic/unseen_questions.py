@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hermes_stream.synthetic.moment import (
-    CLEAR_OF_BORDER,
     NUM_OPTIONS,
     Moment,
     Question,
@@ -43,7 +42,7 @@ def _place(moment: Moment, kind: str, *, is_seen: bool) -> Question | None:
     clear = [
         (a, name)
         for i, name in names_of(moment.seen)
-        if (a := moment.seen[i]).border_distance(a.enters_seconds) >= CLEAR_OF_BORDER
+        if moment.is_clear(a := moment.seen[i], a.enters_seconds)
     ]
     if not clear:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from hermes_lab.cli.train import train as command
-from hermes_lab.training.batch import NO_QUESTION, question_mask
+from hermes_lab.training.batch import NO_QUESTION, training_attention, visibility
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.checkpoint import TOKENS_PER_TEMPORAL_PATCH
 from hermes_lab.training.decoder import Decoder
@@ -157,7 +158,7 @@ def test_a_question_sees_the_frames_before_it_and_itself():
         num_visible_patches=torch.tensor([[1, 3]]),
         question_idx=torch.tensor([[0] * 4 + [1] * 5 + [NO_QUESTION]]),
     )
-    mask = question_mask(batch, 2, 4)[0, 0]
+    mask = visibility(batch, 2, 4)[0, 0]
     assert mask.shape == (10, 2 + 12 + 10)
     first, second, behind = mask[:4], mask[4:9], mask[9]
     assert first[:, :6].all()
@@ -168,6 +169,62 @@ def test_a_question_sees_the_frames_before_it_and_itself():
     assert torch.equal(second[:, 18:23], torch.ones(5, 5, dtype=torch.bool).tril())
     assert behind[-1]
     assert not behind[14:-1].any()
+
+
+def test_what_is_lost_is_seen_while_it_is_new_and_hidden_patches_are_not_seen_at_all():
+    builder = make_builder(num_seconds=6, max_lost_share=1.0, asks_the_newest=True, kinds=("now_what",))
+    batch = next(
+        one
+        for one in map(builder.draw, map(np.random.default_rng, range(50)))
+        if one.is_lost is not None and one.is_lost[0].any() and one.num_hidden_patches[0].any()
+    )
+    mask, num_visual = visibility(batch, 2, TOKENS_PER_TEMPORAL_PATCH)[0, 0], 6 * TOKENS_PER_TEMPORAL_PATCH
+    assert mask.shape[0] == mask.shape[1] == 2 + num_visual + batch.token_ids.shape[1]
+    patch, is_lost, num_whole = np.arange(num_visual) // 9, batch.is_lost[0].flatten(), batch.num_whole[0]
+    for row in range(num_visual):
+        is_left = ~is_lost | torch.from_numpy(patch[row] - patch < int(num_whole))
+        wanted = is_left & (torch.arange(num_visual) <= row)
+        assert torch.equal(mask[2 + row, 2 : 2 + num_visual], wanted)
+        assert mask[2 + row, :2].all()
+        assert not mask[2 + row, 2 + num_visual :].any()
+    for number in range(builder.num_questions):
+        if not (own := batch.question_idx[0] == number).any():
+            continue
+        last, hidden = batch.num_visible_patches[0, number] - 1, batch.num_hidden_patches[0, number]
+        seen = torch.from_numpy((patch <= int(last)) & (patch >= int(hidden)))
+        seen &= ~is_lost | torch.from_numpy(int(last) - patch < int(num_whole))
+        rows = mask[2 + num_visual :][own, 2 : 2 + num_visual]
+        assert torch.equal(rows, seen.expand_as(rows))
+
+
+def test_where_nothing_is_lost_both_masks_say_the_same():
+    batch = make_builder(num_seconds=4).draw(np.random.default_rng(3))
+    nothing = torch.zeros(*batch.gaps.shape, dtype=torch.bool)
+    text, every = visibility(batch, 2, 9), visibility(replace(batch, is_lost=nothing), 2, 9)
+    assert torch.equal(every[:, :, 2 + 36 :], text)
+    assert torch.equal(every[0, 0, : 2 + 36, : 2 + 36], torch.ones(38, 38, dtype=torch.bool).tril())
+    query, key = torch.randn(2, 4, every.shape[2], 8), torch.randn(2, 2, every.shape[2], 8)
+    layer = SimpleNamespace(num_key_value_groups=2)
+    outputs = [training_attention(layer, query, key, key, mask)[0] for mask in (text, every)]
+    torch.testing.assert_close(*outputs)
+
+
+def test_places_are_asked_about_as_near_a_border_as_is_said():
+    def nearest(clear_of_border):
+        builder = make_builder(num_seconds=30, kinds=("now_where",), clear_of_border=clear_of_border)
+        distances = []
+        for seed in range(10):
+            batch = builder.draw(np.random.default_rng(seed))
+            for row, story in enumerate(batch.stories.tolist()):
+                kinds = batch.kinds[row * 10 : row * 10 + 10]
+                lasts = batch.num_visible_patches[row].tolist()
+                for last in (last for last, kind in zip(lasts, kinds, strict=True) if kind):
+                    shown = builder.worlds[story].on_screen(last - 1)
+                    distances.append(max((a.border_distance(last - 1) for a in shown), default=1.0))
+        return min(distances)
+
+    assert nearest(0.0) < 0.01
+    assert nearest(0.04) >= 0.04
 
 
 @torch.no_grad()
