@@ -9,6 +9,7 @@ segment sees its own stream only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,15 +18,40 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hermes_stream.attention_batch import SegmentBatch
 from hermes_stream.attention_weights import observe, probe
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.masks import Masks
 from hermes_stream.memory.rope import signed, turn
-from hermes_stream.packed_forward import Enough, Packed, Stages, letting_go, stage_of, stages_of
-from hermes_stream.segments import KeysAndValues, Segment
+from hermes_stream.segments import KeysAndValues, Place, Segment, places_of
 
 ATTENTION_NAME = "hermes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Packed:
+    """What the attention needs of a packed forward, and the layer that ends it, if one does."""
+
+    segments: Sequence[Segment]
+    places: Sequence[Place]
+    cos: Float[Tensor, "tokens head_dim"]
+    signed_sin: Float[Tensor, "tokens head_dim"]
+    masks: Masks
+    ends_in: int | None
+    batch: SegmentBatch | None
+
+    def only_reads(self, index: int, layer_idx: int) -> slice | None:
+        """Return the tokens of a probe that is stored right behind the segment before it, and only reads."""
+        if index >= len(self.segments) or (place := self.places[index]).hidden != 0 or place.stored:
+            return None
+        probe = self.segments[index].probe
+        only_reads = probe and layer_idx <= probe.last_layer and layer_idx not in probe.layers
+        return place.tokens if only_reads else None
+
+
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """All that a forward is for is done: what is left of it would be read by nobody."""
 
 
 def register() -> None:
@@ -38,11 +64,7 @@ def register() -> None:
 
 
 def forward(
-    decoder: nn.Module,
-    segments: Sequence[Segment],
-    *,
-    wants_hidden: bool = True,
-    keeps_all: bool = False,
+    decoder: nn.Module, segments: Sequence[Segment], *, wants_hidden: bool = True
 ) -> list[Float[Tensor, "tokens hidden"]]:
     """Run segments of one or several streams through the decoder in one forward.
 
@@ -51,30 +73,38 @@ def forward(
         segments: at least one; probes may share a stream with each other.
         wants_hidden: return the last hidden states of each segment; else nothing, and the forward ends
             where the last layer has stored its keys and values.
-        keeps_all: let probes go on behind the last layer that reads them, too.
     """
     layout = segments[0].cache.layout
     lengths = [len(segment.embeddings) for segment in segments]
     positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
     cos, sin = layout.rotary.cos_sin(positions)
     cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
-    # What offloads a layer's weights wants to see every layer's end.
-    ends_in = None if wants_hidden or layout.layer_devices else layout.num_layers - 1
-    packed, deepstack = Packed.of(segments, (cos, sin), ends_in=ends_in), _deepstack(segments, layout.device)
-    # Where something is added behind the first layers, it is added to all tokens.
-    stages = {0: packed} if keeps_all or deepstack else stages_of(packed)
+    places = places_of(segments)
+    alone = [
+        one.cache if one.is_plain and place.stored == place.tokens else None
+        for one, place in zip(segments, places, strict=True)
+    ]
+    packed = _Packed(
+        segments=segments,
+        places=places,
+        cos=cos,
+        signed_sin=sin,
+        masks=Masks(),
+        # What offloads a layer's weights wants to see every layer's end.
+        ends_in=None if wants_hidden or layout.layer_devices else layout.num_layers - 1,
+        batch=SegmentBatch.of(alone, lengths),
+    )
     embeddings = torch.cat([segment.embeddings for segment in segments])
     try:
-        with letting_go(decoder, stages):
-            output = decoder(
-                inputs_embeds=embeddings[None],
-                # At position 0 the model rotates by nothing: queries and keys reach the attention raw.
-                position_ids=torch.zeros_like(positions[:1]),
-                use_cache=False,
-                # transformers hands keywords that it does not know down to the attention function.
-                packed=stages,
-                **deepstack,
-            )
+        output = decoder(
+            inputs_embeds=embeddings[None],
+            # At position 0 the model rotates by nothing, so that queries and keys reach the attention raw.
+            position_ids=torch.zeros_like(positions[:1]),
+            use_cache=False,
+            # transformers hands keywords that it does not know down to the attention function.
+            packed=packed,
+            **_deepstack(segments, layout.device),
+        )
     except Enough:
         return []
     return list(output.last_hidden_state[0].split(lengths))
@@ -100,7 +130,7 @@ def hermes_attention(
     attention_mask: Tensor | None,  # noqa: ARG001
     *,
     scaling: float,
-    packed: Stages | FixedText,
+    packed: _Packed | FixedText,
     **_: Any,
 ) -> tuple[Float[Tensor, "one tokens heads head_dim"], None]:
     """Attend each segment to its own stream: what the stream remembers, then itself, causally.
@@ -112,15 +142,16 @@ def hermes_attention(
     if isinstance(packed, FixedText):
         own = {"keys": key[0], "values": value[0]}
         return attend_fixed(packed, layer_idx, query[0], **own, scaling=scaling), None
-    here = stage_of(packed, layer_idx)
-    cos, sin = here.cos.to(query.device), here.signed_sin.to(query.device)
+    cos, sin = packed.cos.to(query.device), packed.signed_sin.to(query.device)
     queries, rotated = turn(torch.cat((query[0], key[0])), cos, sin).split((query.shape[1], key.shape[1]))
     fresh = {"raw_keys": key[0], "rotated_keys": rotated, "values": value[0]}
-    together = _together(here, layer_idx, queries, fresh, scaling=scaling)
+    together = _together(packed, layer_idx, queries, fresh, scaling=scaling)
     if -1 in together:
         return together[-1].transpose(0, 1)[None], None
-    outputs = _one_by_one(here, layer_idx, query[0], queries, fresh=fresh, together=together, scaling=scaling)
-    if layer_idx == here.ends_in:
+    outputs = _one_by_one(
+        packed, layer_idx, query[0], queries, fresh=fresh, together=together, scaling=scaling
+    )
+    if layer_idx == packed.ends_in:
         raise Enough
     if len(outputs) == 1:
         return outputs[0].transpose(0, 1)[None], None
@@ -129,7 +160,7 @@ def hermes_attention(
 
 
 def _one_by_one(
-    packed: Packed,
+    packed: _Packed,
     layer_idx: int,
     raw_queries: Float[Tensor, "heads tokens head_dim"],
     queries: Float[Tensor, "heads tokens head_dim"],
@@ -199,7 +230,7 @@ def _store(
 
 
 def _together(
-    packed: Packed,
+    packed: _Packed,
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     new: dict[str, Float[Tensor, "kv_heads tokens head_dim"]],

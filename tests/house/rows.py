@@ -16,7 +16,6 @@ ROWS: list[set[str]] = [
     {"cache", "policies", "filters"},
     {"retrieval", "saved_cache"},
     {"attention_batch", "fixed_text", "segments"},
-    {"packed_forward"},
     {"attention"},
     {"models"},
     {"stream"},

@@ -93,7 +93,7 @@ class Recipe:
         Stage(num_seconds=24, num_steps=400, max_gap=80, pace=_RETURNING),
         Stage(
             num_seconds=48,
-            num_steps=2700,
+            num_steps=2100,
             num_streams=8,
             num_worlds=2400,
             max_gap=40,
@@ -102,7 +102,7 @@ class Recipe:
         ),
         Stage(
             num_seconds=48,
-            num_steps=700,
+            num_steps=1100,
             num_streams=8,
             num_worlds=700,
             max_gap=80,
@@ -133,7 +133,7 @@ class Recipe:
                 ),
                 Stage(
                     num_seconds=48,
-                    num_steps=700,
+                    num_steps=1100,
                     num_worlds=700,
                     max_gap=40,
                     num_streams=8,

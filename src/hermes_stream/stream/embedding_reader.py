@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hermes_stream.attention import forward
-from hermes_stream.packed_forward import Enough
+from hermes_stream.attention import Enough, forward
 from hermes_stream.segments import Segment
 
 
@@ -38,6 +37,6 @@ def read_embeddings(decoder: nn.Module, segments: Sequence[Segment]) -> None:
 
     hook = layers[0].register_forward_pre_hook(read_in_all, with_kwargs=True)
     try:
-        forward(decoder, segments, wants_hidden=False, keeps_all=True)
+        forward(decoder, segments, wants_hidden=False)
     finally:
         hook.remove()

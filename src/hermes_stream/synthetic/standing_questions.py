@@ -34,7 +34,10 @@ def spoken_seconds(seconds: int) -> str:
 
 
 def _is_there_now(moment: Moment) -> Question | None:
-    """Half the time what shows now; else what showed before, or what is like a thing that shows."""
+    """Half the time what shows now; else what showed before, or what is like a thing that shows.
+
+    Of what showed before, half the time the one that left last: nothing is harder to tell from what shows.
+    """
     shown = moment.on_screen
     if not shown and moment.rng.random() < 0.5:
         return None
@@ -44,6 +47,9 @@ def _is_there_now(moment: Moment) -> Question | None:
         thing = moment.choose(things)
     else:
         gone = sorted({a.thing for a in moment.seen} - set(things))
+        if gone and moment.rng.random() < 0.5:
+            left = [a for a in moment.seen if a.thing in gone]
+            gone = [max(left, key=lambda a: a.leaves_seconds).thing]
         thing = moment.choose(_either(moment, gone, _near(things))) or moment.choose(THINGS)
     assert thing is not None
     evidence = [a for a in shown if a.thing == thing]
