@@ -52,6 +52,7 @@ class BatchBuilder:
         num_streams: stories in a batch.
         num_questions: questions on each story.
         max_gap: longest jump in position between two temporal patches.
+        far_gap: longest of the one jump more that half of the streams with jumps make.
         kinds: question kinds that take turns, as often as they are named.
         max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
@@ -66,6 +67,7 @@ class BatchBuilder:
     num_streams: int = 32
     num_questions: int = 12
     max_gap: int = 0
+    far_gap: int = 0
     kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
     max_lost_share: float = 0.0
     clear_of_border: float = CLEAR_OF_BORDER
@@ -75,7 +77,8 @@ class BatchBuilder:
     def draw(self, rng: np.random.Generator) -> Batch:
         """Draw stories and new questions about them."""
         stories = rng.integers(len(self.worlds), size=self.num_streams)
-        gaps = self.family.draw_gaps(rng, self.num_streams, self.num_seconds, self.max_gap)
+        shape = (self.num_streams, self.num_seconds)
+        gaps = self.family.draw_gaps(rng, shape, self.max_gap, self.far_gap)
         patches = self.family.draw_patches(rng, self.num_streams, self.num_seconds)
         asked = [
             list(self._draw_questions(self.worlds[story], row, rng, is_evenly_timed=not gap.any()))

@@ -63,14 +63,16 @@ class Family(ABC):
         """Draw after which of the temporal patches ``[num_seconds]`` to ask, none before the ``earliest``."""
 
     @abstractmethod
-    def draw_gaps(self, rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int) -> Tensor:
+    def draw_gaps(
+        self, rng: np.random.Generator, shape: tuple[int, int], max_gap: int, far_gap: int
+    ) -> Tensor:
         """Draw position jumps before visual tokens: ``[streams, num_seconds, tokens per patch]``.
 
         Args:
             rng: draws.
-            num_streams: how many streams; about half of them have no jump.
-            num_seconds: temporal patches of each.
+            shape: how many streams, of which about half have no jump, and temporal patches of each.
             max_gap: longest jump between two temporal patches.
+            far_gap: longest of the one jump more that half of the streams with jumps make.
         """
 
     @property
@@ -92,22 +94,28 @@ class Family(ABC):
 
 
 def draw_patch_gaps(
-    rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int
+    rng: np.random.Generator, shape: tuple[int, int], max_gap: int, far_gap: int
 ) -> NDArray[np.int64]:
     """Let positions jump at a few temporal patches of some streams, as they do in a compressed memory.
 
     Args:
         rng: draws.
-        num_streams: how many streams; half of them have no jump.
-        num_seconds: temporal patches of each.
+        shape: how many streams, of which half have no jump, and temporal patches of each.
         max_gap: longest jump; 0 for none.
+        far_gap: longest of the one jump more that half of the streams with jumps make, as if the stream had
+            run for longer; 0 for none.
 
     Returns:
         Jumps before temporal patches ``[streams, num_seconds]``.
     """
-    shape = (num_streams, num_seconds)
+    num_streams, num_seconds = shape
     if not max_gap:
         return np.zeros(shape, dtype=np.int64)
     is_there = rng.random(shape) < rng.random((num_streams, 1)) / 2
     jumps = rng.integers(0, max_gap, size=shape) * is_there
-    return jumps * (rng.random((num_streams, 1)) < 0.5)
+    jumps *= rng.random((num_streams, 1)) < 0.5
+    if far_gap:
+        is_far = jumps.any(axis=1) & (rng.random(num_streams) < 0.5)
+        at = rng.integers(num_seconds, size=num_streams)
+        jumps[np.arange(num_streams), at] += rng.integers(far_gap, size=num_streams) * is_far
+    return jumps

@@ -35,6 +35,7 @@ class Stage:
         num_streams: stories in a batch.
         num_worlds: stories in the training set.
         max_gap: longest jump in position between two temporal patches.
+        far_gap: longest of the one jump more that half of the streams with jumps make.
         pace: how eventful the stories are.
         kinds: question kinds that take turns, as often as they are named.
         scenes: one of these is drawn for each story, as often as it is named.
@@ -48,6 +49,7 @@ class Stage:
     num_streams: int = 16
     num_worlds: int = 1500
     max_gap: int = 0
+    far_gap: int = 0
     pace: Pace = _CALM
     kinds: tuple[str, ...] = _KINDS
     scenes: tuple[str, ...] = _SCENES
@@ -133,9 +135,10 @@ class Recipe:
                 ),
                 Stage(
                     num_seconds=48,
-                    num_steps=1100,
+                    num_steps=1500,
                     num_worlds=700,
                     max_gap=40,
+                    far_gap=1600,
                     num_streams=8,
                     pace=_RETURNING,
                     kinds=_STANDING_KINDS,

@@ -109,6 +109,7 @@ class Trainer:
             num_seconds=stage.num_seconds,
             num_questions=self.recipe.num_questions,
             max_gap=stage.max_gap,
+            far_gap=stage.far_gap,
             kinds=stage.kinds,
             max_lost_share=stage.max_lost_share,
             clear_of_border=stage.clear_of_border,

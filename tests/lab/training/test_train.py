@@ -18,6 +18,7 @@ from hermes_lab.training.batch import NO_QUESTION, training_attention, visibilit
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.checkpoint import TOKENS_PER_TEMPORAL_PATCH
 from hermes_lab.training.decoder import Decoder
+from hermes_lab.training.family import draw_patch_gaps
 from hermes_lab.training.llava_onevision import LlavaOnevisionFamily
 from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import (
@@ -267,12 +268,21 @@ def test_positions_leave_the_gaps_and_questions_follow_their_last_frame():
 
 
 def test_the_clock_jumps_between_frames_in_half_of_the_streams_and_within_them_in_a_quarter():
-    gaps = LLAVA.draw_gaps(np.random.default_rng(0), 1000, 8, 50)
+    gaps = LLAVA.draw_gaps(np.random.default_rng(0), (1000, 8), 50, 0)
     between, within = gaps[..., 0].flatten(1).any(dim=1), gaps[..., 1:].flatten(1).any(dim=1)
     assert 0.35 < between.float().mean() < 0.55
     assert 0.15 < within.float().mean() < 0.3
     assert not (within & ~between).any()
-    assert not LLAVA.draw_gaps(np.random.default_rng(0), 10, 8, 0).any()
+    assert not LLAVA.draw_gaps(np.random.default_rng(0), (10, 8), 0, 1000).any()
+
+
+def test_half_of_the_streams_with_jumps_make_a_far_one():
+    between = draw_patch_gaps(np.random.default_rng(0), (1000, 8), 50, 1000)
+    far = between > 50
+    assert int(between.max()) < 1050
+    assert far.sum(axis=1).max() == 1
+    share = far.any(axis=1).sum() / between.any(axis=1).sum()
+    assert 0.4 < share < 0.55
 
 
 def test_questions_stand_at_any_distance_but_not_those_about_time():
