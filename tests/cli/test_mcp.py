@@ -127,7 +127,12 @@ def test_an_assistant_watches_and_reads_the_record(served):
         assert (await call("incidents", stream="door"))["result"] == []
 
         served.http.post("/v1/streams/yard/ask", json={"question": "which vehicles came?"})
-        found = (await call("search", words="vehicles", stream="yard"))["results"]
+        # An answer comes before its question is in the record.
+        found = []
+        for _ in range(400):
+            if found := (await call("search", words="vehicles", stream="yard"))["results"]:
+                break
+            await asyncio.sleep(0.05)
         assert found[0]["stream"] == "yard"
         assert (await call("search", words="vehicles", stream="door"))["results"] == []
 
