@@ -77,8 +77,9 @@ class BatchBuilder:
     def draw(self, rng: np.random.Generator) -> Batch:
         """Draw stories and new questions about them."""
         stories = rng.integers(len(self.worlds), size=self.num_streams)
-        shape = (self.num_streams, self.num_seconds)
-        gaps = self.family.draw_gaps(rng, shape, self.max_gap, self.far_gap)
+        gaps = self.family.draw_gaps(
+            rng, self.num_streams, self.num_seconds, self.max_gap, far_gap=self.far_gap
+        )
         patches = self.family.draw_patches(rng, self.num_streams, self.num_seconds)
         asked = [
             list(self._draw_questions(self.worlds[story], row, rng, is_evenly_timed=not gap.any()))

@@ -64,13 +64,14 @@ class Family(ABC):
 
     @abstractmethod
     def draw_gaps(
-        self, rng: np.random.Generator, shape: tuple[int, int], max_gap: int, far_gap: int
+        self, rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int, *, far_gap: int = 0
     ) -> Tensor:
         """Draw position jumps before visual tokens: ``[streams, num_seconds, tokens per patch]``.
 
         Args:
             rng: draws.
-            shape: how many streams, of which about half have no jump, and temporal patches of each.
+            num_streams: how many streams; about half of them have no jump.
+            num_seconds: temporal patches of each.
             max_gap: longest jump between two temporal patches.
             far_gap: longest of the one jump more that half of the streams with jumps make.
         """
@@ -94,13 +95,14 @@ class Family(ABC):
 
 
 def draw_patch_gaps(
-    rng: np.random.Generator, shape: tuple[int, int], max_gap: int, far_gap: int
+    rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int, *, far_gap: int = 0
 ) -> NDArray[np.int64]:
     """Let positions jump at a few temporal patches of some streams, as they do in a compressed memory.
 
     Args:
         rng: draws.
-        shape: how many streams, of which half have no jump, and temporal patches of each.
+        num_streams: how many streams; half of them have no jump.
+        num_seconds: temporal patches of each.
         max_gap: longest jump; 0 for none.
         far_gap: longest of the one jump more that half of the streams with jumps make, as if the stream had
             run for longer; 0 for none.
@@ -108,7 +110,7 @@ def draw_patch_gaps(
     Returns:
         Jumps before temporal patches ``[streams, num_seconds]``.
     """
-    num_streams, num_seconds = shape
+    shape = (num_streams, num_seconds)
     if not max_gap:
         return np.zeros(shape, dtype=np.int64)
     is_there = rng.random(shape) < rng.random((num_streams, 1)) / 2

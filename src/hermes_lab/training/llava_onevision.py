@@ -92,15 +92,16 @@ class LlavaOnevisionFamily(Family):
         return int(rng.integers(earliest, len(patches)))
 
     def draw_gaps(
-        self, rng: np.random.Generator, shape: tuple[int, int], max_gap: int, far_gap: int
+        self, rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int, *, far_gap: int = 0
     ) -> Tensor:
         """Let positions jump between frames, and in some of those streams between tokens of a frame.
 
         There a token's position does not tell its place in the picture, which then must be read from itself.
         """
-        between = draw_patch_gaps(rng, shape, max_gap, far_gap)
-        within = rng.integers(0, _MAX_GAP_WITHIN + 1, size=(*shape, TOKENS_PER_TEMPORAL_PATCH))
-        within[(rng.random(shape[0]) < 0.5) | ~between.any(axis=1)] = 0
+        shape = (num_streams, num_seconds, TOKENS_PER_TEMPORAL_PATCH)
+        between = draw_patch_gaps(rng, num_streams, num_seconds, max_gap, far_gap=far_gap)
+        within = rng.integers(0, _MAX_GAP_WITHIN + 1, size=shape)
+        within[(rng.random(num_streams) < 0.5) | ~between.any(axis=1)] = 0
         within[..., 0] += between
         return torch.from_numpy(within)
 

@@ -232,11 +232,12 @@ class Qwen25VLFamily(Family):
         return int(possible[rng.integers(len(possible))])
 
     def draw_gaps(
-        self, rng: np.random.Generator, shape: tuple[int, int], max_gap: int, far_gap: int
+        self, rng: np.random.Generator, num_streams: int, num_seconds: int, max_gap: int, *, far_gap: int = 0
     ) -> Tensor:
         """Let time jump between temporal patches; the tokens of one have one time."""
-        gaps = torch.zeros(*shape, TOKENS_PER_TEMPORAL_PATCH, dtype=torch.long)
-        gaps[..., 0] = torch.from_numpy(draw_patch_gaps(rng, shape, max_gap, far_gap))
+        gaps = torch.zeros(num_streams, num_seconds, TOKENS_PER_TEMPORAL_PATCH, dtype=torch.long)
+        between = draw_patch_gaps(rng, num_streams, num_seconds, max_gap, far_gap=far_gap)
+        gaps[..., 0] = torch.from_numpy(between)
         return gaps
 
     @property

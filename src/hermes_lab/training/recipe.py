@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from hermes_lab.training.optimizers import warmup_stable_decay
 from hermes_stream.synthetic.moment import CLEAR_OF_BORDER
@@ -21,7 +20,6 @@ _SCENES = ("still", *SCENES)
 _CALM = Pace()
 _BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
 _RETURNING = Pace(cast_things=(6, 16))
-_WORN: Any = {"max_lost_share": 0.7, "clear_of_border": 0.0, "asks_the_newest": True}
 _LIVELY = Pace(stay_seconds=(3, 6), entry_seconds=(1, 3), quiet_seconds=(1, 3), quiet_share=0.2)
 
 
@@ -56,6 +54,21 @@ class Stage:
     max_lost_share: float = 0.0
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
+
+
+# What a long stream leaves of itself, in stories of the length of training.
+_LAST = Stage(
+    num_seconds=48,
+    num_steps=1100,
+    num_streams=8,
+    num_worlds=700,
+    max_gap=80,
+    pace=_RETURNING,
+    kinds=_STANDING_KINDS,
+    max_lost_share=0.7,
+    clear_of_border=0.0,
+    asks_the_newest=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +115,7 @@ class Recipe:
             pace=_RETURNING,
             kinds=_HARDEST_KINDS,
         ),
-        Stage(
-            num_seconds=48,
-            num_steps=1100,
-            num_streams=8,
-            num_worlds=700,
-            max_gap=80,
-            pace=_RETURNING,
-            kinds=_STANDING_KINDS,
-            **_WORN,
-        ),
+        _LAST,
     )
 
     @classmethod
@@ -133,17 +137,7 @@ class Recipe:
                     pace=_RETURNING,
                     kinds=_HARD_KINDS,
                 ),
-                Stage(
-                    num_seconds=48,
-                    num_steps=1500,
-                    num_worlds=700,
-                    max_gap=40,
-                    far_gap=1600,
-                    num_streams=8,
-                    pace=_RETURNING,
-                    kinds=_STANDING_KINDS,
-                    **_WORN,
-                ),
+                replace(_LAST, num_steps=1500, max_gap=40, far_gap=1600),
             ),
         )
 

@@ -268,16 +268,17 @@ def test_positions_leave_the_gaps_and_questions_follow_their_last_frame():
 
 
 def test_the_clock_jumps_between_frames_in_half_of_the_streams_and_within_them_in_a_quarter():
-    gaps = LLAVA.draw_gaps(np.random.default_rng(0), (1000, 8), 50, 0)
+    gaps = LLAVA.draw_gaps(np.random.default_rng(0), 1000, 8, 50)
     between, within = gaps[..., 0].flatten(1).any(dim=1), gaps[..., 1:].flatten(1).any(dim=1)
     assert 0.35 < between.float().mean() < 0.55
     assert 0.15 < within.float().mean() < 0.3
     assert not (within & ~between).any()
-    assert not LLAVA.draw_gaps(np.random.default_rng(0), (10, 8), 0, 1000).any()
+    assert not LLAVA.draw_gaps(np.random.default_rng(0), 10, 8, 0).any()
+    assert not LLAVA.draw_gaps(np.random.default_rng(0), 10, 8, 0, far_gap=1000).any()
 
 
 def test_half_of_the_streams_with_jumps_make_a_far_one():
-    between = draw_patch_gaps(np.random.default_rng(0), (1000, 8), 50, 1000)
+    between = draw_patch_gaps(np.random.default_rng(0), 1000, 8, 50, far_gap=1000)
     far = between > 50
     assert int(between.max()) < 1050
     assert far.sum(axis=1).max() == 1
