@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 _BATCH = 500
 _MAX_WAITING = 20_000
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+_STOOD_STILL = "25P03"
+"""What Postgres answers whose transaction it has ended, since nothing came for too long; nothing was written."""
 
 
 @dataclass(slots=True)
@@ -164,13 +166,15 @@ class StoreWriter:
                 self._changed.wait_for(lambda: self._is_closing, timeout=pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
-    def _write_batch(self, batch: Sequence[NewEvent | _Write]) -> list[NewEvent]:
+    def _write_batch(self, batch: Sequence[NewEvent | _Write], *, is_second: bool = False) -> list[NewEvent]:
         """Write all in one commit, or each in its own where that fails; return events to try again."""
         try:
             results = self._commit(batch)
         except Exception as error:
             if len(batch) > 1:
                 return [kept for one in batch for kept in self._write_batch([one])]
+            if _sqlstate(error) == _STOOD_STILL and not is_second:
+                return self._write_batch(batch, is_second=True)
             return self._refuse(batch[0], error)
         for one, result in zip(batch, results, strict=True):
             if isinstance(one, _Write):
@@ -180,7 +184,7 @@ class StoreWriter:
 
     def _refuse(self, one: NewEvent | _Write, error: Exception) -> list[NewEvent]:
         """Tell whoever waits for a change that failed; return an event that may be written later."""
-        is_refused = getattr(getattr(error, "orig", None), "sqlstate", None) == REFUSED
+        is_refused = _sqlstate(error) == REFUSED
         if is_refused:
             failure: Exception = NotOwnerError(f"the stream is another replica's now: {_first_line(error)}")
         elif isinstance(error, SQLAlchemyError):
@@ -227,6 +231,10 @@ class StoreWriter:
     def _read_newest(self) -> int:
         with self._database.reading() as connection:
             return connection.execute(select(func.max(tables.events.c.id))).scalar() or 0
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def _first_line(error: Exception) -> str:

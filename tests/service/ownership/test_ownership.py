@@ -40,12 +40,14 @@ def replicas(postgres, tmp_path):
     """Open replicas of one record, each a store with its number."""
     address, opened = postgres(), []
 
-    def open_replica(name: str, lease_seconds: float = LEASE_SECONDS) -> tuple[Store, ReplicaRows, int]:
+    def open_replica(
+        name: str, lease_seconds: float = LEASE_SECONDS, *, still_seconds: float = 60.0
+    ) -> tuple[Store, ReplicaRows, int]:
         store = Store(tmp_path, address, shared=True)
         opened.append(store)
         rows = ReplicaRows(store.database, lease_seconds=lease_seconds)
         number = rows.join(name, f"http://{name}", "tiny")
-        store.database.write_as(number, lease_seconds=lease_seconds)
+        store.database.write_as(number, lease_seconds=still_seconds)  # a busy machine stands still, too
         return store, rows, number
 
     yield open_replica
@@ -92,6 +94,7 @@ def test_the_record_refuses_all_that_a_former_owner_writes(replicas):
     row = add_stream(first)
     first.tell(event(row.id, 1, "before"))
     until(lambda: first.events.read(kinds=["gap"]))
+    beat(rows, one)
     assert others.take([row.id], two) == (), "it was seen just now"
 
     time.sleep(LEASE_SECONDS + 0.1)  # the owner is frozen
@@ -121,7 +124,7 @@ def test_the_record_refuses_all_that_a_former_owner_writes(replicas):
 
 
 def test_a_replica_that_is_frozen_within_a_transaction_stops_no_other(replicas):
-    first, rows, one = replicas("one")
+    first, rows, one = replicas("one", still_seconds=LEASE_SECONDS)
     second, others, two = replicas("two")
     row = add_stream(first)
     rows.take([row.id], one)
@@ -143,21 +146,33 @@ def test_a_replica_that_is_frozen_within_a_transaction_stops_no_other(replicas):
     until(lambda: kinds_of(second) == ["gap", "gap"])
 
 
-def test_an_event_whose_transaction_stood_still_for_too_long_is_written_again(replicas, monkeypatch):
-    first, rows, one = replicas("one")
+def test_what_stood_still_for_too_long_is_written_again(replicas, monkeypatch):
+    first, rows, one = replicas("one", still_seconds=LEASE_SECONDS)
     row = add_stream(first)
     rows.take([row.id], one)
-    insert, pauses = store_writer._insert_events, [1.5 * LEASE_SECONDS, 0.0]
+    insert = store_writer._insert_events
+    pauses = [1.5 * LEASE_SECONDS] * 2
+
+    def pause() -> None:
+        time.sleep(pauses.pop() if pauses else 0.0)
 
     def slowly(connection, events):
         insert(connection, events)
-        time.sleep(pauses.pop(0))
+        pause()
+
+    def rename(connection) -> str:
+        connection.execute(update(tables.streams).where(tables.streams.c.id == row.id).values(name="gate"))
+        pause()
+        return "done"
 
     monkeypatch.setattr(store_writer, "_insert_events", slowly)
     first.tell(event(row.id, 1, "kept"))
     until(lambda: kinds_of(first) == ["gap"])
     assert pauses == []
     assert first.writer.num_lost_events == 0
+    pauses.append(1.5 * LEASE_SECONDS)
+    assert first.writer.write(rename) == "done"
+    assert [one.name for one in first.streams.all()] == ["gate"]
 
 
 def kinds_of(store: Store) -> list[str]:
