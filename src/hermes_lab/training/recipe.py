@@ -17,6 +17,8 @@ _HARDEST_KINDS = (*_HARD_KINDS, "before", "before", "now_what", "now_what", "how
 _STANDING_KINDS = (*_HARDEST_KINDS, "is_there_now", "is_there_now", "now_where", "came_since")
 # A plain wall stays the most frequent scene.
 _SCENES = ("still", *SCENES)
+# Clutter hides outlines, and is seen worst.
+_CLUTTERED = (*SCENES, "clutter", "clutter", "clutter")
 _CALM = Pace()
 _BUSY = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
 _RETURNING = Pace(cast_things=(6, 16))
@@ -81,6 +83,8 @@ class Recipe:
             and whose visual tokens the new tower learns to give; None starts from random weights.
         vision: the stage that trains the vision tower.
         vision_learning_rates: peaks of Muon and of AdamW in that stage.
+        steady: the stage in which the tower learns to see in every scene what it sees before a plain wall.
+        steady_learning_rates: where those of Muon and of AdamW begin in that stage.
         learning_rates: the same for the decoder.
         num_questions: on each story of a batch.
         auxiliary_weight: of the loss of the auxiliary heads.
@@ -95,6 +99,8 @@ class Recipe:
     start_from: str | None = None
     vision: Stage = Stage(num_seconds=16, num_steps=2000, num_worlds=1500, pace=_BUSY)
     vision_learning_rates: tuple[float, float] = (6e-3, 2e-3)
+    steady: Stage = Stage(num_seconds=16, num_steps=600, num_worlds=400, pace=_BUSY, scenes=_CLUTTERED)
+    steady_learning_rates: tuple[float, float] = (1.5e-3, 5e-4)
     learning_rates: tuple[float, float] = (5e-3, 2e-3)
     num_questions: int = 16
     auxiliary_weight: float = 0.5
@@ -125,6 +131,7 @@ class Recipe:
             seed=seed,
             start_from="tiny",
             vision=Stage(num_seconds=16, num_steps=2000, num_worlds=800, pace=_BUSY),
+            steady=Stage(num_seconds=16, num_steps=600, num_worlds=240, pace=_BUSY, scenes=_CLUTTERED),
             learning_rates=(3e-3, 1e-3),
             stages=(
                 Stage(num_seconds=16, num_steps=400, num_worlds=1200, pace=_LIVELY),

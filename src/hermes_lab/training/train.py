@@ -1,8 +1,9 @@
 """Training of an embedded checkpoint with the full cache: ``hermes train``.
 
-First the vision tower learns single temporal patches. Then it is frozen, the temporal patches of each stage's
-stories are encoded once, and the decoder learns stories with questions, short ones first. No memory policy
-takes part. A run is reproducible from its seed and goes on where it stopped.
+First the vision tower learns single temporal patches, and to see the same in every scene. Then it is frozen,
+the temporal patches of each stage's stories are encoded once, and the decoder learns stories with questions,
+short ones first. No memory policy takes part. A run is reproducible from its seed and goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from hermes_lab.training.optimizers import Optimizers
 from hermes_lab.training.qwen2_5_vl import Qwen25VLFamily
 from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import IGNORED, LABELS, draw_worlds
-from hermes_lab.training.vision import encode_samples, render_samples, train_vision
+from hermes_lab.training.vision import encode_samples, render_samples, steady_vision, train_vision
 from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.synthetic.world import World
 
@@ -42,6 +43,7 @@ Row = dict[str, float]
 
 _ROW_STEPS = 50
 _STORIES_AT_ONCE = 100
+_OTHER_STORIES = 500_000
 FAMILIES: dict[str, tuple[Family, Callable[[int], Recipe]]] = {
     "llava_onevision": (LlavaOnevisionFamily(), lambda seed: Recipe(seed=seed)),
     "qwen2_5_vl": (Qwen25VLFamily(), Recipe.qwen2_5_vl),
@@ -215,7 +217,10 @@ def load_start(name: str | None) -> Any:
 
 
 def pretrain_vision(family: Family, model: Any, recipe: Recipe, start: Any) -> None:
-    """Train the vision tower; its tokens become those of the tower of ``start``, if there is one."""
+    """Train the vision tower; its tokens become those of the tower of ``start``, if there is one.
+
+    At last it learns to see the same in every scene.
+    """
     stage, teacher = recipe.vision, LlavaOnevisionFamily()
     worlds = worlds_of(stage, recipe.stories_seed(0))
     accuracy = train_vision(
@@ -229,6 +234,17 @@ def pretrain_vision(family: Family, model: Any, recipe: Recipe, start: Any) -> N
         teacher=None if start is None else lambda pixels: teacher.visual_tokens(start, pixels),
     )
     log.info("vision accuracy %.4f", accuracy)
+    if recipe.steady.num_steps:
+        steady_vision(
+            family,
+            model,
+            worlds_of(recipe.steady, recipe.stories_seed(0) + _OTHER_STORIES),
+            recipe.steady.num_seconds,
+            num_steps=recipe.steady.num_steps,
+            learning_rates=recipe.steady_learning_rates,
+            noise=recipe.pixel_noise,
+            seed=recipe.seed,
+        )
 
 
 def train(

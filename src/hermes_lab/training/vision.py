@@ -1,10 +1,14 @@
-"""Training of the vision tower: an auxiliary head names what single temporal patches show."""
+"""Training of the vision tower: an auxiliary head names what single temporal patches show.
+
+Then it learns to see the same in every scene.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,7 @@ from hermes_lab.training.family import Family
 from hermes_lab.training.optimizers import Optimizers, warmup_stable_decay
 from hermes_lab.training.stories import IGNORED, frame_centres, frame_labels, render_story
 from hermes_stream.models.preprocess import Preprocessing
+from hermes_stream.synthetic.scenes import SCENES
 from hermes_stream.synthetic.world import COLOURS, SHAPES, World
 
 log = logging.getLogger(__name__)
@@ -31,6 +36,8 @@ _CENTRE_WEIGHT = 10.0
 _NAMING_WEIGHT_BESIDE_TEACHER = 0.05
 _WARMUP_STEPS = 50
 _DECAY_SHARE = 0.5
+_STEADY_WARMUP_STEPS = 30
+_MIN_SCALE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +74,16 @@ class VisionSamples:
         return self.labels[:, self.patch_frames[:, -1]]
 
 
-def render_samples(family: Family, worlds: tuple[World, ...], num_seconds: int) -> VisionSamples:
-    """Render every story at the family's rate; every second story goes through H.264."""
+def render_samples(
+    family: Family, worlds: tuple[World, ...], num_seconds: int, *, through_codec: bool = True
+) -> VisionSamples:
+    """Render every story at the family's rate; every second story goes through H.264, or none."""
     fps = family.fps
     num_frames = num_seconds * fps
     pixels = []
     for k, world in enumerate(worlds):
-        through_codec = k % _CODEC_EVERY == 0
-        pixels.append(to_pixels(render_story(world, num_frames, through_codec=through_codec, fps=fps)).half())
+        is_coded = through_codec and k % _CODEC_EVERY == 0
+        pixels.append(to_pixels(render_story(world, num_frames, through_codec=is_coded, fps=fps)).half())
     return VisionSamples(
         pixels=torch.stack(pixels),
         patch_frames=family.list_patches(num_seconds),
@@ -163,6 +172,62 @@ def train_vision(
             log.info(message, step + 1, loss.item(), mean, distance)
     head.words.weight.requires_grad_(True)
     return float(np.mean(accuracies[-100:]))
+
+
+def steady_vision(
+    family: Family,
+    model: Any,
+    worlds: tuple[World, ...],
+    num_seconds: int,
+    *,
+    num_steps: int,
+    learning_rates: tuple[float, float],
+    noise: float,
+    seed: int,
+) -> float:
+    """Teach a trained tower to give, in any scene, the tokens that it gave of the story before a plain wall.
+
+    What reads the tokens need not learn anew: those of a plain wall stay as they are. Where the camera moves, the
+    story has no plain picture, and the tokens of its own picture stay.
+
+    Args:
+        family: the model's.
+        model: its tower learns in place.
+        worlds: stories in their scenes.
+        num_seconds: length of the stories.
+        num_steps: batches of 128 temporal patches.
+        learning_rates: of Muon and of AdamW at the first step; they fall to nothing.
+        noise: standard deviation added to pixel values, which are between -1 and 1.
+        seed: of batches and noise.
+
+    Returns:
+        The share of the variance of the plain wall's tokens that the last 50 batches missed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    teacher = deepcopy(model).eval().requires_grad_(False)
+    plain = tuple(one if SCENES[one.scene].shift else replace(one, scene="still") for one in worlds)
+    seen = render_samples(family, worlds, num_seconds)
+    wanted = render_samples(family, plain, num_seconds, through_codec=False)
+    optimizers = Optimizers(
+        [*family.vision_modules(model)],
+        muon_lr=learning_rates[0],
+        adamw_lr=learning_rates[1],
+        weight_decay=0.0,
+    )
+    losses: list[float] = []
+    for step in range(num_steps):
+        indices = torch.randint(seen.patch_labels.shape[:2].numel(), (_BATCH_SIZE,), generator=generator)
+        with torch.no_grad():
+            plain_pixels = wanted.patches(indices, noise=0.0, generator=generator)
+            taught = family.visual_tokens(teacher, plain_pixels)
+        tokens = family.visual_tokens(model, seen.patches(indices, noise=noise, generator=generator))
+        loss = _teacher_loss(tokens, taught)
+        warmup = min(1.0, (step + 1) / _STEADY_WARMUP_STEPS)
+        optimizers.step(loss, scale=max(1 - step / num_steps, _MIN_SCALE) * warmup)
+        losses.append(float(loss.detach()))
+        if step % 50 == 49:
+            log.info("steady vision %d loss %.4f", step + 1, np.mean(losses[-50:]))
+    return float(np.mean(losses[-50:]))
 
 
 def _naming_loss(

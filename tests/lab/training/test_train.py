@@ -30,7 +30,7 @@ from hermes_lab.training.stories import (
     render_story,
 )
 from hermes_lab.training.train import FAMILIES, train
-from hermes_lab.training.vision import render_samples
+from hermes_lab.training.vision import render_samples, steady_vision
 from hermes_stream import FullPolicy, Session, load_model
 from hermes_stream.synthetic.questions import ALL_KINDS, TIMED_KINDS
 from hermes_stream.synthetic.standing_questions import spoken_seconds
@@ -320,8 +320,57 @@ def test_labels_follow_a_shaking_picture():
                 assert centres[second, cell].tolist() == pytest.approx(centre)
 
 
+class SmallTower(torch.nn.Module):
+    """Two layers behind a picture of six by six."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(108, 64), torch.nn.Linear(64, 36)])
+
+    def forward(self, pixels):
+        small = torch.nn.functional.adaptive_avg_pool2d(pixels, 6)
+        return self.layers[1](self.layers[0](small.flatten(1)).tanh()).unflatten(1, (9, 4))
+
+
+class SmallFamily(LlavaOnevisionFamily):
+    def vision_modules(self, model):
+        return [model]
+
+    def visual_tokens(self, model, pixels):
+        return model(pixels[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("scene", "wanted_of", "least"), [("clutter", "still", 2), ("handheld", "handheld", 0)]
+)
+def test_a_tower_learns_to_see_what_it_saw_before_a_plain_wall(scene, wanted_of, least):
+    torch.manual_seed(0)
+    family, tower = SmallFamily(), SmallTower()
+    scenes = [scene] * 6 + ["still"] * 6
+    worlds = tuple(generate_world(k % 6, 8, pace=BUSY, scene=name) for k, name in enumerate(scenes))
+    plain = tuple(replace(one, scene=wanted_of) if one.scene == scene else one for one in worlds)
+
+    def tokens(shown):
+        samples = render_samples(family, shown, 8, through_codec=False)
+        with torch.no_grad():
+            pixels = samples.patches(torch.arange(96), noise=0.0, generator=torch.Generator())
+            return family.visual_tokens(tower, pixels)
+
+    wanted, before = tokens(plain), tokens(worlds)
+    spread = wanted.var(dim=0).mean()
+    rates = {"learning_rates": (5e-3, 5e-3), "noise": 0.0, "seed": 0}
+    missed = steady_vision(family, tower, worlds, 8, num_steps=150, **rates)
+    away_before, away = (
+        float((found - wanted).square().mean() / spread) for found in (before, tokens(worlds))
+    )
+    assert away_before >= least * away
+    assert max(missed, away) < 0.2
+    assert float((tokens(plain) - wanted).square().mean() / spread) < 0.3
+
+
 RECIPE = Recipe(
     vision=Stage(num_seconds=4, num_steps=2, num_worlds=6, pace=BUSY),
+    steady=Stage(num_seconds=2, num_steps=2, num_worlds=4, pace=BUSY, scenes=("clutter",)),
     num_questions=2,
     stages=(
         Stage(num_seconds=3, num_steps=6, num_streams=2, num_worlds=4, pace=BUSY),
