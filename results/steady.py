@@ -1,8 +1,8 @@
 """How alike a vision tower sees a story in different scenes: python results/steady.py.
 
 Share of the variance of the visual tokens before a plain wall by which those of the same story in a scene are
-away, without a codec; where the camera moves there is no such story. Of the embedded checkpoints, and of folders
-that hold other weights of theirs (``--also tiny=FOLDER``). Stored as ``steady.json``.
+away, without a codec; where the camera moves there is no such story. Of the embedded checkpoints, and of
+folders that hold other weights of theirs (``--also tiny=FOLDER``). Stored as ``steady.json``.
 """
 
 from __future__ import annotations

@@ -187,8 +187,8 @@ def steady_vision(
 ) -> float:
     """Teach a trained tower to give, in any scene, the tokens that it gave of the story before a plain wall.
 
-    What reads the tokens need not learn anew: those of a plain wall stay as they are. Where the camera moves, the
-    story has no plain picture, and the tokens of its own picture stay.
+    What reads the tokens need not learn anew: those of a plain wall stay as they are. Where the camera moves,
+    the story has no plain picture, and the tokens of its own picture stay.
 
     Args:
         family: the model's.

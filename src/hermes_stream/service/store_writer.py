@@ -27,7 +27,7 @@ _BATCH = 500
 _MAX_WAITING = 20_000
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _STOOD_STILL = "25P03"
-"""What Postgres answers whose transaction it has ended, since nothing came for too long; nothing was written."""
+"""What Postgres answers where it ended a transaction that stood still; nothing of it was written."""
 
 
 @dataclass(slots=True)
