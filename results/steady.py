@@ -18,17 +18,16 @@ from transformers import LlavaOnevisionForConditionalGeneration, Qwen2_5_VLForCo
 
 from hermes_lab.training.family import Family
 from hermes_lab.training.qwen2_5_vl import with_patch_attention
+from hermes_lab.training.recipe import Recipe
 from hermes_lab.training.stories import draw_worlds
 from hermes_lab.training.train import FAMILIES
 from hermes_lab.training.vision import encode_samples, render_samples
 from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.synthetic.scenes import SCENES
-from hermes_stream.synthetic.world import Pace
 
 PATH = Path(__file__).parent / "steady.json"
 FAMILY_OF = {"tiny": "llava_onevision", "tiny-qwen": "qwen2_5_vl"}
 NUM_STORIES, NUM_SECONDS, SEED = 24, 16, 95_000
-PACE = Pace(stay_seconds=(2, 5), entry_seconds=(1, 2), quiet_seconds=(1, 2), quiet_share=0.15)
 
 
 def load(name: str, folder: Path) -> tuple[Family, torch.nn.Module]:
@@ -45,7 +44,7 @@ def load(name: str, folder: Path) -> tuple[Family, torch.nn.Module]:
 def away_by_scene(name: str, folder: Path) -> dict[str, float]:
     """Return how far the tokens of each scene are from those of a plain wall."""
     family, model = load(name, folder)
-    plain = draw_worlds(NUM_STORIES, NUM_SECONDS, PACE, SEED)
+    plain = draw_worlds(NUM_STORIES, NUM_SECONDS, Recipe().steady.pace, SEED)
 
     def tokens(scene: str) -> torch.Tensor:
         worlds = tuple(replace(one, scene=scene) for one in plain)

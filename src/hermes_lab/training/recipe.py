@@ -58,6 +58,8 @@ class Stage:
     asks_the_newest: bool = False
 
 
+_STEADY = Stage(num_seconds=16, num_steps=600, num_worlds=400, pace=_BUSY, scenes=_CLUTTERED)
+
 # What a long stream leaves of itself, in stories of the length of training.
 _LAST = Stage(
     num_seconds=48,
@@ -99,7 +101,7 @@ class Recipe:
     start_from: str | None = None
     vision: Stage = Stage(num_seconds=16, num_steps=2000, num_worlds=1500, pace=_BUSY)
     vision_learning_rates: tuple[float, float] = (6e-3, 2e-3)
-    steady: Stage = Stage(num_seconds=16, num_steps=600, num_worlds=400, pace=_BUSY, scenes=_CLUTTERED)
+    steady: Stage = _STEADY
     steady_learning_rates: tuple[float, float] = (1.5e-3, 5e-4)
     learning_rates: tuple[float, float] = (5e-3, 2e-3)
     num_questions: int = 16
@@ -131,7 +133,7 @@ class Recipe:
             seed=seed,
             start_from="tiny",
             vision=Stage(num_seconds=16, num_steps=2000, num_worlds=800, pace=_BUSY),
-            steady=Stage(num_seconds=16, num_steps=600, num_worlds=240, pace=_BUSY, scenes=_CLUTTERED),
+            steady=replace(_STEADY, num_worlds=240),
             learning_rates=(3e-3, 1e-3),
             stages=(
                 Stage(num_seconds=16, num_steps=400, num_worlds=1200, pace=_LIVELY),

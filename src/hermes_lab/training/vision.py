@@ -37,7 +37,6 @@ _NAMING_WEIGHT_BESIDE_TEACHER = 0.05
 _WARMUP_STEPS = 50
 _DECAY_SHARE = 0.5
 _STEADY_WARMUP_STEPS = 30
-_MIN_SCALE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +208,7 @@ def steady_vision(
     seen = render_samples(family, worlds, num_seconds)
     wanted = render_samples(family, plain, num_seconds, through_codec=False)
     optimizers = Optimizers(
-        [*family.vision_modules(model)],
+        family.vision_modules(model),
         muon_lr=learning_rates[0],
         adamw_lr=learning_rates[1],
         weight_decay=0.0,
@@ -222,8 +221,8 @@ def steady_vision(
             taught = family.visual_tokens(teacher, plain_pixels)
         tokens = family.visual_tokens(model, seen.patches(indices, noise=noise, generator=generator))
         loss = _teacher_loss(tokens, taught)
-        warmup = min(1.0, (step + 1) / _STEADY_WARMUP_STEPS)
-        optimizers.step(loss, scale=max(1 - step / num_steps, _MIN_SCALE) * warmup)
+        scale = warmup_stable_decay(step, num_steps, warmup_steps=_STEADY_WARMUP_STEPS, decay_share=1.0)
+        optimizers.step(loss, scale=scale)
         losses.append(float(loss.detach()))
         if step % 50 == 49:
             log.info("steady vision %d loss %.4f", step + 1, np.mean(losses[-50:]))
