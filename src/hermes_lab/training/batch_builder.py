@@ -23,6 +23,9 @@ _TOKENS_PER_QUESTION = 14
 _SHARE_OF_LATE_QUESTIONS = 0.5
 _SHARE_WITH_LOSSES = 0.5
 _MOST_WHOLE_PATCHES = 8
+_SHARE_WITH_TWO_WHOLE = 0.6
+_MOST_LEFT = 0.7
+_LOST_OF_THINGS = (0.2, 0.9)
 _SHARE_OF_THE_NEWEST = 0.5
 _MOST_NEWEST_PATCHES = 12
 _KINDS_ABOUT_NOW = (*KIND_GROUPS["now"], "is_there_now")
@@ -55,6 +58,9 @@ class BatchBuilder:
         far_gap: longest of the one jump more that half of the streams with jumps make.
         kinds: question kinds that take turns, as often as they are named.
         max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
+        has_thing: which visual tokens of each story show a thing ``[stories, patches, tokens per patch]``: a
+            stream loses less of them than of the walls, as a memory that keeps what matters does; None loses
+            all alike.
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
         tokens_per_question: room for a question with its answer, on average; what finds none is left out.
@@ -70,6 +76,7 @@ class BatchBuilder:
     far_gap: int = 0
     kinds: tuple[str, ...] = tuple(QUESTION_KINDS)
     max_lost_share: float = 0.0
+    has_thing: Tensor | None = None
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
     tokens_per_question: int = _TOKENS_PER_QUESTION
@@ -88,7 +95,8 @@ class BatchBuilder:
         rows, fitting = zip(*(self._row(own) for own in asked), strict=True)
         token_ids, targets, question_idx, offsets = torch.tensor(rows).unbind(1)
         question_gaps = torch.tensor([[self._draw_question_gap(one, rng) for one in own] for own in asked])
-        is_lost, num_whole = self._draw_losses(rng, gaps)
+        has_thing = None if self.has_thing is None else self.has_thing[stories[:, None], patches]
+        is_lost, num_whole = self._draw_losses(rng, gaps, has_thing)
         return Batch(
             stories=torch.from_numpy(stories),
             patches=patches,
@@ -132,14 +140,23 @@ class BatchBuilder:
             return 0
         return int(np.exp(rng.uniform(0, np.log(self.family.max_question_gap))))
 
-    def _draw_losses(self, rng: np.random.Generator, gaps: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _draw_losses(
+        self, rng: np.random.Generator, gaps: Tensor, has_thing: Tensor | None
+    ) -> tuple[Tensor | None, Tensor]:
         """Draw which visual tokens each stream loses, and how many newest temporal patches stay whole."""
-        num_whole = torch.from_numpy(rng.integers(1, _MOST_WHOLE_PATCHES + 1, size=self.num_streams))
+        num_whole = rng.integers(1, _MOST_WHOLE_PATCHES + 1, size=self.num_streams)
         if not self.max_lost_share:
-            return None, num_whole
-        share = rng.uniform(0, self.max_lost_share, size=(self.num_streams, 1, 1))
-        share *= rng.random(share.shape) < _SHARE_WITH_LOSSES
-        return torch.from_numpy(rng.random(gaps.shape) < share), num_whole
+            return None, torch.from_numpy(num_whole)
+        loses = rng.random((self.num_streams, 1, 1)) < _SHARE_WITH_LOSSES
+        if has_thing is None:
+            share = rng.uniform(0, self.max_lost_share, size=loses.shape)
+        else:
+            # As often 3 to 6 % are left as 30 to 60 %: of a long stream a memory holds little.
+            left = np.exp(rng.uniform(np.log(1 - self.max_lost_share), np.log(_MOST_LEFT), size=loses.shape))
+            of_things = (1 - left) * rng.uniform(*_LOST_OF_THINGS, size=loses.shape)
+            share = np.where(has_thing.numpy(), of_things, 1 - left)
+            num_whole = np.where(rng.random(self.num_streams) < _SHARE_WITH_TWO_WHOLE, 2, num_whole)
+        return torch.from_numpy(rng.random(gaps.shape) < share * loses), torch.from_numpy(num_whole)
 
     def _draw_hidden(self, asked: _Asked, rng: np.random.Generator) -> int:
         """Draw how many temporal patches a question does not see."""

@@ -40,6 +40,7 @@ class Stage:
         kinds: question kinds that take turns, as often as they are named.
         scenes: one of these is drawn for each story, as often as it is named.
         max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
+        spares_things: lose more of the walls than of the things before them, and mostly little is left.
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
     """
@@ -54,6 +55,7 @@ class Stage:
     kinds: tuple[str, ...] = _KINDS
     scenes: tuple[str, ...] = _SCENES
     max_lost_share: float = 0.0
+    spares_things: bool = False
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
 
@@ -146,7 +148,9 @@ class Recipe:
                     pace=_RETURNING,
                     kinds=_HARD_KINDS,
                 ),
-                replace(_LAST, num_steps=1500, max_gap=40, far_gap=1600),
+                replace(
+                    _LAST, num_steps=1500, max_gap=40, far_gap=1600, max_lost_share=0.97, spares_things=True
+                ),
             ),
         )
 

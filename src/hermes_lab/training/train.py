@@ -103,6 +103,7 @@ class Trainer:
             encoded = encode_samples(self.family, self.model, samples, noise=noise, seed=seed + first)
             features.append(encoded.half())
             labels.append(samples.patch_labels)
+        every_label = torch.cat(labels)
         builder = BatchBuilder(
             family=self.family,
             chat=self.chat,
@@ -114,10 +115,11 @@ class Trainer:
             far_gap=stage.far_gap,
             kinds=stage.kinds,
             max_lost_share=stage.max_lost_share,
+            has_thing=every_label[..., 0] != IGNORED if stage.spares_things else None,
             clear_of_border=stage.clear_of_border,
             asks_the_newest=stage.asks_the_newest,
         )
-        return builder, torch.cat(features), torch.cat(labels)
+        return builder, torch.cat(features), every_label
 
     def _steps(self, builder: BatchBuilder, features: Tensor, labels: Tensor, count: int) -> Row:
         """Learn from batches, and return a row of the curve: accuracies by kind of question and of label."""

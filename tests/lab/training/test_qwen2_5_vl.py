@@ -212,6 +212,7 @@ def test_a_run_is_reproducible_and_transformers_loads_what_it_writes(tmp_path, m
     recipe = replace(
         Recipe.qwen2_5_vl(),
         vision=Stage(num_seconds=3, num_steps=3, num_worlds=4, pace=BUSY),
+        steady=Stage(num_seconds=2, num_steps=2, num_worlds=4, pace=BUSY, scenes=("clutter",)),
         num_questions=2,
         stages=(Stage(num_seconds=4, num_steps=5, num_streams=2, num_worlds=4, max_gap=5),),
     )

@@ -198,6 +198,24 @@ def test_what_is_lost_is_seen_while_it_is_new_and_hidden_patches_are_not_seen_at
         assert torch.equal(rows, seen.expand_as(rows))
 
 
+def test_more_of_the_walls_is_lost_than_of_things_where_things_are_spared():
+    shown = torch.zeros(6, 40, 9, dtype=torch.bool)
+    shown[..., 3] = True
+    builder = make_builder(num_seconds=40, max_lost_share=0.97, has_thing=shown)
+    batches = [builder.draw(np.random.default_rng(seed)) for seed in range(40)]
+    lost = torch.cat([batch.is_lost for batch in batches if batch.is_lost is not None]).float()
+    walls, things = lost[..., :3].mean((1, 2)), lost[..., 3].mean(1)
+    loses = walls > 0
+    assert 0.3 < loses.float().mean() < 0.7
+    assert torch.equal(things > 0, loses)
+    assert walls[loses].min() > 0.2
+    assert walls[loses].max() > 0.9
+    assert (things < walls)[loses].float().mean() > 0.9
+    whole = torch.cat([batch.num_whole for batch in batches])
+    assert 0.5 < (whole == 2).float().mean() < 0.8
+    assert whole.unique().tolist() == list(range(1, 9))
+
+
 def test_where_nothing_is_lost_both_masks_say_the_same():
     batch = make_builder(num_seconds=4).draw(np.random.default_rng(3))
     nothing = torch.zeros(*batch.gaps.shape, dtype=torch.bool)
