@@ -65,16 +65,13 @@ class Sample:
         )
 
 
-def watch_day(
-    model: VideoModel, num_frames: int, *, seed: int = 0, num_samples: int = _NUM_SAMPLES
-) -> dict[str, Any]:
+def watch_day(model: VideoModel, num_frames: int, *, seed: int = 0) -> dict[str, Any]:
     """Watch so many frames, a second apart, and ask every five minutes.
 
     Args:
         model: watches.
         num_frames: at least 200.
         seed: of the pictures.
-        num_samples: how often memory is looked at.
 
     Returns:
         Numbers for the record; ``growth`` is by how much the most that was resident after the first tenth is
@@ -82,7 +79,7 @@ def watch_day(
     """
     session, rng = Session(model), np.random.default_rng(seed)
     samples, began = [], time.perf_counter()
-    sample_every, num_questions = max(1, num_frames // num_samples), 0
+    sample_every, num_questions = max(1, num_frames // _NUM_SAMPLES), 0
     for index in range(num_frames):
         blocks = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         image = blocks.repeat(_SIDE // 4, axis=0).repeat(_SIDE // 4, axis=1)
