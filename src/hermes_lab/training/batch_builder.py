@@ -151,7 +151,7 @@ class BatchBuilder:
         if has_thing is None:
             share = rng.uniform(0, self.max_lost_share, size=loses.shape)
         else:
-            # As often 3 to 6 % are left as 30 to 60 %: of a long stream a memory holds little.
+            # Evenly by the logarithm: of a long stream a memory holds little.
             left = np.exp(rng.uniform(np.log(1 - self.max_lost_share), np.log(_MOST_LEFT), size=loses.shape))
             of_things = (1 - left) * rng.uniform(*_LOST_OF_THINGS, size=loses.shape)
             share = np.where(has_thing.numpy(), of_things, 1 - left)
