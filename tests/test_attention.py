@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.checkpoints import plain_inputs, plain_model, random_frames, visual_tokens
 
-from hermes_stream import FullPolicy, HermesPolicy, Session
+from hermes_stream import FullPolicy, HermesPolicy, Session, attention, attention_weights, load_model
 from hermes_stream.attention import forward
 from hermes_stream.attention_weights import Probe
 from hermes_stream.cache import StreamCache
@@ -108,8 +108,12 @@ def test_streams_packed_in_one_forward_equal_streams_alone(model):
 @pytest.mark.parametrize(
     "layers", [(frozenset({3, 7}), frozenset({1, 9})), (frozenset({8, 9}), frozenset({4}))]
 )
-def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(model, layers):
-    """The first prompt shares the chunk's product where it only reads; the second must not see the first."""
+@pytest.mark.parametrize("few_bytes", [0, 2**22])
+def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(
+    model, layers, few_bytes, monkeypatch
+):
+    """Prompts share the chunk's product, where weights are many those that only read; none sees another."""
+    monkeypatch.setattr(attention_weights, "_FEW_WEIGHT_BYTES", few_bytes)
     found = []
     for num_spare in (0, 100):
         torch.manual_seed(0)
@@ -137,7 +141,20 @@ def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(model
 
 
 @torch.no_grad()
-def test_a_forward_that_nobody_reads_ends_where_the_last_keys_are_stored(model):
+@pytest.mark.parametrize(("dtype", "shared"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_a_product_for_all_is_made_in_float32_alone(checkpoint_folder, monkeypatch, dtype, shared):
+    """It rounds scores to what it is given, which a fused kernel does not."""
+    made = []
+    monkeypatch.setattr(attention, "read_with_probes", lambda *args, **_: made.append(1) or args[2])
+    own = load_model(checkpoint_folder, device="cpu", dtype=dtype)
+    watched(own, 6, 0, HermesPolicy(budget_tokens=20))
+    assert bool(made) == shared
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("few_bytes", [0, 2**22])
+def test_a_forward_that_nobody_reads_ends_where_the_last_keys_are_stored(model, few_bytes, monkeypatch):
+    monkeypatch.setattr(attention_weights, "_FEW_WEIGHT_BYTES", few_bytes)
     decoder, ran = model.decoder, []
     hooks = [
         layer.mlp.register_forward_hook(lambda *_, k=k: ran.append(k))

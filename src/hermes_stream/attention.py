@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hermes_stream.attention_batch import SegmentBatch
-from hermes_stream.attention_weights import observe, probe
+from hermes_stream.attention_weights import Probe, are_few, observe, probe, read_with_probes
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.masks import Masks
@@ -48,6 +48,26 @@ class _Packed:
         probe = self.segments[index].probe
         only_reads = probe and layer_idx <= probe.last_layer and layer_idx not in probe.layers
         return place.tokens if only_reads else None
+
+    def read_as_one(self, index: int, layer_idx: int, num_heads: int) -> list[tuple[Probe, slice]]:
+        """Return the probes stored right behind a segment whose product they share, with their tokens.
+
+        In float32 alone: a fused kernel keeps scores in it, whatever it is given, and a product does not.
+        """
+        first, found = self.segments[index], list[tuple[Probe, slice]]()
+        if not first.is_plain or first.embeddings.dtype != torch.float32:
+            return found
+        for segment, place in zip(self.segments[index + 1 :], self.places[index + 1 :], strict=True):
+            is_behind = place.hidden is not None and place.stored is None
+            if segment.probe is None or not is_behind or layer_idx > segment.probe.last_layer:
+                break
+            found.append((segment.probe, place.tokens))
+        if not found:
+            return found
+        assert isinstance(first.cache, StreamCache)
+        end, own = found[-1][1].stop, self.places[index].tokens
+        held = first.cache.num_tokens[layer_idx] + end - own.stop
+        return found if are_few(num_heads * (end - own.start) * held) else []
 
 
 class Enough(Exception):  # noqa: N818 - nothing is wrong
@@ -170,12 +190,12 @@ def _one_by_one(
     scaling: float,
 ) -> list[Float[Tensor, "heads some_tokens head_dim"]]:
     """Store and read what was not ``together``, segment by segment; in the layer that ends it, only store."""
-    masks, outputs, is_done = packed.masks, list[Tensor](), False
+    masks, outputs, num_done = packed.masks, list[Tensor](), 0
     is_last, written = layer_idx == packed.ends_in, packed.batch.lengths if packed.batch else {}
     for index, (segment, place) in enumerate(zip(packed.segments, packed.places, strict=True)):
-        if is_done or index in together:
-            outputs += [] if is_done else [together[index]]  # else attended with the one before
-            is_done = False
+        if num_done or index in together:
+            outputs += [] if num_done else [together[index]]  # else attended with one before
+            num_done = max(0, num_done - 1)
             continue
         own_queries, cache = queries[:, place.tokens], segment.cache
         if segment.recall is not None:
@@ -187,7 +207,8 @@ def _one_by_one(
         if segment.observation is not None:
             keys = cache.rotated_keys(layer_idx)
             observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
-        if is_last and (segment.probe is None or layer_idx not in segment.probe.layers):
+        behind = packed.read_as_one(index, layer_idx, len(queries))
+        if is_last and not behind and (segment.probe is None or layer_idx not in segment.probe.layers):
             continue
         if segment.probe is not None or segment.branches is not None:
             keys, values = (fresh[name][:, place.tokens] for name in ("rotated_keys", "values"))
@@ -197,9 +218,15 @@ def _one_by_one(
             )
             outputs.append(own)
             continue
+        if behind:
+            end, num_done = behind[-1][1].stop, len(behind)
+            keys, values = _held(cache, layer_idx, end - place.tokens.stop)
+            read = partial(read_with_probes, behind, layer_idx, queries[:, place.tokens.start : end])
+            outputs.append(read(keys=keys, values=values, masks=masks, scaling=scaling))
+            continue
         if (prompt := packed.only_reads(index + 1, layer_idx)) is not None:
             # Stored right behind the segment, and unseen by it as by any causal mask: one product for both.
-            own_queries, is_done = queries[:, place.tokens.start : prompt.stop], True
+            own_queries, num_done = queries[:, place.tokens.start : prompt.stop], 1
             keys, values = _held(cache, layer_idx, prompt.stop - prompt.start)
         else:
             keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from hermes_stream.masks import Masks
 
 _MAX_WEIGHT_BYTES = 64 * 2**20
+_FEW_WEIGHT_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,49 @@ def probe(
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
+def are_few(num_weights: int) -> bool:
+    """Tell whether one product that makes all these weights beats fused kernels that make none."""
+    return 4 * num_weights <= _FEW_WEIGHT_BYTES
+
+
+def read_with_probes(
+    probes: Sequence[tuple[Probe, slice]],
+    layer_idx: int,
+    queries: Float[Tensor, "heads tokens head_dim"],
+    *,
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    values: Float[Tensor, "kv_heads held head_dim"],
+    masks: Masks,
+    scaling: float,
+) -> Float[Tensor, "heads tokens head_dim"]:
+    """Attend a segment and the prompts behind it in one product; collect what prompts pay to what is held.
+
+    Each prompt sees the memory, the segment and itself, and no other prompt.
+
+    Args:
+        probes: of the prompts, with their tokens in the forward.
+        layer_idx: of this layer.
+        queries: of the segment and of the prompts.
+        keys: of the memory, of the segment and of the prompts.
+        values: likewise.
+        masks: of the forward.
+        scaling: of scores.
+    """
+    heads, count, width = queries.shape
+    num_kv_heads, held = keys.shape[:2]
+    first = probes[-1][1].stop - count
+    lengths = (probes[0][1].start - first, *(tokens.stop - tokens.start for _, tokens in probes))
+    scores = (queries * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
+    scores.view(heads, count, held)[..., held - count :].add_(masks.apart(queries, lengths))
+    weights = scores.softmax(dim=-1)
+    for one, tokens in probes:
+        if layer_idx in one.layers:
+            own = slice(tokens.start - first, tokens.stop - first)
+            paid = weights.view(heads, count, held)[:, own, : held - count + lengths[0]]
+            _collect(one.weights[layer_idx], paid, queries[:, own], adds=False)
+    return (weights @ values).view(heads, count, width)
+
+
 def _weights(
     queries: Float[Tensor, "heads tokens head_dim"],
     keys: Float[Tensor, "kv_heads held head_dim"],
@@ -127,7 +171,7 @@ def _weights(
 
 def _collect(
     collected: Float[Tensor, " slots"],
-    weights: Float[Tensor, "kv_heads rows held"],
+    weights: Float[Tensor, "some_heads rows held"],
     queries: Float[Tensor, "heads tokens head_dim"],
     *,
     adds: bool,

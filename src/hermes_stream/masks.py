@@ -47,6 +47,23 @@ class Masks:
 
         return self._once(queries, ("later", count, num_hidden), make)
 
+    def apart(
+        self, queries: Float[Tensor, "heads tokens head_dim"], lengths: Sequence[int]
+    ) -> Float[Tensor, "tokens tokens"]:
+        """Return what is added to scores of a text and others behind it, which see it but not each other.
+
+        Args:
+            queries: of all of them.
+            lengths: of each text, in tokens.
+        """
+
+        def make() -> Tensor:
+            text = _branches(lengths).to(queries.device)
+            is_hidden = (text[:, None] != text) & (text > 0)
+            return _hiding(queries, queries.shape[1]).masked_fill(is_hidden, -torch.inf)
+
+        return self._once(queries, ("apart", *lengths), make)
+
     def beside(
         self, queries: Float[Tensor, "heads tokens head_dim"], held: int, num_hidden: int
     ) -> Float[Tensor, "tokens held_tokens"]:
