@@ -102,6 +102,28 @@ def test_what_is_not_known_is_refused():
         assert asked(server, "OPTIONS * RTSP/1.0", "Content-Length: many") == ""
 
 
+def test_a_connection_outlives_its_session():
+    """GStreamer may pause what it has just torn down, and takes a closed connection for an error."""
+    with RtspServer() as server:
+        server.add("cam", endless(), fps=20)
+        url = server.url("cam")
+        with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+            answers = connection.makefile("rb")
+            for number, method in enumerate(("SETUP", "PLAY", "TEARDOWN", "PAUSE", "SETUP")):
+                lines = [
+                    f"{method} {url} RTSP/1.0",
+                    f"CSeq: {number}",
+                    "Transport: RTP/AVP/TCP;interleaved=0-1",
+                ]
+                connection.sendall("\r\n".join([*lines, "", ""]).encode())
+                while (first := answers.read(1)) == b"$":
+                    answers.read(int.from_bytes(answers.read(3)[1:], "big"))
+                assert first + answers.readline() == b"RTSP/1.0 200 OK\r\n"
+                assert answers.readline() == f"CSeq: {number}\r\n".encode()
+                while answers.readline().strip():
+                    pass
+
+
 def test_bad_arguments_are_refused(tmp_path):
     with RtspServer() as server:
         with pytest.raises(ValueError, match="codec"):

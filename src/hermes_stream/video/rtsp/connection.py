@@ -78,8 +78,6 @@ class Connection:
                 status, headers, body = await self._answer(request)
                 self._reply(request, status, headers, body)
                 await self._writer.drain()
-                if request.method == "TEARDOWN":
-                    return
         except (OSError, ValueError, asyncio.IncompleteReadError):
             pass  # the client is gone, or speaks something else
         finally:
@@ -87,10 +85,15 @@ class Connection:
 
     def close(self) -> None:
         """Cut the client off."""
-        self.playing = None
+        self._tear_down()
+        self._writer.transport.abort()
+
+    def _tear_down(self) -> None:
+        """End the session. The connection stays: a client may ask for another, or pause what has ended."""
+        self.playing = self._channel = None
         if self._udp is not None:
             self._udp.close()
-        self._writer.transport.abort()
+            self._udp = None
 
     def send(self, burst: Burst) -> None:
         """Send the packets of one picture; a client that is behind misses pictures up to a key frame."""
@@ -154,7 +157,10 @@ class Connection:
             case "PAUSE":
                 self.playing = None
                 answer = 200, session, ""
-            case "GET_PARAMETER" | "SET_PARAMETER" | "TEARDOWN":
+            case "TEARDOWN":
+                self._tear_down()
+                answer = 200, session, ""
+            case "GET_PARAMETER" | "SET_PARAMETER":
                 answer = 200, session, ""
         return answer
 
