@@ -26,8 +26,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install  ## Play a generated stream and answer questions about it
 	$(BIN)/hermes demo
 
-test: install  ## Run the tests
-	$(BIN)/python -m pytest
+test: install  ## Run the tests: on all cores at first, then one by one those that keep real time
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m "not timed"
+	$(BIN)/python -m pytest -m timed
 
 docs: install  ## Build the documentation site in build/docs; a broken link fails
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs

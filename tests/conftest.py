@@ -7,6 +7,8 @@ from pathlib import Path
 
 # As the command line does it: the same bits with any number of threads.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+# Tables are as wide as without a terminal, whatever the one that tests are started from asks for.
+os.environ.pop("COLUMNS", None)
 
 import pytest
 from tests.shapes import check_shapes_of
@@ -23,6 +25,12 @@ ROOMS_WITH_TENSORS = [
     "policies",
     "filters",
     "retrieval",
+]
+# What waits for servers, cameras, clocks and other programs.
+TIMED = [
+    *("client", "cluster", "integrations", "lab/bench", "lab/stress", "server", "service", "video"),
+    *("test_examples.py", "test_nginx.py", "lab/cli/test_stopping.py"),
+    *(f"cli/test_{name}.py" for name in ("chat", "conversation", "serving", "typed_lines", "watches_killed")),
 ]
 check_shapes_of([*ROOMS_WITH_TENSORS, "models", "stream"])
 
@@ -47,7 +55,11 @@ pytest_plugins = ["tests.commands"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what takes long, unless ``HERMES_LONG`` is set, as `.ci/run` does."""
+    """Mark what keeps real time; leave out what takes long unless ``HERMES_LONG`` is set, as in `.ci/run`."""
+    timed = [Path(__file__).parent / one for one in TIMED]
+    for item in items:
+        if any(map(item.path.is_relative_to, timed)):
+            item.add_marker("timed")
     if not os.environ.get("HERMES_LONG"):
         for item in items:
             if item.get_closest_marker("long"):

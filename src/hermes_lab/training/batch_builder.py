@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +17,7 @@ from hermes_stream.models.chat import Chat
 from hermes_stream.synthetic.moment import CLEAR_OF_BORDER, Question
 from hermes_stream.synthetic.questions import KIND_GROUPS, QUESTION_KINDS, TIMED_KINDS, ask_at
 from hermes_stream.synthetic.standing_questions import LONGEST_SINCE_SECONDS
-from hermes_stream.synthetic.world import World
+from hermes_stream.synthetic.world import Appearance, World
 
 _TOKENS_PER_QUESTION = 14
 _SHARE_OF_LATE_QUESTIONS = 0.5
@@ -55,7 +55,7 @@ class BatchBuilder:
         num_streams: stories in a batch.
         num_questions: questions on each story.
         max_gap: longest jump in position between two temporal patches.
-        far_gap: longest of the one jump more that half of the streams with jumps make.
+        far_gap: longest of the one jump more that two of five streams make.
         kinds: question kinds that take turns, as often as they are named.
         max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
         has_thing: which visual tokens of each story show a thing ``[stories, patches, tokens per patch]``: a
@@ -89,7 +89,7 @@ class BatchBuilder:
         )
         patches = self.family.draw_patches(rng, self.num_streams, self.num_seconds)
         asked = [
-            list(self._draw_questions(self.worlds[story], row, rng, is_evenly_timed=not gap.any()))
+            list(self._draw_questions(self.worlds[story], row, rng, gaps=gap))
             for story, row, gap in zip(stories, patches, gaps, strict=True)
         ]
         rows, fitting = zip(*(self._row(own) for own in asked), strict=True)
@@ -118,20 +118,24 @@ class BatchBuilder:
         )
 
     def _draw_questions(
-        self, world: World, patches: Tensor, rng: np.random.Generator, *, is_evenly_timed: bool
+        self, world: World, patches: Tensor, rng: np.random.Generator, *, gaps: Tensor
     ) -> Iterator[_Asked]:
-        # Where positions jump they do not tell how much time has passed.
-        kinds = [kind for kind in self.kinds if is_evenly_timed or kind not in TIMED_KINDS]
+        # Where positions jump within a frame they do not tell how much time has passed.
+        is_timed = not gaps[:, 1:].any()
+        kinds = [kind for kind in self.kinds if is_timed or kind not in TIMED_KINDS]
         order = [
             kinds[i] for _ in range(self.num_questions // len(kinds) + 1) for i in rng.permutation(len(kinds))
         ]
         seconds = self.family.list_patches(self.num_seconds)[patches, -1] / self.family.fps
+        jumped = gaps[:, 0].cumsum(0) / self.family.positions_per_second
         for kind in order[: self.num_questions]:
-            last = self.family.draw_question_patch(rng, patches, 0)
-            question = self._ask(world, float(seconds[last]), kind, rng)
-            if question is None:
-                last = self.family.draw_question_patch(rng, patches, self.num_seconds // 2)
-                question = self._ask(world, float(seconds[last]), kind, rng)
+            question = None
+            for earliest in (0, self.num_seconds // 2):
+                last = self.family.draw_question_patch(rng, patches, earliest)
+                told = _by_the_clock(world, seconds, jumped - jumped[last]) if kind in TIMED_KINDS else world
+                question = self._ask(told, float(seconds[last]), kind, rng)
+                if question is not None:
+                    break
             yield _Asked(last_patch=last, question=question)
 
     def _draw_question_gap(self, asked: _Asked, rng: np.random.Generator) -> int:
@@ -194,6 +198,23 @@ class BatchBuilder:
         asked = [*self.family.leading_ids(self.chat), *_question_ids(self.chat, question.text)]
         answer = _answer_ids(self.chat, question.answer)
         return [*asked, *answer], [IGNORED] * (len(asked) - 1) + answer + [IGNORED]
+
+
+def _by_the_clock(world: World, seconds: Tensor, moved: Tensor) -> World:
+    """Return a story as the clock tells it: what came before a jump came so much earlier.
+
+    Args:
+        world: what is shown.
+        seconds: until when each temporal patch shows it.
+        moved: by which each of them seems moved in time, at the moment of asking.
+    """
+
+    def clocked(appearance: Appearance) -> Appearance:
+        first = int(torch.searchsorted(seconds, appearance.enters_seconds).clamp(max=len(seconds) - 1))
+        # What comes after the moment stays there.
+        return replace(appearance, enters_seconds=appearance.enters_seconds + min(0.0, float(moved[first])))
+
+    return replace(world, appearances=tuple(map(clocked, world.appearances)))
 
 
 @lru_cache(maxsize=50_000)

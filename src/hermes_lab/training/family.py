@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from hermes_lab.training.batch import Batch
 from hermes_stream.models.chat import Chat
 
+_SHARE_OF_FAR_CLOCKS = 0.4
+
 
 class Family(ABC):
     """One architecture: its checkpoint, how it encodes a story, and the positions of its tokens.
@@ -73,8 +75,13 @@ class Family(ABC):
             num_streams: how many streams; about half of them have no jump.
             num_seconds: temporal patches of each.
             max_gap: longest jump between two temporal patches.
-            far_gap: longest of the one jump more that half of the streams with jumps make.
+            far_gap: longest of the one jump more that two of five streams make.
         """
+
+    @property
+    @abstractmethod
+    def positions_per_second(self) -> int:
+        """How far the clock goes on in a second without jumps."""
 
     @property
     @abstractmethod
@@ -101,11 +108,11 @@ def draw_patch_gaps(
 
     Args:
         rng: draws.
-        num_streams: how many streams; half of them have no jump.
+        num_streams: how many streams; half of them have no jump but a far one.
         num_seconds: temporal patches of each.
         max_gap: longest jump; 0 for none.
-        far_gap: longest of the one jump more that half of the streams with jumps make, as if the stream had
-            run for longer; 0 for none.
+        far_gap: longest of the one jump more that two of five streams make, those without other jumps too, as
+            if the stream had run for longer; 0 for none.
 
     Returns:
         Jumps before temporal patches ``[streams, num_seconds]``.
@@ -117,7 +124,7 @@ def draw_patch_gaps(
     jumps = rng.integers(0, max_gap, size=shape) * is_there
     jumps *= rng.random((num_streams, 1)) < 0.5
     if far_gap:
-        is_far = jumps.any(axis=1) & (rng.random(num_streams) < 0.5)
+        is_far = rng.random(num_streams) < _SHARE_OF_FAR_CLOCKS
         at = rng.integers(num_seconds, size=num_streams)
         jumps[np.arange(num_streams), at] += rng.integers(far_gap, size=num_streams) * is_far
     return jumps

@@ -106,6 +106,11 @@ class LlavaOnevisionFamily(Family):
         return torch.from_numpy(within)
 
     @property
+    def positions_per_second(self) -> int:
+        """A position for each token of a frame."""
+        return TOKENS_PER_TEMPORAL_PATCH
+
+    @property
     def max_question_gap(self) -> int:
         """As many positions as 48 seconds take."""
         return TRAINING_FRAMES * TOKENS_PER_TEMPORAL_PATCH

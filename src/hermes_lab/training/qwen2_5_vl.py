@@ -241,6 +241,11 @@ class Qwen25VLFamily(Family):
         return gaps
 
     @property
+    def positions_per_second(self) -> int:
+        """Time goes by the clock."""
+        return TOKENS_PER_SECOND
+
+    @property
     def max_question_gap(self) -> int:
         """As many positions as 48 seconds take."""
         return TRAINING_FRAMES * TOKENS_PER_SECOND

@@ -35,7 +35,7 @@ class Stage:
         num_streams: stories in a batch.
         num_worlds: stories in the training set.
         max_gap: longest jump in position between two temporal patches.
-        far_gap: longest of the one jump more that half of the streams with jumps make.
+        far_gap: longest of the one jump more that two of five streams make.
         pace: how eventful the stories are.
         kinds: question kinds that take turns, as often as they are named.
         scenes: one of these is drawn for each story, as often as it is named.
@@ -69,9 +69,11 @@ _LAST = Stage(
     num_streams=8,
     num_worlds=700,
     max_gap=80,
+    far_gap=1200,
     pace=_RETURNING,
     kinds=_STANDING_KINDS,
-    max_lost_share=0.7,
+    max_lost_share=0.97,
+    spares_things=True,
     clear_of_border=0.0,
     asks_the_newest=True,
 )
@@ -148,9 +150,7 @@ class Recipe:
                     pace=_RETURNING,
                     kinds=_HARD_KINDS,
                 ),
-                replace(
-                    _LAST, num_steps=1500, max_gap=40, far_gap=1600, max_lost_share=0.97, spares_things=True
-                ),
+                replace(_LAST, num_steps=1500, max_gap=40, far_gap=1600),
             ),
         )
 

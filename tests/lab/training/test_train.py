@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -32,7 +33,7 @@ from hermes_lab.training.stories import (
 from hermes_lab.training.train import FAMILIES, train
 from hermes_lab.training.vision import render_samples, steady_vision
 from hermes_stream import FullPolicy, Session, load_model
-from hermes_stream.synthetic.questions import ALL_KINDS, TIMED_KINDS
+from hermes_stream.synthetic.questions import AGES, ALL_KINDS, TIMED_KINDS
 from hermes_stream.synthetic.standing_questions import spoken_seconds
 from hermes_stream.synthetic.world import COLOURS, MOTIONS, SHAPES, Pace, cell_of, generate_world
 from hermes_stream.video.frame import Frame
@@ -41,13 +42,13 @@ LLAVA = LlavaOnevisionFamily()
 BUSY = Pace(stay_seconds=(2, 4), entry_seconds=(1, 2), quiet_share=0.0)
 
 
-def make_builder(num_seconds=8, **changes) -> BatchBuilder:
+def make_builder(num_seconds=8, num_streams=2, **changes) -> BatchBuilder:
     worlds = draw_worlds(6, num_seconds, BUSY, seed=0)
     return BatchBuilder(
         family=LLAVA,
         chat=LLAVA.build_chat(),
         worlds=worlds,
-        num_streams=2,
+        num_streams=num_streams,
         num_seconds=num_seconds,
         num_questions=10,
         **changes,
@@ -144,13 +145,53 @@ def test_an_answer_is_right_if_all_its_tokens_are():
     assert (~hits).nonzero().tolist() == [[0, int(batch.question_idx[0, last])]]
 
 
-def test_where_positions_jump_nothing_is_asked_about_time():
-    builder = make_builder(max_gap=50, kinds=tuple(ALL_KINDS))
-    for seed in range(5):
+def test_where_positions_jump_within_frames_nothing_is_asked_about_time():
+    builder, kinds = make_builder(max_gap=50, kinds=tuple(ALL_KINDS)), Counter()
+    for seed in range(40):
         batch = builder.draw(np.random.default_rng(seed))
         for row in range(2):
-            if batch.gaps[row].any():
-                assert not {*TIMED_KINDS} & {*batch.kinds[row * 10 : row * 10 + 10]}
+            asked = {*batch.kinds[row * 10 : row * 10 + 10]}
+            is_within = bool(batch.gaps[row, :, 1:].any())
+            kinds[is_within, bool(batch.gaps[row].any()), bool(asked & {*TIMED_KINDS})] += 1
+    assert kinds[False, True, True] > 0
+    assert kinds[True, True, False] > 0
+    assert kinds[True, True, True] == 0
+
+
+def test_where_the_clock_jumps_it_tells_how_long_ago_a_thing_came():
+    """A thing came as many seconds ago as the clock went on since, jumps and all."""
+    builder = make_builder(
+        num_seconds=24, num_streams=1, max_gap=20, far_gap=400, kinds=("how_long_ago", "came_since", "first")
+    )
+    words, changed = builder.chat.tokenizer, Counter()
+    for seed in range(160):
+        batch = builder.draw(np.random.default_rng(seed))
+        if not batch.gaps.any() or batch.gaps[0, :, 1:].any():
+            continue
+        world, patches = builder.worlds[int(batch.stories[0])], batch.patches[0]
+        shown = LLAVA.list_patches(24)[patches, -1] / LLAVA.fps
+        clock = shown + batch.gaps[0, :, 0].cumsum(0) / TOKENS_PER_TEMPORAL_PATCH
+        for number, kind in enumerate(batch.kinds):
+            if kind not in TIMED_KINDS:
+                continue
+            own = batch.question_idx[0] == number
+            text = words.decode(batch.token_ids[0][own])
+            answer = words.decode(batch.targets[0][own & (batch.targets[0] != IGNORED)])
+            last = int(batch.num_visible_patches[0, number]) - 1
+            thing = re.search(r"(first |last |)(\w+ \w+) come", text)
+            came = [a for a in world.seen(float(shown[last])) if str(a.thing) == thing[2]]
+            ago = [float(clock[last] - clock[(shown < a.enters_seconds).sum()]) for a in came]
+            if kind == "how_long_ago":
+                age = ago[0] if thing[1] != "last " else ago[-1]
+                low, high = next(span for words, span in AGES.items() if words in answer)
+                assert low <= age < high
+                plain = float(shown[last]) - came[0 if thing[1] != "last " else -1].enters_seconds
+                changed[low <= plain < high] += 1
+            else:
+                elapsed = next(k for k in range(59, 0, -1) if f"answered {spoken_seconds(k)} ago" in text)
+                assert ("yes" in answer) == any(one < elapsed for one in ago)
+    assert changed[True] > 20
+    assert changed[False] > 20, "some answers follow the clock and not the story"
 
 
 def test_a_question_sees_the_frames_before_it_and_itself():
@@ -295,13 +336,14 @@ def test_the_clock_jumps_between_frames_in_half_of_the_streams_and_within_them_i
     assert not LLAVA.draw_gaps(np.random.default_rng(0), 10, 8, 0, far_gap=1000).any()
 
 
-def test_half_of_the_streams_with_jumps_make_a_far_one():
+def test_two_of_five_streams_make_a_far_jump_those_without_others_too():
     between = draw_patch_gaps(np.random.default_rng(0), 1000, 8, 50, far_gap=1000)
     far = between > 50
     assert int(between.max()) < 1050
     assert far.sum(axis=1).max() == 1
-    share = far.any(axis=1).sum() / between.any(axis=1).sum()
-    assert 0.4 < share < 0.55
+    assert 0.33 < far.any(axis=1).mean() < 0.43
+    is_alone = far.any(axis=1) & ((between > 0).sum(axis=1) == 1)
+    assert 0.15 < is_alone.mean() < 0.3
 
 
 def test_questions_stand_at_any_distance_but_not_those_about_time():
