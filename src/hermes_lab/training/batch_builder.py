@@ -57,10 +57,11 @@ class BatchBuilder:
         max_gap: longest jump in position between two temporal patches.
         far_gap: longest of the one jump more that two of five streams make.
         kinds: question kinds that take turns, as often as they are named.
-        max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
+        max_lost_share: largest share of the walls in its older visual tokens that a stream loses; half of the
+            streams lose none.
         has_thing: which visual tokens of each story show a thing ``[stories, patches, tokens per patch]``: a
-            stream loses less of them than of the walls, as a memory that keeps what matters does; None loses
-            all alike.
+            stream loses less of them than of the walls, as a memory that keeps what matters does; None where
+            nothing is lost.
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
         tokens_per_question: room for a question with its answer, on average; what finds none is left out.
@@ -151,15 +152,13 @@ class BatchBuilder:
         num_whole = rng.integers(1, _MOST_WHOLE_PATCHES + 1, size=self.num_streams)
         if not self.max_lost_share:
             return None, torch.from_numpy(num_whole)
+        assert has_thing is not None
         loses = rng.random((self.num_streams, 1, 1)) < _SHARE_WITH_LOSSES
-        if has_thing is None:
-            share = rng.uniform(0, self.max_lost_share, size=loses.shape)
-        else:
-            # Evenly by the logarithm: of a long stream a memory holds little.
-            left = np.exp(rng.uniform(np.log(1 - self.max_lost_share), np.log(_MOST_LEFT), size=loses.shape))
-            of_things = (1 - left) * rng.uniform(*_LOST_OF_THINGS, size=loses.shape)
-            share = np.where(has_thing.numpy(), of_things, 1 - left)
-            num_whole = np.where(rng.random(self.num_streams) < _SHARE_WITH_TWO_WHOLE, 2, num_whole)
+        # Evenly by the logarithm: of a long stream a memory holds little.
+        left = np.exp(rng.uniform(np.log(1 - self.max_lost_share), np.log(_MOST_LEFT), size=loses.shape))
+        of_things = (1 - left) * rng.uniform(*_LOST_OF_THINGS, size=loses.shape)
+        share = np.where(has_thing.numpy(), of_things, 1 - left)
+        num_whole = np.where(rng.random(self.num_streams) < _SHARE_WITH_TWO_WHOLE, 2, num_whole)
         return torch.from_numpy(rng.random(gaps.shape) < share * loses), torch.from_numpy(num_whole)
 
     def _draw_hidden(self, asked: _Asked, rng: np.random.Generator) -> int:

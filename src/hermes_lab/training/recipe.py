@@ -39,8 +39,8 @@ class Stage:
         pace: how eventful the stories are.
         kinds: question kinds that take turns, as often as they are named.
         scenes: one of these is drawn for each story, as often as it is named.
-        max_lost_share: largest share of its older visual tokens that a stream loses; half of them lose none.
-        spares_things: lose more of the walls than of the things before them, and mostly little is left.
+        max_lost_share: largest share of the walls in its older visual tokens that a stream loses, and less of
+            the things before them; half of the streams lose none.
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
     """
@@ -55,7 +55,6 @@ class Stage:
     kinds: tuple[str, ...] = _KINDS
     scenes: tuple[str, ...] = _SCENES
     max_lost_share: float = 0.0
-    spares_things: bool = False
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
 
@@ -73,7 +72,6 @@ _LAST = Stage(
     pace=_RETURNING,
     kinds=_STANDING_KINDS,
     max_lost_share=0.97,
-    spares_things=True,
     clear_of_border=0.0,
     asks_the_newest=True,
 )

@@ -115,7 +115,7 @@ class Trainer:
             far_gap=stage.far_gap,
             kinds=stage.kinds,
             max_lost_share=stage.max_lost_share,
-            has_thing=every_label[..., 0] != IGNORED if stage.spares_things else None,
+            has_thing=every_label[..., 0] != IGNORED if stage.max_lost_share else None,
             clear_of_border=stage.clear_of_border,
             asks_the_newest=stage.asks_the_newest,
         )

@@ -214,7 +214,9 @@ def test_a_question_sees_the_frames_before_it_and_itself():
 
 
 def test_what_is_lost_is_seen_while_it_is_new_and_hidden_patches_are_not_seen_at_all():
-    builder = make_builder(num_seconds=6, max_lost_share=1.0, asks_the_newest=True, kinds=("now_what",))
+    walls = torch.zeros(6, len(LLAVA.list_patches(6)), TOKENS_PER_TEMPORAL_PATCH, dtype=torch.bool)
+    losing = {"max_lost_share": 0.97, "has_thing": walls}
+    builder = make_builder(num_seconds=6, asks_the_newest=True, kinds=("now_what",), **losing)
     batch = next(
         one
         for one in map(builder.draw, map(np.random.default_rng, range(50)))
@@ -239,7 +241,7 @@ def test_what_is_lost_is_seen_while_it_is_new_and_hidden_patches_are_not_seen_at
         assert torch.equal(rows, seen.expand_as(rows))
 
 
-def test_more_of_the_walls_is_lost_than_of_things_where_things_are_spared():
+def test_more_of_the_walls_is_lost_than_of_things():
     shown = torch.zeros(6, 40, 9, dtype=torch.bool)
     shown[..., 3] = True
     builder = make_builder(num_seconds=40, max_lost_share=0.97, has_thing=shown)
