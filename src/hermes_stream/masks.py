@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from itertools import accumulate, pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -58,9 +59,10 @@ class Masks:
         """
 
         def make() -> Tensor:
-            text = _branches(lengths).to(queries.device)
-            is_hidden = (text[:, None] != text) & (text > 0)
-            return _hiding(queries, queries.shape[1]).masked_fill(is_hidden, -torch.inf)
+            hiding, first = _hiding(queries, queries.shape[1]), lengths[0]
+            for start, stop in pairwise(accumulate(lengths)):
+                hiding[start:stop, first:start] = -torch.inf
+            return hiding
 
         return self._once(queries, ("apart", *lengths), make)
 

@@ -83,7 +83,8 @@ def test_gstreamer_reads_our_server():
         done = subprocess.run(
             ["gst-launch-1.0", *pipeline.split()], capture_output=True, timeout=20, check=False
         )
-    assert done.returncode == 0, done.stderr
+    # Its status tells of its end, in which it may pause what it has torn down and left itself.
+    assert b"Got EOS" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
