@@ -49,25 +49,30 @@ class _Packed:
         only_reads = probe and layer_idx <= probe.last_layer and layer_idx not in probe.layers
         return place.tokens if only_reads else None
 
-    def read_as_one(self, index: int, layer_idx: int, num_heads: int) -> list[tuple[Probe, slice]]:
-        """Return the probes stored right behind a segment whose product they share, with their tokens.
+    def read_as_one(
+        self, index: int, layer_idx: int, num_heads: int
+    ) -> tuple[int, list[tuple[Probe, slice]]]:
+        """Return the probes stored right behind a segment that one product reads, and its first token.
 
-        In float32 alone: a fused kernel keeps scores in it, whatever it is given, and a product does not.
+        It begins with the segment where all weights are few, else with the probes. In float32 alone: a fused
+        kernel keeps scores in it, whatever it is given, and a product does not.
         """
-        first, found = self.segments[index], list[tuple[Probe, slice]]()
+        first, own, found = self.segments[index], self.places[index].tokens, list[tuple[Probe, slice]]()
         if not first.is_plain or first.embeddings.dtype != torch.float32:
-            return found
+            return own.stop, found
         for segment, place in zip(self.segments[index + 1 :], self.places[index + 1 :], strict=True):
             is_behind = place.hidden is not None and place.stored is None
             if segment.probe is None or not is_behind or layer_idx > segment.probe.last_layer:
                 break
             found.append((segment.probe, place.tokens))
-        if not found:
-            return found
-        assert isinstance(first.cache, StreamCache)
-        end, own = found[-1][1].stop, self.places[index].tokens
-        held = first.cache.num_tokens[layer_idx] + end - own.stop
-        return found if are_few(num_heads * (end - own.start) * held) else []
+        if found:
+            assert isinstance(first.cache, StreamCache)
+            end = found[-1][1].stop
+            held = first.cache.num_tokens[layer_idx] + end - own.stop
+            for start in (own.start, own.stop):
+                if are_few(num_heads * (end - start) * held):
+                    return start, found
+        return own.stop, []
 
 
 class Enough(Exception):  # noqa: N818 - nothing is wrong
@@ -207,8 +212,8 @@ def _one_by_one(
         if segment.observation is not None:
             keys = cache.rotated_keys(layer_idx)
             observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
-        behind = packed.read_as_one(index, layer_idx, len(queries))
-        if is_last and not behind and (segment.probe is None or layer_idx not in segment.probe.layers):
+        start, prompts = packed.read_as_one(index, layer_idx, len(queries))
+        if is_last and not prompts and (segment.probe is None or layer_idx not in segment.probe.layers):
             continue
         if segment.probe is not None or segment.branches is not None:
             keys, values = (fresh[name][:, place.tokens] for name in ("rotated_keys", "values"))
@@ -218,21 +223,21 @@ def _one_by_one(
             )
             outputs.append(own)
             continue
-        if behind:
-            end, num_done = behind[-1][1].stop, len(behind)
+        num_done, stop = len(prompts), place.tokens.stop
+        if start == stop and not is_last:
+            if not prompts and (prompt := packed.only_reads(index + 1, layer_idx)) is not None:
+                # Stored right behind it, and unseen by it as by any causal mask: one product for both.
+                stop, num_done = prompt.stop, 1
+            keys, values = _held(cache, layer_idx, stop - start)
+            asked = queries[:, place.tokens.start : stop]
+            # The new tokens are the last slots: a causal mask must end in the lower right corner.
+            mask = masks.causal(asked, keys.shape[1])
+            outputs.append(_attend(asked, keys, values, mask, scaling=scaling))
+        if prompts:
+            end = prompts[-1][1].stop
             keys, values = _held(cache, layer_idx, end - place.tokens.stop)
-            read = partial(read_with_probes, behind, layer_idx, queries[:, place.tokens.start : end])
+            read = partial(read_with_probes, prompts, layer_idx, queries[:, start:end])
             outputs.append(read(keys=keys, values=values, masks=masks, scaling=scaling))
-            continue
-        if (prompt := packed.only_reads(index + 1, layer_idx)) is not None:
-            # Stored right behind the segment, and unseen by it as by any causal mask: one product for both.
-            own_queries, num_done = queries[:, place.tokens.start : prompt.stop], 1
-            keys, values = _held(cache, layer_idx, prompt.stop - prompt.start)
-        else:
-            keys, values = cache.rotated_keys(layer_idx), cache.values(layer_idx)
-        # The new tokens are the last slots: a causal mask must end in the lower right corner.
-        mask = masks.causal(own_queries, keys.shape[1])
-        outputs.append(_attend(own_queries, keys, values, mask, scaling=scaling))
     return outputs
 
 
@@ -350,5 +355,7 @@ def _attend_probe(
 
 def _held(cache: KeysAndValues, layer_idx: int, behind: int) -> tuple[Tensor, Tensor]:
     """Return keys and values that a layer holds, and those in so many slots behind them."""
+    if not behind:
+        return cache.rotated_keys(layer_idx), cache.values(layer_idx)
     assert isinstance(cache, StreamCache)
     return cache.rotated_keys(layer_idx, behind), cache.values(layer_idx, behind)

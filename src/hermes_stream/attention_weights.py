@@ -12,7 +12,7 @@ from torch import Tensor
 from hermes_stream.masks import Masks
 
 _MAX_WEIGHT_BYTES = 64 * 2**20
-_FEW_WEIGHT_BYTES = 4 * 2**20
+_FEW_WEIGHT_BYTES = 2**19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
