@@ -112,7 +112,7 @@ def test_streams_packed_in_one_forward_equal_streams_alone(model):
 def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(
     model, layers, few_bytes, monkeypatch
 ):
-    """Prompts share the chunk's product, or one of their own, or those do that only read; none sees another."""
+    """Prompts share the chunk's product, or one of their own, or some do; none sees another."""
     monkeypatch.setattr(attention_weights, "_FEW_WEIGHT_BYTES", few_bytes)
     found = []
     for num_spare in (0, 100):
