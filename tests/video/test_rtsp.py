@@ -103,7 +103,7 @@ def test_what_is_not_known_is_refused():
 
 
 def test_a_connection_outlives_its_session():
-    """GStreamer may pause what it has just torn down, and takes a closed connection for an error."""
+    """A client may pause what it has just torn down, or set up another, over the same connection."""
     with RtspServer() as server:
         server.add("cam", endless(), fps=20)
         url = server.url("cam")
