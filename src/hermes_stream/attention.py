@@ -60,7 +60,8 @@ class _Packed:
         first, own, found = self.segments[index], self.places[index].tokens, list[tuple[Probe, slice]]()
         if not first.is_plain or first.embeddings.dtype != torch.float32:
             return own.stop, found
-        for segment, place in zip(self.segments[index + 1 :], self.places[index + 1 :], strict=True):
+        for behind in range(index + 1, len(self.segments)):
+            segment, place = self.segments[behind], self.places[behind]
             is_behind = place.hidden is not None and place.stored is None
             if segment.probe is None or not is_behind or layer_idx > segment.probe.last_layer:
                 break

@@ -66,8 +66,7 @@ def observe(
         scaling: of scores.
     """
     queries = queries[:, -observation.num_tokens :]
-    parts = _weights(queries, keys, 0, masks=masks, scaling=scaling)
-    for first, weights in parts:
+    for first, weights in _weights(queries, keys, masks.later(queries), scaling=scaling):
         _collect(observation.weights[layer_idx], weights, queries, adds=first > 0)
 
 
@@ -94,7 +93,7 @@ def probe(
     """
     heads, count, width = queries.shape
     held, outputs = keys.shape[1] - count - num_hidden, list[Tensor]()
-    for first, weights in _weights(queries, keys, num_hidden, masks=masks, scaling=scaling):
+    for first, weights in _weights(queries, keys, masks.later(queries, num_hidden), scaling=scaling):
         _collect(collected, weights[..., :held], queries, adds=first > 0)
         outputs.append((weights @ values).view(heads, -1, width))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
@@ -122,19 +121,17 @@ def read_with_probes(
     Args:
         probes: of the prompts, with their tokens in the forward.
         layer_idx: of this layer.
-        queries: of the segment and of the prompts.
+        queries: of the segment, or of none of it, and of the prompts.
         keys: of the memory, of the segment and of the prompts.
         values: likewise.
         masks: of the forward.
         scaling: of scores.
     """
     heads, count, width = queries.shape
-    num_kv_heads, held = keys.shape[:2]
-    first = probes[-1][1].stop - count
+    held, first = keys.shape[1], probes[-1][1].stop - count
     lengths = (probes[0][1].start - first, *(tokens.stop - tokens.start for _, tokens in probes))
-    scores = (queries * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
-    scores.view(heads, count, held)[..., held - count :].add_(masks.apart(queries, lengths))
-    weights = scores.softmax(dim=-1)
+    # few enough to be one part
+    ((_, weights),) = _weights(queries, keys, masks.apart(queries, lengths), scaling=scaling)
     for one, tokens in probes:
         if layer_idx in one.layers:
             own = slice(tokens.start - first, tokens.stop - first)
@@ -146,22 +143,20 @@ def read_with_probes(
 def _weights(
     queries: Float[Tensor, "heads tokens head_dim"],
     keys: Float[Tensor, "kv_heads held head_dim"],
-    num_hidden: int,
+    hiding: Float[Tensor, "tokens newest"],
     *,
-    masks: Masks,
     scaling: float,
 ) -> Iterator[tuple[int, Float[Tensor, "kv_heads rows held"]]]:
     """Yield the softmax weights of some of the tokens at a time, and which is the first of them.
 
-    Rows are heads, then tokens. Softmax is taken in float32, whatever it is given, and rounded to what values
-    are multiplied by.
+    Rows are heads, then tokens; ``hiding`` is added to what they pay to the newest keys. Softmax is taken in
+    float32, whatever it is given, and rounded to what values are multiplied by.
     """
     heads, count, width = queries.shape
     num_kv_heads, held = keys.shape[:2]
     most = max(1, _MAX_WEIGHT_BYTES // (4 * heads * held))
-    hidden = masks.later(queries, num_hidden)
     for first in range(0, count, most):
-        part, rows = queries[:, first : first + most], hidden[first : first + most]
+        part, rows = queries[:, first : first + most], hiding[first : first + most]
         # One product for each head of keys: its group of query heads side by side.
         scores = (part * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
         own = scores.view(num_kv_heads, -1, len(rows), held)[..., held - rows.shape[1] :]
