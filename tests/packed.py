@@ -24,3 +24,25 @@ def packed_by_loops(query, key, value, cu_seq_q, cu_seq_k, *, max_q, max_k, sequ
         )
         outputs.append(output.transpose(0, 1))
     return torch.cat(outputs)
+
+
+def summing_by_loops(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, used, is_causal, scale):
+    """Stand in for the kernel with sums; what is empty sums up to plus infinity, as it does there."""
+    outputs, sums = [], []
+    for k in range(len(cu_seq_q) - 1):
+        own = query[cu_seq_q[k] : cu_seq_q[k + 1]]
+        start = int(cu_seq_k[k])
+        count = int(cu_seq_k[k + 1]) - start if used is None else int(used[k])
+        assert len(own) <= max_q
+        assert count <= max_k
+        assert start + count <= len(key)
+        group = query.shape[1] // key.shape[1]
+        held = [one[start : start + count].repeat_interleave(group, dim=1) for one in (key, value)]
+        read = [one.transpose(0, 1) for one in held]
+        scores = own.transpose(0, 1) @ read[0].mT * scale
+        if is_causal:
+            seen = torch.ones(scores.shape[1:], dtype=torch.bool).tril(count - len(own))
+            scores = scores.masked_fill(~seen, -torch.inf)
+        outputs.append((scores.softmax(dim=-1) @ read[1]).transpose(0, 1))
+        sums.append(scores.logsumexp(dim=-1) if count else torch.full(scores.shape[:2], torch.inf))
+    return torch.cat(outputs), torch.cat(sums, dim=1)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
+import math
 
 import pytest
 import torch
 from tests.checkpoints import random_frames
-from tests.packed import packed_by_loops
+from tests.packed import packed_by_loops, summing_by_loops
 
 from hermes_lab.bench.operation_count import OperationCount
 from hermes_stream import Engine, HermesPolicy, WindowPolicy, attention_batch
+from hermes_stream import packed_kernel as kernels
 from hermes_stream.attention import forward
 from hermes_stream.attention_batch import SegmentBatch
-from hermes_stream.packed_kernel import agrees, packed_kernel
+from hermes_stream.packed_kernel import agrees, packed_kernel, summing_kernel
 from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 
@@ -175,3 +177,17 @@ def test_a_token_of_many_streams_launches_less(model):
         launched.append(counts[1] - counts[0])
     # Of six streams' writes and reads in ten layers: 3 and 1 for each before.
     assert launched[0] - launched[1] > 10 * 3 * 5
+
+
+def test_a_kernel_with_other_sums_is_not_taken(monkeypatch):
+    where = torch.device("cpu"), torch.float32, 16
+    monkeypatch.setattr(kernels, "_flash_with_sums", summing_by_loops)
+    assert kernels._sums_agree(*where)
+
+    def by_twos(*args, **options):
+        output, sums = summing_by_loops(*args, **options)
+        return output, sums / math.log(2)
+
+    monkeypatch.setattr(kernels, "_flash_with_sums", by_twos)
+    assert not kernels._sums_agree(*where)
+    assert summing_kernel(*where) is None

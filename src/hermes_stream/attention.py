@@ -159,30 +159,48 @@ def hermes_attention(
     packed: _Packed | FixedText,
     **_: Any,
 ) -> tuple[Float[Tensor, "one tokens heads head_dim"], None]:
+    """Attend as ``attend`` does, called by transformers. Queries and keys arrive before rotation."""
+    raw = torch.cat((query[0], key[0]))
+    return attend(packed, module.layer_idx, raw, value[0], scaling=scaling), None  # type: ignore[arg-type]
+
+
+def attend(
+    packed: _Packed | FixedText,
+    layer_idx: int,
+    raw: Float[Tensor, "heads_and_kv_heads tokens head_dim"],
+    values: Float[Tensor, "kv_heads tokens head_dim"],
+    *,
+    scaling: float,
+) -> Float[Tensor, "one tokens heads head_dim"]:
     """Attend each segment to its own stream: what the stream remembers, then itself, causally.
 
-    Queries and keys arrive before rotation, but those of ``FixedText``. A segment's keys and values are
-    written to its stream in place; a probe's are dropped after use.
+    A segment's keys and values are written to its stream in place; a probe's are dropped after use.
+
+    Args:
+        packed: the forward's segments.
+        layer_idx: of the layer.
+        raw: queries, and behind them keys, before rotation.
+        values: of the tokens.
+        scaling: of scores.
     """
-    layer_idx: int = module.layer_idx  # type: ignore[assignment]
+    cos, sin = packed.cos.to(raw.device), packed.signed_sin.to(raw.device)
+    num_heads = len(raw) - len(values)
+    queries, rotated = turn(raw, cos, sin).split((num_heads, len(values)))
     if isinstance(packed, FixedText):
-        own = {"keys": key[0], "values": value[0]}
-        return attend_fixed(packed, layer_idx, query[0], **own, scaling=scaling), None
-    cos, sin = packed.cos.to(query.device), packed.signed_sin.to(query.device)
-    queries, rotated = turn(torch.cat((query[0], key[0])), cos, sin).split((query.shape[1], key.shape[1]))
-    fresh = {"raw_keys": key[0], "rotated_keys": rotated, "values": value[0]}
+        return attend_fixed(packed, layer_idx, queries, keys=rotated, values=values, scaling=scaling)
+    fresh = {"raw_keys": raw[num_heads:], "rotated_keys": rotated, "values": values}
     together = _together(packed, layer_idx, queries, fresh, scaling=scaling)
     if -1 in together:
-        return together[-1].transpose(0, 1)[None], None
+        return together[-1].transpose(0, 1)[None]
     outputs = _one_by_one(
-        packed, layer_idx, query[0], queries, fresh=fresh, together=together, scaling=scaling
+        packed, layer_idx, raw[:num_heads], queries, fresh=fresh, together=together, scaling=scaling
     )
     if layer_idx == packed.ends_in:
         raise Enough
     if len(outputs) == 1:
-        return outputs[0].transpose(0, 1)[None], None
+        return outputs[0].transpose(0, 1)[None]
     # tokens first, as the model goes on with them: it need not lay them out anew
-    return torch.cat([part.transpose(0, 1) for part in outputs])[None], None
+    return torch.cat([part.transpose(0, 1) for part in outputs])[None]
 
 
 def _one_by_one(

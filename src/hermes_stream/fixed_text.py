@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hermes_stream.blocks import rows_of
 from hermes_stream.packed_kernel import Kernel, shape_options
+from hermes_stream.parted_reading import PartedReading
 
 TOKENS_APART = 32
 """Up to so many are read each for itself. An H100 reads 32 of a stream that holds 4,100 as fast as one text
@@ -24,17 +25,20 @@ class FixedText:
     Attributes:
         block: the tensor of the streams' block. Only rotated keys and values are written: text is rewound
             before any compression, which is what raw keys are for.
-        positions: of each token.
+        cos: of each token's position, in the model's dtype.
+        signed_sin: likewise; see ``memory.rope.signed``.
         rows: of the block, of each token.
         slots: of each token in each layer; it sees all up to its own. Padding stands in slots that are free.
-        reading: how the kernel reads; None reads the tokens of a single stream under a mask.
+        reading: how a kernel reads, or which slots a token of a single stream sees in each layer, as what is
+            added to scores.
     """
 
     block: Float[Tensor, "3 streams layers kv_heads slots head_dim"]
-    positions: Int[Tensor, "axes tokens"]
+    cos: Float[Tensor, "tokens head_dim"]
+    signed_sin: Float[Tensor, "tokens head_dim"]
     rows: Int[Tensor, " tokens"]
     slots: Int[Tensor, "layers tokens"]
-    reading: FixedReading | None
+    reading: FixedReading | PartedReading | Float[Tensor, "layers tokens slots"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,11 +68,10 @@ class FixedReading:
         *,
         rows_per_stream: int,
     ) -> FixedReading:
-        """Choose how tokens are read.
+        """Say that each of few tokens is read for itself, whichever text it is of.
 
-        Each of few is read for itself, whichever text it is of: so the slots that it sees are divided among
-        many processors of a GPU, though those of one text are fetched once for each of its tokens. A longer
-        text is alone, and read as a whole.
+        So the slots that it sees are divided among many processors of a GPU, though those of one text are
+        fetched once for each of its tokens. A longer text is alone, and read as a whole.
 
         Args:
             kernel: see ``packed_kernel``.
@@ -117,9 +120,8 @@ def forward_fixed(
     Returns:
         The last hidden states.
     """
-    # Nothing of this text is ever turned again, so that the model's own rotation may turn it.
-    positions = text.positions if len(text.positions) == 1 else text.positions[:, None]
-    output = decoder(inputs_embeds=embeddings[None], position_ids=positions, use_cache=False, packed=text)
+    nowhere = torch.zeros_like(text.rows)[None]  # the attention rotates
+    output = decoder(inputs_embeds=embeddings[None], position_ids=nowhere, use_cache=False, packed=text)
     hidden: Tensor = output.last_hidden_state[0]
     return hidden
 
@@ -145,23 +147,31 @@ def attend_fixed(
     """
     held = text.block[1:, :, layer_idx]
     held[:, text.rows, :, text.slots[layer_idx]] = torch.stack((keys, values)).permute(2, 0, 1, 3)
-    if text.reading is None:
-        return _attend_masked(text, layer_idx, queries, held, scaling=scaling)
-    return text.reading.read(layer_idx, queries, held, scaling=scaling)
-
-
-def _attend_masked(
-    text: FixedText,
-    layer_idx: int,
-    queries: Float[Tensor, "heads tokens head_dim"],
-    held: Float[Tensor, "2 streams kv_heads slots head_dim"],
-    *,
-    scaling: float,
-) -> Float[Tensor, "one tokens heads head_dim"]:
-    """Attend tokens of a single stream to all its slots, those behind each token hidden."""
+    if isinstance(text.reading, PartedReading):
+        return text.reading.read(layer_idx, queries, keys, values, held=held, scaling=scaling)
+    if isinstance(text.reading, FixedReading):
+        return text.reading.read(layer_idx, queries, held, scaling=scaling)
     keys, values = held[:, 0] if held.shape[1] == 1 else held.index_select(1, text.rows[:1])[:, 0]
-    seen = torch.arange(held.shape[3], device=held.device) <= text.slots[layer_idx][:, None]
     output = F.scaled_dot_product_attention(
-        queries[None], keys[None], values[None], attn_mask=seen, scale=scaling, enable_gqa=True
+        *(queries[None], keys[None], values[None]),
+        attn_mask=text.reading[layer_idx],
+        scale=scaling,
+        enable_gqa=True,
     )
     return output.transpose(1, 2)
+
+
+def seen_slots(
+    slots: Int[Tensor, "layers tokens"], num_slots: int, dtype: torch.dtype
+) -> Float[Tensor, "layers tokens slots"]:
+    """Return what is added to scores so that each token sees all slots up to its own: 0 or minus infinity.
+
+    Made once for all layers, in the dtype of what is read: attention would make as much of a mask in each.
+
+    Args:
+        slots: of each token in each layer.
+        num_slots: of a stream.
+        dtype: of keys.
+    """
+    is_behind = torch.arange(num_slots, device=slots.device) > slots[..., None]
+    return torch.zeros(is_behind.shape, dtype=dtype, device=slots.device).masked_fill_(is_behind, -torch.inf)

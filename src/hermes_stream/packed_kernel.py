@@ -8,11 +8,13 @@ from functools import cache
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 log = logging.getLogger(__name__)
 Kernel = Callable[..., Any]
+SummingKernel = Callable[..., tuple[Tensor, Tensor]]
 CAUSAL = (-1, 0)
 ALL = (-1, -1)
 """What a token sees of its stream, as the kernel is told: all up to itself, or all."""
@@ -28,6 +30,66 @@ def packed_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> Ke
         head_dim: width of a head.
     """
     return kernel_that(lambda kernel: agrees(kernel, device, dtype, head_dim), device)
+
+
+@cache
+def summing_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> SummingKernel | None:
+    """Return a kernel that also tells the logarithm of what each row's scores sum up to, where it is right.
+
+    Args:
+        device: where queries, keys and values are.
+        dtype: of them.
+        head_dim: width of a head.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        if _sums_agree(device, dtype, head_dim):
+            return _flash_with_sums
+        log.warning("sums of packed attention differ from plain ones on %s, and are not used", device)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        log.info("no packed attention with sums on %s: %s", device, error)
+    return None
+
+
+def _flash_with_sums(
+    queries: Float[Tensor, "queries heads head_dim"],
+    keys: Float[Tensor, "rows kv_heads head_dim"],
+    values: Float[Tensor, "rows kv_heads head_dim"],
+    *sizes: Any,
+    used: Tensor | None,
+    is_causal: bool,
+    scale: float,
+) -> tuple[Float[Tensor, "queries heads head_dim"], Float[Tensor, "heads queries"]]:
+    output, sums, *_ = torch.ops.aten._flash_attention_forward(
+        *(queries, keys, values, *sizes),
+        dropout_p=0.0,
+        is_causal=is_causal,
+        return_debug_mask=False,
+        scale=scale,
+        seqused_k=used,
+    )
+    return output, sums
+
+
+def _sums_agree(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
+    """Tell whether two parts of a sequence, weighed by their sums, are what plain attention reads of it."""
+    seed = torch.Generator().manual_seed(0)
+    shapes = ((4, 2, head_dim), (14, 2, head_dim), (14, 2, head_dim))
+    queries, keys, values = (torch.randn(*one, generator=seed).to(device, dtype) for one in shapes)
+    numbers: dict[str, Any] = {"dtype": torch.int32, "device": device}
+    copies, starts, used = (torch.tensor(one, **numbers) for one in ([0, 4, 8], [0, 9, 14], [9, 3]))
+    output, sums = _flash_with_sums(
+        *(queries.repeat(2, 1, 1), keys, values, copies, starts, 4, 9),
+        used=used,
+        is_causal=False,
+        scale=head_dim**-0.5,
+    )
+    share = sums.view(2, 2, 4).softmax(dim=1).permute(1, 2, 0)[..., None]
+    found = (output.view(2, 4, 2, head_dim) * share).sum(dim=0)
+    asked, read, given = (one.transpose(0, 1).float() for one in (queries, keys[:12], values[:12]))
+    expected = F.scaled_dot_product_attention(asked, read, given).transpose(0, 1)
+    return torch.allclose(found.float(), expected, rtol=2e-2, atol=2e-2)
 
 
 def kernel_that(agrees: Callable[[Kernel], bool], device: torch.device) -> Kernel | None:

@@ -14,7 +14,7 @@ ROWS: list[set[str]] = [
     {"buffers"},
     {"records", "blocks", "packed_kernel"},
     {"cache", "policies", "filters"},
-    {"retrieval", "saved_cache"},
+    {"retrieval", "saved_cache", "parted_reading"},
     {"attention_batch", "fixed_text", "segments"},
     {"attention"},
     {"models"},

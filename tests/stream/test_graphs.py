@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.checkpoints import random_frames
-from tests.packed import packed_by_loops
+from tests.packed import packed_by_loops, summing_by_loops
 
 from hermes_stream import Engine, FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
 from hermes_stream.blocks import BufferBlocks
@@ -42,9 +42,12 @@ def counting(monkeypatch) -> list[int]:
     return lengths
 
 
+@pytest.mark.parametrize("in_parts", [False, True])
 @pytest.mark.parametrize("name", ["tiny", "tiny-qwen"])
-def test_answers_are_those_of_ordinary_forwards(name, monkeypatch):
+def test_answers_are_those_of_ordinary_forwards(name, in_parts, monkeypatch):
     model = load_model(name)
+    if in_parts:
+        monkeypatch.setattr(graphs, "summing_kernel", lambda *_: summing_by_loops)
     lengths = counting(monkeypatch)
     plain, fixed = (session_of(model, HermesPolicy.paper(60), fixed=fixed) for fixed in (False, True))
     frames = list(generate_world(5, 60).frames(model.card.default_fps))
@@ -116,6 +119,7 @@ def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, mon
         engine = Engine(model, memory_bytes=2**30, streams_per_block=per_block)
         if fixed:
             monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
+            monkeypatch.setattr(graphs, "summing_kernel", lambda *_: summing_by_loops)
             own = TextGraphs(model, captures=False)
             engine.executor = Executor(model, blocks=engine.executor.blocks, graphs=own)
             lengths = counting(monkeypatch)
@@ -160,6 +164,7 @@ def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
 
 def test_padding_writes_where_nothing_is(model, monkeypatch):
     monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
+    monkeypatch.setattr(graphs, "summing_kernel", lambda *_: summing_by_loops)
     engine = Engine(model, memory_bytes=2**30, streams_per_block=4)
     own = TextGraphs(model, captures=False)
     engine.executor = Executor(model, blocks=engine.executor.blocks, graphs=own)

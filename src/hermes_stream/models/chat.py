@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 from hermes_stream.errors import ModelError
 from hermes_stream.models.rendering import render_chat
 
+_MOST_OWN_TEXTS = 64
 _QUESTION = "QUESTION-GOES-HERE"
 
 
@@ -31,6 +32,8 @@ class Chat:
     before_question: str
     after_question: str
     stop_token_ids: frozenset[int]
+    _own_ids: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)
+    """Texts of the checkpoint that stand around texts of users: each question comes by them."""
 
     @property
     def prefix_ids(self) -> list[int]:
@@ -58,19 +61,24 @@ class Chat:
         """Tokenize the checkpoint's own texts with text of a user between each two of them.
 
         Args:
-            own: at least one text; special tokens in them are special.
+            own: at least one text, the same ones again and again; special tokens in them are special.
             text: of a user; nothing in it becomes a special token, alone or together with its neighbours.
         """
         text = _without_surrogates(text)
         special = self._special_tokens
         # One text where possible: text that is tokenized in parts may split differently at the seams.
         whole = self.encode(text.join(own))
-        parts = [self.encode(one) for one in own]
+        if len(self._own_ids) > _MOST_OWN_TEXTS:
+            self._own_ids.clear()
+        for one in own:
+            if one not in self._own_ids:
+                self._own_ids[one] = self.encode(one)
+        parts = [self._own_ids[one] for one in own]
         wanted = [token for part in parts for token in part if token in special]
         if [token for token in whole if token in special] == wanted:
             return whole
         plain = self._encode_plain(text, special)
-        return parts[0] + [token for part in parts[1:] for token in (*plain, *part)]
+        return [*parts[0], *(token for part in parts[1:] for token in (*plain, *part))]
 
     @property
     def _special_tokens(self) -> dict[int, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,9 +21,11 @@ from torch.nn import functional as F
 from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
-from hermes_stream.fixed_text import TOKENS_APART, FixedReading, FixedText, forward_fixed
+from hermes_stream.fixed_text import TOKENS_APART, FixedReading, FixedText, forward_fixed, seen_slots
+from hermes_stream.memory.rope import signed
 from hermes_stream.models.base import VideoModel
-from hermes_stream.packed_kernel import packed_kernel
+from hermes_stream.packed_kernel import packed_kernel, summing_kernel
+from hermes_stream.parted_reading import PartedReading
 from hermes_stream.segments import Segment
 from hermes_stream.stream.work import ForwardRequest
 
@@ -53,16 +55,16 @@ class TextGraphs:
     def __init__(self, model: VideoModel, *, captures: bool) -> None:
         self._model, self._captures = model, captures
         self._pool = torch.cuda.graph_pool_handle() if captures else None
-        self._forwards: WeakKeyDictionary[BufferBlock, dict[int, _Forward]] = WeakKeyDictionary()
+        self._forwards: WeakKeyDictionary[BufferBlock, dict[_Shape, _Forward]] = WeakKeyDictionary()
 
     def prepare(self, cache: StreamCache) -> None:
         """Capture the forwards of a new stream before its first question comes, so that none waits for it."""
         if (block := _block_of(cache)) is None:
             return
         num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
-        for length in dict.fromkeys((_length_for(num_streams), *_OF_QUESTIONS)):
-            if length is not None and _has_room(cache, 0, length):
-                self._placed(block, length, lambda forward: forward.place_nothing(cache))
+        for shape in (_shape_for([1] * num_streams), *(_shape_for([count]) for count in _OF_QUESTIONS)):
+            if shape is not None and _has_room(cache, 0, shape):
+                self._placed(block, shape, lambda forward: forward.place_nothing(cache))
 
     def serve(self, requests: Iterable[ForwardRequest]) -> dict[ForwardRequest, Float[Tensor, " vocabulary"]]:
         """Return the logits of the token that follows each text, for those that fixed shapes serve.
@@ -84,21 +86,21 @@ class TextGraphs:
     def _logits(self, segments: Sequence[Segment]) -> Float[Tensor, "texts vocabulary"] | None:
         """Run texts of one block; None where the first one's stream has no room for padding."""
         first, cache = segments[0], segments[0].cache
-        length = _length_for(sum(len(segment.embeddings) for segment in segments))
+        shape = _shape_for([len(segment.embeddings) for segment in segments])
         assert isinstance(cache, StreamCache)
-        assert length is not None
-        if (block := _block_of(cache)) is None or not _has_room(cache, len(first.embeddings), length):
+        assert shape is not None
+        if (block := _block_of(cache)) is None or not _has_room(cache, len(first.embeddings), shape):
             return None
-        return self._placed(block, length, lambda forward: forward.place(segments)).run()
+        return self._placed(block, shape, lambda forward: forward.place(segments)).run()
 
-    def _placed(self, block: BufferBlock, length: int, place: Callable[[_Forward], None]) -> _Forward:
+    def _placed(self, block: BufferBlock, shape: _Shape, place: Callable[[_Forward], None]) -> _Forward:
         """Return a forward that is told where its tokens stand.
 
         It is captured at its first use; one that the device cannot capture runs uncaptured.
         """
         own = self._forwards.setdefault(block, {})
-        is_new = length not in own
-        forward = own[length] = _Forward(self._model, block, length) if is_new else own[length]
+        is_new = shape not in own
+        forward = own[shape] = _Forward(self._model, block, shape) if is_new else own[shape]
         place(forward)
         try:
             if is_new and self._captures:
@@ -106,7 +108,7 @@ class TextGraphs:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            log.warning("the forward of %d text tokens runs uncaptured: %s", length, error)
+            log.warning("the forward of %d text tokens runs uncaptured: %s", shape.num_tokens, error)
         return forward
 
 
@@ -124,14 +126,22 @@ def recorded(work: Callable[[], None], pool: Any) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def _length_for(count: int) -> int | None:
-    """Return tokens of the shape that so many fit; None where none is so large."""
-    return next((length for length in LENGTHS if count <= length), None)
+class _Shape(NamedTuple):
+    """Of a forward: its tokens, with padding, and whether they are all of one text."""
+
+    num_tokens: int
+    is_one_text: bool
 
 
-def _has_room(cache: StreamCache, count: int, length: int) -> bool:
+def _shape_for(counts: Sequence[int]) -> _Shape | None:
+    """Return the shape that texts of so many tokens fit; None where none is so large."""
+    length = next((length for length in LENGTHS if sum(counts) <= length), None)
+    return None if length is None else _Shape(length, len(counts) == 1 and length in _OF_QUESTIONS)
+
+
+def _has_room(cache: StreamCache, count: int, shape: _Shape) -> bool:
     """Tell whether a stream has slots for the padding behind its text of so many tokens, which it holds."""
-    padding = length - count if length > TOKENS_APART else 1
+    padding = shape.num_tokens - count if shape.is_one_text else 1
     return max(cache.num_tokens) + padding <= min(cache.buffers.capacities)
 
 
@@ -185,15 +195,15 @@ class _Forward:
     Args:
         model: a loaded model.
         block: of the texts' streams; only its tensor is kept, so that the block can go.
-        length: tokens.
+        shape: of the texts.
     """
 
-    def __init__(self, model: VideoModel, block: BufferBlock, length: int) -> None:
-        self._model, self._tensor, self.length = model, block.tensor, length
+    def __init__(self, model: VideoModel, block: BufferBlock, shape: _Shape) -> None:
+        self._model, self._tensor, self._is_one_text = model, block.tensor, shape.is_one_text
+        self.length = length = shape.num_tokens
         self._rows_per_stream, tensor = block.rows_per_stream, block.tensor
         where: dict[str, Any] = {"device": tensor.device}
         self._embeddings = torch.zeros(length, model.embed([0]).shape[1], dtype=tensor.dtype, **where)
-        self._kernel = packed_kernel(tensor.device, tensor.dtype, tensor.shape[-1])
         num_layers, self._num_axes = tensor.shape[2], model.layout.rotary.num_axes
         # positions, row, slots, and which tokens are the last of their texts
         self._parts = (self._num_axes, 1, num_layers, 1)
@@ -229,9 +239,9 @@ class _Forward:
         missing, last = self.length - sum(counts), (lengths.cumsum(0) - 1).clamp(min=0)
         rows = torch.cat((rows.repeat_interleave(lengths), rows[:1].expand(missing)))
         slots = held.repeat_interleave(lengths, dim=1) + back
-        # Read as a whole, a text's padding stands right behind it; else where nothing ever reads it.
+        # The padding of one text stands right behind it; else where nothing ever reads it.
         behind = held[:, :1] + torch.arange(missing)
-        slots = torch.cat((slots, behind if self.length > TOKENS_APART else self._last_slots(missing)), dim=1)
+        slots = torch.cat((slots, behind if self._is_one_text else self._last_slots(missing)), dim=1)
         last = F.pad(last, (0, self.length - len(last)))
         numbers = torch.cat((F.pad(positions, (0, missing)), rows[None], slots, last[None]))
         # From pageable memory: the copy is over for the host before the next text is placed.
@@ -248,13 +258,33 @@ class _Forward:
 
     def _compute(self) -> None:
         positions, rows, slots, last = self._numbers.split(self._parts)
-        reading = None
-        if self._kernel is not None:
-            reading = FixedReading.of(self._kernel, rows[0], slots, rows_per_stream=self._rows_per_stream)
-        text = FixedText(block=self._tensor, positions=positions, rows=rows[0], slots=slots, reading=reading)
+        layout = self._model.layout
+        cos, sin = (one.to(layout.dtype) for one in layout.rotary.cos_sin(positions))
+        text = FixedText(
+            block=self._tensor,
+            cos=cos,
+            signed_sin=signed(sin),
+            rows=rows[0],
+            slots=slots,
+            reading=self._reading(rows[0], slots),
+        )
         hidden = forward_fixed(self._model.decoder, self._embeddings, text)
         # A stream has one text at a time, so that there are no more texts than streams.
         self._logits = self._model.logits(hidden.index_select(0, last[0, : self._tensor.shape[1]]))
+
+    def _reading(
+        self, rows: Int[Tensor, " tokens"], slots: Int[Tensor, "layers tokens"]
+    ) -> FixedReading | PartedReading | Float[Tensor, "layers tokens slots"]:
+        """Choose how tokens are read; without a kernel under a mask, those of a single stream."""
+        tensor, rows_per_stream = self._tensor, self._rows_per_stream
+        where = (tensor.device, tensor.dtype, tensor.shape[-1])
+        if self._is_one_text and (summing := summing_kernel(*where)) is not None:
+            return PartedReading.of(summing, rows, slots, rows_per_stream=rows_per_stream)
+        # Under a mask one token takes an H200 16 microseconds a layer, by the kernel 24.
+        is_one_token = self.length == tensor.shape[1] == 1
+        if is_one_token or (kernel := packed_kernel(*where)) is None:
+            return seen_slots(slots, tensor.shape[4], tensor.dtype)
+        return FixedReading.of(kernel, rows, slots, rows_per_stream=rows_per_stream)
 
     def capture(self, pool: Any) -> None:
         """Record the forward. Its trials write where tokens were placed; these are written behind them."""

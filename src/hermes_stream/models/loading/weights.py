@@ -17,6 +17,7 @@ from hermes_stream.models.loading.norms import fuse_norms
 from hermes_stream.models.loading.placement import Placement
 from hermes_stream.models.loading.pooling import fuse_pooling
 from hermes_stream.models.loading.progress import OnProgress, report_reading
+from hermes_stream.models.loading.projections import fuse_projections
 from hermes_stream.models.loading.quantisation import int8_config, quantisation
 from hermes_stream.models.loading.trial import check_finite_weights
 
@@ -83,6 +84,7 @@ def attach_memory(model: Any) -> Any:
     register()
     model.set_attn_implementation({"text_config": ATTENTION_NAME, "vision_config": "sdpa"})
     fuse_norms(model.get_decoder())
+    fuse_projections(model.get_decoder())
     fuse_pooling(model.model)
     return model.eval().requires_grad_(False)
 
