@@ -1,4 +1,4 @@
-"""One product instead of three is the family's own to rounding; what computes something else is left alone."""
+"""One product instead of three is the family's own to rounding; another attention is left alone."""
 
 from __future__ import annotations
 
