@@ -29,8 +29,7 @@ class FixedText:
         signed_sin: likewise; see ``memory.rope.signed``.
         rows: of the block, of each token.
         slots: of each token in each layer; it sees all up to its own. Padding stands in slots that are free.
-        reading: how a kernel reads, or which slots a token of a single stream sees in each layer, as what is
-            added to scores.
+        reading: how a kernel reads; None reads the tokens of a single stream under a mask.
     """
 
     block: Float[Tensor, "3 streams layers kv_heads slots head_dim"]
@@ -38,7 +37,7 @@ class FixedText:
     signed_sin: Float[Tensor, "tokens head_dim"]
     rows: Int[Tensor, " tokens"]
     slots: Int[Tensor, "layers tokens"]
-    reading: FixedReading | PartedReading | Float[Tensor, "layers tokens slots"]
+    reading: FixedReading | PartedReading | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,26 +151,8 @@ def attend_fixed(
     if isinstance(text.reading, FixedReading):
         return text.reading.read(layer_idx, queries, held, scaling=scaling)
     keys, values = held[:, 0] if held.shape[1] == 1 else held.index_select(1, text.rows[:1])[:, 0]
+    seen = torch.arange(held.shape[3], device=held.device) <= text.slots[layer_idx][:, None]
     output = F.scaled_dot_product_attention(
-        *(queries[None], keys[None], values[None]),
-        attn_mask=text.reading[layer_idx],
-        scale=scaling,
-        enable_gqa=True,
+        queries[None], keys[None], values[None], attn_mask=seen, scale=scaling, enable_gqa=True
     )
     return output.transpose(1, 2)
-
-
-def seen_slots(
-    slots: Int[Tensor, "layers tokens"], num_slots: int, dtype: torch.dtype
-) -> Float[Tensor, "layers tokens slots"]:
-    """Return what is added to scores so that each token sees all slots up to its own: 0 or minus infinity.
-
-    Made once for all layers, in the dtype of what is read: attention would make as much of a mask in each.
-
-    Args:
-        slots: of each token in each layer.
-        num_slots: of a stream.
-        dtype: of keys.
-    """
-    is_behind = torch.arange(num_slots, device=slots.device) > slots[..., None]
-    return torch.zeros(is_behind.shape, dtype=dtype, device=slots.device).masked_fill_(is_behind, -torch.inf)

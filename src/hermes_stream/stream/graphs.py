@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
-from hermes_stream.fixed_text import TOKENS_APART, FixedReading, FixedText, forward_fixed, seen_slots
+from hermes_stream.fixed_text import TOKENS_APART, FixedReading, FixedText, forward_fixed
 from hermes_stream.memory.rope import signed
 from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, summing_kernel
@@ -274,8 +274,8 @@ class _Forward:
 
     def _reading(
         self, rows: Int[Tensor, " tokens"], slots: Int[Tensor, "layers tokens"]
-    ) -> FixedReading | PartedReading | Float[Tensor, "layers tokens slots"]:
-        """Choose how tokens are read; without a kernel under a mask, those of a single stream."""
+    ) -> FixedReading | PartedReading | None:
+        """Choose how tokens are read; None reads those of a single stream under a mask."""
         tensor, rows_per_stream = self._tensor, self._rows_per_stream
         where = (tensor.device, tensor.dtype, tensor.shape[-1])
         if self._is_one_text and (summing := summing_kernel(*where)) is not None:
@@ -283,7 +283,7 @@ class _Forward:
         # Under a mask one token takes an H200 16 microseconds a layer, by the kernel 24.
         is_one_token = self.length == tensor.shape[1] == 1
         if is_one_token or (kernel := packed_kernel(*where)) is None:
-            return seen_slots(slots, tensor.shape[4], tensor.dtype)
+            return None
         return FixedReading.of(kernel, rows, slots, rows_per_stream=rows_per_stream)
 
     def capture(self, pool: Any) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hermes_stream.attention import attend
-from hermes_stream.fixed_text import FixedText, seen_slots
+from hermes_stream.fixed_text import FixedText
 
 log = logging.getLogger(__name__)
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -159,5 +159,5 @@ def _text(attention: Any, like: Tensor) -> FixedText:
         signed_sin=torch.zeros_like(ones),
         rows=torch.zeros_like(tokens),
         slots=tokens.expand(num_layers, -1),
-        reading=seen_slots(tokens.expand(num_layers, -1), _TRIED, like.dtype),
+        reading=None,
     )
