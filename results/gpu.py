@@ -114,7 +114,7 @@ def length_aims(lengths: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
     yield aim("TTFT over its roofline", middle["ttft_seconds"] / middle["floor_ttft_seconds"], 2)
     token = middle["seconds_per_token"] / middle["floor_seconds_per_token"]
     yield aim("time per token over its roofline", token, 1.5)
-    yield aim("GiB above the weights, chunks of 16", longest["peak_bytes"] / 2**30, 0.8)
+    yield aim("GiB above the weights, beside captured forwards", longest["peak_bytes"] / 2**30, 0.8)
     yield aim("bytes more at the longest than at 256", longest["peak_bytes"] - middle["peak_bytes"], 0)
     stages = longest["ingest_seconds_per_frame"]
     share = stages["compress"] / sum(seconds or 0 for seconds in stages.values())

@@ -320,14 +320,21 @@ def _of_eight(per_block: int, name: str) -> Callable[[Document], float | None]:
     return value
 
 
+def _token_ms(found: Document) -> float | None:
+    if "answer_of_16_ms" in found and "ttft_ms" in found:
+        return round((found["answer_of_16_ms"] - found["ttft_ms"]) / 15, 2)
+    return found.get("token_ms")
+
+
 _LOOKS: dict[str, Callable[[Document], float | None]] = {
     "a chunk of 16 pictures, ms": lambda found: found.get("chunk_ms", {}).get("hermes"),
     "the same with `window`": lambda found: found.get("chunk_ms", {}).get("window"),
     "the GPU is busy for": lambda found: found.get("chunk_busy_ms"),
+    "kernels of it": lambda found: found.get("chunk_kernels"),
     "first token, ms": lambda found: found.get("ttft_ms"),
-    "each token after it, ms": lambda found: (
-        round((found["answer_of_16_ms"] - found["ttft_ms"]) / 15, 2) if "ttft_ms" in found else None
-    ),
+    "the GPU is busy for it": lambda found: found.get("ask_busy_ms"),
+    "its kernels": lambda found: found.get("ask_kernels"),
+    "each token after it, ms": _token_ms,
     "first token from a frame's arrival, ms": lambda found: found.get("arrival_ms"),
     "GiB of one stream": lambda found: found.get("held_gib"),
     "GiB, a chunk and a question on their way": lambda found: found.get("peak_gib"),
@@ -341,18 +348,45 @@ _LOOKS: dict[str, Callable[[Document], float | None]] = {
 
 
 def gpu_reading(document: Document) -> str:
-    """Write how long tokens take to read one layer of a stream, in three ways."""
-    ways = ("per_token", "per_text", "masked")
+    """Write how long tokens take to read one layer of a stream, in several ways."""
+    ways = {
+        "each for itself, µs": "per_token",
+        "as a whole": "per_text",
+        "all slots under a mask": "masked",
+        "as a whole, in 8 parts": "in_8_parts",
+        "in 16 parts": "in_16_parts",
+    }
+    found = [row["microseconds"] for row in document["reading"]]
     rows = [
-        [str(row["tokens"]), *(f"{row['microseconds'][way]:.0f}" for way in ways)]
-        for row in document["reading"]
+        [str(row["tokens"]), *(f"{own[way]:.0f}" if way in own else "." for way in ways.values())]
+        for row, own in zip(document["reading"], found, strict=True)
     ]
-    return table(["tokens", "each for itself, µs", "as a whole", "all slots under a mask"], rows)
+    return table(["tokens", *ways], rows)
+
+
+def gpu_token(document: Document) -> str:
+    """Write where the time of one token of an answer goes."""
+    return table(
+        ["of a token's time", "ms"], [[name, f"{ms:.2f}"] for name, ms in document["token_ms"].items()]
+    )
+
+
+def gpu_aims(document: Document) -> str:
+    """Write what was aimed at on a GPU, and what was measured."""
+    rows = []
+    for size, aims in document["sizes"].items():
+        for own in aims:
+            bound = f"at most {own['at_most']:g}" if "at_most" in own else f"at least {own['at_least']:g}"
+            verdict = "met" if own["met"] else "missed"
+            rows.append([f"`{size}`: {own['aim']}", bound, f"{own['measured']:.4g}", verdict])
+    return table(["aim", "bound", "measured", ""], rows)
 
 
 PARTS: dict[str, Callable[[Document], str]] = {
     "looks": looks,
     "gpu_reading": gpu_reading,
+    "gpu_token": gpu_token,
+    "gpu_aims": gpu_aims,
     "beside_released": beside_released,
     "together": together,
     "put_off": put_off,
