@@ -12,6 +12,7 @@ from hermes_stream import FullPolicy, HermesPolicy, Session, attention, attentio
 from hermes_stream.attention import forward
 from hermes_stream.attention_weights import Probe
 from hermes_stream.cache import StreamCache
+from hermes_stream.policies.livevlm import LiveVlmPolicy
 from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 
@@ -109,13 +110,16 @@ def test_streams_packed_in_one_forward_equal_streams_alone(model):
     "layers", [(frozenset({3, 7}), frozenset({1, 9})), (frozenset({8, 9}), frozenset({4}))]
 )
 @pytest.mark.parametrize("few_bytes", [0, 16_000, 2**22])
+@pytest.mark.parametrize("fills_rows", [False, True])
 def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(
-    model, layers, few_bytes, monkeypatch
+    model, layers, few_bytes, fills_rows, monkeypatch
 ):
     """Prompts share the chunk's product, or one of their own, or some do; none sees another."""
     monkeypatch.setattr(attention_weights, "_FEW_WEIGHT_BYTES", few_bytes)
     found = []
     for num_spare in (0, 100):
+        is_full = fills_rows and num_spare > 0
+        monkeypatch.setattr(attention_weights, "_wants_full_rows", lambda _, is_full=is_full: is_full)
         torch.manual_seed(0)
         count, held = 9, 20
         cache = StreamCache(model.layout, [held + count + num_spare] * 10, num_prefix_tokens=held)
@@ -180,3 +184,14 @@ def test_a_forward_that_nobody_reads_ends_where_the_last_keys_are_stored(model, 
     for k in range(10):
         for held in ("keys", "rotated_keys", "values"):
             assert torch.equal(*(getattr(cache, held)(k) for cache in caches))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("policy", [HermesPolicy.paper(20), LiveVlmPolicy(budget_tokens=20)])
+def test_zeros_behind_keys_weigh_nothing(model, policy, monkeypatch):
+    """On a GPU rows of weights are filled up, for its products' sake."""
+    logits = []
+    for is_full in (False, True):
+        monkeypatch.setattr(attention_weights, "_wants_full_rows", lambda _, is_full=is_full: is_full)
+        logits.append(watched(model, 11, 0, policy).next_token_logits("what is on screen now?"))
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-5)
