@@ -70,7 +70,7 @@ def observe(
         scaling: of scores.
     """
     queries = queries[:, -observation.num_tokens :]
-    for first, weights in _weights(queries, keys, masks.later(queries), scaling=scaling):
+    for first, weights in _weights(queries, keys, masks.later(queries), masks=masks, scaling=scaling):
         _collect(observation.weights[layer_idx], weights[..., : keys.shape[1]], queries, adds=first > 0)
 
 
@@ -97,7 +97,8 @@ def probe(
     """
     heads, count, width = queries.shape
     held, outputs = keys.shape[1] - count - num_hidden, list[Tensor]()
-    for first, weights in _weights(queries, keys, masks.later(queries, num_hidden), scaling=scaling):
+    hiding = masks.later(queries, num_hidden)
+    for first, weights in _weights(queries, keys, hiding, masks=masks, scaling=scaling):
         _collect(collected, weights[..., :held], queries, adds=first > 0)
         outputs.append((weights @ _filled(values)).view(heads, -1, width))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
@@ -135,7 +136,7 @@ def read_with_probes(
     held, first = keys.shape[1], probes[-1][1].stop - count
     lengths = (probes[0][1].start - first, *(tokens.stop - tokens.start for _, tokens in probes))
     # few enough to be one part
-    ((_, weights),) = _weights(queries, keys, masks.apart(queries, lengths), scaling=scaling)
+    ((_, weights),) = _weights(queries, keys, masks.apart(queries, lengths), masks=masks, scaling=scaling)
     for one, tokens in probes:
         if layer_idx in one.layers:
             own = slice(tokens.start - first, tokens.stop - first)
@@ -149,6 +150,7 @@ def _weights(
     keys: Float[Tensor, "kv_heads held head_dim"],
     hiding: Float[Tensor, "tokens newest"],
     *,
+    masks: Masks,
     scaling: float,
 ) -> Iterator[tuple[int, Float[Tensor, "kv_heads rows held"]]]:
     """Yield the softmax weights of some of the tokens at a time, and which is the first of them.
@@ -160,15 +162,13 @@ def _weights(
     heads, count, width = queries.shape
     num_kv_heads, num_held = keys.shape[:2]
     keys = _filled(keys)
-    held = keys.shape[1]
-    hiding = F.pad(hiding, (0, held - num_held), value=-torch.inf) if held > num_held else hiding
+    held, group = keys.shape[1], heads // num_kv_heads
     most = max(1, _MAX_WEIGHT_BYTES // (4 * heads * held))
     for first in range(0, count, most):
-        part, rows = queries[:, first : first + most], hiding[first : first + most]
+        part = queries[:, first : first + most]
+        added = masks.spread(hiding, slice(first, first + most), group, num_held, held)
         # One product for each head of keys: its group of query heads side by side.
-        scores = (part * scaling).reshape(num_kv_heads, -1, width) @ keys.mT
-        own = scores.view(num_kv_heads, -1, len(rows), held)[..., held - rows.shape[1] :]
-        own.add_(rows)
+        scores = torch.baddbmm(added, part.reshape(num_kv_heads, -1, width), keys.mT, alpha=scaling)
         yield first, scores.softmax(dim=-1)
 
 

@@ -66,6 +66,28 @@ class Masks:
 
         return self._once(queries, ("apart", *lengths), make)
 
+    def spread(
+        self, hiding: Float[Tensor, "tokens newest"], tokens: slice, group: int, held: int, end: int
+    ) -> Float[Tensor, "one rows keys"]:
+        """Return what is added to the scores of some tokens, for the heads of a group one after the other.
+
+        Args:
+            hiding: what ``later`` or ``apart`` returned.
+            tokens: of its rows.
+            group: heads.
+            held: tokens whose keys are there; ``hiding`` is of the last of them.
+            end: where keys end that are filled up; none is seen behind ``held``.
+        """
+
+        def make() -> Tensor:
+            rows = F.pad(hiding[tokens], (held - hiding.shape[1], 0))
+            return F.pad(rows, (0, end - held), value=-torch.inf).repeat(group, 1)[None]
+
+        if tokens.start or tokens.stop < len(hiding):
+            return make()  # parts are many, where weights are to take little
+        # what is hidden lives as long as this does
+        return self._once(hiding, ("spread", id(hiding), tokens.start, tokens.stop, group, held, end), make)
+
     def beside(
         self, queries: Float[Tensor, "heads tokens head_dim"], held: int, num_hidden: int
     ) -> Float[Tensor, "tokens held_tokens"]:
