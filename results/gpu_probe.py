@@ -26,7 +26,8 @@ from hermes_lab.training.random_weights import random_model
 from hermes_stream import Engine, HermesPolicy, Session, load_model
 from hermes_stream.blocks import rows_of
 from hermes_stream.models.base import VideoModel
-from hermes_stream.packed_kernel import packed_kernel, shape_options
+from hermes_stream.packed_kernel import packed_kernel, shape_options, summing_kernel
+from hermes_stream.parted_reading import PartedReading
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.stream.stats import synchronize
 
@@ -50,7 +51,7 @@ def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> l
 
 
 def reading(count: int, device: torch.device) -> dict[str, Any]:
-    """Time how tokens of one text read a layer of a stream: masked, each for itself, and as a whole."""
+    """Time how tokens of one text read a layer of a stream: masked, each for itself, as a whole, in parts."""
     kernel, (heads, kv_heads, width) = packed_kernel(device, torch.bfloat16, 128), (28, 4, 128)
     where: dict[str, Any] = {"device": device, "dtype": torch.bfloat16}
     held = torch.randn(3, 1, 4, kv_heads, SLOTS, width, **where)[1:, :, 1]
@@ -73,6 +74,12 @@ def reading(count: int, device: torch.device) -> dict[str, Any]:
     ways: dict[str, Callable[[], object]] = {"masked": masked}
     if kernel is not None:
         ways |= {"per_token": partial(packed, 1), "per_text": partial(packed, count)}
+    if (summing := summing_kernel(device, torch.bfloat16, 128)) is not None:
+        slots = torch.arange(HELD - count, HELD, device=device)[None]
+        parts = PartedReading.of(summing, torch.zeros_like(slots[0]), slots, rows_per_stream=0)
+        own = held[:, 0, :, HELD - count : HELD]
+        read = partial(parts.read, 0, queries.transpose(0, 1), *own, held=held, scaling=width**-0.5)
+        ways["in_parts"] = read
     took = {name: round(1e6 * min(seconds(way, 20, device)), 1) for name, way in ways.items()}
     return {"tokens": count, "microseconds": took}
 
