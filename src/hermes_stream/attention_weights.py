@@ -166,7 +166,7 @@ def _weights(
     most = max(1, _MAX_WEIGHT_BYTES // (4 * heads * held))
     for first in range(0, count, most):
         part = queries[:, first : first + most]
-        added = masks.spread(hiding, slice(first, first + most), group, num_held, held)
+        added = masks.spread(hiding, slice(first, first + most), group, held=num_held, end=held)
         # One product for each head of keys: its group of query heads side by side.
         scores = torch.baddbmm(added, part.reshape(num_kv_heads, -1, width), keys.mT, alpha=scaling)
         yield first, scores.softmax(dim=-1)

@@ -67,7 +67,7 @@ class Masks:
         return self._once(queries, ("apart", *lengths), make)
 
     def spread(
-        self, hiding: Float[Tensor, "tokens newest"], tokens: slice, group: int, held: int, end: int
+        self, hiding: Float[Tensor, "tokens newest"], tokens: slice, group: int, *, held: int, end: int
     ) -> Float[Tensor, "one rows keys"]:
         """Return what is added to the scores of some tokens, for the heads of a group one after the other.
 

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
 from tests.families import FAMILIES, pictures
@@ -90,6 +90,8 @@ def slow_otsu(values: list[float]) -> float:
 
 
 @examples
+@example([0.5, 1.0, 1.5])  # two thresholds separate them equally well
+@example([0.1, 0.1, 0.1, 0.7, 1.3, 1.3, 1.3])
 @given(st.lists(st.floats(0.003, 1.99), min_size=1, max_size=12))
 def test_otsu_parts_values_best(values):
     values = [math.floor(value * 64) / 64 + 0.004 for value in values]

@@ -14,6 +14,7 @@ from torch import Tensor
 from hermes_stream.filters.base import FilteredTokens, FilterFacts, Past, TokenFilter, check_cosine
 
 _BINS = 128
+_TIED = 1e-6
 _OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
 
 
@@ -75,17 +76,19 @@ class FluxMem(TokenFilter):
 def otsu(distances: Float[Tensor, " values"]) -> Float[Tensor, ""]:
     """Return the threshold that separates values in [0, 2] best: the largest variance between two classes.
 
-    The values are counted in 128 bins; where all are in one bin, the threshold is their median.
+    The values are counted in 128 bins; where all are in one bin, the threshold is their median. Of thresholds
+    that separate equally well it is the lowest.
     """
-    counts = distances.clamp(0, 2).histc(_BINS, 0, 2)
+    counts = distances.clamp(0, 2).histc(_BINS, 0, 2).cpu().double()  # in float32 rounding would choose
     if (counts > 0).sum() < 2:
         return distances.median()
-    centres = (torch.arange(_BINS, device=distances.device) + 0.5) * 2 / _BINS
+    centres = (torch.arange(_BINS) + 0.5) * 2 / _BINS
     below, sums = counts.cumsum(0), (counts * centres).cumsum(0)
     above = below[-1] - below
     means = sums / below.clamp(min=1), (sums[-1] - sums) / above.clamp(min=1)
     between = below * above * (means[0] - means[1]) ** 2
-    return (between.argmax() + 1) * 2 / _BINS
+    is_best = between >= between.amax() * (1 - _TIED)
+    return ((is_best.int().argmax() + 1) * 2 / _BINS).to(distances.device)
 
 
 def _grid(tokens: Float[Tensor, "frames per_frame hidden"]) -> Float[Tensor, "frames rows columns hidden"]:
