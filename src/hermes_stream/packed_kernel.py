@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -41,15 +41,7 @@ def summing_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> S
         dtype: of them.
         head_dim: width of a head.
     """
-    if device.type != "cuda":
-        return None
-    try:
-        if _sums_agree(device, dtype, head_dim):
-            return _flash_with_sums
-        log.warning("sums of packed attention differ from plain ones on %s, and are not used", device)
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        log.info("no packed attention with sums on %s: %s", device, error)
-    return None
+    return kernel_that(lambda _: _sums_agree(device, dtype, head_dim), device, [_flash_with_sums])
 
 
 def _flash_with_sums(
@@ -92,21 +84,24 @@ def _sums_agree(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool
     return torch.allclose(found.float(), expected, rtol=2e-2, atol=2e-2)
 
 
-def kernel_that(agrees: Callable[[Kernel], bool], device: torch.device) -> Kernel | None:
+def kernel_that(
+    agrees: Callable[[Kernel], bool], device: torch.device, kernels: Iterable[Kernel] | None = None
+) -> Kernel | None:
     """Return the first kernel for packed sequences that agrees with plain attention; None where none does.
 
     Args:
         agrees: tries a kernel, with the arguments that it will get.
         device: where it is to run.
+        kernels: to choose from; None takes those that read many streams.
     """
     if device.type != "cuda":
         return None  # a loop on a CPU loses nothing: it launches nothing
-    for kernel in _kernels():
+    for kernel in _kernels() if kernels is None else kernels:
         try:
             if agrees(kernel):
                 return kernel
             log.warning("packed attention differs from plain attention on %s, and is not used", device)
-        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             log.info("no packed attention on %s: %s", device, error)
     return None
 

@@ -62,7 +62,8 @@ class TextGraphs:
         if (block := _block_of(cache)) is None:
             return
         num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
-        for shape in (_shape_for([1] * num_streams), *(_shape_for([count]) for count in _OF_QUESTIONS)):
+        num_apart = min(num_streams, TOKENS_APART)  # more texts are never read together
+        for shape in (_shape_for([1] * num_apart), *(_shape_for([count]) for count in _OF_QUESTIONS)):
             if shape is not None and _has_room(cache, 0, shape):
                 self._placed(block, shape, lambda forward: forward.place_nothing(cache))
 
