@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hermes_lab.training.batch import NO_QUESTION, Batch
@@ -21,7 +22,8 @@ from hermes_stream.synthetic.world import Appearance, World
 
 _TOKENS_PER_QUESTION = 14
 _SHARE_OF_LATE_QUESTIONS = 0.5
-_SHARE_WITH_LOSSES = 0.5
+_SHARE_BEHIND_CHANGES = 0.5
+_SHARE_WITH_LOSSES = 0.65
 _MOST_WHOLE_PATCHES = 8
 _SHARE_WITH_TWO_WHOLE = 0.6
 _MOST_LEFT = 0.7
@@ -33,9 +35,10 @@ _KINDS_ABOUT_NOW = (*KIND_GROUPS["now"], "is_there_now")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """A question behind a temporal patch; None where no question of that kind was possible."""
+    """A question, so far behind a temporal patch; None where no question of that kind was possible."""
 
     last_patch: int
+    gap: int
     question: Question | None
 
     @property
@@ -55,15 +58,17 @@ class BatchBuilder:
         num_streams: stories in a batch.
         num_questions: questions on each story.
         max_gap: longest jump in position between two temporal patches.
-        far_gap: longest of the one jump more that two of five streams make.
+        far_gap: longest of the one jump more that half of the streams make.
         kinds: question kinds that take turns, as often as they are named.
-        max_lost_share: largest share of the walls in its older visual tokens that a stream loses; half of the
-            streams lose none.
+        max_lost_share: largest share of the walls in its older visual tokens that a stream loses; a third of
+            the streams lose none.
         has_thing: which visual tokens of each story show a thing ``[stories, patches, tokens per patch]``: a
             stream loses less of them than of the walls, as a memory that keeps what matters does; None where
             nothing is lost.
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
+        asks_behind_changes: ask half of the questions about now, and more by chance, right after something
+            came or left: nothing is harder to tell from what shows.
         tokens_per_question: room for a question with its answer, on average; what finds none is left out.
     """
 
@@ -80,6 +85,7 @@ class BatchBuilder:
     has_thing: Tensor | None = None
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
+    asks_behind_changes: bool = False
     tokens_per_question: int = _TOKENS_PER_QUESTION
 
     def draw(self, rng: np.random.Generator) -> Batch:
@@ -95,7 +101,6 @@ class BatchBuilder:
         ]
         rows, fitting = zip(*(self._row(own) for own in asked), strict=True)
         token_ids, targets, question_idx, offsets = torch.tensor(rows).unbind(1)
-        question_gaps = torch.tensor([[self._draw_question_gap(one, rng) for one in own] for own in asked])
         has_thing = None if self.has_thing is None else self.has_thing[stories[:, None], patches]
         is_lost, num_whole = self._draw_losses(rng, gaps, has_thing)
         return Batch(
@@ -112,7 +117,7 @@ class BatchBuilder:
                 for one, fits in zip(own, known, strict=True)
             ],
             gaps=gaps,
-            question_gaps=question_gaps,
+            question_gaps=torch.tensor([[one.gap for one in own] for own in asked]),
             num_hidden_patches=torch.tensor([[self._draw_hidden(one, rng) for one in own] for own in asked]),
             is_lost=is_lost,
             num_whole=num_whole,
@@ -129,19 +134,23 @@ class BatchBuilder:
         ]
         seconds = self.family.list_patches(self.num_seconds)[patches, -1] / self.family.fps
         jumped = gaps[:, 0].cumsum(0) / self.family.positions_per_second
+        changing = _list_changing_patches(world, seconds)
         for kind in order[: self.num_questions]:
-            question = None
+            question, gap = None, self._draw_question_gap(rng)
+            later = gap / self.family.positions_per_second
             for earliest in (0, self.num_seconds // 2):
                 last = self.family.draw_question_patch(rng, patches, earliest)
-                told = _by_the_clock(world, seconds, jumped - jumped[last]) if kind in TIMED_KINDS else world
+                if self.asks_behind_changes and kind in _KINDS_ABOUT_NOW:
+                    last = _drawn_or(last, changing[changing >= earliest], rng)
+                told = _by_the_clock(world, seconds, jumped, last, later) if kind in TIMED_KINDS else world
                 question = self._ask(told, float(seconds[last]), kind, rng)
                 if question is not None:
                     break
-            yield _Asked(last_patch=last, question=question)
+            yield _Asked(last_patch=last, gap=gap, question=question)
 
-    def _draw_question_gap(self, asked: _Asked, rng: np.random.Generator) -> int:
+    def _draw_question_gap(self, rng: np.random.Generator) -> int:
         """Draw how far behind the last frame a question stands; small distances as often as large ones."""
-        if asked.kind in TIMED_KINDS or rng.random() >= _SHARE_OF_LATE_QUESTIONS:
+        if rng.random() >= _SHARE_OF_LATE_QUESTIONS:
             return 0
         return int(np.exp(rng.uniform(0, np.log(self.family.max_question_gap))))
 
@@ -199,19 +208,42 @@ class BatchBuilder:
         return [*asked, *answer], [IGNORED] * (len(asked) - 1) + answer + [IGNORED]
 
 
-def _by_the_clock(world: World, seconds: Tensor, moved: Tensor) -> World:
-    """Return a story as the clock tells it: what came before a jump came so much earlier.
+def _list_changing_patches(world: World, seconds: Tensor) -> NDArray[np.intp]:
+    """List the temporal patches in whose last second something came or left.
 
     Args:
         world: what is shown.
         seconds: until when each temporal patch shows it.
-        moved: by which each of them seems moved in time, at the moment of asking.
+    """
+    changes = np.array([(a.enters_seconds, a.leaves_seconds) for a in world.appearances]).reshape(1, -1)
+    before = seconds.numpy()[:, None] - changes
+    return np.flatnonzero(((before >= 0) & (before <= 1)).any(axis=1))
+
+
+def _drawn_or(other: int, possible: NDArray[np.intp], rng: np.random.Generator) -> int:
+    """Draw one of what is possible in half of the cases, if there is any; else return the other."""
+    if not len(possible) or rng.random() >= _SHARE_BEHIND_CHANGES:
+        return other
+    return int(possible[rng.integers(len(possible))])
+
+
+def _by_the_clock(world: World, seconds: Tensor, jumped: Tensor, last: int, later: float) -> World:
+    """Return a story as the clock tells it at the moment of asking: what came before a jump came earlier.
+
+    Args:
+        world: what is shown.
+        seconds: until when each temporal patch shows it.
+        jumped: by which each of them is moved by all jumps before it, in seconds.
+        last: the temporal patch behind which is asked.
+        later: so many seconds behind it.
     """
 
     def clocked(appearance: Appearance) -> Appearance:
         first = int(torch.searchsorted(seconds, appearance.enters_seconds).clamp(max=len(seconds) - 1))
-        # What comes after the moment stays there.
-        return replace(appearance, enters_seconds=appearance.enters_seconds + min(0.0, float(moved[first])))
+        if first > last:
+            return appearance
+        earlier = float(jumped[last] - jumped[first]) + later
+        return replace(appearance, enters_seconds=appearance.enters_seconds - earlier)
 
     return replace(world, appearances=tuple(map(clocked, world.appearances)))
 

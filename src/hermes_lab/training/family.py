@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hermes_lab.training.batch import Batch
 from hermes_stream.models.chat import Chat
 
-_SHARE_OF_FAR_CLOCKS = 0.4
+_SHARE_OF_FAR_CLOCKS = 0.5
 
 
 class Family(ABC):
@@ -75,7 +75,7 @@ class Family(ABC):
             num_streams: how many streams; about half of them have no jump.
             num_seconds: temporal patches of each.
             max_gap: longest jump between two temporal patches.
-            far_gap: longest of the one jump more that two of five streams make.
+            far_gap: longest of the one jump more that half of the streams make.
         """
 
     @property
@@ -111,7 +111,7 @@ def draw_patch_gaps(
         num_streams: how many streams; half of them have no jump but a far one.
         num_seconds: temporal patches of each.
         max_gap: longest jump; 0 for none.
-        far_gap: longest of the one jump more that two of five streams make, those without other jumps too, as
+        far_gap: longest of the one jump more that half of the streams make, those without other jumps too, as
             if the stream had run for longer; 0 for none.
 
     Returns:

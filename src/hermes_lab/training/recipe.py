@@ -15,6 +15,7 @@ _KINDS = tuple(ALL_KINDS)
 _HARD_KINDS = (*_KINDS, "counting", "counting", "now_where", "after", "came_since")
 _HARDEST_KINDS = (*_HARD_KINDS, "before", "before", "now_what", "now_what", "how_long_ago", "colour")
 _STANDING_KINDS = (*_HARDEST_KINDS, "is_there_now", "is_there_now", "now_where", "came_since")
+_PRESENT_KINDS = ("is_there_now", "is_there_now", "now_what", "now_what", "now_where", "now_moving")
 # A plain wall stays the most frequent scene.
 _SCENES = ("still", *SCENES)
 # Clutter hides outlines, and is seen worst.
@@ -35,14 +36,15 @@ class Stage:
         num_streams: stories in a batch.
         num_worlds: stories in the training set.
         max_gap: longest jump in position between two temporal patches.
-        far_gap: longest of the one jump more that two of five streams make.
+        far_gap: longest of the one jump more that half of the streams make.
         pace: how eventful the stories are.
         kinds: question kinds that take turns, as often as they are named.
         scenes: one of these is drawn for each story, as often as it is named.
         max_lost_share: largest share of the walls in its older visual tokens that a stream loses, and less of
-            the things before them; half of the streams lose none.
+            the things before them; a third of the streams lose none.
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
+        asks_behind_changes: ask half of them, and more by chance, right after something came or left.
     """
 
     num_seconds: int
@@ -57,6 +59,7 @@ class Stage:
     max_lost_share: float = 0.0
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
+    asks_behind_changes: bool = False
 
 
 _STEADY = Stage(num_seconds=16, num_steps=600, num_worlds=400, pace=_BUSY, scenes=_CLUTTERED)
@@ -70,10 +73,11 @@ _LAST = Stage(
     max_gap=80,
     far_gap=1200,
     pace=_RETURNING,
-    kinds=_STANDING_KINDS,
+    kinds=(*_STANDING_KINDS, *_PRESENT_KINDS, "how_long_ago"),
     max_lost_share=0.97,
     clear_of_border=0.0,
     asks_the_newest=True,
+    asks_behind_changes=True,
 )
 
 
@@ -148,7 +152,7 @@ class Recipe:
                     pace=_RETURNING,
                     kinds=_HARD_KINDS,
                 ),
-                replace(_LAST, num_steps=1500, max_gap=40, far_gap=1600),
+                replace(_LAST, num_steps=1500, max_gap=60, far_gap=1600),
             ),
         )
 

@@ -118,6 +118,7 @@ class Trainer:
             has_thing=every_label[..., 0] != IGNORED if stage.max_lost_share else None,
             clear_of_border=stage.clear_of_border,
             asks_the_newest=stage.asks_the_newest,
+            asks_behind_changes=stage.asks_behind_changes,
         )
         return builder, torch.cat(features), every_label
 
