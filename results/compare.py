@@ -49,7 +49,7 @@ RIVALS = (
 )
 VARIANTS = (
     "hermes:same_tokens=false,averaged_tokens=3",
-    "hermes:unlike_share=0.5",
+    "hermes:unlike_share=0",
     "hermes:averaged_tokens=3",
     "hermes:same_tokens=false",
     "hermes:novelty=0",

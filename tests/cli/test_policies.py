@@ -25,7 +25,7 @@ def test_a_preset_says_in_what_it_differs(hermes):
     assert listed["hermes"] == listed["hermes_best"]
     assert listed["hermes"]["summarize"] is False
     assert listed["hermes"]["protect_recent_patches"] == 2
-    assert f"novelty={listed['hermes']['novelty']}" in hermes("policies").out
+    assert f"unlike_share={listed['hermes']['unlike_share']}" in hermes("policies").out
 
 
 def test_every_filter_is_listed(hermes):

@@ -321,6 +321,7 @@ def test_presets_have_the_published_numbers() -> None:
     best = {
         "same_tokens": True,
         "novelty": 1.0,
+        "unlike_share": 0.5,
         "summarize": False,
         "protect_recent_patches": 2,
     }

@@ -154,8 +154,9 @@ class HermesPolicy(MemoryPolicy):
     def best(cls, budget_tokens: int | None = None) -> HermesPolicy:
         """Return the combination of our additions that measured best (docs/evidence.md): the default memory.
 
-        All layers keep the same tokens: the newest two frames, and the best by scores times novelty, which
-        each layer gives in its tier's way and which are then averaged over layers; no summary.
+        All layers keep the same tokens. Half of the budget goes to the newest two frames and to older tokens
+        least like them, the rest to the best by scores times novelty, which each layer gives in its tier's
+        way and which are then averaged over layers; no summary.
 
         Args:
             budget_tokens: visual tokens each layer keeps, at least 1; None takes the model's default.
@@ -164,6 +165,7 @@ class HermesPolicy(MemoryPolicy):
             budget_tokens=budget_tokens,
             same_tokens=True,
             novelty=1.0,
+            unlike_share=0.5,
             protect_recent_patches=2,
             summarize=False,
         )
