@@ -69,6 +69,7 @@ class BatchBuilder:
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
         asks_behind_changes: ask half of the questions about now, and more by chance, right after something
             came or left: nothing is harder to tell from what shows.
+        asks_late_about_time: ask about time at any distance behind the last frame too, as about all else.
         tokens_per_question: room for a question with its answer, on average; what finds none is left out.
     """
 
@@ -86,6 +87,7 @@ class BatchBuilder:
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
     asks_behind_changes: bool = False
+    asks_late_about_time: bool = False
     tokens_per_question: int = _TOKENS_PER_QUESTION
 
     def draw(self, rng: np.random.Generator) -> Batch:
@@ -136,7 +138,7 @@ class BatchBuilder:
         jumped = gaps[:, 0].cumsum(0) / self.family.positions_per_second
         changing = _list_changing_patches(world, seconds)
         for kind in order[: self.num_questions]:
-            question, gap = None, self._draw_question_gap(rng)
+            question, gap = None, self._draw_question_gap(kind, rng)
             later = gap / self.family.positions_per_second
             for earliest in (0, self.num_seconds // 2):
                 last = self.family.draw_question_patch(rng, patches, earliest)
@@ -148,9 +150,10 @@ class BatchBuilder:
                     break
             yield _Asked(last_patch=last, gap=gap, question=question)
 
-    def _draw_question_gap(self, rng: np.random.Generator) -> int:
+    def _draw_question_gap(self, kind: str, rng: np.random.Generator) -> int:
         """Draw how far behind the last frame a question stands; small distances as often as large ones."""
-        if rng.random() >= _SHARE_OF_LATE_QUESTIONS:
+        may_be_late = self.asks_late_about_time or kind not in TIMED_KINDS
+        if not may_be_late or rng.random() >= _SHARE_OF_LATE_QUESTIONS:
             return 0
         return int(np.exp(rng.uniform(0, np.log(self.family.max_question_gap))))
 

@@ -45,6 +45,7 @@ class Stage:
         clear_of_border: how far from a border a place is asked about, as a share of the picture's side.
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
         asks_behind_changes: ask half of them, and more by chance, right after something came or left.
+        asks_late_about_time: ask about time at any distance behind the last frame too, as about all else.
     """
 
     num_seconds: int
@@ -60,6 +61,7 @@ class Stage:
     clear_of_border: float = CLEAR_OF_BORDER
     asks_the_newest: bool = False
     asks_behind_changes: bool = False
+    asks_late_about_time: bool = False
 
 
 _STEADY = Stage(num_seconds=16, num_steps=600, num_worlds=400, pace=_BUSY, scenes=_CLUTTERED)
@@ -78,6 +80,7 @@ _LAST = Stage(
     clear_of_border=0.0,
     asks_the_newest=True,
     asks_behind_changes=True,
+    asks_late_about_time=True,
 )
 
 

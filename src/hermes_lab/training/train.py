@@ -119,6 +119,7 @@ class Trainer:
             clear_of_border=stage.clear_of_border,
             asks_the_newest=stage.asks_the_newest,
             asks_behind_changes=stage.asks_behind_changes,
+            asks_late_about_time=stage.asks_late_about_time,
         )
         return builder, torch.cat(features), every_label
 

@@ -161,7 +161,12 @@ def test_where_positions_jump_within_frames_nothing_is_asked_about_time():
 def test_where_the_clock_jumps_it_tells_how_long_ago_a_thing_came():
     """A thing came as many seconds ago as the clock went on since, jumps and late questions and all."""
     builder = make_builder(
-        num_seconds=24, num_streams=1, max_gap=20, far_gap=400, kinds=("how_long_ago", "came_since", "first")
+        num_seconds=24,
+        num_streams=1,
+        max_gap=20,
+        far_gap=400,
+        kinds=("how_long_ago", "came_since", "first"),
+        asks_late_about_time=True,
     )
     words, changed = builder.chat.tokenizer, Counter()
     for seed in range(160):
@@ -349,14 +354,16 @@ def test_half_of_the_streams_make_a_far_jump_those_without_others_too():
     assert 0.2 < is_alone.mean() < 0.35
 
 
-def test_questions_stand_at_any_distance_those_about_time_too():
-    builder, gaps = make_builder(kinds=("first", "how_long_ago")), Counter()
+@pytest.mark.parametrize("is_late", [True, False])
+def test_questions_stand_at_any_distance_those_about_time_where_it_is_asked_for(is_late):
+    builder, gaps = make_builder(kinds=("first", "how_long_ago"), asks_late_about_time=is_late), Counter()
     for seed in range(60):
         batch = builder.draw(np.random.default_rng(seed))
         for kind, gap in zip(batch.kinds, batch.question_gaps.flatten().tolist(), strict=True):
             gaps[kind, gap > 0, gap > 100] += 1
-    distances = [(False, False), (True, False), (True, True)]
-    assert set(gaps) >= {(kind, *distance) for kind in ("first", "how_long_ago") for distance in distances}
+    assert set(gaps) >= {("first", False, False), ("first", True, False), ("first", True, True)}
+    assert (("how_long_ago", True, False) in gaps) == is_late
+    assert (("how_long_ago", True, True) in gaps) == is_late
     assert max(LLAVA.max_question_gap, 400) == LLAVA.max_question_gap
 
 
