@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -35,9 +34,7 @@ NEWEST_SECONDS = 8.0
 """How far back a watch reads: all ask about now, but for what is given (measured in docs/watches.md)."""
 _PLACE_SECONDS = 2
 _SURE_OF_PLACE = 0.8
-"""How likely the one place that is waited for must be: near a border a model is of two minds."""
-_LIKELY_PLACE, _HELD_SECONDS = 0.6, 1
-"""How likely a state's next place must be, and how long a thing is there: nothing looks more often."""
+"""How likely a place must be to be told: near a border a model is of two minds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,12 +203,6 @@ def _coming(thing: Thing) -> dict[str, Any]:
     return {"question": is_there(thing), "onset": has_come(thing)}
 
 
-def _where(thing: Thing, *, raise_at: float) -> dict[str, Any]:
-    """Return how a thing's place is watched for, while it is there."""
-    asks = {"question": f"where is the {thing} now?", "options": REGIONS}
-    return asks | {"also": (is_there(thing),), "raise_at": raise_at}
-
-
 def _at(seconds: Sequence[float]) -> tuple[Happening, ...]:
     return tuple(Happening(seconds=float(one)) for one in seconds)
 
@@ -301,9 +292,15 @@ def _place_reached(story: _Story) -> list[_Draft]:
             if all(end - start >= _PLACE_SECONDS for start, end in spans) and (
                 spans or not _comes_near(stays, cell)
             ):
-                asks = _where(thing, raise_at=_SURE_OF_PLACE) | {"answer": region}
-                reached = _at([start for start, _ in spans])
-                drafts.append(_Draft(what=f"{thing} at the {region}", happenings=reached, asks=asks))
+                asks = {
+                    "question": f"where is the {thing} now?",
+                    "options": REGIONS,
+                    "answer": region,
+                    "also": (is_there(thing),),
+                    "raise_at": _SURE_OF_PLACE,
+                }
+                happenings = _at([start for start, _ in spans])
+                drafts.append(_Draft(what=f"{thing} at the {region}", happenings=happenings, asks=asks))
     return drafts
 
 
@@ -348,23 +345,25 @@ def _quiet(story: _Story) -> list[_Draft]:
 
 
 def _state(story: _Story) -> list[_Draft]:
-    """Follow where a thing is, from its first place on; one that is nowhere has no place."""
+    """Follow where a thing is, while it is there; one that is nowhere has no place."""
     drafts = []
     for thing in (*story.things, *story.near):
-        stays = story.of(thing)
-        held = sorted(
-            (start, region)
-            for cell, region in enumerate(REGIONS)
-            for start, end in story.spans(partial(_is_in, story, stays, cell))
-            if end - start >= _HELD_SECONDS
-        )
-        changes = [
-            Happening(seconds=float(start), value=region)
-            for (_, before), (start, region) in pairwise(held)
-            if region != before
-        ]
-        asks = _where(thing, raise_at=_LIKELY_PLACE) | {"kind": "state", "tells": "changed"}
-        drafts.append(_Draft(what=str(thing), happenings=tuple(changes), asks=asks))
+        stays, places = story.of(thing), list[Happening]()
+        for second in story.moments:
+            for stay in stays:
+                region = REGIONS[story.cell(stay, second)]
+                if stay.is_on_screen(second) and (not places or places[-1].value != region):
+                    places.append(Happening(seconds=float(second), value=region))
+        asks = {
+            "question": f"where is the {thing} now?",
+            "kind": "state",
+            "tells": "changed",
+            "options": REGIONS,
+            "also": (is_there(thing),),
+            "raise_at": _SURE_OF_PLACE,
+        }
+        # the first place is what the state begins with
+        drafts.append(_Draft(what=str(thing), happenings=tuple(places[1:]), asks=asks))
     return [one for one in drafts if one.happenings or one.what not in map(str, story.things)]
 
 
