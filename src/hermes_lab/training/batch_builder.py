@@ -144,7 +144,8 @@ class BatchBuilder:
                 last = self.family.draw_question_patch(rng, patches, earliest)
                 if self.asks_behind_changes and kind in _KINDS_ABOUT_NOW:
                     last = _drawn_or(last, changing[changing >= earliest], rng)
-                told = _by_the_clock(world, seconds, jumped, last, later) if kind in TIMED_KINDS else world
+                is_timed_kind = kind in TIMED_KINDS
+                told = _by_the_clock(world, seconds, jumped, last, later=later) if is_timed_kind else world
                 question = self._ask(told, float(seconds[last]), kind, rng)
                 if question is not None:
                     break
@@ -230,7 +231,7 @@ def _drawn_or(other: int, possible: NDArray[np.intp], rng: np.random.Generator) 
     return int(possible[rng.integers(len(possible))])
 
 
-def _by_the_clock(world: World, seconds: Tensor, jumped: Tensor, last: int, later: float) -> World:
+def _by_the_clock(world: World, seconds: Tensor, jumped: Tensor, last: int, *, later: float) -> World:
     """Return a story as the clock tells it at the moment of asking: what came before a jump came earlier.
 
     Args:
