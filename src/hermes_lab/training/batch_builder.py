@@ -136,16 +136,17 @@ class BatchBuilder:
         ]
         seconds = self.family.list_patches(self.num_seconds)[patches, -1] / self.family.fps
         jumped = gaps[:, 0].cumsum(0) / self.family.positions_per_second
-        changing = _list_changing_patches(world, seconds)
+        changing = _list_changing_patches(world, seconds) if self.asks_behind_changes else np.array([], int)
         for kind in order[: self.num_questions]:
             question, gap = None, self._draw_question_gap(kind, rng)
             later = gap / self.family.positions_per_second
             for earliest in (0, self.num_seconds // 2):
                 last = self.family.draw_question_patch(rng, patches, earliest)
-                if self.asks_behind_changes and kind in _KINDS_ABOUT_NOW:
+                if kind in _KINDS_ABOUT_NOW:
                     last = _drawn_or(last, changing[changing >= earliest], rng)
-                is_timed_kind = kind in TIMED_KINDS
-                told = _by_the_clock(world, seconds, jumped, last, later=later) if is_timed_kind else world
+                told = world
+                if kind in TIMED_KINDS:
+                    told = _by_the_clock(world, seconds, jumped, last, later=later)
                 question = self._ask(told, float(seconds[last]), kind, rng)
                 if question is not None:
                     break
