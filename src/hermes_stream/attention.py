@@ -9,7 +9,6 @@ segment sees its own stream only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,62 +17,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hermes_stream.attention_batch import SegmentBatch
-from hermes_stream.attention_weights import Probe, are_few, observe, probe, read_with_probes
+from hermes_stream.attention_weights import observe, probe, read_with_probes
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.masks import Masks
-from hermes_stream.memory.rope import signed, turn
-from hermes_stream.segments import KeysAndValues, Place, Segment, places_of
+from hermes_stream.memory.rope import turn
+from hermes_stream.packed import Packed
+from hermes_stream.segments import KeysAndValues, Segment
 
 ATTENTION_NAME = "hermes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Packed:
-    """What the attention needs of a packed forward, and the layer that ends it, if one does."""
-
-    segments: Sequence[Segment]
-    places: Sequence[Place]
-    cos: Float[Tensor, "tokens head_dim"]
-    signed_sin: Float[Tensor, "tokens head_dim"]
-    masks: Masks
-    ends_in: int | None
-    batch: SegmentBatch | None
-
-    def only_reads(self, index: int, layer_idx: int) -> slice | None:
-        """Return the tokens of a probe that is stored right behind the segment before it, and only reads."""
-        if index >= len(self.segments) or (place := self.places[index]).hidden != 0 or place.stored:
-            return None
-        probe = self.segments[index].probe
-        only_reads = probe and layer_idx <= probe.last_layer and layer_idx not in probe.layers
-        return place.tokens if only_reads else None
-
-    def read_as_one(
-        self, index: int, layer_idx: int, num_heads: int
-    ) -> tuple[int, list[tuple[Probe, slice]]]:
-        """Return the probes stored right behind a segment that one product reads, and its first token.
-
-        It begins with the segment where all weights are few, else with the probes. In float32 alone: a fused
-        kernel keeps scores in it, whatever it is given, and a product does not.
-        """
-        first, own, found = self.segments[index], self.places[index].tokens, list[tuple[Probe, slice]]()
-        if not first.is_plain or first.embeddings.dtype != torch.float32:
-            return own.stop, found
-        for behind in range(index + 1, len(self.segments)):
-            segment, place = self.segments[behind], self.places[behind]
-            is_behind = place.hidden is not None and place.stored is None
-            if segment.probe is None or not is_behind or layer_idx > segment.probe.last_layer:
-                break
-            found.append((segment.probe, place.tokens))
-        if found:
-            assert isinstance(first.cache, StreamCache)
-            end = found[-1][1].stop
-            held = first.cache.num_tokens[layer_idx] + end - own.stop
-            for start in (own.start, own.stop):
-                if are_few(num_heads * (end - start) * held):
-                    return start, found
-        return own.stop, []
 
 
 class Enough(Exception):  # noqa: N818 - nothing is wrong
@@ -98,42 +50,25 @@ def forward(
         decoder: transformers' text model, set to the ``hermes`` attention.
         segments: at least one; probes may share a stream with each other.
         wants_hidden: return the last hidden states of each segment; else nothing, and the forward ends
-            where the last layer has stored its keys and values.
+            where the last layer has stored its keys and values, and a prompt leaves it behind the last layer
+            that listens to it.
     """
-    layout = segments[0].cache.layout
-    lengths = [len(segment.embeddings) for segment in segments]
-    positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
-    cos, sin = layout.rotary.cos_sin(positions)
-    cos, sin = cos.to(layout.dtype), signed(sin.to(layout.dtype))
-    places = places_of(segments)
-    alone = [
-        one.cache if one.is_plain and place.stored == place.tokens else None
-        for one, place in zip(segments, places, strict=True)
-    ]
-    packed = _Packed(
-        segments=segments,
-        places=places,
-        cos=cos,
-        signed_sin=sin,
-        masks=Masks(),
-        # What offloads a layer's weights wants to see every layer's end.
-        ends_in=None if wants_hidden or layout.layer_devices else layout.num_layers - 1,
-        batch=SegmentBatch.of(alone, lengths),
-    )
+    packed = Packed.of(segments, wants_hidden=wants_hidden)
     embeddings = torch.cat([segment.embeddings for segment in segments])
     try:
-        output = decoder(
-            inputs_embeds=embeddings[None],
-            # At position 0 the model rotates by nothing, so that queries and keys reach the attention raw.
-            position_ids=torch.zeros_like(positions[:1]),
-            use_cache=False,
-            # transformers hands keywords that it does not know down to the attention function.
-            packed=packed,
-            **_deepstack(segments, layout.device),
-        )
+        with packed.leaving(decoder):
+            output = decoder(
+                inputs_embeds=embeddings[None],
+                # At position 0 the model rotates by nothing: queries and keys reach the attention raw.
+                position_ids=torch.zeros(1, len(embeddings), dtype=torch.long, device=embeddings.device),
+                use_cache=False,
+                # transformers hands keywords that it does not know down to the attention function.
+                packed=packed,
+                **_deepstack(segments, embeddings.device),
+            )
     except Enough:
         return []
-    return list(output.last_hidden_state[0].split(lengths))
+    return list(output.last_hidden_state[0].split([len(segment.embeddings) for segment in segments]))
 
 
 def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
@@ -156,7 +91,7 @@ def hermes_attention(
     attention_mask: Tensor | None,  # noqa: ARG001
     *,
     scaling: float,
-    packed: _Packed | FixedText,
+    packed: Packed | FixedText,
     **_: Any,
 ) -> tuple[Float[Tensor, "one tokens heads head_dim"], None]:
     """Attend as ``attend`` does, called by transformers. Queries and keys arrive before rotation."""
@@ -165,7 +100,7 @@ def hermes_attention(
 
 
 def attend(
-    packed: _Packed | FixedText,
+    packed: Packed | FixedText,
     layer_idx: int,
     raw: Float[Tensor, "heads_and_kv_heads tokens head_dim"],
     values: Float[Tensor, "kv_heads tokens head_dim"],
@@ -183,6 +118,8 @@ def attend(
         values: of the tokens.
         scaling: of scores.
     """
+    if isinstance(packed, Packed):
+        packed = packed.in_layer(layer_idx)
     cos, sin = packed.cos.to(raw.device), packed.signed_sin.to(raw.device)
     num_heads = len(raw) - len(values)
     queries, rotated = turn(raw, cos, sin).split((num_heads, len(values)))
@@ -204,7 +141,7 @@ def attend(
 
 
 def _one_by_one(
-    packed: _Packed,
+    packed: Packed,
     layer_idx: int,
     raw_queries: Float[Tensor, "heads tokens head_dim"],
     queries: Float[Tensor, "heads tokens head_dim"],
@@ -281,7 +218,7 @@ def _store(
 
 
 def _together(
-    packed: _Packed,
+    packed: Packed,
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     new: dict[str, Float[Tensor, "kv_heads tokens head_dim"]],

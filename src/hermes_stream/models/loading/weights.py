@@ -19,6 +19,7 @@ from hermes_stream.models.loading.pooling import fuse_pooling
 from hermes_stream.models.loading.progress import OnProgress, report_reading
 from hermes_stream.models.loading.projections import fuse_projections
 from hermes_stream.models.loading.quantisation import int8_config, quantisation
+from hermes_stream.models.loading.towers import keep_patches_together
 from hermes_stream.models.loading.trial import check_finite_weights
 
 _MAX_SIZE_RATIO = 1.5  # below it transformers names the tensors that are missing
@@ -86,6 +87,7 @@ def attach_memory(model: Any) -> Any:
     fuse_norms(model.get_decoder())
     fuse_projections(model.get_decoder())
     fuse_pooling(model.model)
+    keep_patches_together(model.model)
     return model.eval().requires_grad_(False)
 
 
