@@ -148,8 +148,13 @@ def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(
 @pytest.mark.parametrize(("dtype", "shared"), [(torch.float32, True), (torch.bfloat16, False)])
 def test_a_product_for_all_is_made_in_float32_alone(checkpoint_folder, monkeypatch, dtype, shared):
     """It rounds scores to what it is given, which a fused kernel does not."""
-    made = []
-    monkeypatch.setattr(attention, "read_with_probes", lambda *args, **_: made.append(1) or args[2])
+    made, weigh = [], attention.weigh_with_probes
+
+    def weigh_and_note(*args, **options) -> torch.Tensor:
+        made.append(1)
+        return weigh(*args, **options)
+
+    monkeypatch.setattr(attention, "weigh_with_probes", weigh_and_note)
     own = load_model(checkpoint_folder, device="cpu", dtype=dtype)
     watched(own, 6, 0, HermesPolicy(budget_tokens=20))
     assert bool(made) == shared

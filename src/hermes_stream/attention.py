@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hermes_stream.attention_weights import observe, probe, read_with_probes
+from hermes_stream.attention_weights import observe, probe, read, weigh_with_probes
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.masks import Masks
@@ -173,8 +173,8 @@ def _one_by_one(
             continue
         if segment.probe is not None or segment.branches is not None:
             keys, values = (fresh[name][:, place.tokens] for name in ("rotated_keys", "values"))
-            read = _attend_branches if segment.probe is None else partial(_attend_probe, place.hidden)
-            own = read(
+            attend_own = _attend_branches if segment.probe is None else partial(_attend_probe, place.hidden)
+            own = attend_own(
                 segment, layer_idx, own_queries, keys=keys, values=values, masks=masks, scaling=scaling
             )
             outputs.append(own)
@@ -192,8 +192,9 @@ def _one_by_one(
         if prompts:
             end = prompts[-1][1].stop
             keys, values = _held(cache, layer_idx, end - place.tokens.stop)
-            read = partial(read_with_probes, prompts, layer_idx, queries[:, start:end])
-            outputs.append(read(keys=keys, values=values, masks=masks, scaling=scaling))
+            weigh = partial(weigh_with_probes, prompts, layer_idx, queries[:, start:end])
+            weights = weigh(keys=keys, masks=masks, scaling=scaling)
+            outputs += [] if is_last else [read(weights, values)]
     return outputs
 
 

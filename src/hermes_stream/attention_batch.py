@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from hermes_stream.blocks import BufferBlock, rows_of
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
+from hermes_stream.memory.constants import sent
 from hermes_stream.packed_kernel import Kernel, kernel_options, packed_kernel
 
 
@@ -72,9 +73,9 @@ class SegmentBatch:
         return cls(
             block=block,
             lengths=own,
-            tokens=None if len(tokens) == starts[-1] else tokens.to(device),
-            rows=torch.tensor(rows).repeat_interleave(repeats).to(device),
-            slots=(held.repeat_interleave(repeats, dim=1) + back).to(device),
+            tokens=None if len(tokens) == starts[-1] else sent(tokens, device),
+            rows=sent(torch.tensor(rows).repeat_interleave(repeats), device),
+            slots=sent(held.repeat_interleave(repeats, dim=1) + back, device),
             reading=_reading(block, tuple(own.values()), rows, held),
         )
 
@@ -152,10 +153,10 @@ class MaskedReading:
         all_held = torch.full((len(held), max(rows) - first + 1), longest)
         all_held[:, own] = held
         return cls(
-            rows=own.to(device),
+            rows=sent(own, device),
             is_whole=rows == list(range(first, first + len(rows))),
             first_row=first,
-            seen=(torch.arange(longest) < all_held[..., None])[:, :, None, None].to(device),
+            seen=sent((torch.arange(longest) < all_held[..., None])[:, :, None, None], device),
         )
 
     def read(
@@ -216,7 +217,7 @@ class PackedReading:
         """
         device, starts = block.tensor.device, [row * block.rows_per_stream for row in rows]
         options = kernel_options(lengths, int(held.max()), starts, device)
-        return cls(kernel=kernel, options=options, used=held.to(device, torch.int32).contiguous())
+        return cls(kernel=kernel, options=options, used=sent(held.int().contiguous(), device))
 
     def read(
         self,

@@ -109,17 +109,16 @@ def are_few(num_weights: int) -> bool:
     return 4 * num_weights <= _FEW_WEIGHT_BYTES
 
 
-def read_with_probes(
+def weigh_with_probes(
     probes: Sequence[tuple[Probe, slice]],
     layer_idx: int,
     queries: Float[Tensor, "heads tokens head_dim"],
     *,
     keys: Float[Tensor, "kv_heads held head_dim"],
-    values: Float[Tensor, "kv_heads held head_dim"],
     masks: Masks,
     scaling: float,
-) -> Float[Tensor, "heads tokens head_dim"]:
-    """Attend a segment and the prompts behind it in one product; collect what prompts pay to what is held.
+) -> Float[Tensor, "heads tokens held"]:
+    """Weigh what a segment and the prompts behind it see in one product; collect what prompts pay.
 
     Each prompt sees the memory, the segment and itself, and no other prompt.
 
@@ -128,21 +127,38 @@ def read_with_probes(
         layer_idx: of this layer.
         queries: of the segment, or of none of it, and of the prompts.
         keys: of the memory, of the segment and of the prompts.
-        values: likewise.
         masks: of the forward.
         scaling: of scores.
+
+    Returns:
+        The weights, which ``read`` takes.
     """
-    heads, count, width = queries.shape
+    heads, count = queries.shape[:2]
     held, first = keys.shape[1], probes[-1][1].stop - count
     lengths = (probes[0][1].start - first, *(tokens.stop - tokens.start for _, tokens in probes))
     # few enough to be one part
     ((_, weights),) = _weights(queries, keys, masks.apart(queries, lengths), masks=masks, scaling=scaling)
+    weights, num_seen = weights.view(heads, count, -1), held - count + lengths[0]
     for one, tokens in probes:
         if layer_idx in one.layers:
-            own = slice(tokens.start - first, tokens.stop - first)
-            paid = weights.view(heads, count, -1)[:, own, : held - count + lengths[0]]
-            _collect(one.weights[layer_idx], paid, queries[:, own], adds=False)
-    return (weights @ _filled(values)).view(heads, count, width)
+            share = masks.share(weights, slice(tokens.start - first, tokens.stop - first))
+            paid = weights.flatten(0, 1)[:, :num_seen]
+            # a product with a row, which takes a third of what a mean of some rows does
+            one.weights[layer_idx, :num_seen] = share @ paid
+    return weights
+
+
+def read(
+    weights: Float[Tensor, "heads tokens held"], values: Float[Tensor, "kv_heads held head_dim"]
+) -> Float[Tensor, "heads tokens head_dim"]:
+    """Return what tokens read with their weights.
+
+    Args:
+        weights: from ``weigh_with_probes``.
+        values: of the memory, of the segment and of the prompts.
+    """
+    heads, count, width = weights.shape[0], weights.shape[1], values.shape[2]
+    return (weights.view(len(values), -1, weights.shape[2]) @ _filled(values)).view(heads, count, width)
 
 
 def _weights(

@@ -1,8 +1,13 @@
-"""What hides later tokens from earlier ones, made once for all layers of a forward."""
+"""What hides later tokens from earlier ones, made once for all layers of a forward.
+
+On a processor small ones outlast it: a stream that holds its budget makes forwards of the same shape, and to
+make a mask takes as long as to read under it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
 
 import torch
@@ -10,6 +15,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
+
+_LASTING: dict[Hashable, tuple[Tensor, Tensor | None]] = {}
+_MAX_LASTING = 32
+_MAX_LASTING_BYTES = 2**19
+
+
+@contextmanager
+def made_for_each_forward() -> Iterator[None]:
+    """Let no mask outlast its forward inside, as on a GPU; for who counts what is launched there."""
+    global _MAX_LASTING_BYTES  # noqa: PLW0603
+    before, _MAX_LASTING_BYTES = _MAX_LASTING_BYTES, 0
+    _LASTING.clear()
+    try:
+        yield
+    finally:
+        _MAX_LASTING_BYTES = before
 
 
 class Masks:
@@ -85,8 +106,8 @@ class Masks:
 
         if tokens.start or tokens.stop < len(hiding):
             return make()  # parts are many, where weights are to take little
-        # what is hidden lives as long as this does
-        return self._once(hiding, ("spread", id(hiding), tokens.start, tokens.stop, group, held, end), make)
+        which = ("spread", id(hiding), tokens.start, tokens.stop, group, held, end)
+        return self._once(hiding, which, make, keeps=hiding)  # so that nothing else gets its id
 
     def beside(
         self, queries: Float[Tensor, "heads tokens head_dim"], held: int, num_hidden: int
@@ -142,11 +163,46 @@ class Masks:
             queries, ("branch_of_token", *lengths), lambda: _branches(lengths).to(queries.device)
         )
 
-    def _once(self, queries: Tensor, which: tuple[Hashable, ...], make: Callable[[], Tensor]) -> Tensor:
-        key = (queries.device, queries.dtype, which)
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+    def share(
+        self, weights: Float[Tensor, "heads tokens held"], tokens: slice
+    ) -> Float[Tensor, " heads_and_tokens"]:
+        """Return what makes the mean over all heads and some tokens of the sum over all.
+
+        Args:
+            weights: of all tokens.
+            tokens: those that count.
+        """
+        heads, count = weights.shape[:2]
+
+        def make() -> Tensor:
+            share = weights.new_zeros(heads, count)
+            share[:, tokens] = 1 / (heads * (tokens.stop - tokens.start))
+            return share.flatten()
+
+        return self._once(weights, ("share", heads, count, tokens.start, tokens.stop), make)
+
+    def _once(
+        self,
+        like: Tensor,
+        which: tuple[Hashable, ...],
+        make: Callable[[], Tensor],
+        keeps: Tensor | None = None,
+    ) -> Tensor:
+        key = (like.device, like.dtype, which)
+        if (made := self._made.get(key)) is not None:
+            return made
+        if (lasting := _LASTING.get(key)) is not None:
+            return lasting[0]
+        with torch.inference_mode(False):  # so that it may be used with and without
+            made = make()
+        # On a GPU another stream might read it before it is made.
+        if like.device.type == "cpu" and made.nbytes <= _MAX_LASTING_BYTES:
+            if len(_LASTING) >= _MAX_LASTING:
+                _LASTING.clear()
+            _LASTING[key] = made, keeps
+        else:
+            self._made[key] = made
+        return made
 
 
 def _branches(lengths: Sequence[int]) -> Int[Tensor, " tokens"]:

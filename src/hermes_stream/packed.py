@@ -15,6 +15,7 @@ from hermes_stream.attention_batch import SegmentBatch
 from hermes_stream.attention_weights import Probe, are_few
 from hermes_stream.cache import StreamCache
 from hermes_stream.masks import Masks
+from hermes_stream.memory.constants import sent
 from hermes_stream.memory.rope import signed
 from hermes_stream.segments import Place, Segment, places_of
 
@@ -57,7 +58,7 @@ class Packed:
                 stored its keys and values, and a prompt leaves behind the last layer that listens to it.
         """
         layout = segments[0].cache.layout
-        positions = torch.cat([segment.positions for segment in segments], dim=1).to(layout.device)
+        positions = sent(torch.cat([segment.positions for segment in segments], dim=1), layout.device)
         cos, sin = layout.rotary.cos_sin(positions)
         lasts = [layout.num_layers - 1 if one.probe is None else one.probe.last_layer for one in segments]
         # What offloads a layer's weights wants to see every layer's end.
@@ -140,8 +141,9 @@ class Packed:
     ) -> tuple[int, list[tuple[Probe, slice]]]:
         """Return the probes stored right behind a segment that one product reads, and its first token.
 
-        It begins with the segment where all weights are few, else with the probes. In float32 alone: a fused
-        kernel keeps scores in it, whatever it is given, and a product does not.
+        It begins with the segment where all weights are few, else with the probes, as in the layer that ends
+        the forward, where nobody reads what the segment sees. In float32 alone: a fused kernel keeps scores
+        in it, whatever it is given, and a product does not.
         """
         first, own, found = self.segments[index], self.places[index].tokens, list[tuple[Probe, slice]]()
         if not first.is_plain or first.embeddings.dtype != torch.float32:
@@ -156,7 +158,7 @@ class Packed:
             assert isinstance(first.cache, StreamCache)
             end = found[-1][1].stop
             held = first.cache.num_tokens[layer_idx] + end - own.stop
-            for start in (own.start, own.stop):
+            for start in (own.start, own.stop) if layer_idx != self.ends_in else (own.stop,):
                 if are_few(num_heads * (end - start) * held):
                     return start, found
         return own.stop, []

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from hermes_stream.memory.constants import sent
+
 log = logging.getLogger(__name__)
 Kernel = Callable[..., Any]
 SummingKernel = Callable[..., tuple[Tensor, Tensor]]
@@ -184,8 +186,8 @@ def kernel_options(
     # Each stream ends where ``seqused_k`` says, so that what stands last here is not read.
     first_keys = torch.tensor([*starts, max(starts) + longest])
     return {
-        "cu_seq_q": ends.to(device, torch.int32),
-        "cu_seq_k": first_keys.to(device, torch.int32),
+        "cu_seq_q": sent(ends.int(), device),
+        "cu_seq_k": sent(first_keys.int(), device),
         **shape_options(max(lengths), longest),
     }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hermes_stream.buffers import runs_of
 from hermes_stream.layout import CacheLayout
-from hermes_stream.memory.constants import constant
+from hermes_stream.memory.constants import constant, sent
 from hermes_stream.memory.state import VisualOrigin
 
 # Whole numbers beside positions, and what each is where there is no token.
@@ -117,7 +117,7 @@ class Records:
     ) -> None:
         """Fill the slots behind those that each layer has used, the same in all layers."""
         # As one kind of number before it moves, so that the device only copies.
-        own = new.to(records.dtype).to(records.device, non_blocking=True)[:, None]
+        own = sent(new.to(records.dtype), records.device)[:, None]
         for layers in runs_of(lengths):
             start = lengths[layers.start]
             records[:, layers, start : start + own.shape[2]] = own

@@ -1,4 +1,4 @@
-"""Small constants on a device, made once: each copy from the host would make it wait."""
+"""Numbers for a device without the host waiting for it: constants are made once, others are sent ahead."""
 
 from __future__ import annotations
 
@@ -22,3 +22,15 @@ def constant(
     """
     with torch.inference_mode(False):  # so that it may be used with and without
         return torch.tensor(values, dtype=dtype, device=device)
+
+
+def sent(numbers: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
+    """Return numbers on a device, which does what it was asked for before first, while the host goes on.
+
+    Args:
+        numbers: in host memory; where they are on the device already, they are returned.
+        device: where they are wanted.
+    """
+    if device.type == "cuda" and numbers.device.type == "cpu":
+        numbers = numbers.pin_memory()  # from other memory the host waits, as soon as they are many
+    return numbers.to(device, non_blocking=True)

@@ -129,7 +129,8 @@ class VideoModel(ABC):
 
     def encode_in_parts(self, pixels: Pixels) -> Features:
         """Run the vision tower on a few pictures at a time; what it makes on its way stays small."""
-        return joined_features([self.encode(part) for part in small_parts(pixels)])
+        parts = small_parts(pixels, self.card.frames_per_temporal_patch)
+        return joined_features([self.encode(part) for part in parts])
 
     @abstractmethod
     def lay_out(

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from hermes_stream.errors import ModelError
-from hermes_stream.memory.constants import constant
+from hermes_stream.memory.constants import constant, sent
 from hermes_stream.models.resize import Interpolation, fit_longest_side, resize
 from hermes_stream.models.settings import Settings
 from hermes_stream.models.visual import Pixels
@@ -206,9 +206,7 @@ def joined(parts: Sequence[UInt8[Tensor, "_ 3 height width"]]) -> UInt8[Tensor, 
 def to_tensor(images: Sequence[Image], device: torch.device) -> UInt8[Tensor, "images 3 height width"]:
     """Move images of one shape to a device, channels first, in one copy."""
     pixels = torch.from_numpy(np.ascontiguousarray(images[0])[None] if len(images) == 1 else np.stack(images))
-    if device.type == "cuda":  # from pinned memory the host need not wait for the copy
-        pixels = pixels.pin_memory()
-    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return sent(pixels, device).permute(0, 3, 1, 2)
 
 
 def to_image(pixels: UInt8[Tensor, "1 3 height width"]) -> Image:

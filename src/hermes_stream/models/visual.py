@@ -11,7 +11,7 @@ from torch import Tensor
 
 Grid = tuple[int, int, int]
 """Temporal patches, and rows and columns of each; a patch of no known shape is one row."""
-_ENCODED_VALUES = 4 * 3 * 384 * 384
+_ENCODED_VALUES = 4 * 3 * 400 * 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,14 +83,18 @@ def joined_pixels(chunks: Sequence[Pixels]) -> Pixels:
     )
 
 
-def small_parts(pixels: Pixels) -> Iterator[Pixels]:
+def small_parts(pixels: Pixels, frames_per_patch: int = 1) -> Iterator[Pixels]:
     """Divide pictures so that what a vision tower makes on its way stays small, however many they are.
 
-    Four of 384 pixels a side are enough to keep a device busy.
+    Four of some 384 pixels a side are enough to keep a device busy.
+
+    Args:
+        pixels: of a chunk.
+        frames_per_patch: frames of a temporal patch, of which a tower makes no more than of one.
     """
     num_patches, values = pixels.grid[0], pixels.values
     rows = len(values) // num_patches
-    size = max(1, _ENCODED_VALUES * num_patches // values.numel())
+    size = max(1, _ENCODED_VALUES * frames_per_patch * num_patches // values.numel())
     for first in range(0, num_patches, size):
         count = min(size, num_patches - first)
         own = values[first * rows : (first + count) * rows]

@@ -34,7 +34,8 @@ class VisionGraphs:
 
     def encode(self, pixels: Pixels) -> Features:
         """Run the vision tower on a few pictures at a time, see ``VideoModel.encode_in_parts``."""
-        return joined_features([self._encode(part) for part in small_parts(pixels)])
+        parts = small_parts(pixels, self._model.card.frames_per_temporal_patch)
+        return joined_features([self._encode(part) for part in parts])
 
     def _encode(self, part: Pixels) -> Features:
         shape = (part.values.shape, part.grid)

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 _TOLERANCE = 0.02  # of bfloat16, where a family rounds once more on the way
 
 
-def fuse_norms(decoder: nn.Module) -> None:
-    """Replace a decoder's norms by torch's where both compute the same. Weights and their names stay.
+def fuse_norms(model: nn.Module) -> None:
+    """Replace a model's norms by torch's where both compute the same. Weights and their names stay.
 
     A norm that is placed by accelerate keeps its hooks and is left alone.
 
     Args:
-        decoder: transformers' text model, loaded by us and nobody else's.
+        model: transformers' model, loaded by us and nobody else's.
     """
     is_same: dict[type[nn.Module], bool] = {}
-    for parent in decoder.modules():
+    for parent in model.modules():
         for name, norm in parent.named_children():
             fused = None if hasattr(norm, "_hf_hook") else _fused(norm)
             if fused is None:

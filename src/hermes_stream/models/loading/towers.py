@@ -1,8 +1,14 @@
-"""A vision tower whose patches lie one behind the other in memory, as its layers read them."""
+"""Vision towers laid out for a device: patch behind patch, and rows as wide as its products want them."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+_ROW_OF = 8  # numbers of 16 bits that a GPU's fast products want in a row, or a multiple of them
 
 
 def keep_patches_together(model: nn.Module) -> None:
@@ -21,3 +27,52 @@ def keep_patches_together(model: nn.Module) -> None:
 
 def _together(_module: nn.Module, _args: object, output: object) -> object:
     return output.contiguous() if isinstance(output, Tensor) else output
+
+
+def fill_gates(model: nn.Module) -> None:
+    """Widen gated layers by zeros where their width is no whole number of rows, on a GPU and in 16 bits.
+
+    Qwen2.5-VL's tower has 3,420 channels there, four short of what a fast product takes: on an H200 its
+    products were 37 of the 132 ms of a chunk of 16 pictures. Zeros go in and out: numbers stay as they are.
+
+    Args:
+        model: transformers' model, loaded by us and nobody else's.
+    """
+    for module in model.modules():
+        parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+        if all(_is_plain(part) for part in parts):
+            gate, up, down = parts
+            missing = -gate.out_features % _ROW_OF
+            if missing and _wants_whole_rows(gate.weight):
+                widen(gate, up, down, missing)
+
+
+def widen(gate: Any, up: Any, down: Any, num_channels: int) -> None:
+    """Put channels of zeros behind those of a gated layer.
+
+    Args:
+        gate: projection to the channels that an activation without an offset goes over.
+        up: projection that it is multiplied by.
+        down: projection of the product.
+        num_channels: how many come in.
+    """
+    for one in (gate, up):
+        one.weight = _parameter(F.pad(one.weight, (0, 0, 0, num_channels)))
+        if one.bias is not None:
+            one.bias = _parameter(F.pad(one.bias, (0, num_channels)))
+        one.out_features += num_channels
+    down.weight = _parameter(F.pad(down.weight, (0, num_channels)))
+    down.in_features += num_channels
+
+
+def _parameter(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight.detach(), requires_grad=False)
+
+
+def _is_plain(part: object) -> bool:
+    # torchao keeps the module and puts a tensor of its own inside; accelerate keeps hooks
+    return type(part) is nn.Linear and type(part.weight) is nn.Parameter and not hasattr(part, "_hf_hook")
+
+
+def _wants_whole_rows(weight: Tensor) -> bool:
+    return weight.is_cuda and weight.dtype in (torch.bfloat16, torch.float16)

@@ -19,7 +19,7 @@ from hermes_stream.models.loading.pooling import fuse_pooling
 from hermes_stream.models.loading.progress import OnProgress, report_reading
 from hermes_stream.models.loading.projections import fuse_projections
 from hermes_stream.models.loading.quantisation import int8_config, quantisation
-from hermes_stream.models.loading.towers import keep_patches_together
+from hermes_stream.models.loading.towers import fill_gates, keep_patches_together
 from hermes_stream.models.loading.trial import check_finite_weights
 
 _MAX_SIZE_RATIO = 1.5  # below it transformers names the tensors that are missing
@@ -84,10 +84,11 @@ def attach_memory(model: Any) -> Any:
     """Set a model to evaluation, its decoder attending to streams' caches; fuse what can be; return it."""
     register()
     model.set_attn_implementation({"text_config": ATTENTION_NAME, "vision_config": "sdpa"})
-    fuse_norms(model.get_decoder())
+    fuse_norms(model)
     fuse_projections(model.get_decoder())
     fuse_pooling(model.model)
     keep_patches_together(model.model)
+    fill_gates(model)
     return model.eval().requires_grad_(False)
 
 
