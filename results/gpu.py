@@ -31,21 +31,19 @@ PART_SECONDS = 150
 GPU = {
     "length": ("--frames", "64,256,4096", "--policies", "hermes"),
     "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1"),
-    "streams": ("--streams", "1,8,16", "--streams-per-block", "8", "--policies", "hermes", "--seconds", "8"),
-    "rivals": ("--frames", "64,256", "--max-seconds", "10"),
-    "streams_64": (
-        *("--streams", "64", "--streams-per-block", "32"),
-        *("--policies", "hermes", "--seconds", "12"),
+    "streams": (
+        *("--streams", "1,8,16,64", "--streams-per-block", "16"),
+        *("--policies", "hermes", "--seconds", "6"),
     ),
+    "rivals": ("--frames", "256", "--max-seconds", "10"),
 }
 SMOKE = {
     "length": ("--frames", "4,256,320", "--policies", "hermes", "--repeats", "3"),
     "arrival": ("--frames", "16,32", "--policies", "hermes", "--chunk-frames", "1", "--repeats", "3"),
-    "streams": ("--streams", "1,8", "--policies", "hermes", "--seconds", "1"),
-    "rivals": ("--frames", "4,256", "--repeats", "3", "--max-seconds", "5", "--new-tokens", "2"),
-    "streams_64": ("--streams", "16", "--policies", "hermes", "--seconds", "1"),
+    "streams": ("--streams", "1,8,16", "--policies", "hermes", "--seconds", "1"),
+    "rivals": ("--frames", "256", "--repeats", "3", "--max-seconds", "5", "--new-tokens", "2"),
 }
-LAST = ("streams_64", "rivals")
+LAST = ("rivals",)
 """Parts that come behind all other parts of all sizes."""
 
 Documents = Mapping[str, Mapping[str, Any]]
@@ -101,9 +99,8 @@ def aims(documents: Documents) -> Iterator[dict[str, Any]]:
     if plain is not None:
         ratio = plain["ttft_over_hermes"]
         yield aim("TTFT of reprefill at 256 frames over that of hermes", ratio, 10, at_least=True)
-    for name in ("streams", "streams_64"):
-        if name in documents:
-            yield from streams_aims(documents[name], is_most=name == "streams_64")
+    if "streams" in documents:
+        yield from streams_aims(documents["streams"])
 
 
 def length_aims(lengths: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -121,7 +118,7 @@ def length_aims(lengths: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
     yield aim("share of ingest that compression takes, one stream", share, 0.06)
 
 
-def streams_aims(document: Mapping[str, Any], *, is_most: bool) -> Iterator[dict[str, Any]]:
+def streams_aims(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Compare the runs with many streams."""
     roofline, rows = document["floor"], {row["num_streams"]: row for row in document["streams"]}
     if 8 in rows:
@@ -132,8 +129,6 @@ def streams_aims(document: Mapping[str, Any], *, is_most: bool) -> Iterator[dict
         per_frame = 2 * roofline["decoder_parameters"] * tokens + roofline["encode_operations"]
         share = rows[16]["fps_total"] * per_frame / roofline["operations_per_second"]
         yield aim("share of matrix throughput at ingest, 16 streams", share, 0.4, at_least=True)
-    if not is_most:
-        return
     count = max(rows)
     yield aim(f"{count} streams at one frame a second keep up", rows[count]["keeps_up"], 1, at_least=True)
     if (ttft := rows[count]["ttft_p99_seconds"]) is not None:

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tests.checkpoints import random_frames
+from torch import nn
+from torch.nn import functional as F
 
 from hermes_stream import Engine, HermesPolicy, Session, load_model
 from hermes_stream.models import patch_tower
+from hermes_stream.models.loading.towers import fill_gates
 from hermes_stream.packed_kernel import packed_kernel
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.vision_graphs import VisionGraphs
@@ -121,3 +124,36 @@ def test_pictures_are_encoded_by_a_graph_as_without(monkeypatch):
         if k == 3:  # from here on a graph alone makes them
             monkeypatch.setattr(graphs, "_captured", None)
     assert any(graphs._graphs.values())
+
+
+@torch.no_grad()
+def test_gates_are_as_wide_as_products_want_them():
+    gated = nn.ModuleDict({name: nn.Linear(8, 12) for name in ("gate_proj", "up_proj")})
+    gated["down_proj"] = nn.Linear(12, 8)
+    gated.to("cuda", torch.bfloat16)
+    x = torch.randn(5, 8, device="cuda", dtype=torch.bfloat16)
+
+    def computed() -> torch.Tensor:
+        return gated["down_proj"](F.silu(gated["gate_proj"](x)) * gated["up_proj"](x))
+
+    before = computed()
+    fill_gates(nn.ModuleList([gated]))
+    assert gated["gate_proj"].out_features == gated["down_proj"].in_features == 16
+    torch.testing.assert_close(computed(), before, rtol=0.02, atol=0.02)
+
+
+@MODELS
+def test_a_chunk_waits_for_nothing(name):
+    """The host hands over all of it before the device is done: what it must wait for raises here."""
+    model = load_model(name, device="cuda", dtype="bfloat16")
+    session, frames = Session(model, HermesPolicy.best(60), chunk_frames=8), shown(model, count=200)
+    for first in range(0, 160, 8):
+        session.observe(frames[first : first + 8])
+    session.flush()
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        session.observe(frames[160:168])
+        session.flush()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert session.stats.num_compressions > 10

@@ -31,6 +31,7 @@ _ASK_EVERY_SECONDS = 10.0
 _MIN_IDLE_SHARE = 0.02
 _WARM_UP_CHUNKS = 2
 _TIMED_CHUNKS = 4
+_MAX_TIMED_CHUNKS = 64  # of all streams, but each has one
 
 
 @final
@@ -178,7 +179,7 @@ class _Load:
         """Give every stream a few chunks; return the share of compression."""
         clock = StageClock(self._engine.model.layout.device)
         self._engine.executor.stages = clock
-        for _ in range(_TIMED_CHUNKS):
+        for _ in range(max(1, min(_TIMED_CHUNKS, _MAX_TIMED_CHUNKS // len(self._streams)))):
             for index in range(len(self._streams)):
                 self._observe(index, self._chunk_frames)
             self._engine.run()
