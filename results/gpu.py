@@ -1,7 +1,7 @@
 """Measure speed and memory on a GPU, all that the project aims at: python results/gpu.py [--smoke].
 
 Two published sizes with random weights, bfloat16, 4,000 visual tokens, a question of 32 tokens: nothing is
-downloaded. It goes in parts of at most two and a half minutes, the most telling first: each is a run of
+downloaded. It goes in parts of at most three minutes, the most telling first: each is a run of
 ``hermes bench`` whose document is stored at once as ``gpu_SIZE_PART.json`` in ``--out``, beside its figures.
 What is there already is passed over, so that a measurement that was stopped goes on; a part that fails ends
 alone, and is tried again the next time. ``--minutes`` begins no part that might end later. ``gpu_aims.json``
@@ -27,13 +27,13 @@ SHARED = (
     *("--dtype", "bfloat16", "--budget-tokens", "4000", "--question-tokens", "32", "--size", "392"),
     "--defer-compressions",  # as a service does
 )
-PART_SECONDS = 150
+PART_SECONDS = 180
 GPU = {
     "length": ("--frames", "64,256,4096", "--policies", "hermes"),
     "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1"),
     "streams": (
-        *("--streams", "1,8,16,64", "--streams-per-block", "16"),
-        *("--policies", "hermes", "--seconds", "6"),
+        *("--streams", "8,16,64", "--streams-per-block", "16"),
+        *("--policies", "hermes", "--seconds", "5"),
     ),
     "rivals": ("--frames", "256", "--max-seconds", "10"),
 }

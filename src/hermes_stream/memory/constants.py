@@ -32,5 +32,6 @@ def sent(numbers: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tens
         device: where they are wanted.
     """
     if device.type == "cuda" and numbers.device.type == "cpu":
-        numbers = numbers.pin_memory()  # from other memory the host waits, as soon as they are many
+        # From memory that is not pinned the host waits, as soon as they are many; what repeats cannot be pinned.
+        numbers = numbers.contiguous().pin_memory()
     return numbers.to(device, non_blocking=True)
