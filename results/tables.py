@@ -299,6 +299,20 @@ def together(document: Document) -> str:
     return table(head, rows)
 
 
+def chunk_parts(document: Document) -> str:
+    """Write where a GPU's time for a chunk goes, in milliseconds."""
+    own = document["chunk_parts"]
+    head = ["", *(f"`{one['model']}`, `{one['commit']}`" for one in own)]
+    rows = [[name, *(f"{one['ms'][name]:.1f}" for one in own)] for name in own[0]["ms"]]
+    rows.append(["**all**", *(f"{sum(one['ms'].values()):.1f}" for one in own)])
+    return table(head, rows)
+
+
+def tower_parts(document: Document) -> str:
+    """Write where the time of Qwen's tower goes."""
+    return table(["of the tower's time", "ms"], [[k, f"{v:.1f}"] for k, v in document["qwen_tower_ms"].items()])
+
+
 def looks(document: Document) -> str:
     """Write what was timed on a GPU, look by look; a dot where nothing was."""
     head = ["", *(f"`{look['commit']}`" for look in document["looks"])]
@@ -384,6 +398,8 @@ def gpu_aims(document: Document) -> str:
 
 PARTS: dict[str, Callable[[Document], str]] = {
     "looks": looks,
+    "chunk_parts": chunk_parts,
+    "tower_parts": tower_parts,
     "gpu_reading": gpu_reading,
     "gpu_token": gpu_token,
     "gpu_aims": gpu_aims,
