@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from hermes_stream import masks as masks_module
-from hermes_stream.masks import Masks
+from hermes_stream.masks import Masks, forget_masks
 
 
 def queries(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -37,29 +36,21 @@ def test_layers_share_a_mask_of_one_shape_and_dtype():
     assert masks.later(queries(2)).tolist() == [[0.0, -torch.inf], [0.0, 0.0]]
 
 
-def test_small_masks_outlast_a_forward_and_are_few(monkeypatch):
-    monkeypatch.setattr(masks_module, "_LASTING", {})
-    monkeypatch.setattr(masks_module, "_MAX_LASTING", 3)
-    first = Masks().causal(queries(3), 7)
-    assert Masks().causal(queries(3), 7) is first
-    for held in range(8, 20):
-        Masks().causal(queries(3), held)
-        assert len(masks_module._LASTING) <= 3
-    assert Masks().causal(queries(3), 7) is not first
-    monkeypatch.setattr(masks_module, "_MAX_LASTING_BYTES", 0)
-    assert Masks().later(queries(3)) is not Masks().later(queries(3))
+def test_small_masks_outlast_a_forward():
+    forget_masks()
+    masks = [Masks().apart(queries(4), (1, 2, 1), 2, held=6, end=8) for _ in range(2)]
+    assert masks[0] is masks[1]
+    forget_masks()
+    assert Masks().apart(queries(4), (1, 2, 1), 2, held=6, end=8) is not masks[0]
+    other = [Masks().apart(queries(4), (1, 2, 1), 2**14, held=6, end=8) for _ in range(2)]
+    assert other[0] is not other[1]
 
 
-def test_what_is_made_of_a_mask_is_never_taken_for_that_of_another(monkeypatch):
-    """A mask that is gone leaves its place in memory to the next."""
-    monkeypatch.setattr(masks_module, "_LASTING", {})
-    monkeypatch.setattr(masks_module, "_MAX_LASTING", 2)
-    for lengths in ((1, 2, 1), (1, 1, 2), (2, 1, 1), (1, 3)) * 5:
-        masks = Masks()
-        apart = masks.apart(queries(4), lengths)
-        spread = masks.spread(apart, slice(0, 4), 2, held=6, end=6)
-        assert torch.equal(spread[0, :4, 2:], apart)
-        del apart, spread, masks
+def test_texts_behind_a_text_see_it_and_not_each_other():
+    hidden = Masks().apart(queries(4), (1, 2, 1), 2, held=6, end=8)[0].isinf().int()
+    own = [[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 1], [0, 0, 0, 1, 1, 0]]
+    assert hidden[:, :6].tolist() == own * 2
+    assert hidden[:, 6:].all()
 
 
 def test_a_share_makes_a_mean():

@@ -136,9 +136,10 @@ def weigh_with_probes(
     heads, count = queries.shape[:2]
     held, first = keys.shape[1], probes[-1][1].stop - count
     lengths = (probes[0][1].start - first, *(tokens.stop - tokens.start for _, tokens in probes))
-    # few enough to be one part
-    ((_, weights),) = _weights(queries, keys, masks.apart(queries, lengths), masks=masks, scaling=scaling)
-    weights, num_seen = weights.view(heads, count, -1), held - count + lengths[0]
+    keys, group = _filled(keys), heads // len(keys)
+    added = masks.apart(queries, lengths, group, held=held, end=keys.shape[1])
+    weights = _softmax(queries, keys, added, scaling).view(heads, count, -1)
+    num_seen = held - count + lengths[0]
     for one, tokens in probes:
         if layer_idx in one.layers:
             share = masks.share(weights, slice(tokens.start - first, tokens.stop - first))
@@ -175,7 +176,7 @@ def _weights(
     float32, whatever it is given, and rounded to what values are multiplied by. What keys are filled up with,
     see ``_filled``, weighs nothing.
     """
-    heads, count, width = queries.shape
+    heads, count = queries.shape[:2]
     num_kv_heads, num_held = keys.shape[:2]
     keys = _filled(keys)
     held, group = keys.shape[1], heads // num_kv_heads
@@ -183,9 +184,18 @@ def _weights(
     for first in range(0, count, most):
         part = queries[:, first : first + most]
         added = masks.spread(hiding, slice(first, first + most), group, held=num_held, end=held)
-        # One product for each head of keys: its group of query heads side by side.
-        scores = torch.baddbmm(added, part.reshape(num_kv_heads, -1, width), keys.mT, alpha=scaling)
-        yield first, scores.softmax(dim=-1)
+        yield first, _softmax(part, keys, added, scaling)
+
+
+def _softmax(
+    queries: Float[Tensor, "heads tokens head_dim"],
+    keys: Float[Tensor, "kv_heads held head_dim"],
+    added: Float[Tensor, "one rows held"],
+    scaling: float,
+) -> Float[Tensor, "kv_heads rows held"]:
+    # One product for each head of keys: its group of query heads side by side.
+    rows = queries.reshape(len(keys), -1, queries.shape[2])
+    return torch.baddbmm(added, rows, keys.mT, alpha=scaling).softmax(dim=-1)
 
 
 def _filled(

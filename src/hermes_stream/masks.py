@@ -1,13 +1,13 @@
 """What hides later tokens from earlier ones, made once for all layers of a forward.
 
-On a processor small ones outlast it: a stream that holds its budget makes forwards of the same shape, and to
-make a mask takes as long as to read under it.
+On a processor some outlast it: a stream that holds its budget makes forwards of the same shape, and to make a
+mask takes as long as to read under it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 
 import torch
@@ -15,22 +15,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
-
-_LASTING: dict[Hashable, tuple[Tensor, Tensor | None]] = {}
-_MAX_LASTING = 32
-_MAX_LASTING_BYTES = 2**19
-
-
-@contextmanager
-def made_for_each_forward() -> Iterator[None]:
-    """Let no mask outlast its forward inside, as on a GPU; for who counts what is launched there."""
-    global _MAX_LASTING_BYTES  # noqa: PLW0603
-    before, _MAX_LASTING_BYTES = _MAX_LASTING_BYTES, 0
-    _LASTING.clear()
-    try:
-        yield
-    finally:
-        _MAX_LASTING_BYTES = before
 
 
 class Masks:
@@ -70,22 +54,44 @@ class Masks:
         return self._once(queries, ("later", count, num_hidden), make)
 
     def apart(
-        self, queries: Float[Tensor, "heads tokens head_dim"], lengths: Sequence[int]
-    ) -> Float[Tensor, "tokens tokens"]:
+        self,
+        queries: Float[Tensor, "heads tokens head_dim"],
+        lengths: Sequence[int],
+        group: int,
+        *,
+        held: int,
+        end: int,
+    ) -> Float[Tensor, "one rows keys"]:
         """Return what is added to scores of a text and others behind it, which see it but not each other.
 
         Args:
             queries: of all of them.
             lengths: of each text, in tokens.
+            group: heads, one after the other.
+            held: tokens whose keys are there, those of the texts last.
+            end: where keys end that are filled up; none is seen behind ``held``.
         """
+        which, where = (tuple(lengths), group), {"dtype": queries.dtype, "device": queries.device}
+        if _lasts(queries.device, 4 * group * queries.shape[1] * end):
+            return _apart(*which, held=held, end=end, **where)
+        make = partial(_apart.__wrapped__, *which, held=held, end=end, **where)
+        return self._once(queries, ("apart", *which, held, end), make)
 
-        def make() -> Tensor:
-            hiding, first = _hiding(queries, queries.shape[1]), lengths[0]
-            for start, stop in pairwise(accumulate(lengths)):
-                hiding[start:stop, first:start] = -torch.inf
-            return hiding
+    def share(
+        self, weights: Float[Tensor, "heads tokens held"], tokens: slice
+    ) -> Float[Tensor, " heads_and_tokens"]:
+        """Return what makes of a sum over all heads and tokens the mean over all heads and some tokens.
 
-        return self._once(queries, ("apart", *lengths), make)
+        Args:
+            weights: of all tokens.
+            tokens: those that count.
+        """
+        heads, count = weights.shape[:2]
+        which, where = (tokens.start, tokens.stop), {"dtype": weights.dtype, "device": weights.device}
+        if _lasts(weights.device, 4 * heads * count):
+            return _share(heads, count, *which, **where)
+        make = partial(_share.__wrapped__, heads, count, *which, **where)
+        return self._once(weights, ("share", heads, count, *which), make)
 
     def spread(
         self, hiding: Float[Tensor, "tokens newest"], tokens: slice, group: int, *, held: int, end: int
@@ -93,7 +99,7 @@ class Masks:
         """Return what is added to the scores of some tokens, for the heads of a group one after the other.
 
         Args:
-            hiding: what ``later`` or ``apart`` returned.
+            hiding: what ``later`` returned.
             tokens: of its rows.
             group: heads.
             held: tokens whose keys are there; ``hiding`` is of the last of them.
@@ -101,13 +107,12 @@ class Masks:
         """
 
         def make() -> Tensor:
-            rows = F.pad(hiding[tokens], (held - hiding.shape[1], 0))
-            return F.pad(rows, (0, end - held), value=-torch.inf).repeat(group, 1)[None]
+            return _spread(hiding[tokens], group, held, end)
 
         if tokens.start or tokens.stop < len(hiding):
             return make()  # parts are many, where weights are to take little
-        which = ("spread", id(hiding), tokens.start, tokens.stop, group, held, end)
-        return self._once(hiding, which, make, keeps=hiding)  # so that nothing else gets its id
+        # what is hidden lives as long as this does
+        return self._once(hiding, ("spread", id(hiding), tokens.start, tokens.stop, group, held, end), make)
 
     def beside(
         self, queries: Float[Tensor, "heads tokens head_dim"], held: int, num_hidden: int
@@ -163,46 +168,11 @@ class Masks:
             queries, ("branch_of_token", *lengths), lambda: _branches(lengths).to(queries.device)
         )
 
-    def share(
-        self, weights: Float[Tensor, "heads tokens held"], tokens: slice
-    ) -> Float[Tensor, " heads_and_tokens"]:
-        """Return what makes the mean over all heads and some tokens of the sum over all.
-
-        Args:
-            weights: of all tokens.
-            tokens: those that count.
-        """
-        heads, count = weights.shape[:2]
-
-        def make() -> Tensor:
-            share = weights.new_zeros(heads, count)
-            share[:, tokens] = 1 / (heads * (tokens.stop - tokens.start))
-            return share.flatten()
-
-        return self._once(weights, ("share", heads, count, tokens.start, tokens.stop), make)
-
-    def _once(
-        self,
-        like: Tensor,
-        which: tuple[Hashable, ...],
-        make: Callable[[], Tensor],
-        keeps: Tensor | None = None,
-    ) -> Tensor:
-        key = (like.device, like.dtype, which)
-        if (made := self._made.get(key)) is not None:
-            return made
-        if (lasting := _LASTING.get(key)) is not None:
-            return lasting[0]
-        with torch.inference_mode(False):  # so that it may be used with and without
-            made = make()
-        # On a GPU another stream might read it before it is made.
-        if like.device.type == "cpu" and made.nbytes <= _MAX_LASTING_BYTES:
-            if len(_LASTING) >= _MAX_LASTING:
-                _LASTING.clear()
-            _LASTING[key] = made, keeps
-        else:
-            self._made[key] = made
-        return made
+    def _once(self, queries: Tensor, which: tuple[Hashable, ...], make: Callable[[], Tensor]) -> Tensor:
+        key = (queries.device, queries.dtype, which)
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 def _branches(lengths: Sequence[int]) -> Int[Tensor, " tokens"]:
@@ -214,3 +184,47 @@ def _hiding(
 ) -> Float[Tensor, "tokens held_tokens"]:
     count = queries.shape[1]
     return queries.new_full((count, held), -torch.inf).triu(held - count + 1)
+
+
+_NUM_LASTING = 16
+_MAX_LASTING_BYTES = 2**19
+
+
+def _lasts(device: torch.device, num_bytes: int) -> bool:
+    """Tell whether a mask may outlast its forward: on a GPU other streams might read what is not yet made."""
+    return device.type == "cpu" and num_bytes <= _MAX_LASTING_BYTES
+
+
+def forget_masks() -> None:
+    """Let every mask be made anew, as on a GPU in every forward; for who counts what is launched there."""
+    _apart.cache_clear()
+    _share.cache_clear()
+
+
+@lru_cache(maxsize=_NUM_LASTING)
+def _apart(
+    lengths: tuple[int, ...], group: int, *, held: int, end: int, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "one rows keys"]:
+    with torch.inference_mode(False):  # so that it may be used with and without
+        hiding = _hiding(torch.empty(1, sum(lengths), 1, dtype=dtype, device=device), sum(lengths))
+        for start, stop in pairwise(accumulate(lengths)):
+            hiding[start:stop, lengths[0] : start] = -torch.inf
+        return _spread(hiding, group, held, end)
+
+
+@lru_cache(maxsize=_NUM_LASTING)
+def _share(
+    heads: int, count: int, start: int, stop: int, *, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, " heads_and_tokens"]:
+    with torch.inference_mode(False):
+        share = torch.zeros(heads, count, dtype=dtype, device=device)
+        share[:, start:stop] = 1 / (heads * (stop - start))
+        return share.flatten()
+
+
+def _spread(
+    hiding: Float[Tensor, "tokens newest"], group: int, held: int, end: int
+) -> Float[Tensor, "one rows keys"]:
+    """Let what is hidden of the newest tokens stand behind what is seen, for each head of a group."""
+    rows = F.pad(hiding, (held - hiding.shape[1], 0))
+    return F.pad(rows, (0, end - held), value=-torch.inf).repeat(group, 1)[None]

@@ -16,6 +16,7 @@ ROWS: list[set[str]] = [
     {"cache", "policies", "filters"},
     {"retrieval", "saved_cache", "parted_reading"},
     {"attention_batch", "fixed_text", "segments"},
+    {"packed"},
     {"attention"},
     {"models"},
     {"stream"},

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hermes_lab.bench.operation_count import OperationCount
 from hermes_lab.bench.workload import Workload, max_text_tokens
-from hermes_stream.masks import made_for_each_forward
+from hermes_stream.masks import forget_masks
 from hermes_stream.memory.constants import constant
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
@@ -87,12 +87,13 @@ def count_run(
     cache = session.cache
     count.put([*cache.tensors, *cache.records.values()])
     frames = _Frames(session, workload)
-    with count, made_for_each_forward():
+    with count:
         while session.stats.num_compressions < _CHUNKS_OVER_BUDGET:
             frames.fold(session.chunk_frames)
         count.clear()
         stages.kernels.clear()
         stages.num_bytes.clear()
+        forget_masks()
         frames.fold(session.chunk_frames)
         row = {
             "chunk_frames": session.chunk_frames,

@@ -32,6 +32,6 @@ def sent(numbers: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tens
         device: where they are wanted.
     """
     if device.type == "cuda" and numbers.device.type == "cpu":
-        # From memory that is not pinned the host waits, as soon as they are many; what repeats cannot be pinned.
+        # From memory that is not pinned the host waits, as soon as they are many. What repeats cannot be.
         numbers = numbers.contiguous().pin_memory()
     return numbers.to(device, non_blocking=True)

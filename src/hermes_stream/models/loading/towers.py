@@ -39,7 +39,7 @@ def fill_gates(model: nn.Module) -> None:
         model: transformers' model, loaded by us and nobody else's.
     """
     for module in model.modules():
-        parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+        parts: list[Any] = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
         if all(_is_plain(part) for part in parts):
             gate, up, down = parts
             missing = -gate.out_features % _ROW_OF
