@@ -30,7 +30,7 @@ STORIES = {
     # Ours was chosen on those from 9000 on.
     "long": {"seed": 9100, "streams": 36, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
     "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
-    "kinds": {"seed": 15000, "streams": 250, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
+    "kinds": {"seed": 15000, "streams": 500, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
 }
 NUM_SEEDS = 3
 OURS = ("hermes", "hermes_paper")
