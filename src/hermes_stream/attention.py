@@ -42,7 +42,7 @@ def register() -> None:
 
 
 def forward(
-    decoder: nn.Module, segments: Sequence[Segment], *, wants_hidden: bool = True
+    decoder: nn.Module, segments: Sequence[Segment], *, wants_hidden: bool = True, all_stay: bool = False
 ) -> list[Float[Tensor, "tokens hidden"]]:
     """Run segments of one or several streams through the decoder in one forward.
 
@@ -52,8 +52,9 @@ def forward(
         wants_hidden: return the last hidden states of each segment; else nothing, and the forward ends
             where the last layer has stored its keys and values, and a prompt leaves it behind the last layer
             that listens to it.
+        all_stay: no prompt leaves, for who gives layers what they read.
     """
-    packed = Packed.of(segments, wants_hidden=wants_hidden)
+    packed = Packed.of(segments, wants_hidden=wants_hidden, all_stay=all_stay)
     embeddings = torch.cat([segment.embeddings for segment in segments])
     try:
         with packed.leaving(decoder):

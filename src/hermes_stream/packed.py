@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -49,13 +51,14 @@ class Packed:
     stays: tuple[slice, ...] = (slice(None),)
 
     @classmethod
-    def of(cls, segments: Sequence[Segment], *, wants_hidden: bool) -> Packed:
+    def of(cls, segments: Sequence[Segment], *, wants_hidden: bool, all_stay: bool) -> Packed:
         """Return what is needed of a forward.
 
         Args:
             segments: at least one; probes may share a stream with each other.
             wants_hidden: whether the last hidden states are read; else it ends where the last layer has
                 stored its keys and values, and a prompt leaves behind the last layer that listens to it.
+            all_stay: no prompt leaves.
         """
         layout = segments[0].cache.layout
         positions = sent(torch.cat([segment.positions for segment in segments], dim=1), layout.device)
@@ -71,7 +74,7 @@ class Packed:
             ends_in=ends_in,
             **_places_and_batch(segments),
         )
-        return whole if ends_in is None else whole._with_leaving(ends_in)
+        return whole if ends_in is None or all_stay else whole._with_leaving(ends_in)
 
     def _with_leaving(self, ends_in: int) -> Packed:
         """Say from where on those prompts are gone that the next layers do not listen to."""
@@ -110,7 +113,8 @@ class Packed:
         handles, behind = [], self.behind
         while behind is not None:
             layer = decoder.get_submodule(f"layers.{behind.first_layer}")
-            handles.append(layer.register_forward_pre_hook(behind._without_those_that_left, with_kwargs=True))
+            leave = partial(behind._leave, get_ident())
+            handles.append(layer.register_forward_pre_hook(leave, with_kwargs=True))
             behind = behind.behind
         try:
             yield
@@ -118,9 +122,17 @@ class Packed:
             for handle in handles:
                 handle.remove()
 
-    def _without_those_that_left(
-        self, _layer: nn.Module, args: tuple[Tensor, ...], options: dict[str, Any]
-    ) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    def _leave(
+        self,
+        thread: int,
+        _layer: nn.Module,
+        args: tuple[Tensor, ...],
+        options: dict[str, Any] | None = None,
+    ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
+        # Another session may run the same model meanwhile: it is left alone. While hooks come and go torch
+        # may call this one there without keywords.
+        if get_ident() != thread or options is None:
+            return None
         hidden, *others = args
         # Every token is at position 0 for the model, so that any of its rotations are those of the rest.
         turns = [one[..., : len(self.cos), :] for one in options.get("position_embeddings") or ()]

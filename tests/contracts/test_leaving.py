@@ -84,3 +84,11 @@ def test_only_what_is_listened_to_comes_to_the_deep_layers(model):
     assert both > deep > 0
     first_without = num_layers - guidance.prompt_of_layer[::-1].index(0)
     assert counts == [counts[0]] * first_without + [counts[0] - both] * (num_layers - first_without)
+
+
+def test_prompts_that_do_not_advance_stay(model):
+    """Every layer is given their embeddings anew."""
+    policy = HermesPolicy(budget_tokens=60, guidance_forward="embeddings")
+    session = Session(model, policy, chunk_frames=CHUNK)
+    session.observe(pictures(4 * CHUNK))
+    assert session.stats.num_compressions > 0

@@ -65,15 +65,17 @@ def test_sessions_in_threads_share_a_model(model):
         assert torch.equal(logits, own_logits)
 
 
-def test_hooks_that_come_and_go_in_another_thread_change_nothing(model):
-    """Only one session reads without advancing; the other must never see it."""
+@pytest.mark.parametrize("guidance_forward", ["embeddings", "true"])
+def test_hooks_that_come_and_go_in_another_thread_change_nothing(model, guidance_forward):
+    """Only one session reads without advancing, or lets prompts leave; the other must never see it."""
     over = threading.Event()
     session = Session(model, WindowPolicy(budget_tokens=40), chunk_frames=4)
     session.observe(random_frames(8))
     expected = session.next_token_logits(QUESTION)
 
     def read_guidance() -> None:
-        other = Session(model, HermesPolicy(budget_tokens=20, guidance_forward="embeddings"), chunk_frames=1)
+        policy = HermesPolicy(budget_tokens=20, guidance_forward=guidance_forward)
+        other = Session(model, policy, chunk_frames=1)
         for frame in random_frames(1000, seed=3):
             other.observe(frame)
             if over.is_set():

@@ -37,6 +37,6 @@ def read_embeddings(decoder: nn.Module, segments: Sequence[Segment]) -> None:
 
     hook = layers[0].register_forward_pre_hook(read_in_all, with_kwargs=True)
     try:
-        forward(decoder, segments, wants_hidden=False)
+        forward(decoder, segments, wants_hidden=False, all_stay=True)
     finally:
         hook.remove()
