@@ -144,7 +144,7 @@ def weigh_with_probes(
         if layer_idx in one.layers:
             share = masks.share(weights, slice(tokens.start - first, tokens.stop - first))
             paid = weights.flatten(0, 1)[:, :num_seen]
-            # a product with a row, which takes a third of what a mean of some rows does
+            # a product with a row, instead of a mean of rows that do not lie together
             one.weights[layer_idx, :num_seen] = share @ paid
     return weights
 

@@ -84,11 +84,11 @@ class Packed:
         lasts = [ends_in if one.probe is None else one.probe.last_layer for one in self.segments]
         # The decoder knows all tokens by their place where it adds features behind its first layers.
         first = max(min(lasts) + 1, num_stacks)
-        left = [last >= first for last in lasts]
+        stay = [last >= first for last in lasts]
         if first > ends_in:
             return self
-        segments = [one for one, stays in zip(self.segments, left, strict=True) if stays]
-        stays = tuple(_runs([one.tokens for one, has in zip(self.places, left, strict=True) if has]))
+        segments = [one for one, remains in zip(self.segments, stay, strict=True) if remains]
+        stays = tuple(_runs([one.tokens for one, remains in zip(self.places, stay, strict=True) if remains]))
         behind = replace(
             self,
             segments=segments,
