@@ -310,7 +310,8 @@ def chunk_parts(document: Document) -> str:
 
 def tower_parts(document: Document) -> str:
     """Write where the time of Qwen's tower goes."""
-    return table(["of the tower's time", "ms"], [[k, f"{v:.1f}"] for k, v in document["qwen_tower_ms"].items()])
+    rows = [[name, f"{ms:.1f}"] for name, ms in document["qwen_tower_ms"].items()]
+    return table(["of the tower's time", "ms"], rows)
 
 
 def looks(document: Document) -> str:
