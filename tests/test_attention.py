@@ -119,7 +119,7 @@ def test_prompts_in_free_slots_behind_a_chunk_read_as_those_that_find_none(
     found = []
     for num_spare in (0, 100):
         is_full = fills_rows and num_spare > 0
-        monkeypatch.setattr(attention_weights, "_wants_full_rows", lambda _, is_full=is_full: is_full)
+        monkeypatch.setattr(attention_weights, "wants_full_rows", lambda _, is_full=is_full: is_full)
         torch.manual_seed(0)
         count, held = 9, 20
         cache = StreamCache(model.layout, [held + count + num_spare] * 10, num_prefix_tokens=held)
@@ -197,6 +197,6 @@ def test_zeros_behind_keys_weigh_nothing(model, policy, monkeypatch):
     """On a GPU rows of weights are filled up, for its products' sake."""
     logits = []
     for is_full in (False, True):
-        monkeypatch.setattr(attention_weights, "_wants_full_rows", lambda _, is_full=is_full: is_full)
+        monkeypatch.setattr(attention_weights, "wants_full_rows", lambda _, is_full=is_full: is_full)
         logits.append(watched(model, 11, 0, policy).next_token_logits("what is on screen now?"))
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-5)

@@ -21,6 +21,7 @@ from hermes_stream.attention_weights import observe, probe, read, weigh_with_pro
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.masks import Masks
+from hermes_stream.memory.constants import sent
 from hermes_stream.memory.rope import turn
 from hermes_stream.packed import Packed
 from hermes_stream.segments import KeysAndValues, Segment
@@ -79,7 +80,7 @@ def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, A
         return {}
     shown = [torch.full((len(s.embeddings),), s.deepstack is not None) for s in segments]
     return {
-        "visual_pos_masks": torch.cat(shown)[None].to(device),
+        "visual_pos_masks": sent(torch.cat(shown)[None], device),
         "deepstack_visual_embeds": list(torch.cat(stacks, dim=1)),
     }
 

@@ -14,7 +14,7 @@ from hermes_stream.masks import Masks
 
 _MAX_WEIGHT_BYTES = 64 * 2**20
 _FEW_WEIGHT_BYTES = 2**19
-_ROW_OF = 8
+ROW_OF = 8
 """Numbers of 16 bits that a GPU's fast products want in a row, or a multiple of them. On an H200 others take
 180 microseconds where a prompt of 31 tokens reads 4,800 (docs/lab-log.md)."""
 
@@ -202,11 +202,12 @@ def _filled(
     held: Float[Tensor, "kv_heads held head_dim"],
 ) -> Float[Tensor, "kv_heads held_and_filling head_dim"]:
     """Return keys or values with zeros behind them, so that products of weights have full rows on a GPU."""
-    missing = -held.shape[1] % _ROW_OF
-    return F.pad(held, (0, 0, 0, missing)) if missing and _wants_full_rows(held) else held
+    missing = -held.shape[1] % ROW_OF
+    return F.pad(held, (0, 0, 0, missing)) if missing and wants_full_rows(held) else held
 
 
-def _wants_full_rows(held: Tensor) -> bool:
+def wants_full_rows(held: Tensor) -> bool:
+    """Tell whether a device's products of these numbers are faster where rows are multiples of ``ROW_OF``."""
     return held.is_cuda and held.dtype.itemsize == 2
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -71,11 +72,8 @@ class Masks:
             held: tokens whose keys are there, those of the texts last.
             end: where keys end that are filled up; none is seen behind ``held``.
         """
-        which, where = (tuple(lengths), group), {"dtype": queries.dtype, "device": queries.device}
-        if _lasts(queries.device, 4 * group * queries.shape[1] * end):
-            return _apart(*which, held=held, end=end, **where)
-        make = partial(_apart.__wrapped__, *which, held=held, end=end, **where)
-        return self._once(queries, ("apart", *which, held, end), make)
+        num_bytes = 4 * group * queries.shape[1] * end
+        return self._kept(_apart, queries, num_bytes, lengths=tuple(lengths), group=group, held=held, end=end)
 
     def share(
         self, weights: Float[Tensor, "heads tokens held"], tokens: slice
@@ -87,11 +85,8 @@ class Masks:
             tokens: those that count.
         """
         heads, count = weights.shape[:2]
-        which, where = (tokens.start, tokens.stop), {"dtype": weights.dtype, "device": weights.device}
-        if _lasts(weights.device, 4 * heads * count):
-            return _share(heads, count, *which, **where)
-        make = partial(_share.__wrapped__, heads, count, *which, **where)
-        return self._once(weights, ("share", heads, count, *which), make)
+        sizes = {"heads": heads, "count": count, "start": tokens.start, "stop": tokens.stop}
+        return self._kept(_share, weights, 4 * heads * count, **sizes)
 
     def spread(
         self, hiding: Float[Tensor, "tokens newest"], tokens: slice, group: int, *, held: int, end: int
@@ -168,6 +163,15 @@ class Masks:
             queries, ("branch_of_token", *lengths), lambda: _branches(lengths).to(queries.device)
         )
 
+    def _kept(self, make: Any, like: Tensor, num_bytes: int, **sizes: Hashable) -> Tensor:
+        """Return what a cached function makes, kept by it where it may outlast the forward, else here."""
+        where = {"dtype": like.dtype, "device": like.device}
+        if _lasts(like.device, num_bytes):
+            made: Tensor = make(**sizes, **where)
+            return made
+        which = (make.__name__, *sizes.values())
+        return self._once(like, which, partial(make.__wrapped__, **sizes, **where))
+
     def _once(self, queries: Tensor, which: tuple[Hashable, ...], make: Callable[[], Tensor]) -> Tensor:
         key = (queries.device, queries.dtype, which)
         if key not in self._made:
@@ -203,7 +207,7 @@ def forget_masks() -> None:
 
 @lru_cache(maxsize=_NUM_LASTING)
 def _apart(
-    lengths: tuple[int, ...], group: int, *, held: int, end: int, dtype: torch.dtype, device: torch.device
+    *, lengths: tuple[int, ...], group: int, held: int, end: int, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "one rows keys"]:
     with torch.inference_mode(False):  # so that it may be used with and without
         hiding = _hiding(torch.empty(1, sum(lengths), 1, dtype=dtype, device=device), sum(lengths))
@@ -214,7 +218,7 @@ def _apart(
 
 @lru_cache(maxsize=_NUM_LASTING)
 def _share(
-    heads: int, count: int, start: int, stop: int, *, dtype: torch.dtype, device: torch.device
+    *, heads: int, count: int, start: int, stop: int, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, " heads_and_tokens"]:
     with torch.inference_mode(False):
         share = torch.zeros(heads, count, dtype=dtype, device=device)

@@ -26,7 +26,7 @@ class Gated(nn.Module):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("width", "whole"), [(12, 16), (16, 16), (1, 8)])
 def test_gates_filled_with_zeros_compute_the_same(monkeypatch, bias, width, whole):
-    monkeypatch.setattr(towers, "_wants_whole_rows", lambda _: True)
+    monkeypatch.setattr(towers, "wants_full_rows", lambda _: True)
     model, x = nn.ModuleList([Gated(width, bias=bias), nn.Linear(3, 3)]), torch.randn(4, 6)
     before = model[0](x)
     towers.fill_gates(model)
@@ -45,8 +45,8 @@ def test_a_processor_and_other_numbers_need_no_whole_rows():
 def test_a_family_with_gates_sees_the_same_with_filled_ones(tmp_path, monkeypatch):
     folder = FAMILIES["qwen2_5_vl"].save(tmp_path / "checkpoint")
     plain = load_model(folder, device="cpu")
-    monkeypatch.setattr(towers, "_ROW_OF", 7)
-    monkeypatch.setattr(towers, "_wants_whole_rows", lambda _: True)
+    monkeypatch.setattr(towers, "ROW_OF", 7)
+    monkeypatch.setattr(towers, "wants_full_rows", lambda _: True)
     filled = load_model(folder, device="cpu")
     gates = [one for name, one in filled.vision.named_modules() if name.endswith("gate_proj")]
     assert gates

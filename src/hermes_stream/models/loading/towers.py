@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_ROW_OF = 8  # numbers of 16 bits that a GPU's fast products want in a row, or a multiple of them
+from hermes_stream.attention_weights import ROW_OF, wants_full_rows
 
 
 def keep_patches_together(model: nn.Module) -> None:
@@ -42,8 +41,8 @@ def fill_gates(model: nn.Module) -> None:
         parts: list[Any] = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
         if all(_is_plain(part) for part in parts):
             gate, up, down = parts
-            missing = -gate.out_features % _ROW_OF
-            if missing and _wants_whole_rows(gate.weight):
+            missing = -gate.out_features % ROW_OF
+            if missing and wants_full_rows(gate.weight):
                 widen(gate, up, down, missing)
 
 
@@ -72,7 +71,3 @@ def _parameter(weight: Tensor) -> nn.Parameter:
 def _is_plain(part: object) -> bool:
     # torchao keeps the module and puts a tensor of its own inside; accelerate keeps hooks
     return type(part) is nn.Linear and type(part.weight) is nn.Parameter and not hasattr(part, "_hf_hook")
-
-
-def _wants_whole_rows(weight: Tensor) -> bool:
-    return weight.is_cuda and weight.dtype in (torch.bfloat16, torch.float16)
