@@ -15,7 +15,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "performance.md"
-_BLOCK = re.compile(r"(<!-- (\w+) ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- ([\w.-]+) ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 Document = dict[str, Any]
 
