@@ -13,21 +13,46 @@ NO_QUESTION = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Streams of stories, each followed by questions with their answers, blind to each other.
+class Questions:
+    """Rows of text, one for each stream: questions with their answers, blind to each other.
 
-    Questions lie one behind the other in a row of text, each from what closes the video to its answer's end.
+    They lie one behind the other, each from what closes the video to its answer's end.
 
     Attributes:
-        stories: indices into the training set ``[streams]``.
-        patches: indices of the temporal patches of its story that a stream shows ``[streams, patches]``.
         token_ids: of the rows of text ``[streams, text]``.
         targets: next-token targets ``[streams, text]``, ``IGNORED`` elsewhere.
         question_idx: which question of its stream a token belongs to ``[streams, text]``; ``NO_QUESTION``
             behind the last.
         offsets: where a token stands in its question ``[streams, text]``, from 0; behind the last from 1.
-        num_visible_patches: temporal patches that each question sees ``[streams, questions]``, at least one.
         kinds: the questions' kinds, flat ``[streams * questions]``; "" where none could be asked.
+    """
+
+    token_ids: Tensor
+    targets: Tensor
+    question_idx: Tensor
+    offsets: Tensor
+    kinds: list[str]
+
+    def right_answers(self, predictions: Tensor) -> Tensor:
+        """Return which questions have every token of their answer right, bool ``[streams, questions]``.
+
+        Args:
+            predictions: of next tokens ``[streams, text]``.
+        """
+        is_wrong = (predictions != self.targets) & (self.targets >= 0)
+        num_questions = len(self.kinds) // len(self.token_ids)
+        num_wrong = torch.zeros(len(self.token_ids), num_questions, dtype=torch.long)
+        return num_wrong.scatter_add(1, self.question_idx.clamp_min(0), is_wrong.long()) == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(Questions):
+    """Streams of stories, each followed by its questions.
+
+    Attributes:
+        stories: indices into the training set ``[streams]``.
+        patches: indices of the temporal patches of its story that a stream shows ``[streams, patches]``.
+        num_visible_patches: temporal patches that each question sees ``[streams, questions]``, at least one.
         gaps: position jumps before each visual token ``[streams, patches, tokens per patch]``.
         question_gaps: position jumps before each question ``[streams, questions]``.
         num_hidden_patches: temporal patches, from the first on, that a question does not see
@@ -39,12 +64,7 @@ class Batch:
 
     stories: Tensor
     patches: Tensor
-    token_ids: Tensor
-    targets: Tensor
-    question_idx: Tensor
-    offsets: Tensor
     num_visible_patches: Tensor
-    kinds: list[str]
     gaps: Tensor
     question_gaps: Tensor
     num_hidden_patches: Tensor
@@ -58,16 +78,6 @@ class Batch:
             of_questions: ``[streams, questions]``; tokens behind the last question take the first one's.
         """
         return of_questions.gather(1, self.question_idx.clamp_min(0))
-
-    def right_answers(self, predictions: Tensor) -> Tensor:
-        """Return which questions have every token of their answer right, bool ``[streams, questions]``.
-
-        Args:
-            predictions: of next tokens ``[streams, text]``.
-        """
-        is_wrong = (predictions != self.targets) & (self.targets >= 0)
-        num_wrong = torch.zeros_like(self.num_visible_patches)
-        return num_wrong.scatter_add(1, self.question_idx.clamp_min(0), is_wrong.long()) == 0
 
 
 def visibility(batch: Batch, num_prefix: int, tokens_per_patch: int) -> Tensor:
@@ -112,10 +122,24 @@ def _is_left(batch: Batch, patch_idx: Tensor, newest: Tensor) -> Tensor:
 
 
 def training_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *masks: Tensor, **_: Any
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *masks: Tensor,
+    held: tuple[Tensor, Tensor] | None = None,
+    **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attend with the mask where it has rows, and causally before them; called by transformers."""
+    """Attend with the mask where it has rows, and causally before them; called by transformers.
+
+    What a memory holds comes before all: rotated keys and values ``[layers, n, kv_heads, held, head_dim]``.
+    """
     (attention_mask,) = masks
+    if held is not None:
+        layer: int = module.layer_idx  # type: ignore[assignment]
+        key, value = (
+            torch.cat([one[layer], own], dim=2) for one, own in zip(held, (key, value), strict=True)
+        )
     groups: int = module.num_key_value_groups  # type: ignore[assignment]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     end = query.shape[2] - attention_mask.shape[2]

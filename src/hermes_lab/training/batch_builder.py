@@ -125,6 +125,19 @@ class BatchBuilder:
             num_whole=num_whole,
         )
 
+    def ask(
+        self, world: World, seconds: float, rng: np.random.Generator
+    ) -> tuple[list[list[int]], list[str]]:
+        """Draw questions about a story at a moment, right behind the last frame.
+
+        Returns:
+            A row's tokens, targets, question indices and offsets; the kinds, "" where none found room.
+        """
+        kinds = [self.kinds[i] for i in rng.permutation(len(self.kinds))[: self.num_questions]]
+        asked = [_Asked(last_patch=0, gap=0, question=self._ask(world, seconds, kind, rng)) for kind in kinds]
+        row, fitting = self._row(asked)
+        return row, [one.kind if fits else "" for one, fits in zip(asked, fitting, strict=True)]
+
     def _draw_questions(
         self, world: World, patches: Tensor, rng: np.random.Generator, *, gaps: Tensor
     ) -> Iterator[_Asked]:

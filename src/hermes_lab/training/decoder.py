@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 
 from hermes_lab.training.batch import Batch, training_attention, visibility
+from hermes_lab.training.long_streams import HeldBatch
 from hermes_lab.training.stories import IGNORED, LABELS
 
 
@@ -47,10 +48,7 @@ class Decoder(nn.Module):
             batch: the text behind them.
             position_ids: of all tokens, as the decoder's rotary layer takes them.
         """
-        embed = self.text.embed_tokens
-        text = embed(batch.token_ids)
-        if self.video_end is not None:
-            text = torch.where(batch.offsets[..., None] == 0, self.video_end, text)
+        embed, text = self.text.embed_tokens, self._embedded(batch)
         prefix = embed(self.prefix_ids).expand(len(video), -1, -1)
         visual = slice(prefix.shape[1], prefix.shape[1] + video.shape[1] * video.shape[2])
         mask = visibility(batch, prefix.shape[1], video.shape[2])
@@ -65,6 +63,27 @@ class Decoder(nn.Module):
             )
         hidden = self.text.norm(hidden[:, visual.stop :])
         return F.linear(hidden, embed.weight), auxiliary
+
+    def read(self, batch: HeldBatch) -> Tensor:
+        """Return logits ``[moments, text, vocabulary]`` of questions about what a memory holds."""
+        hidden, mask = self._embedded(batch), batch.sees()
+        rotation = self.text.rotary_emb(hidden, batch.position_ids)
+        for layer in self.text.layers:
+            # Not compiled: how much is held differs from batch to batch.
+            hidden = layer.forward(
+                hidden,
+                attention_mask=mask,
+                position_ids=batch.position_ids,
+                position_embeddings=rotation,
+                held=(batch.keys, batch.values),
+            )
+        return F.linear(self.text.norm(hidden), self.text.embed_tokens.weight)
+
+    def _embedded(self, batch: Batch | HeldBatch) -> Tensor:
+        text: Tensor = self.text.embed_tokens(batch.token_ids)
+        if self.video_end is None:
+            return text
+        return torch.where(batch.offsets[..., None] == 0, self.video_end, text)
 
 
 def auxiliary_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, list[float]]:

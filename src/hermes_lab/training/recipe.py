@@ -46,6 +46,8 @@ class Stage:
         asks_the_newest: ask half of the questions about now of the newest temporal patches alone.
         asks_behind_changes: ask half of them, and more by chance, right after something came or left.
         asks_late_about_time: ask about time at any distance behind the last frame too, as about all else.
+        long_seconds: length of stories that the memory itself watches, and about which as much is asked as
+            about the others; 0 for none.
     """
 
     num_seconds: int
@@ -62,6 +64,7 @@ class Stage:
     asks_the_newest: bool = False
     asks_behind_changes: bool = False
     asks_late_about_time: bool = False
+    long_seconds: int = 0
 
 
 _STEADY = Stage(num_seconds=16, num_steps=600, num_worlds=400, pace=_BUSY, scenes=_CLUTTERED)
@@ -82,6 +85,9 @@ _LAST = Stage(
     asks_behind_changes=True,
     asks_late_about_time=True,
 )
+
+# What the memory itself leaves, in stories ten times as long.
+_LONG = replace(_LAST, num_steps=400, num_streams=4, num_worlds=200, long_seconds=480)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +138,8 @@ class Recipe:
             pace=_RETURNING,
             kinds=_HARDEST_KINDS,
         ),
-        _LAST,
+        replace(_LAST, num_steps=700),
+        _LONG,
     )
 
     @classmethod
@@ -155,7 +162,8 @@ class Recipe:
                     pace=_RETURNING,
                     kinds=_HARD_KINDS,
                 ),
-                replace(_LAST, num_steps=1500, max_gap=60, far_gap=1600),
+                replace(_LAST, num_steps=1100, max_gap=60, far_gap=1600),
+                replace(_LONG, max_gap=60, far_gap=1600),
             ),
         )
 

@@ -1,9 +1,10 @@
-"""Training of an embedded checkpoint with the full cache: ``hermes train``.
+"""Training of an embedded checkpoint: ``hermes train``.
 
 First the vision tower learns single temporal patches, and to see the same in every scene. Then it is frozen,
 the temporal patches of each stage's stories are encoded once, and the decoder learns stories with questions,
-short ones first. No memory policy takes part. A run is reproducible from its seed and goes on where it
-stopped.
+short ones first, all of which they see. At last the memory itself watches long ones, and questions read what
+it holds. A run is reproducible from its seed and goes on where it stopped; what the memory held then is made
+anew.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlavaOnevisionForConditionalGeneration
 
-from hermes_lab.training.batch import Batch
+from hermes_lab.training.batch import Batch, Questions
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.decoder import Decoder, auxiliary_loss
 from hermes_lab.training.family import Family
 from hermes_lab.training.llava_onevision import LlavaOnevisionFamily
+from hermes_lab.training.long_streams import STEPS_PER_STORY, HeldBatch, LongStreams
 from hermes_lab.training.optimizers import Optimizers
 from hermes_lab.training.qwen2_5_vl import Qwen25VLFamily
 from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import IGNORED, LABELS, draw_worlds
 from hermes_lab.training.vision import encode_samples, render_samples, steady_vision, train_vision
 from hermes_stream.models.loading.load import embedded_folder
-from hermes_stream.synthetic.world import World
+from hermes_stream.synthetic.world import Pace, World
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ Row = dict[str, float]
 _ROW_STEPS = 50
 _STORIES_AT_ONCE = 100
 _OTHER_STORIES = 500_000
+_LONG_QUESTIONS = 12
 FAMILIES: dict[str, tuple[Family, Callable[[int], Recipe]]] = {
     "llava_onevision": (LlavaOnevisionFamily(), lambda seed: Recipe(seed=seed)),
     "qwen2_5_vl": (Qwen25VLFamily(), Recipe.qwen2_5_vl),
@@ -75,6 +78,7 @@ class Trainer:
             weight_decay=recipe.weight_decay,
         )
         self.step = 0
+        self._long: LongStreams | None = None
 
     def run(self, folder: Path, on_progress: Callable[[Row], None]) -> None:
         """Go through the stages from the current step; save after every row of the curve."""
@@ -84,6 +88,7 @@ class Trainer:
             if self.step >= end:
                 continue
             builder, features, labels = self._training_set(stage, self.recipe.stories_seed(number))
+            self._long = self._long_streams(stage, self.recipe.stories_seed(number))
             while self.step < end:
                 row = self._steps(builder, features, labels, min(_ROW_STEPS, end - self.step))
                 with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
@@ -123,14 +128,33 @@ class Trainer:
         )
         return builder, torch.cat(features), every_label
 
+    def _long_streams(self, stage: Stage, seed: int) -> LongStreams | None:
+        """Return the memory at work on long stories, where a stage has them."""
+        if not stage.long_seconds:
+            return None
+        long = replace(
+            stage, num_seconds=stage.long_seconds, num_worlds=-(-stage.num_steps // STEPS_PER_STORY)
+        )
+        builder = BatchBuilder(
+            family=self.family,
+            chat=self.chat,
+            worlds=worlds_of(long, seed + _OTHER_STORIES),
+            num_seconds=stage.long_seconds,
+            num_questions=_LONG_QUESTIONS,
+            kinds=stage.kinds,
+            clear_of_border=stage.clear_of_border,
+        )
+        return LongStreams(self.family, self.model, builder)
+
     def _steps(self, builder: BatchBuilder, features: Tensor, labels: Tensor, count: int) -> Row:
         """Learn from batches, and return a row of the curve: accuracies by kind of question and of label."""
         began, began_processor, losses, label_accuracies = time.monotonic(), time.process_time(), [], []
         is_right: dict[str, list[bool]] = {}
         for _ in range(count):
-            batch = builder.draw(np.random.default_rng((self.recipe.seed, self.step)))
+            rng = np.random.default_rng((self.recipe.seed, self.step))
+            batch, held = builder.draw(rng), self._long and self._long.draw(rng, self.step)
             shown = (batch.stories[:, None], batch.patches)
-            loss, own = self._learn(batch, features[shown].float(), labels[shown].long(), is_right)
+            loss, own = self._learn(batch, features[shown].float(), labels[shown].long(), held, is_right)
             losses.append(loss)
             label_accuracies.append(own)
             self.step += 1
@@ -149,19 +173,25 @@ class Trainer:
         }
 
     def _learn(
-        self, batch: Batch, video: Tensor, labels: Tensor, is_right: dict[str, list[bool]]
+        self,
+        batch: Batch,
+        video: Tensor,
+        labels: Tensor,
+        held: HeldBatch | None,
+        is_right: dict[str, list[bool]],
     ) -> tuple[float, list[float]]:
         """Take one step; add to ``is_right``, and return the loss and the accuracy of each kind of label."""
         position_ids = self.family.position_ids(batch, len(self.chat.prefix_ids))
         logits, auxiliary_logits = self.decoder(video, batch, position_ids)
-        loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+        loss = _answer_loss(logits, batch)
         auxiliary, accuracies = auxiliary_loss(auxiliary_logits, labels.flatten(1, 2))
         total = loss + self.recipe.auxiliary_weight * auxiliary
+        if held is not None:
+            read = self.decoder.read(held)
+            total = total + _answer_loss(read, held)
+            _note(is_right, held, read, "held_")
         self.optimizers.step(total, scale=self.recipe.learning_rate_scale(self.step))
-        hits = batch.right_answers(logits.argmax(-1))
-        for kind, hit in zip(batch.kinds, hits.flatten().tolist(), strict=True):
-            if kind:
-                is_right.setdefault(kind, []).append(hit)
+        _note(is_right, batch, logits)
         return float(loss.detach()), accuracies
 
     def save(self, folder: Path) -> None:
@@ -181,6 +211,18 @@ class Trainer:
         self.decoder.auxiliary_head.load_state_dict(state["auxiliary_head"])
         self.optimizers.load_state_dict(state["optimizers"])
         self.step = state["step"]
+
+
+def _answer_loss(logits: Tensor, questions: Questions) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), questions.targets.flatten(), ignore_index=IGNORED)
+
+
+def _note(is_right: dict[str, list[bool]], questions: Questions, logits: Tensor, prefix: str = "") -> None:
+    """Add to each kind whether its questions were answered right."""
+    hits = questions.right_answers(logits.argmax(-1))
+    for kind, hit in zip(questions.kinds, hits.flatten().tolist(), strict=True):
+        if kind:
+            is_right.setdefault(prefix + kind, []).append(hit)
 
 
 def write_whole(state: Any, path: Path) -> None:

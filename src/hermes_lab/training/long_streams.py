@@ -1,0 +1,184 @@
+"""Questions about what the memory itself leaves of long streams, beside those about whole stories.
+
+A stream runs through a live memory with the weights of now, and what each layer holds at some moments is
+kept. Questions read that as they would live, and their loss reaches the weights through their own
+tokens alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hermes_lab.training.batch import Questions
+from hermes_lab.training.batch_builder import BatchBuilder
+from hermes_lab.training.family import Family
+from hermes_stream import Session, load_model
+from hermes_stream.synthetic.world import World
+
+MEMORIES = ("hermes", "hermes_paper", "infinipot_v", "streammem", "livevlm", "window", "random")
+"""Policies that watch, drawn evenly: a checkpoint that all are compared on must know none better."""
+_FIRST_SECONDS = 20
+_NUM_MOMENTS = 20
+_SHARE_BEHIND_CHANGES = 0.4
+_BEHIND_SECONDS = 1.2
+_SHARE_OF_LONG_CHUNKS = 0.7
+_LONG_CHUNK_FRAMES = 16
+_STORIES_HELD = 4
+STEPS_PER_STORY = 2
+"""Steps that are taken for each story that is watched: to watch one takes as long as to learn from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moment:
+    """What a memory held behind a frame.
+
+    Attributes:
+        world: the story.
+        seconds: time of the frame.
+        position: where a question's first token stands.
+        keys: of each layer, rotated, ``[layers, kv_heads, held, head_dim]``.
+        values: likewise.
+    """
+
+    world: World
+    seconds: float
+    position: int
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBatch(Questions):
+    """Questions about what memories held at some moments.
+
+    Attributes:
+        position_ids: of the text, as the decoder's rotary layer takes them.
+        keys: of what is held ``[layers, moments, kv_heads, held, head_dim]``.
+        values: likewise.
+        is_held: which of them are there ``[moments, held]``.
+    """
+
+    position_ids: Tensor
+    keys: Tensor
+    values: Tensor
+    is_held: Tensor
+
+    def sees(self) -> Tensor:
+        """Return what tokens of text see, bool ``[moments, 1, text, held and text]``."""
+        is_own = self.question_idx[:, :, None] == self.question_idx[:, None]
+        held = self.is_held[:, None].expand(-1, is_own.shape[1], -1)
+        return torch.cat([held, is_own.tril()], dim=2)[:, None]
+
+
+@final
+class LongStreams:
+    """Lets memories watch long stories, and asks about what they hold.
+
+    Args:
+        family: of the model.
+        model: under training.
+        builder: asks; its stories are those that are watched, in turn.
+        num_moments: in a batch.
+
+    Attributes:
+        stories: moments of those that were watched last.
+    """
+
+    def __init__(self, family: Family, model: Any, builder: BatchBuilder, *, num_moments: int = 14) -> None:
+        self._family, self._model, self._builder = family, model, builder
+        self._num_moments = num_moments
+        with TemporaryDirectory() as folder:
+            family.save(model, Path(folder))
+            self._live = load_model(folder, device="cpu")
+        self.stories: list[list[Moment]] = []
+
+    def draw(self, rng: np.random.Generator, step: int) -> HeldBatch:
+        """Ask new questions about moments of the stories watched last; watch another every few steps."""
+        if step % STEPS_PER_STORY == 0 or not self.stories:
+            world = self._builder.worlds[step // STEPS_PER_STORY % len(self._builder.worlds)]
+            has_long_chunks = rng.random() < _SHARE_OF_LONG_CHUNKS
+            chunk_frames = _LONG_CHUNK_FRAMES if has_long_chunks else self._family.fps
+            policy, seconds = str(rng.choice(MEMORIES)), list(_draw_seconds(world, rng))
+            story = list(self.watch(world, seconds, policy=policy, chunk_frames=chunk_frames))
+            self.stories = [*self.stories, story][-_STORIES_HELD:]
+        every = [moment for story in self.stories for moment in story]
+        return self.ask([every[i] for i in rng.permutation(len(every))[: self._num_moments]], rng)
+
+    @torch.no_grad()
+    def watch(
+        self, world: World, seconds: Sequence[float], *, policy: str, chunk_frames: int
+    ) -> Iterator[Moment]:
+        """Yield what a memory holds of a story at some moments, with the weights of now."""
+        self._copy_weights()
+        session, due = Session(self._live, policy, chunk_frames=chunk_frames), sorted(seconds)
+        for frame in world.frames(self._family.fps):
+            session.observe(frame)
+            if not due or due[0] > frame.pts_seconds:
+                continue
+            due = [one for one in due if one > frame.pts_seconds]
+            session.flush()
+            cache = session.cache
+            layers = range(cache.layout.num_layers)
+            yield Moment(
+                world=world,
+                seconds=frame.pts_seconds,
+                position=cache.next_position,
+                keys=torch.stack([cache.rotated_keys(layer) for layer in layers]),
+                values=torch.stack([cache.values(layer) for layer in layers]),
+            )
+
+    def ask(self, moments: Sequence[Moment], rng: np.random.Generator) -> HeldBatch:
+        """Draw new questions about moments."""
+        rows, kinds = zip(*(self._builder.ask(one.world, one.seconds, rng) for one in moments), strict=True)
+        token_ids, targets, question_idx, offsets = torch.tensor(rows).unbind(1)
+        positions = torch.tensor([one.position for one in moments])[:, None] + offsets
+        num_axes = self._live.layout.rotary.num_axes
+        lengths = [one.keys.shape[2] for one in moments]
+
+        def together(parts: Sequence[Tensor]) -> Tensor:
+            """Lay out what moments hold side by side ``[layers, moments, kv_heads, held, head_dim]``."""
+            missing = [max(lengths) - length for length in lengths]
+            filled = [F.pad(part, (0, 0, 0, few)) for part, few in zip(parts, missing, strict=True)]
+            return torch.stack(filled, dim=1)
+
+        return HeldBatch(
+            token_ids=token_ids,
+            targets=targets,
+            question_idx=question_idx,
+            offsets=offsets,
+            kinds=[kind for own in kinds for kind in own],
+            position_ids=positions if num_axes == 1 else positions.expand(num_axes, -1, -1),
+            keys=together([one.keys for one in moments]),
+            values=together([one.values for one in moments]),
+            is_held=torch.arange(max(lengths)) < torch.tensor(lengths)[:, None],
+        )
+
+    def _copy_weights(self) -> None:
+        own = dict(self._live.decoder.named_parameters())
+        for name, learned in self._model.model.language_model.named_parameters():
+            own[name].copy_(learned)
+        if (closing := self._family.video_end(self._model)) is not None:
+            self._live.video_end.copy_(closing.view_as(self._live.video_end))
+
+
+def _draw_seconds(world: World, rng: np.random.Generator) -> Iterator[float]:
+    changes = [
+        seconds
+        for one in world.appearances
+        for seconds in (one.enters_seconds, one.leaves_seconds)
+        if _FIRST_SECONDS < seconds < world.duration_seconds
+    ]
+    for _ in range(_NUM_MOMENTS):
+        if changes and rng.random() < _SHARE_BEHIND_CHANGES:
+            yield float(rng.choice(changes) + rng.uniform(0, _BEHIND_SECONDS))
+        else:
+            yield float(rng.uniform(_FIRST_SECONDS, world.duration_seconds))

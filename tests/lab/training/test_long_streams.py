@@ -1,0 +1,125 @@
+"""What a memory leaves of long streams: questions read it in training as they would live."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hermes_lab.training.batch_builder import BatchBuilder
+from hermes_lab.training.decoder import Decoder
+from hermes_lab.training.long_streams import MEMORIES, LongStreams
+from hermes_lab.training.recipe import Recipe, Stage
+from hermes_lab.training.train import FAMILIES, train
+from hermes_stream import Session, load_model
+from hermes_stream.attention import forward
+from hermes_stream.models.loading.load import embedded_folder
+from hermes_stream.stream.context import question_segment
+from hermes_stream.synthetic.world import generate_world
+
+SHIPPED = {"tiny": "llava_onevision", "tiny-qwen": "qwen2_5_vl"}
+SECONDS = 40  # more than the budget holds
+
+
+def make(name: str) -> tuple[LongStreams, Decoder]:
+    family, _ = FAMILIES[SHIPPED[name]]
+    model = family.build_model(0, None)
+    weights = type(model).from_pretrained(str(embedded_folder(name)), dtype=torch.float32)
+    model.load_state_dict(weights.state_dict())
+    chat = family.build_chat()
+    builder = BatchBuilder(
+        family=family,
+        chat=chat,
+        worlds=(generate_world(5, SECONDS), generate_world(6, SECONDS)),
+        num_seconds=SECONDS,
+        num_questions=6,
+    )
+    streams = LongStreams(family, model, builder, num_moments=5)
+    return streams, Decoder(model, chat.prefix_ids, family.video_end(model))
+
+
+@pytest.mark.parametrize("policy", MEMORIES)
+@pytest.mark.parametrize(
+    ("name", "chunk_frames"), [("tiny", 1), ("tiny", 16), ("tiny-qwen", 2), ("tiny-qwen", 16)]
+)
+def test_questions_read_a_memory_in_training_as_they_do_live(name, chunk_frames, policy):
+    streams, decoder = make(name)
+    world, moments = generate_world(3, SECONDS), (21.2, 33.0)
+    held = list(streams.watch(world, moments, policy=policy, chunk_frames=chunk_frames))
+    batch = streams.ask(held, np.random.default_rng(0))
+    with torch.no_grad():
+        read = decoder.read(batch)
+    live = load_model(name, device="cpu")
+    session, num_asked = Session(live, policy, chunk_frames=chunk_frames), 0
+    for frame in world.frames(live.card.default_fps):
+        session.observe(frame)
+        for row, moment in enumerate(held):
+            if moment.seconds != frame.pts_seconds:
+                continue
+            session.flush()
+            assert max(session.cache.num_visual_tokens) <= session.policy.budget_tokens
+            for question in batch.question_idx[row].unique():
+                own = batch.question_idx[row] == question
+                if question < 0:
+                    continue
+                ids = batch.token_ids[row, own].tolist()
+                first = live.video_end if len(live.video_end) else live.embed(ids[:1])
+                logits = logits_of(live, session, torch.cat([first, live.embed(ids[1:])]))
+                torch.testing.assert_close(read[row, own], logits, rtol=1e-3, atol=1e-3)
+                num_asked += 1
+    assert num_asked == sum(map(bool, batch.kinds)) > 6
+
+
+@torch.inference_mode()
+def logits_of(live, session, embeddings):
+    mark = session.cache.mark()
+    (hidden,) = forward(live.decoder, [question_segment(session.cache, embeddings)])
+    session.cache.rewind(mark)
+    return live.logits(hidden)
+
+
+def test_a_memory_watches_with_the_weights_of_now():
+    streams, decoder = make("tiny")
+    world = generate_world(3, SECONDS)
+    (before,) = streams.watch(world, [30.0], policy="hermes", chunk_frames=16)
+    with torch.no_grad():
+        decoder.text.layers[0].mlp.down_proj.weight.mul_(0.5)
+        decoder.video_end.mul_(0.5)
+    (behind,) = streams.watch(world, [30.0], policy="hermes", chunk_frames=16)
+    assert not torch.equal(before.values[-1], behind.values[-1])
+
+
+def test_what_is_held_teaches_through_the_tokens_of_questions():
+    streams, decoder = make("tiny")
+    batch = streams.draw(np.random.default_rng(0), 0)
+    decoder.read(batch).logsumexp(-1).sum().backward()
+    layer = decoder.text.layers[-1]
+    assert all(weight.grad.abs().sum() > 0 for weight in layer.parameters() if weight.grad is not None)
+    assert layer.self_attn.q_proj.weight.grad is not None
+    assert decoder.video_end.grad.abs().sum() > 0
+
+
+def test_moments_are_of_the_stories_watched_last():
+    streams, _ = make("tiny")
+    rng = np.random.default_rng(1)
+    first, second = streams.draw(rng, 0), streams.draw(rng, 1)
+    assert first.token_ids.shape == second.token_ids.shape
+    assert not torch.equal(first.token_ids, second.token_ids)
+    streams.draw(rng, 2)
+    worlds = {moment.world.seed for story in streams.stories for moment in story}
+    assert worlds == {5, 6}
+
+
+def test_a_stage_of_long_streams_tells_what_memories_knew(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
+    short = {"num_seconds": 4, "num_steps": 2, "num_streams": 2, "num_worlds": 2}
+    stage = Stage(**short, long_seconds=SECONDS)
+    recipe = Recipe(
+        vision=Stage(**short), steady=replace(Recipe().steady, num_steps=0), stages=(stage,), num_questions=8
+    )
+    train(tmp_path, recipe)
+    row = json.loads((tmp_path / "curve.jsonl").read_text().splitlines()[-1])
+    assert {"held_now_what", "held_counting", "held_how_long_ago"} <= set(row)
