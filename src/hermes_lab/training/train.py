@@ -37,7 +37,7 @@ from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.stories import IGNORED, LABELS, draw_worlds
 from hermes_lab.training.vision import encode_samples, render_samples, steady_vision, train_vision
 from hermes_stream.models.loading.load import embedded_folder
-from hermes_stream.synthetic.world import Pace, World
+from hermes_stream.synthetic.world import World
 
 log = logging.getLogger(__name__)
 
