@@ -70,7 +70,7 @@ class Stage:
 _STEADY = Stage(num_seconds=16, num_steps=600, num_worlds=400, pace=_BUSY, scenes=_CLUTTERED)
 
 # What a long stream leaves of itself, in stories of the length of training.
-_LAST = Stage(
+_LOSSES = Stage(
     num_seconds=48,
     num_steps=1100,
     num_streams=8,
@@ -87,7 +87,7 @@ _LAST = Stage(
 )
 
 # What the memory itself leaves, in stories ten times as long.
-_LONG = replace(_LAST, num_steps=400, num_streams=4, num_worlds=200, long_seconds=480)
+_LONG = replace(_LOSSES, num_steps=400, num_streams=4, num_worlds=200, long_seconds=480)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class Recipe:
             pace=_RETURNING,
             kinds=_HARDEST_KINDS,
         ),
-        replace(_LAST, num_steps=700),
+        replace(_LOSSES, num_steps=600),
         _LONG,
     )
 
@@ -162,7 +162,7 @@ class Recipe:
                     pace=_RETURNING,
                     kinds=_HARD_KINDS,
                 ),
-                replace(_LAST, num_steps=1100, max_gap=60, far_gap=1600),
+                replace(_LOSSES, num_steps=900, max_gap=60, far_gap=1600),
                 replace(_LONG, max_gap=60, far_gap=1600),
             ),
         )
