@@ -21,11 +21,10 @@ from torch.nn import functional as F
 from hermes_lab.training.batch import Questions
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.family import Family
-from hermes_stream import Session, load_model
+from hermes_lab.training.lottery import Lottery
+from hermes_stream import MemoryPolicy, Session, load_model
 from hermes_stream.synthetic.world import World
 
-MEMORIES = ("hermes", "hermes_paper", "infinipot_v", "streammem", "livevlm", "window", "random")
-"""Policies that watch, drawn evenly: a checkpoint that all are compared on must know none better."""
 _FIRST_SECONDS = 20
 _NUM_MOMENTS = 20
 _SHARE_BEHIND_CHANGES = 0.4
@@ -107,7 +106,9 @@ class LongStreams:
             world = self._builder.worlds[step // STEPS_PER_STORY % len(self._builder.worlds)]
             has_long_chunks = rng.random() < _SHARE_OF_LONG_CHUNKS
             chunk_frames = _LONG_CHUNK_FRAMES if has_long_chunks else self._family.fps
-            policy, seconds = str(rng.choice(MEMORIES)), list(_draw_seconds(world, rng))
+            budget_tokens = self._live.card.default_budget_tokens
+            policy = Lottery.drawn(world, self._family.fps, budget_tokens, rng)
+            seconds = list(_draw_seconds(world, rng))
             story = list(self.watch(world, seconds, policy=policy, chunk_frames=chunk_frames))
             self.stories = [*self.stories, story][-_STORIES_HELD:]
         every = [moment for story in self.stories for moment in story]
@@ -115,7 +116,7 @@ class LongStreams:
 
     @torch.no_grad()
     def watch(
-        self, world: World, seconds: Sequence[float], *, policy: str, chunk_frames: int
+        self, world: World, seconds: Sequence[float], *, policy: MemoryPolicy | str, chunk_frames: int
     ) -> Iterator[Moment]:
         """Yield what a memory holds of a story at some moments, with the weights of now."""
         self._copy_weights()
