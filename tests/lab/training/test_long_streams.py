@@ -11,7 +11,8 @@ import torch
 
 from hermes_lab.training.batch_builder import BatchBuilder
 from hermes_lab.training.decoder import Decoder
-from hermes_lab.training.long_streams import MEMORIES, LongStreams
+from hermes_lab.training.long_streams import LongStreams
+from hermes_lab.training.lottery import Lottery
 from hermes_lab.training.recipe import Recipe, Stage
 from hermes_lab.training.train import FAMILIES, train
 from hermes_stream import Session, load_model
@@ -41,13 +42,15 @@ def make(name: str) -> tuple[LongStreams, Decoder]:
     return streams, Decoder(model, chat.prefix_ids, family.video_end(model))
 
 
-@pytest.mark.parametrize("policy", MEMORIES)
+@pytest.mark.parametrize("is_lottery", [False, True])
 @pytest.mark.parametrize(
     ("name", "chunk_frames"), [("tiny", 1), ("tiny", 16), ("tiny-qwen", 2), ("tiny-qwen", 16)]
 )
-def test_questions_read_a_memory_in_training_as_they_do_live(name, chunk_frames, policy):
+def test_questions_read_a_memory_in_training_as_they_do_live(name, chunk_frames, is_lottery):
     streams, decoder = make(name)
     world, moments = generate_world(3, SECONDS), (21.2, 33.0)
+    fps, rng = FAMILIES[SHIPPED[name]][0].fps, np.random.default_rng(4)
+    policy = Lottery.drawn(world, fps, 144, rng) if is_lottery else "hermes"
     held = list(streams.watch(world, moments, policy=policy, chunk_frames=chunk_frames))
     batch = streams.ask(held, np.random.default_rng(0))
     with torch.no_grad():
@@ -60,7 +63,7 @@ def test_questions_read_a_memory_in_training_as_they_do_live(name, chunk_frames,
             if moment.seconds != frame.pts_seconds:
                 continue
             session.flush()
-            assert max(session.cache.num_visual_tokens) <= session.policy.budget_tokens
+            assert max(session.cache.num_visual_tokens) <= 144
             for question in batch.question_idx[row].unique():
                 own = batch.question_idx[row] == question
                 if question < 0:
@@ -123,3 +126,33 @@ def test_a_stage_of_long_streams_tells_what_memories_knew(tmp_path, monkeypatch)
     train(tmp_path, recipe)
     row = json.loads((tmp_path / "curve.jsonl").read_text().splitlines()[-1])
     assert {"held_now_what", "held_counting", "held_how_long_ago"} <= set(row)
+
+
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_a_lottery_keeps_the_newest_whole_and_things_before_walls(by_layer):
+    world = generate_world(3, 120)
+    drawn = Lottery.drawn(world, 1, 100, np.random.default_rng(0))
+    lottery = replace(drawn, by_layer=by_layer, num_whole=2)
+    session = Session(load_model("tiny", device="cpu"), lottery, chunk_frames=16)
+    for frame in world.frames(1):
+        session.observe(frame)
+    session.flush()
+    state = session.cache.state()
+    for layer in range(state.num_layers):
+        seconds, cells = state.pts_seconds[layer].long(), state.grid_indices[layer]
+        assert len(seconds) == 100
+        assert (seconds >= 118).sum() == 18
+        odds = lottery.odds[seconds, cells][seconds < 118]
+        share_of_things = (lottery.odds[:118] > 1).float().mean()
+        assert (odds > 1).float().mean() > 2 * share_of_things
+    alike = all(torch.equal(state.token_ids[0], row) for row in state.token_ids)
+    assert alike is not by_layer
+
+
+def test_a_lottery_is_another_in_each_story():
+    world = generate_world(3, 120)
+    drawn = [Lottery.drawn(world, 1, 100, np.random.default_rng(seed)) for seed in range(30)]
+    assert len({one.seed for one in drawn}) == 30
+    assert len({one.num_whole for one in drawn}) >= 5
+    assert {one.by_layer for one in drawn} == {False, True}
+    assert not torch.equal(drawn[0].odds, drawn[1].odds)
