@@ -154,7 +154,8 @@ class Trainer:
             rng = np.random.default_rng((self.recipe.seed, self.step))
             batch, held = builder.draw(rng), self._long and self._long.draw(rng, self.step)
             shown = (batch.stories[:, None], batch.patches)
-            loss, own = self._learn(batch, features[shown].float(), labels[shown].long(), held, is_right)
+            video, own_labels = features[shown].float(), labels[shown].long()
+            loss, own = self._learn(batch, video, own_labels, held=held, is_right=is_right)
             losses.append(loss)
             label_accuracies.append(own)
             self.step += 1
@@ -177,6 +178,7 @@ class Trainer:
         batch: Batch,
         video: Tensor,
         labels: Tensor,
+        *,
         held: HeldBatch | None,
         is_right: dict[str, list[bool]],
     ) -> tuple[float, list[float]]:
