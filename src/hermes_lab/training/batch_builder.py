@@ -24,8 +24,8 @@ _TOKENS_PER_QUESTION = 14
 _SHARE_OF_LATE_QUESTIONS = 0.5
 _SHARE_BEHIND_CHANGES = 0.5
 _SHARE_WITH_LOSSES = 0.65
-_MOST_WHOLE_PATCHES = 8
-_SHARE_WITH_TWO_WHOLE = 0.6
+MOST_WHOLE_PATCHES = 8
+SHARE_WITH_TWO_WHOLE = 0.6
 _MOST_LEFT = 0.7
 _LOST_OF_THINGS = (0.2, 0.9)
 _SHARE_OF_THE_NEWEST = 0.5
@@ -176,7 +176,7 @@ class BatchBuilder:
         self, rng: np.random.Generator, gaps: Tensor, has_thing: Tensor | None
     ) -> tuple[Tensor | None, Tensor]:
         """Draw which visual tokens each stream loses, and how many newest temporal patches stay whole."""
-        num_whole = rng.integers(1, _MOST_WHOLE_PATCHES + 1, size=self.num_streams)
+        num_whole = rng.integers(1, MOST_WHOLE_PATCHES + 1, size=self.num_streams)
         if not self.max_lost_share:
             return None, torch.from_numpy(num_whole)
         assert has_thing is not None
@@ -185,7 +185,7 @@ class BatchBuilder:
         left = np.exp(rng.uniform(np.log(1 - self.max_lost_share), np.log(_MOST_LEFT), size=loses.shape))
         of_things = (1 - left) * rng.uniform(*_LOST_OF_THINGS, size=loses.shape)
         share = np.where(has_thing.numpy(), of_things, 1 - left)
-        num_whole = np.where(rng.random(self.num_streams) < _SHARE_WITH_TWO_WHOLE, 2, num_whole)
+        num_whole = np.where(rng.random(self.num_streams) < SHARE_WITH_TWO_WHOLE, 2, num_whole)
         return torch.from_numpy(rng.random(gaps.shape) < share * loses), torch.from_numpy(num_whole)
 
     def _draw_hidden(self, asked: _Asked, rng: np.random.Generator) -> int:

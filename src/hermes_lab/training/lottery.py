@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hermes_lab.training.batch_builder import MOST_WHOLE_PATCHES, SHARE_WITH_TWO_WHOLE
 from hermes_lab.training.stories import IGNORED, frame_labels
 from hermes_stream.memory.random_keys import random_keys
 from hermes_stream.memory.state import MemoryState, RetentionPlan
@@ -18,8 +19,6 @@ from hermes_stream.synthetic.world import World, cell_of
 _THING_ODDS = 4
 _ANCHOR_ODDS = 60
 """Of one moment of each stay: most of what came leaves a token in a memory of one thing for another."""
-_MOST_WHOLE_PATCHES = 8
-_SHARE_WITH_TWO_WHOLE = 0.6
 _SHARE_BY_LAYER = 0.3
 
 
@@ -58,12 +57,12 @@ class Lottery(MemoryPolicy):
             frame = int(rng.uniform(one.enters_seconds, one.leaves_seconds) * fps)
             if frame < num_frames:
                 odds[frame, cell_of(world.centre_in_picture(one, frame / fps))] = _ANCHOR_ODDS
-        has_two = rng.random() < _SHARE_WITH_TWO_WHOLE
+        has_two = rng.random() < SHARE_WITH_TWO_WHOLE
         return cls(
             budget_tokens=budget_tokens,
             odds=odds,
             fps=fps,
-            num_whole=2 if has_two else int(rng.integers(1, _MOST_WHOLE_PATCHES + 1)),
+            num_whole=2 if has_two else int(rng.integers(1, MOST_WHOLE_PATCHES + 1)),
             by_layer=bool(rng.random() < _SHARE_BY_LAYER),
             seed=int(rng.integers(2**31)),
         )

@@ -78,7 +78,6 @@ class Trainer:
             weight_decay=recipe.weight_decay,
         )
         self.step = 0
-        self._long: LongStreams | None = None
 
     def run(self, folder: Path, on_progress: Callable[[Row], None]) -> None:
         """Go through the stages from the current step; save after every row of the curve."""
@@ -88,9 +87,9 @@ class Trainer:
             if self.step >= end:
                 continue
             builder, features, labels = self._training_set(stage, self.recipe.stories_seed(number))
-            self._long = self._long_streams(stage, self.recipe.stories_seed(number))
+            long = self._long_streams(stage, self.recipe.stories_seed(number))
             while self.step < end:
-                row = self._steps(builder, features, labels, min(_ROW_STEPS, end - self.step))
+                row = self._steps(builder, features, labels, min(_ROW_STEPS, end - self.step), long=long)
                 with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 self.save(folder)
@@ -146,13 +145,15 @@ class Trainer:
         )
         return LongStreams(self.family, self.model, builder)
 
-    def _steps(self, builder: BatchBuilder, features: Tensor, labels: Tensor, count: int) -> Row:
+    def _steps(
+        self, builder: BatchBuilder, features: Tensor, labels: Tensor, count: int, *, long: LongStreams | None
+    ) -> Row:
         """Learn from batches, and return a row of the curve: accuracies by kind of question and of label."""
         began, began_processor, losses, label_accuracies = time.monotonic(), time.process_time(), [], []
         is_right: dict[str, list[bool]] = {}
         for _ in range(count):
             rng = np.random.default_rng((self.recipe.seed, self.step))
-            batch, held = builder.draw(rng), self._long and self._long.draw(rng, self.step)
+            batch, held = builder.draw(rng), long and long.draw(rng, self.step)
             shown = (batch.stories[:, None], batch.patches)
             video, own_labels = features[shown].float(), labels[shown].long()
             loss, own = self._learn(batch, video, own_labels, held=held, is_right=is_right)
