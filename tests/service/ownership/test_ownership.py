@@ -414,10 +414,9 @@ frames = random_frames(400)
 push(service, "a", frames[:11])  # one by one: where chunks are folded is part of the memory
 service.ask("a", "what came first?", max_new_tokens=2).wait()
 commit_journals(service)
-now = time.monotonic()
-print("ready", flush=True)
 registry, stream = service._running.registry, service._running.registry.find("a")
-newest, refused = 11, ""
+newest, refused, now = 11, "", time.monotonic()
+print("ready", flush=True)  # from here on it may be frozen anywhere
 while not refused:
     time.sleep(0.01)
     before, now = now, time.monotonic()
