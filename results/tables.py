@@ -207,13 +207,15 @@ def like_7b(document: Document) -> str:
 
 def reckoned(document: Document) -> str:
     """Write what a stream of the true shapes of 7B takes above the weights, by reckoning."""
-    head = ["policy", "buffers", "16 pictures looked at", "a chunk, compressed", "a question", "most, GiB"]
+    head = ["model", "a picture's tokens", "policy", "buffers"]
+    head += ["16 pictures looked at", "a chunk, compressed", "a question", "most, GiB"]
     rows = []
     for run in document["like_7b"]:
         held = run["between_chunks_bytes"]
         added = [run["encode_bytes"], run["chunk_bytes"] - held, run["question_bytes"] - held]
         megabytes = [f"{one / 1e6:.0f} MB" for one in (run["buffers_bytes"], *added)]
-        rows.append([f"`{run['policy']}`", *megabytes, f"{run['above_weights_bytes'] / 2**30:.3f}"])
+        shown = [f"`{run['model']}`", str(run["picture_tokens"]), f"`{run['policy']}`"]
+        rows.append([*shown, *megabytes, f"{run['above_weights_bytes'] / 2**30:.3f}"])
     return table(head, rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH as PATCH
 from tests.families import FAMILIES, pictures
 
@@ -16,8 +17,11 @@ from hermes_stream import (
     WindowPolicy,
     load_model,
 )
+from hermes_stream.policies.named import choose_policy
+from hermes_stream.stream import capacity as capacity_module
 from hermes_stream.stream import engine as engines
 from hermes_stream.stream.capacity import plan_capacity
+from hermes_stream.stream.changes import ChunkFolded
 
 
 def test_a_chunk_takes_at_most_half_of_the_positions_that_text_leaves(model):
@@ -63,6 +67,44 @@ def test_a_budget_below_the_text_of_one_frame_is_refused_with_the_numbers(name, 
             session.flush()
             counts = session.cache.state().counts
             assert (counts > 0).any(dim=1).all(), policy
+
+
+@pytest.mark.parametrize("policy", ["hermes", "window", "recent_n", "full"])
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_a_chunk_of_large_pictures_goes_in_part_by_part(name, policy, tmp_path, monkeypatch):
+    family = FAMILIES[name]
+    model = load_model(family.save(tmp_path), device="cpu")
+    card = model.card
+    largest = max(((24, 24), *family.sizes), key=lambda size: model.num_tokens(*size))
+    small, large = model.num_tokens(16, 16), model.num_tokens(*largest)
+    assert small < large <= card.tokens_per_temporal_patch
+    chunk_frames, budget = 4 * card.frames_per_temporal_patch, None if policy == "full" else 3 * large
+
+    def slots():
+        own = choose_policy(policy, budget, large)
+        return plan_capacity(model, own, chunk_frames=chunk_frames, text_tokens=1).slots_of_layer[0]
+
+    def watched(frames, size):
+        session = Session(model, policy, budget_tokens=budget, chunk_frames=size)
+        told = []
+        session._stream.changes.listener = told.append
+        session.observe(frames)
+        session.flush()
+        return session, [one.what.num_frames for one in told if isinstance(one.what, ChunkFolded)]
+
+    slots_before = slots()
+    monkeypatch.setattr(capacity_module, "_CHUNK_TOKENS", 3 * card.tokens_per_temporal_patch)
+    parts, folded = watched(pictures(2 * chunk_frames, size=largest), chunk_frames)
+    halves, folded_by_halves = watched(pictures(2 * chunk_frames, size=largest), chunk_frames // 2)
+    assert folded == folded_by_halves == [chunk_frames // 2] * 4, "even parts"
+    for layer in range(model.layout.num_layers):
+        assert torch.equal(parts.cache.rotated_keys(layer), halves.cache.rotated_keys(layer))
+    assert parts.next_token_logits("what is it?").equal(halves.next_token_logits("what is it?"))
+    assert slots_before - slots() == 2 * card.tokens_per_temporal_patch
+    _, folded = watched(pictures(2 * chunk_frames, size=(16, 16)), chunk_frames)
+    at_once = min(4, 2 * card.tokens_per_temporal_patch // small) * card.frames_per_temporal_patch
+    assert at_once > chunk_frames // 2, "small ones still go in together"
+    assert folded == [one for one in (at_once, chunk_frames - at_once) if one] * 2
 
 
 def test_an_engine_takes_four_fifths_of_what_is_free(model, monkeypatch):

@@ -49,7 +49,9 @@ class RotaryLayout:
         """
         _check_sections(inv_freq, sections)
         axes = torch.arange(len(sections), device=inv_freq.device)
-        axis = axes.repeat_interleave(torch.tensor(sections, device=inv_freq.device))
+        axis = axes.repeat_interleave(
+            torch.tensor(sections, device=inv_freq.device), output_size=sum(sections)
+        )
         return cls(inv_freq=inv_freq.float(), axis_of_frequency=axis, num_axes=len(sections))
 
     @classmethod

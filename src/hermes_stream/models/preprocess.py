@@ -27,7 +27,7 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 _RESAMPLE_MODES: dict[str | int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _MAX_SIDE = 4096
-_BATCH_BYTES = 64 * 2**20
+_BATCH_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

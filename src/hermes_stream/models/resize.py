@@ -61,16 +61,15 @@ def resize_by_weights(
         size: height and width of the result.
         mode: interpolation, with antialiasing.
     """
-    values = pixels.float()
     for axis, length in ((3, size[1]), (2, size[0])):
-        if values.shape[axis] != length:
-            lines = values.movedim(axis, 0).contiguous()
+        if pixels.shape[axis] != length:
+            lines = pixels.movedim(axis, 0).contiguous().float()
             sources, weights = resize_weights(len(lines), length, mode, lines.device)
             total = lines.new_full((length, *lines.shape[1:]), 0.5)
             for source, weight in zip(sources, weights, strict=True):
-                total += lines[source] * weight.view(-1, 1, 1, 1)
-            values = total.floor().clamp(0, 255).movedim(0, axis)
-    return values.to(torch.uint8)
+                total += lines[source].mul_(weight.view(-1, 1, 1, 1))
+            pixels = total.floor_().clamp_(0, 255).to(torch.uint8).movedim(0, axis)
+    return pixels
 
 
 @lru_cache(maxsize=8)

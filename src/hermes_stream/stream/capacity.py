@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 _SHARE_OF_STREAMS = 0.9  # of an engine's time; the rest is for questions of people
 _CONVERSATION_TOKENS = 256
 _TEXT_TOKENS = 2048
+_CHUNK_TOKENS = 4096
+"""That are folded in at once: the largest pictures of some models would take more slots than the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Capacity:
         policy: what is kept; its budget lowered where the model's positions do not hold it.
         chunk_frames: frames that are folded in at once, at most; whole temporal patches; fewer than asked for
             where they would take more than half of the model's positions.
+        chunk_tokens: visual tokens that are folded in at once, at most; a chunk of large pictures goes in part
+            by part.
         text_tokens: room for a question and its answer.
         conversation_tokens: tokens of a conversation that steer guidance, at most, each time that it is read.
         text_positions: positions that a question with its answer, or a guidance prompt, may take.
@@ -39,6 +43,7 @@ class Capacity:
     layout: CacheLayout
     policy: MemoryPolicy
     chunk_frames: int
+    chunk_tokens: int
     text_tokens: int
     conversation_tokens: int
     text_positions: int
@@ -96,15 +101,18 @@ def plan_capacity(
         )
     # A chunk of more than half of the room would leave less to the memory than to what just came.
     num_patches = min(-(-chunk_frames // patch_frames), room // 2 // patch_tokens)
-    policy = lower_budget(policy, layout.num_layers, room - num_patches * patch_tokens)
+    num_parts = -(-num_patches * patch_tokens // _CHUNK_TOKENS)
+    chunk_tokens = -(-num_patches // num_parts) * patch_tokens
+    policy = lower_budget(policy, layout.num_layers, room - chunk_tokens)
     _check_frame_text(model, policy)
     num_spare = sum(prompts) if kv_bits is None else 0  # those that a conversation makes longer do without
-    beside = num_prefix + max(num_patches * patch_tokens + num_spare, text_tokens)
+    beside = num_prefix + max(chunk_tokens + num_spare, text_tokens)
     budgets = policy.layer_budgets(layout.num_layers) or (0,) * layout.num_layers
     return Capacity(
         layout=layout,
         policy=policy,
         chunk_frames=num_patches * patch_frames,
+        chunk_tokens=chunk_tokens,
         text_tokens=text_tokens,
         conversation_tokens=conversation_tokens,
         text_positions=text_positions,

@@ -19,7 +19,7 @@ def choose_context(memory: StreamMemory, capacity: Capacity) -> QuestionContext:
     """
     policy = memory.policy
     if policy.rebuilds_at_question and policy.budget_tokens is not None:
-        return HeldFrames(memory, FrameBuffer(memory.model, policy.budget_tokens), capacity.chunk_frames)
+        return HeldFrames(memory, FrameBuffer(memory.model, policy.budget_tokens), capacity)
     if (spec := policy.retrieval()) is None:
         return memory
     retriever = Retriever(

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from hermes_stream.errors import CapacityError, SnapshotError, VideoError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
+from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.changes import Changes, ChunkFolded, FramesLeftOut, MemoryCompressed
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.executor import is_out_of_memory
-from hermes_stream.stream.held_frames import group_by_size, num_tokens
+from hermes_stream.stream.held_frames import fitting_parts, group_by_size, num_tokens
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.saved_frames import MAX_SECONDS
 from hermes_stream.stream.work import Work
@@ -25,6 +26,7 @@ class Folding:
 
     Args:
         model: tells what frames take.
+        capacity: tells how many are folded in at once.
         intake: where frames wait.
         context: where they go.
         changes: is told what was folded, and what was left out.
@@ -39,8 +41,17 @@ class Folding:
         newest_frames: those of the newest temporal patch, while they are held.
     """
 
-    def __init__(self, model: VideoModel, intake: Intake, context: QuestionContext, changes: Changes) -> None:
-        self._model, self._intake, self._context, self._changes = model, intake, context, changes
+    def __init__(
+        self,
+        model: VideoModel,
+        capacity: Capacity,
+        *,
+        intake: Intake,
+        context: QuestionContext,
+        changes: Changes,
+    ) -> None:
+        self._model, self._capacity = model, capacity
+        self._intake, self._context, self._changes = intake, context, changes
         self.num_frames = self.num_seen = self.num_failed_frames = 0
         self.until_seconds: float | None = None
         self.newest_size: tuple[int, int] | None = None
@@ -61,10 +72,10 @@ class Folding:
         """
         chunk = self._intake.take(num_frames)
         try:
-            for same in group_by_size(chunk):
-                if self._context.needs_compression(num_tokens(self._model, same)):
+            for part in fitting_parts(self._model, self._capacity, chunk):
+                if self._context.needs_compression(num_tokens(self._model, part)):
                     yield from self.compress()
-                yield from self._fold_or_leave_out(same, text_tokens)
+                yield from self._fold_or_leave_out(part, text_tokens)
         finally:
             # what failed, or was abandoned, waits for the next try
             self._intake.put_back()

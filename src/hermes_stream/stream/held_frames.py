@@ -16,6 +16,7 @@ from hermes_stream.memory.state import MemoryState
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
 from hermes_stream.segments import Segment
+from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import ContextUsage
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.saved_frames import restored_frames, saved_frames
@@ -100,11 +101,11 @@ class HeldFrames:
     Args:
         memory: takes the frames in when a question comes.
         buffer: holds them until then.
-        chunk_frames: frames that are prefilled at once, at most.
+        capacity: tells how many are prefilled at once.
     """
 
-    def __init__(self, memory: StreamMemory, buffer: FrameBuffer, chunk_frames: int) -> None:
-        self._memory, self._buffer, self._chunk_frames = memory, buffer, chunk_frames
+    def __init__(self, memory: StreamMemory, buffer: FrameBuffer, capacity: Capacity) -> None:
+        self._memory, self._buffer, self._capacity = memory, buffer, capacity
 
     def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:  # noqa: ARG002
         """Hold a chunk; what an earlier question prefilled is out of date."""
@@ -124,14 +125,11 @@ class HeldFrames:
         """Prefill the held frames, unless no frame came since the last question."""
         if not self.num_prefill_tokens(0):
             return
-        held, patch_frames = list(self._buffer), self._memory.model.card.frames_per_temporal_patch
-        next_id = (self._buffer.num_frames - len(held)) // patch_frames
+        held, model = list(self._buffer), self._memory.model
+        next_id = (self._buffer.num_frames - len(held)) // model.card.frames_per_temporal_patch
         try:
-            for same in group_by_size(held):
-                for start in range(0, len(same), self._chunk_frames):
-                    next_id += yield from self._memory.enter(
-                        same[start : start + self._chunk_frames], next_id
-                    )
+            for part in fitting_parts(model, self._capacity, held):
+                next_id += yield from self._memory.enter(part, next_id)
         except BaseException:
             self._memory.forget_video()
             raise
@@ -191,6 +189,15 @@ class HeldFrames:
 def group_by_size(frames: Sequence[Frame] | deque[Frame]) -> list[list[Frame]]:
     """Divide frames where their size changes: a temporal patch is made of frames of one size."""
     return [list(run) for _, run in groupby(frames, key=lambda frame: frame.size)]
+
+
+def fitting_parts(model: VideoModel, capacity: Capacity, frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Divide frames into what is folded in at once: of one size, a chunk at most, and within its tokens."""
+    patch_frames = model.card.frames_per_temporal_patch
+    for same in group_by_size(frames):
+        num_patches = capacity.chunk_tokens // model.num_tokens(*same[0].size)
+        size = min(num_patches * patch_frames, capacity.chunk_frames)
+        yield from (same[start : start + size] for start in range(0, len(same), size))
 
 
 def num_tokens(model: VideoModel, frames: Sequence[Frame] | deque[Frame]) -> int:

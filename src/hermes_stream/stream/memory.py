@@ -81,7 +81,7 @@ class StreamMemory:
         self.filtering = TokenFiltering(token_filter)
         self.retriever: Retriever | None = None
         card, num_layers = self.model.card, self.model.layout.num_layers
-        self._budget = MemoryBudget.of(self.policy, card, num_layers, capacity.chunk_frames)
+        self._budget = MemoryBudget.of(self.policy, card, num_layers, capacity.chunk_tokens)
         self._num_patches = self._num_kept_patches = 0
         self._has_text_tokens = False
         self._start_seconds = 0.0

@@ -18,7 +18,7 @@ class MemoryBudget:
     Attributes:
         policy: says when a layer is over its budget.
         layers: visual tokens of each layer; None where the policy has no bound.
-        chunk_tokens: visual tokens of a chunk, at most.
+        chunk_tokens: visual tokens that are folded in at once, at most.
         patch_tokens: those of a temporal patch.
     """
 
@@ -28,14 +28,14 @@ class MemoryBudget:
     patch_tokens: int
 
     @classmethod
-    def of(cls, policy: MemoryPolicy, card: ModelCard, num_layers: int, chunk_frames: int) -> MemoryBudget:
+    def of(cls, policy: MemoryPolicy, card: ModelCard, num_layers: int, chunk_tokens: int) -> MemoryBudget:
         """Divide a policy's budget among a model's layers."""
-        budgets, patch_tokens = policy.layer_budgets(num_layers), card.tokens_per_temporal_patch
+        budgets = policy.layer_budgets(num_layers)
         return cls(
             policy=policy,
             layers=None if budgets is None else tuple(budgets),
-            chunk_tokens=chunk_frames // card.frames_per_temporal_patch * patch_tokens,
-            patch_tokens=patch_tokens,
+            chunk_tokens=chunk_tokens,
+            patch_tokens=card.tokens_per_temporal_patch,
         )
 
     def is_exceeded(self, cache: StreamCache) -> bool:

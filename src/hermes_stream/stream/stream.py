@@ -34,7 +34,7 @@ from hermes_stream.stream.decoding import Sampling
 from hermes_stream.stream.evidence import read_attention
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.folding import Folding
-from hermes_stream.stream.held_frames import group_by_size, num_tokens
+from hermes_stream.stream.held_frames import fitting_parts, num_tokens
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.options import StreamOptions
@@ -60,6 +60,7 @@ class Stream:
         options: what the stream is made with, in fact.
         policy: what the memory keeps.
         chunk_frames: frames that are folded in together.
+        chunk_tokens: visual tokens that are folded in at once, at most.
         text_tokens: room for a question and its answer.
         changes: numbers what happens to the memory, and tells who records it.
         intake: checks and samples frames; those that wait for their chunk.
@@ -69,10 +70,11 @@ class Stream:
     """
 
     def __init__(self, executor: Executor, options: StreamOptions, capacity: Capacity | None = None) -> None:
-        capacity = capacity or options.capacity(executor.model)
+        self._capacity = capacity = capacity or options.capacity(executor.model)
         self.model, self.options = executor.model, options.settled(capacity)
         self.policy, self.chunk_frames = capacity.policy, capacity.chunk_frames
         self.executor, self.text_tokens = executor, capacity.text_tokens
+        self.chunk_tokens = capacity.chunk_tokens
         self.changes = Changes()
         self.intake = Intake(
             options.fps, check_size=self.model.num_tokens, shrink=self.model.shrink, changes=self.changes
@@ -81,7 +83,9 @@ class Stream:
             executor, capacity, token_filter=options.filter, still_below=options.still_below
         )
         self.context = choose_context(self.memory, capacity)
-        self.folding = Folding(self.model, self.intake, self.context, self.changes)
+        self.folding = Folding(
+            self.model, capacity, intake=self.intake, context=self.context, changes=self.changes
+        )
         self._num_questions = 0
         self._newest_answer: Answer | None = None
         self._recall_seconds: float | None = None
@@ -186,23 +190,17 @@ class Stream:
         return self.folding.until_seconds
 
     @property
-    def chunk_tokens(self) -> int:
-        """Tokens of a chunk, at most."""
-        card = self.model.card
-        return -(-self.chunk_frames // card.frames_per_temporal_patch) * card.tokens_per_temporal_patch
-
-    @property
     def num_pending_tokens(self) -> int:
-        """Visual tokens of the first chunk that a question asked now must wait for."""
+        """Visual tokens that a question asked now must wait for, as far as they are folded in at once."""
         waiting = num_tokens(self.model, self.intake.waiting[: self.chunk_frames])
         return min(self.context.num_prefill_tokens(waiting), self.chunk_tokens)
 
     def request_ahead(self) -> EncodeRequest | None:
-        """Ask to encode the next chunk, if all of it waits; see ``receive_ahead``."""
+        """Ask to encode what is folded in next, if a whole chunk waits; see ``receive_ahead``."""
         chunk = self.intake.waiting[: self.chunk_frames]
-        if len(chunk) < self.chunk_frames or len(group_by_size(chunk)) > 1:
+        if len(chunk) < self.chunk_frames:
             return None
-        return self.memory.encoder.request_ahead(chunk)
+        return self.memory.encoder.request_ahead(next(fitting_parts(self.model, self._capacity, chunk)))
 
     def receive_ahead(self, features: Features) -> None:
         """Take the result of ``request_ahead``."""
