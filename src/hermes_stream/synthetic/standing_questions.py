@@ -36,7 +36,8 @@ def spoken_seconds(seconds: int) -> str:
 def _is_there_now(moment: Moment) -> Question | None:
     """Half the time what shows now; else what showed before, or what is like a thing that shows.
 
-    Of what showed before, half the time the one that left last: nothing is harder to tell from what shows.
+    Half the time what is both, if there is such a thing: a colour that shows and a shape that showed are
+    easily put together. Of what showed before, half the time the one that left last.
     """
     shown = moment.on_screen
     if not shown and moment.rng.random() < 0.5:
@@ -46,11 +47,14 @@ def _is_there_now(moment: Moment) -> Question | None:
     if is_true:
         thing = moment.choose(things)
     else:
-        gone = sorted({a.thing for a in moment.seen} - set(things))
+        gone, near = sorted({a.thing for a in moment.seen} - set(things)), _near(things)
+        both = [thing for thing in gone if thing in near]
+        if both and moment.rng.random() < 0.5:
+            gone = near = both
         if gone and moment.rng.random() < 0.5:
             left = [a for a in moment.seen if a.thing in gone]
             gone = [max(left, key=lambda a: a.leaves_seconds).thing]
-        thing = moment.choose(_either(moment, gone, _near(things))) or moment.choose(THINGS)
+        thing = moment.choose(_either(moment, gone, near)) or moment.choose(THINGS)
     assert thing is not None
     evidence = [a for a in shown if a.thing == thing]
     return _yes_or_no(moment, "is_there_now", f"is there a {thing} now?", evidence=evidence)
@@ -59,6 +63,7 @@ def _is_there_now(moment: Moment) -> Question | None:
 def _came_since(moment: Moment) -> Question | None:
     """Half the time what came since the last answer; else what came before it, or is like what came.
 
+    Half the time what is both, if there is such a thing, and the one that came last.
     At moments at which there is only one of the two answers nothing is asked, nor about an entrance so close
     to the last answer that only counting seconds would tell it apart.
     """
@@ -74,6 +79,9 @@ def _came_since(moment: Moment) -> Question | None:
     no = _either(moment, earlier, like)
     if not yes or not no:
         return None
+    both = [a for a in moment.seen if a.thing in earlier and a.thing in like]
+    if both and moment.rng.random() < 0.5:
+        no = [max(both, key=lambda a: a.enters_seconds).thing]
     thing = moment.choose(yes if moment.rng.random() < 0.5 else no)
     evidence = [a for a in moment.seen if a.thing == thing and a.enters_seconds > since]
     text = f"did a {thing} come since you last answered {spoken_seconds(elapsed)} ago?"
