@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from hermes_stream.synthetic.moment import share_a_trait
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.questions import (
     ALL_KINDS,
@@ -73,6 +74,23 @@ def test_its_noes_are_things_that_were_there_or_are_like_what_is():
             assert was_there or is_like
             earlier[was_there] += 1
     assert 0.3 < earlier[True] / earlier.total() < 0.9
+
+
+@pytest.mark.parametrize("kind", ["is_there_now", "came_since"])
+def test_most_noes_are_things_that_were_there_and_are_like_what_is_where_there_are_such(kind):
+    asked = Counter()
+    for world, second, question in all_asked(kind):
+        if question.answer == "yes":
+            continue
+        if kind == "is_there_now":
+            new = {a.thing for a in world.on_screen(second)}
+        else:
+            new = {a.thing for a in came_before(world, second, after=int(question.since_seconds))}
+        earlier = {a.thing for a in world.seen(second)} - new
+        both = {one for one in earlier if any(share_a_trait(one, other) for other in new)}
+        if both:
+            asked[thing_in(question.text) in both] += 1
+    assert asked[True] > 0.5 * asked.total()
 
 
 def test_came_since_counts_from_the_last_answer():

@@ -31,8 +31,8 @@ class Capacity:
         policy: what is kept; its budget lowered where the model's positions do not hold it.
         chunk_frames: frames that are folded in at once, at most; whole temporal patches; fewer than asked for
             where they would take more than half of the model's positions.
-        chunk_tokens: visual tokens that are folded in at once, at most; a chunk of large pictures goes in part
-            by part.
+        chunk_tokens: visual tokens that are folded in at once, at most; a chunk of large pictures goes in by
+            parts.
         text_tokens: room for a question and its answer.
         conversation_tokens: tokens of a conversation that steer guidance, at most, each time that it is read.
         text_positions: positions that a question with its answer, or a guidance prompt, may take.
