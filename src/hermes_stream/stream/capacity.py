@@ -78,12 +78,7 @@ def plan_capacity(
             does not fit the budget.
         ValueError: an argument is out of its range.
     """
-    if chunk_frames < 1:
-        raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
-    if text_tokens is not None and text_tokens < 1:
-        raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
-    if kv_bits not in (None, 8):
-        raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
+    _check_choices(chunk_frames, text_tokens, kv_bits)
     layout = model.layout if kv_bits is None else replace(model.layout, kv_bits=8)
     text_tokens = text_tokens or min(_TEXT_TOKENS, layout.max_positions // 8)
     policy = policy.with_default_budget(model.card.default_budget_tokens)
@@ -118,6 +113,15 @@ def plan_capacity(
         text_positions=text_positions,
         slots_of_layer=tuple(max(budget, patch_tokens) + beside for budget in budgets),
     )
+
+
+def _check_choices(chunk_frames: int, text_tokens: int | None, kv_bits: int | None) -> None:
+    if chunk_frames < 1:
+        raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
+    if text_tokens is not None and text_tokens < 1:
+        raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
+    if kv_bits not in (None, 8):
+        raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
 
 
 def _check_frame_text(model: VideoModel, policy: MemoryPolicy) -> None:
