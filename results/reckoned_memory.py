@@ -1,11 +1,11 @@
 """Reckon what a 7B stream takes above its weights: python results/reckoned_memory.py [--out FILE].
 
 ``reckoned_memory.json`` holds the most bytes of live tensors while a stream takes chunks in, is compressed
-and is asked, with the true shapes of 7B models in bfloat16 on torch's meta device: shapes are computed, numbers
-are not. Every storage is counted from the operation that makes it until it is freed.
-Attention counts as one fused kernel that holds nothing but its output and a float of each row. What a GPU's
-libraries and graphs take beside torch's allocator is not in it, nor what the allocator rounds up: a
-reckoning, and no measurement.
+and is asked, with the true shapes of 7B models in bfloat16 on torch's meta device: shapes are computed,
+numbers are not. Every storage is counted from the operation that makes it until it is freed. Attention counts
+as one fused kernel that holds nothing but its output and a float of each row. What a GPU's libraries and
+graphs take beside torch's allocator is not in it, nor what the allocator rounds up: a reckoning, and no
+measurement.
 """
 
 import argparse
