@@ -14,6 +14,7 @@ from hermes_stream import (
     FullPolicy,
     HermesPolicy,
     Session,
+    SnapshotError,
     WindowPolicy,
     load_model,
 )
@@ -105,6 +106,19 @@ def test_a_chunk_of_large_pictures_goes_in_part_by_part(name, policy, tmp_path, 
     at_once = min(4, 2 * card.tokens_per_temporal_patch // small) * card.frames_per_temporal_patch
     assert at_once > chunk_frames // 2, "small ones still go in together"
     assert folded == [one for one in (at_once, chunk_frames - at_once) if one] * 2
+
+
+def test_a_chunk_that_went_in_at_once_is_not_folded_again_where_it_is_too_large(tmp_path, monkeypatch):
+    model = load_model(FAMILIES["qwen2_5_vl"].save(tmp_path), device="cpu")
+    before, told = Session(model, "window", budget_tokens=40, chunk_frames=8), []
+    before._stream.changes.listener = told.append
+    before.observe(pictures(8))
+    Session(model, "window", budget_tokens=40, chunk_frames=8)._stream.replay(told)
+    monkeypatch.setattr(capacity_module, "_CHUNK_TOKENS", 2 * model.card.tokens_per_temporal_patch)
+    after = Session(model, "window", budget_tokens=40, chunk_frames=8)
+    with pytest.raises(SnapshotError, match="do not go in at once"):
+        after._stream.replay(told)
+    assert after.stats.num_visual_tokens_seen == 0
 
 
 def test_an_engine_takes_four_fifths_of_what_is_free(model, monkeypatch):

@@ -12,7 +12,7 @@ from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.changes import Changes, ChunkFolded, FramesLeftOut, MemoryCompressed
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.executor import is_out_of_memory
-from hermes_stream.stream.held_frames import fitting_parts, group_by_size, num_tokens
+from hermes_stream.stream.held_frames import fitting_parts, num_tokens
 from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.saved_frames import MAX_SECONDS
 from hermes_stream.stream.work import Work
@@ -170,15 +170,15 @@ class Folding:
         """Fold the frames that another stream folded together.
 
         Raises:
-            SnapshotError: they do not wait here.
+            SnapshotError: they do not wait here, or are too many for this one.
         """
         first, end = folded.start, folded.start + folded.num_frames
         frames = self._intake.take(end)
         try:
-            if len(frames) < end or len(group_by_size(frames[first:])) != 1:
+            if len(frames) < end or len([*fitting_parts(self._model, self._capacity, frames[first:])]) != 1:
                 raise SnapshotError(
                     f"frames {first} to {end} of those that wait were folded together, and {len(frames)} "
-                    "wait; the journal does not go on where the snapshot ends"
+                    "wait, or they do not go in at once; the journal is not of such a stream"
                 )
             yield from self._fold_together(frames[first:], folded.text_tokens)
         finally:
