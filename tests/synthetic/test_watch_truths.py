@@ -138,6 +138,8 @@ def test_counts_rise_by_one():
         came = [a.enters_seconds for a in world.seen(239) if str(a.thing) == thing]
         assert seconds == came[:9]
         assert [own.value for own in one.happenings][:2] == ["one", "two"][: len(came)]
+        stays = [a.leaves_seconds - a.enters_seconds for a in world.seen(239) if str(a.thing) == thing]
+        assert 0 < one.hold_seconds < 1 <= min(stays, default=2) - 1, "a second look comes while it stays"
     assert Counter(bool(seconds) for _, _, seconds in of("count")) == {True: 9, False: 9}
 
 

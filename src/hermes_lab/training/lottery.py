@@ -16,9 +16,13 @@ from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, keeping_best
 from hermes_stream.synthetic.world import World, cell_of
 
-_THING_ODDS = 4
-_ANCHOR_ODDS = 60
-"""Of one moment of each stay: most of what came leaves a token in a memory of one thing for another."""
+_THING_ODDS = (1, 30)
+"""Least and most, where a wall's are 1; drawn evenly on a scale of logarithms, as what follows is."""
+_ANCHOR_ODDS = (1, 60)
+"""Of one moment of each stay, times those of a thing: most of what came leaves a token in some memories."""
+_SHARE_THAT_FADES = 0.5
+_HALVED_SECONDS = (20, 240)
+"""By which age odds are half, where they fade: what lies between two moments is no clock, then."""
 _SHARE_BY_LAYER = 0.3
 
 
@@ -31,7 +35,7 @@ class Lottery(MemoryPolicy):
 
     Attributes:
         budget_tokens: visual tokens each layer keeps.
-        odds: of each visual token against a wall's 1 ``[frames, tokens per patch]``.
+        odds: of each visual token against a wall's 1 at the story's end ``[frames, tokens per patch]``.
         fps: of these frames.
         num_whole: newest temporal patches of which all tokens stay.
         by_layer: draw in each layer on its own.
@@ -52,11 +56,16 @@ class Lottery(MemoryPolicy):
         """Draw what a story's memory prefers, and how much of the present it keeps whole."""
         num_frames = int(world.duration_seconds * fps)
         has_thing = frame_labels(world, num_frames, fps=fps)[..., 0] != IGNORED
-        odds = torch.where(has_thing, _THING_ODDS, 1.0)
+        of_things = _drawn_between(_THING_ODDS, rng)
+        of_anchors = of_things * _drawn_between(_ANCHOR_ODDS, rng)
+        odds = torch.where(has_thing, of_things, 1.0).double()
         for one in world.appearances:
             frame = int(rng.uniform(one.enters_seconds, one.leaves_seconds) * fps)
             if frame < num_frames:
-                odds[frame, cell_of(world.centre_in_picture(one, frame / fps))] = _ANCHOR_ODDS
+                odds[frame, cell_of(world.centre_in_picture(one, frame / fps))] = of_anchors
+        if rng.random() < _SHARE_THAT_FADES:
+            ages = world.duration_seconds - torch.arange(num_frames) / fps
+            odds *= torch.exp2(-ages / _drawn_between(_HALVED_SECONDS, rng))[:, None]
         has_two = rng.random() < SHARE_WITH_TWO_WHOLE
         return cls(
             budget_tokens=budget_tokens,
@@ -78,3 +87,7 @@ class Lottery(MemoryPolicy):
         patches = state.temporal_patch_ids
         is_whole = patches > patches.amax(dim=1, keepdim=True) - self.num_whole
         return keeping_best(scores.masked_fill(is_whole, torch.inf), state, self.budget_tokens)
+
+
+def _drawn_between(bounds: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(*np.log(bounds))))

@@ -35,6 +35,8 @@ NEWEST_SECONDS = 8.0
 _PLACE_SECONDS = 2
 _SURE_OF_PLACE = 0.8
 """How likely a place must be to be told: near a border a model is of two minds."""
+_COUNT_HOLD_SECONDS = 0.5
+"""How long a coming must last to be counted: more than one look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,7 +378,8 @@ def _count(story: _Story) -> list[_Draft]:
                 Happening(seconds=float(start), value=NUMBERS[number])
                 for number, (start, _) in enumerate(spans[: len(NUMBERS) - 1], start=1)
             ),
-            asks=_coming(thing),
+            # one too many shifts each number after it
+            asks=_coming(thing) | {"hold_seconds": _COUNT_HOLD_SECONDS},
         )
         for thing in (*story.things, *story.near)
         for spans in [story.shown(thing)]

@@ -131,8 +131,10 @@ def test_a_stage_of_long_streams_tells_what_memories_knew(tmp_path, monkeypatch)
 @pytest.mark.parametrize("by_layer", [False, True])
 def test_a_lottery_keeps_the_newest_whole_and_things_before_walls(by_layer):
     world = generate_world(3, 120)
-    drawn = Lottery.drawn(world, 1, 100, np.random.default_rng(0))
-    lottery = replace(drawn, by_layer=by_layer, num_whole=2)
+    drawn = (Lottery.drawn(world, 1, 100, np.random.default_rng(seed)) for seed in range(30))
+    # one that does not fade, and clearly prefers things
+    lottery = next(one for one in drawn if one.odds.min() == 1 and one.odds[one.odds > 1].min() > 4)
+    lottery = replace(lottery, by_layer=by_layer, num_whole=2)
     session = Session(load_model("tiny", device="cpu"), lottery, chunk_frames=16)
     for frame in world.frames(1):
         session.observe(frame)
@@ -156,3 +158,10 @@ def test_a_lottery_is_another_in_each_story():
     assert len({one.num_whole for one in drawn}) >= 5
     assert {one.by_layer for one in drawn} == {False, True}
     assert not torch.equal(drawn[0].odds, drawn[1].odds)
+    walls = [one.odds.amin(dim=1) for one in drawn]
+    num_fading = sum(bool(one[0] < one[-1]) for one in walls)
+    assert 5 <= num_fading <= 25
+    assert all((one[1:] >= one[:-1]).all() for one in walls), "what is older never has better odds"
+    # what is best is more or less so, against a wall of the same second
+    best = [float((one.odds.amax(dim=1) / wall).max()) for one, wall in zip(drawn, walls, strict=True)]
+    assert min(best) < 20 < 100 < max(best) <= 1800
