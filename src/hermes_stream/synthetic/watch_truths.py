@@ -36,7 +36,7 @@ _PLACE_SECONDS = 2
 _SURE_OF_PLACE = 0.8
 """How likely a place must be to be told: near a border a model is of two minds."""
 _COUNT_HOLD_SECONDS = 0.5
-"""How long a coming must last to be counted: more than one look."""
+"""How long what is counted must last, more than a look: one too many shifts each number after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,10 +277,9 @@ def _two_at_once(story: _Story) -> list[_Draft]:
     drafts = []
     for i, one in enumerate(story.things):
         for other in story.things[i + 1 :]:
-            both = story.spans(partial(_shows, story, {one, other}))
+            both = [start for start, _ in story.spans(partial(_shows, story, {one, other}))]
             asks = {"question": is_there(one), "also": (is_there(other),)}
-            happenings = _at([start for start, _ in both])
-            drafts.append(_Draft(what=f"{one} and {other}", happenings=happenings, asks=asks))
+            drafts.append(_Draft(what=f"{one} and {other}", happenings=_at(both), asks=asks))
     return drafts
 
 
@@ -375,10 +374,9 @@ def _count(story: _Story) -> list[_Draft]:
         _Draft(
             what=str(thing),
             happenings=tuple(
-                Happening(seconds=float(start), value=NUMBERS[number])
-                for number, (start, _) in enumerate(spans[: len(NUMBERS) - 1], start=1)
+                Happening(seconds=float(start), value=number)
+                for number, (start, _) in zip(NUMBERS[1:], spans, strict=False)
             ),
-            # one too many shifts each number after it
             asks=_coming(thing) | {"hold_seconds": _COUNT_HOLD_SECONDS},
         )
         for thing in (*story.things, *story.near)
