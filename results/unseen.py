@@ -210,9 +210,13 @@ def draw(scores: dict, path: Path) -> None:
 def measured(given: argparse.Namespace) -> dict:
     """Watch all stories."""
     model, scenes = load_model(given.model), list(SCENES)
-    # a run that was cut short goes on
+    is_embedded = given.model in EMBEDDED
+    weights = (embedded_folder(given.model) if is_embedded else Path(given.model)) / "model.safetensors"
+    digest = sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    # a run that was cut short goes on, with the weights that it began with
     is_begun = given.out is not None and given.out.exists()
-    rows = json.loads(given.out.read_text(encoding="utf-8"))["answers"] if is_begun else []
+    begun = json.loads(given.out.read_text(encoding="utf-8")) if is_begun else {}
+    rows = begun["answers"] if begun and begun.get("weights_sha256") == digest else []
     known = {one["seed"] for one in rows}
     for k in range(given.stories):
         seed, scene = given.seed + k, scenes[k // 2 % len(scenes)]
@@ -222,15 +226,14 @@ def measured(given: argparse.Namespace) -> dict:
         sys.stderr.write(f"{seed} {scene}: {len(rows)} answers\n")
         sys.stderr.flush()
         if given.out:
-            given.out.write_text(json.dumps({"answers": rows}), encoding="utf-8")
-    is_embedded = given.model in EMBEDDED
-    weights = (embedded_folder(given.model) if is_embedded else Path(given.model)) / "model.safetensors"
+            begun = {"weights_sha256": digest, "answers": rows}
+            given.out.write_text(json.dumps(begun), encoding="utf-8")
     return {
         "command": f"python results/unseen.py --model {given.model if is_embedded else 'FOLDER'} "
         f"--stories {given.stories} --seconds {given.seconds} --questions {given.questions} "
         f"--seed {given.seed} --out {given.out}",
         "model": given.about or given.model,
-        "weights_sha256": sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
+        "weights_sha256": digest,
         "num_stories": given.stories,
         "seconds": given.seconds,
         "seed": given.seed,
