@@ -66,7 +66,7 @@ class Decoder(nn.Module):
 
     def read(self, batch: HeldBatch) -> Tensor:
         """Return logits ``[moments, text, vocabulary]`` of questions about what a memory holds."""
-        hidden, mask = self._embedded(batch), batch.sees()
+        hidden, mask = torch.cat([batch.newest, self._embedded(batch)], dim=1), batch.sees()
         rotation = self.text.rotary_emb(hidden, batch.position_ids)
         for layer in self.text.layers:
             # Not compiled: how much is held differs from batch to batch.
@@ -77,7 +77,8 @@ class Decoder(nn.Module):
                 position_embeddings=rotation,
                 held=(batch.keys, batch.values),
             )
-        return F.linear(self.text.norm(hidden), self.text.embed_tokens.weight)
+        text = self.text.norm(hidden[:, batch.newest.shape[1] :])
+        return F.linear(text, self.text.embed_tokens.weight)
 
     def _embedded(self, batch: Batch | HeldBatch) -> Tensor:
         text: Tensor = self.text.embed_tokens(batch.token_ids)

@@ -52,10 +52,30 @@ def test_questions_read_a_memory_in_training_as_they_do_live(name, chunk_frames,
     fps, rng = FAMILIES[SHIPPED[name]][0].fps, np.random.default_rng(4)
     policy = Lottery.drawn(world, fps, 144, rng) if is_lottery else "hermes"
     held = list(streams.watch(world, moments, policy=policy, chunk_frames=chunk_frames))
-    batch = streams.ask(held, np.random.default_rng(0))
+    batch = streams.ask(held, np.random.default_rng(0), share_written=0)
+    assert_reads_as_live(decoder, batch, held, name=name, policy=policy, chunk_frames=chunk_frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "chunk_frames"), [("tiny", 1), ("tiny", 16), ("tiny-qwen", 2), ("tiny-qwen", 16)]
+)
+def test_the_newest_tokens_are_written_in_training_as_they_are_live(name, chunk_frames):
+    streams, decoder = make(name)
+    # an odd number of frames, a chunk's end and what is behind it, before anything is evicted
+    moments = (5.0, 7.5, 8.0, 11.0)
+    held = list(streams.watch(generate_world(3, SECONDS), moments, policy="full", chunk_frames=chunk_frames))
+    batch = streams.ask(held, np.random.default_rng(0), share_written=1)
+    assert (batch.is_newest.sum(1) >= 9).all()
+    assert batch.is_newest.sum(1).max() == 9 * (1 if chunk_frames < 16 else 6)
+    is_held = batch.is_held[:, None, :, None]  # nobody reads what was written live
+    batch = replace(batch, keys=batch.keys * is_held, values=batch.values * is_held)
+    assert_reads_as_live(decoder, batch, held, name=name, policy="full", chunk_frames=chunk_frames)
+
+
+def assert_reads_as_live(decoder, batch, held, *, name, policy, chunk_frames):
     with torch.no_grad():
         read = decoder.read(batch)
-    live = load_model(name, device="cpu")
+    live, world = load_model(name, device="cpu"), held[0].world
     session, num_asked = Session(live, policy, chunk_frames=chunk_frames), 0
     for frame in world.frames(live.card.default_fps):
         session.observe(frame)
@@ -98,7 +118,9 @@ def test_a_memory_watches_with_the_weights_of_now():
 def test_what_is_held_teaches_through_the_tokens_of_questions():
     streams, decoder = make("tiny")
     batch = streams.draw(np.random.default_rng(0), 0)
+    batch = replace(batch, newest=batch.newest.requires_grad_())
     decoder.read(batch).logsumexp(-1).sum().backward()
+    assert (batch.newest.grad.abs().sum(-1) > 0).equal(batch.is_newest)
     layer = decoder.text.layers[-1]
     assert all(weight.grad.abs().sum() > 0 for weight in layer.parameters() if weight.grad is not None)
     assert layer.self_attn.q_proj.weight.grad is not None
