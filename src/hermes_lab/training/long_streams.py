@@ -188,8 +188,8 @@ class LongStreams:
         num_axes = self._live.layout.rotary.num_axes
         lengths = [one.keys.shape[2] for one in moments]
         is_written = rng.random(len(moments)) < share_written
-        num_newest = [len(one.newest) * bool(own) for one, own in zip(moments, is_written, strict=True)]
-        num_older = torch.tensor(lengths) - torch.tensor(num_newest)
+        counts = [len(one.newest) if own else 0 for one, own in zip(moments, is_written, strict=True)]
+        num_newest = torch.tensor(counts)
 
         def together(parts: Sequence[Tensor]) -> Tensor:
             """Lay out what moments hold side by side ``[layers, moments, kv_heads, held, head_dim]``."""
@@ -197,9 +197,9 @@ class LongStreams:
             filled = [F.pad(part, (0, 0, 0, few)) for part, few in zip(parts, missing, strict=True)]
             return torch.stack(filled, dim=1)
 
-        own = list(zip(moments, num_newest, strict=True))
-        newest = pad_sequence([one.newest[:count] for one, count in own], batch_first=True)
-        placed = pad_sequence([one.newest_positions[:, :count].T for one, count in own], batch_first=True)
+        written = list(zip(moments, counts, strict=True))
+        newest = pad_sequence([one.newest[:count] for one, count in written], batch_first=True)
+        placed = pad_sequence([one.newest_positions[:, :count].T for one, count in written], batch_first=True)
         position_ids = torch.cat([placed.movedim(2, 0), positions.expand(num_axes, -1, -1)], dim=2)
         return HeldBatch(
             token_ids=token_ids,
@@ -210,9 +210,9 @@ class LongStreams:
             position_ids=position_ids[0] if num_axes == 1 else position_ids,
             keys=together([one.keys for one in moments]),
             values=together([one.values for one in moments]),
-            is_held=torch.arange(max(lengths)) < num_older[:, None],
+            is_held=torch.arange(max(lengths)) < (torch.tensor(lengths) - num_newest)[:, None],
             newest=newest,
-            is_newest=torch.arange(max(num_newest)) < torch.tensor(num_newest)[:, None],
+            is_newest=torch.arange(max(counts)) < num_newest[:, None],
         )
 
     def _copy_weights(self) -> None:
