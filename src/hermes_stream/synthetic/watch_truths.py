@@ -33,8 +33,8 @@ LONGEST_QUIET_SECONDS = 4
 NEWEST_SECONDS = 8.0
 """How far back a watch reads: all ask about now, but for what is given (measured in docs/watches.md)."""
 _PLACE_SECONDS = 2
-_SURE_OF_PLACE = 0.8
-"""How likely a place must be to be told: near a border a model is of two minds."""
+_SURE_OF_PLACE, _SURE_OF_CHANGE = 0.8, 0.7
+"""How likely a place must be to be reached, and to be a new state: near a border a model is of two minds."""
 _COUNT_HOLD_SECONDS = 0.5
 """How long what is counted must last, more than a look: one too many shifts each number after it."""
 
@@ -361,7 +361,7 @@ def _state(story: _Story) -> list[_Draft]:
             "tells": "changed",
             "options": REGIONS,
             "also": (is_there(thing),),
-            "raise_at": _SURE_OF_PLACE,
+            "raise_at": _SURE_OF_CHANGE,
         }
         # the first place is what the state begins with
         drafts.append(_Draft(what=str(thing), happenings=tuple(places[1:]), asks=asks))
