@@ -39,7 +39,7 @@ def train(
     ] = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Train an embedded checkpoint with the full cache; a stopped run goes on where it stood.
+    """Train an embedded checkpoint from its recipe; a stopped run goes on where it stood.
 
     Every 50 steps one line of JSON says how the run stands. The folder holds the recipe, the curve, the state
     to go on from, and in the end the checkpoint.
