@@ -3,7 +3,8 @@
 ``short`` asks about streams of the length of training, the full cache beside. ``long`` compares every bounded
 memory, and variants of HERMES, on streams ten times as long, at 32 % of the tokens that the full cache holds
 at the length of training. ``budgets`` asks some of them there with half and with twice as much. ``kinds``
-asks the default and the full cache a thousand questions of each kind in streams of the length of training.
+asks the default and the full cache a thousand questions of each kind in streams of the length of training,
+``new_kinds`` what standing questions and "not seen" need, in every scene.
 ``aims.json`` says, with intervals, what came of what was aimed at. A run that was stopped goes on where it
 was; ``--work`` keeps its videos and answers.
 """
@@ -31,6 +32,10 @@ STORIES = {
     "long": {"seed": 9100, "streams": 36, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
     "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
     "kinds": {"seed": 15000, "streams": 500, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
+    "new_kinds": {
+        **{"seed": 9800, "streams": 70, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
+        **{"kinds": "standing,recall,never_shown", "cast-shapes": 3, "scene": "all"},
+    },
 }
 NUM_SEEDS = 3
 OURS = ("hermes", "hermes_paper")
@@ -74,6 +79,7 @@ POLICIES = {
     "long": (*OURS, *VARIANTS, *RIVALS, "full"),
     "budgets": (*OURS, "window", "infinipot_v"),
     "kinds": ("hermes", "full"),
+    "new_kinds": ("hermes", "full", "window"),
 }
 TIMES_THE_BUDGET = (0.5, 1, 2)
 BUDGETS_STREAMS = 8
@@ -260,7 +266,7 @@ def main() -> None:
             part,
             arguments.model,
             work,
-            seconds=seconds * (1 if part in ("short", "kinds") else TIMES_AS_LONG),
+            seconds=seconds * (TIMES_AS_LONG if part in ("long", "budgets") else 1),
             budgets=[round(budget * k) for k in (TIMES_THE_BUDGET if part == "budgets" else (1,))],
             asked=arguments,
         )

@@ -2,9 +2,16 @@
 
 ``picture`` draws docs/pictures/scenes.png: one story in every scene, at five moments, each row a scene.
 ``memories`` writes scenes.json: memories watch the same stories, each in the next scene, and are asked the
-same questions with their options; in stories of 48 seconds the full cache behind the filter ``dtd``, too.
-Pictures come as they are drawn, without a codec. What is there already is not asked again. ``again`` sums
-stored answers up anew.
+same questions with their options; a memory may stand behind a filter. Pictures come as they are drawn,
+without a codec. What is there already is not asked again. ``again`` sums stored answers up anew. All of it:
+
+    python results/scenes.py memories --stories 14 --memories hermes hermes_paper infinipot_v window full \
+        "full behind dtd" "hermes behind dtd" hermes:novelty=0 hermes:unlike_share=0
+    python results/scenes.py memories --stories 50 --seed 8780 --scenes still --memories "full behind dtd"
+    python results/scenes.py memories --stories 21 --seed 8800 --seconds 96
+    python results/scenes.py memories --stories 21 --seed 8800 --seconds 192
+    python results/scenes.py memories --stories 35 --seed 8750 --seconds 480 --memories hermes hermes_paper \
+        infinipot_v window recent_n hermes:novelty=0 hermes:unlike_share=0
 """
 
 from __future__ import annotations
@@ -37,7 +44,7 @@ PICTURE = FOLDER.parent / "docs" / "pictures" / "scenes.png"
 PICTURE_SEED, MOMENTS, SIZE = 31, (9, 10, 22, 30, 44), 120
 PICTURE_SECONDS, TRAINING_SECONDS = 48, 48
 BUDGET_TOKENS, CHUNK_FRAMES = 138, 16
-MEMORIES = ("hermes", "hermes_paper", "infinipot_v", "window", "full", "full behind dtd")
+MEMORIES = ("hermes", "hermes_paper", "infinipot_v", "window", "recent_n", "full")
 GROUPS = ("now", "backward", "counting")
 QUESTIONS = {48: 40, 480: 60}
 
@@ -107,7 +114,7 @@ def memories(given: argparse.Namespace) -> None:
             seed, scene = given.seed + number, given.scenes[number % len(given.scenes)]
             told = {"model": model, "scene": scene, "seconds": given.seconds, "seed": seed}
             own = [row for row in rows if told.items() <= row.items()]
-            names = [one for one in _asked(given, scene) if all(one not in row["right"] for row in own)]
+            names = [one for one in given.memories if all(one not in row["right"] for row in own)]
             if not names:
                 continue
             row = watch(loaded, seed, scene=scene, seconds=given.seconds, memories=names)
@@ -117,13 +124,6 @@ def memories(given: argparse.Namespace) -> None:
                 rows.append({"model": model} | row)
             store(rows)
         sys.stderr.write(f"{model}: {len(rows)} stories\n")
-
-
-def _asked(given: argparse.Namespace, scene: str) -> list[str]:
-    """Return the memories that watch a story; what a filter leaves is measured where nothing moves."""
-    names = given.memories or MEMORIES
-    is_filtered = given.seconds == TRAINING_SECONDS and scene == "still"
-    return [one for one in names if is_filtered or "behind" not in one]
 
 
 def store(rows: list[Row]) -> None:
@@ -146,7 +146,10 @@ def scores(rows: list[Row]) -> Iterator[Row]:
             shown = [row for row in own if scene in ("all", row["scene"])]
             for name in dict.fromkeys(one for row in shown for one in row["right"]):
                 told = {"model": model, "seconds": seconds, "scene": scene, "memory": name}
-                yield told | _scored([row for row in shown if name in row["right"]], name)
+                watched = [row for row in shown if name in row["right"]]
+                # what one scene was asked more of must not outweigh the others
+                beside = [row for row in watched if "hermes" in row["right"]]
+                yield told | _scored(beside if scene == "all" and beside else watched, name)
 
 
 def _scored(rows: list[Row], name: str) -> Row:
@@ -182,7 +185,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=8700)
     parser.add_argument("--models", nargs="+", default=["tiny", "tiny-qwen"])
     parser.add_argument("--scenes", nargs="+", default=list(SCENES))
-    parser.add_argument("--memories", nargs="+")
+    parser.add_argument("--memories", nargs="+", default=list(MEMORIES))
     given = parser.parse_args()
     if given.what == "picture":
         picture()
