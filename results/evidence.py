@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import scene_tables
 import tables
-from tables import table, write_page
-
-from hermes_stream.synthetic.scenes import SCENES
+from tables import percent, points, table, write_page
 
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
@@ -30,24 +29,6 @@ IN_WORDS = ("full", "hermes", "hermes_paper", "hermes_paper:summarize=false", "w
 def comparison(model: str, part: str) -> dict[str, Any]:
     """Read a stored comparison."""
     return json.loads((FOLDER / model / part / "comparison.json").read_text(encoding="utf-8"))
-
-
-def percent(score: dict[str, Any], value: str = "accuracy") -> str:
-    """Write an accuracy with its interval, where there are stories enough for one."""
-    if score["low"] is None:
-        return f"{100 * score[value]:.1f}"
-    return f"{100 * score[value]:.1f} ({100 * score['low']:.0f} to {100 * score['high']:.0f})"
-
-
-def points(estimate: dict[str, Any] | None) -> str:
-    """Write a difference with its interval; it is bold where the interval leaves out zero."""
-    if estimate is None:
-        return ""
-    low, high = estimate["low"], estimate["high"]
-    if low is None:
-        return f"{100 * estimate['value']:+.1f}"
-    text = f"{100 * estimate['value']:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
-    return f"**{text}**" if low > 0 or high < 0 else text
 
 
 def _rows(model: str, part: str, *, variants: bool) -> list[dict[str, Any]]:
@@ -237,48 +218,22 @@ def layers(model: str) -> str:  # noqa: ARG001
     return table(["layer", *map(str, range(len(found)))], lines)
 
 
-def scenes(model: str) -> str:
-    """Write what memories score in every scene within the training length."""
-    return _scenes(model, 48)
-
-
-def scenes_long(model: str) -> str:
-    """Write what memories score in every scene at ten times the training length."""
-    return _scenes(model, 480)
-
-
-def _scenes(model: str, seconds: int) -> str:
-    stored = json.loads((FOLDER.parent / "scenes.json").read_text(encoding="utf-8"))["scores"]
-    own = {
-        (one["scene"], one["memory"]): one
-        for one in stored
-        if (one["model"], one["seconds"]) == (model, seconds)
-    }
-    if not own:
-        return _NOT_YET
-    memories = sorted(
-        {memory for scene, memory in own if scene == "all" and memory != "full behind dtd"},
-        # ties by name, as a set has no order of its own
-        key=lambda memory: (-own["all", memory]["accuracy"]["backward"]["value"], memory),
-    )
-    shown = [scene for scene in SCENES if (scene, memories[0]) in own]
-    lines = []
-    for memory in memories:
-        in_all = own["all", memory]["accuracy"]
-        cells = [percent(in_all[group], "value") for group in GROUPS]
-        for scene in shown:
-            found = own[scene, memory]["accuracy"]
-            cells.append(" / ".join(f"{100 * found[group]['value']:.0f}" for group in ("now", "backward")))
-        lines.append([f"`{memory}`", *cells])
-    number = own["all", memories[0]]
-    told = f"{number['num_stories']} stories, {number['num_questions']:,} questions."
-    if (filtered := own.get(("still", "full behind dtd"))) is not None:
-        told += (
-            f" The full cache behind `dtd`, still: now {percent(filtered['accuracy']['now'], 'value')}, "
-            f"{filtered['num_stories']} stories, {filtered['num_questions']} questions of all kinds."
-        )
-    head = ["now / backward, %", *(f"{group}, all" for group in GROUPS), *shown]
-    return f"{table(head, lines)}\n\n{told}"
+def new_kinds(model: str) -> str:
+    """Write what the kinds score that standing questions and "not seen" need."""
+    rows = {row["policy"]: row for row in comparison(model, "new_kinds")["scores"]}
+    policies = ("full", "hermes", "window")
+    by_kind = rows["full"]["accuracy_by_kind"]
+    lines = [
+        [
+            kind.replace("_", " "),
+            f"{100 * own['chance']:.1f}",
+            str(own["num_questions"]),
+            *(percent(rows[policy]["accuracy_by_kind"][kind]) for policy in policies),
+        ]
+        for kind, own in by_kind.items()
+    ]
+    head = ["right, %", "*a guesser*", "questions", *(f"`{policy}`" for policy in policies)]
+    return f"{table(head, lines)}\n\n{rows['full']['num_videos']} stories."
 
 
 def when_unsure(world: str) -> str:
@@ -320,8 +275,11 @@ TABLES: dict[str, Callable[[str], str]] = {
     "layers": layers,
     "kinds": kinds,
     "kinds_delay": kinds_delay,
-    "scenes": scenes,
-    "scenes_long": scenes_long,
+    "scenes": scene_tables.scenes,
+    "scenes_long": scene_tables.scenes_long,
+    "scenes_gain": scene_tables.scenes_gain,
+    "lengths": scene_tables.lengths,
+    "new_kinds": new_kinds,
     "when_unsure": when_unsure,
 }
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from evidence import comparison, percent
-from tables import FOLDER, filled, ours, table, write_pages
+from evidence import comparison
+from tables import FOLDER, filled, ours, percent, table, write_pages
 
 FIRST_SIZES = {
     "smolvlm2-256m": "the smallest: shows that all works; expect rough answers",

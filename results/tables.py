@@ -26,6 +26,24 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def percent(score: Document, value: str = "accuracy") -> str:
+    """Write an accuracy with its interval, where there are stories enough for one."""
+    if score["low"] is None:
+        return f"{100 * score[value]:.1f}"
+    return f"{100 * score[value]:.1f} ({100 * score['low']:.0f} to {100 * score['high']:.0f})"
+
+
+def points(estimate: Document | None) -> str:
+    """Write a difference with its interval; it is bold where the interval leaves out zero."""
+    if estimate is None:
+        return ""
+    low, high = estimate["low"], estimate["high"]
+    if low is None:
+        return f"{100 * estimate['value']:+.1f}"
+    text = f"{100 * estimate['value']:+.1f} ({100 * low:+.0f} to {100 * high:+.0f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
 def ours(runs: Sequence[Document]) -> list[Document]:
     """Return the runs of our own memory: of the default, or of the paper's where that alone was measured."""
     policies = {run["policy"] for run in runs}
