@@ -37,7 +37,7 @@ def _scenes(model: str, seconds: int) -> str:
     if not own:
         return _NOT_YET
     memories = sorted(
-        {memory for scene, memory in own if scene == "all"},
+        {memory for _, memory in own if all((scene, memory) in own for scene in SCENES)},
         # ties by name, as a set has no order of its own
         key=lambda memory: (-own["all", memory]["accuracy"]["backward"]["value"], memory),
     )
