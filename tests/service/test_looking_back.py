@@ -85,6 +85,10 @@ def test_a_report_is_of_a_time_and_of_streams_that_there_are(told):
         record.report(["yard"])
     with pytest.raises(ValueError, match="later"):
         record.report(since=2.0, until=1.0)
+    with pytest.raises(ValueError, match="min_chapter_seconds must be above 0, got 0"):
+        record.report(min_chapter_seconds=0)
+    with pytest.raises(ValueError, match="max_chapters must be at least 1, got 0"):
+        record.report(max_chapters=0)
     store.streams.remove(row.id)
     assert record.report() == ()
 

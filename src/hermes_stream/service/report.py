@@ -31,7 +31,13 @@ _SEVERITIES = ("info", "warning", "alarm")
 
 
 def digest_of_record(
-    database: Database, row: StreamRow, *, since: float | None = None, until: float | None = None
+    database: Database,
+    row: StreamRow,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    min_chapter_seconds: float = MIN_CHAPTER_SECONDS,
+    max_chapters: int = MAX_CHAPTERS,
 ) -> Digest:
     """Sum up what the record has of a stream.
 
@@ -40,6 +46,8 @@ def digest_of_record(
         row: of the stream.
         since: not before this wall-clock time, seconds since 1970.
         until: before this wall-clock time.
+        min_chapter_seconds: of a chapter, at least.
+        max_chapters: at most, 1 or more.
 
     Raises:
         StoreError: the record cannot be read.
@@ -50,7 +58,7 @@ def digest_of_record(
     events = tuple(reversed(found[:MAX_EVENTS]))
     moments = [one.pts_seconds for one in events if one.pts_seconds is not None]
     begin, end = min(moments, default=0.0), max(moments, default=0.0)
-    chapters = _chapters(events, begin, end)
+    chapters = _chapters(events, (begin, end), min_chapter_seconds, max_chapters)
     return Digest(
         source=row.name,
         is_file=False,
@@ -69,8 +77,11 @@ def digest_of_record(
     )
 
 
-def _chapters(events: Sequence[Event], begin: float, end: float) -> tuple[Chapter, ...]:
+def _chapters(
+    events: Sequence[Event], span: tuple[float, float], min_chapter_seconds: float, max_chapters: int
+) -> tuple[Chapter, ...]:
     """Cut where something new was told; without any such event there is one chapter."""
+    begin, end = span
     told = [one for one in events if one.pts_seconds is not None and _newness(one) is not None]
     by_seconds: dict[float, Event] = {}
     for one in told:
@@ -82,8 +93,8 @@ def _chapters(events: Sequence[Event], begin: float, end: float) -> tuple[Chapte
         candidates,
         from_seconds=begin,
         to_seconds=end,
-        min_chapter_seconds=MIN_CHAPTER_SECONDS,
-        max_chapters=MAX_CHAPTERS,
+        min_chapter_seconds=min_chapter_seconds,
+        max_chapters=max_chapters,
     )
     if end <= begin and not told:
         return ()
