@@ -22,6 +22,7 @@ from hermes_stream.cli.output import clock, print_json, progress_bar, say
 from hermes_stream.digest.chapters import MAX_CHAPTERS
 
 if TYPE_CHECKING:
+    from hermes_stream.cli.looking_back import LooksBack
     from hermes_stream.digest.watching import DigestChoices
     from hermes_stream.video import FileSource
     from hermes_stream.video.frame import Frame
@@ -166,9 +167,9 @@ def _refuse_idle_options(
     if idle:
         raise typer.BadParameter(
             f"{name!r} is no file that is there, so it is taken for a stream, whose past is told from its "
-            f"record: no model watches it again. A stream takes --from, --to, --min-chapter, --chapters, --out, "
-            "--json, and --url, --key-file, --data or --store, which say where its record is. Leave the others "
-            "out (its watches are its tags: 'hermes watch' and docs/watches.md), or give a file",
+            "record: no model watches it again. A stream takes --from, --to, --min-chapter, --chapters, "
+            "--out, --json, and --url, --key-file, --data or --store, which say where its record is. Leave "
+            "the others out (what its watches told are its tags), or give a file",
             param_hint=", ".join(idle),
         )
 
@@ -187,16 +188,30 @@ def _of_stream(name: str, out: Path, options: DigestOptions, source: RecordOptio
             max_chapters=options.chapters,
         )
         own: dict[str, Any] = document["streams"][0]
-        for entry in [*own["chapters"], *own["incidents"], *own["events"], *own["answers"]]:
-            if entry["picture"] is not None:
-                jpeg = past.picture(entry["picture"])
-                kept = f"pictures/{Path(entry['picture']).name}"
-                entry["picture"] = None if jpeg is None else kept
-                if jpeg is not None:
-                    write_whole(out / kept, jpeg)
+        _keep_pictures(own, past, out)
         write_whole(out / "digest.html", page())
     write_whole(out / "digest.json", as_json(own))
     return own
+
+
+def _keep_pictures(document: dict[str, Any], past: LooksBack, out: Path) -> None:
+    """Make files of a folder of the pictures that a document names, and name those instead."""
+    kept: dict[str, str | None] = {}
+
+    def keep(address: str) -> str | None:
+        if address not in kept:
+            jpeg, path = past.picture(address), f"pictures/{Path(address).name}"
+            kept[address] = None if jpeg is None else path
+            if jpeg is not None:
+                write_whole(out / path, jpeg)
+        return kept[address]
+
+    for kind in ("chapters", "incidents", "events", "answers"):
+        for entry in document[kind]:
+            if entry["picture"] is not None:
+                entry["picture"] = keep(entry["picture"])
+    for entry in document["incidents"]:
+        entry["pictures"] = [path for one in entry["pictures"] if (path := keep(one)) is not None]
 
 
 def _print(document: dict[str, Any]) -> None:
