@@ -8,8 +8,8 @@ from typing import Protocol
 
 from hermes_stream.digest.chapters import MAX_CHAPTERS, Beginning, choose_beginnings, usual_newness
 from hermes_stream.digest.newness import content_newness
+from hermes_stream.digest.tag_questions import known_question, tag_question
 from hermes_stream.digest.values import Chapter, Digest, DigestEvent, Picture, Summary, Tag
-from hermes_stream.models.base import VideoModel
 from hermes_stream.models.vocabulary import unknown_words
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.watches import Watch
@@ -18,7 +18,6 @@ from hermes_stream.video.jpeg import encode_jpeg
 
 DESCRIBE = ("Describe in one sentence what is to be seen now.", "what is on screen now?")
 SUMMARIZE = ("Sum up in a few sentences what has happened in the video so far.",)
-IS_THERE = ("Is there a {tag} in the picture now?", "is there a {tag} now?")
 """Questions in words for large models first, then in words that small vocabularies have."""
 
 _PICTURE_PIXELS = 640 * 360
@@ -45,7 +44,8 @@ class DigestChoices:
     Attributes:
         describe: asked where the stream is new; None takes words that the model has.
         tags: what is looked for; empty takes short descriptions as tags.
-        is_there: asked for each tag, with ``{tag}`` in it; None takes words that the model has.
+        is_there: asked for each tag, with ``{tag}`` for the tag as it stands; None takes words that the
+            model has, and puts a tag without an article behind the one that fits.
         summarize: asked at the end; None takes words that the model has, if any do.
         min_chapter_seconds: of a chapter, at least; above 0.
         max_chapters: at most; at least 1.
@@ -111,8 +111,7 @@ class DigestMaking:
         model, choices = self.session.model, self.choices
         self._describe = choices.describe or known_question(model, DESCRIBE)
         for tag in choices.tags:
-            known = known_question(model, [text.format(tag=tag) for text in IS_THERE])
-            asked = known if choices.is_there is None else choices.is_there.replace("{tag}", tag)
+            asked = tag_question(model, tag, choices.is_there)
             self._watches[tag] = self.session.watch(asked, "alert", name=tag)
 
     def take(self, frame: Frame) -> None:
@@ -282,11 +281,6 @@ def digest_video(
         making.take(frame)
         on_frame(frame.pts_seconds - source.start_seconds)
     return making.finish(name)
-
-
-def known_question(model: VideoModel, texts: Sequence[str]) -> str:
-    """Return the first question whose words a model's vocabulary has; the last where it has none's."""
-    return next((text for text in texts if not unknown_words(model.chat.tokenizer, text)), texts[-1])
 
 
 def open_tags(chapters: Sequence[Chapter]) -> tuple[Tag, ...]:
