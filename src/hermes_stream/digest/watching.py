@@ -20,6 +20,9 @@ DESCRIBE = ("Describe in one sentence what is to be seen now.", "what is on scre
 SUMMARIZE = ("Sum up in a few sentences what has happened in the video so far.",)
 """Questions in words for large models first, then in words that small vocabularies have."""
 
+NEWEST_SECONDS = 8.0
+"""How far back a tag's question reads: it asks about now, and the past speaks into that (docs/watches.md)."""
+
 _PICTURE_PIXELS = 640 * 360
 _MAX_TAGS = 64
 _SETTLE_SECONDS = 1.0
@@ -46,6 +49,8 @@ class DigestChoices:
         tags: what is looked for; empty takes short descriptions as tags.
         is_there: asked for each tag, with ``{tag}`` for the tag as it stands; None takes words that the
             model has, and puts a tag without an article behind the one that fits.
+        newest_seconds: how far back a tag's question reads from the newest frame, above 0, and the length of
+            a chunk at least; None reads the whole memory, for questions about what was.
         summarize: asked at the end; None takes words that the model has, if any do.
         min_chapter_seconds: of a chapter, at least; above 0.
         max_chapters: at most; at least 1.
@@ -58,6 +63,7 @@ class DigestChoices:
     describe: str | None = None
     tags: tuple[str, ...] = ()
     is_there: str | None = None
+    newest_seconds: float | None = NEWEST_SECONDS
     summarize: str | None = None
     min_chapter_seconds: float = 10.0
     max_chapters: int = MAX_CHAPTERS
@@ -68,6 +74,10 @@ class DigestChoices:
             raise ValueError(f"min_chapter_seconds must be above 0, got {self.min_chapter_seconds}")
         if not 1 <= self.max_chapters <= 1000:
             raise ValueError(f"max_chapters must be from 1 to 1000, got {self.max_chapters}")
+        if self.newest_seconds is not None and not self.newest_seconds > 0:
+            raise ValueError(
+                f"newest_seconds must be above 0, or None for the whole memory; got {self.newest_seconds}"
+            )
         if len(self.tags) > _MAX_TAGS or len(set(self.tags)) < len(self.tags):
             raise ValueError(f"tags must be up to {_MAX_TAGS} different texts, got {len(self.tags)}")
         if not all(isinstance(tag, str) and tag.strip() for tag in self.tags):
@@ -112,7 +122,12 @@ class DigestMaking:
         self._describe = choices.describe or known_question(model, DESCRIBE)
         for tag in choices.tags:
             asked = tag_question(model, tag, choices.is_there)
-            self._watches[tag] = self.session.watch(asked, "alert", name=tag)
+            newest = self._newest_seconds()
+            self._watches[tag] = self.session.watch(asked, "alert", name=tag, newest_seconds=newest)
+
+    def _newest_seconds(self) -> float | None:
+        wanted, fps = self.choices.newest_seconds, self.session.fps
+        return wanted if wanted is None or fps is None else max(wanted, self.session.chunk_frames / fps)
 
     def take(self, frame: Frame) -> None:
         """Watch the next frame."""
