@@ -56,6 +56,14 @@ def test_a_file_is_summed_up_in_a_folder(hermes, story, tmp_path):
     assert "<script" not in (out / "digest.html").read_text()
 
 
+def test_words_of_a_digest_that_the_model_lacks_are_told(hermes, story, tmp_path):
+    out = ("--out", tmp_path / "out", "--to", "1")
+    asked = ("--tag", "slide", "--tag", "red dog", "--summarize", "why is it red?")
+    warned = " ".join(hermes("digest", story, *out, *asked).err.split())
+    assert "'slide', 'dog' and 'why' are no words that tiny knows" in warned
+    assert "no word" not in hermes("digest", story, *out, "--tag", "red circle").err
+
+
 def test_a_part_of_a_file_is_summed_up(hermes, story, tmp_path):
     run = hermes("digest", story, "--out", tmp_path / "o", "--json", "--from", "2", "--to", "5")
     assert run.document["from_seconds"] == 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hermes_stream.cli.interruption import interruptible
-from hermes_stream.cli.knowledge import warn_of_narrow_model
+from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
 from hermes_stream.cli.looking_back import RecordOptions, as_json, looking_back, moment, write_whole
 from hermes_stream.cli.moments import read_moment
 from hermes_stream.cli.opening import check_options, load, open_session, open_video, warn_of_damage
@@ -131,6 +131,7 @@ def _of_file(
     from hermes_stream.digest.watching import DigestMaking
 
     making = DigestMaking(session=session, choices=choices)
+    warn_of_unknown_words(loaded, " ".join((*making.questions, choices.summarize or "")))
     with interruptible() as ending, progress_bar("watching", source.duration_seconds) as move:
         for frame in _between(source, first or 0.0, math.inf if last is None else last):
             making.take(frame)

@@ -125,6 +125,11 @@ class DigestMaking:
             newest = self._newest_seconds()
             self._watches[tag] = self.session.watch(asked, "alert", name=tag, newest_seconds=newest)
 
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What is asked while frames come: for a description, and for each tag."""
+        return (self._describe, *(watch.rules.question for watch in self._watches.values()))
+
     def _newest_seconds(self) -> float | None:
         wanted, fps = self.choices.newest_seconds, self.session.fps
         return wanted if wanted is None or fps is None else max(wanted, self.session.chunk_frames / fps)
