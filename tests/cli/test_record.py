@@ -10,6 +10,7 @@ import pytest
 from tests.server.served import serving
 
 from hermes_stream.cli.wall_time import read_wall_time
+from hermes_stream.service.events import NewEvent
 from hermes_stream.video import FileSource
 
 NOW = datetime(2026, 11, 26, 12, 30).timestamp()
@@ -55,6 +56,14 @@ def test_a_file_is_summed_up_in_a_folder(hermes, story, tmp_path):
     assert "<script" not in (out / "digest.html").read_text()
 
 
+def test_words_of_a_digest_that_the_model_lacks_are_told(hermes, story, tmp_path):
+    out = ("--out", tmp_path / "out", "--to", "1")
+    asked = ("--tag", "slide", "--tag", "red dog", "--summarize", "why is it red?")
+    warned = " ".join(hermes("digest", story, *out, *asked).err.split())
+    assert "'slide', 'dog' and 'why' are no words that tiny knows" in warned
+    assert "no word" not in hermes("digest", story, *out, "--tag", "red circle").err
+
+
 def test_a_part_of_a_file_is_summed_up(hermes, story, tmp_path):
     run = hermes("digest", story, "--out", tmp_path / "o", "--json", "--from", "2", "--to", "5")
     assert run.document["from_seconds"] == 2
@@ -72,12 +81,20 @@ def test_the_record_is_asked_through_a_service_and_in_its_folder(hermes, story, 
         while one.service.stream("door").state != "ended":
             time.sleep(0.02)
         one.service.ask("door", "what is on screen now?").wait()
+        for seconds in (0.0, 2.0, 4.0, 6.0, 8.0):
+            _tell_of_a_gap(one.service._running.store, seconds)
         one.service._running.store.writer.write(lambda _: None)
         _look_back(hermes, tmp_path / "remote", "--url", one.url)
     _look_back(hermes, tmp_path / "local", "--data", folder)
     both = hermes("search", "screen", "--url", "http://127.0.0.1:1", "--data", folder)
     assert both.code == 2
     assert hermes("search", "screen", "--data", tmp_path / "nothing").code != 0
+
+
+def _tell_of_a_gap(store, seconds):
+    (row,) = store.streams.all()
+    event = {"kind": "gap", "stream_id": row.id, "epoch": row.epoch, "payload": {"seconds": 1.0}}
+    store.tell(NewEvent(**event, pts_seconds=seconds, wall_seconds=time.time()))
 
 
 def _look_back(hermes, out, *where):
@@ -95,9 +112,40 @@ def _look_back(hermes, out, *where):
     pictures = [one["picture"] for one in digest.document["answers"] if one["picture"]]
     assert pictures
     assert all((out / "digest" / path).exists() for path in pictures)
+    _chapters_of_a_stream_are_asked_for(hermes, out, *where)
     clip = hermes("clip", "door", "--from", "2", "--to", "0:06", "--out", out / "c.mp4", "--json", *where)
     assert clip.code == 0, clip.err
     assert FileSource(out / "c.mp4").codec in ("h264", "vp9")
     gone = hermes("clip", "door", "--from", "900", "--to", "901", "--out", out / "d.mp4", *where)
     assert gone.code != 0
     assert "nothing is kept" in gone.err
+
+
+def _chapters_of_a_stream_are_asked_for(hermes, out, *where):
+    def begun(*options):
+        run = hermes("digest", "door", "--out", out / "few", "--json", *options, *where)
+        assert run.code == 0, run.err
+        return [one["start_seconds"] for one in run.document["chapters"]]
+
+    assert begun() == [0]
+    assert begun("--min-chapter", "1.5") == [0, 2, 4, 6]
+    assert begun("--min-chapter", "1.5", "--chapters", "2") == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        ("--tag", "a slide"),
+        ("--describe", "what?"),
+        ("--summarize", "what?"),
+        ("--model", "tiny-qwen"),
+        ("--budget-tokens", "99"),
+        ("--fps", "2"),
+    ],
+)
+def test_options_that_a_streams_past_cannot_take_are_refused(hermes, tmp_path, idle):
+    run = hermes("digest", "door", "--out", tmp_path / "out", "--data", tmp_path, *idle)
+    assert run.code == 2
+    assert f"Invalid value for {idle[0]}" in run.err
+    assert "A stream takes --from, --to, --min-chapter, --chapters" in " ".join(run.err.split())
+    assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ import pytest
 from tests.waiting import until
 
 from hermes_stream.cli.pid_file import pid_file, read_pid
+from hermes_stream.cli.standing_options import StandingOptions, typed_watches
 from hermes_stream.client import Client
 
 NOW = "what is on screen now?"
@@ -154,6 +155,19 @@ def test_watches_speak_up_in_the_terminal(story, hermes):
     assert told & {"alert_raised", "count_rose", "described", "state_changed"}
     assert hermes("watch", story, "--state", "open?").code == 2
     assert hermes("watch", story, "--alert", " ").code == 1
+
+
+def test_alerts_and_states_are_answered_from_the_newest_seconds(story, hermes):
+    typed = {"alert": ["a now?"], "state": ["b: c|d"], "count": ["how many?"], "describe": True}
+    whole = typed_watches(StandingOptions(**typed))
+    assert [one.newest_seconds for one in whole] == [None] * 4
+    newest = typed_watches(StandingOptions(**typed, newest_seconds=8.0))
+    assert [one.newest_seconds for one in newest] == [8.0, 8.0, None, None]
+    asked = ("--alert", "is there a red circle now?", "--newest-seconds", 4)
+    assert hermes("watch", story, "--pace", "fast", *asked, "--json").document["watches"]["num_asked"] >= 1
+    refused = hermes("watch", story, "--count", "how many?", "--newest-seconds", 8)
+    assert refused.code == 2
+    assert "8 s hold for no question" in refused.err
 
 
 def test_recipes_are_listed_shown_and_checked(tmp_path, hermes):

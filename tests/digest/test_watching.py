@@ -8,7 +8,13 @@ import pytest
 
 from hermes_stream import Session, load_model
 from hermes_stream.digest.values import Chapter
-from hermes_stream.digest.watching import DigestChoices, digest_video, open_tags, summary_of_chapters
+from hermes_stream.digest.watching import (
+    DigestChoices,
+    DigestMaking,
+    digest_video,
+    open_tags,
+    summary_of_chapters,
+)
 from hermes_stream.synthetic.world import Pace, generate_world
 from hermes_stream.video.jpeg import decode_jpeg
 
@@ -81,12 +87,25 @@ def test_a_tag_has_the_time_from_which_it_was_there(watched):
         {"tags": ("a", "a")},
         {"tags": (" ",)},
         {"is_there": "is it?"},
+        {"newest_seconds": 0},
         {"tags": tuple(map(str, range(65)))},
     ],
 )
 def test_choices_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"min_chapter|max_chapters|tag"):
+    with pytest.raises(ValueError, match=r"min_chapter|max_chapters|tag|newest_seconds must be above 0"):
         DigestChoices(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "chunk_frames", "newest"),
+    [({}, 1, 8.0), ({}, 12, 12.0), ({"newest_seconds": 4.0}, 2, 4.0), ({"newest_seconds": None}, 1, None)],
+)
+def test_tags_are_asked_of_the_newest_seconds(chosen, chunk_frames, newest):
+    session = Session(load_model("tiny"), fps=1, chunk_frames=chunk_frames)
+    making = DigestMaking(session=session, choices=DigestChoices(tags=("red circle",), **chosen))
+    (watch,) = making._watches.values()
+    assert watch.rules.newest_seconds == newest
+    assert watch.rules.question == "is there a red circle now?"
 
 
 def test_without_frames_there_is_nothing_to_sum_up():

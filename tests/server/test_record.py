@@ -73,6 +73,8 @@ def test_a_report_is_a_document_or_a_page(served):
     assert served.http.post("/v1/reports", json={"streams": ["nobody"]}).status_code == 404
     assert served.http.post("/v1/reports", json={"from": 2, "to": 1}).status_code == 400
     assert served.http.post("/v1/reports", json={"format": "pdf"}).status_code == 422
+    for wrong in ({"max_chapters": 0}, {"min_chapter_seconds": 0}):
+        assert served.http.post("/v1/reports", json=wrong).status_code == 422
 
 
 def test_a_clip_is_a_video_and_what_is_not_kept_says_why(served):

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import av
 import numpy as np
 import pytest
 from tests.service.test_service import FEW, commit_journals, push
+from tests.service.test_standing import push as push_and_look
 from tests.waiting import until
 
 from hermes_stream import write_video
 from hermes_stream.digest.page import page_of
 from hermes_stream.errors import StoreError, UnknownPictureError, UnknownStreamError
+from hermes_stream.service import Service, incidents
 from hermes_stream.service.clip import MAX_CLIP_SECONDS
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.record import Record
-from hermes_stream.service.report import MAX_EVENTS
+from hermes_stream.service.report import MAX_EVENTS, MAX_INCIDENTS
 from hermes_stream.service.stream_rows import read_stream_rows
-from hermes_stream.synthetic.world import generate_world
+from hermes_stream.synthetic.world import Pace, generate_world
 from hermes_stream.video.sources.options import SourceOptions
 
 
-def tell(store, row, kind, at, **payload):
+def tell(store, row, kind, at, along=None, **payload):
     store.tell(
         NewEvent(
             kind=kind,
@@ -30,8 +34,46 @@ def tell(store, row, kind, at, **payload):
             wall_seconds=1000.0 + at,
             payload=payload,
             picture=payload.pop("picture", None),
+            along=along,
         )
     )
+
+
+def raise_alert(store, row, at, number, **fields):
+    """Tell of an alert as a watch does: the event and its incident in one commit."""
+    values = {
+        "watch_id": 7,
+        "name": "person",
+        "question": "is it?",
+        "severity": "info",
+        "started_seconds": at,
+        "started_wall_seconds": 1000.0 + at,
+        "score": 0.9,
+        "pictures": [],
+        "evidence": [],
+        **fields,
+    }
+    tell(
+        store,
+        row,
+        "alert_raised",
+        at,
+        lambda connection: incidents.begin(connection, number, {"stream_id": row.id, **values}),
+        name=values["name"],
+        watch=values["watch_id"],
+        incident=number,
+    )
+
+
+def clear_alert(store, row, at, number):
+    end = {"status": "ended", "ended_seconds": at, "ended_wall_seconds": 1000.0 + at}
+    tell(
+        store, row, "alert_cleared", at, lambda connection: incidents.change(connection, number, end), watch=7
+    )
+
+
+def change_state(store, row, at, watch, value):
+    tell(store, row, "state_changed", at, watch=watch.id, name=watch.name, value=value, since_seconds=at - 1)
 
 
 @pytest.fixture
@@ -39,10 +81,9 @@ def told(store, tmp_path):
     row = store.streams.add("door", options=OPTIONS, owner=None, wall_seconds=1.0)
     store.streams.change(row.id, zero_wall_seconds=1000.0)
     tell(store, row, "described", 5.0, value="a dog", score=0.4)
-    first = {"watch": "7", "name": "person", "incident": "7-1"}
-    tell(store, row, "alert_raised", 20.0, **first, severity="alarm", score=0.9)
-    tell(store, row, "alert_cleared", 26.0, **first)
-    tell(store, row, "alert_raised", 40.0, watch="7", name="person", incident="7-2", severity="<b>")
+    raise_alert(store, row, 20.0, "7-1", severity="alarm")
+    clear_alert(store, row, 26.0, "7-1")
+    raise_alert(store, row, 40.0, "7-2", severity="<b>")
     tell(store, row, "answered", 45.0, question="what?", answer="a cat", confidence=0.7)
     tell(store, row, "gap", 60.0, seconds=3.0)
     store.writer.write(lambda _: None)
@@ -85,8 +126,118 @@ def test_a_report_is_of_a_time_and_of_streams_that_there_are(told):
         record.report(["yard"])
     with pytest.raises(ValueError, match="later"):
         record.report(since=2.0, until=1.0)
+    with pytest.raises(ValueError, match="min_chapter_seconds must be above 0, got 0"):
+        record.report(min_chapter_seconds=0)
+    with pytest.raises(ValueError, match="max_chapters must be at least 1, got 0"):
+        record.report(max_chapters=0)
     store.streams.remove(row.id)
     assert record.report() == ()
+
+
+SHOWN = [{"stream_seconds": at, "picture": f"door/2026-11-26/{at:.6f}.jpg"} for at in (18.0, 20.0, 22.0)]
+SEEN = {"pictures": SHOWN, "summary": "a person at the door", "num_updates": 1}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        (1022.0, 1030.0, [(20, 26)]),  # open before, closed inside
+        (1050.0, 1070.0, [(40, None)]),  # open before, and still
+        (1015.0, 1023.0, [(20, 26)]),  # ends after
+        (1022.0, 1024.0, [(20, 26)]),  # nothing is told meanwhile
+        (1027.0, 1039.0, []),
+        (5000.0, None, [(40, None)]),
+    ],
+)
+def test_a_report_has_all_incidents_that_went_on_in_its_time(told, since, until, expected):
+    record, _, _ = told
+    (digest,) = record.report(since=since, until=until)
+    assert [(one.started_seconds, one.ended_seconds) for one in digest.incidents] == expected
+
+
+def test_a_report_has_what_was_seen_of_an_incident_before_and_after(told):
+    record, store, _ = told
+    store.writer.write(lambda connection: incidents.change(connection, "7-1", SEEN))
+    (digest,) = record.report(since=1022.0, until=1030.0)
+    (incident,) = digest.incidents
+    assert incident.summary == "a person at the door"
+    assert [one.stream_seconds for one in incident.pictures] == [18.0, 20.0, 22.0]
+    assert incident.picture == incident.pictures[1]
+    page = page_of([digest], title="t", read_picture=lambda picture: picture.path.encode())
+    assert "a person at the door" in page
+    assert page.count("<img ") == 3
+
+
+def test_a_report_of_too_many_incidents_says_that_it_is_cut(told):
+    record, store, row = told
+    for number in range(MAX_INCIDENTS):
+        raise_alert(store, row, 50.0, f"8-{number}")
+    store.writer.write(lambda _: None)
+    (digest,) = record.report()
+    assert digest.is_cut
+    assert len(digest.incidents) == MAX_INCIDENTS
+
+
+def test_what_watches_told_are_the_tags_of_a_stream(told):
+    record, store, row = told
+    door = store.watches.add(row.id, "door", {})
+    light = store.watches.add(row.id, "light", {})
+    change_state(store, row, 10.0, light, "on")
+    change_state(store, row, 30.0, door, "open")
+    change_state(store, row, 50.0, door, "closed")
+    tell(store, row, "state_changed", 55.0, watch=99, name="lamp", value="on", value_before="off")
+    store.writer.write(lambda _: None)
+
+    def tags(**span):
+        (digest,) = record.report(**span)
+        return {one.text: one.spans for one in digest.tags}
+
+    assert tags() == {
+        "person": ((20, 26), (40, 60)),
+        "light: on": ((9, 60),),
+        "door: open": ((29, 49),),
+        "door: closed": ((49, 60),),
+        "lamp: off": ((5, 55),),
+        "lamp: on": ((55, 60),),
+    }
+    later = {"person": ((40, 60),), "light: on": ((9, 60),), "door: open": ((29, 49),)}
+    lamp = {"lamp: off": ((45, 55),), "lamp: on": ((55, 60),)}
+    assert tags(since=1045.0) == {**later, "door: closed": ((49, 60),), **lamp}
+    assert tags(since=1032.0, until=1048.0) == {
+        "person": ((40, 45),),
+        "light: on": ((9, 45),),
+        "door: open": ((29, 45),),
+    }
+    # nobody knows when a state of a watch that is gone ended
+    store.watches.remove(light.id)
+    store.watches.remove(door.id)
+    assert tags(since=1056.0) == {"person": ((40, 60),)}
+    assert tags(since=5000.0) == {"person": ((40, 40),)}
+
+
+def test_the_tags_of_a_stream_are_what_was_shown(tmp_path):
+    calm = Pace(stay_seconds=(6, 9), entry_seconds=(10, 14), quiet_share=0.0, quiet_seconds=(0, 0))
+    world = generate_world(4, 23, pace=calm)
+    first, second = (str(one.thing) for one in world.appearances[:2])
+    shown = [(one.enters_seconds, one.leaves_seconds) for one in world.appearances]
+    assert shown == [(1, 10), (12, 21), (22, 31)]
+    with Service("tiny", tmp_path / "service") as service:
+        service.open_stream("door", fps=1.0, chunk_frames=1)
+        service.watches.add("door", f"is there a {first} now?", name=first, newest_seconds=8, pre_seconds=1)
+        state = {"kind": "state", "options": [first, second, "nothing"], "newest_seconds": 8}
+        service.watches.add("door", "what is on screen now?", name="screen", **state)
+        push_and_look(service, "door", islice(world.frames(1.0), 22))
+        service._running.store.writer.write(lambda _: None)
+        until(lambda: service.events(kinds=["incident_updated"]))
+        (digest,) = service.record.report(["door"])
+    assert {one.text: one.spans for one in digest.tags} == {
+        first: ((1.0, 10.0),),
+        f"screen: {first}": ((1.0, 10.0),),
+        f"screen: {second}": ((12.0, 21.0),),
+        "screen: nothing": ((10.0, 12.0), (21.0, 21.0)),
+    }
+    (incident,) = digest.incidents
+    assert incident.pictures[0].stream_seconds == 0.0
 
 
 def test_a_report_of_too_much_says_that_it_is_cut(told):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from tests.checkpoints import random_frames
 from tests.waiting import until
@@ -73,6 +75,42 @@ def test_an_incident_is_updated_with_pictures_and_ended(serve):
     (incident,) = service.incidents.read(status="ended")
     assert incident.ended_seconds == 6.0
     assert service.watches.of_stream("door") == ()
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_pictures_that_the_memory_forgot_come_from_the_journal(serve, journal):
+    service = serve(journal=journal)
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(30))
+    service._running._upkeep.forget_pictures()
+    pictures = service._running.registry.find("door").pictures
+    held = list(pictures.between(0.0, 29.0))
+    assert len(held) < 30
+    service.watches.add("door", "is it?", pre_seconds=20, post_seconds=0, **SURE)
+    push(service, "door", random_frames(31)[30:])
+    (updated,) = until(lambda: events(service, "incident_updated"))
+    (incident,) = service.incidents.read()
+    begin = incident.started_seconds - 20
+    shown = [one.stream_seconds for one in incident.pictures]
+    assert shown == updated.payload["picture_seconds"]
+    assert all(service.picture(one.picture) for one in incident.pictures)
+    gaps = [b - a for a, b in pairwise([begin, *shown, begin + 20])]
+    if journal:
+        assert max(gaps) <= 4  # of twelve parts of 20 s none is empty
+        assert set(shown) - {*held, incident.started_seconds}
+    else:
+        assert set(shown) <= {*held, incident.started_seconds}
+    service._running._upkeep.forget_pictures()
+    assert all(service.picture(one.picture) for one in incident.pictures)
+
+
+def test_without_pictures_an_incident_has_none(serve):
+    service = serve(pictures="none")
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", post_seconds=1, **SURE)
+    push(service, "door", random_frames(4))
+    (updated,) = until(lambda: events(service, "incident_updated"))
+    assert (updated.picture, updated.payload["picture_seconds"]) == (None, [])
 
 
 def test_nothing_is_told_twice_after_a_restart(serve, tmp_path):

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hermes_stream.cli.interruption import interruptible
-from hermes_stream.cli.knowledge import warn_of_narrow_model
+from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
 from hermes_stream.cli.looking_back import RecordOptions, as_json, looking_back, moment, write_whole
 from hermes_stream.cli.moments import read_moment
 from hermes_stream.cli.opening import check_options, load, open_session, open_video, warn_of_damage
-from hermes_stream.cli.option_groups import expand_options
+from hermes_stream.cli.option_groups import expand_options, options_given
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, SourceOptions
 from hermes_stream.cli.output import clock, print_json, progress_bar, say
+from hermes_stream.digest.chapters import MAX_CHAPTERS
 
 if TYPE_CHECKING:
+    from hermes_stream.cli.looking_back import LooksBack
     from hermes_stream.digest.watching import DigestChoices
     from hermes_stream.video import FileSource
     from hermes_stream.video.frame import Frame
@@ -37,12 +39,13 @@ BeginOption = Annotated[
 ]
 EndOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Likewise.")]
 TagOption = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT", help="Look for this; may be given several times.")
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Of a file: look for this; may be given several times."),
 ]
 DescribeOption = Annotated[
-    str | None, typer.Option(metavar="QUESTION", help="Asked where a chapter may begin.")
+    str | None, typer.Option(metavar="QUESTION", help="Of a file: asked where a chapter may begin.")
 ]
-SummarizeOption = Annotated[str | None, typer.Option(metavar="QUESTION", help="Asked at the end.")]
+SummarizeOption = Annotated[str | None, typer.Option(metavar="QUESTION", help="Of a file: asked at the end.")]
 MinChapterOption = Annotated[
     float | None,
     typer.Option("--min-chapter", metavar="SECONDS", min=0.1, help="Length of a chapter, at least."),
@@ -61,7 +64,7 @@ class DigestOptions:
     describe: DescribeOption = None
     summarize: SummarizeOption = None
     min_chapter: MinChapterOption = None
-    chapters: ChaptersOption = 24
+    chapters: ChaptersOption = MAX_CHAPTERS
 
     def choices(self, duration_seconds: float | None) -> DigestChoices:
         """Return how a video of a length is summed up."""
@@ -91,13 +94,15 @@ def digest(
 ) -> None:
     """Sum up a video file, or a stream's past, in a folder: digest.json and a page that needs no server.
 
-    A file is watched once, from its first frame to its last. Of a stream is told what its service recorded.
+    A file is watched once, from its first frame to its last. Of a stream is told what its service recorded:
+    no model watches it again, so that options of a model, a memory, tags and questions are refused.
     """
     names_record = (record.url, record.folder, record.store) != (None, None, None)
     # a stream's name may have a dot, too
     if Path(what).exists() or (Path(what).suffix and not names_record):
         document = _of_file(what, out, options, (model, memory, reading))
     else:
+        _refuse_idle_options(what, options, (model, memory, reading))
         document = _of_stream(what, out, options, record)
     if json:
         print_json(document)
@@ -126,6 +131,7 @@ def _of_file(
     from hermes_stream.digest.watching import DigestMaking
 
     making = DigestMaking(session=session, choices=choices)
+    warn_of_unknown_words(loaded, " ".join((*making.questions, choices.summarize or "")))
     with interruptible() as ending, progress_bar("watching", source.duration_seconds) as move:
         for frame in _between(source, first or 0.0, math.inf if last is None else last):
             making.take(frame)
@@ -153,24 +159,60 @@ def _file_moment(text: str | None, option: str) -> float | None:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 
+def _refuse_idle_options(
+    name: str, options: DigestOptions, watching: tuple[ModelOptions, MemoryOptions, SourceOptions]
+) -> None:
+    """Refuse what only a file can be asked: a stream's past is told from its record, not watched."""
+    asked = replace(options, begin=None, end=None, min_chapter=None, chapters=MAX_CHAPTERS)
+    idle = options_given(asked, *watching)
+    if idle:
+        raise typer.BadParameter(
+            f"{name!r} is no file that is there, so it is taken for a stream, whose past is told from its "
+            "record: no model watches it again. A stream takes --from, --to, --min-chapter, --chapters, "
+            "--out, --json, and --url, --key-file, --data or --store, which say where its record is. Leave "
+            "the others out (what its watches told are its tags), or give a file",
+            param_hint=", ".join(idle),
+        )
+
+
 def _of_stream(name: str, out: Path, options: DigestOptions, source: RecordOptions) -> dict[str, Any]:
     """Write what a record has of a stream; its pictures become files of the folder."""
     since = moment(options.begin, "--from") or 0.0
     until = moment(options.end, "--to") or time.time()
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     with looking_back(source) as past:
-        document, page = past.report([name], since, until)
+        document, page = past.report(
+            [name],
+            since,
+            until,
+            min_chapter_seconds=options.min_chapter,
+            max_chapters=options.chapters,
+        )
         own: dict[str, Any] = document["streams"][0]
-        for entry in [*own["chapters"], *own["incidents"], *own["events"], *own["answers"]]:
-            if entry["picture"] is not None:
-                jpeg = past.picture(entry["picture"])
-                kept = f"pictures/{Path(entry['picture']).name}"
-                entry["picture"] = None if jpeg is None else kept
-                if jpeg is not None:
-                    write_whole(out / kept, jpeg)
+        _keep_pictures(own, past, out)
         write_whole(out / "digest.html", page())
     write_whole(out / "digest.json", as_json(own))
     return own
+
+
+def _keep_pictures(document: dict[str, Any], past: LooksBack, out: Path) -> None:
+    """Make files of a folder of the pictures that a document names, and name those instead."""
+    kept: dict[str, str | None] = {}
+
+    def keep(address: str) -> str | None:
+        if address not in kept:
+            jpeg, path = past.picture(address), f"pictures/{Path(address).name}"
+            kept[address] = None if jpeg is None else path
+            if jpeg is not None:
+                write_whole(out / path, jpeg)
+        return kept[address]
+
+    for kind in ("chapters", "incidents", "events", "answers"):
+        for entry in document[kind]:
+            if entry["picture"] is not None:
+                entry["picture"] = keep(entry["picture"])
+    for entry in document["incidents"]:
+        entry["pictures"] = [path for one in entry["pictures"] if (path := keep(one)) is not None]
 
 
 def _print(document: dict[str, Any]) -> None:

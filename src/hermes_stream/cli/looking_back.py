@@ -57,9 +57,9 @@ class LooksBack(Protocol):
         """Return what was found."""
 
     def report(
-        self, streams: Sequence[str] | None, since: float, until: float
+        self, streams: Sequence[str] | None, since: float, until: float, **chapters: Any
     ) -> tuple[dict[str, Any], Callable[[], str]]:
-        """Return what happened, and what makes a page of it."""
+        """Return what happened, and what makes a page of it; chapters: see ``Record.report``."""
 
     def clip(self, stream: str, from_seconds: float, until_seconds: float) -> bytes:
         """Return an MP4 file."""
@@ -117,11 +117,11 @@ class OfService:
         return self._client.search(words, **wanted)
 
     def report(
-        self, streams: Sequence[str] | None, since: float, until: float
+        self, streams: Sequence[str] | None, since: float, until: float, **chapters: Any
     ) -> tuple[dict[str, Any], Callable[[], str]]:
-        """Return what happened, and what makes a page of it."""
-        document = self._client.report(streams, since=since, until=until)
-        return document, lambda: self._client.report_page(streams, since=since, until=until)
+        """Return what happened, and what makes a page of it; chapters: see ``Record.report``."""
+        wanted = {"since": since, "until": until, **chapters}
+        return self._client.report(streams, **wanted), lambda: self._client.report_page(streams, **wanted)
 
     def clip(self, stream: str, from_seconds: float, until_seconds: float) -> bytes:
         """Return an MP4 file."""
@@ -167,13 +167,13 @@ class OfFolder:
         return {"results": results, "next": page.next_before}
 
     def report(
-        self, streams: Sequence[str] | None, since: float, until: float
+        self, streams: Sequence[str] | None, since: float, until: float, **chapters: Any
     ) -> tuple[dict[str, Any], Callable[[], str]]:
-        """Return what happened, and what makes a page of it."""
+        """Return what happened, and what makes a page of it; chapters: see ``Record.report``."""
         from hermes_stream.digest.document import report_document
         from hermes_stream.digest.page import page_of, wall_of
 
-        digests = self._record.report(streams, since=since, until=until)
+        digests = self._record.report(streams, since=since, until=until, **chapters)
         document = report_document(
             digests, lambda picture: picture.path, from_wall_seconds=since, to_wall_seconds=until
         )

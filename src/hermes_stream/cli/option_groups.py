@@ -56,6 +56,18 @@ def _parameters(group: Any) -> dict[str, inspect.Parameter]:
     }
 
 
+def options_given(*groups: Any) -> list[str]:
+    """Return the options of these groups that are not as they are by default, such as ``--max-pixels``."""
+    return list(
+        dict.fromkeys(
+            f"--{field.name.replace('_', '-')}"
+            for group in groups
+            for field in fields(group)
+            if getattr(group, field.name) != field.default
+        )
+    )
+
+
 def arguments_of(*groups: Any) -> list[str]:
     """Return the words of a command line that give these groups again; defaults are left out."""
     words: dict[str, list[str]] = {}

@@ -70,6 +70,8 @@ def _print(document: dict[str, Any]) -> None:
             until = "goes on" if ended is None else f"to {clock(ended)}"
             begin, name = clock(incident["started_seconds"]), incident["watch"]
             say(f"  {begin} {until}  {incident['severity']}  {name}")
+            if incident["summary"]:
+                say(f"    {incident['summary']}")
         for chapter in one["chapters"]:
             span = f"{clock(chapter['start_seconds'])} to {clock(chapter['end_seconds'])}"
             say(f"  {span}  {chapter['text'] or ''}".rstrip())

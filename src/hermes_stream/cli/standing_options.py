@@ -27,6 +27,15 @@ CountOption = Annotated[
     list[str] | None, typer.Option("--count", metavar="QUESTION", help="Tell when the number rises.")
 ]
 DescribeOption = Annotated[bool, typer.Option("--describe", help="Tell what is new, in words.")]
+NewestSecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.1,
+        help="Answer --alert and --state from so many newest seconds alone, for what is asked about now, "
+        "such as 8; default: from the whole memory.",
+    ),
+]
 RecipeOption = Annotated[
     str | None,
     typer.Option("--recipe", metavar="NAME", help="Settings of a use; 'hermes recipes' lists them."),
@@ -41,13 +50,14 @@ class StandingOptions:
     state: StateOption = None
     count: CountOption = None
     describe: DescribeOption = False
+    newest_seconds: NewestSecondsOption = None
 
 
 def typed_watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
     """Return the watches that were typed.
 
     Raises:
-        BadParameter: a state has no options.
+        BadParameter: a state has no options, or the newest seconds hold for no question.
         ValueError: a question is not accepted.
     """
     from hermes_stream.service.watch_settings import read_watch
@@ -56,7 +66,17 @@ def typed_watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
     states = [_state(one) for one in options.state or ()]
     counts = [{"question": one, "kind": "count"} for one in options.count or ()]
     described = [{"question": DESCRIBE, "kind": "describe"}] if options.describe else []
-    typed: list[dict[str, Any]] = [*alerts, *states, *counts, *described]
+    now: list[dict[str, Any]] = [*alerts, *states]
+    if options.newest_seconds is not None:
+        if not now:
+            raise typer.BadParameter(
+                f"{options.newest_seconds:g} s hold for no question: give --alert or --state, or leave it "
+                "out; counts and descriptions read the whole memory, and a recipe's watches say it "
+                "themselves",
+                param_hint="--newest-seconds",
+            )
+        now = [{**one, "newest_seconds": options.newest_seconds} for one in now]
+    typed = [*now, *counts, *described]
     names: set[str] = set()
     for one in typed:  # a question may be asked in two ways
         name = one["question"]

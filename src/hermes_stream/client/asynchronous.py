@@ -147,16 +147,34 @@ class AsyncClient:
         return await self._do(calls.search(words, wanted))
 
     async def report(
-        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+        self,
+        streams: Sequence[str] | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        min_chapter_seconds: float | None = None,
+        max_chapters: int | None = None,
     ) -> dict[str, Any]:
         """Tell what happened on streams from when to when, as a document ``hermes.report/1``."""
-        return await self._do(calls.report(streams, since, until))
+        return await self._do(
+            calls.report(
+                streams, since, until, min_chapter_seconds=min_chapter_seconds, max_chapters=max_chapters
+            )
+        )
 
     async def report_page(
-        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+        self,
+        streams: Sequence[str] | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        min_chapter_seconds: float | None = None,
+        max_chapters: int | None = None,
     ) -> str:
         """Tell what happened as one HTML page, with its pictures within."""
-        call = calls.report(streams, since, until)
+        call = calls.report(
+            streams, since, until, min_chapter_seconds=min_chapter_seconds, max_chapters=max_chapters
+        )
         with self._speaking():
             response = await self._http.post(call.path, json={**call.json, "format": "html"})
         check(response)

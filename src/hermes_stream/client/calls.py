@@ -226,9 +226,11 @@ def search(words: str, wanted: Mapping[str, Any]) -> Call[dict[str, Any]]:
     return document("/v1/search", params)
 
 
-def report(streams: Sequence[str] | None, since: float | None, until: float | None) -> Call[dict[str, Any]]:
+def report(
+    streams: Sequence[str] | None, since: float | None, until: float | None, **chapters: float | int | None
+) -> Call[dict[str, Any]]:
     """Tell what happened."""
-    given = {"streams": None if streams is None else list(streams), "from": since, "to": until}
+    given = {"streams": None if streams is None else list(streams), "from": since, "to": until, **chapters}
     body = {key: value for key, value in given.items() if value is not None}
     return Call(method="POST", path="/v1/reports", json=body, read=dict)
 

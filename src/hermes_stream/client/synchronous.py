@@ -181,16 +181,34 @@ class Client:
         return self._do(calls.search(words, wanted))
 
     def report(
-        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+        self,
+        streams: Sequence[str] | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        min_chapter_seconds: float | None = None,
+        max_chapters: int | None = None,
     ) -> dict[str, Any]:
         """Tell what happened on streams from when to when, as a document ``hermes.report/1``."""
-        return self._do(calls.report(streams, since, until))
+        return self._do(
+            calls.report(
+                streams, since, until, min_chapter_seconds=min_chapter_seconds, max_chapters=max_chapters
+            )
+        )
 
     def report_page(
-        self, streams: Sequence[str] | None = None, *, since: float | None = None, until: float | None = None
+        self,
+        streams: Sequence[str] | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        min_chapter_seconds: float | None = None,
+        max_chapters: int | None = None,
     ) -> str:
         """Tell what happened as one HTML page, with its pictures within."""
-        call = calls.report(streams, since, until)
+        call = calls.report(
+            streams, since, until, min_chapter_seconds=min_chapter_seconds, max_chapters=max_chapters
+        )
         with self._speaking():
             response = self._http.post(call.path, json={**call.json, "format": "html"})
         check(response)

@@ -8,11 +8,12 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from hermes_stream.digest.values import Chapter, Digest, DigestEvent, Picture
+from hermes_stream.digest.values import Chapter, Digest, DigestEvent, DigestIncident, Picture
 
 ReadPicture = Callable[[Picture], bytes | None]
 
 MAX_PICTURES = 200
+_INCIDENT_PICTURES = 4  # besides that of its beginning
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy"
@@ -34,6 +35,7 @@ table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;vertical-alig
 border-top:1px solid var(--line);overflow-wrap:anywhere}}
 svg{{width:100%;height:5rem;color:var(--accent)}}.alarm,.warning{{font-weight:600}}
 .facts{{opacity:.75}}p,td{{overflow-wrap:anywhere}}td img{{width:8rem}}
+.row{{display:flex;flex-wrap:wrap;gap:.25rem}}
 </style></head><body>
 """
 
@@ -176,9 +178,19 @@ def _incidents(digest: Digest, pictures: _Pictures) -> Iterator[str]:
         yield (
             f"<tr><td>{pictures.tag(one.picture, one.watch)}</td><td><time>"
             f'{shown(clock_of(one.started_seconds, zero))}</time> {shown(until)}</td><td class="{severity}">'
-            f"{shown(one.watch)}</td><td>{shown(one.question)}</td></tr>"
+            f"{shown(one.watch)}</td><td>{shown(one.question)}{_seen(one, pictures)}</td></tr>"
         )
     yield "</table>"
+
+
+def _seen(one: DigestIncident, pictures: _Pictures) -> str:
+    """Return what an incident's update added: words, and some pictures of before and after."""
+    words = f"<p>{shown(one.summary)}</p>" if one.summary else ""
+    others = [own for own in one.pictures if own != one.picture]
+    before = [own for own in others if own.stream_seconds < one.started_seconds][-_INCIDENT_PICTURES:]
+    after = [own for own in others if own not in before][: _INCIDENT_PICTURES - len(before)]
+    images = "".join(pictures.tag(own, clock_of(own.stream_seconds)) for own in (*before, *after))
+    return words + (f'<p class="row">{images}</p>' if images else "")
 
 
 def _answers(digest: Digest, pictures: _Pictures) -> Iterator[str]:

@@ -91,6 +91,8 @@ class DigestIncident:
         ended_seconds: None where it goes on.
         score: how sure the watch was when it raised.
         picture: of its beginning.
+        summary: what was seen, in words; None where nobody asked.
+        pictures: from before its beginning until after it, oldest first.
     """
 
     watch: str
@@ -100,6 +102,8 @@ class DigestIncident:
     ended_seconds: float | None
     score: float | None
     picture: Picture | None = None
+    summary: str | None = None
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +154,7 @@ class Digest:
         tags: with their times.
         summary: None where there is nothing to sum up.
         events: in order.
-        incidents: in order.
+        incidents: that went on in the stretch, in order, wherever they began and ended.
         answers: in order.
         counts: how many events of each kind there were.
         newness: moments with how new the stream was, in [0, 1].

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from hermes_stream.digest.chapters import MAX_CHAPTERS, Beginning, choose_beginnings, usual_newness
 from hermes_stream.digest.newness import content_newness
+from hermes_stream.digest.tag_questions import known_question, tag_question
 from hermes_stream.digest.values import Chapter, Digest, DigestEvent, Picture, Summary, Tag
-from hermes_stream.models.base import VideoModel
 from hermes_stream.models.vocabulary import unknown_words
 from hermes_stream.stream.session import Session
 from hermes_stream.stream.watches import Watch
@@ -18,8 +18,10 @@ from hermes_stream.video.jpeg import encode_jpeg
 
 DESCRIBE = ("Describe in one sentence what is to be seen now.", "what is on screen now?")
 SUMMARIZE = ("Sum up in a few sentences what has happened in the video so far.",)
-IS_THERE = ("Is there a {tag} in the picture now?", "is there a {tag} now?")
 """Questions in words for large models first, then in words that small vocabularies have."""
+
+NEWEST_SECONDS = 8.0
+"""How far back a tag's question reads: it asks about now, and the past speaks into that (docs/watches.md)."""
 
 _PICTURE_PIXELS = 640 * 360
 _MAX_TAGS = 64
@@ -45,7 +47,10 @@ class DigestChoices:
     Attributes:
         describe: asked where the stream is new; None takes words that the model has.
         tags: what is looked for; empty takes short descriptions as tags.
-        is_there: asked for each tag, with ``{tag}`` in it; None takes words that the model has.
+        is_there: asked for each tag, with ``{tag}`` for the tag as it stands; None takes words that the
+            model has, and puts a tag without an article behind the one that fits.
+        newest_seconds: how far back a tag's question reads from the newest frame, above 0, and the length of
+            a chunk at least; None reads the whole memory, for questions about what was.
         summarize: asked at the end; None takes words that the model has, if any do.
         min_chapter_seconds: of a chapter, at least; above 0.
         max_chapters: at most; at least 1.
@@ -58,6 +63,7 @@ class DigestChoices:
     describe: str | None = None
     tags: tuple[str, ...] = ()
     is_there: str | None = None
+    newest_seconds: float | None = NEWEST_SECONDS
     summarize: str | None = None
     min_chapter_seconds: float = 10.0
     max_chapters: int = MAX_CHAPTERS
@@ -68,6 +74,10 @@ class DigestChoices:
             raise ValueError(f"min_chapter_seconds must be above 0, got {self.min_chapter_seconds}")
         if not 1 <= self.max_chapters <= 1000:
             raise ValueError(f"max_chapters must be from 1 to 1000, got {self.max_chapters}")
+        if self.newest_seconds is not None and not self.newest_seconds > 0:
+            raise ValueError(
+                f"newest_seconds must be above 0, or None for the whole memory; got {self.newest_seconds}"
+            )
         if len(self.tags) > _MAX_TAGS or len(set(self.tags)) < len(self.tags):
             raise ValueError(f"tags must be up to {_MAX_TAGS} different texts, got {len(self.tags)}")
         if not all(isinstance(tag, str) and tag.strip() for tag in self.tags):
@@ -111,9 +121,18 @@ class DigestMaking:
         model, choices = self.session.model, self.choices
         self._describe = choices.describe or known_question(model, DESCRIBE)
         for tag in choices.tags:
-            known = known_question(model, [text.format(tag=tag) for text in IS_THERE])
-            asked = known if choices.is_there is None else choices.is_there.replace("{tag}", tag)
-            self._watches[tag] = self.session.watch(asked, "alert", name=tag)
+            asked = tag_question(model, tag, choices.is_there)
+            newest = self._newest_seconds()
+            self._watches[tag] = self.session.watch(asked, "alert", name=tag, newest_seconds=newest)
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What is asked while frames come: for a description, and for each tag."""
+        return (self._describe, *(watch.rules.question for watch in self._watches.values()))
+
+    def _newest_seconds(self) -> float | None:
+        wanted, fps = self.choices.newest_seconds, self.session.fps
+        return wanted if wanted is None or fps is None else max(wanted, self.session.chunk_frames / fps)
 
     def take(self, frame: Frame) -> None:
         """Watch the next frame."""
@@ -282,11 +301,6 @@ def digest_video(
         making.take(frame)
         on_frame(frame.pts_seconds - source.start_seconds)
     return making.finish(name)
-
-
-def known_question(model: VideoModel, texts: Sequence[str]) -> str:
-    """Return the first question whose words a model's vocabulary has; the last where it has none's."""
-    return next((text for text in texts if not unknown_words(model.chat.tokenizer, text)), texts[-1])
 
 
 def open_tags(chapters: Sequence[Chapter]) -> tuple[Tag, ...]:

@@ -83,18 +83,35 @@ def decode(number: int, record: bytes) -> Change:
     Raises:
         SnapshotError: they are no change.
     """
+    values, end = _head(number, record)
+    read = _READERS[values.pop("kind")]
+    saved = Saved(values=values, path=f"record {number} of the journal: ")
+    return Change(number=number, what=read(saved, record[end:]))
+
+
+def came_seconds(number: int, record: bytes) -> float | None:
+    """Return the time of the frame that came, its pixels left packed; None for another change.
+
+    Raises:
+        SnapshotError: see ``decode``.
+    """
+    values, _ = _head(number, record)
+    saved = Saved(values=values, path=f"record {number} of the journal: ")
+    return saved.number("pts_seconds") if values["kind"] == _KIND_OF[FrameCame] else None
+
+
+def _head(number: int, record: bytes) -> tuple[dict[str, Any], int]:
+    """Return the values of a change, with its kind among them, and where they end."""
     try:
         end = _LENGTH.size + _LENGTH.unpack_from(record)[0]
         values = json.loads(record[_LENGTH.size : end])
-        kind = values.pop("kind")
-        read = _READERS[kind]
+        _ = _READERS[values["kind"]]
     except (struct.error, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise SnapshotError(
             f"record {number} of the journal is none that this program writes ({error}); the memory can be "
             "had up to there"
         ) from error
-    saved = Saved(values=values, path=f"record {number} of the journal: ")
-    return Change(number=number, what=read(saved, record[end:]))
+    return values, end
 
 
 def _read_frame(saved: Saved, packed: bytes) -> FrameCame:

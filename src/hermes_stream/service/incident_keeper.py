@@ -100,16 +100,17 @@ class IncidentKeeper:
 
     def _update(self, served: ServedStream, incident: Incident, settings: WatchSettings) -> None:
         """Add pictures and words, and tell it, in one commit."""
-        begin = incident.started_seconds - settings.pre_seconds
+        summary = self._summary(served, settings)  # takes longest, and pictures may be forgotten meanwhile
+        begin = max(incident.started_seconds - settings.pre_seconds, 0.0)
         end = incident.started_seconds + settings.hold_seconds + settings.post_seconds
-        found = {} if served.pictures is None else served.pictures.between(begin, end)
+        found = _pictures(served, begin, end)
         shown = {one.stream_seconds: one.picture for one in incident.pictures} | _thinned(found)
         pictures = [
             IncidentPicture(stream_seconds=seconds, picture=path) for seconds, path in sorted(shown.items())
         ]
         fields = {
             "pictures": [asdict(one) for one in pictures],
-            "summary": self._summary(served, settings),
+            "summary": summary,
             "num_updates": incident.num_updates + 1,
             "epoch": served.row.epoch,
         }
@@ -164,6 +165,40 @@ def _settings_of(served: ServedStream, incident: Incident) -> WatchSettings:
         return served.standing.settings(incident.watch)
     except HermesError:  # the watch is gone
         return WatchSettings(question=incident.question)
+
+
+def _pictures(served: ServedStream, begin: float, end: float) -> dict[float, str]:
+    """Return the pictures of a time; those that went with the memory's moments come from the journal.
+
+    Of as many parts of the time as there are pictures at most, each without one gets that of its first frame:
+    so few frames are unpacked, and none where all is there.
+    """
+    pictures = served.pictures
+    if pictures is None:
+        return {}
+    found = pictures.between(begin, end)
+    fps = served.choices.fps
+    count = _MAX_PICTURES if fps is None else min(_MAX_PICTURES, int((end - begin) * fps))
+    if served.disk is None or count < 1:
+        return found
+
+    def part(seconds: float) -> int:
+        return min(int((seconds - begin) / (end - begin) * count), count - 1)
+
+    missing = set(range(count)) - set(map(part, found))
+    if not missing:
+        return found
+    zero = served.row.zero_wall_seconds or 0.0
+    try:
+        for frame in served.disk.frames(begin, end):
+            if part(frame.pts_seconds) in missing:
+                missing.discard(part(frame.pts_seconds))
+                pictures.put(frame, zero + frame.pts_seconds)
+            if not missing:
+                break
+    except (HermesError, OSError) as error:
+        log.info("the journal of stream %s is read in part: %s", served.row.name, error)
+    return pictures.between(begin, end)
 
 
 def _thinned(found: dict[float, str]) -> dict[float, str]:

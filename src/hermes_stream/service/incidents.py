@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, delete, insert, or_, select, update
 
 from hermes_stream.errors import UnknownIncidentError
 from hermes_stream.service import tables
@@ -183,6 +183,30 @@ class IncidentLog:
             lists = connection.execute(shown).scalars().all()
             single = set(connection.execute(told).scalars())
         return single | {one["picture"] for pictures in lists for one in pictures}
+
+
+def incidents_during(
+    database: Database, stream_id: int, *, since: float | None, until: float | None, limit: int
+) -> tuple[Incident, ...]:
+    """Return incidents of a stream that went on in a time, whenever they began; the newest, oldest first.
+
+    Args:
+        database: of the record.
+        stream_id: number of the stream.
+        since: not over before this wall-clock time, in seconds since 1970.
+        until: raised before this wall-clock time.
+        limit: how many at most.
+    """
+    columns = tables.incidents.c
+    chosen = _chosen(0).where(columns.stream_id == stream_id)
+    if since is not None:
+        ended = columns.ended_wall_seconds
+        chosen = chosen.where(or_(ended.is_(None), ended >= since))
+    if until is not None:
+        chosen = chosen.where(columns.started_wall_seconds < until)
+    with database.reading() as connection:
+        rows = connection.execute(chosen.order_by(columns.number.desc()).limit(limit))
+        return tuple(reversed(tuple(map(_incident, rows))))
 
 
 def begin(connection: Connection, incident_id: str, fields: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ second or so: that much may be lost. Numbers tell what a snapshot holds already 
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,9 +16,10 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Protocol
 
-from hermes_stream.service.change_records import ChangeWriter, decode
+from hermes_stream.service.change_records import ChangeWriter, came_seconds, decode
 from hermes_stream.service.segments import MAX_RECORD_BYTES, SEGMENT_BYTES, Segments
 from hermes_stream.stream.changes import Change, FrameCame
+from hermes_stream.video.frame import Frame
 
 log = logging.getLogger(__name__)
 _QUEUE_BYTES = 2**26
@@ -136,6 +138,19 @@ class Journal:
         """
         for number, record in self._segments.read(after):
             yield decode(number, record)
+
+    def frames(self, from_seconds: float = -math.inf, until_seconds: float = math.inf) -> Iterator[Frame]:
+        """Yield the frames that came, in order; those outside of a time of the stream are not unpacked.
+
+        Raises:
+            SnapshotError: a record is none that this program writes.
+        """
+        for number, record in self._segments.read():
+            seconds = came_seconds(number, record)
+            if seconds is not None and from_seconds <= seconds <= until_seconds:
+                what = decode(number, record).what
+                assert isinstance(what, FrameCame)
+                yield what.frame
 
     def begin(self, num_changes: int) -> None:
         """Go on behind so many changes; what is on disk from there on is deleted, and a failure is over.

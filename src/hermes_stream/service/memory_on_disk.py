@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from hermes_stream.service.journal import Committer, Journal, replay
 from hermes_stream.service.remote_journals import RemoteJournals
 from hermes_stream.service.remote_snapshots import RemoteSnapshots
 from hermes_stream.service.snapshots import Snapshots
-from hermes_stream.stream.changes import FrameCame
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.snapshot import Snapshot
@@ -230,8 +230,12 @@ class MemoryOnDisk:
         """
         return self._folder / Path(name).name
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, from_seconds: float = -math.inf, until_seconds: float = math.inf) -> Iterator[Frame]:
         """Yield the frames that came since the snapshots, as they are in the journal; any thread may ask.
+
+        Args:
+            from_seconds: not before this time of the stream.
+            until_seconds: not after it.
 
         Raises:
             OSError: a file went meanwhile.
@@ -240,9 +244,7 @@ class MemoryOnDisk:
         journal = self._journal
         if journal is not None:
             journal.commit()
-            for change in journal.changes():
-                if isinstance(change.what, FrameCame):
-                    yield change.what.frame
+            yield from journal.frames(from_seconds, until_seconds)
 
     def close(self) -> None:
         """Write what is recorded, and record no more; safe to repeat."""

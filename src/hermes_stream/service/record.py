@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from hermes_stream.digest.chapters import MAX_CHAPTERS
 from hermes_stream.digest.values import Digest, Picture
 from hermes_stream.errors import StoreError, UnknownPictureError, UnknownStreamError
 from hermes_stream.service.clip import Clip, KeptFolders, write_clip
 from hermes_stream.service.database import Database, database_url
 from hermes_stream.service.event_log import read_events
 from hermes_stream.service.pictures import read_picture
-from hermes_stream.service.report import digest_of_record
+from hermes_stream.service.report import MIN_CHAPTER_SECONDS, digest_of_record
 from hermes_stream.service.search import Search, SearchPage
 from hermes_stream.service.stream_rows import StreamRow, read_stream_rows
 
@@ -77,6 +78,8 @@ class Record:
         *,
         since: float | None = None,
         until: float | None = None,
+        min_chapter_seconds: float | None = None,
+        max_chapters: int | None = None,
     ) -> tuple[Digest, ...]:
         """Tell what happened on streams: chapters, incidents, answers, events.
 
@@ -84,22 +87,38 @@ class Record:
             streams: their names; None for all, the first 100.
             since: not before this wall-clock time, seconds since 1970.
             until: before this wall-clock time.
+            min_chapter_seconds: of a chapter, at least; above 0, 10 without.
+            max_chapters: of a stream, at most; from 1 on, 24 without.
 
         Raises:
             UnknownStreamError: there is no such stream.
-            ValueError: there are too many.
+            ValueError: there are too many, or a number is out of its range.
             StoreError: the record cannot be read.
         """
         if streams is not None and len(streams) > MAX_STREAMS:
             raise ValueError(f"a report is of at most {MAX_STREAMS} streams, got {len(streams)}")
         if since is not None and until is not None and until <= since:
             raise ValueError(f"a report goes from one time to a later one, got {since:g} to {until:g}")
+        shortest = MIN_CHAPTER_SECONDS if min_chapter_seconds is None else min_chapter_seconds
+        most = MAX_CHAPTERS if max_chapters is None else max_chapters
+        if not shortest > 0:
+            raise ValueError(f"min_chapter_seconds must be above 0, got {min_chapter_seconds}")
+        if most < 1:
+            raise ValueError(f"max_chapters must be at least 1, got {max_chapters}")
         if streams is None:
             rows = [row for row in read_stream_rows(self._database) if row.state != "deleting"]
         else:
             rows = [self._row(name) for name in dict.fromkeys(streams)]
         return tuple(
-            digest_of_record(self._database, row, since=since, until=until) for row in rows[:MAX_STREAMS]
+            digest_of_record(
+                self._database,
+                row,
+                since=since,
+                until=until,
+                min_chapter_seconds=shortest,
+                max_chapters=most,
+            )
+            for row in rows[:MAX_STREAMS]
         )
 
     def clip(self, stream: str, target: Path, *, from_seconds: float, until_seconds: float) -> Clip:

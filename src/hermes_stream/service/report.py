@@ -19,19 +19,27 @@ from hermes_stream.digest.watching import summary_of_chapters
 from hermes_stream.service.database import Database
 from hermes_stream.service.event_log import read_events
 from hermes_stream.service.events import Event
+from hermes_stream.service.incidents import Incident, incidents_during
+from hermes_stream.service.record_tags import states_before, tags_of_record
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
 
 MAX_EVENTS = 5000
+MAX_INCIDENTS = 1000
 MIN_CHAPTER_SECONDS = 10.0
 # How new a stream is where such an event comes; a description says it itself.
 _NEWNESS = {"alert_raised": 0.9, "state_changed": 0.8, "count_rose": 0.7, "stream_restored": 0.6, "gap": 0.5}
-_RAISED, _CLEARED = "alert_raised", "alert_cleared"
 _SEVERITIES = ("info", "warning", "alarm")
 
 
 def digest_of_record(
-    database: Database, row: StreamRow, *, since: float | None = None, until: float | None = None
+    database: Database,
+    row: StreamRow,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    min_chapter_seconds: float = MIN_CHAPTER_SECONDS,
+    max_chapters: int = MAX_CHAPTERS,
 ) -> Digest:
     """Sum up what the record has of a stream.
 
@@ -40,6 +48,8 @@ def digest_of_record(
         row: of the stream.
         since: not before this wall-clock time, seconds since 1970.
         until: before this wall-clock time.
+        min_chapter_seconds: of a chapter, at least.
+        max_chapters: at most, 1 or more.
 
     Raises:
         StoreError: the record cannot be read.
@@ -48,9 +58,16 @@ def digest_of_record(
         database, stream_id=row.id, since=since, until=until, limit=MAX_EVENTS + 1, newest_first=True
     )
     events = tuple(reversed(found[:MAX_EVENTS]))
+    going_on = incidents_during(database, row.id, since=since, until=until, limit=MAX_INCIDENTS + 1)
+    incidents = tuple(map(_incident, going_on[-MAX_INCIDENTS:]))
+    told_since = events[0].wall_seconds if len(found) > MAX_EVENTS else since
+    earlier = () if told_since is None else states_before(database, row.id, told_since)
     moments = [one.pts_seconds for one in events if one.pts_seconds is not None]
+    if not moments:  # nothing was told then; what goes on began before
+        moments = [*(one.started_seconds for one in incidents), *(one.pts_seconds or 0.0 for one in earlier)]
     begin, end = min(moments, default=0.0), max(moments, default=0.0)
-    chapters = _chapters(events, begin, end)
+    tags = tags_of_record(incidents, (*earlier, *events), from_seconds=begin, to_seconds=end)
+    chapters = _chapters(events, (begin, end), min_chapter_seconds, max_chapters)
     return Digest(
         source=row.name,
         is_file=False,
@@ -60,17 +77,21 @@ def digest_of_record(
         to_seconds=end,
         zero_wall_seconds=row.zero_wall_seconds,
         chapters=chapters,
+        tags=tags,
         summary=summary_of_chapters(chapters),
         events=tuple(_event(one) for one in events if one.kind != "answered"),
-        incidents=_incidents(events),
+        incidents=incidents,
         answers=tuple(_answer(one) for one in events if one.kind == "answered"),
         counts=dict(Counter(one.kind for one in events)),
-        is_cut=len(found) > MAX_EVENTS,
+        is_cut=len(found) > MAX_EVENTS or len(going_on) > MAX_INCIDENTS,
     )
 
 
-def _chapters(events: Sequence[Event], begin: float, end: float) -> tuple[Chapter, ...]:
+def _chapters(
+    events: Sequence[Event], span: tuple[float, float], min_chapter_seconds: float, max_chapters: int
+) -> tuple[Chapter, ...]:
     """Cut where something new was told; without any such event there is one chapter."""
+    begin, end = span
     told = [one for one in events if one.pts_seconds is not None and _newness(one) is not None]
     by_seconds: dict[float, Event] = {}
     for one in told:
@@ -82,8 +103,8 @@ def _chapters(events: Sequence[Event], begin: float, end: float) -> tuple[Chapte
         candidates,
         from_seconds=begin,
         to_seconds=end,
-        min_chapter_seconds=MIN_CHAPTER_SECONDS,
-        max_chapters=MAX_CHAPTERS,
+        min_chapter_seconds=min_chapter_seconds,
+        max_chapters=max_chapters,
     )
     if end <= begin and not told:
         return ()
@@ -142,30 +163,19 @@ def event_text(event: Event) -> str:
     )
 
 
-def _incidents(events: Sequence[Event]) -> tuple[DigestIncident, ...]:
-    """Join where alerts were raised with where they cleared, by the incident that both name."""
-    raised: dict[Any, Event] = {}
-    cleared: dict[Any, Event] = {}
-    for one in events:
-        key = (_text(one.payload.get("watch")), _text(one.payload.get("incident")))
-        if one.kind == _RAISED:
-            raised[key] = one
-        elif one.kind == _CLEARED and key in raised:
-            cleared[key] = one
-    return tuple(_incident(one, cleared.get(key)) for key, one in raised.items())
-
-
-def _incident(raised: Event, cleared: Event | None) -> DigestIncident:
-    payload = raised.payload
-    severity = payload.get("severity")
+def _incident(one: Incident) -> DigestIncident:
+    shown = tuple(Picture(stream_seconds=own.stream_seconds, path=own.picture) for own in one.pictures)
+    began = (own for own in shown if own.stream_seconds >= one.started_seconds)
     return DigestIncident(
-        watch=_text(payload.get("name") or payload.get("watch")),
-        question=_text(payload.get("question")),
-        severity=severity if severity in _SEVERITIES else "info",
-        started_seconds=raised.pts_seconds or 0.0,
-        ended_seconds=None if cleared is None else cleared.pts_seconds,
-        score=_number(payload.get("score")),
-        picture=_picture(raised),
+        watch=one.name,
+        question=one.question,
+        severity=one.severity if one.severity in _SEVERITIES else "info",
+        started_seconds=one.started_seconds,
+        ended_seconds=one.ended_seconds,
+        score=one.score,
+        picture=next(began, shown[-1] if shown else None),
+        summary=one.summary,
+        pictures=shown,
     )
 
 

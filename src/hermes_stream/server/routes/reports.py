@@ -45,6 +45,10 @@ class ReportBody(
     """Not before this wall-clock time, seconds since 1970; the last day without."""
     until: Annotated[Seconds | None, Field(alias="to")] = None
     """Before this wall-clock time, seconds since 1970; now without."""
+    min_chapter_seconds: Annotated[float | None, Field(gt=0)] = None
+    """Length of a chapter, at least; 10 without."""
+    max_chapters: Annotated[int | None, Field(ge=1, le=1000)] = None
+    """Chapters of a stream, at most; 24 without."""
     format: Literal["json", "html"] = "json"
     """A document, or one page that opens without a server."""
 
@@ -55,7 +59,13 @@ def report(body: ReportBody, state: State) -> Response:
     until = time.time() if body.until is None else body.until
     since = until - _DAY_SECONDS if body.since is None else body.since
     record = state.service.record
-    digests = record.report(body.streams, since=since, until=until)
+    digests = record.report(
+        body.streams,
+        since=since,
+        until=until,
+        min_chapter_seconds=body.min_chapter_seconds,
+        max_chapters=body.max_chapters,
+    )
     if body.format == "html":
         title = f"{wall_of(since)} to {wall_of(until)}"
         page = page_of(digests, title=title, read_picture=record.picture)
