@@ -10,9 +10,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 FOLDER = Path(__file__).parent
 PICTURES = FOLDER.parent / "docs" / "pictures"
@@ -34,6 +34,9 @@ def bench(
 ) -> None:
     """Run the command, store its document, and keep its figures under the document's name.
 
+    Until it ends, what was measured so far is in a folder beside the document, and stays there if this
+    program is killed; if the command fails or is ended, it is what is stored.
+
     Args:
         options: of ``hermes bench``, as on a command line.
         path: where the document goes.
@@ -43,15 +46,32 @@ def bench(
     Raises:
         subprocess.SubprocessError: the run failed, or took longer.
     """
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hermes_stream", "bench", *options, "--out", folder]
-        command.append("--plots" if pictures else "--no-plots")
+    folder = path.with_name(f".{path.stem}")
+    command = [sys.executable, "-m", "hermes_stream", "bench", *options, "--out", str(folder)]
+    command.append("--plots" if pictures else "--no-plots")
+    try:
         subprocess.run(command, check=True, timeout=timeout_seconds)
-        document = json.loads((Path(folder) / "bench.json").read_text(encoding="utf-8"))
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        for figure in Path(folder).glob("*.png"):
-            assert pictures is not None
+    finally:
+        keep(path, pictures)
+
+
+def keep(path: Path, pictures: Path | None = None) -> None:
+    """Store what a run has left in the folder beside its document, unless it is nothing."""
+    folder = path.with_name(f".{path.stem}")
+    if (folder / "bench.json").exists():
+        document = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+        if document["is_finished"] or document["runs"] or document["streams"]:
+            write(path, document)
+        for figure in folder.glob("*.png") if pictures else ():
             shutil.copy(figure, pictures / f"{path.stem}_{figure.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def main() -> None:

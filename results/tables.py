@@ -396,6 +396,8 @@ def gpu_aims(document: Document) -> str:
             bound = f"at most {own['at_most']:g}" if "at_most" in own else f"at least {own['at_least']:g}"
             verdict = "met" if own["met"] else "missed"
             rows.append([f"`{size}`: {own['aim']}", bound, f"{own['measured']:.4g}", verdict])
+        for own in document["missing"][size]:
+            rows.append([f"`{size}`: {own['what']}", "", own["why"], "not measured"])
     return table(["aim", "bound", "measured", ""], rows)
 
 
