@@ -82,14 +82,15 @@ def unfinished(document: Document) -> str:
     return "not asked for" if document.get("is_finished", True) else "the part was ended before it"
 
 
-def judge(measured: Measured) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def judge(measured: Measured) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Compare one size with what the project aims at; return what was judged, and what is missing and why."""
     judged, missing = [], []
     for name, measure, limit, at_least in aims(measured):
         try:
             judged.append(verdict(name, timed(measure()), limit, at_least=at_least))
         except NotMeasuredError as error:
-            missing.append({"what": name, "why": str(error)})
+            bound = {"at_least" if at_least else "at_most": limit}
+            missing.append({"what": name, "why": str(error)} | bound)
     # a part may hold what another is made for
     names = {one["aim"] for one in judged}
     missing = [one for one in missing if one["what"] not in names]

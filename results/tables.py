@@ -388,16 +388,20 @@ def gpu_token(document: Document) -> str:
     )
 
 
+def _bound(own: Document) -> str:
+    sides = {"at most": "at_most", "at least": "at_least"}
+    return "".join(f"{words} {own[key]:g}" for words, key in sides.items() if key in own)
+
+
 def gpu_aims(document: Document) -> str:
     """Write what was aimed at on a GPU, and what was measured."""
     rows = []
     for size, aims in document["sizes"].items():
         for own in aims:
-            bound = f"at most {own['at_most']:g}" if "at_most" in own else f"at least {own['at_least']:g}"
             verdict = "met" if own["met"] else "missed"
-            rows.append([f"`{size}`: {own['aim']}", bound, f"{own['measured']:.4g}", verdict])
+            rows.append([f"`{size}`: {own['aim']}", _bound(own), f"{own['measured']:.4g}", verdict])
         for own in document["missing"][size]:
-            rows.append([f"`{size}`: {own['what']}", "", own["why"], "not measured"])
+            rows.append([f"`{size}`: {own['what']}", _bound(own), own["why"], "not measured"])
     return table(["aim", "bound", "measured", ""], rows)
 
 

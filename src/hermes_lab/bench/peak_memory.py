@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from hermes_stream.masks import forget_masks
 
 _ALLOCATION = "[memory]"
-_COMMON_POOL = (0, 0)
+_NO_GRAPH = (0, 0)
 
 
 def measure_peak(device: torch.device, work: Callable[[], object]) -> int:
@@ -81,10 +81,10 @@ def graph_pools(device: torch.device) -> GraphPools:
 
 
 def pools_among(segments: Iterable[Mapping[str, Any]]) -> GraphPools:
-    """Add up the segments of pools that are not torch's common one.
+    """Add up the segments of pools that belong to graphs.
 
     Args:
         segments: of one device, as ``torch.cuda.memory_snapshot`` lists them.
     """
-    own = [one for one in segments if tuple(one.get("segment_pool_id", _COMMON_POOL)) != _COMMON_POOL]
+    own = [one for one in segments if tuple(one.get("segment_pool_id", _NO_GRAPH)) != _NO_GRAPH]
     return GraphPools(sum(one["total_size"] for one in own), sum(one["allocated_size"] for one in own))
