@@ -22,7 +22,7 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import torch
-from speed import write
+from speed import Record
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -258,31 +258,6 @@ class Streams:
 def allocated() -> int:
     """Return the bytes of all tensors on the GPU; 0 without one."""
     return torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
-
-
-class Record:
-    """A document that is stored after each step.
-
-    Args:
-        path: where.
-        document: what is known before the first step.
-    """
-
-    def __init__(self, path: Path, document: dict[str, Any]) -> None:
-        self._path = path
-        self.document = document | {"sizes": {}, "failed": {}, "is_finished": False}
-
-    def step(self, name: str, work: Callable[[], Any], *, into: dict[str, Any] | None = None) -> None:
-        """Do a step and store what it finds, or why it failed."""
-        try:
-            (self.document if into is None else into)[name] = work()
-        except Exception as error:
-            self.document["failed"][name] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        self.store()
-
-    def store(self) -> None:
-        """Write the document."""
-        write(self._path, self.document)
 
 
 def look(size: str, *, smoke: bool, together: bool) -> dict[str, Any]:

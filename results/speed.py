@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,31 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     part.replace(path)
+
+
+class Record:
+    """A document that is stored after each step.
+
+    Args:
+        path: where.
+        document: what is known before the first step.
+    """
+
+    def __init__(self, path: Path, document: dict[str, Any]) -> None:
+        self._path = path
+        self.document = document | {"sizes": {}, "failed": {}, "is_finished": False}
+
+    def step(self, name: str, work: Callable[[], Any], *, into: dict[str, Any] | None = None) -> None:
+        """Do a step and store what it finds, or why it failed."""
+        try:
+            (self.document if into is None else into)[name] = work()
+        except Exception as error:
+            self.document["failed"][name] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        self.store()
+
+    def store(self) -> None:
+        """Write the document."""
+        write(self._path, self.document)
 
 
 def main() -> None:

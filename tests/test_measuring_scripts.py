@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,7 @@ def test_what_a_killed_run_left_beside_its_document_is_kept(gpu, tmp_path):
 
 
 def test_a_step_of_the_probe_that_fails_ends_alone(gpu, tmp_path):
-    from gpu_probe import Record
+    from speed import Record
 
     def fail():
         raise RuntimeError("misaligned address\nand more")
@@ -225,3 +226,52 @@ def test_a_step_of_the_probe_that_fails_ends_alone(gpu, tmp_path):
     document = json.loads((tmp_path / "probe.json").read_text())
     assert document["failed"] == {"capture": "RuntimeError: misaligned address"}
     assert (document["seed"], document["copies"], document["is_finished"]) == (0, 3, False)
+
+
+def ran(name, *words, folder):
+    command = [sys.executable, str(RESULTS / name), "--smoke", *words]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.long
+def test_the_measurements_of_a_gpu_run_with_a_small_model(tmp_path):
+    only = ("--only", "probe", "length", "streams_64")
+    said = ran("gpu.py", *only, "--out", str(tmp_path / "out"), folder=tmp_path)
+    assert "missing  share of ingest that compression takes, 8 streams: streams: not measured" in said
+    assert "failed:" not in said
+    report = json.loads((tmp_path / "out" / "gpu_aims.json").read_text())
+    stored = ["gpu_probe", "gpu_tiny_length", "gpu_tiny_streams_64"]
+    assert sorted(report["documents"]) == stored
+    assert all(one["is_of_todays_code"] and one["is_finished"] for one in report["documents"].values())
+    assert {one["aim"] for one in report["sizes"]["tiny"]} >= {FLAT, MEMORY}
+    probe = json.loads((tmp_path / "out" / "gpu_probe.json").read_text())
+    assert probe["failed"] == {"capture": "RuntimeError: nothing is captured on a processor"}
+    assert probe["copied_bytes_per_second"]["pageable, back"] > 0
+    assert any("microseconds" in row for row in probe["backends"])
+
+
+@pytest.mark.long
+def test_the_counts_are_made(tmp_path):
+    ran("counted.py", "--out", str(tmp_path), folder=tmp_path)
+    embedded, narrow = (json.loads((tmp_path / f"counted{end}.json").read_text()) for end in ("", "_7b"))
+    assert embedded["models"]["tiny"][0]["kernels_per_chunk"] > 100
+    assert [row["policy"] for row in narrow["like_7b"]] == ["window", "hermes", "hermes_paper"]
+    assert all(row["compress_launches"] > 0 for row in narrow["like_7b"])
+
+
+@pytest.mark.long
+def test_memory_is_reckoned(tmp_path):
+    ran("reckoned_memory.py", "--out", str(tmp_path / "memory.json"), folder=tmp_path)
+    (row,) = json.loads((tmp_path / "memory.json").read_text())["like_7b"]
+    assert row["num_compressions"] >= 1
+    assert row["above_weights_bytes"] > row["buffers_bytes"] > 0
+
+
+@pytest.mark.long
+def test_what_forgetting_costs_is_measured(tmp_path):
+    ran("compression.py", "--out", str(tmp_path / "compression.json"), folder=tmp_path)
+    runs = json.loads((tmp_path / "compression.json").read_text())["runs"]
+    assert [(row["chunk_frames"], row["num_chunks"]) for row in runs] == [(16, 3)] * 3 + [(1, 3)] * 3
+    assert all(row["over_window"] > 0 for row in runs)
