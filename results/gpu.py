@@ -123,12 +123,14 @@ class Measurements:
         parts: in the order in which they are measured.
         failed: parts that did not end as they should, and why.
         left: parts that were not begun, and why.
+        commit: what new documents are of.
     """
 
     folder: Path
     parts: list[Part]
     failed: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
 
     def path(self, part: Part) -> Path:
         """Return where the document of a part is, or will be."""
@@ -163,7 +165,7 @@ class Measurements:
         except OSError as error:
             self.failed[part.key] = str(error)
         if (document := self.document(part)) not in (None, before):
-            document |= {"commit": commit(), "made_by": made_by(part)}
+            document |= {"commit": self.commit, "made_by": made_by(part)}
             write(path, document)
 
     def report(self) -> dict[str, Any]:
@@ -217,11 +219,13 @@ def main() -> None:
         help="pass over whatever is stored and finished; without it, a part is measured again if its code or "
         "options are not today's",
     )
+    parser.add_argument("--commit", help="of the code, where git does not know; default: what git says")
     given = parser.parse_args()
     folder = given.out or (FOLDER / ".smoke" if given.smoke else FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
     sizes = ("tiny",) if given.smoke else SIZES
     measurements, began = Measurements(folder, parts(sizes, smoke=given.smoke)), time.monotonic()
+    measurements.commit = given.commit or commit()
     for part in measurements.parts:
         keep(measurements.path(part))  # of a run that was killed
         left = 60 * given.minutes - (time.monotonic() - began)

@@ -166,7 +166,7 @@ ROWS["runs"] = ROWS["runs"][:1]
 
 def test_a_document_says_what_it_is_of_and_is_passed_over_until_that_changes(gpu, measurements, monkeypatch):
     found_by(monkeypatch, gpu, ROWS | {"is_finished": True})
-    part = measurements.parts[1]
+    part, measurements.commit = measurements.parts[1], gpu.commit()
     assert not measurements.is_done(part, keep_other_code=False)
     measurements.measure(part, draw=False)
     document = measurements.document(part)
@@ -226,6 +226,19 @@ def test_a_step_of_the_probe_that_fails_ends_alone(gpu, tmp_path):
     document = json.loads((tmp_path / "probe.json").read_text())
     assert document["failed"] == {"capture": "RuntimeError: misaligned address"}
     assert (document["seed"], document["copies"], document["is_finished"]) == (0, 3, False)
+
+
+def test_tables_show_what_there_is(gpu, aims, documents):
+    import tables
+
+    length = copy.deepcopy(documents["length"])
+    length["runs"][0] |= {"ttft_from_arrival_seconds": None, "peak_bytes": None}
+    _, shortest, *_ = tables.runs(length).splitlines()[1:]
+    cells = [cell.strip() for cell in shortest.split("|")]
+    assert (cells[5], cells[9]) == (".", ".")
+    missing = {LLAVA: [{"what": MEMORY, "why": "no room", "at_most": 0.8}]}
+    shown = tables.gpu_aims({"sizes": {LLAVA: []}, "missing": missing})
+    assert f"| `{LLAVA}`: {MEMORY} | at most 0.8 | no room | not measured |" in shown
 
 
 def ran(name, *words, folder):
