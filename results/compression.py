@@ -1,7 +1,8 @@
-"""Measure what forgetting costs on a processor: python results/compression.py [--out FILE].
+"""Measure what forgetting costs on a processor: python results/compression.py [--out FILE] [--smoke].
 
 ``compression.json`` holds the processor time of a chunk with each policy over that of ``window``, which reads
-no guidance; sessions take turns, chunk by chunk, in one run and on one thread.
+no guidance; sessions take turns, chunk by chunk, in one run and on one thread. ``--smoke`` times a few chunks
+of one model, which mean nothing.
 """
 
 import argparse
@@ -24,10 +25,12 @@ CHUNKS = {16: 40, 1: 200}
 WARM_UP_FRAMES = 48
 
 
-def rounds(sessions: dict[str, Session], workload: Any, chunk_frames: int) -> Iterator[dict[str, float]]:
+def rounds(
+    sessions: dict[str, Session], workload: Any, chunk_frames: int, num_chunks: int
+) -> Iterator[dict[str, float]]:
     """Yield the processor seconds of a chunk by policy; each round begins with another session."""
     names, shown = list(sessions), 0
-    for turn in range(WARM_UP_FRAMES // chunk_frames + CHUNKS[chunk_frames]):
+    for turn in range(WARM_UP_FRAMES // chunk_frames + num_chunks):
         frames = workload.frames(shown, chunk_frames)
         shown += chunk_frames
         seconds = {}
@@ -40,7 +43,7 @@ def rounds(sessions: dict[str, Session], workload: Any, chunk_frames: int) -> It
             yield seconds
 
 
-def measure(model_name: str, chunk_frames: int) -> list[dict[str, Any]]:
+def measure(model_name: str, chunk_frames: int, num_chunks: int) -> list[dict[str, Any]]:
     """Return the time of each policy's chunk, and its ratio to that of ``window`` in the same round."""
     model = load_model(model_name, device="cpu")
     budget = model.card.default_budget_tokens
@@ -49,7 +52,7 @@ def measure(model_name: str, chunk_frames: int) -> list[dict[str, Any]]:
         name: Session(model, choose_policy(name, None, budget), chunk_frames=chunk_frames)
         for name in POLICIES
     }
-    found = list(rounds(sessions, workload, chunk_frames))
+    found = list(rounds(sessions, workload, chunk_frames, num_chunks))
     rows = []
     for name in POLICIES:
         ratios = [one[name] / one["window"] for one in found]
@@ -64,10 +67,14 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=FOLDER / "compression.json")
-    path = parser.parse_args().out
+    parser.add_argument("--smoke", action="store_true", help="a few chunks of one model")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    runs = [row for name in ("tiny", "tiny-qwen") for size in CHUNKS for row in measure(name, size)]
-    path.write_text(json.dumps(machine() | {"runs": runs}, indent=1) + "\n", encoding="utf-8")
+    models, chunks = ("tiny", "tiny-qwen"), CHUNKS
+    if given.smoke:
+        models, chunks = models[:1], dict.fromkeys(CHUNKS, 3)
+    runs = [row for name in models for size, count in chunks.items() for row in measure(name, size, count)]
+    given.out.write_text(json.dumps(machine() | {"runs": runs}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

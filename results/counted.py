@@ -1,9 +1,10 @@
-"""Count kernels, bytes and waits: python results/counted.py [--part embedded|7b] [--out FOLDER].
+"""Count kernels, bytes and waits: python results/counted.py [--part embedded|7b] [--out FOLDER] [--smoke].
 
 ``counted.json`` holds what ``hermes bench --count`` says of both embedded models, ``counted_7b.json`` what it
 would say of a model with as many layers and key-value heads as LLaVA-OneVision 7B, narrow elsewhere: what a
 compression launches, and how many bytes of keys and values it moves, do not depend on that. No clock is read:
-it is the same on any machine. The second takes about three minutes of a processor's time.
+it is the same on any machine without a GPU, which takes other paths for a few things. The second takes about
+three minutes of a processor's time. ``--smoke`` counts small pictures with one model, and two layers.
 """
 
 import argparse
@@ -20,14 +21,14 @@ BYTES_PER_SECOND = 3e12
 CHUNK_SECONDS = 67 / 400
 
 
-def seven_b() -> list[dict[str, Any]]:
+def seven_b(num_layers: int = 28, chunk_frames: int = 16, budget_tokens: int = 4000) -> list[dict[str, Any]]:
     """Count with 28 layers of 4 key-value heads, 4,000 tokens, chunks of 16 frames of 196."""
     from hermes_lab.bench.counted import count_run
     from hermes_lab.bench.workload import make_workload, without_stop_tokens
     from hermes_lab.training import random_weights, shapes
     from hermes_stream.policies.named import choose_policy
 
-    text = shapes.TextShape(28, 256, 512, 4, 4, 128, 300, 32768)
+    text = shapes.TextShape(num_layers, 256, 512, 4, 4, 128, 300, 32768)
     shape = shapes.ModelShape("7b-narrow", "llava_onevision", "none/none", 1, text)
     config = shapes.build_config(shape)
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 26, "num_attention_heads": 2}
@@ -35,10 +36,10 @@ def seven_b() -> list[dict[str, Any]]:
     shapes.SHAPES[shape.name], random_weights.build_config = shape, lambda _: config
     model = without_stop_tokens(random_weights.random_model(shape.name, device="cpu"))
     workload = make_workload(model, image_size=392, question_tokens=32, new_tokens=3, seed=0)
-    rows = [
-        {"policy": name} | count_run(model, choose_policy(name, 4000, 4000), workload, chunk_frames=16)
-        for name in POLICIES
-    ]
+    rows = []
+    for name in POLICIES:
+        policy = choose_policy(name, budget_tokens, budget_tokens)
+        rows.append({"policy": name} | count_run(model, policy, workload, chunk_frames=chunk_frames))
     plain = rows[0]["kernels_by_stage"]["prefill"], rows[0]["bytes_by_stage"]["prefill"]
     for row in rows:
         kernels, num_bytes = row["kernels_by_stage"], row["bytes_by_stage"]
@@ -55,16 +56,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the two files")
     parser.add_argument("--part", choices=("embedded", "7b"), help="default: both")
+    parser.add_argument("--smoke", action="store_true", help="the smallest form, whose numbers mean nothing")
     given = parser.parse_args()
     if given.part != "7b":
+        options = (
+            ["--policies", "hermes", "--size", 72] if given.smoke else ["--policies", ",".join(POLICIES)]
+        )
         embedded = {
-            name: hermes("bench", "--count", "--model", name, "--policies", ",".join(POLICIES))["runs"]
-            for name in ("tiny", "tiny-qwen")
+            name: hermes("bench", "--count", "--model", name, *options)["runs"]
+            for name in (("tiny",) if given.smoke else ("tiny", "tiny-qwen"))
         }
         write(given.out / "counted.json", {"models": embedded})
     if given.part != "embedded":
         price = {"launch_seconds": LAUNCH_SECONDS, "bytes_per_second": BYTES_PER_SECOND}
-        document = {"like_7b": seven_b(), "priced_at": price | {"chunk_seconds": CHUNK_SECONDS}}
+        price |= {"chunk_seconds": CHUNK_SECONDS}
+        rows = seven_b(2, 2, 400) if given.smoke else seven_b()
+        document = {"like_7b": rows, "priced_at": price}
         write(given.out / "counted_7b.json", document)
 
 

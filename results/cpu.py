@@ -3,7 +3,8 @@
 ``accuracy`` asks both embedded models about stories that training never saw, in float32, in bfloat16 and with
 8 bit weights. ``speed`` times the decoder of a published size with random weights in each of these ways, with
 oneDNN held to older instruction sets too, which stands in for older processors. ``compiled`` times it with
-and without ``torch.compile``. ``tower`` times the vision tower beside matrices of its shapes.
+and without ``torch.compile``. ``tower`` times the vision tower beside matrices of its shapes,
+``patches`` its patch convolution, channels last and not.
 
 Times are processor seconds of one thread, since wall time on a shared machine says little: all ways take
 turns, and the median and the least of the turns are stored.
@@ -271,6 +272,31 @@ def tower() -> dict[str, Any]:
     return {"size": SIZE, "threads": 1, "seed": SEED, "runs": rows}
 
 
+def patches() -> dict[str, Any]:
+    """Time the tower's patch convolution of one picture on one thread, in both layouts, in turns."""
+    torch.set_num_threads(1)
+    rows = []
+    for name in ("float32", "bfloat16"):
+        dtype = DTYPES[name]
+        torch.manual_seed(SEED)
+        picture = torch.randn(1, 3, 384, 384).to(dtype)
+        plain = torch.nn.Conv2d(3, 1152, 14, stride=14).to(dtype)
+        last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+        shown = {"as it is": (plain, picture)}
+        shown["channels last"] = (last, picture.contiguous(memory_format=torch.channels_last))
+        seconds: dict[str, list[float]] = {way: [] for way in shown}
+        with torch.inference_mode():
+            for turn in range(22):
+                for way, (convolution, own) in shown.items():
+                    began = time.process_time()
+                    convolution(own)
+                    if turn > 1:
+                        seconds[way].append(time.process_time() - began)
+        rows.append({"dtype": name} | {way: round(median(own), 6) for way, own in seconds.items()})
+    operations = 2 * 27 * 27 * 3 * 14 * 14 * 1152
+    return {"size": SIZE, "threads": 1, "seed": SEED, "operations": operations, "processor_seconds": rows}
+
+
 def least(work: Callable[[], object], turns: int = 3) -> float:
     """Return the least processor seconds of a piece of work after a warm-up."""
     work()
@@ -282,7 +308,13 @@ def least(work: Callable[[], object], turns: int = 3) -> float:
     return min(took)
 
 
-MEASUREMENTS = {"accuracy": accuracy, "speed": speed, "compiled": compiled, "tower": tower}
+MEASUREMENTS = {
+    "accuracy": accuracy,
+    "speed": speed,
+    "compiled": compiled,
+    "tower": tower,
+    "patches": patches,
+}
 
 
 def main() -> None:

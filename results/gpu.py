@@ -1,175 +1,243 @@
 """Measure speed and memory on a GPU, all that the project aims at: python results/gpu.py [--smoke].
 
 Two published sizes with random weights, bfloat16, 4,000 visual tokens, a question of 32 tokens: nothing is
-downloaded. It goes in parts of at most three minutes, the most telling first: each is a run of
-``hermes bench`` whose document is stored at once as ``gpu_SIZE_PART.json`` in ``--out``, beside its figures.
-What is there already is passed over, so that a measurement that was stopped goes on; a part that fails ends
-alone, and is tried again the next time. ``--minutes`` begins no part that might end later. ``gpu_aims.json``
-then says of every aim what was measured so far, whether it is met, and which parts failed. It takes a GPU
-with 80 GB or more. ``--smoke`` runs the same with the embedded models on the processor, into another folder;
-its figures mean nothing.
+downloaded. It fits half an hour, in parts of three to five minutes, the most telling first: a look at the
+device for a minute (``gpu_probe.py``), then for each size the length of the stream, a frame's arrival and up
+to 16 streams, then rivals of both sizes, and 64 streams last. 4,096 frames stand beside the 64, 256 and 1,024
+that are aimed at, since they take 40 s and show best that nothing grows.
+
+Each part's document is ``gpu_SIZE_PART.json`` in ``--out``, that of the look ``gpu_probe.json``, with the
+commit and a digest of the code that it was measured with. It is stored row by row: what a part had measured
+when it failed or was ended stays, marked as unfinished, and the others go on. Figures lie beside them. What
+was measured with today's code and options is passed over, so that a run that was stopped goes on; what is
+unfinished or of other code is measured again, unless ``--keep``. ``--minutes`` begins no part that might end
+later. ``gpu_aims.json`` then says of every aim what was measured so far and whether it is met, and names what
+is missing with its reason. It takes a GPU with 80 GB or more. ``--smoke`` runs the same with an embedded
+model on the processor, into another folder; its figures mean nothing.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speed import FOLDER, bench
+from gpu_aims import Measured, judge
+from speed import FOLDER, bench, keep, write
 
 SIZES = ("llava-onevision-7b", "qwen2.5-vl-7b")
 SHARED = (
     *("--dtype", "bfloat16", "--budget-tokens", "4000", "--question-tokens", "32", "--size", "392"),
     "--defer-compressions",  # as a service does
 )
-PART_SECONDS = 180
+PROBE = "probe"
+PART_SECONDS = {"rivals": 300, "": 180}
+"""After which a part is ended; "" is all others."""
 GPU = {
-    "length": ("--frames", "64,256,4096", "--policies", "hermes"),
+    "length": ("--frames", "64,256,1024,4096", "--policies", "hermes"),
     "arrival": ("--frames", "64,256", "--policies", "hermes", "--chunk-frames", "1"),
     "streams": (
-        *("--streams", "8,16", "--streams-per-block", "16"),
+        *("--streams", "1,8,16", "--streams-per-block", "16"),
         *("--policies", "hermes", "--seconds", "5"),
     ),
+    "rivals": ("--frames", "64,256", "--max-seconds", "5"),
     # Each block's answers read all weights apart.
     "streams_64": (
         *("--streams", "64", "--streams-per-block", "64"),
         *("--policies", "hermes", "--seconds", "10"),
     ),
-    "rivals": ("--frames", "256", "--max-seconds", "10"),
 }
+_QUICK = ("--size", "72", "--repeats", "3", "--new-tokens", "2")
 SMOKE = {
-    "length": ("--frames", "4,256,320", "--policies", "hermes", "--repeats", "3"),
-    "arrival": ("--frames", "16,32", "--policies", "hermes", "--chunk-frames", "1", "--repeats", "3"),
-    "streams": ("--streams", "1,8,16", "--policies", "hermes", "--seconds", "1"),
-    "streams_64": ("--streams", "32", "--policies", "hermes", "--seconds", "1"),
-    "rivals": ("--frames", "256", "--repeats", "3", "--max-seconds", "5", "--new-tokens", "2"),
+    "length": ("--frames", "4,8,12", "--policies", "hermes", *_QUICK),
+    "arrival": ("--frames", "4,8", "--policies", "hermes", "--chunk-frames", "1", *_QUICK),
+    "streams": ("--streams", "1,8,16", "--policies", "hermes", "--seconds", "1", *_QUICK),
+    "rivals": ("--frames", "4,8", "--max-seconds", "5", *_QUICK),
+    "streams_64": ("--streams", "20", "--policies", "hermes", "--seconds", "1", *_QUICK),
 }
-LAST = ("rivals",)
+LAST = ("rivals", "streams_64")
 """Parts that come behind all other parts of all sizes."""
 
-Documents = Mapping[str, Mapping[str, Any]]
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the measurements: its name, its size and its options; the probe looks at all sizes."""
+
+    name: str
+    size: str
+    options: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Return what its document is called."""
+        return f"gpu_{self.name}" if self.name == PROBE else f"gpu_{self.size}_{self.name}"
+
+    @property
+    def limit_seconds(self) -> int:
+        """Return after how many seconds it is ended."""
+        return PART_SECONDS.get(self.name, PART_SECONDS[""])
 
 
-def parts(sizes: Sequence[str]) -> list[tuple[str, str]]:
-    """Return sizes and parts in the order in which they are measured."""
-    first = [name for name in GPU if name not in LAST]
-    return [(size, name) for names in (first, LAST) for size in sizes for name in names]
-
-
-def measure(
-    folder: Path, *, smoke: bool, only: Sequence[str], seconds: float
-) -> tuple[dict[str, Documents], dict[str, str]]:
-    """Run what is not there yet; return all documents by size and part, and what failed.
-
-    Args:
-        folder: where documents and figures are.
-        smoke: the embedded models, on the processor.
-        only: parts; none is all.
-        seconds: no part begins that might end behind these.
-    """
-    models = {size: ("--random", size, *SHARED, "--device", "cuda") for size in SIZES}
+def parts(sizes: Sequence[str], *, smoke: bool) -> list[Part]:
+    """Return all parts in the order in which they are measured."""
+    named = [name for name in GPU if name not in LAST]
+    order = [(size, name) for size in sizes for name in named]
+    order += [(size, name) for name in LAST for size in sizes]
+    models = {size: ("--random", size, *SHARED, "--device", "cuda") for size in sizes}
     if smoke:
-        models = {name: ("--model", name, "--device", "cpu") for name in ("tiny", "tiny-qwen")}
-    began, failed, found = time.monotonic(), dict[str, str](), dict[str, dict[str, Any]]()
-    for size, name in parts(list(models)):
-        path = folder / f"gpu_{size}_{name}.json"
-        has_time = time.monotonic() - began + PART_SECONDS <= seconds
-        if not path.exists() and has_time and (not only or name in only):
-            options = [*models[size], *(SMOKE if smoke else GPU)[name]]
-            try:
-                bench(options, path, None if smoke else folder, timeout_seconds=PART_SECONDS)
-            except (subprocess.SubprocessError, OSError) as error:
-                failed[f"{size} {name}"] = str(error)
-        if path.exists():
-            found.setdefault(size, {})[name] = json.loads(path.read_text(encoding="utf-8"))
-    return found, failed
+        models = {name: ("--model", name, "--device", "cpu") for name in sizes}
+    options = SMOKE if smoke else GPU
+    probe = Part(PROBE, "", (*sizes, *(("--smoke",) if smoke else ())))
+    return [probe, *(Part(name, size, (*models[size], *options[name])) for size, name in order)]
 
 
-def aims(documents: Documents) -> Iterator[dict[str, Any]]:
-    """Compare the parts of one size that were measured with what the project aims at."""
-    at = {
-        name: {(run["policy"], run["num_frames"]): run for run in document.get("runs", ())}
-        for name, document in documents.items()
-    }
-    if "length" in at:
-        yield from length_aims([own for (policy, _), own in at["length"].items() if policy == "hermes"])
-    if "arrival" in at:
-        arrival = at["arrival"]["hermes", max(count for _, count in at["arrival"])]
-        yield aim("seconds from a frame's arrival, one a chunk", arrival["ttft_from_arrival_seconds"], 0.150)
-    plain = at.get("rivals", {}).get(("reprefill", 256))
-    if plain is not None:
-        ratio = plain["ttft_over_hermes"]
-        yield aim("TTFT of reprefill at 256 frames over that of hermes", ratio, 10, at_least=True)
-    for name in ("streams", "streams_64"):
-        if name in documents:
-            yield from streams_aims(documents[name])
+def made_by(part: Part) -> dict[str, Any]:
+    """Say with what a part is measured now: options, and a digest of the code, which needs no git."""
+    digest = hashlib.sha256()
+    for path in (*sorted((FOLDER.parent / "src").rglob("*.py")), FOLDER / "gpu_probe.py"):
+        digest.update(path.read_bytes())
+    return {"code": digest.hexdigest()[:12], "options": list(part.options)}
 
 
-def length_aims(lengths: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Compare the runs of our memory, from the shortest stream to the longest."""
-    shortest, middle, longest = lengths
-    flat = longest["ttft_seconds"] / shortest["ttft_seconds"]
-    yield aim("TTFT at the longest stream over the shortest", flat, 1.05)
-    yield aim("TTFT over its roofline", middle["ttft_seconds"] / middle["floor_ttft_seconds"], 2)
-    token = middle["seconds_per_token"] / middle["floor_seconds_per_token"]
-    yield aim("time per token over its roofline", token, 1.5)
-    yield aim("GiB above the weights, beside captured forwards", longest["peak_bytes"] / 2**30, 0.8)
-    yield aim("bytes more at the longest than at 256", longest["peak_bytes"] - middle["peak_bytes"], 0)
-    stages = longest["ingest_seconds_per_frame"]
-    share = stages["compress"] / sum(seconds or 0 for seconds in stages.values())
-    yield aim("share of ingest that compression takes, one stream", share, 0.06)
+def commit() -> str | None:
+    """Return the commit that the code is of; None where git does not know."""
+    command = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (subprocess.SubprocessError, OSError):
+        return None
 
 
-def streams_aims(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Compare the runs with many streams."""
-    roofline, rows = document["floor"], {row["num_streams"]: row for row in document["streams"]}
-    if 8 in rows:
-        share = rows[8]["compress_share"]
-        yield aim("share of ingest that compression takes, 8 streams", share, 0.03)
-    if 16 in rows:
-        tokens = roofline["tokens_per_picture"]
-        per_frame = 2 * roofline["decoder_parameters"] * tokens + roofline["encode_operations"]
-        share = rows[16]["fps_total"] * per_frame / roofline["operations_per_second"]
-        yield aim("share of matrix throughput at ingest, 16 streams", share, 0.4, at_least=True)
-    count = max(rows)
-    yield aim(f"{count} streams at one frame a second keep up", rows[count]["keeps_up"], 1, at_least=True)
-    if (ttft := rows[count]["ttft_p99_seconds"]) is not None:
-        yield aim(f"TTFT, 99th percentile, {count} streams", ttft, 0.250)
+@dataclass
+class Measurements:
+    """The documents in a folder, and what was tried for them.
+
+    Attributes:
+        folder: where documents and figures are.
+        parts: in the order in which they are measured.
+        failed: parts that did not end as they should, and why.
+        left: parts that were not begun, and why.
+        commit: what new documents are of.
+    """
+
+    folder: Path
+    parts: list[Part]
+    failed: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+
+    def path(self, part: Part) -> Path:
+        """Return where the document of a part is, or will be."""
+        return self.folder / f"{part.key}.json"
+
+    def document(self, part: Part) -> dict[str, Any] | None:
+        """Return what is stored of a part."""
+        path = self.path(part)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def is_done(self, part: Part, *, keep_other_code: bool) -> bool:
+        """Tell whether a part need not be measured: it is whole, and of today's code and options."""
+        document = self.document(part)
+        if document is None or not document.get("is_finished", True):
+            return False
+        return keep_other_code or document.get("made_by") == made_by(part)
+
+    def measure(self, part: Part, *, draw: bool) -> None:
+        """Measure a part; what it had measured when it failed or was ended is stored as well."""
+        path, before = self.path(part), self.document(part)
+        try:
+            if part.name == PROBE:
+                command = [sys.executable, str(FOLDER / "gpu_probe.py"), *part.options, "--out", str(path)]
+                subprocess.run(command, check=True, timeout=part.limit_seconds, stdout=subprocess.DEVNULL)
+            else:
+                pictures = self.folder if draw else None
+                bench(part.options, path, pictures, timeout_seconds=part.limit_seconds)
+        except subprocess.TimeoutExpired:
+            self.failed[part.key] = f"ended behind {part.limit_seconds} s"
+        except subprocess.CalledProcessError as error:
+            self.failed[part.key] = f"its program ended with {error.returncode}; see its messages"
+        except OSError as error:
+            self.failed[part.key] = str(error)
+        if (document := self.document(part)) not in (None, before):
+            document |= {"commit": self.commit, "made_by": made_by(part)}
+            write(path, document)
+
+    def report(self) -> dict[str, Any]:
+        """Compare what is stored with what the project aims at, and store that too."""
+        sizes, missing, stored = {}, {}, {}
+        found = {part: document for part in self.parts if (document := self.document(part)) is not None}
+        for part, document in found.items():
+            is_todays = document.get("made_by") == made_by(part)
+            stored[part.key] = {"commit": document.get("commit"), "is_of_todays_code": is_todays}
+            stored[part.key]["is_finished"] = document.get("is_finished", True)
+        for size in dict.fromkeys(part.size for part in self.parts if part.size):
+            own = [part for part in self.parts if part.size in ("", size)]
+            measured = Measured(
+                size,
+                {part.name: found[part] for part in own if part in found},
+                {part.name: (self.failed | self.left).get(part.key, "not measured") for part in own},
+            )
+            sizes[size], missing[size] = judge(measured)
+        report = {"sizes": sizes, "missing": missing, "failed": self.failed, "documents": stored}
+        write(self.folder / "gpu_aims.json", report)
+        return report
 
 
-def aim(name: str, measured: float, limit: float, *, at_least: bool = False) -> dict[str, Any]:
-    """Say what was aimed at, what was measured, and whether it is met."""
-    met = measured >= limit if at_least else measured <= limit
-    return {"aim": name, "at_least" if at_least else "at_most": limit, "measured": measured, "met": met}
+def lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Write a report for people."""
+    for name, why in report["failed"].items():
+        yield f"{name} failed: {why}"
+    for name, own in report["documents"].items():
+        if not own["is_of_todays_code"]:
+            yield f"{name} is of {own['commit'] or 'a commit that it does not name'}, or of other options"
+    for size, judged in report["sizes"].items():
+        yield f"\n{size}"
+        for one in judged:
+            bound = f"at most {one['at_most']:g}" if "at_most" in one else f"at least {one['at_least']:g}"
+            verdict = "met" if one["met"] else "MISSED"
+            yield f"  {verdict:7}  {one['aim']}: {one['measured']:.4g} ({bound})"
+        for one in report["missing"][size]:
+            yield f"  missing  {one['what']}: {one['why']}"
 
 
 def main() -> None:
     """Measure, compare and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--smoke", action="store_true", help="the embedded models, on the processor")
+    parser.add_argument("--smoke", action="store_true", help="an embedded model, on the processor")
     parser.add_argument("--out", type=Path, help="default: this folder, or .smoke with --smoke")
-    parser.add_argument("--only", nargs="+", choices=list(GPU), default=(), help="parts; default: all")
+    parser.add_argument("--only", nargs="+", choices=[PROBE, *GPU], default=(), help="parts; default: all")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no part that might end later")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="pass over whatever is stored and finished; without it, a part is measured again if its code or "
+        "options are not today's",
+    )
+    parser.add_argument("--commit", help="of the code, where git does not know; default: what git says")
     given = parser.parse_args()
     folder = given.out or (FOLDER / ".smoke" if given.smoke else FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
-    found, failed = measure(folder, smoke=given.smoke, only=given.only, seconds=60 * given.minutes)
-    report = {size: list(aims(documents)) for size, documents in found.items()}
-    document = {"sizes": report, "failed": failed}
-    (folder / "gpu_aims.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    for name, why in failed.items():
-        sys.stderr.write(f"{name} failed: {why}\n")
-    for size, own in report.items():
-        sys.stdout.write(f"\n{size}\n")
-        for one in own:
-            bound = f"at most {one['at_most']:g}" if "at_most" in one else f"at least {one['at_least']:g}"
-            verdict = "met" if one["met"] else "MISSED"
-            sys.stdout.write(f"  {verdict:6}  {one['aim']}: {one['measured']:.4g} ({bound})\n")
+    sizes = ("tiny",) if given.smoke else SIZES
+    measurements, began = Measurements(folder, parts(sizes, smoke=given.smoke)), time.monotonic()
+    measurements.commit = given.commit or commit()
+    for part in measurements.parts:
+        keep(measurements.path(part))  # of a run that was killed
+        left = 60 * given.minutes - (time.monotonic() - began)
+        is_asked = not given.only or part.name in given.only
+        if is_asked and not measurements.is_done(part, keep_other_code=given.keep):
+            if part.limit_seconds <= left:
+                measurements.measure(part, draw=not given.smoke)
+                measurements.report()
+            else:
+                measurements.left[part.key] = "not begun: too little time was left"
+    report = measurements.report()
+    sys.stdout.write("\n".join(lines(report)) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""Look at a GPU for a minute: python results/gpu_probe.py [SIZE ...] [--out FILE] [--smoke].
+"""Look at a GPU for a minute: python results/gpu_probe.py [SIZE ...] [--out FILE] [--together] [--smoke].
 
-With random weights in bfloat16 it times how text is read, then chunks, questions and answers of one stream
-and of eight, and tells memory. It is what to run first where a machine is lent for minutes; ``gpu.py`` takes
-half an hour. ``--smoke`` runs it with an embedded model on the processor; its figures mean nothing.
+What to run first where a machine is lent; ``gpu.py`` begins with it. It says which attention kernels run on
+what shapes, whether a forward can be captured, how fast bytes are copied to the device and back, and how text
+is read; then, for each size with random weights in bfloat16, how long a chunk, a question and an answer of
+one stream take and how much memory, with the pools of captured forwards. Each step is stored as soon as it is
+done, and one that fails is named with its reason, while the others go on. ``--together`` times eight streams
+of an engine besides. ``--smoke`` runs it with an embedded model on the processor; its figures mean nothing.
 """
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -15,12 +19,15 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import torch
+from speed import Record
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hermes_lab.bench.peak_memory import measure_peak
+from hermes_lab.bench.peak_memory import graph_pools, measure_peak
 from hermes_lab.bench.workload import Workload, make_workload, max_text_tokens, without_stop_tokens
 from hermes_lab.training.random_weights import random_model
 from hermes_stream import Engine, HermesPolicy, Session, load_model
@@ -29,6 +36,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, shape_options, summing_kernel
 from hermes_stream.parted_reading import PartedReading
 from hermes_stream.policies.base import MemoryPolicy
+from hermes_stream.stream.graphs import recorded
 from hermes_stream.stream.stats import synchronize
 
 FOLDER = Path(__file__).parent
@@ -36,6 +44,7 @@ SIZES = ("llava-onevision-7b", "qwen2.5-vl-7b")
 BUDGET = 4000
 CHUNK, WARM_UP, TIMED = 16, 4, 4
 HELD, SLOTS = 4100, 7200
+READ = (1, 2, 8, 32, 64, 128)
 
 
 def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
@@ -48,6 +57,76 @@ def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> l
         synchronize(device)
         took.append(time.perf_counter() - began)
     return took
+
+
+def backends(device: torch.device, repeats: int) -> list[dict[str, Any]]:
+    """Tell which attention kernels run: a chunk, causal; a text under a mask; one token without one."""
+    heads, kv_heads, width, dtype = 28, 4, 128, torch.bfloat16
+    where: dict[str, Any] = {"device": device, "dtype": dtype}
+    found = []
+    for name, count, is_causal, is_masked in (
+        ("chunk", 784, True, False),
+        ("text under a mask", 32, False, True),
+        ("one token", 1, False, False),
+    ):
+        held = count if is_causal else HELD
+        queries = torch.randn(1, heads, count, width, **where)
+        keys, values = torch.randn(2, 1, kv_heads, held, width, **where)
+        mask = torch.ones(count, held, dtype=torch.bool, device=device) if is_masked else None
+        options = {"attn_mask": mask, "is_causal": is_causal, "enable_gqa": True}
+        run = partial(F.scaled_dot_product_attention, queries, keys, values, **options)
+        for backend in (
+            SDPBackend.FLASH_ATTENTION,
+            SDPBackend.CUDNN_ATTENTION,
+            SDPBackend.EFFICIENT_ATTENTION,
+            SDPBackend.MATH,
+        ):
+            row: dict[str, Any] = {"of": name, "tokens": count, "held": held, "backend": backend.name}
+            try:
+                with sdpa_kernel([backend]), catch_warnings():
+                    simplefilter("ignore")  # why each other kernel does not serve
+                    row["microseconds"] = round(1e6 * min(seconds(run, repeats, device)), 1)
+            except RuntimeError as error:
+                row["refused"] = str(error).splitlines()[0]
+            found.append(row)
+    kernels = {"packed": packed_kernel(device, dtype, width), "summing": summing_kernel(device, dtype, width)}
+    return found + [{"of": name, "runs": kernel is not None} for name, kernel in kernels.items()]
+
+
+def capture(device: torch.device) -> dict[str, Any]:
+    """Capture a small product, replay it, and tell whether it gives what the product gives."""
+    if device.type != "cuda":
+        raise RuntimeError("nothing is captured on a processor")
+    left, right = torch.randn(2, 512, 512, device=device)
+    expected, found = left @ right, torch.empty_like(left)
+
+    def work() -> None:
+        torch.mm(left, right, out=found)
+
+    work()  # sets its library up
+    graph = recorded(work, torch.cuda.graph_pool_handle())
+    found.zero_()
+    took = seconds(graph.replay, 20, device)
+    pools = graph_pools(device)
+    return {
+        "microseconds": round(1e6 * min(took), 1),
+        "microseconds_uncaptured": round(1e6 * min(seconds(work, 20, device)), 1),
+        "is_right": torch.allclose(found, expected, atol=1e-2),
+        "pool_bytes": pools.reserved_bytes,
+    }
+
+
+def copies(device: torch.device, num_bytes: int) -> dict[str, float]:
+    """Return the bytes a second that are copied to the device, back, and within it."""
+    host = {"pageable": torch.zeros(num_bytes, dtype=torch.uint8)}
+    if device.type == "cuda":
+        host["pinned"] = host["pageable"].pin_memory()
+    there, beside = torch.zeros(2, num_bytes, dtype=torch.uint8, device=device)
+    ways = {"within the device": partial(beside.copy_, there)}
+    for name, own in host.items():
+        ways[f"{name}, to the device"] = partial(there.copy_, own, non_blocking=True)
+        ways[f"{name}, back"] = partial(own.copy_, there, non_blocking=True)
+    return {name: num_bytes / min(seconds(way, 4, device)) for name, way in ways.items()}
 
 
 def reading(count: int, device: torch.device) -> dict[str, Any]:
@@ -132,13 +211,17 @@ class Streams:
             ask(16)
 
         peak = held + measure_peak(self._model.layout.device, fold_and_ask)
+        pools = graph_pools(self._model.layout.device)
         return {
             "chunk_seconds": median(chunk),
             "ttft_seconds": median(first),
             "seconds_per_token": (median(answer) - median(first)) / 15,
             "arrival_seconds": median(arrival),
             "held_gib": held / 2**30,
+            # what is used of the pools is allocated, and in the peak
             "peak_gib": peak / 2**30,
+            "graph_pools_gib": pools.reserved_bytes / 2**30,
+            "peak_with_pools_gib": (peak + pools.free_bytes) / 2**30,
         }
 
     def together(self, policy: MemoryPolicy, streams_per_block: int) -> dict[str, Any]:
@@ -177,15 +260,18 @@ def allocated() -> int:
     return torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
 
 
-def probe(model: VideoModel, budget: int) -> dict[str, Any]:
+def look(size: str, *, smoke: bool, together: bool) -> dict[str, Any]:
     """Measure one model."""
-    workload = make_workload(model, image_size=392, question_tokens=32, new_tokens=16, seed=0)
+    gc.collect()  # the size before
+    model = load_model(size, device="cpu") if smoke else random_model(size, device="cuda")
+    budget = model.card.default_budget_tokens if smoke else BUDGET
+    side = 72 if smoke else 392
+    workload = make_workload(model, image_size=side, question_tokens=32, new_tokens=16, seed=0)
     streams, policy = Streams(without_stop_tokens(model), workload), HermesPolicy.best(budget)
-    return {
-        "question_tokens": workload.question_tokens,
-        "one_stream": streams.alone(policy),
-        "eight_streams": [streams.together(policy, count) for count in (1, 8)],
-    }
+    found = {"question_tokens": workload.question_tokens, "one_stream": streams.alone(policy)}
+    if together:
+        found["eight_streams"] = [streams.together(policy, count) for count in (1, 8)]
+    return found
 
 
 def main() -> None:
@@ -193,22 +279,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sizes", nargs="*", default=SIZES)
     parser.add_argument("--out", type=Path, default=FOLDER / "gpu_probe.json")
+    parser.add_argument("--together", action="store_true", help="time eight streams of an engine besides")
     parser.add_argument("--smoke", action="store_true", help="an embedded model, on the processor")
     given = parser.parse_args()
     device = torch.device("cpu" if given.smoke else "cuda")
-    document: dict[str, Any] = {
-        "device": str(device) if given.smoke else torch.cuda.get_device_name(),
-        "versions": {name: version(name) for name in ("torch", "transformers")},
-        "command": " ".join(["python", *sys.argv]),
-        "seed": 0,
-        "reading": [reading(count, device) for count in (1, 2, 8, 32, 64, 128)],
-        "sizes": {},
-    }
+    record = Record(
+        given.out,
+        {
+            "device": str(device) if given.smoke else torch.cuda.get_device_name(),
+            "versions": {name: version(name) for name in ("torch", "transformers")},
+            "command": " ".join(["python", *sys.argv]),
+            "seed": 0,
+        },
+    )
+    record.step("backends", lambda: backends(device, 1 if given.smoke else 5))
+    record.step("capture", lambda: capture(device))
+    record.step("copied_bytes_per_second", lambda: copies(device, 2**20 if given.smoke else 2**28))
+    record.step("reading", lambda: [reading(count, device) for count in READ[: 1 if given.smoke else None]])
     for size in ("tiny",) if given.smoke else given.sizes:
-        model = load_model(size, device="cpu") if given.smoke else random_model(size, device="cuda")
-        document["sizes"][size] = probe(model, model.card.default_budget_tokens if given.smoke else BUDGET)
-        given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(document, indent=1) + "\n")
+        own = partial(look, size, smoke=given.smoke, together=given.together)
+        record.step(size, own, into=record.document["sizes"])
+    record.document["is_finished"] = True
+    record.store()
+    sys.stdout.write(json.dumps(record.document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Reckon what a 7B stream takes above its weights: python results/reckoned_memory.py [--out FILE].
+"""Reckon what a 7B stream takes above its weights: python results/reckoned_memory.py [--out FILE]
+[--smoke].
 
 ``reckoned_memory.json`` holds the most bytes of live tensors while a stream takes chunks in, is compressed
 and is asked, with the true shapes of 7B models in bfloat16 on torch's meta device: shapes are computed,
 numbers are not. Every storage is counted from the operation that makes it until it is freed. Attention counts
 as one fused kernel that holds nothing but its output and a float of each row. What a GPU's libraries and
 graphs take beside torch's allocator is not in it, nor what the allocator rounds up: a reckoning, and no
-measurement.
+measurement. ``--smoke`` reckons one row, of two chunks.
 """
 
 import argparse
@@ -99,7 +100,7 @@ def on_meta() -> Iterator[None]:
         yield
 
 
-def reckon(size: str, side: int, policy: str) -> dict[str, Any]:
+def reckon(size: str, side: int, policy: str, *, num_chunks: int = NUM_CHUNKS) -> dict[str, Any]:
     """Return the bytes of one policy's stream of square pictures."""
     from hermes_lab.bench.workload import make_workload, without_stop_tokens
     from hermes_lab.training.random_weights import random_model
@@ -115,7 +116,7 @@ def reckon(size: str, side: int, policy: str) -> dict[str, Any]:
         looking = count.of(lambda: model.encode_in_parts(model.prepare(pictures)))
         session = Session(model, choose_policy(policy, BUDGET, BUDGET), chunk_frames=CHUNK_FRAMES)
         asking = session._stream.next_token_logits(workload.question)
-        for number in range(NUM_CHUNKS):
+        for number in range(num_chunks):
             shown = workload.frames(number * CHUNK_FRAMES, CHUNK_FRAMES)
             chunk, at = count.of(partial(session.observe, shown)), count.at_peak
         between, question = count.live, count.of(lambda: session._executor.run(asking))
@@ -139,11 +140,13 @@ def main() -> None:
     """Reckon and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=FOLDER / "reckoned_memory.json")
-    out = parser.parse_args().out
+    parser.add_argument("--smoke", action="store_true", help="one row, of two chunks")
+    given = parser.parse_args()
+    shown = [(size, side) for size, sides in PICTURES.items() for side in sides]
+    each = [(*one, policy) for one in shown for policy in POLICIES]
     with on_meta():
-        shown = [(size, side) for size, sides in PICTURES.items() for side in sides]
-        rows = [reckon(size, side, policy) for size, side in shown for policy in POLICIES]
-    out.write_text(json.dumps(machine() | {"like_7b": rows}, indent=1) + "\n", encoding="utf-8")
+        rows = [reckon(*each[0], num_chunks=2)] if given.smoke else [reckon(*one) for one in each]
+    given.out.write_text(json.dumps(machine() | {"like_7b": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def ours(runs: Sequence[Document]) -> list[Document]:
 
 
 def runs(document: Document) -> str:
-    """Show each stream, the floor beside each figure."""
+    """Show each stream, the floor beside each figure; a dot where a run was ended before it."""
     head = ["policy", "frames", "TTFT ms", "over hermes", "on arrival ms", "ms a token", "frames a second"]
     head += ["buffers MB", "peak MB", "host MB"]
     rows = [
@@ -65,7 +65,7 @@ def runs(document: Document) -> str:
             _beside(run["seconds_per_token"], run["floor_seconds_per_token"]),
             f"{run['ingest_fps']:,.3g}"
             + (f" / {run['ceiling_ingest_fps']:,.3g}" if run["ceiling_ingest_fps"] else ""),
-            *(f"{run[key] / 1e6:,.1f}" for key in ("cache_bytes", "peak_bytes", "host_bytes")),
+            *(_megabytes(run[key]) for key in ("cache_bytes", "peak_bytes", "host_bytes")),
         ]
         for run in document["runs"]
     ]
@@ -406,14 +406,20 @@ def gpu_token(document: Document) -> str:
     )
 
 
+def _bound(own: Document) -> str:
+    sides = {"at most": "at_most", "at least": "at_least"}
+    return "".join(f"{words} {own[key]:g}" for words, key in sides.items() if key in own)
+
+
 def gpu_aims(document: Document) -> str:
     """Write what was aimed at on a GPU, and what was measured."""
     rows = []
     for size, aims in document["sizes"].items():
         for own in aims:
-            bound = f"at most {own['at_most']:g}" if "at_most" in own else f"at least {own['at_least']:g}"
             verdict = "met" if own["met"] else "missed"
-            rows.append([f"`{size}`: {own['aim']}", bound, f"{own['measured']:.4g}", verdict])
+            rows.append([f"`{size}`: {own['aim']}", _bound(own), f"{own['measured']:.4g}", verdict])
+        for own in document["missing"][size]:
+            rows.append([f"`{size}`: {own['what']}", _bound(own), own["why"], "not measured"])
     return table(["aim", "bound", "measured", ""], rows)
 
 
@@ -441,8 +447,12 @@ PARTS: dict[str, Callable[[Document], str]] = {
 }
 
 
-def _beside(seconds: float, floor: float) -> str:
-    return f"{1000 * seconds:.3g} / {1000 * floor:.2g}"
+def _beside(seconds: float | None, floor: float) -> str:
+    return "." if seconds is None else f"{1000 * seconds:.3g} / {1000 * floor:.2g}"
+
+
+def _megabytes(num_bytes: float | None) -> str:
+    return "." if num_bytes is None else f"{num_bytes / 1e6:,.1f}"
 
 
 def part(name: str, of: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, final
-
-import torch
 
 from hermes_lab.bench.latency_row import Row, latency_row
 from hermes_lab.bench.roofline import Roofline
 from hermes_lab.bench.timed_stream import TimedStream
+from hermes_lab.bench.turns import FAILURES, Turns
 from hermes_lab.bench.workload import Workload, max_text_tokens
 from hermes_stream.errors import CapacityError
 from hermes_stream.host import host_free_bytes
@@ -27,6 +27,8 @@ from hermes_stream.policies.window import WindowPolicy
 from hermes_stream.stream import Session
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.stats import StageClock
+
+Store = Callable[[list[Row], list[dict[str, Any]]], None]
 
 _MIN_REPEATS = 3
 _WARM_UP_CHUNKS = 2
@@ -62,52 +64,67 @@ class LatencyBenchmark:
     repeats: int = 101
     max_seconds: float = 60.0
 
-    def run(self, frame_counts: Sequence[int]) -> tuple[list[Row], list[dict[str, Any]]]:
-        """Let all streams observe their frames, then ask them in turn.
+    def run(
+        self, frame_counts: Sequence[int], *, store: Store | None = None
+    ) -> tuple[list[Row], list[dict[str, Any]]]:
+        """Let all streams observe their frames, then ask them in turn. A stream that fails is left out.
 
         Args:
             frame_counts: frames that streams observe before they are asked.
+            store: called with what was measured so far whenever there is more; what is still missing in a
+                row is None.
 
         Returns:
             What was measured of each stream (see ``latency_row``); which streams were left out, and why.
         """
         if frame_counts:
             self._warm_up()
-        streams, left_out = self._open_all(frame_counts)
+        turns = self._open_all(frame_counts)
         # The lengths of a policy stand next to each other in a round, so that they meet the same machine.
-        streams.sort(key=lambda one: list(self.policies).index(one.policy))
-        for one in streams:
-            one.ask(is_timed=False)
-        _act_in_rotation(
-            streams, TimedStream.ask, until=lambda one: self._is_done(one, one.ttft_seconds, self.repeats)
-        )
-        for one in streams:
+        turns.streams.sort(key=lambda one: list(self.policies).index(one.policy))
+        for one in list(turns.streams):
+            turns.try_once(one, lambda stream: stream.ask(is_timed=False))
+        turns.rotate(TimedStream.ask, until=lambda one: self._is_done(one, one.ttft_seconds, self.repeats))
+        self._rows(turns, store)
+        for one in turns.streams:
             one.question_seconds = 0.0
-        _act_in_rotation(
-            streams,
+        turns.rotate(
             TimedStream.ask_on_arrival,
             until=lambda one: self._is_done(one, one.ttft_from_arrival_seconds, self._num_arrivals),
         )
-        return [latency_row(one, streams, self.roofline) for one in streams], left_out
+        rows = self._rows(turns, store)
+        for one in list(turns.streams):
+            if turns.try_once(one, TimedStream.measure_peak):
+                rows[one] |= one.peak
+            else:
+                del rows[one]
+            if store is not None:
+                store(list(rows.values()), turns.left_out)
+        return list(rows.values()), turns.left_out
 
-    def _open_all(self, frame_counts: Sequence[int]) -> tuple[list[TimedStream], list[dict[str, Any]]]:
+    def _rows(self, turns: Turns, store: Store | None) -> dict[TimedStream, Row]:
+        """Return what was measured so far of each stream, and have it stored."""
+        rows = {one: latency_row(one, turns.streams, self.roofline) for one in turns.streams}
+        if store is not None:
+            store(list(rows.values()), turns.left_out)
+        return rows
+
+    def _open_all(self, frame_counts: Sequence[int]) -> Turns:
         """Open all streams that there is time and room for, and let them observe their frames."""
-        streams: list[TimedStream] = []
-        left_out: list[dict[str, Any]] = []
+        turns = Turns()
         for num_frames in sorted(frame_counts):
             group = []
             for name, policy in self.policies.items():
                 try:
                     self._check_cost(policy, num_frames)
                     group.append(self._open(name, policy, num_frames))
-                except (CapacityError, torch.OutOfMemoryError) as error:
-                    reason = str(error).splitlines()[0]
-                    left_out.append({"policy": name, "num_frames": num_frames, "reason": reason})
-            _act_in_rotation(
-                group, TimedStream.observe_chunk, until=lambda one: one.num_observed >= one.num_frames
+                except FAILURES as error:
+                    turns.leave_out(name, num_frames, error)
+            turns.streams += group
+            turns.rotate(
+                TimedStream.observe_chunk, until=lambda one: one.num_observed >= one.num_frames, among=group
             )
-            streams += group
-        return streams, left_out
+        return turns
 
     @property
     def _num_arrivals(self) -> int:
@@ -121,13 +138,11 @@ class LatencyBenchmark:
     def _warm_up(self) -> None:
         """Run every kernel once, in streams that are not measured."""
         for name, policy in self.policies.items():
-            try:
+            with suppress(*FAILURES):  # the measured stream will say why
                 stream = self._open(name, policy, _WARM_UP_CHUNKS * self.chunk_frames)
-            except CapacityError:
-                continue  # the measured stream will say why
-            while stream.num_observed < stream.num_frames:
-                stream.observe_chunk()
-            stream.ask()
+                while stream.num_observed < stream.num_frames:
+                    stream.observe_chunk()
+                stream.ask()
 
     def _open(self, name: str, policy: MemoryPolicy | None, num_frames: int) -> TimedStream:
         """Open a stream; one without a budget gets slots and positions for all its frames.
@@ -201,18 +216,3 @@ class LatencyBenchmark:
                 raise CapacityError(
                     f"it needs {num_bytes / 1e9:.3g} GB, and {device} has {free / 1e9:.3g} GB free"
                 )
-
-
-def _act_in_rotation(
-    streams: Sequence[TimedStream],
-    act: Callable[[TimedStream], None],
-    *,
-    until: Callable[[TimedStream], bool],
-) -> None:
-    """Let each stream act once a round until it is done; each round begins with another stream."""
-    first, left = 0, list(streams)
-    while left := [one for one in left if not until(one)]:
-        start = first % len(left)
-        for one in (*left[start:], *left[:start]):
-            act(one)
-        first += 1

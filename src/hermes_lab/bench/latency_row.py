@@ -16,10 +16,10 @@ _STAGES: tuple[Stage, ...] = ("preprocess", "encode", "prefill", "compress")
 
 
 def latency_row(stream: TimedStream, streams: Sequence[TimedStream], roofline: Roofline) -> Row:
-    """Summarize a stream that has been asked; its peak memory is measured here.
+    """Summarize a stream that has been asked; what was not measured yet is None.
 
     Args:
-        stream: all its questions are asked.
+        stream: at least one question is asked.
         streams: all of the run, itself included.
         roofline: of model and device.
 
@@ -42,13 +42,13 @@ def latency_row(stream: TimedStream, streams: Sequence[TimedStream], roofline: R
           time goes, ``ingest_seconds_per_frame``: "decode" is None if nothing was decoded.
         - ``cache_bytes``, ``host_bytes``: of the stream's buffers; in host memory for questions to come.
         - ``peak_bytes``: on the device: the buffers, and the most that a chunk and a question add.
+        - ``graph_pool_bytes``: that captured forwards of all streams of the run keep besides, used or not.
         - ``ceiling_ingest_fps``: what encoding and prefilling alone allow; None if frames are only stored.
     """
     session, stats, decode_seconds = stream.session, stream.session.stats, stream.workload.decode_seconds
     decode = decode_seconds or 0.0
     num_frames, seconds = (sum(column) for column in zip(*stream.chunk_seconds, strict=True))
     fast, usual, slow = _quartiles([seconds / count for count, seconds in stream.chunk_seconds])
-    ttft = _spread("ttft{}_seconds", stream.ttft_seconds)
     return {
         "policy": stream.policy,
         "num_frames": stream.num_frames,
@@ -59,9 +59,9 @@ def latency_row(stream: TimedStream, streams: Sequence[TimedStream], roofline: R
         "num_repeats": len(stream.ttft_seconds),
         "ttft_over_64_frames": _ttft_over(stream, stream.policy, 64, streams),
         "ttft_over_hermes": _ttft_over(stream, "hermes", stream.num_frames, streams),
-        **ttft,
+        **_spread("ttft{}_seconds", stream.ttft_seconds),
         **_spread("ttft_from_arrival{}_seconds", stream.ttft_from_arrival_seconds),
-        "ttft_from_full_chunk_seconds": session.chunk_frames * usual + ttft["ttft_seconds"],
+        "ttft_from_full_chunk_seconds": session.chunk_frames * usual + median(stream.ttft_seconds),
         **_spread("seconds_per_token{}", stream.seconds_per_token),
         "ingest_fps": 1 / (decode + seconds / num_frames),
         "ingest_low_fps": 1 / (decode + slow),
@@ -72,7 +72,7 @@ def latency_row(stream: TimedStream, streams: Sequence[TimedStream], roofline: R
         },
         "cache_bytes": stats.cache_bytes,
         "host_bytes": stats.host_bytes,
-        "peak_bytes": stream.measure_peak_bytes(),
+        **({"peak_bytes": None, "graph_pool_bytes": None} | stream.peak),
         **_least(stream, roofline),
     }
 
@@ -82,10 +82,10 @@ def _quartiles(numbers: Sequence[float]) -> list[float]:
     return quantiles(numbers if len(numbers) > 1 else [*numbers, *numbers], n=4, method="inclusive")
 
 
-def _spread(key: str, numbers: Sequence[float]) -> dict[str, float]:
-    """Return median and quartiles of numbers, the mark of a quartile filled into the key."""
-    marks = ("_low", "", "_high")
-    return {key.format(mark): number for mark, number in zip(marks, _quartiles(numbers), strict=True)}
+def _spread(key: str, numbers: Sequence[float]) -> dict[str, float | None]:
+    """Return median and quartiles of numbers, if any, the mark of a quartile filled into the key."""
+    marks, found = ("_low", "", "_high"), _quartiles(numbers) if numbers else [None] * 3
+    return {key.format(mark): number for mark, number in zip(marks, found, strict=True)}
 
 
 def _least(stream: TimedStream, roofline: Roofline) -> dict[str, float | None]:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
+from hermes_lab.bench.latency import Store
 from hermes_lab.bench.latency_row import Row
-from hermes_lab.bench.peak_memory import measure_peak
+from hermes_lab.bench.peak_memory import graph_pools, measure_peak
+from hermes_lab.bench.turns import FAILURES
 from hermes_lab.bench.workload import Workload
-from hermes_stream.errors import CapacityError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.stream import Answer
@@ -61,14 +62,17 @@ class LoadTest:
     seed: int = 0
     streams_per_block: int = 1
 
-    def run(self, stream_counts: Sequence[int]) -> tuple[list[Row], list[dict[str, Any]]]:
+    def run(
+        self, stream_counts: Sequence[int], *, store: Store | None = None
+    ) -> tuple[list[Row], list[dict[str, Any]]]:
         """Test each number of streams, one after the other.
 
         Args:
             stream_counts: how many streams at once, each at least 1.
+            store: called with what was measured so far behind each number of streams.
 
         Returns:
-            What was measured with each number; which numbers the engine refused, and why. Keys of a row:
+            What was measured with each number; which numbers were refused or failed, and why. Keys of a row:
 
             - ``fps_total``, ``fps_per_stream``: frames per second that go in at full load.
             - ``arrival_fps``: frames per second that came to each stream in real time; ``num_frames``,
@@ -82,7 +86,8 @@ class LoadTest:
               at its end.
             - ``keeps_up``: there was idle time, and no stream was a whole chunk behind at the end.
             - ``bytes_per_stream``: buffers of each; ``peak_bytes``: buffers of all, and the most that is
-              added when a whole chunk and a question come to every stream at the same moment.
+              added when a whole chunk and a question come to every stream at the same moment;
+              ``graph_pool_bytes``: that captured forwards keep besides, in use or not.
         """
         rows: list[Row] = []
         refused: list[dict[str, Any]] = []
@@ -98,12 +103,14 @@ class LoadTest:
                         overflow="drop_oldest",
                         guidance_from_questions=True,
                     )
-            except CapacityError as error:
-                refused.append({"num_streams": num_streams, "reason": str(error)})
-            else:
                 rows.append(_Load(self, engine).measure())
+            except FAILURES as error:
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                refused.append({"num_streams": num_streams, "reason": reason})
             for handle in engine.streams:
                 handle.close()
+            if store is not None:
+                store(rows, refused)
         return rows, refused
 
 
@@ -135,6 +142,7 @@ class _Load:
         max_waiting = max(len(handle.stream.intake.waiting) for handle in self._streams)
         num_frames, ttft = sum(self._num_observed) - num_before, sorted(self._ttft_seconds)
         num_streams, used_bytes = len(self._streams), self._engine.used_bytes
+        device = self._engine.model.layout.device
         return {
             "num_streams": num_streams,
             "fps_total": fps_total,
@@ -150,7 +158,8 @@ class _Load:
             # Up to a chunk always waits for its last frame; a second one means that work was left undone.
             "keeps_up": idle_share > _MIN_IDLE_SHARE and max_waiting < 2 * self._chunk_frames,
             "bytes_per_stream": used_bytes // num_streams,
-            "peak_bytes": used_bytes + measure_peak(self._engine.model.layout.device, self._all_at_once),
+            "peak_bytes": used_bytes + measure_peak(device, self._all_at_once),
+            "graph_pool_bytes": graph_pools(device).reserved_bytes,
         }
 
     def _fill(self) -> None:

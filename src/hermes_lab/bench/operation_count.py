@@ -1,7 +1,8 @@
-"""Count what a device would be asked to do: kernels, bytes and waits. Exact, and the same on any machine.
+"""Count what a device would be asked to do: kernels, bytes and waits. The same on any machine without a GPU.
 
 A GPU takes a few microseconds for each kernel, however small, and stands still where the host waits for a
-value. A processor hides both, so they are counted where torch is called.
+value. A processor hides both, so they are counted where torch is called. A GPU takes other paths for a few
+things (resizing, pooling, masks), and may run one operation as several kernels: those are not seen.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import final
 
-from hermes_lab.bench.peak_memory import measure_peak
+from hermes_lab.bench.peak_memory import graph_pools, measure_peak
 from hermes_lab.bench.workload import Workload
 from hermes_stream.stream import Session
 from hermes_stream.stream.stats import Stage, StageClock, synchronize
@@ -33,6 +33,7 @@ class TimedStream:
         ttft_from_arrival_seconds: of each question that came right behind a frame, the frame folded in.
         seconds_per_token: of each answer that was read, after its first token.
         question_seconds: that all questions took together.
+        peak: ``peak_bytes`` and ``graph_pool_bytes`` of a row, once they are measured.
         beyond_positions: whether a question stood behind the positions that the model was made for.
     """
 
@@ -49,6 +50,7 @@ class TimedStream:
     ttft_from_arrival_seconds: list[float] = field(default_factory=list)
     seconds_per_token: list[float] = field(default_factory=list)
     question_seconds: float = 0.0
+    peak: dict[str, int] = field(default_factory=dict)
     beyond_positions: bool = False
 
     def observe_chunk(self) -> None:
@@ -97,10 +99,11 @@ class TimedStream:
         answer.close()
         self.question_seconds += self.ttft_from_arrival_seconds[-1]
 
-    def measure_peak_bytes(self) -> int:
-        """Return the most bytes that the stream takes: its buffers, and what a chunk and a question add."""
-        held_bytes = self.session.stats.cache_bytes
-        return held_bytes + measure_peak(self.session.model.layout.device, self._observe_and_ask)
+    def measure_peak(self) -> None:
+        """Measure the most that the stream takes: its buffers, and what a chunk and a question add."""
+        device, held_bytes = self.session.model.layout.device, self.session.stats.cache_bytes
+        self.peak = {"peak_bytes": held_bytes + measure_peak(device, self._observe_and_ask)}
+        self.peak["graph_pool_bytes"] = graph_pools(device).reserved_bytes
 
     def _observe_and_ask(self) -> None:
         self._observe(self.session.chunk_frames)

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from hermes_lab.cli.bench_options import BenchOptions
-from hermes_lab.cli.bench_report import report
+from hermes_lab.cli.bench_report import REPORT, report
 from hermes_lab.cli.bench_run import run_bench
-from hermes_lab.cli.folder import can_draw, make_folder
+from hermes_lab.cli.folder import can_draw, make_folder, write_document
 from hermes_stream.cli.option_groups import arguments_of, expand_options
 from hermes_stream.cli.options import JsonOption, ModelOptions
 
@@ -42,6 +42,8 @@ def bench(
     All streams are alive at the same time and are asked in turn, so that what else the machine does falls on
     all alike: ratios within a run mean something, its milliseconds only on a machine of its own. Beside each
     figure stands its roofline: bytes over measured memory bandwidth, or operations over matrix throughput.
+    bench.json is written whenever there is more, and a stream that fails is left out: what a run that was
+    ended had measured is there, with "is_finished" false.
     """
     if measuring.random is not None and _is_given(context, "model"):
         raise typer.BadParameter("--model and --random exclude each other; give one of them")
@@ -52,8 +54,13 @@ def bench(
     defaults |= {} if measuring.streams is None else {"frames": ""}
     defaults |= _COUNTED if measuring.count else {}
     left = {name: value for name, value in defaults.items() if not _is_given(context, name)}
-    document = run_bench(loading, replace(measuring, **left))
-    document["command"] = shlex.join(["hermes", "bench", *arguments_of(loading, measuring)])
+    command = {"command": shlex.join(["hermes", "bench", *arguments_of(loading, measuring)])}
+
+    def store(found: dict[str, Any]) -> None:
+        if out is not None:
+            write_document(found | command, out / REPORT, figures=None)
+
+    document = run_bench(loading, replace(measuring, **left), store=store) | command
     report(document, out, plots=plots, as_json=json)
 
 

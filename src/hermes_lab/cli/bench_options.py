@@ -81,6 +81,6 @@ class BenchOptions:
         typer.Option(
             "--count",
             help="Time nothing: count kernels, bytes and waits of chunks of --chunk-frames and of one frame. "
-            "Exact on any machine; --frames and --repeats are not read.",
+            "Exact without a GPU, which does a few things another way; --frames and --repeats are not read.",
         ),
     ] = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,15 @@ _IN_MEMORY = "made in memory: PyAV is not installed, so nothing was decoded"
 _SILENCE = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
-def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
+def run_bench(
+    loading: ModelOptions, options: BenchOptions, *, store: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
     """Check all options, load the model, measure, and return all that was found.
 
     Args:
         loading: which model, and how it is loaded.
         options: what is measured, defaults filled in.
+        store: called with the document whenever there is more in it, ``is_finished`` false.
 
     Raises:
         BadParameter: an option cannot be used.
@@ -59,18 +62,28 @@ def run_bench(loading: ModelOptions, options: BenchOptions) -> dict[str, Any]:
         )
     policies: dict[str, Any] = {name: _make_policy(name, options, model) for name in names}
     measured = _count if options.count else _measure
-    return {
-        **_settings(model, loading, options),
+    settings = _settings(model, loading, options) | {
         "question_tokens": workload.question_tokens,
         "pictures": _IN_MEMORY if workload.decode_seconds is None else _DECODED,
-        **measured(without_stop_tokens(model), policies, workload, options),
-        **_machine(model),
-        "took_seconds": time.perf_counter() - began,
     }
+
+    def document(found: dict[str, Any], *, is_finished: bool = False) -> dict[str, Any]:
+        took = {"took_seconds": time.perf_counter() - began, "is_finished": is_finished}
+        return {**settings, **found, **_machine(model), **took}
+
+    found = measured(
+        without_stop_tokens(model), policies, workload, options, store=lambda found: store(document(found))
+    )
+    return document(found, is_finished=True)
 
 
 def _count(
-    model: VideoModel, policies: Mapping[str, Any], workload: Workload, options: BenchOptions
+    model: VideoModel,
+    policies: Mapping[str, Any],
+    workload: Workload,
+    options: BenchOptions,
+    *,
+    store: Callable[[dict[str, Any]], None],  # noqa: ARG001 - it is counted in no time
 ) -> dict[str, Any]:
     """Count what a chunk and a token take with each policy, in chunks of each length."""
     from hermes_lab.bench.counted import count_run
@@ -93,7 +106,12 @@ def _count(
 
 
 def _measure(
-    model: VideoModel, policies: Mapping[str, Any], workload: Workload, options: BenchOptions
+    model: VideoModel,
+    policies: Mapping[str, Any],
+    workload: Workload,
+    options: BenchOptions,
+    *,
+    store: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Time every policy in turn, then many streams at once."""
     from hermes_lab.bench.latency import LatencyBenchmark
@@ -121,12 +139,19 @@ def _measure(
         streams_per_block=options.streams_per_block,
         **shared,
     )
+    found: dict[str, Any] = {"runs": [], "left_out": [], "streams": [], "refused": []}
+    found["floor"] = asdict(roofline)
+
+    def keep(names: tuple[str, str]) -> Callable[[list[Any], list[Any]], None]:
+        return lambda rows, missing: store(found | dict(zip(names, (rows, missing), strict=True)))
+
     with doing("asking streams in turn"):
-        runs, left_out = benchmark.run(frame_counts)
+        latency = ("runs", "left_out")
+        found |= zip(latency, benchmark.run(frame_counts, store=keep(latency)), strict=True)
     with doing("putting streams under load"):
-        streams, refused = load_test.run(stream_counts)
-    found = {"runs": runs, "left_out": left_out, "streams": streams, "refused": refused}
-    return found | {"floor": asdict(roofline)}
+        load = ("streams", "refused")
+        found |= zip(load, load_test.run(stream_counts, store=keep(load)), strict=True)
+    return found
 
 
 def _read_policies(options: BenchOptions) -> list[str]:

@@ -9,6 +9,7 @@ from hermes_lab.bench import roofline
 from hermes_lab.bench.latency import LatencyBenchmark
 from hermes_lab.bench.latency_row import _quartiles
 from hermes_lab.bench.roofline import measure_roofline
+from hermes_lab.bench.timed_stream import TimedStream
 from hermes_lab.bench.workload import make_workload, without_stop_tokens
 from hermes_stream import FullPolicy, HermesPolicy, WindowPolicy
 from hermes_stream.policies.recent_n import RecentNPolicy
@@ -141,6 +142,42 @@ def test_what_does_not_fit_is_left_out(benchmark, monkeypatch):
     rows, left_out = replace(benchmark, policies={"full": FullPolicy()}).run([8])
     assert rows == []
     assert "GB free" in left_out[0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["observe_chunk", "ask", "ask_on_arrival", "measure_peak"])
+def test_a_stream_that_fails_ends_its_own_measurement_only(benchmark, monkeypatch, name):
+    whole = getattr(TimedStream, name)
+
+    def act(stream, **options):
+        if (stream.policy, stream.num_frames) == ("window", 8):
+            raise RuntimeError("misaligned address\nand more")
+        return whole(stream, **options)
+
+    monkeypatch.setattr(TimedStream, name, act)
+    policies = {"hermes": HermesPolicy.paper(BUDGET), "window": WindowPolicy(budget_tokens=BUDGET)}
+    rows, left_out = replace(benchmark, policies=policies).run(FRAME_COUNTS)
+    found = [(row["policy"], row["num_frames"]) for row in rows]
+    assert found == [("hermes", 8), ("hermes", 24), ("window", 24)]
+    assert left_out == [{"policy": "window", "num_frames": 8, "reason": "misaligned address"}]
+    assert all(row["peak_bytes"] > 0 for row in rows)
+
+
+def test_what_was_measured_so_far_is_stored(benchmark):
+    stored = []
+    policies = {"hermes": HermesPolicy.paper(BUDGET)}
+    rows, _ = replace(benchmark, policies=policies).run(
+        FRAME_COUNTS, store=lambda rows, left_out: stored.append(copy.deepcopy(rows))
+    )
+    keys = ("ttft_seconds", "ttft_from_arrival_seconds", "peak_bytes")
+    known = [[[row[key] is not None for key in keys] for row in one] for one in stored]
+    assert known == [
+        [[True, False, False]] * 2,
+        [[True, True, False]] * 2,
+        [[True, True, True], [True, True, False]],
+        [[True, True, True]] * 2,
+    ]
+    assert stored[-1] == rows
+    assert [row["graph_pool_bytes"] for row in rows] == [0, 0]  # nothing is captured on a processor
 
 
 def test_quartiles():

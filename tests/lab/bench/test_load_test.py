@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from hermes_lab.bench.load_test import LoadTest
+from hermes_lab.bench.load_test import LoadTest, _Load
 from hermes_lab.bench.workload import make_workload
 from hermes_stream import HermesPolicy
 from hermes_stream.stream import engine
@@ -48,3 +50,20 @@ def test_what_has_no_room_is_refused(load_test, monkeypatch):
     assert rows == []
     assert refused[0]["num_streams"] == 1000
     assert "close a stream" in refused[0]["reason"]
+
+
+def test_a_number_of_streams_that_fails_ends_alone(load_test, monkeypatch):
+    whole, stored = _Load.measure, []
+
+    def measure(load):
+        if len(load._streams) == 2:
+            raise RuntimeError("out of memory")
+        return whole(load)
+
+    monkeypatch.setattr(_Load, "measure", measure)
+    rows, refused = replace(load_test, seconds=1.0).run(
+        [1, 2, 3], store=lambda rows, refused: stored.append((len(rows), len(refused)))
+    )
+    assert [row["num_streams"] for row in rows] == [1, 3]
+    assert refused == [{"num_streams": 2, "reason": "out of memory"}]
+    assert stored == [(1, 0), (1, 1), (2, 1)]

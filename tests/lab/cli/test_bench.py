@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from hermes_lab.analysis.latency_plots import plot
+from hermes_lab.bench.timed_stream import TimedStream
 
 FAST = ("--frames", "8,64", "--repeats", 3, "--new-tokens", 2, "--size", 72, "--chunk-frames", 8)
 RUN_KEYS = {
@@ -44,10 +45,28 @@ def test_the_document(hermes, folder):
     assert (document["model"], document["seed"], document["question_tokens"]) == ("tiny", 0, 32)
     assert document["machine"].keys() == {"device", "processor", "load_average"}
     assert document["versions"]["torch"]
+    assert document["is_finished"] is True
     words = document["command"].split()
     assert words[:4] == ["hermes", "bench", "--frames", "8,64"]
     assert str(folder) not in document["command"]
     assert {file.name for file in folder.iterdir()} == {"bench.json", "ttft.png", "memory.png", "ingest.png"}
+
+
+def test_a_run_that_is_ended_leaves_what_it_had_measured(hermes, tmp_path, monkeypatch):
+    whole = TimedStream.measure_peak
+
+    def measure(stream):
+        if stream.num_frames == 64:
+            raise KeyboardInterrupt
+        whole(stream)
+
+    monkeypatch.setattr(TimedStream, "measure_peak", measure)
+    run = hermes("bench", *FAST, "--policies", "window", "--out", tmp_path / "out")
+    assert run.code != 0
+    document = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert document["is_finished"] is False
+    assert [row["peak_bytes"] is None for row in document["runs"]] == [False, True]
+    assert document["command"].startswith("hermes bench --frames 8,64")
 
 
 @pytest.mark.long
