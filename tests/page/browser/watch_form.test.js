@@ -145,7 +145,7 @@ describe("the form of a watch", { skip: missing ?? false }, () => {
     await dialog.getByLabel("Begins only with").fill(CAME);
     await dialog.getByLabel("Only after").fill("was there a red circle?");
     await dialog.getByLabel("Once it was so").check();
-    await dialog.getByLabel("Only the time number").fill("2");
+    await dialog.getByLabel("Only the n-th time").fill("2");
     await button("Make watch").click();
     await gone();
     const { newest_seconds, onset, given, keeps_given, nth, raise_at, name } = await settings();

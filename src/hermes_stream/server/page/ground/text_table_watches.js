@@ -54,7 +54,7 @@ export const WATCH_TEXTS = {
   "watch.newestHow": ["What shows now is told better without the past, with 8 for example. Empty: the whole memory is read.", "Was jetzt zu sehen ist, wird ohne Vergangenheit besser gemeldet, etwa mit 8. Leer: Das ganze Gedächtnis wird gelesen."],
   "watch.noScores": ["No score yet.", "Noch kein Wert."],
   "watch.notOffered": ["This server does not offer watches. A newer one does.", "Dieser Server bietet keine Wächter. Ein neuerer tut es."],
-  "watch.nth": ["Only the time number", "Nur beim wievielten Mal"],
+  "watch.nth": ["Only the n-th time", "Nur beim wievielten Mal"],
   "watch.nthHow": ["2 tells the second time that yes begins. Empty: each is told.", "2 meldet, wenn Ja zum zweiten Mal beginnt. Leer: Jedes Mal wird gemeldet."],
   "watch.off": ["off", "aus"],
   "watch.once": ["Tell it once: what was true stays true", "Einmal melden: Was wahr war, bleibt wahr"],
