@@ -1,7 +1,6 @@
 // The form of a watch: what it shows is what is asked, what it does not show stays, and nothing is left out in silence.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { Server, browser, cameras, missing, until, visit } from "./parts.js";
 
@@ -60,8 +59,8 @@ describe("the form of a watch", { skip: missing ?? false }, () => {
 
   const watches = async () => (await server.api("GET", "/v1/streams/door/watches")).data;
   const settings = async () => {
-    const [{ id, stream, state, stats, failure, warnings, ...found }] = await watches();
-    assert.ok(id && stream && state && (stats || failure || warnings || true));
+    const [found] = await watches();
+    for (const name of ["id", "stream", "state", "stats", "failure", "warnings"]) delete found[name]; // what it is, not what it goes by
     return found;
   };
   const made = (body) => server.api("POST", "/v1/streams/door/watches", body);
@@ -212,7 +211,7 @@ describe("the form of a watch", { skip: missing ?? false }, () => {
     await dialog.getByRole("heading", { name: "Edit warned" }).waitFor();
     await dialog.getByLabel("Severity").selectOption("info");
     await save();
-    await page.unroute("**/v1/streams/door/watches");
+    await page.unrouteAll({ behavior: "wait" });
     assert.deepEqual((await watches()).map((one) => [one.name, one.severity]), [["warned", "info"]]);
   });
 
@@ -229,21 +228,4 @@ describe("the form of a watch", { skip: missing ?? false }, () => {
     assert.deepEqual([kind, onset], ["describe", null]);
     assert.deepEqual(faults, []);
   });
-
-  if (process.env.SHOTS === "png") {
-    for (const [colorScheme, width] of [["light", 1440], ["dark", 1440], ["dark", 390]]) {
-      test(`pictures for people, ${colorScheme}, ${width}`, async () => {
-        await made(WHOLE);
-        const seen = await visit(chrome, `${server.url}/#/watches/door`, { colorScheme, viewport: { width, height: 1500 } });
-        await seen.page.getByRole("button", { name: "Edit whole" }).click();
-        await seen.page.getByRole("dialog").getByText("Thresholds, schedule, context").click();
-        await mkdir("/tmp/watch_form", { recursive: true });
-        await seen.page.getByRole("dialog").getByLabel("Reads the newest").fill("0");
-        await seen.page.getByRole("button", { name: "Save" }).click();
-        await seen.page.waitForTimeout(800);
-        await seen.page.screenshot({ path: `/tmp/watch_form/${colorScheme}-${width}.png` });
-        await seen.context.close();
-      });
-    }
-  }
 });
