@@ -164,7 +164,7 @@ interface Schedule {
   days: string[];
   begins: string;
   ends: string;
-  time_zone: string;
+  time_zone?: string | null;
 }
 
 /** Shares of the picture's width and height, from the top left. */

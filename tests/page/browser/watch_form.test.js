@@ -92,6 +92,12 @@ describe("the form of a watch", { skip: missing ?? false }, () => {
     await dialog.getByRole("textbox", { name: /^Choices/ }).fill("red, or nearly\nnothing\nsomething else");
     await save();
     const { schedule, options, answer } = await settings();
+    await open("Edit whole");
+    await dialog.getByText("Thresholds, schedule, context").click();
+    await dialog.getByLabel("Until").fill("");
+    await button("Save").click(); // no hour is guessed
+    assert.ok(await dialog.getByLabel("Until").evaluate((one) => one.matches(":invalid")));
+    await button("Cancel").click();
     assert.deepEqual(schedule, { ...WHOLE.schedule, days: ["mon", "tue", "wed"], begins: "08:00" });
     assert.deepEqual([options, answer], [["red, or nearly", "nothing", "something else"], "nothing"]);
   });

@@ -14,7 +14,7 @@ export class ScheduleFields {
     this._days = DAYS.map((one) => h("input", { type: "checkbox", value: one, checked: schedule?.days?.includes(one) ?? true }));
     this._begins = timeInput("begins", schedule?.begins ?? "22:00");
     this._ends = timeInput("ends", schedule?.ends ?? "06:00");
-    this._zone = h("input", { name: "time_zone", value: schedule?.time_zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone, autocomplete: "off" });
+    this._zone = h("input", { name: "time_zone", value: schedule ? schedule.time_zone : Intl.DateTimeFormat().resolvedOptions().timeZone, autocomplete: "off" });
     const name = (/** @type {number} */ index) => new Date(MONDAY + index * 86_400_000).toLocaleDateString(locale(), { weekday: "short", timeZone: "UTC" });
     this._fields = h(
       "div",
@@ -25,8 +25,8 @@ export class ScheduleFields {
     this.element = h("div", { class: "fields" }, check(t("watch.schedule"), this._isOn), this._fields);
     const draw = () => {
       this._fields.hidden = !this._isOn.checked;
-      // what is left out is not guessed
-      for (const one of [this._begins, this._ends, this._zone]) one.required = this._isOn.checked;
+      // hours that are left out are not guessed
+      for (const one of [this._begins, this._ends]) one.required = this._isOn.checked;
     };
     this._isOn.addEventListener("change", draw);
     draw();
@@ -36,7 +36,8 @@ export class ScheduleFields {
   value() {
     if (!this._isOn.checked) return null;
     const days = this._days.filter((one) => one.checked).map((one) => one.value);
-    return { days, begins: this._begins.value, ends: this._ends.value, time_zone: this._zone.value.trim() };
+    const zone = this._zone.value.trim();
+    return { days, begins: this._begins.value, ends: this._ends.value, ...(zone ? { time_zone: zone } : {}) }; // else the server's
   }
 }
 
