@@ -1,12 +1,12 @@
 // Questions that a view asks over itself: a native dialog, which holds focus and closes with Escape.
 
-import { fill, h } from "../ground/dom.js";
+import { h } from "../ground/dom.js";
 import { showFormError, unfold } from "../ground/notices.js";
 import { t } from "../ground/texts.js";
 
 /**
  * Show a dialog with a form; it closes when its work is done, and says what went wrong, beside the field if there is one.
- * Texts that the work returns are to be read: it stays open below them.
+ * It stays open where the work returns false: there is something to read.
  *
  * @param {object} options
  * @param {import("../ground/dom.js").Child} options.title
@@ -34,10 +34,8 @@ export function formDialog({ title, content, confirm, work, isDanger, onClose })
     event.preventDefault();
     button.disabled = true;
     try {
-      const texts = await work();
+      if ((await work()) !== false) return dialog.close();
       showFormError(form, told, null);
-      if (!Array.isArray(texts) || !texts.length) return dialog.close();
-      fill(told, ...texts.map((one) => h("p", { class: "soft", role: "status" }, one)));
       cancel.textContent = t("close");
     } catch (error) {
       showFormError(form, told, error);

@@ -42,10 +42,10 @@ function show(form, changed) {
   };
   say();
   const work = async () => {
-    const warnings = await form.save();
+    const isWarned = await form.save();
     changed();
     say();
-    return warnings;
+    return !isWarned;
   };
   formDialog({ title, content: form.content(), confirm, work }).classList.add("wide");
 }
@@ -71,6 +71,8 @@ class WatchForm {
     this._region = new RegionEditor(stream, watch?.region ?? null);
     this._regionPart = h("details", { open: Boolean(watch?.region) }, h("summary", {}, t("region.title")), this._region.element);
     this._result = h("div", { class: "tried" });
+    this._warnings = h("div", { class: "fields", role: "status" });
+    this._warn();
     this._kind.addEventListener("change", () => this._draw());
     this._draw();
     /** What stood here: what is other now is a change, and all else stays as the server has it. */
@@ -92,19 +94,26 @@ class WatchForm {
       h("details", {}, h("summary", {}, t("watch.more")), h("div", { class: "fields" }, ...more)),
       test ? h("div", { class: "row" }, test, h("span", { class: "small faint" }, t("watch.testHow"))) : null,
       this._result,
+      this._warnings,
     ];
   }
 
-  /** Keep it. @returns {Promise<string[]>} what the server warns of */
+  /** Keep it. @returns {Promise<boolean>} whether the server warns of something new */
   async save() {
     const changes = this._changes();
-    if (this.watch && !Object.keys(changes).length) return [];
+    if (this.watch && !Object.keys(changes).length) return false;
     const path = this.watch ? `/watches/${this.watch.id}` : "/watches";
     const kept = await send(this.watch ? "PATCH" : "POST", streamPath(this._stream, path), this.watch ? changes : this._made(changes));
+    const known = this.watch?.warnings ?? [];
     this.watch = kept;
     this._before = this._values();
     this._kind.disabled = true;
-    return kept.warnings ?? [];
+    this._warn();
+    return kept.warnings?.some((/** @type {string} */ one) => !known.includes(one)) ?? false;
+  }
+
+  _warn() {
+    fill(this._warnings, ...(this.watch?.warnings ?? []).map((one) => h("p", { class: "soft" }, one)));
   }
 
   _draw() {
