@@ -164,7 +164,7 @@ interface Schedule {
   days: string[];
   begins: string;
   ends: string;
-  time_zone: string;
+  time_zone?: string | null;
 }
 
 /** Shares of the picture's width and height, from the top left. */
@@ -176,6 +176,7 @@ interface Watch {
   question: string;
   kind: "alert" | "state" | "count" | "describe";
   options: string[] | null;
+  answer: string | null;
   raise_at: number;
   clear_at: number | null;
   hold_seconds: number;
@@ -187,11 +188,16 @@ interface Watch {
   context: string | null;
   also: string[];
   given: string | null;
+  keeps_given: boolean;
+  onset: string | null;
+  nth: number | null;
+  newest_seconds: number | null;
   region: Point[] | null;
   severity: "info" | "warning" | "alarm";
   is_on: boolean;
   state: { value: string | null; score: number | null; since_seconds: number | null; snoozed_until_seconds: number | null };
   failure: string | null;
+  warnings?: string[];
 }
 
 interface Incident {

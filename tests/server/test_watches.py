@@ -97,6 +97,24 @@ def test_a_watch_is_tried_on_the_past(watched):
     assert trial["covered_seconds"] == 2.0
 
 
+def test_a_change_is_tried_as_it_would_be_kept(watched):
+    http = watched.http
+    body = {"question": "is it?", "onset": "did it come?", "hold_seconds": 60, "name": "tried", **SURE}
+    made = http.post("/v1/streams/door/watches", json=body | {"newest_seconds": 8}).json()
+    address = f"/v1/streams/door/watches/{made['id']}"
+    assert http.post(f"{address}/test", json={}).json()["fired"] == []
+    shorter = {"hold_seconds": 0, "from_seconds": 1}
+    trial = http.post(f"{address}/test", json=shorter).json()
+    whole = http.post("/v1/streams/door/watches/test", json=body | shorter | {"newest_seconds": 8}).json()
+    assert trial == whole
+    assert trial["covered_seconds"] == 2.0
+    refused = http.post(f"{address}/test", json={"region": [(0, 0), (1, 0), (1, 1)]})
+    assert (refused.status_code, "newest_seconds" in refused.json()["error"]["message"]) == (400, True)
+    assert http.get(address).json()["hold_seconds"] == 60
+    http.delete(address)
+    assert http.post(f"{address}/test", json={}).json()["error"]["code"] == "watch_not_found"
+
+
 def test_metrics_count_watches(watched):
     text = watched.http.get("/metrics").text
     assert 'hermes_watch_asked_total{stream="door"}' in text

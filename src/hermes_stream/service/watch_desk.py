@@ -133,8 +133,7 @@ class WatchDesk:
         served = self._watched(stream)
         with self._changing:
             row = _row_of(served, watch)
-            old = served.standing.settings(row.id)
-            settings = read_watch({**old.model_dump(exclude_unset=True), **changes})
+            settings = _changed(served, row, changes)
             taken = {one.name for one in served.standing.rows if one.id != row.id}
             if settings.label in taken:
                 raise WatchExistsError(f"stream {stream!r} has another watch {settings.label!r}")
@@ -283,6 +282,22 @@ class WatchDesk:
         finally:
             self._trying.release()
 
+    def changed(self, stream: str, watch: int | str, changes: Mapping[str, Any]) -> WatchSettings:
+        """Return a watch's settings as ``change`` would have them, to be tried first; nothing is changed.
+
+        Args:
+            stream: its name.
+            watch: number or name.
+            changes: fields of ``WatchSettings``.
+
+        Raises:
+            UnknownStreamError: no such stream is open.
+            UnknownWatchError: it has no such watch.
+            ValueError: a value is not accepted.
+        """
+        served = self._watched(stream)
+        return _changed(served, _row_of(served, watch), changes)
+
     def _wait(self, run: TrialRun) -> WatchTrial:
         deadline = time.monotonic() + _TRIAL_SECONDS
         while time.monotonic() < deadline:
@@ -296,6 +311,10 @@ class WatchDesk:
             f"the trial took more than {_TRIAL_SECONDS:g} s; choose a shorter part of the stream",
             retry_after_seconds=60.0,
         )
+
+
+def _changed(served: ServedStream, row: WatchRow, changes: Mapping[str, Any]) -> WatchSettings:
+    return read_watch({**served.standing.settings(row.id).model_dump(exclude_unset=True), **changes})
 
 
 def _row_of(served: ServedStream, watch: int | str) -> WatchRow:

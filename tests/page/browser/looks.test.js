@@ -85,6 +85,13 @@ describe("how it looks", { skip: missing ?? false }, () => {
     await page.getByRole("button", { name: "Ausschnitt wählen" }).click();
     found.push(...(await violations(page, "region")));
     if (process.env.SHOTS) await shoot(page, "region-light");
+    await page.getByText("Ausschnitt des Bildes").click();
+    await page.getByLabel("Was gefragt wird").fill("Ist jetzt ein roter Kreis da?");
+    await page.getByText("Bedingungen: was jetzt ist").click();
+    await page.getByLabel("Liest die neuesten").fill("0");
+    await page.getByRole("button", { name: "Wächter anlegen" }).click();
+    await page.getByRole("alert").waitFor();
+    found.push(...(await violations(page, "conditions")));
     await page.keyboard.press("Escape");
     await page.goto(`${server.url}/#/timeline/door`);
     await page.getByRole("button", { name: "Kalender" }).click();

@@ -98,6 +98,7 @@ describe("the record", { skip: missing ?? false }, () => {
     await form.getByText("The model is unsure and asks back").waitFor({ timeout: 60_000 });
     await form.getByLabel("Mind the turns before").check();
     assert.ok(await form.getByLabel("Wait for it (seconds)").isDisabled());
+    assert.ok(await form.getByLabel("Let the question steer the memory").isDisabled());
   });
 
   test("nothing was complained about", () => assert.deepEqual(faults, []));

@@ -68,6 +68,20 @@ class TestBody(WatchSettings, frozen=True):
     """In seconds of the stream; to the newest by default."""
 
 
+class TestChange(
+    BaseModel,
+    extra="allow",
+    use_attribute_docstrings=True,
+    json_schema_extra={"examples": [{"raise_at": 0.8, "from_seconds": 60}]},
+):
+    """Fields of a watch as they would be changed, and the part of the stream that it is tried on."""
+
+    from_seconds: Seconds | None = None
+    """In seconds of the stream; from the oldest that is kept by default."""
+    to_seconds: Seconds | None = None
+    """In seconds of the stream; to the newest by default."""
+
+
 class FiredBody(BaseModel, use_attribute_docstrings=True):
     """What a watch would have told."""
 
@@ -119,20 +133,14 @@ def add_watch(name: StreamName, body: WatchSettings, state: State) -> WatchBody:
 def test_watch(name: StreamName, body: TestBody, state: State) -> TrialBody:
     """Tell when a watch would have spoken, over what is kept of the stream: journal and pictures."""
     settings = WatchSettings(**body.model_dump(exclude=_TEST_FIELDS, exclude_unset=True))
-    since = -math.inf if body.from_seconds is None else body.from_seconds
-    until = math.inf if body.to_seconds is None else body.to_seconds
-    trial = state.service.watches.test(name, settings, since=since, until=until)
-    fired = [
-        FiredBody(stream_seconds=one.stream_seconds, kind=one.kind, value=one.value, score=one.score)
-        for one in trial.fired
-    ]
-    return TrialBody(
-        fired=fired,
-        scores=list(trial.scores),
-        covered_seconds=trial.covered_seconds,
-        num_frames=trial.num_frames,
-        is_cut=trial.is_cut,
-    )
+    return _trial_of(name, settings, body, state)
+
+
+@router.post("/{watch}/test", dependencies=needs("watch"))
+def test_change(name: StreamName, watch: Watch, body: TestChange, state: State) -> TrialBody:
+    """Tell when a watch would have spoken if it were changed so; what is not named stays as it is."""
+    settings = state.service.watches.changed(name, watch, body.model_extra or {})
+    return _trial_of(name, settings, body, state)
 
 
 @router.get("/{watch}", dependencies=needs("read"))
@@ -189,4 +197,21 @@ def body_of(status: WatchStatus) -> WatchBody:
         ),
         failure=status.failure,
         stats=status.stats,
+    )
+
+
+def _trial_of(name: str, settings: WatchSettings, part: TestBody | TestChange, state: State) -> TrialBody:
+    since = -math.inf if part.from_seconds is None else part.from_seconds
+    until = math.inf if part.to_seconds is None else part.to_seconds
+    trial = state.service.watches.test(name, settings, since=since, until=until)
+    fired = [
+        FiredBody(stream_seconds=one.stream_seconds, kind=one.kind, value=one.value, score=one.score)
+        for one in trial.fired
+    ]
+    return TrialBody(
+        fired=fired,
+        scores=list(trial.scores),
+        covered_seconds=trial.covered_seconds,
+        num_frames=trial.num_frames,
+        is_cut=trial.is_cut,
     )

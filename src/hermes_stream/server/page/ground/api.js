@@ -8,13 +8,13 @@ export class ApiError extends Error {
    * @param {string} message
    * @param {number} status 0 where no answer came
    * @param {string | null} [code]
-   * @param {any} [accepted]
+   * @param {string | null} [param] the field at fault, with dots for what is within it
    */
-  constructor(message, status, code = null, accepted = null) {
+  constructor(message, status, code = null, param = null) {
     super(message);
     this.status = status;
     this.code = code;
-    this.accepted = accepted;
+    this.param = param;
   }
 }
 
@@ -23,7 +23,7 @@ export async function errorOf(response) {
   const body = await response.json().catch(() => null);
   const told = body?.error;
   const message = told?.message ?? t("error.status", { status: response.status });
-  return new ApiError(message, response.status, told?.code, told?.accepted);
+  return new ApiError(message, response.status, told?.code, told?.param);
 }
 
 /**

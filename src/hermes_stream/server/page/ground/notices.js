@@ -1,6 +1,6 @@
 // What the page says by itself: notes that go again, and alerts with picture, sound and notification.
 
-import { request } from "./api.js";
+import { ApiError, request } from "./api.js";
 import { fill, h } from "./dom.js";
 import { icon } from "./icons.js";
 import { pref } from "./prefs.js";
@@ -64,6 +64,43 @@ export function errorLine(error) {
 /** @param {Element} place_ @param {unknown} error */
 export function showError(place_, error) {
   fill(place_, errorLine(error));
+}
+
+/**
+ * Say what went wrong beside the field that the server names, or else in a place.
+ *
+ * @param {HTMLFormElement} form its controls bear the names of the API
+ * @param {Element} place_
+ * @param {unknown} error null takes away what was said
+ */
+export function showFormError(form, place_, error) {
+  fill(place_);
+  form.querySelectorAll("[aria-invalid]").forEach((one) => one.removeAttribute("aria-invalid"));
+  form.querySelectorAll("label > .told-error").forEach((one) => one.remove());
+  if (error === null) return;
+  const control = error instanceof ApiError ? controlOf(form, error) : null;
+  const label = control?.closest("label");
+  if (!control || !label) {
+    showError(place_, error);
+    return;
+  }
+  unfold(control);
+  control.setAttribute("aria-invalid", "true");
+  label.append(errorLine(error));
+  control.focus();
+}
+
+/** Open what an element is folded away in. @param {Element} element */
+export function unfold(element) {
+  for (let one = element.closest("details"); one; one = one.parentElement?.closest("details") ?? null) one.open = true;
+}
+
+/** @param {HTMLFormElement} form @param {ApiError} error @returns {HTMLElement | null} */
+function controlOf(form, error) {
+  // an error without a field begins with its name, if it is of one alone
+  const names = (error.param ?? /^[\w.]+/.exec(error.message)?.[0] ?? "").split(".").reverse();
+  const found = /** @type {HTMLElement | undefined} */ (names.map((name) => form.elements.namedItem(name)).find((one) => one instanceof Node));
+  return found && !found.closest("[hidden]") ? found : null;
 }
 
 /** @param {ServerEventBody} event */

@@ -27,8 +27,9 @@ export class Conversation {
     this._remember = h("input", { type: "checkbox" });
     this._wait = h("input", { type: "number", min: "1", max: "3600", step: "any" });
     this._below = h("input", { type: "number", min: "0", max: "100", step: "1" });
-    // a question that waits is asked alone
-    this._followUp = h("input", { type: "checkbox", onchange: () => (this._wait.disabled = this._followUp.checked) });
+    // a question that waits, or steers the memory, is asked alone
+    const alone = () => (this._wait.disabled = this._remember.disabled = this._followUp.checked);
+    this._followUp = h("input", { type: "checkbox", onchange: alone });
     this._presets = new Presets(this._question, () => void this._ask());
     /** @type {Turn[]} */
     this._turns = [];
@@ -105,7 +106,7 @@ export class Conversation {
     this._question.value = "";
     this._toEnd();
     const clarifyBelow = below === undefined ? undefined : below / 100;
-    this._asking = new Asking(this._stream, { question, options, remember: this._remember.checked, earlier, waitSeconds, clarifyBelow });
+    this._asking = new Asking(this._stream, { question, options, remember: this._remember.checked && !this._remember.disabled, earlier, waitSeconds, clarifyBelow });
     this._draw();
     try {
       for await (const step of this._asking.steps()) {

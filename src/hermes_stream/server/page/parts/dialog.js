@@ -1,23 +1,24 @@
 // Questions that a view asks over itself: a native dialog, which holds focus and closes with Escape.
 
 import { h } from "../ground/dom.js";
-import { showError } from "../ground/notices.js";
+import { showFormError, unfold } from "../ground/notices.js";
 import { t } from "../ground/texts.js";
 
 /**
- * Show a dialog with a form; it closes when its work is done, and says what went wrong.
+ * Show a dialog with a form; it closes when its work is done, and says what went wrong, beside the field if there is one.
+ * It stays open where the work returns false: there is something to read.
  *
  * @param {object} options
- * @param {string} options.title
+ * @param {import("../ground/dom.js").Child} options.title
  * @param {import("../ground/dom.js").Child[]} options.content
- * @param {string} options.confirm
+ * @param {import("../ground/dom.js").Child} options.confirm
  * @param {() => Promise<unknown>} options.work
  * @param {boolean} [options.isDanger]
  * @param {() => void} [options.onClose]
  * @returns {HTMLDialogElement}
  */
 export function formDialog({ title, content, confirm, work, isDanger, onClose }) {
-  const failure = h("div", {});
+  const told = h("div", {});
   const button = h("button", { class: isDanger ? "danger" : "primary" }, confirm);
   const cancel = h("button", { type: "button", onclick: () => dialog.close() }, t("cancel"));
   const form = h(
@@ -25,7 +26,7 @@ export function formDialog({ title, content, confirm, work, isDanger, onClose })
     { method: "dialog" },
     h("h2", { id: "dialog-title" }, title),
     ...content,
-    failure,
+    told,
     h("div", { class: "ends" }, cancel, button),
   );
   const dialog = h("dialog", { "aria-labelledby": "dialog-title" }, form);
@@ -33,14 +34,17 @@ export function formDialog({ title, content, confirm, work, isDanger, onClose })
     event.preventDefault();
     button.disabled = true;
     try {
-      await work();
-      dialog.close();
+      if ((await work()) !== false) return dialog.close();
+      showFormError(form, told, null);
+      cancel.textContent = t("close");
     } catch (error) {
-      showError(failure, error);
+      showFormError(form, told, error);
     } finally {
       button.disabled = false;
     }
   });
+  // a browser says what it does not take, but not within what is folded away
+  form.addEventListener("invalid", (event) => unfold(/** @type {Element} */ (event.target)), true);
   dialog.addEventListener("close", () => {
     dialog.remove();
     onClose?.();

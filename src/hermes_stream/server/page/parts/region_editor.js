@@ -42,9 +42,12 @@ export class RegionEditor {
   /** @returns {Point[] | null} none is the whole picture */
   value() {
     const { points } = this._shape;
-    if (!points.length) return null;
-    if (!this._shape.isWhole) throw new Error(t("region.few"));
-    return points;
+    return points.length ? points.map(([x, y]) => [x, y]) : null;
+  }
+
+  /** Refuse corners that enclose nothing. */
+  check() {
+    if (this._shape.points.length && !this._shape.isWhole) throw new Error(t("region.few"));
   }
 
   _start() {

@@ -1,57 +1,56 @@
-// When a watch speaks: its thresholds and times, and what must be so besides.
+// What is asked besides: of now, of what begins, of what was before; and which time it is told.
 
 import { h } from "../ground/dom.js";
 import { t } from "../ground/texts.js";
 import { check, field } from "./dialog.js";
-
-/** @type {(keyof Watch & string)[]} */
-const NUMBERS = ["raise_at", "clear_at", "hold_seconds", "cooldown_seconds", "max_per_hour", "pre_seconds", "post_seconds"];
-/** What a change gives for a field that was emptied: what holds where none is given. @type {Record<string, number | null>} */
-const EMPTIED = { raise_at: null, clear_at: null, max_per_hour: null, hold_seconds: 0, cooldown_seconds: 0 };
+import { linesOf } from "./watch_choices.js";
 
 export class WatchConditions {
   /** @param {Watch | null} watch */
   constructor(watch) {
-    const isOnce = watch?.clear_at === 0;
-    this._once = h("input", { type: "checkbox", checked: isOnce });
-    this._also = h("textarea", { rows: "2", value: watch?.also.join("\n") ?? "" });
-    this._given = h("input", { value: watch?.given ?? "", autocomplete: "off" });
-    /** @type {Map<string, HTMLInputElement>} */
-    this._numbers = new Map(NUMBERS.map((name) => [name, numberInput(name, name === "clear_at" && isOnce ? null : watch?.[name])]));
-    this.once = check(t("watch.once"), this._once);
-    this.elements = [
-      h("div", { class: "fields two" }, ...[...this._numbers].map(([name, input]) => field(t(`watch.${name}`), input))),
-      field(t("watch.also"), this._also, t("watch.alsoHow")),
+    this._kind = "alert";
+    this._newest = h("input", { name: "newest_seconds", type: "number", min: "0", step: "any", value: watch?.newest_seconds ?? "" });
+    this._onset = h("textarea", { name: "onset", rows: "2", value: watch?.onset ?? "" });
+    this._given = h("input", { name: "given", value: watch?.given ?? "", autocomplete: "off" });
+    this._keepsGiven = h("input", { name: "keeps_given", type: "checkbox", checked: watch?.keeps_given });
+    this._nth = h("input", { name: "nth", type: "number", min: "1", step: "1", value: watch?.nth ?? "" });
+    this._also = h("textarea", { name: "also", rows: "2", value: watch?.also.join("\n") ?? "" });
+    this._keepsPart = check(t("watch.keeps_given"), this._keepsGiven);
+    this._alsoField = field(t("watch.also"), this._also, t("watch.alsoHow"));
+    this._ofAlerts = h(
+      "div",
+      { class: "fields" },
+      field(t("watch.onset"), this._onset, t("watch.onsetHow")),
       field(t("watch.given"), this._given, t("watch.givenHow")),
-    ];
+      this._keepsPart,
+      field(t("watch.nth"), this._nth, t("watch.nthHow")),
+    );
+    this.element = h("div", { class: "fields" }, field(t("watch.newest_seconds"), this._newest, t("watch.newestHow")), this._ofAlerts, this._alsoField);
+    this._given.addEventListener("input", () => this._draw());
+    this._draw();
   }
 
-  /** From which score it speaks, where that was said. */
-  get raiseAt() {
-    return Number(this._numbers.get("raise_at")?.value) || undefined;
+  /** @param {string} kind of the watch; what it does not take is not shown, and not sent */
+  show(kind) {
+    this._kind = kind;
+    this._draw();
   }
 
-  /** @param {boolean} isChange @returns {Record<string, unknown>} */
-  body(isChange) {
-    /** @type {Record<string, unknown>} */
-    const body = {};
-    for (const [name, input] of this._numbers) {
-      if (input.value) body[name] = Number(input.value);
-      else if (isChange && name in EMPTIED) body[name] = EMPTIED[name];
-    }
-    if (this._once.checked) body["clear_at"] = 0;
-    const also = this._also.value.split("\n").map((one) => one.trim()).filter(Boolean);
-    const given = this._given.value.trim();
-    if (also.length || isChange) body["also"] = also;
-    if (given || isChange) body["given"] = given || null;
-    return body;
+  /** @returns {Record<string, unknown>} */
+  values() {
+    const given = this._given.value.trim() || null;
+    const ofAlerts = { onset: this._onset.value.trim() || null, given, keeps_given: given !== null && this._keepsGiven.checked, nth: Number(this._nth.value) || null };
+    return {
+      newest_seconds: this.element.hidden || !this._newest.value ? null : Number(this._newest.value),
+      also: this._alsoField.hidden || this.element.hidden ? [] : linesOf(this._also.value),
+      ...(this._kind === "alert" ? ofAlerts : { onset: null, given: null, keeps_given: false, nth: null }),
+    };
   }
-}
 
-/** @param {string} name @param {unknown} value */
-function numberInput(name, value) {
-  const isShare = name === "raise_at" || name === "clear_at";
-  const input = h("input", { type: "number", min: "0", step: "any", max: isShare ? "1" : null });
-  input.value = value === undefined || value === null ? "" : String(value);
-  return input;
+  _draw() {
+    this.element.hidden = this._kind === "describe"; // a description reads the whole memory
+    this._ofAlerts.hidden = this._kind !== "alert";
+    this._alsoField.hidden = this._kind === "count";
+    this._keepsPart.hidden = !this._given.value.trim();
+  }
 }

@@ -29,7 +29,7 @@ export function show(root, { stream }) {
   const hasWatches = store.offers("GET", "/v1/streams/{}/watches");
   const list = h("ul", { class: "watches" });
   const alerts = h("ul", { class: "alerts-list" });
-  const make = hasWatches && store.may("watch") ? h("button", { class: "primary", onclick: () => watchForm(stream, null, load) }, icon("plus"), t("watch.new")) : null;
+  const make = hasWatches && store.may("watch") ? h("button", { class: "primary", onclick: () => void watchForm(stream, null, load) }, icon("plus"), t("watch.new")) : null;
   /** @type {ScoreCurve[]} */
   let curves = [];
 
@@ -110,7 +110,7 @@ function watchHead(stream, watch, changed) {
     ? [
         h("button", { class: "quiet only-icon", "aria-label": t("watch.snooze", { name: watch.name }), title: t("watch.snooze", { name: watch.name }), onclick: () => snoozeDialog(stream, watch, changed) }, icon("mute")),
         h("button", { class: "quiet only-icon", "aria-label": t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), title: t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), onclick: () => void turn(stream, watch, changed) }, icon(watch.is_on ? "pause" : "play")),
-        h("button", { class: "quiet only-icon", "aria-label": t("watch.edit", { name: watch.name }), title: t("watch.edit", { name: watch.name }), onclick: () => watchForm(stream, watch, changed) }, icon("edit")),
+        h("button", { class: "quiet only-icon", "aria-label": t("watch.edit", { name: watch.name }), title: t("watch.edit", { name: watch.name }), onclick: () => void watchForm(stream, watch.id, changed) }, icon("edit")),
         h("button", { class: "quiet only-icon", "aria-label": t("watch.remove", { name: watch.name }), title: t("watch.remove", { name: watch.name }), onclick: () => removeDialog(stream, watch, changed) }, icon("trash")),
       ]
     : [];
