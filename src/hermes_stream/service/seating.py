@@ -116,7 +116,12 @@ def seat(
     )
     served.failure = None
     thread.register(served.live)
-    served.standing.attach(handle, epoch=served.row.epoch, pictures=served.pictures)
+    served.standing.attach(
+        handle,
+        epoch=served.row.epoch,
+        pictures=served.pictures,
+        chunk_frames=served.choices.watched_chunk_frames(engine.model),
+    )
     thread.register(served.standing)
     return saved
 

@@ -60,6 +60,7 @@ class _Place:
     handle: StreamHandle
     epoch: int
     pictures: StreamPictures | None
+    chunk_frames: int
 
 
 class Standing:
@@ -90,14 +91,34 @@ class Standing:
     def __len__(self) -> int:
         return len(self._standing)
 
-    def attach(self, handle: StreamHandle, *, epoch: int, pictures: StreamPictures | None) -> None:
-        """Ask the watches of a stream that has its place; one that cannot be asked is told of."""
-        self._place = _Place(handle=handle, epoch=epoch, pictures=pictures)
+    def attach(
+        self, handle: StreamHandle, *, epoch: int, pictures: StreamPictures | None, chunk_frames: int
+    ) -> None:
+        """Ask the watches of a stream that has its place; one that cannot be asked is told of.
+
+        Args:
+            handle: the place.
+            epoch: of the stream.
+            pictures: of its moments; None where none are kept.
+            chunk_frames: frames that are folded in together while a watch is asked.
+        """
+        self._place = _Place(handle=handle, epoch=epoch, pictures=pictures, chunk_frames=chunk_frames)
         for standing in self._standing.values():
             try:
                 self._put(standing)
             except (HermesError, ValueError) as error:
                 self._tell_failure(standing, str(error))
+        self._pace()
+
+    def _pace(self) -> None:
+        """Let chunks be shorter while a watch is asked, which is as old as its chunk.
+
+        Where chunks end is journalled with each, so that buffers, snapshots and replay know of no pace.
+        """
+        if self._place is not None:
+            stream, is_asked = self._place.handle.stream, any(one.watch for one in self._standing.values())
+            most = stream.options.chunk_frames
+            stream.chunk_frames = min(most, self._place.chunk_frames) if is_asked else most
 
     def detach(self) -> None:
         """Ask them no more, and keep how far they are; safe to repeat."""
@@ -149,6 +170,7 @@ class Standing:
         if old is not None and not (new.state or {}).get("is_raised"):
             self._end_incident(old, "the watch was changed")
         self._standing = {**self._standing, row.id: new}
+        self._pace()
 
     def _put(self, standing: _Standing) -> None:
         if self._place is None or not standing.settings.is_on:
@@ -179,6 +201,7 @@ class Standing:
         standing = self._find(watch_id)
         self._standing = {number: one for number, one in self._standing.items() if number != watch_id}
         self._take(standing)
+        self._pace()
         self._end_incident(standing, "the watch was deleted")
 
     def _end_incident(self, standing: _Standing, reason: str) -> None:
