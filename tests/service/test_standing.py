@@ -103,7 +103,8 @@ def test_a_watch_is_changed_switched_off_and_snoozed(serve):
     off = service.watches.change("door", "a", {"is_on": False})
     assert (off.id, off.failure) == (made.id, "it is switched off")
     (cleared,) = until(lambda: events(service, "alert_cleared"))
-    assert cleared.payload["value"] == "the watch was changed"
+    assert (cleared.payload["value_before"], cleared.payload["value"]) == ("yes", None)
+    assert cleared.payload["reason"] == "the watch was changed"
     push(service, "door", random_frames(4)[2:])
     on = service.watches.change("door", made.id, {"is_on": True, "name": "b", "cooldown_seconds": 5})
     assert on.settings.label == "b"

@@ -149,7 +149,8 @@ class Watching:
             print_json(shown, schema="watch.event")
         elif event.kind in _WATCHES:
             told, before = event.payload, event.payload["value_before"]
-            change = told["value"] if before is None else f"{before} -> {told['value']}"
+            now = told["value"] or told.get("reason", "")
+            change = now if before is None else f"{before} -> {now}"
             self._print(
                 f"{stream_clock(event.pts_seconds):>8}  {event.kind}: {told['name']}  {change} "
                 f"({told['score']:.2f})"

@@ -218,11 +218,12 @@ class Standing:
                 question=standing.settings.question,
                 stream_seconds=seconds,
                 incident=int(state.get("num_incidents") or 0),
-                value=reason,
+                value="",
                 value_before="yes",
                 score=state.get("score") or 0.0,
                 since_seconds=seconds,
             ),
+            reason=reason,
         )
 
     def snooze(self, watch_id: int, seconds: float) -> None:
@@ -238,7 +239,7 @@ class Standing:
             raise UnknownWatchError(f"there is no watch {watch_id}")
         return self._standing[watch_id]
 
-    def _note(self, standing: _Standing, event: WatchEvent) -> None:
+    def _note(self, standing: _Standing, event: WatchEvent, *, reason: str | None = None) -> None:
         """Record what a watch noticed."""
         watch, place = standing.watch, self._place
         handle = None if place is None else place.handle
@@ -251,6 +252,7 @@ class Standing:
             epoch=None if place is None else place.epoch,
             picture=None if pictures is None else pictures.find(event.stream_seconds),
             evidence=_evidence(handle, watch) if event.kind == "raised" else (),
+            reason=reason,
         )
         self._tell(noticed.as_event())
 
