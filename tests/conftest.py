@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 # As the command line does it: the same bits with any number of threads.
@@ -49,6 +50,19 @@ def model(checkpoint_folder: Path):
     from hermes_stream import load_model
 
     return load_model(checkpoint_folder, device="cpu")
+
+
+@pytest.fixture
+def machine_zone(monkeypatch: pytest.MonkeyPatch):
+    """Return what puts this machine into a time zone; it is back where it was at the end."""
+
+    def move(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
 
 
 pytest_plugins = ["tests.commands"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
 import pytest
 from tests.checkpoints import random_frames
 from tests.waiting import until
 
 from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsError
+from hermes_stream.video import SourceOptions
 
 FEW = {"budget_tokens": 40, "chunk_frames": 1, "fps": 1.0}
 SURE = {"raise_at": 1e-9, "clear_at": 0.0}
@@ -153,6 +157,35 @@ def test_rules_of_a_watch_are_those_that_were_asked_for(serve):
     assert (rules.raise_at, rules.clears_at, rules.schedule.days) == (0.3, 0.3, ("mon",))
     push(service, "door", random_frames(2))
     assert service.watches.show("door", "a").stats.num_failed == 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "source", "own", "is_heard"),
+    [
+        ("UTC", None, None, False),
+        ("Asia/Tokyo", None, None, True),
+        ("UTC", "Asia/Tokyo", None, True),
+        ("Asia/Tokyo", "UTC", None, False),
+        ("Asia/Tokyo", "Asia/Tokyo", "UTC", False),
+        ("UTC", "UTC", "Asia/Tokyo", True),
+    ],
+)
+def test_hours_are_of_the_watch_else_of_the_camera_else_of_the_machine(
+    serve, machine_zone, machine, source, own, is_heard
+):
+    machine_zone(machine)
+    service = serve()
+    day = SourceOptions(schedule="00:00-00:00", time_zone=source)
+    service.open_stream("door", **FEW, source_options=day)
+    now = datetime.now(ZoneInfo("Asia/Tokyo"))
+    begins, ends = (f"{now + timedelta(minutes=by):%H:%M}" for by in (-30, 30))
+    hours = {"begins": begins, "ends": ends} | ({} if own is None else {"time_zone": own})
+    service.watches.add("door", "is it?", name="a", schedule=hours, **SURE)
+    push(service, "door", random_frames(2))
+    stats = service.watches.show("door", "a").stats
+    assert stats.num_suppressed == ({} if is_heard else {"schedule": 1})
+    assert len(events(service, "alert_raised")) == is_heard
+    assert service.watches.show("door", "a").settings.schedule.time_zone == own
 
 
 def test_a_trial_tells_when_a_watch_would_have_spoken(serve):

@@ -57,7 +57,9 @@ def test_messages_are_signed_as_openais_verifier_wants_them(serve, receiver):
     )
     assert first["ended_at"] is None
     assert len(updated["picture_urls"]) == 2
-    changes = [(one["before"], one["after"], one["verdict"], one["reason"]) for one in (first, updated, ended)]
+    changes = [
+        (one["before"], one["after"], one["verdict"], one["reason"]) for one in (first, updated, ended)
+    ]
     assert changes == [
         (None, "yes", "yes", None),
         ("yes", "yes", "yes", None),

@@ -121,6 +121,7 @@ def seat(
         epoch=served.row.epoch,
         pictures=served.pictures,
         chunk_frames=served.choices.watched_chunk_frames(engine.model),
+        time_zone=served.choices.time_zone,
     )
     thread.register(served.standing)
     return saved

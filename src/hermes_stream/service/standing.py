@@ -61,6 +61,7 @@ class _Place:
     epoch: int
     pictures: StreamPictures | None
     chunk_frames: int
+    time_zone: str | None
 
 
 class Standing:
@@ -92,7 +93,13 @@ class Standing:
         return len(self._standing)
 
     def attach(
-        self, handle: StreamHandle, *, epoch: int, pictures: StreamPictures | None, chunk_frames: int
+        self,
+        handle: StreamHandle,
+        *,
+        epoch: int,
+        pictures: StreamPictures | None,
+        chunk_frames: int,
+        time_zone: str | None,
     ) -> None:
         """Ask the watches of a stream that has its place; one that cannot be asked is told of.
 
@@ -101,8 +108,11 @@ class Standing:
             epoch: of the stream.
             pictures: of its moments; None where none are kept.
             chunk_frames: frames that are folded in together while a watch is asked.
+            time_zone: of schedules that name none; None is this machine's.
         """
-        self._place = _Place(handle=handle, epoch=epoch, pictures=pictures, chunk_frames=chunk_frames)
+        self._place = _Place(
+            handle=handle, epoch=epoch, pictures=pictures, chunk_frames=chunk_frames, time_zone=time_zone
+        )
         for standing in self._standing.values():
             try:
                 self._put(standing)
@@ -175,7 +185,7 @@ class Standing:
     def _put(self, standing: _Standing) -> None:
         if self._place is None or not standing.settings.is_on:
             return
-        rules = standing.settings.rules()
+        rules = standing.settings.rules(self._place.time_zone)
         chosen = {name: getattr(rules, name) for name in rules.__slots__}
         handle = self._place.handle
         watch = handle.watch(**chosen, on_event=lambda event: self._note(standing, event))

@@ -166,6 +166,11 @@ class StreamChoices:
         return {name: self.source[name] for name in _FRAMING if name in self.source}
 
     @property
+    def time_zone(self) -> str | None:
+        """Of the source's schedule; None where it names none."""
+        return self.source.get("time_zone")
+
+    @property
     def source_policy(self) -> SourcePolicy:
         """What may be opened."""
         return SourcePolicy(allow=self.allow, private_networks=self.private_networks)
