@@ -9,7 +9,10 @@ import pytest
 from tests.checkpoints import random_frames
 from tests.waiting import until
 
+from hermes_stream import load_model
 from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsError
+from hermes_stream.service import Service
+from hermes_stream.service.settings import StartSettings
 from hermes_stream.video import SourceOptions
 
 FEW = {"budget_tokens": 40, "chunk_frames": 1, "fps": 1.0}
@@ -157,6 +160,23 @@ def test_rules_of_a_watch_are_those_that_were_asked_for(serve):
     assert (rules.raise_at, rules.clears_at, rules.schedule.days) == (0.3, 0.3, ("mon",))
     push(service, "door", random_frames(2))
     assert service.watches.show("door", "a").stats.num_failed == 0
+
+
+def test_words_that_the_model_does_not_know_are_logged_also_at_the_start(tmp_path, caplog):
+    from hermes_stream.cli.configured_streams import open_streams
+
+    tiny, said = (
+        load_model("tiny", device="cpu"),
+        "watch 'door': 'person' and 'door' are no words that tiny knows",
+    )
+    asked = {"name": "door", "question": "is a person at the door?"}
+    start = StartSettings(streams={"hall": {"watches": [asked]}})
+    with Service(tiny, tmp_path) as service, caplog.at_level("WARNING", "hermes_stream.service.standing"):
+        open_streams(service, start)
+        assert [one.getMessage() for one in caplog.records] == [said]
+    caplog.clear()
+    with Service(tiny, tmp_path), caplog.at_level("WARNING", "hermes_stream.service.standing"):
+        assert [one.getMessage() for one in caplog.records] == [said]
 
 
 @pytest.mark.parametrize(

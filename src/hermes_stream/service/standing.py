@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from hermes_stream.errors import HermesError, UnknownWatchError
+from hermes_stream.models.base import VideoModel
+from hermes_stream.models.vocabulary import unknown_words, unknown_words_told
 from hermes_stream.saved import Saved
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.pictures import StreamPictures
@@ -38,6 +40,7 @@ class _Standing:
     settings: WatchSettings
     watch: Watch | None = None
     failure: str | None = None
+    warnings: tuple[str, ...] = ()
     state: Mapping[str, Any] | None = None
     scores: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_MAX_SCORES))
     seen_seconds: float | None = None
@@ -190,6 +193,9 @@ class Standing:
         handle = self._place.handle
         watch = handle.watch(**chosen, on_event=lambda event: self._note(standing, event))
         standing.watch, standing.failure, standing.num_failed = watch, None, 0
+        standing.warnings = _warnings(handle.stream.model, standing.settings)
+        for warning in standing.warnings:
+            log.warning("watch %r: %s", standing.row.name, warning)
         state = standing.state or {}
         if "question" in state:
             try:
@@ -357,7 +363,14 @@ def _status(stream: str, one: _Standing) -> WatchStatus:
         snoozed_until_seconds=snoozed,
         failure=failure,
         stats=one.stats,
+        warnings=one.warnings,
     )
+
+
+def _warnings(model: VideoModel, settings: WatchSettings) -> tuple[str, ...]:
+    """Return why a model's answers to a watch may mean nothing."""
+    words = [word for text in settings.texts for word in unknown_words(model.chat.tokenizer, text)]
+    return (unknown_words_told(tuple(dict.fromkeys(words)), model.card.name),) if words else ()
 
 
 def _evidence(handle: StreamHandle | None, watch: Watch | None) -> tuple[float, ...]:

@@ -134,6 +134,12 @@ class WatchSettings(
         plain = _NOT_IN_NAMES.sub(" ", self.question[:100])
         return f"watch {plain}"[:100] if not plain.strip(" 0123456789") else plain
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that the model is asked or told."""
+        said = (self.question, *self.also, self.given, self.onset, *(self.options or ()), self.context)
+        return tuple(one for one in (*said, self.summary_question) if one is not None)
+
     def rules(self, time_zone: str | None = None) -> WatchRules:
         """Return what the watch goes by.
 
