@@ -31,7 +31,10 @@ ROOMS_WITH_TENSORS = [
 TIMED = [
     *("client", "cluster", "integrations", "lab/bench", "lab/stress", "server", "service", "video"),
     *("test_examples.py", "test_nginx.py", "lab/cli/test_stopping.py"),
-    *(f"cli/test_{name}.py" for name in ("chat", "conversation", "serving", "typed_lines", "watches_killed")),
+    *(
+        f"cli/test_{name}.py"
+        for name in ("chat", "conversation", "serving", "told_outside", "typed_lines", "watches_killed")
+    ),
 ]
 check_shapes_of([*ROOMS_WITH_TENSORS, "models", "stream"])
 
