@@ -74,7 +74,7 @@ def _made(shown):
 
 
 def test_words_that_the_model_does_not_know_are_warned_of(served):
-    served.open_watched("words", num_frames=1, fps=1.0, budget_tokens=200)
+    served.open_watched("words", num_frames=0, fps=1.0, budget_tokens=200)
     made = served.http.post("/v1/streams/words/watches", json={"question": "is a person at the door?"})
     warning = "'person' and 'door' are no words that tiny knows"
     assert (made.status_code, made.json()["warnings"]) == (201, [warning])
@@ -85,6 +85,7 @@ def test_words_that_the_model_does_not_know_are_warned_of(served):
     assert (changed.status_code, changed.json()["warnings"]) == (200, [])
     listed = served.http.get("/v1/streams/words/watches").json()["data"]
     assert [one["warnings"] for one in listed] == [[warning], []]
+    served.http.delete("/v1/streams/words", params={"delete": True}).raise_for_status()
 
 
 def test_an_incident_is_listed_reviewed_and_told(watched):
