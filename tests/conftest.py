@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 # As the command line does it: the same bits with any number of threads.
@@ -30,7 +31,10 @@ ROOMS_WITH_TENSORS = [
 TIMED = [
     *("client", "cluster", "integrations", "lab/bench", "lab/stress", "server", "service", "video"),
     *("test_examples.py", "test_nginx.py", "lab/cli/test_stopping.py"),
-    *(f"cli/test_{name}.py" for name in ("chat", "conversation", "serving", "typed_lines", "watches_killed")),
+    *(
+        f"cli/test_{name}.py"
+        for name in ("chat", "conversation", "serving", "told_outside", "typed_lines", "watches_killed")
+    ),
 ]
 check_shapes_of([*ROOMS_WITH_TENSORS, "models", "stream"])
 
@@ -49,6 +53,19 @@ def model(checkpoint_folder: Path):
     from hermes_stream import load_model
 
     return load_model(checkpoint_folder, device="cpu")
+
+
+@pytest.fixture
+def machine_zone(monkeypatch: pytest.MonkeyPatch):
+    """Return what puts this machine into a time zone; it is back where it was at the end."""
+
+    def move(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
 
 
 pytest_plugins = ["tests.commands"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from tests.waiting import until
 from hermes_stream.cli.pid_file import pid_file, read_pid
 from hermes_stream.cli.standing_options import StandingOptions, typed_watches
 from hermes_stream.client import Client
+from hermes_stream.recipes import recipe_names
 
 NOW = "what is on screen now?"
 _SECONDS = 60.0
@@ -168,6 +170,46 @@ def test_alerts_and_states_are_answered_from_the_newest_seconds(story, hermes):
     refused = hermes("watch", story, "--count", "how many?", "--newest-seconds", 8)
     assert refused.code == 2
     assert "8 s hold for no question" in refused.err
+
+
+def test_what_watches_cost_is_told_in_the_end(story, hermes):
+    run = hermes("watch", story, "--pace", "fast", "--alert", "is there a red circle now?")
+    cost = r"watches: \d+ looks, \d+\.\d\d ms each, \d+ % of the work; 0 skipped"
+    assert run.code == 0
+    assert re.fullmatch(cost, run.err.splitlines()[-1])
+    assert "looks" not in run.out
+    assert "looks" not in hermes("watch", story, "--pace", "fast").err
+
+
+def test_a_recipe_is_watched_in_the_terminal(story, hermes):
+    run = hermes("watch", story, "--recipe", "world", "--pace", "fast", "--json")
+    assert run.code == 0
+    *lines, last = [json.loads(line) for line in run.out.splitlines()]
+    assert (last["num_frames"], last["watches"]["num_watches"], last["policy"]) == (8, 4, "hermes")
+    assert last["watches"]["num_asked"] > 8  # by all of them; those made late miss the first pictures
+    asked = {"red circle", "blue square", "circles", "on screen"}
+    assert {
+        one["name"] for one in lines if one["schema"] == "hermes.watch.event/1" and "name" in one
+    } <= asked
+    assert [one["kind"] for one in lines].count("described") > 0
+
+
+def test_what_is_typed_holds_before_a_recipe(story, hermes):
+    typed = ("--fps", "2", "--policy", "window", "--model", "tiny", "--alert", "is there a red circle now?")
+    run = hermes("watch", story, "--recipe", "security", "--pace", "fast", *typed, "--json")
+    assert run.code == 0
+    last = json.loads(run.out.splitlines()[-1])
+    assert (last["num_frames"], last["watches"]["num_watches"], last["policy"]) == (16, 5, "window")
+    run = hermes("watch", story, "--recipe", "cooking")
+    assert (run.code, "there is no recipe 'cooking'" in run.err) == (1, True)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_each_recipe_would_do(tmp_path, hermes, name):
+    data = ("--data", tmp_path / "data")
+    run = hermes("serve", "--check", "--recipe", name, "--source", "a=b.mp4", *data, "--json")
+    assert (run.code, run.document["is_accepted"], run.document["faults"]) == (0, True, [])
+    assert not (tmp_path / "data").exists()
 
 
 def test_recipes_are_listed_shown_and_checked(tmp_path, hermes):

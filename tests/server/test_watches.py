@@ -73,6 +73,21 @@ def _made(shown):
     return {name: shown[name] for name in wanted}
 
 
+def test_words_that_the_model_does_not_know_are_warned_of(served):
+    served.open_watched("words", num_frames=0, fps=1.0, budget_tokens=200)
+    made = served.http.post("/v1/streams/words/watches", json={"question": "is a person at the door?"})
+    warning = "'person' and 'door' are no words that tiny knows"
+    assert (made.status_code, made.json()["warnings"]) == (201, [warning])
+    known = {"question": "is there a red circle now?", "onset": "did a red giraffe come?"}
+    made = served.http.post("/v1/streams/words/watches", json=known)
+    assert made.json()["warnings"] == ["'giraffe' is no word that tiny knows"]
+    changed = served.http.patch(f"/v1/streams/words/watches/{made.json()['id']}", json={"onset": None})
+    assert (changed.status_code, changed.json()["warnings"]) == (200, [])
+    listed = served.http.get("/v1/streams/words/watches").json()["data"]
+    assert [one["warnings"] for one in listed] == [[warning], []]
+    served.http.delete("/v1/streams/words", params={"delete": True}).raise_for_status()
+
+
 def test_an_incident_is_listed_reviewed_and_told(watched):
     http = watched.http
     (incident,) = until(lambda: http.get("/v1/incidents", params={"stream": "door"}).json()["data"])

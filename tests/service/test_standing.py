@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.checkpoints import random_frames
 from tests.waiting import until
 
+from hermes_stream import load_model
 from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsError
+from hermes_stream.service import Service
+from hermes_stream.service.settings import StartSettings
+from hermes_stream.video import SourceOptions
 
 FEW = {"budget_tokens": 40, "chunk_frames": 1, "fps": 1.0}
 SURE = {"raise_at": 1e-9, "clear_at": 0.0}
@@ -141,7 +147,8 @@ def test_a_watch_is_changed_switched_off_and_snoozed(serve):
     off = service.watches.change("door", "a", {"is_on": False})
     assert (off.id, off.failure) == (made.id, "it is switched off")
     (cleared,) = until(lambda: events(service, "alert_cleared"))
-    assert cleared.payload["value"] == "the watch was changed"
+    assert (cleared.payload["value_before"], cleared.payload["value"]) == ("yes", None)
+    assert cleared.payload["reason"] == "the watch was changed"
     push(service, "door", random_frames(4)[2:])
     on = service.watches.change("door", made.id, {"is_on": True, "name": "b", "cooldown_seconds": 5})
     assert on.settings.label == "b"
@@ -190,6 +197,52 @@ def test_rules_of_a_watch_are_those_that_were_asked_for(serve):
     assert (rules.raise_at, rules.clears_at, rules.schedule.days) == (0.3, 0.3, ("mon",))
     push(service, "door", random_frames(2))
     assert service.watches.show("door", "a").stats.num_failed == 0
+
+
+def test_words_that_the_model_does_not_know_are_logged_also_at_the_start(tmp_path, caplog):
+    from hermes_stream.cli.configured_streams import open_streams
+
+    tiny, said = (
+        load_model("tiny", device="cpu"),
+        "watch 'door': 'person' and 'door' are no words that tiny knows",
+    )
+    asked = {"name": "door", "question": "is a person at the door?"}
+    start = StartSettings(streams={"hall": {"watches": [asked]}})
+    with Service(tiny, tmp_path) as service, caplog.at_level("WARNING", "hermes_stream.service.standing"):
+        open_streams(service, start)
+        assert [one.getMessage() for one in caplog.records] == [said]
+    caplog.clear()
+    with Service(tiny, tmp_path), caplog.at_level("WARNING", "hermes_stream.service.standing"):
+        assert [one.getMessage() for one in caplog.records] == [said]
+
+
+@pytest.mark.parametrize(
+    ("machine", "source", "own", "is_heard"),
+    [
+        ("UTC", None, None, False),
+        ("Asia/Tokyo", None, None, True),
+        ("UTC", "Asia/Tokyo", None, True),
+        ("Asia/Tokyo", "UTC", None, False),
+        ("Asia/Tokyo", "Asia/Tokyo", "UTC", False),
+        ("UTC", "UTC", "Asia/Tokyo", True),
+    ],
+)
+def test_hours_are_of_the_watch_else_of_the_camera_else_of_the_machine(
+    serve, machine_zone, machine, source, own, is_heard
+):
+    machine_zone(machine)
+    service = serve()
+    day = SourceOptions(schedule="00:00-00:00", time_zone=source)
+    service.open_stream("door", **FEW, source_options=day)
+    now = datetime.now(ZoneInfo("Asia/Tokyo"))
+    begins, ends = (f"{now + timedelta(minutes=by):%H:%M}" for by in (-30, 30))
+    hours = {"begins": begins, "ends": ends} | ({} if own is None else {"time_zone": own})
+    service.watches.add("door", "is it?", name="a", schedule=hours, **SURE)
+    push(service, "door", random_frames(2))
+    stats = service.watches.show("door", "a").stats
+    assert stats.num_suppressed == ({} if is_heard else {"schedule": 1})
+    assert len(events(service, "alert_raised")) == is_heard
+    assert service.watches.show("door", "a").settings.schedule.time_zone == own
 
 
 def test_a_trial_tells_when_a_watch_would_have_spoken(serve):

@@ -57,10 +57,55 @@ def test_messages_are_signed_as_openais_verifier_wants_them(serve, receiver):
     )
     assert first["ended_at"] is None
     assert len(updated["picture_urls"]) == 2
+    changes = [
+        (one["before"], one["after"], one["verdict"], one["reason"]) for one in (first, updated, ended)
+    ]
+    assert changes == [
+        (None, "yes", "yes", None),
+        ("yes", "yes", "yes", None),
+        ("yes", None, None, "the watch was deleted"),
+    ]
     assert ended["ended_at"] >= ended["started_at"]
     ids = [headers["webhook-id"] for headers, _ in receiver.messages]
     assert len(set(ids)) == 3
     until(lambda: service.webhooks.find(status.id).num_sent == 3)
+
+
+def test_an_alert_is_told_from_its_beginning_to_its_end(serve, receiver):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.webhooks.add(receiver.url)
+    service.watches.add("door", "is it?", name="a", post_seconds=1, **SURE)
+    push(service, "door", random_frames(3))
+    until(lambda: len(receiver.messages) == 2)
+    service.watches.change("door", "a", {"raise_at": 1, "clear_at": 1})  # its next answer is no
+    push(service, "door", random_frames(4)[3:])
+    until(lambda: len(receiver.messages) == 3)
+    documents = [json.loads(body) for _, body in receiver.messages]
+    told = [(one["type"], one["data"]["before"], one["data"]["after"]) for one in documents]
+    assert told == [
+        ("incident.new", None, "yes"),
+        ("incident.update", "yes", "yes"),
+        ("incident.end", "yes", "no"),
+    ]
+    assert [one["data"]["verdict"] for one in documents] == ["yes", "yes", "no"]
+    assert all(one["data"]["reason"] is None for one in documents)
+    assert len({one["data"]["incident_id"] for one in documents}) == 1
+
+
+def test_an_update_that_comes_behind_the_end_says_so(serve, receiver):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.webhooks.add(receiver.url)
+    service.watches.add("door", "is it?", name="a", post_seconds=3, **SURE)
+    push(service, "door", random_frames(1))
+    until(lambda: receiver.messages)
+    service.watches.change("door", "a", {"raise_at": 1, "clear_at": 1})
+    push(service, "door", random_frames(6)[1:])
+    until(lambda: len(receiver.messages) == 3)
+    documents = [json.loads(body) for _, body in receiver.messages]
+    assert [one["type"] for one in documents] == ["incident.new", "incident.end", "incident.update"]
+    assert [one["data"]["verdict"] for one in documents] == ["yes", "no", "no"]
 
 
 def test_a_message_is_tried_until_it_arrives_and_keeps_its_id(serve, receiver, impatient):

@@ -23,11 +23,9 @@ def warn_of_narrow_model(model: VideoModel) -> None:
 
 def warn_of_unknown_words(model: VideoModel, question: str) -> list[str]:
     """Warn of words of a question that the model's vocabulary lacks, and return them."""
-    from hermes_stream.models.vocabulary import unknown_words
+    from hermes_stream.models.vocabulary import unknown_words, unknown_words_told
 
     words = unknown_words(model.chat.tokenizer, question)
     if words:
-        *others, last = map(repr, words)
-        named = f"{', '.join(others)} and {last} are no words" if others else f"{last} is no word"
-        complain(f"{named} that {model.card.name} knows", kind="warning")
+        complain(unknown_words_told(words, model.card.name), kind="warning")
     return words

@@ -71,8 +71,9 @@ class AskOptions:
 
 
 @expand_options
-def watch(
+def watch(  # noqa: PLR0913 - one parameter per choice
     *,
+    context: typer.Context,
     source: SourceArgument,
     asking: AskOptions,
     standing: StandingOptions,
@@ -90,9 +91,9 @@ def watch(
     every answer and every event is a line of its own, a JSON document, and the last line is about the whole.
     """
     check_options(model, memory)
-    watches = _watches(standing)
+    watches, typed = _watches(standing), _typed(context)
     if recipe is not None:
-        asked, model, memory, reading = _of_recipe(recipe, model, memory, reading)
+        asked, model, memory, reading = _of_recipe(recipe, model, memory, reading, typed=typed)
         watches = (*asked, *watches)
     options = _check_source(source, reading)
     loaded = load(model)
@@ -103,7 +104,7 @@ def watch(
     questions = tuple(asking.ask or ())
     for question in (*questions, *(one.question for one in watches)):
         warn_of_unknown_words(loaded, question)
-    if watches:
+    if watches and "chunk_frames" not in typed:
         memory = _prompt(memory, loaded, reading.fps)
     from hermes_stream.cli.watching import NAME, Watching
 
@@ -138,8 +139,14 @@ def _watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
         raise missing_server(error) from error
 
 
+def _typed(context: typer.Context) -> frozenset[str]:
+    """Return which options somebody gave, those too that say what holds without them."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, one in sources.items() if one is not None and one.name != "DEFAULT")
+
+
 def _of_recipe(
-    name: str, model: ModelOptions, memory: MemoryOptions, reading: LiveOptions
+    name: str, model: ModelOptions, memory: MemoryOptions, reading: LiveOptions, *, typed: frozenset[str]
 ) -> tuple[tuple[WatchSettings, ...], ModelOptions, MemoryOptions, LiveOptions]:
     """Return a recipe's watches and settings with what was typed; what was typed holds."""
     from hermes_stream.recipes import recipe
@@ -147,11 +154,9 @@ def _of_recipe(
     from hermes_stream.service.settings_files import read_settings
 
     start, service = read_settings((StartSettings, ServiceSettings), base=recipe(name).path)
-    plain = MemoryOptions()
-    given = {one.name for one in fields(plain) if getattr(memory, one.name) != getattr(plain, one.name)}
-    own = {one.name for one in fields(plain)} & service.model_fields_set - given
+    own = {one.name for one in fields(MemoryOptions)} & service.model_fields_set - typed
     memory = replace(memory, **{field: getattr(service, field) for field in own})
-    if model.model == ModelOptions().model:
+    if "model" not in typed:
         model = replace(model, model=start.model)
     if reading.fps is None:
         reading = replace(reading, fps=service.fps)
@@ -159,7 +164,7 @@ def _of_recipe(
 
 
 def _prompt(memory: MemoryOptions, model: VideoModel, fps: float | None) -> MemoryOptions:
-    """Let chunks hold a second, unless something else was typed: a watch is as old as its chunk."""
+    """Let chunks hold a second, unless a recipe says something else: a watch is as old as its chunk."""
     if memory.chunk_frames != MemoryOptions().chunk_frames or fps is None:
         return memory
     return replace(memory, chunk_frames=max(model.card.frames_per_temporal_patch, round(fps)))

@@ -86,8 +86,9 @@ class Watching:
     def run(self, *, max_new_tokens: int | None) -> None:
         """Go on until the source has ended or failed, and what was asked is answered."""
         while True:
-            self._status = status = self._service.stream(NAME)
-            is_over = status.state in ("failed", "closed") or (status.state == "ended" and _all_taken(status))
+            before, self._status = self._status, self._service.stream(NAME)
+            status = self._status
+            is_over = status.state in ("failed", "closed") or _is_at_the_end(before, status)
             if is_over and not self._asked_last:
                 self._asked_last = True
                 self._ask(max_new_tokens)
@@ -120,6 +121,17 @@ class Watching:
         else:
             reason = f" ({status.reason})" if status.reason else ""
             say(f"{status.state}{reason}: {self.done}")
+            self._say_cost()
+
+    def _say_cost(self) -> None:
+        """Say what the watches took, beside what is told."""
+        cost = self._status.watches
+        if cost is not None and cost.milliseconds_each is not None:
+            say(
+                f"watches: {cost.num_asked} looks, {cost.milliseconds_each:.2f} ms each, "
+                f"{100 * cost.share:.0f} % of the work; {cost.num_skipped} skipped",
+                err=True,
+            )
 
     def _ask(self, max_new_tokens: int | None) -> None:
         if self._status.state in ("failed", "closed"):
@@ -149,7 +161,8 @@ class Watching:
             print_json(shown, schema="watch.event")
         elif event.kind in _WATCHES:
             told, before = event.payload, event.payload["value_before"]
-            change = told["value"] if before is None else f"{before} -> {told['value']}"
+            now = told["value"] or told.get("reason", "")
+            change = now if before is None else f"{before} -> {now}"
             self._print(
                 f"{stream_clock(event.pts_seconds):>8}  {event.kind}: {told['name']}  {change} "
                 f"({told['score']:.2f})"
@@ -195,6 +208,15 @@ class Watching:
         )
 
 
-def _all_taken(status: StreamStatus) -> bool:
-    """Tell whether no frame waits any more but those of a chunk that has begun, which a question folds in."""
-    return status.memory is not None and status.num_waiting_frames == status.memory.num_pending_frames
+def _is_at_the_end(before: StreamStatus, now: StreamStatus) -> bool:
+    """Tell whether all of a source that has ended was taken in and looked at.
+
+    No frame waits any more but those of a chunk that has begun, which a question folds in. A frame on its way
+    into the memory may be in neither number for a moment, and its look comes behind it: so nothing may have
+    changed since the last time, either.
+    """
+    if (before.state, now.state) != ("ended", "ended") or now.memory is None:
+        return False
+    looks = [None if one.watches is None else one.watches.num_asked for one in (before, now)]
+    is_still = before.num_frames == now.num_frames and looks[0] == looks[1]
+    return is_still and now.num_waiting_frames == now.memory.num_pending_frames

@@ -43,7 +43,7 @@ class Plan:
         """Return JSON values; streams are not among them, as their addresses may hold passwords."""
         return {
             "start": self.start.model_dump(mode="json", exclude={"streams"}),
-            "service": self.service.model_dump(mode="json"),
+            "service": self.service.model_dump(mode="json", exclude_unset=True),
             "server": self.server.model_dump(mode="json"),
             "cluster": self.cluster.model_dump(mode="json"),
         }

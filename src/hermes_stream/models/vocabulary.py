@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -25,3 +26,15 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
         if token_id == unknown_id and word.isalnum():
             found.setdefault(word.casefold(), word)
     return list(found.values())
+
+
+def unknown_words_told(words: Sequence[str], model_name: str) -> str:
+    """Say that a model does not know words.
+
+    Args:
+        words: at least one.
+        model_name: of the model's card.
+    """
+    *others, last = map(repr, words)
+    named = f"{', '.join(others)} and {last} are no words" if others else f"{last} is no word"
+    return f"{named} that {model_name} knows"

@@ -108,6 +108,9 @@ class IncidentKeeper:
         pictures = [
             IncidentPicture(stream_seconds=seconds, picture=path) for seconds, path in sorted(shown.items())
         ]
+        summary = self._summary(served, settings)
+        # after the summary, which takes its time: the alert may have ended, and then its end was told
+        held = "yes" if self._store.incidents.find(incident.id).status == "open" else "no"
         fields = {
             "pictures": [asdict(one) for one in pictures],
             "summary": summary,
@@ -131,8 +134,10 @@ class IncidentKeeper:
                     "question": incident.question,
                     "incident": incident.id,
                     "severity": incident.severity,
+                    "value": held,
+                    "value_before": held,
                     "score": incident.score,
-                    "summary": fields["summary"],
+                    "summary": summary,
                     "evidence": list(incident.evidence),
                     "picture_seconds": [one.stream_seconds for one in pictures],
                 },

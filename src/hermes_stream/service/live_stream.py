@@ -52,6 +52,7 @@ class MemoryStatus:
 
     Attributes:
         stats: of the memory.
+        chunk_frames: frames that are folded in together now.
         observed_until_seconds: time of the newest frame that the engine has.
         folded_until_seconds: time of the newest frame in the memory.
         num_lost: frames that could not be folded in or observed.
@@ -60,6 +61,7 @@ class MemoryStatus:
     """
 
     stats: SessionStats
+    chunk_frames: int
     observed_until_seconds: float | None
     folded_until_seconds: float | None
     num_lost: int
@@ -255,6 +257,7 @@ class LiveStream:
         stream, stats = self.handle.stream, self.handle.stats
         return MemoryStatus(
             stats=stats,
+            chunk_frames=stream.chunk_frames,
             observed_until_seconds=stream.intake.newest_seconds,
             folded_until_seconds=stream.folded_until_seconds,
             num_lost=self.handle.num_dropped_frames + stats.num_failed_frames + self._num_refused,

@@ -116,7 +116,13 @@ def seat(
     )
     served.failure = None
     thread.register(served.live)
-    served.standing.attach(handle, epoch=served.row.epoch, pictures=served.pictures)
+    served.standing.attach(
+        handle,
+        epoch=served.row.epoch,
+        pictures=served.pictures,
+        chunk_frames=served.choices.watched_chunk_frames(engine.model),
+        time_zone=served.choices.time_zone,
+    )
     thread.register(served.standing)
     return saved
 

@@ -328,7 +328,7 @@ class ServedStream:
             budget_tokens=self.choices.budget_tokens,
             filter=self.choices.filter,
             fps=self.choices.fps,
-            chunk_frames=self.choices.chunk_frames,
+            chunk_frames=memory.chunk_frames if memory else self.choices.chunk_frames,
             owner=self.row.owner,
             is_temporary=self.row.is_temporary,
             epoch=self.row.epoch,

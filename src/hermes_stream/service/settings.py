@@ -30,7 +30,8 @@ class StreamSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docst
     fps: Positive | None = None
     """Frames sampled per second; the rate that the model was trained with by default."""
     chunk_frames: AtLeastOne = 8
-    """Frames that are folded in together: fewer are seen sooner, more take less time."""
+    """Frames that are folded in together: fewer are seen sooner, more take less time. Where it is not given,
+    a stream that has watches folds in a second's, if that is less."""
     text_tokens: AtLeastOne | None = None
     """Room for a question and its answer together, in tokens."""
     kv_bits: Bits | None = None

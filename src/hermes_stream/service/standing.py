@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from hermes_stream.errors import HermesError, UnknownWatchError
+from hermes_stream.models.base import VideoModel
+from hermes_stream.models.vocabulary import unknown_words, unknown_words_told
 from hermes_stream.saved import Saved
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.pictures import StreamPictures
@@ -38,6 +40,7 @@ class _Standing:
     settings: WatchSettings
     watch: Watch | None = None
     failure: str | None = None
+    warnings: tuple[str, ...] = ()
     state: Mapping[str, Any] | None = None
     scores: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_MAX_SCORES))
     seen_seconds: float | None = None
@@ -60,6 +63,8 @@ class _Place:
     handle: StreamHandle
     epoch: int
     pictures: StreamPictures | None
+    chunk_frames: int
+    time_zone: str | None
 
 
 class Standing:
@@ -90,14 +95,43 @@ class Standing:
     def __len__(self) -> int:
         return len(self._standing)
 
-    def attach(self, handle: StreamHandle, *, epoch: int, pictures: StreamPictures | None) -> None:
-        """Ask the watches of a stream that has its place; one that cannot be asked is told of."""
-        self._place = _Place(handle=handle, epoch=epoch, pictures=pictures)
+    def attach(
+        self,
+        handle: StreamHandle,
+        *,
+        epoch: int,
+        pictures: StreamPictures | None,
+        chunk_frames: int,
+        time_zone: str | None,
+    ) -> None:
+        """Ask the watches of a stream that has its place; one that cannot be asked is told of.
+
+        Args:
+            handle: the place.
+            epoch: of the stream.
+            pictures: of its moments; None where none are kept.
+            chunk_frames: frames that are folded in together while a watch is asked.
+            time_zone: of schedules that name none; None is this machine's.
+        """
+        self._place = _Place(
+            handle=handle, epoch=epoch, pictures=pictures, chunk_frames=chunk_frames, time_zone=time_zone
+        )
         for standing in self._standing.values():
             try:
                 self._put(standing)
             except (HermesError, ValueError) as error:
                 self._tell_failure(standing, str(error))
+        self._pace()
+
+    def _pace(self) -> None:
+        """Let chunks be shorter while a watch is asked, which is as old as its chunk.
+
+        Where chunks end is journalled with each, so that buffers, snapshots and replay know of no pace.
+        """
+        if self._place is not None:
+            stream, is_asked = self._place.handle.stream, any(one.watch for one in self._standing.values())
+            most = stream.options.chunk_frames
+            stream.chunk_frames = min(most, self._place.chunk_frames) if is_asked else most
 
     def detach(self) -> None:
         """Ask them no more, and keep how far they are; safe to repeat."""
@@ -149,15 +183,19 @@ class Standing:
         if old is not None and not (new.state or {}).get("is_raised"):
             self._end_incident(old, "the watch was changed")
         self._standing = {**self._standing, row.id: new}
+        self._pace()
 
     def _put(self, standing: _Standing) -> None:
         if self._place is None or not standing.settings.is_on:
             return
-        rules = standing.settings.rules()
+        rules = standing.settings.rules(self._place.time_zone)
         chosen = {name: getattr(rules, name) for name in rules.__slots__}
         handle = self._place.handle
         watch = handle.watch(**chosen, on_event=lambda event: self._note(standing, event))
         standing.watch, standing.failure, standing.num_failed = watch, None, 0
+        standing.warnings = _warnings(handle.stream.model, standing.settings)
+        for warning in standing.warnings:
+            log.warning("watch %r: %s", standing.row.name, warning)
         state = standing.state or {}
         if "question" in state:
             try:
@@ -179,6 +217,7 @@ class Standing:
         standing = self._find(watch_id)
         self._standing = {number: one for number, one in self._standing.items() if number != watch_id}
         self._take(standing)
+        self._pace()
         self._end_incident(standing, "the watch was deleted")
 
     def _end_incident(self, standing: _Standing, reason: str) -> None:
@@ -195,11 +234,12 @@ class Standing:
                 question=standing.settings.question,
                 stream_seconds=seconds,
                 incident=int(state.get("num_incidents") or 0),
-                value=reason,
+                value="",
                 value_before="yes",
                 score=state.get("score") or 0.0,
                 since_seconds=seconds,
             ),
+            reason=reason,
         )
 
     def snooze(self, watch_id: int, seconds: float) -> None:
@@ -215,7 +255,7 @@ class Standing:
             raise UnknownWatchError(f"there is no watch {watch_id}")
         return self._standing[watch_id]
 
-    def _note(self, standing: _Standing, event: WatchEvent) -> None:
+    def _note(self, standing: _Standing, event: WatchEvent, *, reason: str | None = None) -> None:
         """Record what a watch noticed."""
         watch, place = standing.watch, self._place
         handle = None if place is None else place.handle
@@ -228,6 +268,7 @@ class Standing:
             epoch=None if place is None else place.epoch,
             picture=None if pictures is None else pictures.find(event.stream_seconds),
             evidence=_evidence(handle, watch) if event.kind == "raised" else (),
+            reason=reason,
         )
         self._tell(noticed.as_event())
 
@@ -322,7 +363,14 @@ def _status(stream: str, one: _Standing) -> WatchStatus:
         snoozed_until_seconds=snoozed,
         failure=failure,
         stats=one.stats,
+        warnings=one.warnings,
     )
+
+
+def _warnings(model: VideoModel, settings: WatchSettings) -> tuple[str, ...]:
+    """Return why a model's answers to a watch may mean nothing."""
+    words = [word for text in settings.texts for word in unknown_words(model.chat.tokenizer, text)]
+    return (unknown_words_told(tuple(dict.fromkeys(words)), model.card.name),) if words else ()
 
 
 def _evidence(handle: StreamHandle | None, watch: Watch | None) -> tuple[float, ...]:

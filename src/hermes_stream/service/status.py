@@ -65,7 +65,7 @@ class StreamStatus:
         budget_tokens: visual tokens that each layer keeps; None where the policy keeps all.
         filter: name of the token filter; None without.
         fps: frames sampled per second of the stream; None takes all.
-        chunk_frames: frames that are folded in together.
+        chunk_frames: frames that are folded in together now.
         owner: number of the key that opened it; None where nobody did with a key.
         is_temporary: whether it is in no record, and gone when it is closed.
         epoch: how often its memory has begun to go on from something else: opened, restarted, restored.

@@ -55,6 +55,7 @@ class StreamChoices:
         filter: name of the token filter.
         fps: frames sampled per second; None takes all.
         chunk_frames: frames that are folded in together.
+        chunk_was_given: somebody asked for so many, and watches leave it; what is recorded without was.
         text_tokens: room for a question and its answer.
         kv_bits: 8, or None for the model's own.
         still_below: see ``Session``.
@@ -71,6 +72,7 @@ class StreamChoices:
     text_tokens: int | None
     kv_bits: Literal[8] | None
     still_below: float | None
+    chunk_was_given: bool = True
     source: Mapping[str, Any] = field(default_factory=dict)
     allow: tuple[str, ...] | None = None
     private_networks: tuple[str, ...] = ()
@@ -104,6 +106,7 @@ class StreamChoices:
             filter=settings.filter,
             fps=chosen.pop("fps", None) or settings.fps or model.card.default_fps,
             chunk_frames=settings.chunk_frames,
+            chunk_was_given="chunk_frames" in settings.model_fields_set,
             text_tokens=settings.text_tokens,
             kv_bits=settings.kv_bits,
             still_below=settings.still_below,
@@ -142,6 +145,16 @@ class StreamChoices:
             kv_bits=self.kv_bits,
         )
 
+    def watched_chunk_frames(self, model: VideoModel) -> int:
+        """Return how many frames are folded in together while watches are asked.
+
+        A watch is as old as its chunk: where nobody asked for another, a chunk is a second.
+        """
+        if self.chunk_was_given or self.fps is None:
+            return self.chunk_frames
+        size = model.card.frames_per_temporal_patch
+        return min(self.chunk_frames, size * max(1, -(-round(self.fps) // size)))
+
     @property
     def token_filter(self) -> TokenFilter | None:
         """The filter, if there is one."""
@@ -151,6 +164,11 @@ class StreamChoices:
     def framing(self) -> dict[str, Any]:
         """What of a picture is seen, where that is not all."""
         return {name: self.source[name] for name in _FRAMING if name in self.source}
+
+    @property
+    def time_zone(self) -> str | None:
+        """Of the source's schedule; None where it names none."""
+        return self.source.get("time_zone")
 
     @property
     def source_policy(self) -> SourcePolicy:

@@ -131,7 +131,7 @@ class StreamRegistry:
         served.start_feed(opened)
 
     def _choices(self, request: OpenRequest) -> StreamChoices:
-        own = self._settings.model_dump(include=set(StreamSettings.model_fields))
+        own = self._settings.model_dump(include=set(StreamSettings.model_fields), exclude_unset=True)
         settings = StreamSettings.model_validate(own | dict(request.choices))
         policy = SourcePolicy(allow=request.allow_sources, private_networks=request.private_networks)
         return StreamChoices.resolve(self._model, settings, request.source_options, policy)

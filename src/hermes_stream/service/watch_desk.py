@@ -257,7 +257,8 @@ class WatchDesk:
             OverloadedError: another trial goes on, or this one takes too long.
             ValueError: values do not go together.
         """
-        served, rules = self._watched(stream), settings.rules()
+        served = self._watched(stream)
+        rules = settings.rules(served.choices.time_zone)
         if not self._trying.acquire(blocking=False):
             raise OverloadedError("another trial goes on; try again", retry_after_seconds=5.0)
         try:

@@ -39,6 +39,7 @@ class Noticed:
         epoch: of the stream.
         picture: of the moment; None without.
         evidence: moments on which the answer rested, in seconds of the stream.
+        reason: why an alert is over that no answer ended; None where one did.
     """
 
     event: WatchEvent
@@ -48,6 +49,7 @@ class Noticed:
     epoch: int | None
     picture: str | None
     evidence: Sequence[float]
+    reason: str | None = None
 
     @property
     def incident(self) -> str | None:
@@ -84,7 +86,7 @@ class Noticed:
 
     def _payload(self) -> dict[str, Any]:
         event = self.event
-        return {
+        told: dict[str, Any] = {
             "watch": self.row.id,
             "name": self.row.name,
             "question": event.question,
@@ -96,6 +98,8 @@ class Noticed:
             "severity": self.settings.severity,
             "evidence": list(self.evidence),
         }
+        # nobody asked again, so that there is no answer
+        return told if self.reason is None else {**told, "value": None, "reason": self.reason}
 
     def _open_incident(self, connection: Connection, now: float) -> None:
         event, picture = self.event, self.picture

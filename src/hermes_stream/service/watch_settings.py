@@ -34,8 +34,9 @@ class WatchSchedule(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
     """Time of day, such as `22:00`."""
     ends: Annotated[str, Field(max_length=8)] = "00:00"
     """Time of day, not part of it; earlier than `begins` is on the next day."""
-    time_zone: Annotated[str, Field(max_length=64)] = "UTC"
-    """Such as `Europe/Berlin`."""
+    time_zone: Annotated[str, Field(max_length=64)] | None = None
+    """Such as `Europe/Berlin`; by default that of the stream's own schedule (`source_options`), else the
+    machine's."""
 
 
 class WatchSettings(
@@ -133,8 +134,17 @@ class WatchSettings(
         plain = _NOT_IN_NAMES.sub(" ", self.question[:100])
         return f"watch {plain}"[:100] if not plain.strip(" 0123456789") else plain
 
-    def rules(self) -> WatchRules:
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that the model is asked or told."""
+        said = (self.question, *self.also, self.given, self.onset, *(self.options or ()), self.context)
+        return tuple(one for one in (*said, self.summary_question) if one is not None)
+
+    def rules(self, time_zone: str | None = None) -> WatchRules:
         """Return what the watch goes by.
+
+        Args:
+            time_zone: of its schedule, where that names none; None is this machine's.
 
         Raises:
             ValueError: values do not go together, or the engine does not know one.
@@ -147,7 +157,10 @@ class WatchSettings(
         known = {one.name for one in fields(WatchRules)}
         if unknown := set(chosen) - known:
             raise ValueError(f"{', '.join(sorted(unknown))}: not of use to a watch yet; leave it out")
-        schedule = None if self.schedule is None else Schedule(**self.schedule.model_dump())
+        schedule = None
+        if self.schedule is not None:
+            hours = self.schedule.model_dump()
+            schedule = Schedule(**{**hours, "time_zone": hours["time_zone"] or time_zone})
         return WatchRules(**{**chosen, "name": self.label, "schedule": schedule})
 
 

@@ -24,6 +24,7 @@ class WatchStatus:
         snoozed_until_seconds: silence until then, in seconds of the stream.
         failure: why it is not asked; None where it is.
         stats: what it did since the service began; None before its first look.
+        warnings: why its answers may mean nothing, in words.
     """
 
     id: int
@@ -35,6 +36,7 @@ class WatchStatus:
     snoozed_until_seconds: float | None
     failure: str | None
     stats: WatchStats | None
+    warnings: tuple[str, ...] = ()
 
 
 def added(past: WatchStats, now: WatchStats) -> WatchStats:

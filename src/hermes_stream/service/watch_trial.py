@@ -6,6 +6,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +60,8 @@ class TrialRun:
         self._frames, self._next, self._is_cut, self._leave = frames, 0, is_cut, leave
         self._fired: list[TrialEvent] = []
         self._scores: list[tuple[float, float]] = []
-        self._handle = add(engine, choices)
+        watched = choices.watched_chunk_frames(engine.model)
+        self._handle = add(engine, replace(choices, chunk_frames=watched))
         self.outcome: Future[WatchTrial] = Future()
         try:
             chosen = {name: getattr(rules, name) for name in rules.__slots__}

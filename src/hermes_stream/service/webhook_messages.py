@@ -107,6 +107,7 @@ def _of_watch(event: Event, incident: Incident | None, base_url: str) -> dict[st
         "verdict": told.get("value"),
         "before": told.get("value_before"),
         "after": told.get("value"),
+        "reason": told.get("reason"),
         "confidence": told.get("score"),
         "severity": told.get("severity"),
         "stream_seconds": event.pts_seconds,

@@ -308,9 +308,9 @@ class StreamHandle:
         An encode takes as many as its frames will make.
         """
         if self._request is None:
-            if self._questions:
-                return self.stream.num_pending_tokens
-            return self.watches.cost_tokens if self.watches.is_due else self.stream.chunk_tokens
+            if self.watches.is_due and not self._questions:
+                return self.watches.cost_tokens
+            return self.stream.num_pending_tokens
         if isinstance(self._request, EncodeRequest):
             return self._request.pixels.grid[0] * self.stream.model.card.tokens_per_temporal_patch
         is_question = self._request.wants_logits and not self._is_watching

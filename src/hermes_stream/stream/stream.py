@@ -59,7 +59,7 @@ class Stream:
         model: the model.
         options: what the stream is made with, in fact.
         policy: what the memory keeps.
-        chunk_frames: frames that are folded in together.
+        chunk_frames: frames that are folded in together; may be set, to no more than ``options`` say.
         chunk_tokens: visual tokens that are folded in at once, at most.
         text_tokens: room for a question and its answer.
         changes: numbers what happens to the memory, and tells who records it.

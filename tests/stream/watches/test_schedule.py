@@ -29,10 +29,10 @@ def test_a_night_ends_on_the_next_day(moment, is_allowed):
 
 def test_equal_hours_are_whole_days():
     begin = datetime(2024, 7, 1, tzinfo=UTC)  # a Monday
-    weekend = Schedule(days=("sat", "sun"))
+    weekend = Schedule(days=("sat", "sun"), time_zone="UTC")
     allowed = [weekend.allows(begin + timedelta(hours=hour)) for hour in range(7 * 24)]
     assert allowed == [False] * 120 + [True] * 48
-    assert all(Schedule().allows(begin + timedelta(hours=hour)) for hour in range(7 * 24))
+    assert all(Schedule(time_zone="UTC").allows(begin + timedelta(hours=hour)) for hour in range(7 * 24))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,14 @@ def test_equal_hours_are_whole_days():
 def test_what_is_no_schedule_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**fields)
+
+
+def test_without_a_zone_it_is_the_machines(machine_zone):
+    machine_zone("Asia/Tokyo")
+    night = Schedule(begins="22:00", ends="06:00")
+    assert [hour for hour in range(24) if night.allows(datetime(2024, 7, 5, hour, tzinfo=UTC))] == [
+        *range(13, 21)
+    ]
 
 
 def test_a_moment_without_a_zone_is_refused():

@@ -46,6 +46,8 @@ class WatchBody(WatchSettings, frozen=True, json_schema_extra={"examples": []}):
     """Why it is not asked."""
     stats: WatchStats | None
     """What it did since the service began."""
+    warnings: list[str]
+    """Why its answers may mean nothing, such as words that the model does not know."""
 
 
 class WatchChange(BaseModel, extra="allow", json_schema_extra={"examples": [{"raise_at": 0.8}]}):
@@ -197,6 +199,7 @@ def body_of(status: WatchStatus) -> WatchBody:
         ),
         failure=status.failure,
         stats=status.stats,
+        warnings=list(status.warnings),
     )
 
 
