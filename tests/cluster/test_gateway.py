@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,6 +13,8 @@ from tests.waiting import until
 from websockets.sync.client import connect
 
 from hermes_stream.errors import HermesError
+from hermes_stream.service.settings import WebhookSettings
+from hermes_stream.service.watch_settings import WatchSettings
 from hermes_stream.video.jpeg import encode_jpeg
 
 FEW = {"budget_tokens": 40, "chunk_frames": 4, "fps": 1.0}
@@ -106,3 +109,18 @@ def test_a_stream_moves_when_asked_and_a_replica_drains(cluster, client):
     cluster.rows.set_state("two", "draining")
     until(lambda: owners(client).get("a", [None])[0] == "one", seconds=40)
     assert client.stream("a").document["num_frames"] == 1
+
+
+def test_what_settings_ask_of_a_stream_is_asked_by_the_replica_that_has_it(cluster, client):
+    of_all = WatchSettings(name="door", question="is the door open now?")
+    start = {"watches": (of_all,), "webhooks": (WebhookSettings(url="http://127.0.0.1:9/told"),)}
+    cluster.plan = replace(cluster.plan, start=cluster.plan.start.model_copy(update=start))
+    replica = cluster.begin("one")
+    until(lambda: httpx.get(f"{cluster.url}/health").json()["num_replicas"] == 1)
+    own = {"name": "cat", "question": "is there a cat now?"}
+    replica.open_stream("a", {**FEW, "watches": [own]})
+    until(lambda: "a" in owners(client))
+    assert {one.name for one in client.watches("a")} >= {"door", "cat"}
+    for _ in range(2):
+        replica.tell_receivers()
+        assert [one["url"] for one in client.webhooks()] == ["http://127.0.0.1:9/told"]

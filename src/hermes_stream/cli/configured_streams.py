@@ -21,31 +21,24 @@ def open_streams(service: Service, start: StartSettings) -> None:
 
     What cannot be opened or asked is told, and the others go on.
     """
-    from hermes_stream.service.settings_check import source_options_of
+    from hermes_stream.service.configured import open_configured
 
     for name, stream in start.streams.items():
-        options = stream.model_dump(exclude_unset=True, exclude={"source", "source_options", "watches"})
         try:
-            service.open_stream(name, stream.source, source_options=source_options_of(stream), **options)
+            open_configured(service, name, stream, start.watches, on_trouble=_warn)
         except Exception as error:
-            complain(f"stream {name!r} is not opened: {error}", kind="warning")
-            continue
-        for watch in (*start.watches, *stream.watches):
-            try:
-                service.watches.put(name, watch)
-            except Exception as error:
-                complain(f"watch {watch.label!r} of stream {name!r} is not asked: {error}", kind="warning")
+            _warn(f"stream {name!r} is not opened: {error}")
 
 
 def tell_receivers(service: Service, start: StartSettings) -> None:
     """Let the receivers be told that are named."""
-    for webhook in start.webhooks:
-        try:
-            service.webhooks.put(
-                webhook.url, secret=webhook.secret, kinds=webhook.kinds, streams=webhook.streams
-            )
-        except Exception as error:
-            complain(f"a webhook is not told: {error}", kind="warning")
+    from hermes_stream.service.configured import tell_configured
+
+    tell_configured(service, start.webhooks, on_trouble=_warn)
+
+
+def _warn(text: str) -> None:
+    complain(text, kind="warning")
 
 
 @final

@@ -57,6 +57,10 @@ class EngineReplica:
         status = await asyncio.to_thread(self._running.open_stream, stream, settings)
         return f"{status.name}: {status.state}"
 
+    async def tell_receivers(self) -> None:
+        """Let the receivers be told that the settings name."""
+        await asyncio.to_thread(self._running.tell_receivers)
+
     async def record_routing_stats(self) -> dict[str, Any]:
         """Say what streams are here; Ray Serve asks every second, and shows it to routers."""
         stats: dict[str, Any] = await asyncio.to_thread(self._running.stats)

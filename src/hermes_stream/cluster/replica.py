@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from contextlib import ExitStack
@@ -12,14 +13,16 @@ from hermes_stream.models import load_model
 from hermes_stream.server import Server
 from hermes_stream.server.listening import free_port
 from hermes_stream.service import Service
+from hermes_stream.service.configured import open_configured, tell_configured
 from hermes_stream.service.heap import bound_heap
 from hermes_stream.service.ownership.membership import Membership
 from hermes_stream.service.settings import NamedStream
-from hermes_stream.service.settings_check import source_options_of
 from hermes_stream.service.status import StreamStatus
 from hermes_stream.stream.capacity import num_streams_in_time
 
 _DRAIN_SECONDS = 20.0
+
+log = logging.getLogger(__name__)
 
 
 class Replica:
@@ -40,6 +43,7 @@ class Replica:
             import torch
 
             torch.set_num_threads(plan.start.threads)
+        self._start = plan.start
         self._parts = ExitStack()
         port = free_port(host)
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -57,12 +61,15 @@ class Replica:
             raise
 
     def open_stream(self, name: str, stream: dict[str, Any]) -> StreamStatus:
-        """Open a stream of the command line or the settings, whose source is trusted."""
+        """Open a stream of the command line or the settings, whose source is trusted, and ask its watches."""
         named = NamedStream.model_validate(stream)
-        options = named.model_dump(exclude_unset=True, exclude={"source", "source_options"})
-        return self.service.open_stream(
-            name, named.source, source_options=source_options_of(named), **options
+        return open_configured(
+            self.service, name, named, self._start.watches, on_trouble=lambda text: log.warning("%s", text)
         )
+
+    def tell_receivers(self) -> None:
+        """Let the receivers be told that the settings name; once for all replicas."""
+        tell_configured(self.service, self._start.webhooks, on_trouble=lambda text: log.warning("%s", text))
 
     def stats(self) -> dict[str, Any]:
         """Return what it has, for whoever chooses a replica."""

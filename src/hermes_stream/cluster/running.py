@@ -108,7 +108,10 @@ def _deploy(plan: Plan, serve: Any, *, is_local: bool, on_trouble: Callable[[str
             f"the cluster does not run as deployed: {_first_line(error)}; 'serve status' and the logs of Ray "
             "say more"
         ) from error
-    _open_streams(serve.get_deployment_handle("engines", APP), plan.start.streams, on_trouble)
+    engines = serve.get_deployment_handle("engines", APP)
+    if plan.start.webhooks:
+        engines.tell_receivers.remote().result(timeout_s=_OPEN_SECONDS)
+    _open_streams(engines, plan.start.streams, on_trouble)
     return f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
 
 
