@@ -193,6 +193,7 @@ def test_for_people(hermes, story):
     assert second == f"  0:07  {FIRST}"
     assert answer.endswith(" ms to the first token)")
     assert "8 frames at 1 fps" in run.err
+    assert run.err.splitlines()[-1] == "policy hermes keeps at most 144 visual tokens per layer"
 
 
 @pytest.mark.parametrize(

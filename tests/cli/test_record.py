@@ -55,6 +55,12 @@ def test_a_file_is_summed_up_in_a_folder(hermes, story, tmp_path):
     assert "<script" not in (out / "digest.html").read_text()
 
 
+def test_which_memory_watched_a_file_is_told(hermes, story, tmp_path):
+    run = hermes("digest", story, "--out", tmp_path / "o", "--policy", "window", "--budget-tokens", "60")
+    assert run.code == 0, run.err
+    assert "policy window keeps at most 60 visual tokens per layer" in run.err.splitlines()
+
+
 def test_a_part_of_a_file_is_summed_up(hermes, story, tmp_path):
     run = hermes("digest", story, "--out", tmp_path / "o", "--json", "--from", "2", "--to", "5")
     assert run.document["from_seconds"] == 2

@@ -75,7 +75,7 @@ def ask(
         print_json(about | ending.document(done))
     else:
         _print(session, source, answers)
-        say(keeping_line(session, memory), err=True)
+        say(keeping_line(memory.policy, session.policy.budget_tokens), err=True)
     ending.leave(done)
 
 
