@@ -302,3 +302,23 @@ def test_not_seen_is_offered_or_refused_before_the_video_is_watched(hermes, medi
         assert refused.code == 2
         assert "--allow-unseen" in refused.told
         assert "has no word 'not'" in " ".join(refused.told.split())
+
+
+def test_an_answer_that_is_not_sure_becomes_a_question_back(hermes, story):
+    plain = hermes("ask", story, NOW, "--at", "2.5", "--json").document["answers"][0]
+    assert (plain["clarification"], plain["guess"]) == (False, None)
+    asked = ("ask", story, NOW, "--at", "2.5", "--clarify-below", "1")
+    back = hermes(*asked, "--json").document["answers"][0]
+    assert (back["clarification"], back["guess"]) == (True, plain["answer"])
+    assert back["answer"] != plain["answer"]
+    line = hermes(*asked).out.splitlines()[1]
+    assert f"(asks back, would have said {plain['answer']!r}; " in line
+    sure = hermes("ask", story, NOW, "--at", "2.5", "--clarify-below", "0", "--json").document["answers"][0]
+    assert sure["answer"] == plain["answer"]
+
+
+@pytest.mark.parametrize("share", ["1.5", "-0.1", "nan"])
+def test_a_bound_that_is_no_share_is_refused(hermes, story, share):
+    run = hermes("ask", story, NOW, "--clarify-below", share)
+    assert run.code == 2
+    assert f"{share} is not a number from 0 to 1" in " ".join(run.err.split())

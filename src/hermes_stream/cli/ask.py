@@ -26,6 +26,7 @@ from hermes_stream.cli.options import (
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, say, size
 from hermes_stream.cli.settings import keeping_line, memory_of, settings_of
+from hermes_stream.cli.transcript import asked_back
 
 if TYPE_CHECKING:
     from hermes_stream.stream import Session
@@ -162,6 +163,8 @@ def _entry(one: _Answered) -> dict[str, object]:
         "question": given.answer.question,
         "answer": given.text,
         "unseen": given.answer.unseen,
+        "clarification": given.answer.clarification,
+        "guess": given.answer.guess,
         "at_seconds": round(given.at_seconds, 6),
         "ttft_seconds": round(given.answer.ttft_seconds, 6),
         "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
@@ -176,7 +179,8 @@ def _print(session: Session, source: FileSource, answers: list[_Answered]) -> No
         given = one.given
         answer = given.text.strip() or "(no answer)"
         say(f"{time:>{width}}  {given.answer.question}")
-        say(f"{'':{width}}  {answer}  ({milliseconds(given.answer.ttft_seconds)} to the first token)")
+        ttft = f"{milliseconds(given.answer.ttft_seconds)} to the first token"
+        say(f"{'':{width}}  {answer}  ({asked_back(given.answer)}{ttft})")
         if one.evidence:
             say(f"{'':{width}}  looked at {evidence_line(one.evidence)}")
     stats = session.stats
