@@ -75,6 +75,8 @@ def test_an_assistant_looks_through_a_camera(served):
         back = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "clarify_below": 1})
         assert back.structured_content["clarification"]
         assert back.structured_content["guess"] == answer["text"]
+        waits = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "wait_seconds": 0.2})
+        assert waits.structured_content["finish_reason"] in ("stop", "not_seen")
         long = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "wait_seconds": 51})
         assert "at most 50 seconds" in told(long)
         alone = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "until": NOW})

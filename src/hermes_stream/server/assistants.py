@@ -43,7 +43,16 @@ class Asked(Protocol):
     async def streams(self, *, closed: bool = False) -> tuple[Any, ...]:
         """Return all streams."""
 
-    async def ask(self, stream: str, question: str, **options: Any) -> Documented:
+    async def ask(
+        self,
+        stream: str,
+        question: str,
+        *,
+        options: list[str] | None = None,
+        clarify_below: float | None = None,
+        wait_seconds: float | None = None,
+        until: str | None = None,
+    ) -> Documented:
         """Ask about what a stream has shown."""
 
     async def events(self, **wanted: Any) -> tuple[Any, ...]:
@@ -118,8 +127,16 @@ def _add_questions(server: MCPServer, service: Asked) -> None:
                 f"a question waits at most {_MAX_WAIT_SECONDS:g} seconds here, not {wait_seconds:g}; "
                 "for more, `add_watch` asks again and again"
             )
-        given = {"clarify_below": clarify_below, "wait_seconds": wait_seconds, "until": until}
-        answer = await _told(lambda: service.ask(stream, question, options=options, **given))
+        answer = await _told(
+            lambda: service.ask(
+                stream,
+                question,
+                options=options,
+                clarify_below=clarify_below,
+                wait_seconds=wait_seconds,
+                until=until,
+            )
+        )
         return dict(answer.document)
 
 
