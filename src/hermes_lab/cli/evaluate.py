@@ -199,9 +199,8 @@ def _evaluate(
         warn_of_gaps(task, runs)
         took_seconds = time.perf_counter() - began
         predictions = [prediction for one in runs for prediction in one.predictions]
-        verdicts_file = run.out / VERDICTS if run.out else None
         graded, graders = grade_answers(
-            scoring, predictions, dialect=task.read.dialect, verdicts_file=verdicts_file
+            scoring, predictions, dialect=task.read.dialect, verdicts_file=run.out and run.out / VERDICTS
         )
         document = {
             **asked,
