@@ -118,7 +118,7 @@ def _add_questions(server: MCPServer, service: Asked) -> None:
             clarify_below: reply with a question back, `clarification`, where the confidence, from 0 to 1, is
                 below.
             wait_seconds: wait so long, up to 50, for what answers it; `finish_reason` is "not_seen" where
-                that did not come.
+                that did not come, "abandoned" where the stream stood still.
             until: with `wait_seconds`, a question answered by yes once that has been seen; without, the
                 model is asked whether it has.
         """
