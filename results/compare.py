@@ -1,9 +1,9 @@
 """Make the folder comparison/MODEL here: python results/compare.py tiny|tiny-qwen [--workers N] [--work DIR].
 
-``short`` asks about streams of the length of training, the full cache beside. ``long`` compares every bounded
-memory, and variants of HERMES, on streams ten times as long, at 32 % of the tokens that the full cache holds
-at the length of training. ``budgets`` asks some of them there with half and with twice as much. ``kinds``
-asks the default and the full cache a thousand questions of each kind in streams of the length of training,
+``short`` asks about streams as long as any that was learned whole, the full cache beside. ``long`` compares
+every bounded memory, and variants of HERMES, on streams ten times as long, at 32 % of the tokens that the
+full cache holds of a short one. ``budgets`` asks some of them there with half and with twice as much.
+``kinds`` asks the default and the full cache a thousand questions of each kind in short streams,
 ``new_kinds`` what standing questions and "not seen" need, in every scene.
 ``aims.json`` says, with intervals, what came of what was aimed at. A run that was stopped goes on where it
 was; ``--work`` keeps its videos and answers.

@@ -84,6 +84,30 @@ def against(times: str) -> str:
     return table(head, lines)
 
 
+def verdict(times: str) -> str:
+    """Write the best other bounded memory of each group beside the default, in points and in nats."""
+    rows = [one for one in rows_of(times) if one["policy"] not in ("full", "hermes")]
+    if not rows:
+        return _NOT_YET
+    lines = []
+    for part in PARTS:
+        line = [part]
+        for measure, scale, digits in (("accuracy", 100, 1), ("log_probability", 1, 2)):
+            best = max(rows, key=lambda one, of=measure: one["parts"][part][of]["value"])
+            minus = points(best["parts"][part]["minus"]["hermes"][measure], scale, digits)
+            ahead = [
+                f"`{one['policy']}`"
+                for one in rows
+                if one["parts"][part]["minus"]["hermes"][measure]["low"] > 0
+            ]
+            line += [f"`{best['policy']}` {minus}", ", ".join(ahead) or "none"]
+        lines.append(line)
+    head = ["group"]
+    for unit in ("points", "nats"):
+        head += [f"best other minus `hermes`, {unit}", "ahead, apart from 0"]
+    return table(head, lines)
+
+
 def delay(times: str) -> str:
     """Write recall against delay."""
     rows = rows_of(times)
@@ -169,6 +193,7 @@ def layers(name: str) -> str:
 TABLES: dict[str, Callable[[str], str]] = {
     "sentences": sentences,
     "against": against,
+    "verdict": verdict,
     "delay": delay,
     "identities": identities,
     "compressions": compressions,

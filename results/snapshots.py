@@ -25,9 +25,9 @@ from hermes_stream.synthetic.world import generate_world
 NUM_FRAMES = 240
 NUM_REPEATS = 15
 POLICIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("hermes_paper", {}),
     ("hermes", {}),
-    ("hermes_best", {}),
-    ("hermes", {"kv_bits": 8}),
+    ("hermes_paper", {"kv_bits": 8}),
     ("window", {}),
     ("rekv_bounded", {}),
     ("recent_n", {}),

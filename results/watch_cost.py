@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ BUDGET_TOKENS = 4000
 NUM_WATCHES = 16
 QUESTION_TOKENS = (12, 16, 20, 24, 32)
 """Of a question, with what closes the video before it and opens its answer behind it."""
+AROUND_TOKENS = 6
+"""What closes the video and opens the answer: a line break, and the ends and beginnings of two turns."""
+IS_THERE = "is there a red circle now?"
+CAME = "did a red circle come since you last answered two seconds ago?"
+CONDITIONS = {
+    "appears, leaves, second, count": (IS_THERE, CAME),
+    "comes again": (IS_THERE, CAME, "was there a red circle?"),
+    "two at once": (IS_THERE, "is there a green square now?"),
+    "a place, a state": ("where is the red circle now?", IS_THERE),
+}
+"""What one watch asks at each look, as the table of docs/watches.md puts its condition."""
 AIM = 0.12
 _LONGEST = 200
 BYTES_PER_NUMBER = 2
@@ -62,15 +74,25 @@ def forward(shape: ModelShape, lengths: list[int], *, reads_head: bool) -> tuple
     return float(operations), float(read + memory)
 
 
-def shares(shape: ModelShape, num_tokens: int) -> dict[str, Any]:
-    """Return what one of many watches costs beside one frame."""
-    watches = forward(shape, [num_tokens] * NUM_WATCHES, reads_head=True)
-    alone = forward(shape, [num_tokens], reads_head=True)
+def num_tokens_of(question: str) -> int:
+    """Return how many tokens a question of frequent English words takes, a word or a mark each."""
+    return AROUND_TOKENS + len(re.findall(r"\w+|[^\w\s]", question))
+
+
+def shares(shape: ModelShape, lengths: list[int]) -> dict[str, Any]:
+    """Return what one of many watches costs beside one frame.
+
+    Args:
+        shape: of the model.
+        lengths: tokens of each question that a watch asks at a look.
+    """
+    watches = forward(shape, lengths * NUM_WATCHES, reads_head=True)
+    alone = forward(shape, lengths, reads_head=True)
     prefill = forward(shape, [FRAME_TOKENS], reads_head=False)
     tower = tower_cost()
     frame = (prefill[0] + tower[0], prefill[1] + tower[1])
     return {
-        "question_tokens": num_tokens,
+        "question_tokens": lengths[0] if len(lengths) == 1 else lengths,
         "operations_share_of_frame": watches[0] / NUM_WATCHES / frame[0],
         "operations_share_of_prefill": watches[0] / NUM_WATCHES / prefill[0],
         "bytes_share_of_frame": watches[1] / NUM_WATCHES / frame[1],
@@ -84,7 +106,7 @@ def shares(shape: ModelShape, num_tokens: int) -> dict[str, Any]:
 
 def longest(shape: ModelShape, share: str) -> int:
     """Return how many tokens a question may have for a share to be within the aim."""
-    return max(count for count in range(1, _LONGEST) if shares(shape, count)[share] <= AIM)
+    return max(count for count in range(1, _LONGEST) if shares(shape, [count])[share] <= AIM)
 
 
 def main() -> None:
@@ -104,7 +126,11 @@ def main() -> None:
             name: longest(shape, name)
             for name in ("operations_share_of_frame", "operations_share_of_prefill", "bytes_share_of_frame")
         },
-        "rows": [shares(shape, count) for count in QUESTION_TOKENS],
+        "rows": [shares(shape, [count]) for count in QUESTION_TOKENS],
+        "conditions": {
+            name: {"questions": questions, **shares(shape, list(map(num_tokens_of, questions)))}
+            for name, questions in CONDITIONS.items()
+        },
     }
     text = json.dumps(document, indent=1)
     sys.stdout.write(text + "\n")

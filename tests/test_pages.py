@@ -49,6 +49,36 @@ def test_a_page_is_what_its_script_writes(script):
     assert (run.returncode, run.stderr) == (0, ""), f"run python results/{script}"
 
 
+def test_the_commands_of_the_page_make_the_stored_tables_of_sentences(tmp_path):
+    page = (ROOT / "docs" / "real-weights.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^nice -n 15 python results/(sentences\.py .*)$", page, re.MULTILINE)
+    stored = json.loads((RESULTS / "sentences.json").read_text(encoding="utf-8"))
+    out = shutil.copy(RESULTS / "sentences.json", tmp_path)
+    made = set()
+    for command in commands:
+        script, *options = shlex.split(command.replace("results/sentences.json", str(out)))
+        run = subprocess.run(
+            [sys.executable, str(RESULTS / script), *options], capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        assert not re.search(r"^\d+/\d+ ", run.stdout, re.MULTILINE), "a story was not watched yet"
+        made |= asked_by(script, options)
+    anew = json.loads(Path(out).read_text(encoding="utf-8"))
+    assert anew["scores"] == stored["scores"]
+    assert made == {(one["times"], one["policy"]) for one in stored["scores"]}
+
+
+def asked_by(script, options):
+    """Return which policies a script's command asks at which lengths."""
+    program = "import itertools, json, sys; from pathlib import Path; sys.path.insert(0, sys.argv.pop(1)); "
+    program += "import sentences; a = sentences.parse(); "
+    program += "print(json.dumps(list(itertools.product(a.times, a.policies))))"
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(RESULTS), *options], capture_output=True, text=True, check=True
+    )
+    return {tuple(one) for one in json.loads(run.stdout)}
+
+
 def test_stored_sizes_are_those_of_the_shapes():
     stored = json.loads((RESULTS / "published.json").read_text(encoding="utf-8"))["sizes"]
     assert list(stored) == list(SHAPES), "run python results/published.py"

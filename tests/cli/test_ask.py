@@ -8,6 +8,8 @@ from tests.commands import KNOWS
 from hermes_stream import POLICIES, FileSource, Session, load_model
 from hermes_stream.filters import FILTERS
 from hermes_stream.models.vocabulary import unknown_words
+from hermes_stream.synthetic.world import generate_world
+from hermes_stream.video import write_video
 
 NOW = "what is on screen now?"
 FIRST = "what came first?"
@@ -193,6 +195,7 @@ def test_for_people(hermes, story):
     assert second == f"  0:07  {FIRST}"
     assert answer.endswith(" ms to the first token)")
     assert "8 frames at 1 fps" in run.err
+    assert run.err.splitlines()[-1] == "policy hermes keeps at most 144 visual tokens per layer"
 
 
 @pytest.mark.parametrize(
@@ -301,3 +304,88 @@ def test_not_seen_is_offered_or_refused_before_the_video_is_watched(hermes, medi
         assert refused.code == 2
         assert "--allow-unseen" in refused.told
         assert "has no word 'not'" in " ".join(refused.told.split())
+
+
+def test_an_answer_that_is_not_sure_becomes_a_question_back(hermes, story):
+    plain = hermes("ask", story, NOW, "--at", "2.5", "--json").document["answers"][0]
+    assert (plain["clarification"], plain["guess"]) == (False, None)
+    asked = ("ask", story, NOW, "--at", "2.5", "--clarify-below", "1")
+    back = hermes(*asked, "--json").document["answers"][0]
+    assert (back["clarification"], back["guess"]) == (True, plain["answer"])
+    assert back["answer"] != plain["answer"]
+    line = hermes(*asked).out.splitlines()[1]
+    assert f"(asks back, would have said {plain['answer']!r}; " in line
+    sure = hermes("ask", story, NOW, "--at", "2.5", "--clarify-below", "0", "--json").document["answers"][0]
+    assert sure["answer"] == plain["answer"]
+
+
+@pytest.mark.parametrize("share", ["1.5", "-0.1", "nan"])
+def test_a_bound_that_is_no_share_is_refused(hermes, story, share):
+    run = hermes("ask", story, NOW, "--clarify-below", share)
+    assert run.code == 2
+    assert f"{share} is not a number from 0 to 1" in " ".join(run.err.split())
+
+
+@pytest.fixture(scope="module")
+def circle(tmp_path_factory):
+    """A story in which a green circle comes at 16 s."""
+    path = tmp_path_factory.mktemp("circle") / "circle.mp4"
+    write_video(path, generate_world(3294, 26).frames(2), fps=2)
+    return path
+
+
+WHICH = "what colour was the circle?"
+UNTIL = ("--until", "was there a green circle?")
+
+
+def test_a_question_waits_until_what_answers_it_has_been_seen(hermes, circle):
+    asked = ("ask", circle, WHICH, NOW, "--at", "2", "--at", "3", "--wait", "20", *UNTIL)
+    run = hermes(*asked, "--evidence", "--json")
+    assert (run.code, run.told) == (0, "")
+    assert run.document["chunk_frames"] == 1
+    which, now = run.document["answers"]
+    assert (which["question"], which["answer"]) == (WHICH, "green")
+    assert (which["at_seconds"], which["answered_seconds"]) == (2.0, 16.0)
+    assert which["evidence"]
+    assert (now["question"], now["at_seconds"], now["answered_seconds"]) == (NOW, 3.0, 16.0)
+    lines = hermes(*asked).out.splitlines()
+    assert lines[0] == f"0:02  {WHICH}"
+    assert lines[1].startswith("      green  (at 0:16, ")
+
+
+@pytest.mark.parametrize("wait", ["5", "3600"])
+def test_what_does_not_come_in_time_or_before_the_end_is_said(hermes, circle, wait):
+    until = UNTIL if wait == "5" else ("--until", "was there a white circle?")
+    run = hermes("ask", circle, WHICH, "--at", "2", "--wait", wait, *until, "--json")
+    assert run.code == 0
+    (answer,) = run.document["answers"]
+    assert (answer["answer"], answer["answered_seconds"], answer["ttft_seconds"]) == (None, None, None)
+    told = hermes("ask", circle, WHICH, "--at", "2", "--wait", wait, *until)
+    assert told.out.splitlines()[1] == "      (what answers it did not come in time)"
+
+
+def test_words_of_what_tells_that_the_model_lacks_are_told(hermes, circle):
+    run = hermes("ask", circle, WHICH, "--at", "2", "--wait", "5", "--until", "was there a zebra?")
+    assert "'zebra' is no word that tiny knows" in run.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--wait", "5"], "give --at, too"),
+        (["--at", "2", "--until", NOW], "give --wait, too"),
+        (["--at", "2", "--wait", "0"], "0.0 is no number of seconds above 0"),
+        (["--at", "2", "--wait", "inf"], "inf is no number of seconds above 0"),
+        (["--at", "2", "--wait", "nan"], "nan is no number of seconds above 0"),
+    ],
+)
+def test_waiting_that_cannot_be_is_refused(hermes, story, options, words):
+    run = hermes("ask", story, NOW, *options)
+    assert run.code == 2
+    assert words in " ".join(run.err.split())
+
+
+def test_what_cannot_wait_is_told_before_the_video_is_watched(hermes, story):
+    run = hermes("ask", story, NOW, "--at", "2", "--wait", "5", "--until", "why? " * 2000)
+    assert run.code == 1
+    assert "frames" not in run.out

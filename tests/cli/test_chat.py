@@ -166,3 +166,12 @@ def test_an_interrupt_is_quiet(story):
         run.send_signal(signal.SIGINT)
         assert run.stderr.read().count("\n") == 1  # what the model knows
         assert run.wait() == 130
+
+
+def test_an_answer_that_is_not_sure_becomes_a_question_back(hermes, story):
+    run = hermes("chat", story, "--speed", "0", "--clarify-below", "1", "--json", typed=f"{NOW}\n")
+    assert run.code == 0
+    (answer,) = run.document["answers"]
+    assert answer["clarification"]
+    assert answer["guess"] is not None
+    assert f"asks back, would have said {answer['guess']!r}; " in run.err

@@ -57,11 +57,13 @@ def test_for_people(hermes):
     assert all(len(line) <= 120 for line in lines)
     assert "of 40 answers right" in run.out
     assert "180 of 180 visual tokens kept (100%)" in run.out
+    assert lines[0].endswith("; policy full keeps all visual tokens per layer")
 
 
 def test_the_rival_stands_beside(hermes):
     run = hermes("demo", "--seed", "3", "--seconds", "20", "--budget-tokens", "60")
     lines = run.out.splitlines()
+    assert lines[0].endswith("; policy hermes keeps at most 60 visual tokens per layer")
     assert lines[2].split()[-1] == "window"
     assert sum(line.count("✓") + line.count("✗") for line in lines) == 80
     assert all(len(line) <= 120 for line in lines)

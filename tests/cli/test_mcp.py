@@ -72,6 +72,14 @@ def test_an_assistant_looks_through_a_camera(served):
         chosen = {"stream": "door", "question": NOW, "options": ["red square", "nothing"]}
         assert (await assistant.call_tool("ask", chosen)).structured_content["option_index"] in (0, 1)
 
+        back = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "clarify_below": 1})
+        assert back.structured_content["clarification"]
+        assert back.structured_content["guess"] == answer["text"]
+        long = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "wait_seconds": 51})
+        assert "at most 50 seconds" in told(long)
+        alone = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "until": NOW})
+        assert "give wait_seconds, too" in told(alone)
+
         address = next(one["picture_url"] for one in answer["evidence"] if one["picture_url"])
         (image,) = (await assistant.call_tool("picture", {"url": address})).content
         assert image.mime_type == "image/jpeg"
@@ -88,6 +96,9 @@ def test_an_assistant_looks_through_a_camera(served):
         unknown = await assistant.call_tool("ask", {"stream": "cellar", "question": NOW})
         assert unknown.is_error
         assert "cellar" in told(unknown)
+        short = {"stream": "door", "question": NOW, "wait_seconds": 0.2}
+        waited = (await assistant.call_tool("ask", short)).structured_content
+        assert (waited["finish_reason"], waited["text"]) == ("abandoned", "")  # no frame came
         elsewhere = await assistant.call_tool("picture", {"url": "http://169.254.169.254/latest"})
         assert elsewhere.is_error
         assert "no picture_url of this service" in told(elsewhere)

@@ -64,6 +64,12 @@ def test_words_of_a_digest_that_the_model_lacks_are_told(hermes, story, tmp_path
     assert "no word" not in hermes("digest", story, *out, "--tag", "red circle").err
 
 
+def test_which_memory_watched_a_file_is_told(hermes, story, tmp_path):
+    run = hermes("digest", story, "--out", tmp_path / "o", "--policy", "window", "--budget-tokens", "60")
+    assert run.code == 0, run.err
+    assert "policy window keeps at most 60 visual tokens per layer" in run.err.splitlines()
+
+
 def test_a_part_of_a_file_is_summed_up(hermes, story, tmp_path):
     run = hermes("digest", story, "--out", tmp_path / "o", "--json", "--from", "2", "--to", "5")
     assert run.document["from_seconds"] == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from hermes_lab.cli.folder import write_document, written
 from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.output import say
-from hermes_stream.cli.settings import memory_of
+from hermes_stream.cli.settings import keeping_line, memory_of
 
 if TYPE_CHECKING:
     from hermes_lab.analysis.attention import AttentionStudy
@@ -177,8 +177,8 @@ class Analysis:
             spans=answer.question.spans,
         )
 
-    def print(self, out: Path | None, files: Sequence[str]) -> None:
-        """Tell what was found in a few lines, and which files were written into a folder, if any."""
+    def print(self, policy: str, out: Path | None, files: Sequence[str]) -> None:
+        """Tell what was found in a few lines, of which memory, and which files a folder got, if any."""
         study, proposal = self.study, self.study.proposal
         say(
             f"{len(study.questions)} questions over {study.num_temporal_patches} frames of "
@@ -198,9 +198,10 @@ class Analysis:
             say(f"{answer.question.text}\n  {answer.shown}")
             say(f"  looked at {evidence_line(evidence_entry(answer.evidence, self.start_seconds))}")
         stats = self.session.stats
+        kept_by = keeping_line(policy, self.session.policy.budget_tokens)
         say(
             f"\n{stats.num_visual_tokens_kept} of {stats.num_visual_tokens_seen} visual tokens kept, of "
-            f"{len(self.memory_map().temporal_patch_ids)} of {stats.num_frames} frames"
+            f"{len(self.memory_map().temporal_patch_ids)} of {stats.num_frames} frames; {kept_by}"
         )
         if out is not None:
             say(f"{out}: {', '.join(files)}")

@@ -94,7 +94,7 @@ def analyze(
     if json:
         print_json(document)
     else:
-        analysis.print(out, files)
+        analysis.print(memory.policy, out, files)
 
 
 @contextmanager

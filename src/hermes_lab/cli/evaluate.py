@@ -27,7 +27,8 @@ from hermes_lab.cli.stopping import goes_on_later
 from hermes_stream.cli.opening import check_options, load, open_session, warn_of_unused_budget
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions
-from hermes_stream.cli.output import print_json, screen, with_schema
+from hermes_stream.cli.output import print_json, say, screen, with_schema
+from hermes_stream.cli.settings import keeping_line
 
 if TYPE_CHECKING:
     from hermes_lab.evaluation.run_folder import Shard
@@ -198,9 +199,8 @@ def _evaluate(
         warn_of_gaps(task, runs)
         took_seconds = time.perf_counter() - began
         predictions = [prediction for one in runs for prediction in one.predictions]
-        verdicts_file = run.out / VERDICTS if run.out else None
         graded, graders = grade_answers(
-            scoring, predictions, dialect=task.read.dialect, verdicts_file=verdicts_file
+            scoring, predictions, dialect=task.read.dialect, verdicts_file=run.out and run.out / VERDICTS
         )
         document = {
             **asked,
@@ -219,6 +219,7 @@ def _evaluate(
         print_json(document | {"took_seconds": round(took_seconds, 3)})
     else:
         print_run(screen(), graded, seed=scoring.seed, took_seconds=took_seconds)
+        say(keeping_line(asked["policy"], asked["budget_tokens"]))
 
 
 def _shard_of(run: RunOptions, memory: MemoryOptions, *, num_workers: int) -> Shard | None:

@@ -17,6 +17,7 @@ from hermes_stream.cli.machine import versions
 from hermes_stream.cli.opening import check_options, load, mute_log, open_session
 from hermes_stream.cli.options import MemoryOptions, ModelOptions
 from hermes_stream.cli.output import print_json, say, with_schema
+from hermes_stream.cli.settings import keeping_line
 
 if TYPE_CHECKING:
     from hermes_lab.datasets.watch_annotations import WatchedStory
@@ -193,3 +194,4 @@ def _print(document: Mapping[str, Any]) -> None:
             f"{cost['num_asked']} looks, {cost['milliseconds_each']:.2f} ms each, "
             f"{100 * cost['share']:.0f} % of the work; {cost['num_skipped']} skipped"
         )
+    say(keeping_line(document["policy"], document["budget_tokens"]))

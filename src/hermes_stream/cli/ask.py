@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,6 @@ import typer
 from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.interruption import Ending, interruptible
 from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
-from hermes_stream.cli.moments import read_moment
 from hermes_stream.cli.opening import open_stream, warn_of_damage
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import (
@@ -25,11 +23,13 @@ from hermes_stream.cli.options import (
     VideoArgument,
 )
 from hermes_stream.cli.output import clock, complain, milliseconds, print_json, progress_bar, say, size
+from hermes_stream.cli.question_times import TimesOptions, waiting_asker
 from hermes_stream.cli.settings import keeping_line, memory_of, settings_of
+from hermes_stream.cli.transcript import asked_back
 
 if TYPE_CHECKING:
-    from hermes_stream.stream import Session
-    from hermes_stream.stream.playback import TimedAnswer, TimedQuestion
+    from hermes_stream.stream import Answer, Session
+    from hermes_stream.stream.playback import Due, TimedAnswer, TimedQuestion
     from hermes_stream.video import FileSource
 
 
@@ -38,14 +38,7 @@ def ask(
     *,
     video: VideoArgument,
     question: Annotated[list[str], typer.Argument(help="One or more questions.")],
-    at: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TIME",
-            help="When to ask, from the start of the video: 90, 1:30 or 0:01:30; once for all questions or "
-            "once for each; default: the end.",
-        ),
-    ] = None,
+    times: TimesOptions,
     model: ModelOptions,
     memory: MemoryOptions,
     generation: AnswerOptions,
@@ -56,26 +49,29 @@ def ask(
     """Ask about a video file.
 
     The whole video is streamed once, and each question is answered at its time, from what the memory then
-    holds. A time after the end means the end. The numbers about the memory are those at the end of the video.
+    holds; with --wait, once what answers it has been seen. A time after the end means the end. The numbers
+    about the memory are those at the end of the video.
     """
-    questions = _at_their_times(list(map(_as_text, question)), at or [])
-    session, source = open_stream(video, reading, model, memory)
+    questions = times.questions(list(map(_as_text, question)))
+    # a question that waits is looked after once a chunk
+    session, source = open_stream(video, reading, model, memory, is_prompt=times.wait is not None)
     warn_of_narrow_model(session.model)
     if generation.allow_unseen:
         _check_unseen(session)
     unknown = [warn_of_unknown_words(session.model, one.text) for one in questions]
-    answers, ending = _answers(session, source, questions, generation, reads_evidence=evidence)
+    answers, ending = _answers(session, source, questions, generation, times=times, reads_evidence=evidence)
     warn_of_damage(source)
-    done = f"{len(answers)} of {len(questions)} questions answered, {session.stats.num_frames} frames watched"
+    num_answered = sum(one.answer is not None for one in answers)
+    done = f"{num_answered} of {len(questions)} questions answered, {session.stats.num_frames} frames watched"
     if json:
-        entries = [_entry(one) | {"unknown_words": unknown[one.given.index]} for one in answers]
+        entries = [_entry(one) | {"unknown_words": unknown[one.index]} for one in answers]
         about = {"video": video, **settings_of(session, model, memory), "seed": generation.seed}
         about |= {"fps": source.fps, "duration_seconds": source.duration_seconds}
         about |= memory_of(session) | {"damage": source.damage, "answers": entries}
         print_json(about | ending.document(done))
     else:
         _print(session, source, answers)
-        say(keeping_line(session, memory), err=True)
+        say(keeping_line(memory.policy, session.policy.budget_tokens), err=True)
     ending.leave(done)
 
 
@@ -91,9 +87,13 @@ def _check_unseen(session: Session) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answered:
-    """An answer, and what it attended to if that was asked for."""
+    """A question, its answer if its evidence came, and what that attended to if it was asked for."""
 
-    given: TimedAnswer
+    index: int
+    question: str
+    answer: Answer | None
+    at_seconds: float
+    answered_seconds: float | None
     evidence: dict[str, Any]
 
 
@@ -102,81 +102,82 @@ def _as_text(argument: str) -> str:
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _at_their_times(questions: list[str], at: list[str]) -> list[TimedQuestion]:
-    """Give each question its time.
-
-    Raises:
-        BadParameter: a question is empty, a time is no time, or their numbers do not match.
-    """
-    from hermes_stream.stream.playback import TimedQuestion
-
-    if not all(text.strip() for text in questions):
-        raise typer.BadParameter("a question must not be empty", param_hint="QUESTION")
-    try:
-        moments = list(map(read_moment, at))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--at") from error
-    if len(at) not in (0, 1, len(questions)):
-        raise typer.BadParameter(
-            f"{len(at)} times for {len(questions)} question{'s' * (len(questions) > 1)}; give --at once for "
-            "all questions, or once for each",
-            param_hint="--at",
-        )
-    times = moments if len(at) == len(questions) else (moments or [math.inf]) * len(questions)
-    return [
-        TimedQuestion(text=text, at_seconds=seconds) for text, seconds in zip(questions, times, strict=True)
-    ]
-
-
 def _answers(
     session: Session,
     source: FileSource,
     questions: list[TimedQuestion],
     generation: AnswerOptions,
     *,
+    times: TimesOptions,
     reads_evidence: bool,
 ) -> tuple[list[_Answered], Ending]:
     """Watch the video; return the answers in the order of the questions, and how that ended."""
-    from hermes_stream.stream.playback import play
+    from hermes_stream.stream.playback import play, play_waiting
 
-    answers, put = [], partial(session.ask, **asdict(generation))
+    answers: list[_Answered] = []
+
+    def take(due: Due | TimedAnswer, answer: Answer | None, seconds: float) -> None:
+        evidence = {}
+        if reads_evidence and answer is not None:
+            found = session.evidence(answer.question, answer_ids=answer.token_ids)
+            evidence = evidence_entry(found, source.start_seconds)
+        answers.append(
+            _Answered(
+                index=due.index,
+                question=questions[due.index].text,
+                answer=answer,
+                at_seconds=due.at_seconds,
+                answered_seconds=None if answer is None else seconds,
+                evidence=evidence,
+            )
+        )
+        if due.is_past_end:
+            complain(
+                f"{questions[due.index].at_seconds:g} s is after the end of the video; "
+                f"{'asked' if answer is None else 'answered'} at its end, {due.at_seconds:.3f} s",
+                kind="warning",
+            )
+
+    put = partial(session.ask, **asdict(generation))
+    wait = None if times.wait is None else waiting_asker(session, questions, generation, times)
     with interruptible() as ending, progress_bar("watching", source.duration_seconds) as move:
-        for given in play(session, source, questions, ask=put, on_frame=move):
-            evidence = {}
-            if reads_evidence:
-                found = session.evidence(given.answer.question, answer_ids=given.answer.token_ids)
-                evidence = evidence_entry(found, source.start_seconds)
-            answers.append(_Answered(given=given, evidence=evidence))
-            if given.is_past_end:
-                complain(
-                    f"{questions[given.index].at_seconds:g} s is after the end of the video; answered at its "
-                    f"end, {given.at_seconds:.3f} s",
-                    kind="warning",
-                )
-    return sorted(answers, key=lambda one: one.given.index), ending
+        if wait is None:
+            for given in play(session, source, questions, ask=put, on_frame=move):
+                take(given, given.answer, given.at_seconds)
+        else:
+            play_waiting(
+                session,
+                source,
+                questions,
+                ask=wait,
+                on_done=lambda one: take(one.due, one.deferred.answer, one.until_seconds),
+                on_frame=move,
+            )
+    return sorted(answers, key=lambda one: one.index), ending
 
 
 def _entry(one: _Answered) -> dict[str, object]:
-    given = one.given
+    answer = one.answer
     return {
-        "question": given.answer.question,
-        "answer": given.text,
-        "unseen": given.answer.unseen,
-        "at_seconds": round(given.at_seconds, 6),
-        "ttft_seconds": round(given.answer.ttft_seconds, 6),
-        "ttft_with_pending_seconds": round(given.answer.ttft_with_pending_seconds, 6),
+        "question": one.question,
+        "answer": None if answer is None else answer.text,
+        "unseen": answer is not None and answer.unseen,
+        "clarification": answer is not None and answer.clarification,
+        "guess": None if answer is None else answer.guess,
+        "at_seconds": round(one.at_seconds, 6),
+        "answered_seconds": None if one.answered_seconds is None else round(one.answered_seconds, 6),
+        "ttft_seconds": None if answer is None else round(answer.ttft_seconds, 6),
+        "ttft_with_pending_seconds": None if answer is None else round(answer.ttft_with_pending_seconds, 6),
         **one.evidence,
     }
 
 
 def _print(session: Session, source: FileSource, answers: list[_Answered]) -> None:
-    times = [clock(one.given.at_seconds) for one in answers]
+    times = [clock(one.at_seconds) for one in answers]
     width = max(map(len, times), default=0)
     for time, one in zip(times, answers, strict=True):
-        given = one.given
-        answer = given.text.strip() or "(no answer)"
-        say(f"{time:>{width}}  {given.answer.question}")
-        say(f"{'':{width}}  {answer}  ({milliseconds(given.answer.ttft_seconds)} to the first token)")
+        say(f"{time:>{width}}  {one.question}")
+        say(f"{'':{width}}  {_told(one)}")
         if one.evidence:
             say(f"{'':{width}}  looked at {evidence_line(one.evidence)}")
     stats = session.stats
@@ -185,3 +186,13 @@ def _print(session: Session, source: FileSource, answers: list[_Answered]) -> No
         f"{stats.num_visual_tokens_seen} visual tokens kept in {size(stats.cache_bytes)}",
         err=True,
     )
+
+
+def _told(one: _Answered) -> str:
+    answer, later = one.answer, ""
+    if answer is None or one.answered_seconds is None:
+        return "(what answers it did not come in time)"
+    if one.answered_seconds > one.at_seconds:
+        later = f"at {clock(one.answered_seconds)}, "
+    ttft = f"{milliseconds(answer.ttft_seconds)} to the first token"
+    return f"{answer.text.strip() or '(no answer)'}  ({later}{asked_back(answer)}{ttft})"

@@ -71,7 +71,7 @@ def chat(
             first_line_seconds=0.0 if is_typed or speed else _FIRST_LINE_SECONDS,
         )
         if is_typed:
-            player.welcome(keeping_line(session, memory))
+            player.welcome(keeping_line(memory.policy, session.policy.budget_tokens))
         player.play(conversation, tells_end=is_typed)
         if prompt and conversation.has_ended:
             transcript.say("\n")

@@ -75,7 +75,7 @@ def demo(
             return
         beside = _play_rival(rival, loaded, recording)
         session = open_session(memory, loaded)
-        line = keeping_line(session, memory)
+        line = keeping_line(memory.policy, session.policy.budget_tokens)
         table = None if json else _begin_table(session, recording, line, against if beside else None)
         began = time.perf_counter()
         graded, ending = _play(session, recording, table, beside)

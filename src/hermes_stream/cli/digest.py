@@ -19,6 +19,7 @@ from hermes_stream.cli.opening import check_options, load, open_session, open_vi
 from hermes_stream.cli.option_groups import expand_options, options_given
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, SourceOptions
 from hermes_stream.cli.output import clock, print_json, progress_bar, say
+from hermes_stream.cli.settings import keeping_line
 from hermes_stream.digest.chapters import MAX_CHAPTERS
 
 if TYPE_CHECKING:
@@ -100,14 +101,16 @@ def digest(
     names_record = (record.url, record.folder, record.store) != (None, None, None)
     # a stream's name may have a dot, too
     if Path(what).exists() or (Path(what).suffix and not names_record):
-        document = _of_file(what, out, options, (model, memory, reading))
+        document, watched = _of_file(what, out, options, (model, memory, reading))
     else:
         _refuse_idle_options(what, options, (model, memory, reading))
-        document = _of_stream(what, out, options, record)
+        document, watched = _of_stream(what, out, options, record), None
     if json:
         print_json(document)
     else:
         _print(document)
+        if watched is not None:
+            say(watched, err=True)
         say(f"{out / 'digest.html'}", err=True)
 
 
@@ -116,7 +119,8 @@ def _of_file(
     out: Path,
     options: DigestOptions,
     watching: tuple[ModelOptions, MemoryOptions, SourceOptions],
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], str]:
+    """Watch the file; return what was found, and which memory watched."""
     model, memory, reading = watching
     check_options(model, memory)
     first, last = _file_moment(options.begin, "--from"), _file_moment(options.end, "--to")
@@ -140,7 +144,7 @@ def _of_file(
     document = DigestFolder(out, in_hand).write(making.finish(path))
     done = f"{session.stats.num_frames} frames watched"
     ending.leave(done)
-    return document | ending.document(done)
+    return document | ending.document(done), keeping_line(memory.policy, session.policy.budget_tokens)
 
 
 def _between(source: FileSource, first: float, last: float) -> Iterator[Frame]:

@@ -157,8 +157,15 @@ def warn_of_damage(source: FileSource) -> None:
         complain(f"{source.path} is damaged, what is good was watched: {source.damage}", kind="warning")
 
 
+def prompt_chunks(memory: MemoryOptions, model: VideoModel, fps: float | None) -> MemoryOptions:
+    """Let chunks hold a second, unless something else was typed: a watch is as old as its chunk."""
+    if memory.chunk_frames != MemoryOptions().chunk_frames or fps is None:
+        return memory
+    return replace(memory, chunk_frames=max(model.card.frames_per_temporal_patch, round(fps)))
+
+
 def open_stream(
-    path: str, options: SourceOptions, model: ModelOptions, memory: MemoryOptions
+    path: str, options: SourceOptions, model: ModelOptions, memory: MemoryOptions, *, is_prompt: bool = False
 ) -> tuple[Session, FileSource]:
     """Open a video and a session for it, the cheap things first so that mistakes show at once.
 
@@ -167,12 +174,15 @@ def open_stream(
         options: what is read of it; without a rate, the model's default.
         model: which model watches.
         memory: what the session remembers.
+        is_prompt: let chunks hold a second, unless something else was typed.
     """
     check_options(model, memory)
     source = open_video(path, options)
     loaded = load(model)
     if options.fps is None:
         source = open_video(path, replace(options, fps=loaded.card.default_fps))
+    if is_prompt:
+        memory = prompt_chunks(memory, loaded, source.fps)
     return open_session(memory, loaded), source
 
 

@@ -21,6 +21,12 @@ def _check_not_negative(value: float) -> float:
     return value
 
 
+def _check_share(value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 1:
+        raise typer.BadParameter(f"{value} is not a number from 0 to 1")
+    return value
+
+
 def _check_kv_bits(value: int | None) -> int | None:
     if value not in (None, 8):
         raise typer.BadParameter(f"{value} is not 8")
@@ -138,6 +144,15 @@ SpeedOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")]
+ClarifyOption = Annotated[
+    float | None,
+    typer.Option(
+        "--clarify-below",
+        metavar="P",
+        callback=_check_share,
+        help="Ask back, instead of an answer that is less sure than this, from 0 to 1; default: never.",
+    ),
+]
 VideoStreamOption = Annotated[
     int | None,
     typer.Option(
@@ -197,6 +212,7 @@ class AnswerOptions:
     temperature: TemperatureOption = 0.0
     seed: SeedOption = 0
     allow_unseen: AllowUnseenOption = False
+    clarify_below: ClarifyOption = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

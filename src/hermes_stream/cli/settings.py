@@ -26,11 +26,15 @@ def settings_of(session: Session, model: ModelOptions, memory: MemoryOptions) ->
     return settings
 
 
-def keeping_line(session: Session, memory: MemoryOptions) -> str:
-    """Say which policy a stream's memory follows, and how much it keeps."""
-    budget = session.policy.budget_tokens
-    kept = "all" if budget is None else f"at most {budget}"
-    return f"policy {memory.policy} keeps {kept} visual tokens per layer"
+def keeping_line(policy: str, budget_tokens: int | None) -> str:
+    """Say which policy a stream's memory follows, and how much it keeps.
+
+    Args:
+        policy: its name, as it was asked for.
+        budget_tokens: visual tokens of a layer, at most; None is no bound.
+    """
+    kept = "all" if budget_tokens is None else f"at most {budget_tokens}"
+    return f"policy {policy} keeps {kept} visual tokens per layer"
 
 
 def memory_of(session: Session) -> dict[str, object]:

@@ -11,7 +11,7 @@ from hermes_stream.cli.output import clock, complain, milliseconds, say, size
 from hermes_stream.errors import HermesError
 
 if TYPE_CHECKING:
-    from hermes_stream.stream import Session
+    from hermes_stream.stream import Answer, Session
 
 _HELP = """\
 a question is answered from what the memory holds of the video so far
@@ -19,6 +19,11 @@ a question is answered from what the memory holds of the video so far
 /help    these lines
 quit     leave, as /quit, exit and the end of input do
 """
+
+
+def asked_back(answer: Answer) -> str:
+    """Say what would have been answered, where the text is a question back; nothing where it is none."""
+    return f"asks back, would have said {answer.guess!r}; " if answer.clarification else ""
 
 
 @final
@@ -95,8 +100,9 @@ class Transcript:
             entry["error"] = str(error)
             complain(str(error))
             return
-        self.say(f"  ({milliseconds(answer.ttft_seconds)} to the first token)\n")
+        self.say(f"  ({asked_back(answer)}{milliseconds(answer.ttft_seconds)} to the first token)\n")
         entry["answer"] = answer.text
+        entry["clarification"], entry["guess"] = answer.clarification, answer.guess
         entry["ttft_seconds"] = round(answer.ttft_seconds, 6)
         entry["ttft_with_pending_seconds"] = round(answer.ttft_with_pending_seconds, 6)
 

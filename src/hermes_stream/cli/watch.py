@@ -13,7 +13,7 @@ import typer
 
 from hermes_stream.cli.interruption import interruptible
 from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
-from hermes_stream.cli.opening import check_options, load, mute_log
+from hermes_stream.cli.opening import check_options, load, mute_log, prompt_chunks
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import FpsOption, JsonOption, MaxNewTokensOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.serving import missing_server
@@ -105,7 +105,7 @@ def watch(  # noqa: PLR0913 - one parameter per choice
     for question in (*questions, *(one.question for one in watches)):
         warn_of_unknown_words(loaded, question)
     if watches and "chunk_frames" not in typed:
-        memory = _prompt(memory, loaded, reading.fps)
+        memory = prompt_chunks(memory, loaded, reading.fps)
     from hermes_stream.cli.watching import NAME, Watching
 
     with _service(loaded, folder, memory) as service, interruptible() as ending:
@@ -161,13 +161,6 @@ def _of_recipe(
     if reading.fps is None:
         reading = replace(reading, fps=service.fps)
     return start.watches, model, memory, reading
-
-
-def _prompt(memory: MemoryOptions, model: VideoModel, fps: float | None) -> MemoryOptions:
-    """Let chunks hold a second, unless a recipe says something else: a watch is as old as its chunk."""
-    if memory.chunk_frames != MemoryOptions().chunk_frames or fps is None:
-        return memory
-    return replace(memory, chunk_frames=max(model.card.frames_per_temporal_patch, round(fps)))
 
 
 def _check_source(address: str, reading: LiveOptions) -> SourceOptions:

@@ -25,6 +25,7 @@ _INSTRUCTIONS = (
 )
 _MAX_LISTED = 1000
 _MAX_FOUND = 100
+_MAX_WAIT_SECONDS = 50.0  # a client gives up after a minute of silence
 _FIELDS = ("name", "state", "reason", "newest_pts_seconds", "lag_seconds", "num_frames", "policy")
 
 
@@ -42,7 +43,16 @@ class Asked(Protocol):
     async def streams(self, *, closed: bool = False) -> tuple[Any, ...]:
         """Return all streams."""
 
-    async def ask(self, stream: str, question: str, *, options: list[str] | None = None) -> Documented:
+    async def ask(
+        self,
+        stream: str,
+        question: str,
+        *,
+        options: list[str] | None = None,
+        clarify_below: float | None = None,
+        wait_seconds: float | None = None,
+        until: str | None = None,
+    ) -> Documented:
         """Ask about what a stream has shown."""
 
     async def events(self, **wanted: Any) -> tuple[Any, ...]:
@@ -90,15 +100,43 @@ def _add_questions(server: MCPServer, service: Asked) -> None:
         return [{name: one.document.get(name) for name in _FIELDS} for one in found]
 
     @server.tool()
-    async def ask(stream: str, question: str, options: list[str] | None = None) -> dict[str, Any]:
-        """Ask a question about what a stream has shown so far.
+    async def ask(
+        stream: str,
+        question: str,
+        options: list[str] | None = None,
+        *,
+        clarify_below: float | None = None,
+        wait_seconds: float | None = None,
+        until: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask a question about what a stream has shown so far, or will show in the next seconds.
 
         Args:
             stream: name of the stream.
             question: in plain words.
             options: choices, one of which is the answer.
+            clarify_below: reply with a question back, `clarification`, where the confidence, from 0 to 1, is
+                below.
+            wait_seconds: wait so long, up to 50, for what answers it; `finish_reason` is "not_seen" where
+                that did not come, "abandoned" where the stream stood still.
+            until: with `wait_seconds`, a question answered by yes once that has been seen; without, the
+                model is asked whether it has.
         """
-        answer = await _told(lambda: service.ask(stream, question, options=options))
+        if wait_seconds is not None and wait_seconds > _MAX_WAIT_SECONDS:
+            raise ToolError(
+                f"a question waits at most {_MAX_WAIT_SECONDS:g} seconds here, not {wait_seconds:g}; "
+                "for more, `add_watch` asks again and again"
+            )
+        answer = await _told(
+            lambda: service.ask(
+                stream,
+                question,
+                options=options,
+                clarify_below=clarify_below,
+                wait_seconds=wait_seconds,
+                until=until,
+            )
+        )
         return dict(answer.document)
 
 

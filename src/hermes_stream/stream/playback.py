@@ -12,6 +12,7 @@ from hermes_stream.video.frame import Frame
 
 if TYPE_CHECKING:
     from hermes_stream.stream import Answer, Session, SessionStats
+    from hermes_stream.stream.watches.deferred import Deferred
 
 # Instants of sampling are sums and quotients of floats.
 _TOLERANCE_SECONDS = 1e-6
@@ -171,3 +172,64 @@ def play(
             stats=session.stats,
         )
     session.flush()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """A question that waits no longer.
+
+    Attributes:
+        due: which of the questions, and when it was asked.
+        deferred: the question, with its answer where its evidence came.
+        until_seconds: time of the newest frame by then, counted from the video's first.
+    """
+
+    due: Due
+    deferred: Deferred
+    until_seconds: float
+
+
+def play_waiting(
+    session: Session,
+    source: Source,
+    questions: Sequence[TimedQuestion],
+    *,
+    ask: Callable[[int], Deferred],
+    on_done: Callable[[Waited], None],
+    on_frame: Callable[[float], None] = lambda _: None,
+) -> None:
+    """Stream the whole video into a session; questions wait from their times on for their evidence.
+
+    Those that still wait at the end of the video are cancelled.
+
+    Args:
+        session: has seen nothing yet.
+        source: the video.
+        questions: in any order.
+        ask: puts the question of an index to the session, to wait.
+        on_done: is told of each that waits no longer; the session may be asked then.
+        on_frame: is told the time of each frame, in seconds from the first.
+    """
+    waiting: list[tuple[Due, Deferred]] = []
+    newest_seconds = 0.0
+
+    def settle() -> None:
+        for one in [one for one in waiting if one[1].state != "waiting"]:
+            waiting.remove(one)
+            due, deferred = one
+            on_done(Waited(due=due, deferred=deferred, until_seconds=newest_seconds))
+
+    def look(seconds: float) -> None:
+        nonlocal newest_seconds
+        newest_seconds = seconds
+        settle()
+        on_frame(seconds)
+
+    times = [question.at_seconds for question in questions]
+    for due in watch(source, times, observe=session.observe, on_frame=look):
+        waiting.append((due, ask(due.index)))
+    session.flush()
+    settle()
+    for _, deferred in waiting:
+        deferred.cancel()
+    settle()

@@ -64,6 +64,7 @@ def test_a_story_for_people(hermes):
     assert "looked at 0:" in run.out
     assert "hermes_paper:sensory_share=" in run.out
     assert "of 180 visual tokens kept" in run.out
+    assert "; policy hermes keeps at most 60 visual tokens per layer" in run.out
 
 
 def test_a_story_knows_what_decides(hermes):

@@ -128,6 +128,7 @@ def test_for_people(evaluate):
     assert "all, 0 to 5 s before" in run.out
     assert "of 30 answers right" in run.out
     assert "3 videos in" in run.out
+    assert lines[-1] == "policy window keeps at most 144 visual tokens per layer"
     assert all(len(line) <= 120 for line in lines)
 
 

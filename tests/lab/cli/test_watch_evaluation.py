@@ -87,6 +87,22 @@ def test_a_run_that_was_stopped_goes_on_with_the_stories_it_has(hermes, written,
     assert "budget_tokens is" in other.err
 
 
+def test_for_people_and_with_the_folder_that_holds_the_videos_themselves(hermes, tmp_path):
+    made = ("--watches", "--streams", 1, "--seconds", 20, "--fps", 1, "--size", 72, "--questions", 1)
+    assert hermes("world", *made, "--out", tmp_path / "w").code == 0
+    annotations = tmp_path / "w" / "watches.json"
+    run = hermes("eval", annotations, "--videos", tmp_path / "w" / "videos")
+    assert (run.code, run.err) == (0, "")
+    lines = run.out.splitlines()
+    assert lines[0].split()[:3] == ["F1", "prec.", "recall"]
+    assert lines[-1] == "policy hermes keeps at most 144 visual tokens per layer"
+    own = hermes("eval", annotations, "--videos", tmp_path / "w" / "videos", "--json").document
+    parent = hermes("eval", annotations, "--videos", tmp_path / "w", "--json").document
+    assert {**own, "videos": None, "cost": None, "took_seconds": None} == {
+        **parent, "videos": None, "cost": None, "took_seconds": None
+    }  # fmt: skip
+
+
 def test_what_is_in_the_file_is_told_without_watching(hermes, written):
     run = hermes("eval", written / "watches.json", "--check", "--json")
     assert run.code == 0
