@@ -75,8 +75,8 @@ def test_an_assistant_looks_through_a_camera(served):
         back = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "clarify_below": 1})
         assert back.structured_content["clarification"]
         assert back.structured_content["guess"] == answer["text"]
-        long = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "wait_seconds": 51})
-        assert "at most 50 seconds" in told(long)
+        long = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "wait_seconds": 46})
+        assert "at most 45 seconds" in told(long)
         alone = await assistant.call_tool("ask", {"stream": "door", "question": NOW, "until": NOW})
         assert "give wait_seconds, too" in told(alone)
 

@@ -25,7 +25,7 @@ _INSTRUCTIONS = (
 )
 _MAX_LISTED = 1000
 _MAX_FOUND = 100
-_MAX_WAIT_SECONDS = 50.0  # a client gives up after a minute of silence
+_MAX_WAIT_SECONDS = 45.0  # a client gives up after a minute of silence, a server 10 s after the wait
 _FIELDS = ("name", "state", "reason", "newest_pts_seconds", "lag_seconds", "num_frames", "policy")
 
 
@@ -117,7 +117,7 @@ def _add_questions(server: MCPServer, service: Asked) -> None:
             options: choices, one of which is the answer.
             clarify_below: reply with a question back, `clarification`, where the confidence, from 0 to 1, is
                 below.
-            wait_seconds: wait so long, up to 50, for what answers it; `finish_reason` is "not_seen" where
+            wait_seconds: wait so long, up to 45, for what answers it; `finish_reason` is "not_seen" where
                 that did not come, "abandoned" where the stream stood still.
             until: with `wait_seconds`, a question answered by yes once that has been seen; without, the
                 model is asked whether it has.
