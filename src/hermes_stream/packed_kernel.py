@@ -95,6 +95,9 @@ def kernel_that(
         agrees: tries a kernel, with the arguments that it will get.
         device: where it is to run.
         kernels: to choose from; None takes those that read many streams.
+
+    Raises:
+        OutOfMemoryError: the device had no memory for the trial.
     """
     if device.type != "cuda":
         return None  # a loop on a CPU loses nothing: it launches nothing
@@ -103,6 +106,8 @@ def kernel_that(
             if agrees(kernel):
                 return kernel
             log.warning("packed attention differs from plain attention on %s, and is not used", device)
+        except torch.OutOfMemoryError:
+            raise  # that says nothing of the kernel: it is tried again, where there is memory
         except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             log.info("no packed attention on %s: %s", device, error)
     return None

@@ -12,6 +12,7 @@ from transformers import DynamicCache
 from hermes_stream import FullPolicy, Session
 from hermes_stream.memory.rope import rotate
 from hermes_stream.policies import RekvPolicy, ResvPolicy
+from hermes_stream.retrieval import archive as archives
 from hermes_stream.retrieval.groups import hash_signs
 from hermes_stream.retrieval.retriever import Retriever
 
@@ -87,6 +88,16 @@ def test_what_leaves_the_window_is_in_the_archive_bit_for_bit(model, policy):
         first = seen.cache.num_prefix_tokens
         assert torch.equal(keys[:, :36], seen.cache.keys(layer)[:, first:])
         assert torch.equal(values[:, :36], seen.cache.values(layer)[:, first:])
+
+
+def test_the_host_does_not_wait_for_what_it_sends(model, monkeypatch):
+    session, ahead = watched(model, RekvPolicy(budget_tokens=60)), []
+    retriever = session._stream.memory.retriever
+    assert retriever.archive.num_tokens > 8
+    monkeypatch.setattr(archives, "sent", lambda one, device: ahead.append(one) or one.to(device))
+    keys, values = retriever.archive.read(0, torch.arange(2, 8))
+    assert [one.shape for one in ahead] == [keys.shape, values.shape]
+    assert keys.shape[1] == 6
 
 
 def test_rekv_reads_the_frames_that_answer_best(model, monkeypatch):

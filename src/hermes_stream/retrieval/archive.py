@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hermes_stream.cache import StreamCache
 from hermes_stream.layout import CacheLayout
+from hermes_stream.memory.constants import sent
 from hermes_stream.memory.selection import evicted_mask
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.base import RetrievalSpec
@@ -139,8 +140,10 @@ class Archive:
         self, layer_idx: int, index: Int[Tensor, " chosen"]
     ) -> tuple[Float[Tensor, "kv_heads chosen head_dim"], Float[Tensor, "kv_heads chosen head_dim"]]:
         """Copy raw keys and values of some tokens to the model's device."""
-        device = self._layout.device
-        return self._raw_keys[layer_idx][:, index].to(device), self._values[layer_idx][:, index].to(device)
+        # What is gathered is pageable, though the archive is pinned: for that the host would wait.
+        held = (self._raw_keys[layer_idx], self._values[layer_idx])
+        raw_keys, values = (sent(one[:, index], self._layout.device) for one in held)
+        return raw_keys, values
 
     def receive(self, cache: StreamCache, plan: RetentionPlan) -> EvictedTokens:
         """Copy what a plan evicts, before it is applied; nothing changes until ``commit``.

@@ -4,6 +4,10 @@
 at a time, as it would alone (see ``work``); a step serves those of several streams together. Questions go
 first; chunks fill what is left of a step, in turn, so that no stream waits for another's.
 
+What it takes of a device beside the streams' buffers is bounded, however many ask. Texts of 128 streams at
+most are read in a step, and 2,048 tokens in a forward; a chunk waits to be encoded while frames of 8,192
+tokens are encoded and not in their memories yet. One request, or one chunk, that is larger goes alone.
+
 Engine and streams belong to the thread that calls first. They know nothing of networks and clocks.
 """
 
@@ -38,6 +42,8 @@ from hermes_stream.stream.threads import OneThread
 from hermes_stream.stream.work import EncodeRequest, Request
 
 _SHARE_OF_FREE = 0.8
+_ENCODED_TOKENS = 8192
+_STEP_TEXTS = 128
 
 
 class Engine:
@@ -320,9 +326,10 @@ class Engine:
     def _choose(self) -> tuple[list[StreamHandle], int]:
         """Choose what a step serves: text, then chunks that a question waits for, then other chunks.
 
-        Text of questions and answers is a few tokens a stream, and all of it is served. Chunks are served as
-        far as they fit, the stream that was not served for longest first. The first chunk that a question
-        waits for always fits, as does the first where there is no question, or where it lost patience.
+        Text of questions and answers is a few tokens a stream, and that of so many streams is served. Chunks
+        are served as far as they fit, the stream that was not served for longest first. The first chunk that
+        a question waits for always fits, as does the first where there is no question, or where it lost
+        patience. A chunk that is not encoded yet waits until what is encoded has entered its memory.
 
         Returns:
             What is served, and tokens of chunks that may be encoded ahead.
@@ -331,24 +338,56 @@ class Engine:
             (handle for handle in self._streams if handle.is_ready), key=lambda one: one.served_in_step
         )
         asking = [handle for handle in ready if handle.has_question]
-        chosen = [handle for handle in asking if handle.cost_tokens == 0 and handle.begin()]
-        room, may_exceed = self.step_tokens, True
+        texts = [handle for handle in asking if handle.cost_tokens == 0]
+        chosen = [handle for handle in texts[:_STEP_TEXTS] if handle.begin()]
+        done = {*chosen, *texts[_STEP_TEXTS:]}
+        room, may_exceed, encoded = self.step_tokens, True, _Encoded(asking)
         for handle in asking:
             cost = handle.cost_tokens
-            if handle not in chosen and (may_exceed or cost <= room) and handle.begin():
+            if handle not in done and (may_exceed or cost <= room) and encoded.let(handle):
                 room, may_exceed = room - cost, False
                 chosen.append(handle)
         if asking:
             room, may_exceed = min(room, self._tokens_beside_questions), False
-        patience = self._patience_steps
+        patience, asked = self._patience_steps, set(asking)  # also those whose question fails meanwhile
+        encoded = _Encoded([handle for handle in self._streams if handle not in asked])
         for handle in ready:
-            if handle in asking:  # also where its question has failed meanwhile
-                continue
             cost, waited = handle.cost_tokens, self.num_steps - handle.served_in_step
-            if (may_exceed or cost <= room or waited >= patience) and handle.begin():
+            fits = may_exceed or cost <= room or waited >= patience
+            if handle not in asked and fits and encoded.let(handle):
                 room, may_exceed, patience = room - cost, False, self.num_steps + 1
                 chosen.append(handle)
-        return chosen, room if asking else self.step_tokens
+        return chosen, min(room if asking else self.step_tokens, encoded.room)
+
+
+class _Encoded:
+    """Frames of some streams that are encoded and not in their memories yet; they are bounded.
+
+    Those that a question waits for and others are counted apart, so that neither waits for the other's.
+
+    Args:
+        handles: the streams.
+    """
+
+    def __init__(self, handles: Sequence[StreamHandle]) -> None:
+        self._num_tokens = sum(handle.encoded_tokens for handle in handles)
+        self._is_full = False
+
+    def let(self, handle: StreamHandle) -> bool:
+        """Begin what a stream does next, if what it encodes fits; tell whether it asks for something."""
+        more = handle.num_to_encode
+        if more and self._num_tokens and self._num_tokens + more > _ENCODED_TOKENS:
+            self._is_full = True
+            return False
+        if not handle.begin():
+            return False
+        self._num_tokens += more
+        return True
+
+    @property
+    def room(self) -> int:
+        """Tokens that may be encoded ahead of their turn: none while somebody waits for his."""
+        return 0 if self._is_full else _ENCODED_TOKENS - self._num_tokens
 
 
 def _num_tokens(requests: Sequence[Request], patch_tokens: int) -> int:

@@ -1,4 +1,4 @@
-"""Serves what streams ask for: one encode for all frames of one shape, one forward for all segments."""
+"""Serves what streams ask for: one encode for all frames of one shape, one forward for segments together."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hermes_stream.stream.vision_graphs import VisionGraphs
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Result, Work
 
 log = logging.getLogger(__name__)
+_FORWARD_TOKENS = 2048  # what a forward takes grows with them, and more do not keep a device busier
 One = TypeVar("One")
 
 
@@ -101,7 +102,8 @@ class Executor:
             results.update(self._replay(forwards).items())
             left = [one for one in forwards if one not in results]
             for same_depth in _alike(left, lambda one: one.advances):
-                results |= zip(same_depth, self._forward(same_depth), strict=True)
+                for fitting in _fitting(same_depth):
+                    results |= zip(fitting, self._forward(fitting), strict=True)
         finally:
             self._rejoin(results.values())
         return [results[one] for one in requests]
@@ -267,3 +269,16 @@ def _alike(requests: Iterable[One], key: Callable[[One], Hashable]) -> Iterable[
     for one in requests:
         batches[key(one)].append(one)
     return batches.values()
+
+
+def _fitting(requests: Iterable[ForwardRequest]) -> Iterator[list[ForwardRequest]]:
+    """Divide requests into those that one forward reads; one of more tokens is alone."""
+    batch, count = list[ForwardRequest](), 0
+    for one in requests:
+        if batch and count + one.num_tokens > _FORWARD_TOKENS:
+            yield batch
+            batch, count = [], 0
+        batch.append(one)
+        count += one.num_tokens
+    if batch:
+        yield batch

@@ -113,6 +113,11 @@ class FrameEncoder:
         self._ahead = (tuple(frames), None)
         return EncodeRequest(pixels=self._executor.model.prepare(frames))
 
+    @property
+    def num_ahead_tokens(self) -> int:
+        """Tokens of what was encoded ahead, and waits for its turn."""
+        return len(self._ahead[1].tokens) if self._ahead and self._ahead[1] else 0
+
     def receive_ahead(self, features: Features) -> None:
         """Take the result of ``request_ahead``."""
         if self._ahead is not None:

@@ -27,6 +27,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, summing_kernel
 from hermes_stream.parted_reading import PartedReading
 from hermes_stream.segments import Segment
+from hermes_stream.stream.recording import Recording
 from hermes_stream.stream.work import ForwardRequest
 
 log = logging.getLogger(__name__)
@@ -111,20 +112,6 @@ class TextGraphs:
         except RuntimeError as error:
             log.warning("the forward of %d text tokens runs uncaptured: %s", shape.num_tokens, error)
         return forward
-
-
-def recorded(work: Callable[[], None], pool: Any) -> torch.cuda.CUDAGraph:
-    """Record what some work launches, without doing it.
-
-    Args:
-        work: was done before, so that all it needs is set up.
-        pool: of memory, which graphs that are not replayed at the same time may share.
-    """
-    graph = torch.cuda.CUDAGraph()
-    # Threads that decode video may ask the driver for memory meanwhile: that is no fault of this one.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        work()
-    return graph
 
 
 class _Shape(NamedTuple):
@@ -296,4 +283,4 @@ class _Forward:
             for _ in range(_WARM_UPS):
                 self._compute()
         torch.cuda.current_stream(device).wait_stream(side)
-        self._replay = recorded(self._compute, pool).replay
+        self._replay = Recording(self._compute, pool).replay

@@ -62,13 +62,13 @@ class StreamHandle:
         self.watches = Watches(stream)
         self._is_watching = False
         self._step, self._check_thread, self._leave = step, check_thread, leave
-        self._overflow, self.limits = overflow, limits
+        self.overflow, self.limits = overflow, limits
         self._questions: deque[tuple[Answer, Work[None]]] = deque()
         self._work: Work[None] | None = None
         self._answer: Answer | None = None
         self._request: Request | None = None
         self._failure: Exception | None = None
-        self._is_open = True
+        self._is_open, self._entering_tokens = True, 0
 
     def observe(
         self,
@@ -107,7 +107,7 @@ class StreamHandle:
         self.limits.check(frame)
         intake = self.stream.intake
         while self.limits.are_reached(intake, frame):
-            if self._overflow == "drop_oldest":
+            if self.overflow == "drop_oldest":
                 intake.forget(0)
             else:
                 self._step()
@@ -187,11 +187,6 @@ class StreamHandle:
         return self.stream.intake.num_forgotten
 
     @property
-    def overflow(self) -> Overflow:
-        """What happens to a frame when as many wait as may."""
-        return self._overflow
-
-    @property
     def is_settled(self) -> bool:
         """Whether no chunk and no answer is in hand, so that the memory can be copied at once."""
         return self._work is None
@@ -260,11 +255,7 @@ class StreamHandle:
         return f"StreamHandle({shown(self.stream.policy, self.stream.stats)})"
 
     def close(self) -> None:
-        """Give up all that waits, and leave the engine; safe to repeat.
-
-        Raises:
-            ThreadError: another thread owns the engine.
-        """
+        """Give up all that waits, and leave the engine; safe to repeat."""
         self._check_thread()
         if not self._is_open:
             return
@@ -316,6 +307,18 @@ class StreamHandle:
         is_question = self._request.wants_logits and not self._is_watching
         return 0 if is_question else self._request.num_tokens
 
+    @property
+    def encoded_tokens(self) -> int:
+        """Tokens of frames that are encoded, some ahead of their turn, and not in the memory yet."""
+        return self._entering_tokens + self.stream.memory.encoder.num_ahead_tokens
+
+    @property
+    def num_to_encode(self) -> int:
+        """Tokens of frames that the next request encodes, at most."""
+        is_poll = self._request is None and not self._questions and self.watches.is_due
+        is_encoded = self.stream.memory.encoder.num_ahead_tokens or isinstance(self._request, ForwardRequest)
+        return 0 if is_poll or is_encoded else self.cost_tokens
+
     def begin(self) -> bool:
         """Take the next work in hand, if there is none; tell whether it asks for something."""
         if self._work is not None:
@@ -338,7 +341,7 @@ class StreamHandle:
         assert self._request is not None
         ahead, is_forward = None, isinstance(self._request, ForwardRequest)
         # a live stream drops what is old: what was encoded ahead might never be folded in
-        if may_encode_ahead and is_forward and not self.has_question and self._overflow == "wait":
+        if may_encode_ahead and is_forward and not self.has_question and self.overflow == "wait":
             with suppress(Exception):  # the chunk's own turn will tell
                 ahead = self.stream.request_ahead()
         return [self._request] if ahead is None else [self._request, ahead]
@@ -362,8 +365,11 @@ class StreamHandle:
 
     def _advance(self, resume: Callable[[Work[None]], Request]) -> None:
         assert self._work is not None
+        encoded = self.num_to_encode or self._entering_tokens or self.stream.chunk_tokens
         try:
             self._request = resume(self._work)
+            is_entering = isinstance(self._request, ForwardRequest) and not self._request.wants_logits
+            self._entering_tokens = encoded if is_entering else 0
         except StopIteration:
             self._end()
         except Exception as error:
@@ -377,7 +383,7 @@ class StreamHandle:
         if self._answer is not None and self._answer.is_done:
             self._answer.detach()  # else stream and answer would keep each other, and the memory with them
         self._work = self._answer = self._request = None
-        self._is_watching = False
+        self._is_watching, self._entering_tokens = False, 0
 
     def _drop_work(self) -> None:
         if self._work is not None:

@@ -12,7 +12,7 @@ import torch
 
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, Pixels, joined_features, small_parts
-from hermes_stream.stream.graphs import recorded
+from hermes_stream.stream.recording import Recording
 
 log = logging.getLogger(__name__)
 _USES_BEFORE = 2  # shapes that come once are not worth it, and what runs first may set itself up
@@ -63,8 +63,7 @@ class _Graph:
 
     def __init__(self, model: VideoModel, part: Pixels, pool: Any) -> None:
         self._model, self._part = model, replace(part, values=part.values.clone())
-        torch.cuda.synchronize(part.values.device)
-        self._graph = recorded(self._compute, pool)
+        self._recording = Recording(self._compute, pool)
 
     def _compute(self) -> None:
         self._features = self._model.encode(self._part)
@@ -72,7 +71,7 @@ class _Graph:
     def run(self, part: Pixels) -> Features:
         """Return the features of pictures, in memory of their own."""
         self._part.values.copy_(part.values)
-        self._graph.replay()
+        self._recording.replay()
         deepstack = self._features.deepstack
         return replace(
             self._features,
