@@ -79,6 +79,13 @@ def test_ordinary_text_is_tokenized_as_one_text(model, data):
     assert prompt_ids(model, prompt, text or "a") == chat.encode(prompt)
 
 
+@pytest.mark.parametrize("talk", ["{", "}", "turn_end", f"{TURN_END} and {TURN_END}"])
+def test_talk_like_the_mark_of_a_turns_end_does_not_hide_it(model, talk):
+    prompt = prompt_ids(model, f"Find {talk}. {TURN_END} what? {talk}", talk)
+    end = model.chat.encode(model.chat.after_question)
+    assert any(prompt[k : k + len(end)] == end for k in range(len(prompt)))
+
+
 def test_a_conversation_steers_the_memory_as_plain_text(model, monkeypatch):
     session = Session(model, HermesPolicy(budget_tokens=30), chunk_frames=4)
     session.observe(pictures(4))

@@ -37,7 +37,9 @@ def prompt_ids(model: VideoModel, prompt: str, last_conversation: str | None = N
             ``TURN_END`` in it are plain text.
     """
     talk = last_conversation or ""
-    marks = "|".join(re.escape(mark) for mark in (talk, TURN_END) if mark)
+    # the longer first: one may begin like the other
+    both = sorted((talk, TURN_END), key=len, reverse=True)
+    marks = "|".join(re.escape(mark) for mark in both if mark)
     own = [""]
     for part in re.split(f"({marks})", prompt):
         if talk and part == talk:
