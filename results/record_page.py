@@ -64,10 +64,11 @@ def confidence(document: dict) -> str:
     half = scores["open, mean"]["other_half"]
     lines += [
         "",
-        "The model is too sure of itself in open words; raised to a power fitted on half of the stories the "
-        f"error of the other half falls from {half['calibration_error']:.2f} to "
-        f"{half['calibration_error_with_power']:.2f}, which is still no calibrated number, so that "
-        "`confidence` is left as it is read: it ranks answers well, and says too much as a probability.",
+        "`confidence` is the mean in open words and the margin among options. Raised to a power fitted on half "
+        "of the stories the mean's error on the other half goes from "
+        f"{half['calibration_error']:.2f} to {half['calibration_error_with_power']:.2f}, so that it is left as "
+        "it is read: it ranks answers well, and is no calibrated probability. Among options the share would be "
+        "nearer to one than the margin, at other bounds of `clarify_below`.",
     ]
     return "\n".join(lines)
 
