@@ -21,29 +21,23 @@ import numpy as np
 from hermes_stream import Session, load_model
 from hermes_stream.cli.machine import processor, processor_name, versions
 from hermes_stream.stream.answer import Answer
-from hermes_stream.stream.question import OptionChoice
 from hermes_stream.synthetic.planning import plan_questions
 from hermes_stream.synthetic.recording import is_truth
 from hermes_stream.synthetic.scenes import SCENES
 from hermes_stream.synthetic.world import generate_world
 
-SIGNALS = {"open": ("mean", "least", "product"), "options": ("share", "margin")}
-SHOWN = ("open, mean", "options, margin")
+SIGNALS = {"open": ("mean", "least", "product"), "options": ("share",)}
+SHOWN = ("open, mean", "options, share")
 """What ``Answer.confidence`` is."""
 NUM_BINS = 10
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NUM_RESAMPLES = 2000
-_SHARES: list[float] = []
 _TOKENS: list[float] = []
 
 
 def noting_more() -> None:
-    """Let each choice among options leave its share here, and each token how likely it was."""
-    plain, token = OptionChoice._note_shares, Answer.note_token
-
-    def note(self: OptionChoice, *given: object) -> None:
-        plain(self, *given)
-        _SHARES[:] = [self.share]
+    """Let each token leave here how likely it was."""
+    token = Answer.note_token
 
     def note_token(self: Answer, token_id: int, probability: float) -> None:
         if not self.token_ids:
@@ -51,7 +45,7 @@ def noting_more() -> None:
         token(self, token_id, probability)
         _TOKENS.append(probability)
 
-    OptionChoice._note_shares, Answer.note_token = note, note_token
+    Answer.note_token = note_token
 
 
 def story(model, seed: int, *, scene: str, seconds: int, num_questions: int) -> list[dict]:
@@ -79,8 +73,7 @@ def story(model, seed: int, *, scene: str, seconds: int, num_questions: int) -> 
                         "is_right": is_right,
                     },
                     "options": {
-                        "share": _SHARES[0],
-                        "margin": chosen.confidence,
+                        "share": chosen.confidence,
                         "is_right": is_truth(question, chosen.text),
                     },
                 }

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "record.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9)
-SHOWN = (("open, mean", "open words"), ("options, margin", "with options"))
+SHOWN = (("open, mean", "open words"), ("options, share", "with options"))
 SIGNAL_NAMES = {
     "content": "content, against all that is remembered (digests)",
     "place": "each place, against what was there before (describing watches)",
@@ -64,11 +64,10 @@ def confidence(document: dict) -> str:
     half = scores["open, mean"]["other_half"]
     lines += [
         "",
-        "`confidence` is the mean in open words and the margin among options. Raised to a power fitted on half "
-        "of the stories the mean's error on the other half goes from "
-        f"{half['calibration_error']:.2f} to {half['calibration_error_with_power']:.2f}, so that it is left as "
-        "it is read: it ranks answers well, and is no calibrated probability. Among options the share would be "
-        "nearer to one than the margin, at other bounds of `clarify_below`.",
+        "`confidence` is the mean in open words and the share among options. Raised to a power fitted on "
+        "half of the stories the mean's error on the other half goes from "
+        f"{half['calibration_error']:.2f} to {half['calibration_error_with_power']:.2f}, so that it is left "
+        "as it is read. The least and the product shrink with an answer's length, whatever it says.",
     ]
     return "\n".join(lines)
 

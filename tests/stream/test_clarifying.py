@@ -47,11 +47,11 @@ def test_the_confidence_of_open_words_is_the_mean_probability_of_their_tokens(wa
     assert given.confidence == pytest.approx(0.75)
 
 
-def test_the_confidence_of_an_option_is_its_lead_and_the_second_is_named(watching):
+def test_the_confidence_of_an_option_is_its_share_and_the_second_is_named(watching):
     answer = watching.ask(QUESTION, OPTIONS)
     assert answer.text == OPTIONS[answer.option_index]
     assert answer.runner_up in set(OPTIONS) - {answer.text}
-    assert 0 <= answer.confidence <= 1
+    assert 0 < answer.confidence <= 1
 
 
 def test_shares_of_options_are_multiplied_and_the_closest_step_names_the_second():
@@ -63,7 +63,6 @@ def test_shares_of_options_are_multiplied_and_the_closest_step_names_the_second(
     logits[2], logits[3] = math.log(3), math.log(1)
     assert choice.choose_token(logits) == 2
     assert choice.share == pytest.approx(0.9 * 0.75)
-    assert choice.margin == pytest.approx(0.5)
     assert choice.runner_up == 1
     assert choice.is_decided
 

@@ -42,7 +42,7 @@ def test_from_the_threshold_on_the_answer_is_not_seen(model, options, policy):
     assert answer.option_index is None
     assert answer.finish_reason == "stop"
     assert 0 <= answer.unseen_score <= 1
-    assert answer.confidence == pytest.approx(max(0, 2 * answer.unseen_score - 1))
+    assert answer.confidence == answer.unseen_score
     assert answer.ttft_seconds > 0
     assert torch.equal(session.next_token_logits(QUESTION), before)
 

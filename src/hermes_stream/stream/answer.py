@@ -48,7 +48,7 @@ class Answer:
         option_index: which option was chosen; None for an open question, and where a question came back or
             the answer is "not seen".
         confidence: how sure the model is, in [0, 1]: the mean probability of its tokens; of an option, how
-            far it is ahead of the next best. None before the first token.
+            likely it is among all. None before the first token.
         clarification: whether the text is a question back, because the model was not sure enough.
         guess: the answer that was held back then; None where the text is the answer.
         runner_up: the option that came second; None for an open question.

@@ -150,7 +150,7 @@ def choose_option(
         while not choice.is_decided:
             segment = context.extend(model.embed([token]))
             token = choice.choose_token((yield from next_token_logits(segment)))
-    answer.option_index, answer.confidence = choice.open_indices[0], choice.margin
+    answer.option_index, answer.confidence = choice.open_indices[0], choice.share
     answer.runner_up = answer.options[choice.runner_up]
     chosen = answer.options[answer.option_index]
     answer.give(chosen, pending_seconds=pending_seconds)

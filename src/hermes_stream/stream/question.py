@@ -98,14 +98,13 @@ class OptionChoice:
 
     Attributes:
         share: how likely the model finds the tokens chosen so far, among those that lead to an option.
-        margin: how far ahead of the next best they were where that was closest, in [0, 1].
-        runner_up: index of the option that was next best there.
+        runner_up: index of the option that was next best where they were least ahead.
     """
 
     def __init__(self, options: Sequence[tuple[int, ...]]) -> None:
         self._options = options
         self._chosen_ids: tuple[int, ...] = ()
-        self.share = self.margin = 1.0
+        self.share = self._lead = 1.0
         self.runner_up = 0
 
     def choose_token(self, logits: Float[Tensor, " vocabulary"]) -> int:
@@ -124,9 +123,9 @@ class OptionChoice:
         if not others:
             return
         second = max(others, key=shares.__getitem__)
-        if shares[best] - shares[second] <= self.margin:
+        if shares[best] - shares[second] <= self._lead:
             n = len(self._chosen_ids)
-            self.margin = shares[best] - shares[second]
+            self._lead = shares[best] - shares[second]
             self.runner_up = next(i for i in self.open_indices if self._options[i][n] == allowed[second])
 
     @property

@@ -106,7 +106,7 @@ def says_unseen(
     score = answer.unseen_score = question.read(logprobs)
     if score < question.unseen_at:
         return False
-    answer.unseen, answer.confidence = True, max(0.0, 2 * score - 1)
+    answer.unseen, answer.confidence = True, score
     answer.give(NOT_SEEN, pending_seconds=pending_seconds)
     answer.finish_reason = "stop"
     return True
