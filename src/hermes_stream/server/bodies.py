@@ -216,7 +216,7 @@ class AnswerBody(BaseModel, use_attribute_docstrings=True):
     tokens_per_second: float | None
     """Of the tokens after the first."""
     confidence: float | None
-    """How sure the model is: mean probability of the tokens; of an option, its lead over the next."""
+    """How sure the model is: mean probability of the tokens; of an option, how likely it is among all."""
     clarification: bool = False
     """Whether the text is a question back, because the model was less sure than `clarify_below`."""
     guess: str | None = None
