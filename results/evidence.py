@@ -11,18 +11,16 @@ from typing import Any
 
 import scene_tables
 import tables
+from scene_tables import GROUPS, NOT_YET, OURS
 from tables import percent, points, table, write_page
 
 FOLDER = Path(__file__).parent / "comparison"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
-GROUPS = ("now", "backward", "counting")
-OURS = ("hermes", "hermes_paper")
 KINDS = {
     "now": ("now_what", "now_where", "now_moving"),
     "backward": ("first", "before", "after", "colour", "was_there", "how_long_ago"),
     "counting": ("counting",),
 }
-_NOT_YET = "Not measured yet."
 IN_WORDS = ("full", "hermes", "hermes_paper", "hermes_paper:summarize=false", "window")
 
 
@@ -240,7 +238,7 @@ def when_unsure(world: str) -> str:
     """Write what answering again beside fetched frames gains, always, when unsure, and where it helps."""
     path = FOLDER.parent / f"when_unsure_{world}.json"
     if not path.exists():
-        return _NOT_YET
+        return NOT_YET
     found = json.loads(path.read_text(encoding="utf-8"))["scores"]
     lines = []
     for way, own in found["ways"].items():

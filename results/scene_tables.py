@@ -12,7 +12,7 @@ PATH = Path(__file__).parent / "scenes.json"
 GROUPS = ("now", "backward", "counting")
 OURS = ("hermes", "hermes_paper")
 LENGTHS = (48, 96, 192, 480)
-_NOT_YET = "Not measured yet."
+NOT_YET = "Not measured yet."
 
 
 def scenes(model: str) -> str:
@@ -35,7 +35,7 @@ def _scene_scores(model: str, seconds: int) -> dict[tuple[str, str], dict[str, A
 def _scenes(model: str, seconds: int) -> str:
     own = _scene_scores(model, seconds)
     if not own:
-        return _NOT_YET
+        return NOT_YET
     memories = sorted(
         {memory for _, memory in own if all((scene, memory) in own for scene in SCENES)},
         # ties by name, as a set has no order of its own

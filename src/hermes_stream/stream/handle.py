@@ -255,7 +255,7 @@ class StreamHandle:
         return f"StreamHandle({shown(self.stream.policy, self.stream.stats)})"
 
     def close(self) -> None:
-        """Give up all that waits, and leave the engine; safe to repeat."""
+        """Give up all that waits, and leave the engine; safe to repeat. Another thread gets a ThreadError."""
         self._check_thread()
         if not self._is_open:
             return
