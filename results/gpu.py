@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,16 @@ def parts(sizes: Sequence[str], *, smoke: bool) -> list[Part]:
 
 def made_by(part: Part) -> dict[str, Any]:
     """Say with what a part is measured now: options, and a digest of the code, which needs no git."""
+    return {"code": code_digest(), "options": list(part.options)}
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of all code that is measured, as it was when it was asked for first."""
     digest = hashlib.sha256()
     for path in (*sorted((FOLDER.parent / "src").rglob("*.py")), FOLDER / "gpu_probe.py"):
         digest.update(path.read_bytes())
-    return {"code": digest.hexdigest()[:12], "options": list(part.options)}
+    return digest.hexdigest()[:12]
 
 
 def commit() -> str | None:
