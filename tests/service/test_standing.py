@@ -13,6 +13,7 @@ from tests.waiting import until
 from hermes_stream import load_model
 from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsError
 from hermes_stream.service import Service
+from hermes_stream.service.question_desk import QuestionDesk
 from hermes_stream.service.settings import StartSettings
 from hermes_stream.video import SourceOptions
 
@@ -60,8 +61,9 @@ def test_an_alert_becomes_an_event_and_an_incident(serve):
     assert service.stream("door").watches.num_asked == 4
 
 
-def test_an_incident_is_updated_with_pictures_and_ended(serve):
-    service = serve()
+def test_an_incident_is_updated_with_pictures_and_ended(serve, monkeypatch):
+    service, asked, ask = serve(), [], QuestionDesk.ask
+    monkeypatch.setattr(QuestionDesk, "ask", lambda *a, **k: asked.append(a[2]) or ask(*a, **k))
     service.open_stream("door", **FEW)
     push(service, "door", random_frames(3))
     made = service.watches.add(
@@ -71,6 +73,7 @@ def test_an_incident_is_updated_with_pictures_and_ended(serve):
     (updated,) = until(lambda: events(service, "incident_updated"))
     assert updated.payload["picture_seconds"] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert updated.payload["summary"] is None or updated.payload["summary"]
+    assert asked == ["what is seen?"]
     (incident,) = service.incidents.read(status="open")
     assert [one.stream_seconds for one in incident.pictures] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert all(service.picture(one.picture) for one in incident.pictures)

@@ -108,8 +108,7 @@ class IncidentKeeper:
         pictures = [
             IncidentPicture(stream_seconds=seconds, picture=path) for seconds, path in sorted(shown.items())
         ]
-        summary = self._summary(served, settings)
-        # after the summary, which takes its time: the alert may have ended, and then its end was told
+        # behind the summary, which takes its time: the alert may have ended, and then its end was told
         held = "yes" if self._store.incidents.find(incident.id).status == "open" else "no"
         fields = {
             "pictures": [asdict(one) for one in pictures],
