@@ -353,6 +353,11 @@ def test_a_question_waits_until_what_answers_it_has_been_seen(hermes, circle):
     assert lines[1].startswith("      green  (at 0:16, ")
 
 
+def test_a_chunk_that_was_asked_for_stays_though_a_question_waits(hermes, circle):
+    asked = ("ask", circle, WHICH, "--at", "2", "--wait", "20", *UNTIL, "--chunk-frames", "16", "--json")
+    assert hermes(*asked).document["chunk_frames"] == 16
+
+
 @pytest.mark.parametrize("wait", ["5", "3600"])
 def test_what_does_not_come_in_time_or_before_the_end_is_said(hermes, circle, wait):
     until = UNTIL if wait == "5" else ("--until", "was there a white circle?")

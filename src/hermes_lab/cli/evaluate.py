@@ -25,7 +25,7 @@ from hermes_lab.cli.grading import check_scoring, grade_answers
 from hermes_lab.cli.results import run_scores
 from hermes_lab.cli.stopping import goes_on_later
 from hermes_stream.cli.opening import check_options, load, open_session, warn_of_unused_budget
-from hermes_stream.cli.option_groups import expand_options
+from hermes_stream.cli.option_groups import expand_options, typed_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.output import print_json, say, screen, with_schema
 from hermes_stream.cli.settings import keeping_line
@@ -89,8 +89,7 @@ def evaluate(
     if check and not is_of_watches(annotations):
         print_check(annotations, run.videos, as_json=json)
         return
-    source = context.get_parameter_source("chunk_frames")
-    keeps_chunks = source is not None and source.name != "DEFAULT"
+    keeps_chunks = "chunk_frames" in typed_options(context)
     if is_of_watches(annotations):
         if check:
             print_watches(annotations, as_json=json)
@@ -265,7 +264,9 @@ def _set_up(
     model = load(options)
     is_watched = any(one.form == "proactive" for episode in task.episodes for one in episode.questions)
     if is_watched and not keeps_chunks:
-        memory = replace(memory, chunk_frames=max(round(viewing.fps or model.card.default_fps), 1))
+        memory = replace(
+            memory, chunk_frames=model.card.frames_of_a_second(viewing.fps or model.card.default_fps)
+        )
     if budget_bytes is not None:
         memory = replace(memory, budget_tokens=_num_tokens(budget_bytes, model, memory))
     session = open_session(memory, model)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hermes_lab.evaluation.watched_events import StoryEvents
 
 SCORES, EVENTS = "scores.json", "events.json"
-_SECONDS_PER_LOOK = 1.0
 _COLUMNS = ("f1", "precision", "recall", "false_alarms_per_hour")
 
 
@@ -105,7 +104,7 @@ def _watch(
     fps = viewing.fps or loaded.card.default_fps
     if not keeps_chunks:
         # a watch is as old as its chunk
-        memory = replace(memory, chunk_frames=max(round(fps * _SECONDS_PER_LOOK), 1))
+        memory = replace(memory, chunk_frames=loaded.card.frames_of_a_second(fps))
     session = open_session(memory, loaded)
     settings = {
         "model": model.model,

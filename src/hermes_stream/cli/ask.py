@@ -12,7 +12,7 @@ from hermes_stream.cli.evidence import evidence_entry, evidence_line
 from hermes_stream.cli.interruption import Ending, interruptible
 from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
 from hermes_stream.cli.opening import open_stream, warn_of_damage
-from hermes_stream.cli.option_groups import expand_options
+from hermes_stream.cli.option_groups import expand_options, typed_options
 from hermes_stream.cli.options import (
     AnswerOptions,
     EvidenceOption,
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 
 @expand_options
-def ask(
+def ask(  # noqa: PLR0913 - one parameter per choice
     *,
+    context: typer.Context,
     video: VideoArgument,
     question: Annotated[list[str], typer.Argument(help="One or more questions.")],
     times: TimesOptions,
@@ -54,7 +55,8 @@ def ask(
     """
     questions = times.questions(list(map(_as_text, question)))
     # a question that waits is looked after once a chunk
-    session, source = open_stream(video, reading, model, memory, is_prompt=times.wait is not None)
+    is_prompt = times.wait is not None and "chunk_frames" not in typed_options(context)
+    session, source = open_stream(video, reading, model, memory, is_prompt=is_prompt)
     warn_of_narrow_model(session.model)
     if generation.allow_unseen:
         _check_unseen(session)

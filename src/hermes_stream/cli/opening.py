@@ -158,10 +158,8 @@ def warn_of_damage(source: FileSource) -> None:
 
 
 def prompt_chunks(memory: MemoryOptions, model: VideoModel, fps: float | None) -> MemoryOptions:
-    """Let chunks hold a second, unless something else was typed: a watch is as old as its chunk."""
-    if memory.chunk_frames != MemoryOptions().chunk_frames or fps is None:
-        return memory
-    return replace(memory, chunk_frames=max(model.card.frames_per_temporal_patch, round(fps)))
+    """Let chunks hold a second: a watch is as old as its chunk. Without a rate they stay as they are."""
+    return memory if fps is None else replace(memory, chunk_frames=model.card.frames_of_a_second(fps))
 
 
 def open_stream(
@@ -174,7 +172,7 @@ def open_stream(
         options: what is read of it; without a rate, the model's default.
         model: which model watches.
         memory: what the session remembers.
-        is_prompt: let chunks hold a second, unless something else was typed.
+        is_prompt: let chunks hold a second.
     """
     check_options(model, memory)
     source = open_video(path, options)

@@ -10,7 +10,10 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+if TYPE_CHECKING:
+    import typer
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,6 +57,12 @@ def _parameters(group: Any) -> dict[str, inspect.Parameter]:
         )
         for field in fields(group)
     }
+
+
+def typed_options(context: typer.Context) -> frozenset[str]:
+    """Return which options somebody gave, those too that say what holds without them."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, one in sources.items() if one is not None and one.name != "DEFAULT")
 
 
 def options_given(*groups: Any) -> list[str]:

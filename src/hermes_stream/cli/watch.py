@@ -14,7 +14,7 @@ import typer
 from hermes_stream.cli.interruption import interruptible
 from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
 from hermes_stream.cli.opening import check_options, load, mute_log, prompt_chunks
-from hermes_stream.cli.option_groups import expand_options
+from hermes_stream.cli.option_groups import expand_options, typed_options
 from hermes_stream.cli.options import FpsOption, JsonOption, MaxNewTokensOption, MemoryOptions, ModelOptions
 from hermes_stream.cli.serving import missing_server
 from hermes_stream.cli.standing_options import RecipeOption, StandingOptions, typed_watches
@@ -91,7 +91,7 @@ def watch(  # noqa: PLR0913 - one parameter per choice
     every answer and every event is a line of its own, a JSON document, and the last line is about the whole.
     """
     check_options(model, memory)
-    watches, typed = _watches(standing), _typed(context)
+    watches, typed = _watches(standing), typed_options(context)
     if recipe is not None:
         asked, model, memory, reading = _of_recipe(recipe, model, memory, reading, typed=typed)
         watches = (*asked, *watches)
@@ -137,12 +137,6 @@ def _watches(options: StandingOptions) -> tuple[WatchSettings, ...]:
         return typed_watches(options)
     except ModuleNotFoundError as error:
         raise missing_server(error) from error
-
-
-def _typed(context: typer.Context) -> frozenset[str]:
-    """Return which options somebody gave, those too that say what holds without them."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return frozenset(name for name, one in sources.items() if one is not None and one.name != "DEFAULT")
 
 
 def _of_recipe(

@@ -58,6 +58,15 @@ class ModelCard:
     text_after_video: Literal["clock", "picture"] = "clock"
     unseen_at: float = DEFAULT_UNSEEN_AT
 
+    def frames_of_a_second(self, fps: float) -> int:
+        """Return a second of frames, in whole temporal patches: a chunk while something is watched for.
+
+        Args:
+            fps: frames sampled per second.
+        """
+        size = self.frames_per_temporal_patch
+        return size * max(1, -(-round(fps) // size))
+
 
 def build_card(
     checkpoint: Checkpoint,

@@ -152,8 +152,7 @@ class StreamChoices:
         """
         if self.chunk_was_given or self.fps is None:
             return self.chunk_frames
-        size = model.card.frames_per_temporal_patch
-        return min(self.chunk_frames, size * max(1, -(-round(self.fps) // size)))
+        return min(self.chunk_frames, model.card.frames_of_a_second(self.fps))
 
     @property
     def token_filter(self) -> TokenFilter | None:
