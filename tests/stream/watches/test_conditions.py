@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from hermes_stream.stream.watches import Watch, WatchRules, restore_watch, saved_watch
@@ -73,6 +74,40 @@ def test_an_onset_stands_behind_what_is_given_and_what_must_be_so_too():
     assert see(watch, [(0.05, 0.95, 0.9, 0.1), (0.95, 0.95, 0.9, 0.1), (0.95, 0.95, 0.1, 0.9)]) == [
         ("raised", 2.0)
     ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("calibrate", ["none", "start"])
+def test_an_onset_decides_nothing_where_yes_might_not_begin(seed, calibrate):
+    rng = np.random.default_rng(seed)
+    rules = {
+        "also": ("and this?",),
+        "given": "was it there?",
+        "onset": "did it come?",
+        "calibrate": calibrate,
+    }
+    rules |= {
+        "hold_seconds": float(rng.integers(3)),
+        "keeps_given": bool(rng.random() < 0.5),
+        "raise_at": 0.6,
+    }
+    always, where_needed = watch_of(**rules), watch_of(**rules)
+    num_asked = 0
+    for second in range(300):
+        # yes comes and goes, each for some seconds
+        shares = rng.uniform(0.05, 0.95, size=4) ** [1, 0.2, 1, 1]
+        shares[0] = (2 * (second // 8 % 2) + shares[0]) / 3
+        own, *beside = (logs(share, 1 - share) for share in shares)
+        is_needed = where_needed.might_begin(own, beside[:-1])
+        num_asked += is_needed
+        told = [
+            watch.see_scores(float(second), own, is_scheduled=True, conditions=conditions)
+            for watch, conditions in ((always, beside), (where_needed, beside if is_needed else beside[:-1]))
+        ]
+        assert told[0] == told[1]
+        assert saved_watch(always) == saved_watch(where_needed)
+    assert always.num_incidents > 3
+    assert num_asked < 200
 
 
 def test_the_time_that_is_told_is_counted_also_over_a_restart():

@@ -11,7 +11,8 @@ from tests.lives import is_same, life, live, streams
 from hermes_stream import Engine, Session, load_model
 from hermes_stream.errors import CapacityError
 from hermes_stream.policies import RecentNPolicy
-from hermes_stream.stream.watches import Schedule, WatchRules
+from hermes_stream.stream.scoring import score
+from hermes_stream.stream.watches import Schedule, WatchRules, watches
 from hermes_stream.synthetic.world import generate_world
 
 FRAMES = list(generate_world(3294, 26).frames(1.0))  # a green circle comes at 16 s, a blue one at 21 s
@@ -49,6 +50,22 @@ def test_an_alert_is_raised_when_it_becomes_true(tiny):
 def test_what_must_hold_is_told_later_with_its_beginning(tiny):
     (event,) = watched(tiny, hold_seconds=3).take_events()
     assert (event.stream_seconds, event.since_seconds) == (19.0, 16.0)
+
+
+def test_an_onset_is_asked_only_where_yes_might_begin(tiny, monkeypatch):
+    asked: list[int] = []
+
+    def counted(model, context, questions):
+        asked.append(len(questions))
+        return score(model, context, questions)
+
+    monkeypatch.setattr(watches, "score", counted)
+    rules = {"onset": "did a green circle come since you last answered two seconds ago?"}
+    events = told(watched(tiny, "is there a green circle now?", **rules))
+    assert events[0] == ("raised", 16.0, "yes")
+    # once a look, and once more where it comes: while it is there nothing can begin
+    assert len(asked) == 26 + [kind for kind, _, _ in events].count("raised")
+    assert set(asked) == {1}
 
 
 def test_a_state_tells_each_change_but_not_its_beginning(tiny):

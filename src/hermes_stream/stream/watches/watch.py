@@ -84,8 +84,15 @@ class Watch:
 
     @property
     def questions(self) -> tuple[ScoredQuestion, ...]:
-        """All that is scored for it."""
-        return () if self.question is None else (self.question, *self.conditions)
+        """What is scored for it at each look: all but the onset, which matters at few."""
+        if self.question is None:
+            return ()
+        return (self.question, *self.conditions[: len(self.conditions) - (self.onset is not None)])
+
+    @property
+    def onset(self) -> ScoredQuestion | None:
+        """What is scored besides where yes might begin."""
+        return None if self.rules.onset is None else self.conditions[-1]
 
     @property
     def num_answers(self) -> int:
@@ -145,6 +152,28 @@ class Watch:
         self.note_look(seconds)
         self._counts["failed"] += 1
 
+    def might_begin(self, logprobs: tuple[float, ...], conditions: Sequence[tuple[float, ...]] = ()) -> bool:
+        """Tell whether yes begins at this look if its onset is likely, so that the onset must be asked.
+
+        Args:
+            logprobs: of the answers.
+            conditions: logarithms of yes and no for each of ``conditions`` before the onset.
+        """
+        if self.alert.is_raised or self.alert.since_seconds is not None or not self.alert.was_given:
+            return False
+        # what is usual may be settled by this very look
+        return (
+            not self.usual.is_settled or self._yes(self._scores(logprobs), conditions) >= self.rules.raises_at
+        )
+
+    def _scores(self, logprobs: tuple[float, ...]) -> tuple[float, ...]:
+        return probabilities(logprobs, usual=self.usual.logprobs if self.usual.is_settled else None)
+
+    def _yes(self, scores: tuple[float, ...], conditions: Sequence[tuple[float, ...]]) -> float:
+        """Return how likely an alert's yes is: the least of it and of what must be so as well."""
+        also = (probabilities(one)[0] for one in conditions[: len(self.rules.also)])
+        return min([scores[self._answers.index(self.rules.answer or "yes")], *also])
+
     def see_scores(
         self,
         seconds: float,
@@ -160,19 +189,16 @@ class Watch:
             seconds: time in the stream.
             logprobs: of the answers.
             is_scheduled: whether the schedule allows to speak.
-            conditions: logarithms of yes and no for each of ``conditions``.
+            conditions: logarithms of yes and no for each of ``conditions``; the onset's is there at least
+                where yes might begin.
             picture: returns what the model saw last.
         """
         self.note_look(seconds)
         self._learn_start(seconds, logprobs)
-        usual = self.usual.logprobs if self.usual.is_settled else None
-        scores = probabilities(logprobs, usual=usual)
+        scores = self._scores(logprobs)
         likely = [probabilities(one)[0] for one in conditions]
         also = likely[: len(self.rules.also)]
-        if self.rules.kind == "alert":
-            score = min([scores[self._answers.index(self.rules.answer or "yes")], *also])
-        else:
-            score = max(scores)
+        score = self._yes(scores, conditions) if self.rules.kind == "alert" else max(scores)
         if not self.usual.is_settled:
             self.score = score
             return None
@@ -180,7 +206,9 @@ class Watch:
             return self._see_alert(
                 seconds,
                 score,
-                begins=likely[len(also) :],
+                is_given=self.rules.given is None or likely[len(also)] >= LIKELY,
+                may_begin=self.rules.onset is None
+                or (len(conditions) == len(self.rules.conditions) and likely[-1] >= LIKELY),
                 is_scheduled=is_scheduled,
                 picture=picture,
             )
@@ -204,14 +232,14 @@ class Watch:
         seconds: float,
         score: float,
         *,
-        begins: Sequence[float],
+        is_given: bool,
+        may_begin: bool,
         is_scheduled: bool,
         picture: Callable[[], SeenPicture | None],
     ) -> WatchEvent | None:
-        """Take how likely yes is, and what must be so where it begins: what is given, then the onset."""
+        """Take how likely yes is, and what must be so where it begins: what is given, and the onset."""
         rules, before = self.rules, self.alert
         self.score = score
-        is_given = rules.given is None or begins[0] >= LIKELY
         self.alert = decide_alert(
             before,
             seconds=seconds,
@@ -220,7 +248,7 @@ class Watch:
             clear_at=rules.clears_at,
             hold_seconds=rules.hold_seconds,
             is_given=is_given or (rules.keeps_given and before.was_given),
-            may_begin=rules.onset is None or begins[-1] >= LIKELY,
+            may_begin=may_begin,
         )
         value_before, self.value = self.value, "yes" if self.alert.is_raised else "no"
         if self.alert.is_raised == before.is_raised:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from hermes_stream.errors import CapacityError
@@ -31,6 +32,7 @@ from hermes_stream.stream.work import Work
 log = logging.getLogger(__name__)
 MAX_WATCHES = 64
 Region = tuple[Point, ...] | None
+LogprobsOf = dict[ScoredQuestion, tuple[float, ...]]
 OnEvent = Callable[[WatchEvent], object]
 
 
@@ -179,7 +181,8 @@ class Watches:
     def cost_tokens(self) -> int:
         """Tokens of the watches that are due."""
         due = self._due(self._stream.folded_until_seconds)
-        return sum(question.num_tokens(self._stream.model) for question in _once(due))
+        questions = _once(one.questions for one in due)
+        return sum(question.num_tokens(self._stream.model) for question in questions)
 
     def _due(self, seconds: float | None) -> list[Watch]:
         if seconds is None:
@@ -212,23 +215,33 @@ class Watches:
         self._num_polls += 1
 
     def _score(self, due: Sequence[Watch], seconds: float) -> Work[None]:
-        """Ask all scored watches that read the memory in one forward, and those of each region in one."""
+        """Ask all scored watches that read the memory in one forward, and those of each region in one.
+
+        Where yes might begin, its onset is asked in one more.
+        """
         if not due:
             return
         yield from self._calibrate(due)
         # the memory first: where a region cannot be read, the others have been asked
         for region in sorted({one.rules.region for one in due}, key=lambda one: one or ()):
             own = [one for one in due if one.rules.region == region]
-            questions = _once(own)
-            found = yield from self._read(region, questions)
-            self._see(own, dict(zip(questions, found, strict=True)), seconds)
+            found = yield from self._read(region, _once(one.questions for one in own))
+            onsets = [(one.onset,) for one in own if one.onset is not None and self._might_begin(one, found)]
+            if onsets:
+                found |= yield from self._read(region, _once(onsets))
+            self._see(own, found, seconds)
 
-    def _see(
-        self, due: Sequence[Watch], logprobs_of: Mapping[ScoredQuestion, tuple[float, ...]], seconds: float
-    ) -> None:
+    @staticmethod
+    def _might_begin(watch: Watch, logprobs_of: LogprobsOf) -> bool:
+        own, *conditions = (logprobs_of[one] for one in watch.questions)
+        return watch.might_begin(own, conditions)
+
+    def _see(self, due: Sequence[Watch], logprobs_of: LogprobsOf, seconds: float) -> None:
         """Show watches what was read for them."""
         for watch in due:
             own, *conditions = (logprobs_of[one] for one in watch.questions)
+            if watch.onset in logprobs_of:
+                conditions.append(logprobs_of[watch.onset])
             event = watch.see_scores(
                 seconds,
                 own,
@@ -238,13 +251,15 @@ class Watches:
             )
             self._note(watch, event)
 
-    def _read(self, region: Region, questions: Sequence[ScoredQuestion]) -> Work[list[tuple[float, ...]]]:
+    def _read(self, region: Region, questions: Sequence[ScoredQuestion]) -> Work[LogprobsOf]:
         """Score questions on the memory, or on a region of the newest pictures."""
         stream = self._stream
         if region is None:
-            return (yield from score(stream.model, stream.context, questions))
-        frames = [cut_out(frame, region) for frame in stream.folding.newest_frames]
-        return (yield from score_apart(stream, questions, frames))
+            found = yield from score(stream.model, stream.context, questions)
+        else:
+            frames = [cut_out(frame, region) for frame in stream.folding.newest_frames]
+            found = yield from score_apart(stream, questions, frames)
+        return dict(zip(questions, found, strict=True))
 
     def _calibrate(self, due: Sequence[Watch]) -> Work[None]:
         """Look at a blank picture for the watches that want that, once."""
@@ -252,7 +267,7 @@ class Watches:
         size = self._stream.folding.newest_size
         if not new or size is None:
             return
-        questions = _once(new)
+        questions = _once(one.questions for one in new)
         found = yield from score_blank(self._stream, questions, size)
         logprobs_of = dict(zip(questions, found, strict=True))
         for watch in new:
@@ -356,9 +371,9 @@ class Watches:
         )
 
 
-def _once(watches: Sequence[Watch]) -> list[ScoredQuestion]:
+def _once(asked: Iterable[Sequence[ScoredQuestion]]) -> list[ScoredQuestion]:
     """Return what watches ask, each question once: several may have rules of their own for one."""
-    return list(dict.fromkeys(question for one in watches for question in one.questions))
+    return list(dict.fromkeys(chain.from_iterable(asked)))
 
 
 _DIGITS = tuple(digits for digits, _ in NUMBERS)
