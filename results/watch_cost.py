@@ -1,8 +1,9 @@
-"""What a watch costs at 7B, by operations and bytes: python results/watch_cost.py --out FILE
+"""What a watch costs at 7B, by operations and bytes: python results/watch_cost.py --stories DIR --out FILE
 
 Counted, not timed: products of weights, attention over the memory, the head; weights and memory read. A
 look of a stream asks all its watches in one forward, so that weights and memory are read once for all. A
-frame is what it is compared with: its encoding, and the prefill of its 196 tokens into the same memory.
+frame is what it is compared with: its encoding, and the prefill of its 196 tokens into the same memory. How
+often an onset is asked besides is counted on stories of ``hermes world --watches``, which ``tiny`` watches.
 """
 
 from __future__ import annotations
@@ -13,8 +14,16 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from measure import machine
+
+from hermes_lab.datasets.watch_annotations import read_watches
+from hermes_lab.evaluation.watched_events import watch_story
 from hermes_lab.training.shapes import SHAPES, ModelShape
+from hermes_stream import Session, load_model
+from hermes_stream.stream.watches import Watch
+from hermes_stream.video import FileSource
 
 NAME = "llava-onevision-7b"
 FRAME_TOKENS = 196
@@ -27,12 +36,13 @@ AROUND_TOKENS = 6
 IS_THERE = "is there a red circle now?"
 CAME = "did a red circle come since you last answered two seconds ago?"
 CONDITIONS = {
-    "appears, leaves, second, count": (IS_THERE, CAME),
-    "comes again": (IS_THERE, CAME, "was there a red circle?"),
+    "appears, leaves, second, count": (IS_THERE,),
+    "comes again": (IS_THERE, "was there a red circle?"),
     "two at once": (IS_THERE, "is there a green square now?"),
     "a place, a state": ("where is the red circle now?", IS_THERE),
 }
-"""What one watch asks at each look, as the table of docs/watches.md puts its condition."""
+"""What one watch asks at each look, as the table of docs/watches.md puts its condition; the first two ask
+``CAME`` besides, in a forward of its own, at looks at which yes might begin."""
 AIM = 0.12
 _LONGEST = 200
 BYTES_PER_NUMBER = 2
@@ -109,8 +119,40 @@ def longest(shape: ModelShape, share: str) -> int:
     return max(count for count in range(1, _LONGEST) if shares(shape, [count])[share] <= AIM)
 
 
+def onsets_asked(folder: Path) -> dict[str, Any]:
+    """Count looks of watches with an onset, and at how many of them it is asked.
+
+    Args:
+        folder: of stories, written by ``hermes world --watches``.
+    """
+    (path,) = folder.rglob("watches.json")
+    asked: list[bool] = []
+    might_begin = Watch.might_begin
+
+    def counted(watch: Watch, *look: Any) -> bool:
+        asked.append(might_begin(watch, *look))
+        return asked[-1]
+
+    model, stories = load_model("tiny", device="cpu"), read_watches(path)
+    with patch.object(Watch, "might_begin", counted):
+        for story in stories:
+            watch_story(Session(model, chunk_frames=1), FileSource(path.parent / story.video, fps=1), story)
+    scenes = sorted({story.scene for story in stories})
+    seconds = sum(story.duration_seconds for story in stories)
+    return {
+        "num_stories": len(stories),
+        "seconds": seconds,
+        "scenes": scenes,
+        "num_looks": len(asked),
+        "num_asked": sum(asked),
+        "share": sum(asked) / len(asked),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stories", type=Path, required=True, help="folder of hermes world --watches")
+    parser.add_argument("--seed", type=int, required=True, help="that it was written with")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     shape = next(one for one in SHAPES.values() if one.name == NAME)
@@ -131,6 +173,8 @@ def main() -> None:
             name: {"questions": questions, **shares(shape, list(map(num_tokens_of, questions)))}
             for name, questions in CONDITIONS.items()
         },
+        "onset": {"question": CAME, **shares(shape, [num_tokens_of(CAME)])},
+        "onsets_asked": {"seed": given.seed, "machine": machine(), **onsets_asked(given.stories)},
     }
     text = json.dumps(document, indent=1)
     sys.stdout.write(text + "\n")
