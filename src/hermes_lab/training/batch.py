@@ -135,6 +135,8 @@ def training_attention(
     What a memory holds comes before all: rotated keys and values ``[layers, n, kv_heads, held, head_dim]``.
     """
     (attention_mask,) = masks
+    # What is held comes from a live memory, in float32; and on a CPU bfloat16 makes this no faster.
+    query, key, value = query.float(), key.float(), value.float()
     if held is not None:
         layer: int = module.layer_idx  # type: ignore[assignment]
         key, value = (

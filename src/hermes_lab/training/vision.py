@@ -6,9 +6,13 @@ Then it learns to see the same in every scene.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,21 +78,45 @@ class VisionSamples:
 
 
 def render_samples(
-    family: Family, worlds: tuple[World, ...], num_seconds: int, *, through_codec: bool = True
+    family: Family,
+    worlds: tuple[World, ...],
+    num_seconds: int,
+    *,
+    through_codec: bool = True,
+    artists: Executor | None = None,
 ) -> VisionSamples:
-    """Render every story at the family's rate; every second story goes through H.264, or none."""
-    fps = family.fps
-    num_frames = num_seconds * fps
-    pixels = []
-    for k, world in enumerate(worlds):
-        is_coded = through_codec and k % _CODEC_EVERY == 0
-        pixels.append(to_pixels(render_story(world, num_frames, through_codec=is_coded, fps=fps)).half())
+    """Render every story at the family's rate; every second story goes through H.264, or none.
+
+    Args:
+        family: the model's.
+        worlds: the stories.
+        num_seconds: length of each.
+        through_codec: whether every second story goes through H.264.
+        artists: processes that render stories side by side; None renders one after the other, here.
+    """
+    draw = partial(_render_one, num_frames=num_seconds * family.fps, fps=family.fps)
+    is_coded = [through_codec and k % _CODEC_EVERY == 0 for k in range(len(worlds))]
+    every = (artists.map if artists else map)(draw, worlds, is_coded)
+    pixels, labels, centres = (torch.from_numpy(np.stack(one)) for one in zip(*every, strict=True))
     return VisionSamples(
-        pixels=torch.stack(pixels),
-        patch_frames=family.list_patches(num_seconds),
-        labels=torch.stack([frame_labels(world, num_frames, fps=fps) for world in worlds]),
-        centres=torch.stack([frame_centres(world, num_frames, fps=fps) for world in worlds]),
+        pixels=pixels, patch_frames=family.list_patches(num_seconds), labels=labels, centres=centres
     )
+
+
+def _render_one(world: World, is_coded: bool, *, num_frames: int, fps: int) -> tuple[NDArray[Any], ...]:
+    """Return a story's pixels, labels and centres; as arrays, since tensors would come by open files."""
+    pixels = to_pixels(render_story(world, num_frames, through_codec=is_coded, fps=fps)).half()
+    labels, centres = frame_labels(world, num_frames, fps=fps), frame_centres(world, num_frames, fps=fps)
+    return pixels.numpy(), labels.numpy(), centres.numpy()
+
+
+@contextmanager
+def hire_artists() -> Iterator[Executor]:
+    """Give as many processes as torch has threads, each with one, for ``render_samples``."""
+    # Not forked: a process that was forked behind torch's threads may wait for them for ever.
+    context, count = multiprocessing.get_context("forkserver"), torch.get_num_threads()
+    with ProcessPoolExecutor(count, context, initializer=torch.set_num_threads, initargs=(1,)) as artists:
+        yield artists
 
 
 def to_pixels(images: list[NDArray[np.uint8]]) -> Tensor:
@@ -183,6 +211,7 @@ def steady_vision(
     learning_rates: tuple[float, float],
     noise: float,
     seed: int,
+    artists: Executor | None = None,
 ) -> float:
     """Teach a trained tower to give, in any scene, the tokens that it gave of the story before a plain wall.
 
@@ -198,6 +227,7 @@ def steady_vision(
         learning_rates: of Muon and of AdamW at the first step; they fall to nothing.
         noise: standard deviation added to pixel values, which are between -1 and 1.
         seed: of batches and noise.
+        artists: processes that render the stories; None renders them here.
 
     Returns:
         The share of the variance of the plain wall's tokens that the last 50 batches missed.
@@ -205,8 +235,8 @@ def steady_vision(
     generator = torch.Generator().manual_seed(seed)
     teacher = deepcopy(model).eval().requires_grad_(False)
     plain = tuple(one if SCENES[one.scene].shift else replace(one, scene="still") for one in worlds)
-    seen = render_samples(family, worlds, num_seconds)
-    wanted = render_samples(family, plain, num_seconds, through_codec=False)
+    seen = render_samples(family, worlds, num_seconds, artists=artists)
+    wanted = render_samples(family, plain, num_seconds, through_codec=False, artists=artists)
     optimizers = Optimizers(
         family.vision_modules(model),
         muon_lr=learning_rates[0],
