@@ -115,6 +115,7 @@ def hire_artists() -> Iterator[Executor]:
     """Give as many processes as torch has threads, each with one, for ``render_samples``."""
     # Not forked: a process that was forked behind torch's threads may wait for them for ever.
     context, count = multiprocessing.get_context("forkserver"), torch.get_num_threads()
+    context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(count, context, initializer=torch.set_num_threads, initargs=(1,)) as artists:
         yield artists
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import typer
+from torch import nn
+from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from hermes_lab.cli.train import train as command
@@ -31,7 +33,7 @@ from hermes_lab.training.stories import (
     render_story,
 )
 from hermes_lab.training.train import FAMILIES, train
-from hermes_lab.training.vision import render_samples, steady_vision
+from hermes_lab.training.vision import hire_artists, render_samples, steady_vision
 from hermes_stream import FullPolicy, Session, load_model
 from hermes_stream.synthetic.questions import AGES, ALL_KINDS, TIMED_KINDS
 from hermes_stream.synthetic.standing_questions import spoken_seconds
@@ -53,6 +55,15 @@ def make_builder(num_seconds=8, num_streams=2, **changes) -> BatchBuilder:
         num_questions=10,
         **changes,
     )
+
+
+def test_artists_render_what_is_rendered_here_in_the_same_order():
+    worlds = draw_worlds(3, 4, BUSY, seed=5)
+    here = render_samples(LLAVA, worlds, 4)
+    with hire_artists() as artists:
+        there = render_samples(LLAVA, worlds, 4, artists=artists)
+    for name in ("pixels", "patch_frames", "labels", "centres"):
+        torch.testing.assert_close(getattr(there, name), getattr(here, name), rtol=0, atol=0)
 
 
 def test_labels_say_what_the_story_says():
@@ -316,6 +327,22 @@ def test_a_question_among_others_is_answered_as_if_it_were_alone():
         alone = torch.cat([words(torch.tensor(prefix)), seen, *asked])[None]
         hidden = model.model.language_model(inputs_embeds=alone).last_hidden_state[0, -int(own.sum()) :]
         assert torch.allclose(hidden @ words.weight.T, logits[row, own], atol=1e-4)
+
+
+def test_the_gradient_in_bfloat16_points_where_that_in_float32_points():
+    builder, model = make_builder(num_seconds=4), LLAVA.build_model(0, None)
+    decoder = Decoder(model, builder.chat.prefix_ids, LLAVA.video_end(model))
+    batch, video = builder.draw(np.random.default_rng(1)), torch.randn(2, 4, TOKENS_PER_TEMPORAL_PATCH, 128)
+    positions = LLAVA.position_ids(batch, len(builder.chat.prefix_ids))
+    gradients = []
+    for in_bfloat16 in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+            logits, _ = decoder(video, batch, positions)
+            loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+        parts = torch.autograd.grad(loss, list(decoder.text.layers.parameters()))
+        gradients.append(nn.utils.parameters_to_vector(parts))
+    assert not torch.equal(*gradients)
+    assert F.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 def test_positions_leave_the_gaps_and_questions_follow_their_last_frame():
