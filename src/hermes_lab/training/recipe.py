@@ -131,7 +131,7 @@ class Recipe:
         Stage(num_seconds=24, num_steps=400, max_gap=80, pace=_RETURNING),
         Stage(
             num_seconds=48,
-            num_steps=2100,
+            num_steps=1600,
             num_streams=8,
             num_worlds=2400,
             max_gap=40,

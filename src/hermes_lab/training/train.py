@@ -72,6 +72,8 @@ class Trainer:
 
     Attributes:
         step: steps so far, over all stages.
+        began: when the run, or this part of it, began; by the monotonic clock.
+        seconds: what its parts before this one took, up to their last row of the curve.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class Trainer:
             adamw_lr=recipe.learning_rates[1],
             weight_decay=recipe.weight_decay,
         )
-        self.step = 0
+        self.step, self.began, self.seconds = 0, time.monotonic(), 0.0
         # Four times as fast where a processor multiplies it, and slower where it does not.
         self._in_bfloat16 = (
             torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -184,6 +186,7 @@ class Trainer:
             "num_seconds": builder.num_seconds,
             "loss": round(float(np.mean(losses)), 4),
             "seconds_per_step": round((time.monotonic() - began) / count, 3),
+            "run_seconds": round(self._run_seconds),
             "processor_seconds_per_step": round((time.process_time() - began_processor) / count, 3),
             **{kind: round(float(np.mean(own)), 3) for kind, own in sorted(is_right.items())},
             **{f"label_{name}": accuracy for name, accuracy in zip(LABELS, by_label, strict=True)},
@@ -220,8 +223,13 @@ class Trainer:
             "auxiliary_head": self.decoder.auxiliary_head.state_dict(),
             "optimizers": self.optimizers.state_dict(),
             "step": self.step,
+            "seconds": self._run_seconds,
         }
         write_whole(state, folder / "state.pt")
+
+    @property
+    def _run_seconds(self) -> float:
+        return self.seconds + time.monotonic() - self.began
 
     def resume(self, folder: Path) -> None:
         """Go on from a saved state."""
@@ -229,7 +237,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.decoder.auxiliary_head.load_state_dict(state["auxiliary_head"])
         self.optimizers.load_state_dict(state["optimizers"])
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state["seconds"]
 
 
 def _answer_loss(logits: Tensor, questions: Questions) -> Tensor:
@@ -330,6 +338,7 @@ def train(
         family: the architecture; None takes LLaVA-OneVision.
         on_progress: called with a row of the curve every 50 steps.
     """
+    began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
     family = family or LlavaOnevisionFamily()
@@ -343,6 +352,7 @@ def train(
             pretrain_vision(family, model, recipe, start, artists=artists)
             write_whole(model.state_dict(), vision)
         trainer = Trainer(family, model, recipe, artists=artists)
+        trainer.began = began
         if (folder / "state.pt").exists():
             trainer.resume(folder)
         trainer.run(folder, on_progress)

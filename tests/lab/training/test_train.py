@@ -514,6 +514,10 @@ def test_a_run_is_reproducible_goes_on_where_it_stopped_and_loads_as_any_checkpo
         for part in ("whole", "parts")
     )
     assert all(torch.equal(one[key], other[key]) for key in one)
+    rows = [json.loads(line) for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()]
+    took = [row["run_seconds"] for row in rows]
+    assert took == sorted(took)
+    assert took[-1] > 0
     session = Session(load_model(tmp_path / "whole" / "checkpoint", device="cpu"), FullPolicy())
     session.observe(Frame(pts_seconds=0, image=np.zeros((96, 96, 3), np.uint8)))
     assert session.ask("what is on screen now?", max_new_tokens=4).token_ids
