@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from hermes_stream.attention_kernels import has_fast_masks
 from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
@@ -268,9 +269,9 @@ class _Forward:
         where = (tensor.device, tensor.dtype, tensor.shape[-1])
         if self._is_one_text and (summing := summing_kernel(*where)) is not None:
             return PartedReading.of(summing, rows, slots, rows_per_stream=rows_per_stream)
-        # Under a mask one token takes an H200 16 microseconds a layer, by the kernel 24.
         is_one_token = self.length == tensor.shape[1] == 1
-        if is_one_token or (kernel := packed_kernel(*where)) is None:
+        kernel = packed_kernel(*where)
+        if kernel is None or (is_one_token and has_fast_masks(tensor.device)):
             return None
         return FixedReading.of(kernel, rows, slots, rows_per_stream=rows_per_stream)
 
