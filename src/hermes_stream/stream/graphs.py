@@ -32,8 +32,12 @@ from hermes_stream.stream.recording import Recording
 from hermes_stream.stream.work import ForwardRequest
 
 log = logging.getLogger(__name__)
-LENGTHS = (1, 2, 4, 8, 32, 64, 128)
-_OF_QUESTIONS = (32, 64, 128)
+LENGTHS = (1, 2, 4, 8, 32, 64, 128, 256)
+"""Of texts, in tokens. At 7B 256 take no more of a pool than 128 in parts do, 37 MB by reckoning; 512 would
+double that (results/reckoned_graphs.json), and make as many products again of a text of 257."""
+_OF_QUESTIONS = (32, 64, 128, 256)
+_AT_ONCE = (32, 64, 128)  # captured when a stream comes; longer questions are rare
+_LONGEST_IN_PARTS = 128  # the parts of more take twice the memory of reading it as a whole
 _MAX_REPLAYS = 4  # each reads all weights; more batches at a time go through one ordinary forward
 _MIN_TEXTS = 4  # of a batch that is worth it even then
 _WARM_UPS = 2
@@ -65,7 +69,7 @@ class TextGraphs:
             return
         num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
         num_apart = min(num_streams, TOKENS_APART)  # more texts are never read together
-        for shape in (_shape_for([1] * num_apart), *(_shape_for([count]) for count in _OF_QUESTIONS)):
+        for shape in (_shape_for([1] * num_apart), *(_shape_for([count]) for count in _AT_ONCE)):
             if shape is not None and _has_room(cache, 0, shape):
                 self._placed(block, shape, lambda forward: forward.place_nothing(cache))
 
@@ -267,7 +271,8 @@ class _Forward:
         """Choose how tokens are read; None reads those of a single stream under a mask."""
         tensor, rows_per_stream = self._tensor, self._rows_per_stream
         where = (tensor.device, tensor.dtype, tensor.shape[-1])
-        if self._is_one_text and (summing := summing_kernel(*where)) is not None:
+        is_in_parts = self._is_one_text and self.length <= _LONGEST_IN_PARTS
+        if is_in_parts and (summing := summing_kernel(*where)) is not None:
             return PartedReading.of(summing, rows, slots, rows_per_stream=rows_per_stream)
         is_one_token = self.length == tensor.shape[1] == 1
         kernel = packed_kernel(*where)
