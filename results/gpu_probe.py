@@ -37,7 +37,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, shape_options, summing_kernel
 from hermes_stream.parted_reading import PartedReading
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.stream.recording import Recording
+from hermes_stream.stream.recording import Recording, RecordingPool
 from hermes_stream.stream.stats import synchronize
 
 FOLDER = Path(__file__).parent
@@ -107,7 +107,7 @@ def capture(device: torch.device) -> dict[str, Any]:
         torch.mm(left, right, out=found)
 
     work()  # sets its library up
-    graph = Recording(work, torch.cuda.graph_pool_handle())
+    graph = Recording(work, RecordingPool(device))
     found.zero_()
     took = seconds(graph.replay, 20, device)
     pools = graph_pools(device)

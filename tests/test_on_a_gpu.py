@@ -85,6 +85,19 @@ def test_streams_of_an_engine_answer_as_each_alone(name, per_block, dtype):
     assert same == 12 if dtype == "float32" else same >= 11  # bfloat16 rounds by what shares a product
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@MODELS
+def test_a_model_on_another_gpu_is_captured_there(name):
+    """Whichever is current; the first is when sessions begin."""
+    sessions = [Session(load_model(name, device=f"cuda:{k}"), HermesPolicy.best(60)) for k in (0, 1)]
+    expected, found = (logits_of(one, shown(one.model)) for one in sessions)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    graphs = [one for own in sessions[1]._executor._graphs._forwards.values() for one in own.values()]
+    assert graphs
+    assert all(one._replay != one._compute for one in graphs)
+    assert torch.cuda.current_device() == 0
+
+
 def test_memory_on_the_device_is_constant():
     model = load_model("tiny", device="cuda", dtype="bfloat16")
     session, held = Session(model, HermesPolicy.best(60)), []

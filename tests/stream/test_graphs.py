@@ -171,7 +171,7 @@ def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, mon
 
 @pytest.mark.parametrize("per_block", [2, 4])
 def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
-    tried = []
+    tried, here = [], model.layout.device
 
     def capture(self, pool):
         assert pool == "pool"
@@ -179,7 +179,7 @@ def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
         tried.append(self.length)
 
     monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
-    monkeypatch.setattr(graphs.torch.cuda, "graph_pool_handle", lambda: "pool")
+    monkeypatch.setattr(graphs, "RecordingPool", lambda device: "pool" if device == here else None)
     monkeypatch.setattr(graphs._Forward, "capture", capture)
     engine = Engine(model, memory_bytes=2**30, streams_per_block=per_block)
     own = TextGraphs(model, captures=True)

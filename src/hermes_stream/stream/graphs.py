@@ -28,7 +28,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, summing_kernel
 from hermes_stream.parted_reading import PartedReading
 from hermes_stream.segments import Segment
-from hermes_stream.stream.recording import Recording
+from hermes_stream.stream.recording import Recording, RecordingPool
 from hermes_stream.stream.work import ForwardRequest
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ class TextGraphs:
     """
 
     def __init__(self, model: VideoModel, *, captures: bool) -> None:
-        self._model, self._captures = model, captures
-        self._pool = torch.cuda.graph_pool_handle() if captures else None
+        self._model = model
+        self._pool = RecordingPool(model.layout.device) if captures else None
         self._forwards: WeakKeyDictionary[BufferBlock, dict[_Shape, _Forward]] = WeakKeyDictionary()
 
     def prepare(self, cache: StreamCache) -> None:
@@ -110,7 +110,7 @@ class TextGraphs:
         forward = own[shape] = _Forward(self._model, block, shape) if is_new else own[shape]
         place(forward)
         try:
-            if is_new and self._captures:
+            if is_new and self._pool is not None:
                 forward.capture(self._pool)
         except torch.OutOfMemoryError:
             raise
@@ -280,13 +280,7 @@ class _Forward:
             return None
         return FixedReading.of(kernel, rows, slots, rows_per_stream=rows_per_stream)
 
-    def capture(self, pool: Any) -> None:
+    def capture(self, pool: RecordingPool) -> None:
         """Record the forward. Its trials write where tokens were placed; these are written behind them."""
-        device = self._embeddings.device
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UPS):
-                self._compute()
-        torch.cuda.current_stream(device).wait_stream(side)
+        pool.rehearse(self._compute, _WARM_UPS)
         self._replay = Recording(self._compute, pool).replay
