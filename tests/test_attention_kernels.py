@@ -16,6 +16,8 @@ from hermes_stream.attention_kernels import (
     FLASH,
     Call,
     Form,
+    Heads,
+    agrees,
     attend,
     call_of,
     chosen,
@@ -44,6 +46,7 @@ def answers(monkeypatch):
 
             monkeypatch.setattr(cuda, f"can_use_{name}_attention", ask)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+        monkeypatch.setattr(attention_kernels, "agrees", lambda *_: True)
         return asked
 
     return give
@@ -203,6 +206,44 @@ def test_a_token_of_each_stream_is_read_under_a_mask():
     call = call_of(queries, keys, keys, mask)
     expected = F.scaled_dot_product_attention(queries, keys, keys, attn_mask=mask, scale=0.3)
     torch.testing.assert_close(read(call, EFFICIENT, scaling=0.3), expected)
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_kernel_that_reads_as_plain_products_do_agrees(form, dtype):
+    here = torch.device("cpu")
+    kernels = (CUDNN, EFFICIENT) if form in (Form.MASKED, Form.FIXED) else (FLASH, EFFICIENT)
+    assert all(agrees.__wrapped__(kernel, form, Heads(here, dtype, 6, 2, 8)) for kernel in kernels)
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_kernel_that_fails_or_reads_wrongly_is_left_for_what_torch_chooses(monkeypatch, caplog):
+    def upper_left(queries, keys, values, *, is_causal, scale):
+        return (F.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True),)
+
+    def failing(*_, **__):
+        raise RuntimeError("no kernel image")
+
+    like = (Form.CAUSAL, Heads(torch.device("cpu"), torch.float32, 6, 2, 8))
+    monkeypatch.setattr(ATEN, "_scaled_dot_product_flash_attention", upper_left)
+    assert not agrees.__wrapped__(FLASH, *like)
+    assert "flash reads a chunk or a question wrongly on cpu, torch chooses" in caplog.text
+    monkeypatch.setattr(ATEN, "_scaled_dot_product_flash_attention", failing)
+    assert not agrees.__wrapped__(FLASH, *like)
+    assert "no kernel image" in caplog.text
+    monkeypatch.setattr(attention_kernels, "_serves", lambda *_: True)
+    monkeypatch.setattr(attention_kernels, "agrees", lambda kernel, *_: kernel is EFFICIENT)
+    assert chosen(call_of(*random(5), causal_lower_right(5, 11))) is EFFICIENT
+
+
+def test_a_trial_without_memory_is_made_again(monkeypatch):
+    def starved(*_, **__):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(ATEN, "_scaled_dot_product_flash_attention", starved)
+    with pytest.raises(torch.OutOfMemoryError):
+        agrees(FLASH, Form.ONE, Heads(torch.device("cpu"), torch.float32, 6, 2, 8))
 
 
 def test_a_processor_is_asked_as_ever():

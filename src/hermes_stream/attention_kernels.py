@@ -3,13 +3,15 @@
 That order differs with torch's version and the GPU. On a Hopper GPU cuDNN may come first, which builds a plan
 for each length, and an answer has another length at each token; elsewhere a mask with grouped queries may
 fall to plain products in float32. Kernels are called by name: torch's switches are of the whole program,
-whose other threads attend as well. Whether one can serve, torch is asked, so that its switches count. A
-processor has nothing to choose: torch is called as ever.
+whose other threads attend as well. Whether one can serve, torch is asked, so that its switches count, and a
+trial must bear it out. A processor has nothing to choose: torch is called as ever.
 """
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -19,14 +21,17 @@ from torch.backends import cuda
 from torch.backends.cuda import SDPAParams
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend
-from torch.nn.attention.bias import CausalBias, CausalVariant
+from torch.nn.attention.bias import CausalBias, CausalVariant, causal_lower_right
 
+log = logging.getLogger(__name__)
 FLASH = SDPBackend.FLASH_ATTENTION
 EFFICIENT = SDPBackend.EFFICIENT_ATTENTION
 CUDNN = SDPBackend.CUDNN_ATTENTION
 _FLASH_WIDTH = 8  # heads of other widths would have to be filled up
 _ROW_BYTES = 16  # where rows of a mask begin elsewhere one kernel copies them, and another ends the program
 _HIDDEN = -65504.0  # cuDNN wants it finite; 16 bits hold it, and no score comes near
+_TRIED, _TRIED_OF = 5, 61
+_NEAR = 2e-2
 _WITH_FAST_MASKS = (9, 10)
 """Major compute capabilities on which torch itself may put cuDNN first. Under a mask of a fixed shape one
 token takes an H200 16 microseconds a layer by the kernel that torch took there, by the packed one 24
@@ -60,6 +65,24 @@ class Call(NamedTuple):
     keys: Tensor
     values: Tensor
     added: Tensor | None = None
+
+
+class Heads(NamedTuple):
+    """What, beside lengths, a kernel may depend on.
+
+    Attributes:
+        device: where queries, keys and values are.
+        dtype: of them.
+        num_heads: of queries.
+        num_kv_heads: of keys and values.
+        head_dim: width of a head.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
 
 
 def attend(
@@ -126,9 +149,52 @@ def has_fast_masks(device: torch.device) -> bool:
 
 
 def chosen(call: Call) -> SDPBackend | None:
-    """Return the kernel that reads, by what torch says of each; None leaves it to torch."""
-    kernels = kernels_for(call.form, call.queries.device)
-    return next((kernel for kernel in kernels if _serves(kernel, call)), None)
+    """Return the kernel that reads, by what torch says of each and a trial; None leaves it to torch.
+
+    Raises:
+        OutOfMemoryError: the device had no memory for the trial.
+    """
+    form, queries, keys, *_ = call
+    heads = Heads(queries.device, queries.dtype, queries.shape[1], keys.shape[1], queries.shape[-1])
+    kernels = kernels_for(form, queries.device)
+    return next((one for one in kernels if _serves(one, call) and agrees(one, form, heads)), None)
+
+
+@cache
+def agrees(kernel: SDPBackend, form: Form, heads: Heads) -> bool:
+    """Tell whether a kernel reads a few tokens as plain products on a processor do; it is tried once.
+
+    A forward is tried before it is captured: in the runs that warm it up.
+
+    Raises:
+        OutOfMemoryError: the device had no memory for the trial; that says nothing of the kernel.
+    """
+    count, seed = 1 if form is Form.ONE else _TRIED, torch.Generator().manual_seed(0)
+    device, width = heads.device, heads.head_dim
+    shapes = ((1, heads.num_heads, count, width), *2 * ((1, heads.num_kv_heads, _TRIED_OF, width),))
+    tensors = [torch.randn(*shape, generator=seed).to(heads.dtype) for shape in shapes]
+    seen = torch.arange(_TRIED_OF) <= torch.arange(_TRIED_OF - count, _TRIED_OF)[:, None]
+    masks: dict[Form, Tensor | CausalBias | None] = {
+        Form.ONE: None,
+        Form.CAUSAL: causal_lower_right(count, _TRIED_OF),
+    }
+    mask = masks.get(form, seen.to(device))
+    queries, keys, values = (one.to(device) for one in tensors)
+    call = call_of(queries, keys, values, mask, is_fixed=form is Form.FIXED)
+    try:
+        found = read(call, kernel, scaling=width**-0.5).cpu().float()
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        log.warning("%s does not read %s on %s, torch chooses: %s", _name(kernel), form.value, device, error)
+        return False
+    queries, keys, values = (one.float() for one in tensors)
+    shares = heads.num_heads != heads.num_kv_heads
+    expected = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen, enable_gqa=shares)
+    is_near = torch.allclose(found, expected, rtol=_NEAR, atol=_NEAR)
+    if not is_near:
+        log.warning("%s reads %s wrongly on %s, torch chooses", _name(kernel), form.value, device)
+    return is_near
 
 
 def grouped(call: Call) -> Call:
