@@ -31,12 +31,13 @@ from hermes_lab.bench.peak_memory import graph_pools, measure_peak
 from hermes_lab.bench.workload import Workload, make_workload, max_text_tokens, without_stop_tokens
 from hermes_lab.training.random_weights import random_model
 from hermes_stream import Engine, HermesPolicy, Session, load_model
+from hermes_stream.attention_kernels import kernels_told
 from hermes_stream.blocks import rows_of
 from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, shape_options, summing_kernel
 from hermes_stream.parted_reading import PartedReading
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.stream.recording import Recording
+from hermes_stream.stream.recording import Recording, RecordingPool
 from hermes_stream.stream.stats import synchronize
 
 FOLDER = Path(__file__).parent
@@ -90,6 +91,8 @@ def backends(device: torch.device, repeats: int) -> list[dict[str, Any]]:
                 row["refused"] = str(error).splitlines()[0]
             found.append(row)
     kernels = {"packed": packed_kernel(device, dtype, width), "summing": summing_kernel(device, dtype, width)}
+    told = kernels_told(device, heads=heads, kv_heads=kv_heads, head_dim=width)
+    found += [{"of": form, "reads": kernel} for form, kernel in told.items()]
     return found + [{"of": name, "runs": kernel is not None} for name, kernel in kernels.items()]
 
 
@@ -104,7 +107,7 @@ def capture(device: torch.device) -> dict[str, Any]:
         torch.mm(left, right, out=found)
 
     work()  # sets its library up
-    graph = Recording(work, torch.cuda.graph_pool_handle())
+    graph = Recording(work, RecordingPool(device))
     found.zero_()
     took = seconds(graph.replay, 20, device)
     pools = graph_pools(device)

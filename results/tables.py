@@ -237,6 +237,27 @@ def reckoned(document: Document) -> str:
     return table(head, rows)
 
 
+def prepared(document: Document) -> str:
+    """Write what preparing a chunk's pictures takes, by reckoning, and what it took before."""
+    before = json.loads((FOLDER / "reckoned_preparing_before.json").read_text(encoding="utf-8"))
+    head = [
+        "model",
+        "16 pictures of",
+        "left of them",
+        "most, before",
+        "most",
+        "operations, before",
+        "operations",
+    ]
+    rows = []
+    for was, run in zip(before["like_7b"], document["like_7b"], strict=True):
+        shape = f"{run['picture_columns']} x {run['picture_rows']}"
+        numbers = [run["pixels_bytes"], was["prepare_bytes"], run["prepare_bytes"]]
+        launches = [f"{one['num_kernels']:,}" for one in (was, run)]
+        rows.append([f"`{run['model']}`", shape, *(f"{one / 1e6:.0f} MB" for one in numbers), *launches])
+    return table(head, rows)
+
+
 def forgetting(document: Document) -> str:
     """Write what a chunk takes with each policy over what it takes with ``window``."""
     head = ["model", "policy", "frames a chunk", "ms a chunk", "over `window`", "quartiles"]
@@ -436,6 +457,7 @@ PARTS: dict[str, Callable[[Document], str]] = {
     "counts": counts,
     "like_7b": like_7b,
     "reckoned": reckoned,
+    "prepared": prepared,
     "forgetting": forgetting,
     "runs": runs,
     "flat": flat,

@@ -283,6 +283,24 @@ def test_memory_is_reckoned(tmp_path):
 
 
 @pytest.mark.long
+def test_preparing_is_reckoned(tmp_path):
+    ran("reckoned_preparing.py", "--out", str(tmp_path / "preparing.json"), folder=tmp_path)
+    rows = json.loads((tmp_path / "preparing.json").read_text())["like_7b"]
+    assert [row["picture_rows"] for row in rows] == [392, 392]
+    assert all(row["prepare_bytes"] > row["pixels_bytes"] > 0 < row["num_kernels"] for row in rows)
+
+
+@pytest.mark.long
+def test_captured_forwards_are_reckoned(tmp_path):
+    ran("reckoned_graphs.py", "--out", str(tmp_path / "graphs.json"), folder=tmp_path)
+    rows = json.loads((tmp_path / "graphs.json").read_text())["like_7b"]
+    assert [(row["num_tokens"], row["is_in_parts"]) for row in rows] == [
+        (count, is_in_parts) for count in (1, 32) for is_in_parts in (False, True)
+    ]
+    assert all(row["forward_bytes"] > row["stays_bytes"] > 0 for row in rows)
+
+
+@pytest.mark.long
 def test_what_forgetting_costs_is_measured(tmp_path):
     ran("compression.py", "--out", str(tmp_path / "compression.json"), folder=tmp_path)
     runs = json.loads((tmp_path / "compression.json").read_text())["runs"]

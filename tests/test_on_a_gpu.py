@@ -9,8 +9,10 @@ import torch
 from tests.checkpoints import random_frames
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention.bias import causal_lower_right
 
 from hermes_stream import Engine, HermesPolicy, Session, load_model
+from hermes_stream.attention_kernels import _serves, call_of, kernels_for, kernels_told, read
 from hermes_stream.models import patch_tower
 from hermes_stream.models.loading.towers import fill_gates
 from hermes_stream.packed_kernel import packed_kernel
@@ -83,6 +85,19 @@ def test_streams_of_an_engine_answer_as_each_alone(name, per_block, dtype):
     assert same == 12 if dtype == "float32" else same >= 11  # bfloat16 rounds by what shares a product
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@MODELS
+def test_a_model_on_another_gpu_is_captured_there(name):
+    """Whichever is current; the first is when sessions begin."""
+    sessions = [Session(load_model(name, device=f"cuda:{k}"), HermesPolicy.best(60)) for k in (0, 1)]
+    expected, found = (logits_of(one, shown(one.model)) for one in sessions)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    graphs = [one for own in sessions[1]._executor._graphs._forwards.values() for one in own.values()]
+    assert graphs
+    assert all(one._replay != one._compute for one in graphs)
+    assert torch.cuda.current_device() == 0
+
+
 def test_memory_on_the_device_is_constant():
     model = load_model("tiny", device="cuda", dtype="bfloat16")
     session, held = Session(model, HermesPolicy.best(60)), []
@@ -99,6 +114,30 @@ def test_eight_bits_answer_alike():
     plain, small = (Session(model, HermesPolicy.best(60), kv_bits=bits) for bits in (None, 8))
     expected, found = (logits_of(one, shown(model)) for one in (plain, small))
     assert (expected - found).abs().mean() < 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("count", "held"), [(1, 61), (5, 61), (40, 40), (40, 323)])
+def test_every_form_reads_what_plain_attention_reads(count, held, dtype):
+    """Also those that serve behind the first: each that torch says can serve is tried."""
+    where = {"device": "cuda", "dtype": dtype}
+    queries, (keys, values) = torch.randn(1, 8, count, 64, **where), torch.randn(2, 1, 2, held, 64, **where)
+    mask = torch.arange(held, device="cuda") <= torch.arange(held - count, held, device="cuda")[:, None]
+    plain = [one.double() for one in (queries, keys, values)]
+    expected = F.scaled_dot_product_attention(*plain, attn_mask=mask, scale=0.1, enable_gqa=True)
+    calls = [call_of(queries, keys, values, causal_lower_right(count, held) if count > 1 else None)]
+    calls += [call_of(queries, keys, values, mask, is_fixed=fixed) for fixed in (False, True)]
+    near = 2e-2 if dtype == torch.bfloat16 else 1e-4
+    for call in calls:
+        for kernel in kernels_for(call.form, queries.device):
+            if _serves(kernel, call):
+                found = read(call, kernel, scaling=0.1).double()
+                torch.testing.assert_close(found, expected, rtol=near, atol=near)
+
+
+def test_no_form_falls_to_plain_products():
+    told = kernels_told(torch.device("cuda", 0))
+    assert not any("math" in kernel or "torch" in kernel for kernel in told.values()), told
 
 
 @pytest.mark.parametrize("head_dim", [32, 64, 128])

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from hermes_stream import attention_kernels as kernels
 from hermes_stream.attention_weights import observe, probe, read, weigh_with_probes
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
@@ -245,9 +245,7 @@ def _attend(
     *,
     scaling: float,
 ) -> Float[Tensor, "heads tokens head_dim"]:
-    return F.scaled_dot_product_attention(
-        queries[None], keys[None], values[None], attn_mask=mask, scale=scaling, enable_gqa=True
-    )[0]
+    return kernels.attend(queries[None], keys[None], values[None], mask, scaling=scaling)[0]
 
 
 def _with_own(

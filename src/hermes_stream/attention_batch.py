@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
+from hermes_stream.attention_kernels import attend
 from hermes_stream.blocks import BufferBlock, rows_of
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
@@ -177,7 +177,7 @@ class MaskedReading:
         # The query heads that share a head of keys see the same: they stand where tokens would.
         grouped = asked.reshape(count, held.shape[2], -1, width)
         mask = self.seen[layer_idx]
-        output = F.scaled_dot_product_attention(grouped, held[0], held[1], attn_mask=mask, scale=scaling)
+        output = attend(grouped, held[0], held[1], mask, scaling=scaling)
         output = output.reshape(count, num_heads, width)
         return (output if self.is_whole else output[self.rows]).transpose(0, 1)
 

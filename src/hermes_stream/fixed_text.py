@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hermes_stream.attention_kernels import attend
 from hermes_stream.blocks import rows_of
 from hermes_stream.packed_kernel import Kernel, shape_options
 from hermes_stream.parted_reading import PartedReading
@@ -152,7 +153,5 @@ def attend_fixed(
         return text.reading.read(layer_idx, queries, held, scaling=scaling)
     keys, values = held[:, 0] if held.shape[1] == 1 else held.index_select(1, text.rows[:1])[:, 0]
     seen = torch.arange(held.shape[3], device=held.device) <= text.slots[layer_idx][:, None]
-    output = F.scaled_dot_product_attention(
-        queries[None], keys[None], values[None], attn_mask=seen, scale=scaling, enable_gqa=True
-    )
+    output = attend(queries[None], keys[None], values[None], seen, scaling=scaling, is_fixed=True)
     return output.transpose(1, 2)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tests.commands import KNOWS
 
-from hermes_stream import Session, __version__, load_model
+from hermes_stream import Session, __version__, attention_kernels, load_model, packed_kernel
+from hermes_stream.cli import machine
 from hermes_stream.cli.machine import driver_devices
 from hermes_stream.cli.stream_needs import measure
 
@@ -28,6 +29,40 @@ def test_document(hermes):
     assert stream["num_layers_by_tier"] == {"sensory": 1, "working": 6, "long_term": 3}
     assert stream["tokens_per_temporal_patch"] == 9
     assert stream["fits"] in (True, None)
+
+
+KERNELS = {"cuda:0": {"a chunk or a question": "flash", "texts of several streams": "flash, packed"}}
+
+
+def test_attention_kernels_are_told(hermes, monkeypatch):
+    monkeypatch.setattr(machine, "attention_kernels", lambda: KERNELS)
+    run = hermes("doctor", "--gpu", "--device", "cpu")
+    assert run.code == 0
+    assert "attention on cuda:0\n  a chunk or a question     flash\n" in run.out
+    assert hermes("doctor", "--gpu", "--device", "cpu", "--json").document["attention_kernels"] == KERNELS
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_doctor_says_so(hermes):
+    assert "torch has no CUDA device here" in hermes("doctor", "--gpu").out
+    assert hermes("doctor", "--gpu", "--json").document["attention_kernels"] == {}
+    plain = hermes("doctor", "--json").document
+    assert plain["attention_kernels"] is plain["processor"] is None
+    assert "attention" not in hermes("doctor").out
+
+
+def test_kernels_of_a_gpu_are_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(attention_kernels, "kernels_told", lambda device: {"a chunk": str(device)})
+    monkeypatch.setattr(packed_kernel, "packed_kernel", lambda *_: None)
+    monkeypatch.setattr(packed_kernel, "summing_kernel", lambda *_: print)
+    found = machine.attention_kernels()
+    assert list(found) == ["cuda:0", "cuda:1"]
+    assert found["cuda:1"] == {
+        "a chunk": "cuda:1",
+        "texts of several streams": "one stream after the other",
+        "a text alone, captured": "flash, in parts",
+    }
 
 
 def test_cameras_that_fit_and_cameras_that_do_not(hermes):

@@ -10,7 +10,7 @@ ROWS: list[set[str]] = [
     {"plugins", "fields", "saved", "host"},
     {"memory", "video"},
     {"layout", "masks", "mark", "layer_views"},
-    {"eight_bits", "attention_weights"},
+    {"eight_bits", "attention_weights", "attention_kernels"},
     {"buffers"},
     {"records", "blocks", "packed_kernel"},
     {"cache", "policies", "filters"},

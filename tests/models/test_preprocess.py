@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from hermes_lab.bench.operation_count import OperationCount
 from hermes_stream import ModelError
+from hermes_stream.models import preprocess
 from hermes_stream.models.preprocess import Preprocessing, alike, to_tensor
 from hermes_stream.models.resize import fit_longest_side, resize, resize_by_weights, resize_weights
 
@@ -113,9 +118,63 @@ def test_pictures_are_resized_together_as_each_alone(mode):
     together = preprocessing.pixels(images, **CPU).values
     alone = torch.cat([preprocessing.pixels([image], **CPU).values for image in images])
     assert torch.equal(together, alone)
-    assert [len(batch) for batch, _ in alike(images, [image.shape[:2] for image in images])] == [3, 2]
+    assert [len(batch) for batch, _ in alike(images, [image.shape[:2] for image in images], 48)] == [3, 2]
     huge = [np.zeros((2160, 3840, 3), np.uint8)] * 2
-    assert [len(batch) for batch, _ in alike(huge, [(2160, 3840)] * 2)] == [1, 1]
+    assert [len(batch) for batch, _ in alike(huge, [(2160, 3840)] * 2, 48)] == [1, 1]
+    large = [np.zeros((1080, 1920, 3), np.uint8)] * 6
+    assert [len(batch) for batch, _ in alike(large, [(1080, 1920)] * 6, 384)] == [4, 2]
+
+
+class MostBytes(TorchDispatchMode):
+    """Notes the most bytes of tensors on the meta device that are alive at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.most = 0
+        self._known = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            storage = one.untyped_storage()
+            if one.device.type == "meta" and storage._cdata not in self._known:
+                self._known.add(storage._cdata)
+                self.live += storage.nbytes()
+                self.most = max(self.most, self.live)
+                weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+        return made
+
+    def _freed(self, key, num_bytes):
+        self._known.discard(key)
+        self.live -= num_bytes
+
+
+@pytest.mark.parametrize("shape", [(392, 392), (720, 1280), (1080, 1920)])
+@pytest.mark.parametrize("count", [4, 16, 64])
+def test_what_preparing_takes_does_not_grow_with_the_pictures(shape, count):
+    """But for what is made: pixels in whole numbers, and as the tower reads them."""
+    there = {"device": torch.device("meta"), "dtype": torch.bfloat16}
+    preprocessing = Preprocessing(height=384, width=384)
+    images = [np.zeros((*shape, 3), np.uint8)] * count
+    preprocessing.pixels(images[:1], **there)  # makes the weights
+    with MostBytes() as bytes_of:
+        made = preprocessing.pixels(images, **there)
+    assert made.values.shape == (count, 3, 384, 384)
+    left = made.values.nbytes * 3 // 2
+    assert bytes_of.most <= 97 * 2**20 + 2 * left
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pictures_prepared_in_parts_are_bit_for_bit_those_made_at_once(dtype, monkeypatch):
+    rng = np.random.default_rng(6)
+    images = [rng.integers(0, 256, size=(1080, 1920, 3), dtype=np.uint8) for _ in range(3)]
+    ours, where = Preprocessing(height=384, width=384), CPU | {"dtype": dtype}
+    whole = torch.cat([resize(to_tensor([one], CPU["device"]), (384, 384), "bicubic") for one in images])
+    expected = ours.scaling.normalise(whole).to(dtype)
+    assert torch.equal(ours.pixels(images, **where).values, expected)
+    monkeypatch.setattr(preprocess, "_NORMALISING_BYTES", 1)
+    monkeypatch.setattr(preprocess, "_RESIZING_BYTES", 1)
+    assert torch.equal(ours.pixels(images, **where).values, expected)
 
 
 def test_other_devices_resize_many_pictures_with_the_kernels_of_one():

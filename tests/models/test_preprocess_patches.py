@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hermes_stream import ModelError
+from hermes_stream.models import preprocess
 from hermes_stream.models.patches import PatchPreprocessing
 from hermes_stream.models.preprocess import CLIP_MEAN, HALF, Scaling
 
@@ -122,3 +123,17 @@ def test_frames_must_have_one_size(sizes):
 def test_a_ribbon_is_refused():
     with pytest.raises(ValueError, match="got 4 x 1000 pixels"):
         plain().resized(4, 1000)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_patches_made_in_parts_are_bit_for_bit_those_made_at_once(count, dtype, monkeypatch):
+    rng = np.random.default_rng(7)
+    images = [rng.integers(0, 256, size=(108, 192, 3), dtype=np.uint8) for _ in range(count)]
+    where = CPU | {"dtype": dtype}
+    whole = preprocessing().pixels(images, **where)
+    monkeypatch.setattr(preprocess, "_NORMALISING_BYTES", 1)
+    monkeypatch.setattr(preprocess, "_RESIZING_BYTES", 1)
+    parts = preprocessing().pixels(images, **where)
+    assert parts.grid == whole.grid
+    assert torch.equal(parts.values, whole.values)

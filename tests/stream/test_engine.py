@@ -274,10 +274,11 @@ def test_many_pictures_are_encoded_a_few_at_a_time(model, monkeypatch):
         return encode(self, pixels)
 
     monkeypatch.setattr(type(model), "encode", noting)
-    pixels = model.prepare(random_frames(7))
-    whole = Executor(model).serve([EncodeRequest(pixels=pixels)])[0]
+    frames = random_frames(7)
+    pixels = model.prepare(frames)
+    whole = Executor(model).serve([EncodeRequest.of(frames, model)])[0]
     monkeypatch.setattr(visual, "_ENCODED_VALUES", 3 * pixels.values[0].numel())
-    parts = Executor(model).serve([EncodeRequest(pixels=pixels)])[0]
+    parts = Executor(model).serve([EncodeRequest.of(frames, model)])[0]
     assert counts == [7, 3, 3, 1]
     torch.testing.assert_close(parts.tokens, whole.tokens, rtol=1e-5, atol=1e-5)
     assert parts.grid == whole.grid

@@ -86,11 +86,18 @@ def peak_of(model, num_streams: int, *, asks: bool, num_frames: int, overflow="d
     "shown",
     [
         {"asks": True, "num_frames": CHUNK_FRAMES},
+        {"asks": True, "num_frames": 3 * CHUNK_FRAMES},
         {"asks": False, "num_frames": CHUNK_FRAMES},
         {"asks": False, "num_frames": 2 * CHUNK_FRAMES, "overflow": "wait"},
         {"asks": True, "num_frames": 0},
     ],
-    ids=["chunks that questions wait for", "chunks", "chunks ahead", "questions"],
+    ids=[
+        "chunks that questions wait for",
+        "several that each waits for",
+        "chunks",
+        "chunks ahead",
+        "questions",
+    ],
 )
 def test_peak_bytes_do_not_grow_with_the_streams(model, shown):
     few, many = (peak_of(model, num_streams, **shown) for num_streams in (4, 32))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 from tests.checkpoints import random_frames
 
-from hermes_stream.stream.executor import Executor, Failure
+from hermes_stream.stream.executor import Executor, Failure, Unprepared
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest
 
 FAILURE = RuntimeError("the tower fails")
@@ -49,8 +52,7 @@ def executor(model) -> Executor:
 
 
 def requests_of(model) -> list[EncodeRequest | ForwardRequest]:
-    pixels = model.prepare(random_frames(2))
-    return [EncodeRequest(pixels=pixels), ForwardRequest(segments=(), stage="prefill")]
+    return [EncodeRequest.of(random_frames(2), model), ForwardRequest(segments=(), stage="prefill")]
 
 
 @pytest.mark.parametrize("part", ["_encode", "_forward"])
@@ -87,3 +89,36 @@ def test_what_failed_together_is_served_apart_behind_the_side_stream(model, exec
     assert read is None
     assert streams.current is streams.main
     assert set(streams.main.waits_for) == {streams.side}
+
+
+def test_frames_that_cannot_be_prepared_fail_alone(model, executor, monkeypatch):
+    """And at once: the others are still served together."""
+    batches, encode = [], executor._encode
+    monkeypatch.setattr(executor, "_encode", lambda batch: (batches.append(len(batch)), encode(batch))[1])
+    good = [EncodeRequest.of(random_frames(2, seed=seed), model) for seed in range(3)]
+
+    def refuse(frames):
+        raise ValueError("no such frames")
+
+    bad = [replace(good[0], prepare=refuse) for _ in range(2)]
+    found = executor.serve_apart([bad[0], good[0], good[1], bad[1], good[2]])
+    assert batches == [3]
+    assert [isinstance(one, Failure) for one in found] == [True, False, False, True, False]
+    assert all(str(found[k].error) == "no such frames" for k in (0, 3))
+    with pytest.raises(Unprepared, match="no such frames"):
+        executor.serve([bad[0]])
+
+
+def test_pixels_are_made_when_a_request_is_served(model, executor):
+    made, request = [], EncodeRequest.of(random_frames(3), model)
+
+    def prepare(frames):
+        made.append(model.prepare(frames))
+        return made[-1]
+
+    request = replace(request, prepare=prepare)
+    assert (request.num_patches, made) == (3 // model.card.frames_per_temporal_patch, [])
+    executor.serve([request])
+    values = weakref.ref(made.pop().values)
+    gc.collect()
+    assert values() is None  # the request is still there

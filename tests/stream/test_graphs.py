@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from tests.checkpoints import random_frames
@@ -15,6 +18,7 @@ from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.graphs import TextGraphs
 from hermes_stream.synthetic.world import generate_world
 
+RESULTS = Path(__file__).parents[2] / "results"
 QUESTIONS = ("what is on screen now?", "was there a red circle?", "what came first?")
 LONG_QUESTION = " and ".join(["what is on screen now"] * 8) + "?"
 
@@ -61,6 +65,36 @@ def test_answers_are_those_of_ordinary_forwards(name, in_parts, monkeypatch):
     assert {1, 32} <= set(lengths) <= {1, 8, 32}
     options = ["red circle", "blue square", "green star"]
     assert fixed.ask(QUESTIONS[2], options).text == plain.ask(QUESTIONS[2], options).text
+
+
+@pytest.mark.parametrize("has_kernels", [False, True])
+def test_questions_of_up_to_256_tokens_have_a_fixed_shape(model, has_kernels, monkeypatch):
+    """Read as a whole: parts of so many take twice the memory."""
+    if has_kernels:
+        monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
+        monkeypatch.setattr(graphs, "summing_kernel", lambda *_: pytest.fail("read in parts"))
+    lengths, options = counting(monkeypatch), {"text_tokens": 600}
+    plain, fixed = (
+        session_of(model, WindowPolicy(budget_tokens=60), fixed=one, **options) for one in (False, True)
+    )
+    for session in (plain, fixed):
+        session.observe(random_frames(8))
+    for count, expected in ((30, 256), (50, None)):
+        question = " and ".join(["what is on screen now"] * count) + "?"
+        lengths.clear()
+        found, other = (one.next_token_logits(question) for one in (fixed, plain))
+        torch.testing.assert_close(found, other, rtol=1e-4, atol=1e-4)
+        assert lengths == ([] if expected is None else [expected])
+
+
+def test_what_is_captured_takes_little():
+    """At 7B, by the stored reckoning: 256 tokens fit the pool that 128 in parts need, and 512 would not."""
+    stored = json.loads((RESULTS / "reckoned_graphs.json").read_text())["like_7b"]
+    most = {(r["model"], r["num_tokens"], r["is_in_parts"]): r["forward_bytes"] for r in stored}
+    for model in ("llava-onevision-7b", "qwen2.5-vl-7b"):
+        assert most[model, 256, False] <= most[model, 128, True] < 40e6
+        assert most[model, 512, False] > 1.9 * most[model, 128, True]
+    assert graphs.LENGTHS[-1] == 256
 
 
 def test_the_memory_is_the_same_after_it(model):
@@ -137,7 +171,7 @@ def test_streams_of_an_engine_share_forwards_of_fixed_shape(name, per_block, mon
 
 @pytest.mark.parametrize("per_block", [2, 4])
 def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
-    tried = []
+    tried, here = [], model.layout.device
 
     def capture(self, pool):
         assert pool == "pool"
@@ -145,7 +179,7 @@ def test_forwards_are_tried_when_a_stream_comes(model, per_block, monkeypatch):
         tried.append(self.length)
 
     monkeypatch.setattr(graphs, "packed_kernel", lambda *_: packed_by_loops)
-    monkeypatch.setattr(graphs.torch.cuda, "graph_pool_handle", lambda: "pool")
+    monkeypatch.setattr(graphs, "RecordingPool", lambda device: "pool" if device == here else None)
     monkeypatch.setattr(graphs._Forward, "capture", capture)
     engine = Engine(model, memory_bytes=2**30, streams_per_block=per_block)
     own = TextGraphs(model, captures=True)

@@ -298,7 +298,7 @@ class Noted:
         serve = engine.executor.serve
 
         def noting(requests):
-            frames = [one.pixels.grid[0] for one in requests if isinstance(one, EncodeRequest)]
+            frames = [one.num_patches for one in requests if isinstance(one, EncodeRequest)]
             speaks = [one for one in requests if isinstance(one, ForwardRequest) and one.wants_logits]
             self.steps.append((sum(frames), len(speaks)))
             return serve(requests)

@@ -5,7 +5,6 @@ A fault fails late: after the forward in which it happens has written all that i
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -15,9 +14,10 @@ from unittest.mock import patch
 
 from hermes_stream.models.visual import Pixels
 from hermes_stream.stream.engine import Engine
+from hermes_stream.stream.executor import Prepared
 from hermes_stream.stream.handle import StreamHandle
 from hermes_stream.stream.stream import Stream
-from hermes_stream.stream.work import EncodeRequest, ForwardRequest
+from hermes_stream.stream.work import ForwardRequest
 
 Place = Literal["prepare", "encode", "forward", "plan", "decode"]
 PLACES: tuple[Place, ...] = get_args(Place)
@@ -63,23 +63,21 @@ def injected(fault: Fault, engine: Engine, culprit: StreamHandle) -> Iterator[No
     """
     stream, executor, place = culprit.stream, engine.executor, fault.place
     encoder, model = stream.memory.encoder, engine.model
-    own_pixels: deque[Pixels] = deque(maxlen=16)
 
     def prepare(frames: Sequence[Any]) -> Pixels:
-        own_pixels.append(model.prepare(frames))
+        pixels = model.prepare(frames)
         if place == "prepare":
             fault.strike()
-        return own_pixels[-1]
+        return pixels
 
-    def is_struck(request: EncodeRequest | ForwardRequest) -> bool:
-        if isinstance(request, EncodeRequest):
-            return place == "encode" and any(request.pixels is own for own in own_pixels)
+    def is_struck(request: Prepared | ForwardRequest) -> bool:
+        if isinstance(request, Prepared):
+            return place == "encode" and request.request.prepare is prepare
         return _is_of(stream, request) and place == ("decode" if request.wants_logits else "forward")
 
     with ExitStack() as patches:
         # the encoder is the stream's own, the executor is shared
         prepares = SimpleNamespace(model=SimpleNamespace(prepare=prepare, card=model.card))
-        prepares.timing = executor.timing
         patches.enter_context(patch.object(encoder, "_executor", prepares))
         for name in ("_encode", "_forward"):
             struck = _struck_after(getattr(executor, name), fault, lambda batch: any(map(is_struck, batch)))

@@ -22,8 +22,8 @@ MeasureOption = Annotated[
     bool,
     typer.Option(
         *("--measure", "--gpu"),
-        help="Ask torch for devices, and load the model to measure a stream of it, in seconds; without it, "
-        "only where another model or memory is asked for.",
+        help="Ask torch for devices and a GPU's attention kernels, and load the model to measure a stream of "
+        "it, in seconds; without it, only where another model or memory is asked for.",
     ),
 ]
 QuickOption = Annotated[bool, typer.Option("--quick", hidden=True, help="What is done without --measure.")]
@@ -67,12 +67,14 @@ def doctor(
     about: dict[str, Any] = {"versions": versions(), "codecs": codecs(), "is_measured": measure}
     if not json:
         _print_installed(about["versions"], about["codecs"])
-    found, arithmetic = _ask_torch() if measure else _ask_system()
+    found, asked = _ask_torch() if measure else (_ask_system(), {})
     if not json:
         _print_section("devices", {device.name: _line(device) for device in found})
+        _print_kernels(asked)
     needs, cameras = _measure(model, memory, wanted) if measure else (_stored_stream(found[0]), None)
     if json:
-        about |= {"processor": arithmetic, "devices": list(map(asdict, found))}
+        about |= {"processor": None, "attention_kernels": None} | asked
+        about |= {"devices": list(map(asdict, found))}
         about |= {"stream": {"policy": memory.policy, **asdict(needs)}}
         print_json(about | ({} if cameras is None else {"cameras": cameras.document()}))
         return
@@ -82,17 +84,17 @@ def doctor(
         say("'hermes doctor --measure' asks torch for devices and measures the stream, in seconds")
 
 
-def _ask_system() -> tuple[list[Device], None]:
+def _ask_system() -> list[Device]:
     from hermes_stream.cli.machine import driver_devices, host
 
-    return [host(), *driver_devices()], None
+    return [host(), *driver_devices()]
 
 
-def _ask_torch() -> tuple[list[Device], dict[str, int | bool | None]]:
-    from hermes_stream.cli.machine import devices, processor
+def _ask_torch() -> tuple[list[Device], dict[str, Any]]:
+    from hermes_stream.cli.machine import attention_kernels, devices, processor
 
     with doing("asking torch for devices"):
-        return devices(), processor()
+        return devices(), {"processor": processor(), "attention_kernels": attention_kernels()}
 
 
 def _stored_stream(host: Device) -> StreamNeeds:
@@ -134,6 +136,18 @@ def _print_installed(installed: Mapping[str, str | None], formats: Mapping[str, 
             for verb, kind in (("reads", "decoders"), ("writes", "encoders"))
         },
     )
+
+
+def _print_kernels(asked: Mapping[str, Any]) -> None:
+    """Say which attention kernels run on each GPU, or that there is none; nothing if torch was not asked."""
+    if not asked:
+        return
+    for device, kernels in asked["attention_kernels"].items():
+        _print_section(f"attention on {device}", kernels)
+    if not asked["attention_kernels"]:
+        _print_section(
+            "attention", {"kernels": "torch has no CUDA device here; on others it chooses by itself"}
+        )
 
 
 def _print_section(title: str, lines: Mapping[str, str]) -> None:

@@ -9,9 +9,13 @@ import subprocess
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hermes_stream._version import __version__
 from hermes_stream.host import host_free_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 _PACKAGES = ("torch", "transformers", "av")
 _NVIDIA_SMI = ("--query-gpu=index,name,memory.total,memory.free", "--format=csv,noheader,nounits")
@@ -86,6 +90,35 @@ def devices(*, num_threads: int | None = None) -> list[Device]:
         total = torch.mps.recommended_max_memory()
         found.append(Device(name="mps", title="Apple GPU", total_bytes=total, free_bytes=free_bytes("mps")))
     return found
+
+
+def attention_kernels() -> dict[str, dict[str, str]]:
+    """Return which kernel reads what on each GPU that torch can use, with the heads of 7B models in bfloat16.
+
+    Texts of several streams, and a text that is alone, are read by a kernel for packed sequences where one is
+    right on the device; others as ``hermes_stream.attention_kernels`` chooses.
+    """
+    import torch
+
+    return {
+        f"cuda:{index}": _kernels_of(torch.device("cuda", index))
+        for index in range(torch.cuda.device_count())
+    }
+
+
+def _kernels_of(device: torch.device) -> dict[str, str]:
+    import torch
+
+    from hermes_stream.attention_kernels import kernels_told
+    from hermes_stream.packed_kernel import packed_kernel, summing_kernel
+
+    has_packed, has_sums = (
+        find(device, torch.bfloat16, 128) is not None for find in (packed_kernel, summing_kernel)
+    )
+    return kernels_told(device) | {
+        "texts of several streams": "flash, packed" if has_packed else "one stream after the other",
+        "a text alone, captured": "flash, in parts" if has_sums else "as captured text",
+    }
 
 
 def processor() -> dict[str, int | bool | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from hermes_stream.errors import ModelError
@@ -21,6 +21,7 @@ from hermes_stream.models.preprocess import (
     Scaling,
     alike,
     joined,
+    made_in_parts,
     refuse_cropping,
     to_image,
     to_tensor,
@@ -234,9 +235,8 @@ class PatchPreprocessing:
         if len(distinct) != 1:
             raise ValueError(f"frames must be one or more of one size, got sizes {sorted(distinct)}")
         size = self.resized(*distinct.pop())
-        batches = alike(images, [size] * len(images))
+        batches = alike(images, [size] * len(images), size[1])
         frames = joined([resize(to_tensor(batch, device), size, self.scaling.mode) for batch, _ in batches])
-        frames = self.scaling.normalise(frames)
         if missing := -len(frames) % self.temporal_patch_size:
             frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
         grid = (
@@ -244,10 +244,13 @@ class PatchPreprocessing:
             size[0] // self.patch_size,
             size[1] // self.patch_size,
         )
-        return Pixels(values=self._cut(frames).to(dtype), grid=grid)
+        values = made_in_parts(frames, self._cut, dtype, multiple=self.temporal_patch_size)
+        return Pixels(values=values, grid=grid)
 
-    def _cut(self, frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "patches values"]:
+    def _cut(self, pixels: UInt8[Tensor, "frames 3 height width"]) -> Float[Tensor, "patches values"]:
+        """Normalise frames of whole temporal patches, and cut them into patches."""
         time, patch, merge = self.temporal_patch_size, self.patch_size, self.merge_size
+        frames = self.scaling.normalise(pixels)
         _, channels, height, width = frames.shape
         merged = patch * merge
         blocks = frames.reshape(

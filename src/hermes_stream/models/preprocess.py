@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from hermes_stream.errors import ModelError
 from hermes_stream.memory.constants import constant, sent
-from hermes_stream.models.resize import Interpolation, fit_longest_side, resize
+from hermes_stream.models.resize import Interpolation, fit_longest_side, resize, resize_bytes
 from hermes_stream.models.settings import Settings
 from hermes_stream.models.visual import Pixels
 
@@ -27,7 +26,10 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 _RESAMPLE_MODES: dict[str | int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _MAX_SIDE = 4096
-_BATCH_BYTES = 32 * 2**20
+_RESIZING_BYTES = (
+    96 * 2**20
+)  # less than encoding takes; four pictures of 1080 rows and 384 columns at the end
+_NORMALISING_BYTES = 16 * 2**20  # four pictures of 384 pixels a side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +145,9 @@ class Preprocessing:
             dtype: of the result; all arithmetic is in float32.
         """
         sizes = sizes or [image.shape[:2] for image in images]
-        batches = alike(images, sizes)
+        batches = alike(images, sizes, max(self.width, self.longest_side or 0))
         resized = joined([self._resize(to_tensor(batch, device), size) for batch, size in batches])
-        values = self.scaling.normalise(resized).to(dtype)
+        values = made_in_parts(resized, self.scaling.normalise, dtype)
         return Pixels(values=values, grid=(len(images), self.height, self.width))
 
     def shrink(self, image: Image, size: tuple[int, int]) -> Image:
@@ -183,19 +185,52 @@ def refuse_cropping(file: Settings) -> None:
 
 
 def alike(
-    images: Sequence[Image], sizes: Sequence[tuple[int, int]]
+    images: Sequence[Image], sizes: Sequence[tuple[int, int]], resized_width: int
 ) -> Iterator[tuple[list[Image], tuple[int, int]]]:
-    """Yield runs of images that are resized alike, each so short that it stays small in float32.
+    """Yield runs of images that are resized alike, each so short that resizing it takes little.
 
     Args:
         images: RGB, of any sizes.
         sizes: height and width of each image before it was shrunk.
+        resized_width: pixels of a result, at most.
     """
     for (shape, size), run in groupby(zip(images, sizes, strict=True), lambda one: (one[0].shape, one[1])):
         same = [image for image, _ in run]
-        most = max(1, _BATCH_BYTES // (4 * math.prod(shape)))
+        most = max(1, _RESIZING_BYTES // resize_bytes(shape[0], shape[1], resized_width))
         for first in range(0, len(same), most):
             yield same[first : first + most], size
+
+
+def made_in_parts(
+    pixels: UInt8[Tensor, "frames 3 height width"],
+    make: Callable[[Tensor], Tensor],
+    dtype: torch.dtype,
+    *,
+    multiple: int = 1,
+) -> Float[Tensor, "rows ..."]:
+    """Return what is made of frames in float32, of a few at a time, so that little of it is there at once.
+
+    Args:
+        pixels: of frames, resized.
+        make: of some of the frames, equally many rows of each.
+        dtype: of the result.
+        multiple: how many frames are made together at least; their number is a multiple of it.
+    """
+    count = len(pixels)
+    each = 2 * 4 * multiple * pixels[0].numel()  # what is made, and what it is made of
+    size = multiple * max(1, _NORMALISING_BYTES // each)
+    if count <= size:
+        return make(pixels).to(dtype)
+    values: Tensor | None = None
+    for first in range(0, count, size):
+        part = make(pixels[first : first + size])
+        if values is None:
+            values = part.new_empty(len(part) * count // size, *part.shape[1:], dtype=dtype)
+        begin = len(values) * first // count
+        values[begin : begin + len(part)] = part
+        del part  # before the next is made
+    assert values is not None
+    return values
 
 
 def joined(parts: Sequence[UInt8[Tensor, "_ 3 height width"]]) -> UInt8[Tensor, "images 3 height width"]:

@@ -393,6 +393,6 @@ class _Encoded:
 def _num_tokens(requests: Sequence[Request], patch_tokens: int) -> int:
     """Return tokens that requests let enter a forward, or that their frames will make."""
     return sum(
-        one.pixels.grid[0] * patch_tokens if isinstance(one, EncodeRequest) else one.num_tokens
+        one.num_patches * patch_tokens if isinstance(one, EncodeRequest) else one.num_tokens
         for one in requests
     )

@@ -16,7 +16,7 @@ from hermes_stream.attention import forward
 from hermes_stream.blocks import BufferBlocks
 from hermes_stream.cache import StreamCache
 from hermes_stream.models.base import VideoModel
-from hermes_stream.models.visual import Features, joined_pixels
+from hermes_stream.models.visual import Features, Pixels, joined_pixels
 from hermes_stream.stream.embedding_reader import read_embeddings
 from hermes_stream.stream.graphs import TextGraphs, text_graphs
 from hermes_stream.stream.stats import Stage, StageClock
@@ -33,6 +33,27 @@ class Failure:
     """What one request failed with, when it was served beside others."""
 
     error: Exception
+
+
+class Unprepared(Exception):  # noqa: N818 - tells of an error, and is none of its own
+    """Frames of one request cannot be prepared; nothing was done for others.
+
+    Args:
+        request: whose frames they are.
+        error: why.
+    """
+
+    def __init__(self, request: EncodeRequest, error: Exception) -> None:
+        super().__init__(str(error))
+        self.request, self.error = request, error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """A request to encode frames, and the pixels that were made of them."""
+
+    request: EncodeRequest
+    pixels: Pixels
 
 
 class Executor:
@@ -91,14 +112,19 @@ class Executor:
 
         Args:
             requests: at least one, no two of which append to the same stream.
+
+        Raises:
+            Unprepared: the first of those whose frames cannot be prepared.
         """
         encodes = [one for one in requests if isinstance(one, EncodeRequest)]
         forwards = [one for one in requests if isinstance(one, ForwardRequest)]
         results: dict[Request, Features | Tensor | None] = {}
+        # not on the side stream: what is made once for all pictures would be read on either
+        prepared = [Prepared(request=one, pixels=self._prepare(one)) for one in encodes]
         try:
             with self._on_side_stream(beside_forwards=bool(forwards)):
-                for batch in _alike(encodes, lambda one: one.pixels.patch_shape):
-                    results |= zip(batch, self._encode(batch), strict=True)
+                for batch in _alike(prepared, lambda one: one.pixels.patch_shape):
+                    results |= zip([one.request for one in batch], self._encode(batch), strict=True)
             results.update(self._replay(forwards).items())
             left = [one for one in forwards if one not in results]
             for same_depth in _alike(left, lambda one: one.advances):
@@ -116,6 +142,10 @@ class Executor:
         """
         try:
             return list(self.serve(requests))
+        except Unprepared as failed:  # at once, so that the others need not be served one by one
+            rest = [one for one in requests if one is not failed.request]
+            served = iter(self.serve_apart(rest) if rest else [])
+            return [Failure(failed.error) if one is failed.request else next(served) for one in requests]
         except BaseException as error:
             for one in requests:  # they are served again, also where the user interrupts
                 if isinstance(one, ForwardRequest):
@@ -150,12 +180,19 @@ class Executor:
                 if features.deepstack is not None:
                     features.deepstack.record_stream(current)
 
-    def _encode(self, requests: Sequence[EncodeRequest]) -> list[Features]:
+    def _prepare(self, request: EncodeRequest) -> Pixels:
+        with self.timing("preprocess"):
+            try:
+                return request.prepare(request.frames)
+            except Exception as error:
+                raise Unprepared(request, error) from error
+
+    def _encode(self, prepared: Sequence[Prepared]) -> list[Features]:
         """Encode the frames of all requests at once; they are of one shape."""
         with self.timing("encode"):
-            pixels = joined_pixels([one.pixels for one in requests])
+            pixels = joined_pixels([one.pixels for one in prepared])
             features = (self._vision.encode if self._vision else self.model.encode_in_parts)(pixels)
-            return features.split([one.pixels.grid[0] for one in requests])
+            return features.split([one.pixels.grid[0] for one in prepared])
 
     def _forward(self, requests: Sequence[ForwardRequest]) -> list[Tensor | None]:
         """Run the segments of all requests through the decoder at once; all of them advance, or none."""
@@ -237,6 +274,8 @@ class RunningWork:
                 return True
             try:
                 (result,) = self._executor.serve([self._request])
+            except Unprepared as failed:
+                self._request = self._work.throw(failed.error)
             except BaseException as error:
                 self._request = self._work.throw(error)
             else:

@@ -24,7 +24,7 @@ class FrameEncoder:
     """Turns a stream's frames into features with the vision tower.
 
     Args:
-        executor: has the model, and measures preprocessing.
+        executor: has the model.
         still_below: a frame is not encoded again where no block of 16 x 16 pixels, of those that the model
             sees, differs by this many grey levels (of 255, mean over the block) from the frame that was
             encoded last; None encodes all.
@@ -111,7 +111,7 @@ class FrameEncoder:
         if self._still_below is not None or (self._ahead and _are_same(self._ahead[0], frames)):
             return None
         self._ahead = (tuple(frames), None)
-        return EncodeRequest(pixels=self._executor.model.prepare(frames))
+        return EncodeRequest.of(frames, self._executor.model)
 
     @property
     def num_ahead_tokens(self) -> int:
@@ -127,9 +127,7 @@ class FrameEncoder:
         ahead, self._ahead = self._ahead, None
         if ahead and ahead[1] and _are_same(ahead[0], frames):
             return ahead[1]
-        with self._executor.timing("preprocess"):
-            pixels = self._executor.model.prepare(frames)
-        return (yield from encode(pixels))
+        return (yield from encode(frames, self._executor.model))
 
     def _has_changed(self, before: Sequence[Frame], now: Sequence[Frame]) -> bool:
         assert self._still_below is not None

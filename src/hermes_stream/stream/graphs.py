@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from hermes_stream.attention_kernels import has_fast_masks
 from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
@@ -27,12 +28,16 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, summing_kernel
 from hermes_stream.parted_reading import PartedReading
 from hermes_stream.segments import Segment
-from hermes_stream.stream.recording import Recording
+from hermes_stream.stream.recording import Recording, RecordingPool
 from hermes_stream.stream.work import ForwardRequest
 
 log = logging.getLogger(__name__)
-LENGTHS = (1, 2, 4, 8, 32, 64, 128)
-_OF_QUESTIONS = (32, 64, 128)
+LENGTHS = (1, 2, 4, 8, 32, 64, 128, 256)
+"""Of texts, in tokens. At 7B 256 take no more of a pool than 128 in parts do, 37 MB by reckoning; 512 would
+double that (results/reckoned_graphs.json), and make as many products again of a text of 257."""
+_OF_QUESTIONS = (32, 64, 128, 256)
+_AT_ONCE = (32, 64, 128)  # captured when a stream comes; longer questions are rare
+_LONGEST_IN_PARTS = 128  # the parts of more take twice the memory of reading it as a whole
 _MAX_REPLAYS = 4  # each reads all weights; more batches at a time go through one ordinary forward
 _MIN_TEXTS = 4  # of a batch that is worth it even then
 _WARM_UPS = 2
@@ -54,8 +59,8 @@ class TextGraphs:
     """
 
     def __init__(self, model: VideoModel, *, captures: bool) -> None:
-        self._model, self._captures = model, captures
-        self._pool = torch.cuda.graph_pool_handle() if captures else None
+        self._model = model
+        self._pool = RecordingPool(model.layout.device) if captures else None
         self._forwards: WeakKeyDictionary[BufferBlock, dict[_Shape, _Forward]] = WeakKeyDictionary()
 
     def prepare(self, cache: StreamCache) -> None:
@@ -64,7 +69,7 @@ class TextGraphs:
             return
         num_streams = block.tensor.shape[1] - block.num_free if _is_shared(block) else 1
         num_apart = min(num_streams, TOKENS_APART)  # more texts are never read together
-        for shape in (_shape_for([1] * num_apart), *(_shape_for([count]) for count in _OF_QUESTIONS)):
+        for shape in (_shape_for([1] * num_apart), *(_shape_for([count]) for count in _AT_ONCE)):
             if shape is not None and _has_room(cache, 0, shape):
                 self._placed(block, shape, lambda forward: forward.place_nothing(cache))
 
@@ -105,7 +110,7 @@ class TextGraphs:
         forward = own[shape] = _Forward(self._model, block, shape) if is_new else own[shape]
         place(forward)
         try:
-            if is_new and self._captures:
+            if is_new and self._pool is not None:
                 forward.capture(self._pool)
         except torch.OutOfMemoryError:
             raise
@@ -266,21 +271,16 @@ class _Forward:
         """Choose how tokens are read; None reads those of a single stream under a mask."""
         tensor, rows_per_stream = self._tensor, self._rows_per_stream
         where = (tensor.device, tensor.dtype, tensor.shape[-1])
-        if self._is_one_text and (summing := summing_kernel(*where)) is not None:
+        is_in_parts = self._is_one_text and self.length <= _LONGEST_IN_PARTS
+        if is_in_parts and (summing := summing_kernel(*where)) is not None:
             return PartedReading.of(summing, rows, slots, rows_per_stream=rows_per_stream)
-        # Under a mask one token takes an H200 16 microseconds a layer, by the kernel 24.
         is_one_token = self.length == tensor.shape[1] == 1
-        if is_one_token or (kernel := packed_kernel(*where)) is None:
+        kernel = packed_kernel(*where)
+        if kernel is None or (is_one_token and has_fast_masks(tensor.device)):
             return None
         return FixedReading.of(kernel, rows, slots, rows_per_stream=rows_per_stream)
 
-    def capture(self, pool: Any) -> None:
+    def capture(self, pool: RecordingPool) -> None:
         """Record the forward. Its trials write where tokens were placed; these are written behind them."""
-        device = self._embeddings.device
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UPS):
-                self._compute()
-        torch.cuda.current_stream(device).wait_stream(side)
+        pool.rehearse(self._compute, _WARM_UPS)
         self._replay = Recording(self._compute, pool).replay

@@ -303,7 +303,7 @@ class StreamHandle:
                 return self.watches.cost_tokens
             return self.stream.num_pending_tokens
         if isinstance(self._request, EncodeRequest):
-            return self._request.pixels.grid[0] * self.stream.model.card.tokens_per_temporal_patch
+            return self._request.num_patches * self.stream.model.card.tokens_per_temporal_patch
         is_question = self._request.wants_logits and not self._is_watching
         return 0 if is_question else self._request.num_tokens
 

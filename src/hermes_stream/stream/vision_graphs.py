@@ -6,13 +6,13 @@ import logging
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import Any, final
+from typing import final
 
 import torch
 
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, Pixels, joined_features, small_parts
-from hermes_stream.stream.recording import Recording
+from hermes_stream.stream.recording import Recording, RecordingPool
 
 log = logging.getLogger(__name__)
 _USES_BEFORE = 2  # shapes that come once are not worth it, and what runs first may set itself up
@@ -28,7 +28,7 @@ class VisionGraphs:
 
     def __init__(self, model: VideoModel) -> None:
         self._model = model
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool = RecordingPool(model.layout.device)
         self._uses: Counter[Hashable] = Counter()
         self._graphs: dict[Hashable, _Graph | None] = {}
 
@@ -61,7 +61,7 @@ class VisionGraphs:
 class _Graph:
     """The captured forward of pictures of one shape."""
 
-    def __init__(self, model: VideoModel, part: Pixels, pool: Any) -> None:
+    def __init__(self, model: VideoModel, part: Pixels, pool: RecordingPool) -> None:
         self._model, self._part = model, replace(part, values=part.values.clone())
         self._recording = Recording(self._compute, pool)
 

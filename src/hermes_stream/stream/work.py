@@ -8,23 +8,41 @@ where it stands, as any generator does.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, Pixels
 from hermes_stream.segments import Segment
 from hermes_stream.stream.stats import Stage
+from hermes_stream.video.frame import Frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodeRequest:
-    """Run the vision tower over frames; the result is ``Features``."""
+    """Run the vision tower over frames; the result is ``Features``.
 
-    pixels: Pixels
+    Pixels are made when it is served, and not kept: a stream that waits for its turn holds none.
+
+    Attributes:
+        frames: of one size.
+        prepare: makes pixels of frames, see ``VideoModel.prepare``.
+        num_patches: temporal patches of the frames.
+    """
+
+    frames: Sequence[Frame]
+    prepare: Callable[[Sequence[Frame]], Pixels]
+    num_patches: int
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame], model: VideoModel) -> EncodeRequest:
+        """Ask for frames to be encoded by a model."""
+        num_patches = -(-len(frames) // model.card.frames_per_temporal_patch)
+        return cls(frames=frames, prepare=model.prepare, num_patches=num_patches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,9 +83,9 @@ Result = TypeVar("Result")
 Work = Generator[Request, Any, Result]
 
 
-def encode(pixels: Pixels) -> Work[Features]:
-    """Have the vision tower encode frames."""
-    features: Features = yield EncodeRequest(pixels=pixels)
+def encode(frames: Sequence[Frame], model: VideoModel) -> Work[Features]:
+    """Have the vision tower encode frames; errors of preparing them are raised here as well."""
+    features: Features = yield EncodeRequest.of(frames, model)
     return features
 
 
