@@ -44,6 +44,7 @@ from hermes_lab.training.vision import (
     train_vision,
 )
 from hermes_stream.models.loading.load import embedded_folder
+from hermes_stream.models.loading.placement import computes_bfloat16
 from hermes_stream.synthetic.world import World
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,6 @@ _ROW_STEPS = 50
 _STORIES_AT_ONCE = 100
 _OTHER_STORIES = 500_000
 _LONG_QUESTIONS = 12
-_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")
 FAMILIES: dict[str, tuple[Family, Callable[[int], Recipe]]] = {
     "llava_onevision": (LlavaOnevisionFamily(), lambda seed: Recipe(seed=seed)),
     "qwen2_5_vl": (Qwen25VLFamily(), Recipe.qwen2_5_vl),
@@ -91,10 +91,8 @@ class Trainer:
             weight_decay=recipe.weight_decay,
         )
         self.step, self.began, self.seconds = 0, time.monotonic(), 0.0
-        # Four times as fast where a processor multiplies it, and slower where it does not.
-        self._in_bfloat16 = (
-            torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        )
+        # Matrix products are four times as fast where a processor has units for it, and slower where not.
+        self._in_bfloat16 = bool(computes_bfloat16())
 
     def run(self, folder: Path, on_progress: Callable[[Row], None]) -> None:
         """Go through the stages from the current step; save after every row of the curve."""
