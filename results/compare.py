@@ -4,7 +4,8 @@
 every bounded memory, and variants of HERMES, on streams ten times as long, at 32 % of the tokens that the
 full cache holds of a short one. ``budgets`` asks some of them there with half and with twice as much.
 ``kinds`` asks the default and the full cache a thousand questions of each kind in short streams,
-``new_kinds`` what standing questions and "not seen" need, in every scene.
+``new_kinds`` what standing questions and "not seen" need, in every scene. ``guidance`` asks, on long streams
+of its own, what a cheaper guidance costs the default, and none.
 ``aims.json`` says, with intervals, what came of what was aimed at. A run that was stopped goes on where it
 was; ``--work`` keeps its videos and answers.
 """
@@ -31,6 +32,7 @@ STORIES = {
     # Ours was chosen on those from 9000 on.
     "long": {"seed": 9100, "streams": 36, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
     "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
+    "guidance": {"seed": 71000, "streams": 14, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
     "kinds": {"seed": 15000, "streams": 500, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
     "new_kinds": {
         **{"seed": 9800, "streams": 70, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
@@ -74,13 +76,20 @@ VARIANTS = (
     "hermes_paper:guidance_forward=embeddings",
     "hermes_paper:tier_budget_weights=[0.7,1,1.3]",
 )
+CHEAPER_GUIDANCE = (
+    "hermes:guidance_forward=embeddings",
+    # Recency alone, which reads no prompt.
+    "hermes:sensory_share=1,long_term_share=0",
+)
 POLICIES = {
     "short": (*OURS, "full", "window"),
     "long": (*OURS, *VARIANTS, *RIVALS, "full"),
     "budgets": (*OURS, "window", "infinipot_v"),
+    "guidance": ("hermes", *CHEAPER_GUIDANCE),
     "kinds": ("hermes", "full"),
     "new_kinds": ("hermes", "full", "window"),
 }
+LONG = ("long", "budgets", "guidance")
 TIMES_THE_BUDGET = (0.5, 1, 2)
 BUDGETS_STREAMS = 8
 NEWEST = ("window", "streaming_vlm", "recent_n")
@@ -266,7 +275,7 @@ def main() -> None:
             part,
             arguments.model,
             work,
-            seconds=seconds * (TIMES_AS_LONG if part in ("long", "budgets") else 1),
+            seconds=seconds * (TIMES_AS_LONG if part in LONG else 1),
             budgets=[round(budget * k) for k in (TIMES_THE_BUDGET if part == "budgets" else (1,))],
             asked=arguments,
         )

@@ -80,6 +80,25 @@ def ablations(model: str) -> str:
     return table([f"minus `{reference}`, in points", *GROUPS], lines) + _asked(rows)
 
 
+def guidance(model: str) -> str:
+    """Write what the default scores, what cheaper guidance changes, and what a chunk takes."""
+    rows = comparison(model, "guidance")["scores"]
+    timed = json.loads((FOLDER.parent / "guidance_cost.json").read_text(encoding="utf-8"))["runs"]
+    cost = {(one["policy"], one["chunk_frames"]): one for one in timed if one["model"] == model}
+    lines = [
+        [
+            f"`{row['policy']}`",
+            *(percent(row["accuracy_by_group"][name]) for name in GROUPS),
+            *(points(row["accuracy_by_group"][name]["difference"]) for name in GROUPS),
+            *(f"{cost[row['policy'], frames]['over_window']:.2f}" for frames in (16, 1)),
+        ]
+        for row in rows
+    ]
+    minus = [f"{name}, minus `hermes`" for name in GROUPS]
+    head = ["memory", *GROUPS, *minus, "a chunk of 16 frames, `window` = 1", "of one"]
+    return table(head, lines) + _asked(rows)
+
+
 def _backward(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in row["accuracy_by_delay"]["by_group"]["backward"] if one["num_questions"]]
 
@@ -266,6 +285,7 @@ TABLES: dict[str, Callable[[str], str]] = {
     "rivals": rivals,
     "short": short,
     "ablations": ablations,
+    "guidance": guidance,
     "delay": delay,
     "budgets": budgets,
     "costs": costs,
