@@ -5,6 +5,7 @@ A table stands between ``<!-- NAME ARGUMENT -->`` and ``<!-- end -->``.
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from tables import FOLDER, filled, table, write_pages
@@ -190,6 +191,84 @@ def layers(name: str) -> str:
     return table([*head, "of that on padding, %"], rows)
 
 
+def wordings(own: Document) -> str:
+    """Write what each wording of a standing question is worth on short stories that are kept whole."""
+    rows = [
+        [
+            f"**{name}**" if name == own["chosen"] else name,
+            f"{one['auc']:.2f}",
+            f"{100 * one['yes_of_what_came']:.0f}",
+            f"{100 * one['yes_of_what_did_not']:.0f}",
+        ]
+        for name, one in own["wordings"].items()
+    ]
+    return table(["wording", "AUC", "yes of what came, %", "yes of what did not, %"], rows)
+
+
+def told_apart(own: Document) -> str:
+    """Write how well what came is told from what never did, by how long ago, and how far `hermes` leads."""
+    ages = list(own["auc"]["full"])
+    head = [f"{age} to {int(after) - 1}" for age, after in pairwise(ages)]
+    head.append(f"{ages[-1]} and more")
+    rows = [
+        [
+            f"`{name}`",
+            *(f"{one[age]['value']:.2f} ({one[age]['low']:.2f} to {one[age]['high']:.2f})" for age in ages),
+            "" if name == "hermes" else points(one[ages[-1]]["hermes_above"], 1, 2),
+        ]
+        for name, one in own["auc"].items()
+    ]
+    return table(["came frames ago", *head, f"`hermes` above, {head[-1]}"], rows)
+
+
+def by_rule(own: Document) -> str:
+    """Write what the full cache tells by each rule."""
+    rows = [[name, *told(one["full"])] for name, one in own["rules"].items()]
+    return table(["rule", *_TOLD], rows)
+
+
+def by_memory(own: Document) -> str:
+    """Write what each memory tells by the rule that is best of the full cache, and those who know nothing."""
+    found = own["rules"][own["best_rule_of_full"]]
+    above = found["hermes"]["f1_above"]
+    rows = [
+        [f"`{name}`", *told(one), points(above[name], 1, 2) if name in above else ""]
+        for name, one in found.items()
+    ]
+    rows += [[f"who speaks {_GUESSERS[name]}", *told(one), ""] for name, one in own["baselines"].items()]
+    return table(["memory", *_TOLD, "`hermes` above, F1"], rows)
+
+
+_GUESSERS = {"always": "at each look", "never": "never", "change": "where something happened"}
+_TOLD = ("F1", "told in time", "told of what never comes", "false in 100 frames", "delay, frames")
+
+
+def told(one: Document) -> list[str]:
+    """Write the scores of watches, as ``_TOLD`` names them; the delay in the median and in 95 %."""
+    delay, interval = one["delay_frames"], one["f1_interval"]
+    f1 = f"{one['f1'] or 0:.2f}"
+    return [
+        f"{f1} ({interval[0]:.2f} to {interval[1]:.2f})" if interval else f1,
+        f"{one['num_right']} of {one['num_due']}",
+        f"{one['num_never_raised']} of {one['num_never']}",
+        f"{one['false_per_hundred_frames']:.2f}",
+        "" if delay["median"] is None else f"{delay['median']:.0f}, {delay['p95']:.1f}",
+    ]
+
+
+STANDING: dict[str, Callable[[Document], str]] = {
+    "wordings": wordings,
+    "rules": by_rule,
+    "memories": by_memory,
+    "apart": told_apart,
+}
+
+
+def standing(part: str) -> str:
+    """Write one table of standing questions in words."""
+    return STANDING[part](read("standing_sentences"))
+
+
 TABLES: dict[str, Callable[[str], str]] = {
     "sentences": sentences,
     "against": against,
@@ -198,6 +277,7 @@ TABLES: dict[str, Callable[[str], str]] = {
     "identities": identities,
     "compressions": compressions,
     "layers": layers,
+    "standing": standing,
 }
 
 

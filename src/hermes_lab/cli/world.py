@@ -87,6 +87,24 @@ class StoryOptions:
             show_default=False,
         ),
     ] = None
+    empty_seconds: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--empty-seconds",
+            metavar="FROM UNTIL",
+            help="A stretch in which nothing comes; what is there leaves where it begins.",
+            show_default=False,
+        ),
+    ] = None
+    dark_seconds: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--dark-seconds",
+            metavar="FROM UNTIL",
+            help="The same, with the light out.",
+            show_default=False,
+        ),
+    ] = None
 
 
 @expand_options
@@ -194,10 +212,26 @@ def _generate(stories: StoryOptions) -> list[World]:
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--quiet-seconds") from error
     seeds = range(stories.seed, stories.seed + stories.streams)
-    return [
+    worlds = [
         generate_world(seed, stories.seconds, pace=pace, scene=scenes[number % len(scenes)])
         for number, seed in enumerate(seeds)
     ]
+    return [_with_stretches(one, stories) for one in worlds]
+
+
+def _with_stretches(world: World, stories: StoryOptions) -> World:
+    from hermes_stream.synthetic.stretches import leave_empty, put_light_out
+
+    for option, stretch, change in (
+        ("--empty-seconds", stories.empty_seconds, leave_empty),
+        ("--dark-seconds", stories.dark_seconds, put_light_out),
+    ):
+        if stretch is not None:
+            try:
+                world = change(world, stretch)
+            except ValueError as error:
+                raise typer.BadParameter(str(error), param_hint=option) from error
+    return world
 
 
 def _episode(world: World, *, num_questions: int, kinds: Sequence[str]) -> Episode:

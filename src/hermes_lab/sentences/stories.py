@@ -8,6 +8,7 @@ Python; it knows nothing of models.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ QUIET = (
 )
 _SUMMARY = "Summary of the log:"
 _PUT_SHARE, _STOP_SHARE = 0.35, 0.15
+_PUT = re.compile(r"\w+ puts a (\w+ \w+) in the \w+\.")
 _QUESTIONS_OF_KIND = {"where": 4, "who": 3}
 
 
@@ -105,6 +107,12 @@ def tell_story(seed: int, num_frames: int) -> Story:
     events = _events(dice, num_frames, moments)
     questions = [one for moment in moments for one in _questions(dice, events, moment)]
     return Story(seed=seed, sentences=tuple(text for _, text in events), questions=tuple(questions))
+
+
+def put_frames(story: Story) -> dict[str, int]:
+    """Return in which frame each thing is put somewhere, earliest first."""
+    shown = ((_PUT.fullmatch(sentence), frame) for frame, sentence in enumerate(story.sentences))
+    return {found[1]: frame for found, frame in shown if found}
 
 
 _Event = tuple[_Put | _Stop | None, str]

@@ -34,6 +34,7 @@ _LIGHT_SECONDS = (8.0, 20.0)
 _LIGHT_LEVELS = (0.5, 1.1)
 _SWITCH_SECONDS = 1.0
 _FLICKER_LEVELS = (0.72, 1.15)
+_DARK_LEVEL, _DARK_GRAIN, _DARK_BLOTCH = 0.05, 6.0, 2.0
 _BAND_DEPTH, _BANDS = 0.15, 1.5
 
 
@@ -84,12 +85,22 @@ def _shake(seed: int, seconds: float) -> tuple[float, float]:
 
 def _noise(image: Image, seed: int, seconds: float) -> None:
     """Add grain, and blotches of colour, as a camera does in the dark; anew in every frame."""
-    rng, size = _of_frame(seed, 3, seconds), len(image)
-    grain = rng.standard_normal((_GRAIN_SIZE, _GRAIN_SIZE, 3), dtype=np.float32)
+    _add_grain(image, _of_frame(seed, 3, seconds), grain=_GRAIN, blotch=_BLOTCH)
+
+
+def darken(image: Image, seed: int, seconds: float) -> None:
+    """Put the light out: a twentieth of a picture is left, in the grain of a sensor that is turned up."""
+    image *= _DARK_LEVEL
+    _add_grain(image, _of_frame(seed, 8, seconds), grain=_DARK_GRAIN, blotch=_DARK_BLOTCH)
+
+
+def _add_grain(image: Image, rng: np.random.Generator, *, grain: float, blotch: float) -> None:
+    size = len(image)
+    grains = rng.standard_normal((_GRAIN_SIZE, _GRAIN_SIZE, 3), dtype=np.float32)
     blotches = rng.standard_normal((_BLOTCHES, _BLOTCHES, 3), dtype=np.float32)
     # The grain is as coarse in pictures of any size, or scaling a large one down would remove it.
     nearest = np.arange(size) * _GRAIN_SIZE // size
-    image += _GRAIN * grain[nearest][:, nearest] + _BLOTCH * _stretched(blotches, size, size)
+    image += grain * grains[nearest][:, nearest] + blotch * _stretched(blotches, size, size)
 
 
 def _flicker(image: Image, seed: int, seconds: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hermes_stream.synthetic.scenes import SCENES, Scene
+from hermes_stream.synthetic.scenes import SCENES, Scene, darken
 from hermes_stream.video.frame import Frame
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -160,13 +160,17 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """All that is on screen in one stream: what, where and when, in order of entrance; and in which scene."""
+    """All that is on screen in one stream: what, where and when, in order of entrance; and in which scene.
+
+    From the first to the second of ``dark_seconds`` no light is on.
+    """
 
     seed: int
     duration_seconds: float
     appearances: tuple[Appearance, ...]
     background: tuple[int, int, int]
     scene: str = "still"
+    dark_seconds: tuple[float, float] = (0.0, 0.0)
     _shade: NDArray[np.float32] = field(repr=False, compare=False)
 
     def on_screen(self, seconds: float) -> list[Appearance]:
@@ -198,6 +202,8 @@ class World:
             _draw(image, appearance, self.centre_in_picture(appearance, seconds))
         if scene.exposure:
             scene.exposure(image, self.seed, seconds)
+        if self.dark_seconds[0] <= seconds < self.dark_seconds[1]:
+            darken(image, self.seed, seconds)
         return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
     def frames(self, fps: float, *, size: int = PICTURE_SIZE) -> Iterator[Frame]:

@@ -211,3 +211,21 @@ def test_more_questions_than_a_story_answers(hermes, tmp_path):
     assert run.code == 1
     assert "ask for fewer" in run.err
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("option", "is_dark"), [("--empty-seconds", False), ("--dark-seconds", True)])
+def test_a_stretch_in_which_nothing_comes(hermes, tmp_path, option, is_dark):
+    stretch = (option, 3, 7)
+    run = hermes("world", "--out", tmp_path / "w", "--seed", 123, *SMALL, "--fps", 1, *stretch, "--json")
+    assert (run.code, run.err) == (0, "")
+    pictures = [frame.image for frame in FileSource(tmp_path / "w/videos/world-000123.mp4", fps=1)]
+    still = [float(abs(one.astype(float) - pictures[3]).mean()) for one in pictures[4:7]]
+    assert max(still) < 5
+    assert (pictures[4].mean() < 10) == is_dark
+    assert pictures[2].mean() > 10
+
+
+def test_a_stretch_that_ends_before_it_begins_is_refused(hermes, tmp_path):
+    run = hermes("world", "--out", tmp_path / "w", *SMALL, "--dark-seconds", 7, 3)
+    assert run.code == 2
+    assert "--dark-seconds" in run.err
