@@ -5,6 +5,7 @@ says what of it is shown.
 """
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,8 +62,33 @@ def against(document: Document, head: list[str]) -> str:
     return table(["condition", *head, *columns], rows)
 
 
+def stretches(document: Document) -> str:
+    """Write false alarms an hour where nothing happens, of each run, and the conditions that they are of."""
+    head = ["run", "hours of watches", "false an hour in the stretch", "of which", "in all", "F1 of all"]
+    rows = []
+    for name, run in document["runs"].items():
+        own, whole = run["stretch"], run["whole"]
+        wrong = {one: of["num_false"] for one, of in own["by_condition"].items() if of["num_false"]}
+        low, high = own["interval"]
+        if not own["num_false"]:
+            # no drawn story has any, so that the bootstrap knows no upper end; a Poisson process does
+            high = -math.log(0.05) / own["watch_hours"]
+        rows.append(
+            [
+                name,
+                f"{own['watch_hours']:.1f}",
+                f"{own['false_alarms_per_hour']:.2f} ({low:.2f} to {high:.2f})",
+                ", ".join(f"{one} {count}" for one, count in wrong.items()) or "none",
+                f"{whole['false_alarms_per_hour']:.2f}",
+                f"{whole['f1']:.2f}",
+            ]
+        )
+    return table(head, rows)
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "memories": memories,
+    "stretches": stretches,
     "newest": lambda found: against(found, ["whole memory, F1", "newest 8 s, F1"]),
     "clearing": lambda found: against(found, ["before, F1", "now, F1"]),
 }

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hermes_lab.datasets.watch_annotations import WatchedStory
+from hermes_stream.synthetic.watch_truths import Happening, WatchTruth
+
 RESULTS = Path(__file__).parents[1] / "results"
 LLAVA = "llava-onevision-7b"
 
@@ -306,3 +309,66 @@ def test_what_forgetting_costs_is_measured(tmp_path):
     runs = json.loads((tmp_path / "compression.json").read_text())["runs"]
     assert [(row["chunk_frames"], row["num_chunks"]) for row in runs] == [(16, 3)] * 3 + [(1, 3)] * 3
     assert all(row["over_window"] > 0 for row in runs)
+
+
+@pytest.fixture
+def stretches(monkeypatch):
+    """The script watch_stretches.py as a module."""
+    monkeypatch.syspath_prepend(RESULTS)
+    import watch_stretches
+
+    return watch_stretches
+
+
+def test_what_is_told_in_a_stretch_is_scored_apart(stretches):
+    watch = WatchTruth(
+        name="leaves: red circle",
+        condition="leaves",
+        question="is there a red circle now?",
+        happenings=tuple(Happening(seconds=one) for one in (19.0, 20.0, 70.0)),
+    )
+    story = WatchedStory(video="a.mp4", duration_seconds=90.0, scene="still", watches=(watch,))
+    told = [{"seconds": one, "value": None} for one in (21.0, 22.0, 40.0, 71.0, 80.0)]
+    events = {"a.mp4": {watch.name: told}}
+    (own,) = stretches.outcomes([story], events, (20.0, 60.0))
+    assert (own.matching.num_right, own.matching.num_false, own.watched_seconds) == (2, 1, 40.0)
+    (named,) = stretches.false_ones([story], events, (20.0, 60.0))
+    assert named["told"] == [[21.0, None], [22.0, None], [40.0, None]]
+    assert stretches.false_ones([story], events, (61.0, 79.0)) == []
+
+
+@pytest.fixture
+def standing(monkeypatch):
+    """The script standing_sentences.py as a module."""
+    monkeypatch.syspath_prepend(RESULTS)
+    import standing_sentences
+
+    return standing_sentences
+
+
+def test_rules_are_replayed_on_what_was_said_in_sentences(standing):
+    # a red hat comes in frame 9, a red cup never does; 12 looks, two frames apart
+    sure, unsure = [-0.1, -2.4], [-1.0, -0.5]
+    hat = [unsure if look < 4 else sure for look in range(12)]
+    found = {
+        "seed": 5,
+        "sought": [["red hat", 9], ["red cup", None]],
+        "blank": [[-1.0, -0.5], [-0.1, -2.4]],
+        "looks": {"full": [[one, sure if look == 11 else unsure] for look, one in enumerate(hat)]},
+    }
+
+    def frames(rule, number):
+        return [one.seconds / 10 for one in standing.told(found, "full", rule, number)]
+
+    assert frames("as it is, 0.5", 0) == [9.0]
+    assert frames("as it is, 0.5", 1) == [23.0]
+    assert frames("own start taken off, 0.6", 0) == [9.0]
+    assert frames("blank taken off, 0.6", 0) == [9.0]
+    assert frames("blank taken off, 0.6", 1) == []
+    sought = [standing.Sought(thing=thing, came_frame=frame) for thing, frame in found["sought"]]
+    right, false = (
+        standing.outcome(found, one, standing.told(found, "full", "as it is, 0.5", number)).matching
+        for number, one in enumerate(sought)
+    )
+    assert (right.num_right, right.num_false, false.num_false) == (1, 0, 1)
+    assert standing.auc([1.0, 2.0], [0.0, 1.0]) == 0.875
