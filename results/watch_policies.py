@@ -19,11 +19,31 @@ from pathlib import Path
 from typing import Any
 
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
-from hermes_lab.evaluation.event_matching import Told, match_events
+from hermes_lab.evaluation.event_matching import Matching, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome, f1_difference, scores
-from hermes_stream.synthetic.watch_truths import MEMORY_CONDITIONS
+from hermes_stream.synthetic.watch_truths import MEMORY_CONDITIONS, WatchTruth
 
 _LEFT_OUT = ("schema", "version", "annotations", "videos")
+
+
+def due_of(watch: WatchTruth) -> list[Told]:
+    """Return what a watch is to tell."""
+    return [Told(seconds=one.seconds, value=one.value) for one in watch.happenings]
+
+
+def outcome(
+    story: WatchedStory, watch: WatchTruth, matching: Matching, *, watched_seconds: float
+) -> WatchOutcome:
+    """Return what became of a watch, once what it told was matched with what was due."""
+    return WatchOutcome(
+        story=story.video,
+        scene=story.scene,
+        condition=watch.condition,
+        comes=bool(watch.happenings),
+        matching=matching,
+        watched_seconds=watched_seconds,
+        num_polls=0,
+    )
 
 
 def outcomes(stories: list[WatchedStory], run: Path, told_once: str | None = None) -> list[WatchOutcome]:
@@ -36,19 +56,16 @@ def outcomes(stories: list[WatchedStory], run: Path, told_once: str | None = Non
     """
     events = json.loads((run / "events.json").read_text(encoding="utf-8"))
     return [
-        WatchOutcome(
-            story=story.video,
-            scene=story.scene,
-            condition=watch.condition,
-            comes=bool(watch.happenings),
-            matching=match_events(
-                [Told(seconds=one.seconds, value=one.value) for one in watch.happenings],
+        outcome(
+            story,
+            watch,
+            match_events(
+                due_of(watch),
                 [Told(**one) for one in events[story.video][watch.name]][
                     : 1 if watch.condition == told_once else None
                 ],
             ),
             watched_seconds=story.duration_seconds - watch.opened_seconds,
-            num_polls=0,
         )
         for story in stories
         if story.video in events

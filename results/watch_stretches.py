@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from watch_policies import due_of, outcome
+
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
 from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome, scores
@@ -35,8 +37,7 @@ _OF_STRETCH = ("num_watches", "watch_hours", "false_alarms_per_hour", "num_false
 def told_within(truth: WatchTruth, told: list[Told], stretch: Stretch) -> tuple[list[Told], list[Told]]:
     """Return what is due about a stretch, and what was told in it."""
     start, end = stretch
-    due = [Told(seconds=one.seconds, value=one.value) for one in truth.happenings]
-    near = [one for one in due if start - TOLERANCE_SECONDS <= one.seconds < end]
+    near = [one for one in due_of(truth) if start - TOLERANCE_SECONDS <= one.seconds < end]
     return near, [one for one in told if start <= one.seconds < end]
 
 
@@ -44,14 +45,11 @@ def outcomes(stories: list[WatchedStory], events: Document, stretch: Stretch) ->
     """Return what became of each watch in the stretch; one that is opened later is left out."""
     start, end = stretch
     return [
-        WatchOutcome(
-            story=story.video,
-            scene=story.scene,
-            condition=watch.condition,
-            comes=bool(watch.happenings),
-            matching=match_events(*told_within(watch, told, stretch)),
+        outcome(
+            story,
+            watch,
+            match_events(*told_within(watch, told, stretch)),
             watched_seconds=end - max(start, watch.opened_seconds),
-            num_polls=0,
         )
         for story in stories
         for watch in story.watches

@@ -26,9 +26,7 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 _RESAMPLE_MODES: dict[str | int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _MAX_SIDE = 4096
-_RESIZING_BYTES = (
-    96 * 2**20
-)  # less than encoding takes; four pictures of 1080 rows and 384 columns at the end
+_RESIZING_BYTES = 96 * 2**20  # four pictures of 1080 rows, 384 columns at the end; encoding takes more
 _NORMALISING_BYTES = 16 * 2**20  # four pictures of 384 pixels a side
 
 
