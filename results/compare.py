@@ -5,7 +5,9 @@ every bounded memory, and variants of HERMES, on streams ten times as long, at 3
 full cache holds of a short one. ``budgets`` asks some of them there with half and with twice as much.
 ``kinds`` asks the default and the full cache a thousand questions of each kind in short streams,
 ``new_kinds`` what standing questions and "not seen" need, in every scene. ``guidance`` asks, on long streams
-of its own, what a cheaper guidance costs the default, and none.
+of its own, what a cheaper guidance costs the default, and none. ``present`` and ``ages`` ask far more about
+two things in which the default came nearest to its aims: now, on long streams in every scene, beside what
+knows it best, and how long ago, in short ones, beside the full cache.
 ``aims.json`` says, with intervals, what came of what was aimed at. A run that was stopped goes on where it
 was; ``--work`` keeps its videos and answers.
 """
@@ -34,6 +36,14 @@ STORIES = {
     "short": {"seed": 9500, "streams": 40, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
     "guidance": {"seed": 71000, "streams": 14, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
     "kinds": {"seed": 15000, "streams": 500, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
+    "present": {
+        **{"seed": 72000, "streams": 35, "questions": 60, "fps": 2, "size": PICTURE_SIZE},
+        **{"kinds": "now", "scene": "all"},
+    },
+    "ages": {
+        **{"seed": 77000, "streams": 300, "questions": 20, "fps": 2, "size": PICTURE_SIZE},
+        **{"kinds": "how_long_ago"},
+    },
     "new_kinds": {
         **{"seed": 9800, "streams": 70, "questions": 40, "fps": 2, "size": PICTURE_SIZE},
         **{"kinds": "standing,recall,never_shown", "cast-shapes": 3, "scene": "all"},
@@ -87,9 +97,11 @@ POLICIES = {
     "budgets": (*OURS, "window", "infinipot_v"),
     "guidance": ("hermes", *CHEAPER_GUIDANCE),
     "kinds": ("hermes", "full"),
+    "present": ("hermes", "recent_n"),
+    "ages": ("hermes", "full"),
     "new_kinds": ("hermes", "full", "window"),
 }
-LONG = ("long", "budgets", "guidance")
+LONG = ("long", "budgets", "guidance", "present")
 TIMES_THE_BUDGET = (0.5, 1, 2)
 BUDGETS_STREAMS = 8
 NEWEST = ("window", "streaming_vlm", "recent_n")

@@ -253,6 +253,33 @@ def new_kinds(model: str) -> str:
     return f"{table(head, lines)}\n\n{rows['full']['num_videos']} stories."
 
 
+def more_questions(model: str) -> str:
+    """Write what came of two aims where far more was asked."""
+    lines = []
+    for part, other, what in (
+        ("present", "recent_n", "now, 480 s, every scene"),
+        ("ages", "full", "how long ago, 48 s"),
+    ):
+        if not (FOLDER / model / part).exists():
+            lines.append([what, *4 * [""], NOT_YET])
+            continue
+        rows = {row["policy"]: row for row in comparison(model, part)["scores"]}
+        own, beside = rows["hermes"], rows[other]
+        away = beside["difference"]  # of the other from the default
+        value, low, high = (-100 * away[name] for name in ("value", "high", "low"))
+        lines.append(
+            [
+                what,
+                f"{own['num_questions']:,} in {own['num_videos']} stories",
+                percent(own),
+                f"`{other}` {percent(beside)}",
+                f"{value:+.2f} ({low:+.2f} to {high:+.2f})",
+                "met" if low >= -1 else "missed" if high < -1 else "open",
+            ]
+        )
+    return table(["asked", "questions", "`hermes`", "beside", "`hermes` minus that", "within 1 point"], lines)
+
+
 def when_unsure(world: str) -> str:
     """Write what answering again beside fetched frames gains, always, when unsure, and where it helps."""
     path = FOLDER.parent / f"when_unsure_{world}.json"
@@ -298,6 +325,7 @@ TABLES: dict[str, Callable[[str], str]] = {
     "scenes_gain": scene_tables.scenes_gain,
     "lengths": scene_tables.lengths,
     "new_kinds": new_kinds,
+    "more_questions": more_questions,
     "when_unsure": when_unsure,
 }
 

@@ -69,15 +69,21 @@ class Trainer:
         model: its vision tower is trained already; its decoder learns in place.
         recipe: what to do.
         artists: processes that render the stories; None renders them here.
+        began: when the run, or this part of it, began, by the monotonic clock; None for now.
 
     Attributes:
         step: steps so far, over all stages.
-        began: when the run, or this part of it, began; by the monotonic clock.
-        seconds: what its parts before this one took, up to their last row of the curve.
+        seconds: what the parts of the run before this one took, up to their last row of the curve.
     """
 
     def __init__(
-        self, family: Family, model: Any, recipe: Recipe, *, artists: Executor | None = None
+        self,
+        family: Family,
+        model: Any,
+        recipe: Recipe,
+        *,
+        artists: Executor | None = None,
+        began: float | None = None,
     ) -> None:
         self.family, self.model, self.recipe, self._artists = family, model, recipe, artists
         self.chat = family.build_chat()
@@ -90,7 +96,8 @@ class Trainer:
             adamw_lr=recipe.learning_rates[1],
             weight_decay=recipe.weight_decay,
         )
-        self.step, self.began, self.seconds = 0, time.monotonic(), 0.0
+        self.step, self.seconds = 0, 0.0
+        self._began = time.monotonic() if began is None else began
         # Matrix products are four times as fast where a processor has units for it, and slower where not.
         self._in_bfloat16 = bool(computes_bfloat16())
 
@@ -227,7 +234,7 @@ class Trainer:
 
     @property
     def _run_seconds(self) -> float:
-        return self.seconds + time.monotonic() - self.began
+        return self.seconds + time.monotonic() - self._began
 
     def resume(self, folder: Path) -> None:
         """Go on from a saved state."""
@@ -349,8 +356,7 @@ def train(
         else:
             pretrain_vision(family, model, recipe, start, artists=artists)
             write_whole(model.state_dict(), vision)
-        trainer = Trainer(family, model, recipe, artists=artists)
-        trainer.began = began
+        trainer = Trainer(family, model, recipe, artists=artists, began=began)
         if (folder / "state.pt").exists():
             trainer.resume(folder)
         trainer.run(folder, on_progress)
