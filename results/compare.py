@@ -41,7 +41,7 @@ STORIES = {
         **{"kinds": "now", "scene": "all"},
     },
     "ages": {
-        **{"seed": 77000, "streams": 300, "questions": 12, "fps": 2, "size": PICTURE_SIZE},
+        **{"seed": 77000, "streams": 400, "questions": 8, "fps": 2, "size": PICTURE_SIZE},
         **{"kinds": "how_long_ago"},
     },
     "new_kinds": {

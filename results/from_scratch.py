@@ -1,38 +1,26 @@
 """Tell what a run of ``hermes train`` took and made: python results/from_scratch.py RUN --out FILE
 
 Gathers the recipe, the curve and its seconds, asks the finished checkpoint about stories that training never
-saw, in 48 seconds, and plays ``hermes demo`` with it. With ``--steps`` it times instead a few steps of each
-stage, and rendering, and adds them to the file: best on a machine that does nothing else.
+saw, in 48 seconds, and plays ``hermes demo`` with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from measure import machine
-
-from hermes_lab.training.llava_onevision import LlavaOnevisionFamily
-from hermes_lab.training.recipe import Recipe
-from hermes_lab.training.train import Trainer, load_start, worlds_of
-from hermes_lab.training.vision import encode_samples, hire_artists, render_samples
 
 SEED = 71000
 NUM_STORIES = 40
 BUDGET_TOKENS = 138  # 32 % of what 48 seconds make
 POLICIES = ("full", "hermes")
-_STEPS_BEFORE, _STEPS = 8, 12
-_STORIES, _STORY_SECONDS, _FEW_STORIES = 60, 48, 24
 DEMO_SEEDS = (100, 102, 104, 106, 1200, 1202, 1203, 7, 21, 33)
 
 
@@ -81,51 +69,11 @@ def demos(model: str) -> dict[str, Any]:
     return {"accuracy_by_seed": told, "mean": mean(told.values()), "least": min(told.values())}
 
 
-def steps(run: Path) -> dict[str, Any]:
-    """Time steps of each stage with the weights of a finished run, and what a second of stories takes."""
-    family, recipe = LlavaOnevisionFamily(), Recipe()
-    model = family.build_model(0, None)
-    model.load_state_dict(load_start(str(run / "checkpoint")).state_dict())
-    with hire_artists() as artists:
-        list(artists.map(abs, range(8)))  # so that they are there
-        trainer, rows = Trainer(family, model, recipe, artists=artists), []
-        stories = worlds_of(replace(recipe.stages[3], num_worlds=_STORIES), recipe.stories_seed(3))
-        began = time.monotonic()
-        samples = render_samples(family, stories, _STORY_SECONDS, artists=artists)
-        rendered = time.monotonic()
-        encode_samples(family, model, samples, noise=0.0, seed=0)
-        encoded = time.monotonic()
-        for stage in recipe.stages:
-            few = replace(stage, num_worlds=_FEW_STORIES, num_steps=4 * _STEPS)
-            seed = recipe.stories_seed(3)
-            learnt, long = trainer._training_set(few, seed), trainer._long_streams(few, seed)
-            for count in (_STEPS_BEFORE, _STEPS):  # the first are those in which layers are compiled
-                row = trainer._steps(*learnt, count, long=long)
-            kept = {name: row[name] for name in ("seconds_per_step", "processor_seconds_per_step")}
-            rows.append({"num_seconds": stage.num_seconds, "long_seconds": stage.long_seconds} | kept)
-    of_stories = _STORIES * _STORY_SECONDS
-    return {
-        "machine": machine(),
-        "load_average": os.getloadavg()[0],
-        "threads": torch.get_num_threads(),
-        "rendering_seconds_each": (rendered - began) / of_stories,
-        "encoding_seconds_each": (encoded - rendered) / of_stories,
-        "stages": rows,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of hermes train")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", action="store_true", help="time steps alone, and add them")
     given = parser.parse_args()
-    if given.steps:
-        told = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {}
-        given.out.write_text(
-            json.dumps(told | {"steps": steps(given.run)}, indent=1) + "\n", encoding="utf-8"
-        )
-        return
     curve = [json.loads(line) for line in (given.run / "curve.jsonl").read_text("utf-8").splitlines()]
     recipe = json.loads((given.run / "recipe.json").read_text("utf-8"))
     model = str(given.run / "checkpoint")

@@ -5,24 +5,29 @@
     hermes eval long/watches.json --videos long --policy window --out run-window
     python results/watch_policies.py long/watches.json run-hermes run-window --out results/watches.json
 
-The first run is compared with each other one: F1 of all conditions, of each, and of those that need a memory.
-A run is called by its policy, or as ``NAME=FOLDER`` says.
+The first run is compared with each other one: F1 of all conditions, of each, and of those that need a memory;
+of these also what the memory alone knows, until a watch was told of it for the first time. A run is called by
+its policy, or as ``NAME=FOLDER`` says.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
-from hermes_lab.evaluation.event_matching import Matching, Told, match_events
+from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Matching, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome, f1_difference, scores
 from hermes_stream.synthetic.watch_truths import MEMORY_CONDITIONS, WatchTruth
 
+_LOOK_SECONDS = 1.0
 _LEFT_OUT = ("schema", "version", "annotations", "videos")
 
 
@@ -46,31 +51,79 @@ def outcome(
     )
 
 
-def outcomes(stories: list[WatchedStory], run: Path, told_once: str | None = None) -> list[WatchOutcome]:
+def outcomes(
+    stories: list[WatchedStory],
+    run: Path,
+    matched: Callable[[WatchTruth, list[Told]], Matching] = lambda watch, told: match_events(
+        due_of(watch), told
+    ),
+) -> list[WatchOutcome]:
     """Return what became of each watch, from the events that a run stored.
 
     Args:
         stories: what was watched for.
         run: folder of a run.
-        told_once: a condition of which only the first event of each watch counts, as with ``clear_at=0``.
+        matched: matches what a watch told with what was due.
     """
     events = json.loads((run / "events.json").read_text(encoding="utf-8"))
     return [
         outcome(
             story,
             watch,
-            match_events(
-                due_of(watch),
-                [Told(**one) for one in events[story.video][watch.name]][
-                    : 1 if watch.condition == told_once else None
-                ],
-            ),
+            matched(watch, [Told(**one) for one in events[story.video][watch.name]]),
             watched_seconds=story.duration_seconds - watch.opened_seconds,
         )
         for story in stories
         if story.video in events
         for watch in story.watches
     ]
+
+
+def told_once(condition: str | None) -> Callable[[WatchTruth, list[Told]], Matching]:
+    """Let the first event alone of each watch of a condition count, as with ``clear_at=0``."""
+    return lambda watch, told: match_events(
+        due_of(watch), told[: 1 if watch.condition == condition else None]
+    )
+
+
+def at_first(watch: WatchTruth, told: list[Told]) -> Matching:
+    """Match the first that was due, and what was told until then.
+
+    A watch keeps what was given at a look, so that what comes later it knows without a memory.
+    """
+    due = due_of(watch)[:1]
+    until = due[0].seconds + TOLERANCE_SECONDS if due else math.inf
+    return match_events(due, [one for one in told if one.seconds <= until])
+
+
+def brief_states(stories: list[WatchedStory], run: Path) -> dict[str, int]:
+    """Count states that another follows within a look's second, and all others, and how many were missed."""
+    lasting = {
+        id(watch): [
+            one
+            for one, after in pairwise([*due_of(watch), None])
+            if one is not None and (after is None or after.seconds - one.seconds >= _LOOK_SECONDS)
+        ]
+        for story in stories
+        for watch in story.watches
+        if watch.condition == "state"
+    }
+    all_of, long_of = (
+        [one for one in outcomes(stories, run, matched) if one.condition == "state"]
+        for matched in (
+            told_once(None),
+            lambda watch, told: match_events(lasting.get(id(watch), []), told),
+        )
+    )
+    missed, missed_long = (sum(one.matching.num_missed for one in each) for each in (all_of, long_of))
+    num_long = sum(one.matching.num_right for one in long_of) + missed_long
+    num_due = sum(one.matching.num_right for one in all_of) + missed
+    return {
+        "num_brief": num_due - num_long,
+        "num_brief_missed": missed - missed_long,
+        "num_lasting": num_long,
+        "num_lasting_missed": missed_long,
+    }
 
 
 def differences(own: list[WatchOutcome], other: list[WatchOutcome]) -> dict[str, Any]:
@@ -95,15 +148,26 @@ def main() -> None:
     stories = read_watches(given.watches)
     found: dict[str, Any] = {"command": f"python {shlex.join(sys.argv)}", "runs": {}, "f1_above": {}}
     by_policy: dict[str, list[WatchOutcome]] = {}
+    firsts: dict[str, list[WatchOutcome]] = {}
     for named in given.runs:
         name, is_named, folder = named.rpartition("=")
         run = Path(folder)
         stored = json.loads((run / "scores.json").read_text(encoding="utf-8"))
         name = name if is_named else stored["policy"]
         found["runs"][name] = {k: v for k, v in stored.items() if k not in _LEFT_OUT}
-        by_policy[name] = outcomes(stories, run, given.told_once)
+        by_policy[name] = outcomes(stories, run, told_once(given.told_once))
+        firsts[name] = [one for one in outcomes(stories, run, at_first) if one.condition in MEMORY_CONDITIONS]
     first, *others = by_policy
-    found["f1_above"] = {name: differences(by_policy[first], by_policy[name]) for name in others}
+    found["f1_above"] = {
+        name: differences(by_policy[first], by_policy[name])
+        | {"need_memory_at_first": f1_difference(firsts[first], firsts[name])}
+        for name in others
+    }
+    found["need_memory_at_first"] = {name: scores(own)["by_condition"] for name, own in firsts.items()}
+    found["brief_states"] = {
+        name: brief_states(stories, Path(named.rpartition("=")[-1]))
+        for name, named in zip(by_policy, given.runs, strict=True)
+    }
     if given.told_once:
         found["told_once"] = {"condition": given.told_once}
         found["told_once"]["runs"] = {name: scores(own) for name, own in by_policy.items()}

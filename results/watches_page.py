@@ -31,12 +31,13 @@ def memories(document: Document) -> str:
     first = next(iter(runs))
     names = list(runs[first]["by_condition"])
     head = ["memory", "**all**", "false an hour", *names, f"`{first}` above, all", "needs memory"]
+    groups = ["all", "need_memory"]
+    if "need_memory_at_first" in document:
+        head, groups = [*head, "needs memory, at first"], [*groups, "need_memory_at_first"]
     rows = []
     for name, run in runs.items():
         low, high = run["intervals"]["f1"]
-        beside = ["", ""]
-        if name in differences:
-            beside = [above(differences[name][group]) for group in ("all", "need_memory")]
+        beside = [above(differences[name][one]) if name in differences else "" for one in groups]
         scores = [f"{run['by_condition'][one]['f1']:.2f}" for one in names]
         all_of = f"{run['f1']:.2f} ({low:.2f} to {high:.2f})"
         rows.append([f"`{name}`", all_of, f"{run['false_alarms_per_hour']:.1f}", *scores, *beside])
