@@ -18,22 +18,26 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
 from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Matching, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome, f1_difference, scores
+from hermes_lab.evaluation.watched_events import match_truth
 from hermes_stream.synthetic.watch_truths import MEMORY_CONDITIONS, WatchTruth
 
-_LOOK_SECONDS = 1.0
 _LEFT_OUT = ("schema", "version", "annotations", "videos")
 
 
 def due_of(watch: WatchTruth) -> list[Told]:
     """Return what a watch is to tell."""
     return [Told(seconds=one.seconds, value=one.value) for one in watch.happenings]
+
+
+def brief_of(watch: WatchTruth) -> list[Told]:
+    """Return what it may tell and need not."""
+    return [Told(seconds=one.seconds, value=one.value) for one in watch.brief]
 
 
 def outcome(
@@ -54,9 +58,7 @@ def outcome(
 def outcomes(
     stories: list[WatchedStory],
     run: Path,
-    matched: Callable[[WatchTruth, list[Told]], Matching] = lambda watch, told: match_events(
-        due_of(watch), told
-    ),
+    matched: Callable[[WatchTruth, list[Told]], Matching] = match_truth,
 ) -> list[WatchOutcome]:
     """Return what became of each watch, from the events that a run stored.
 
@@ -81,9 +83,7 @@ def outcomes(
 
 def told_once(condition: str | None) -> Callable[[WatchTruth, list[Told]], Matching]:
     """Let the first event alone of each watch of a condition count, as with ``clear_at=0``."""
-    return lambda watch, told: match_events(
-        due_of(watch), told[: 1 if watch.condition == condition else None]
-    )
+    return lambda watch, told: match_truth(watch, told[: 1 if watch.condition == condition else None])
 
 
 def at_first(watch: WatchTruth, told: list[Told]) -> Matching:
@@ -94,36 +94,6 @@ def at_first(watch: WatchTruth, told: list[Told]) -> Matching:
     due = due_of(watch)[:1]
     until = due[0].seconds + TOLERANCE_SECONDS if due else math.inf
     return match_events(due, [one for one in told if one.seconds <= until])
-
-
-def brief_states(stories: list[WatchedStory], run: Path) -> dict[str, int]:
-    """Count states that another follows within a look's second, and all others, and how many were missed."""
-    lasting = {
-        id(watch): [
-            one
-            for one, after in pairwise([*due_of(watch), None])
-            if one is not None and (after is None or after.seconds - one.seconds >= _LOOK_SECONDS)
-        ]
-        for story in stories
-        for watch in story.watches
-        if watch.condition == "state"
-    }
-    all_of, long_of = (
-        [one for one in outcomes(stories, run, matched) if one.condition == "state"]
-        for matched in (
-            told_once(None),
-            lambda watch, told: match_events(lasting.get(id(watch), []), told),
-        )
-    )
-    missed, missed_long = (sum(one.matching.num_missed for one in each) for each in (all_of, long_of))
-    num_long = sum(one.matching.num_right for one in long_of) + missed_long
-    num_due = sum(one.matching.num_right for one in all_of) + missed
-    return {
-        "num_brief": num_due - num_long,
-        "num_brief_missed": missed - missed_long,
-        "num_lasting": num_long,
-        "num_lasting_missed": missed_long,
-    }
 
 
 def differences(own: list[WatchOutcome], other: list[WatchOutcome]) -> dict[str, Any]:
@@ -164,10 +134,6 @@ def main() -> None:
         for name in others
     }
     found["need_memory_at_first"] = {name: scores(own)["by_condition"] for name, own in firsts.items()}
-    found["brief_states"] = {
-        name: brief_states(stories, Path(named.rpartition("=")[-1]))
-        for name, named in zip(by_policy, given.runs, strict=True)
-    }
     if given.told_once:
         found["told_once"] = {"condition": given.told_once}
         found["told_once"]["runs"] = {name: scores(own) for name, own in by_policy.items()}

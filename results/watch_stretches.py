@@ -18,10 +18,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from watch_policies import due_of, outcome
+from watch_policies import brief_of, due_of, outcome
 
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
-from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Told, match_events
+from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Matching, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome, scores
 from hermes_stream.synthetic.watch_truths import WatchTruth
 
@@ -34,11 +34,12 @@ _OF_WHOLE = (
 _OF_STRETCH = ("num_watches", "watch_hours", "false_alarms_per_hour", "num_false")
 
 
-def told_within(truth: WatchTruth, told: list[Told], stretch: Stretch) -> tuple[list[Told], list[Told]]:
-    """Return what is due about a stretch, and what was told in it."""
+def within(truth: WatchTruth, told: list[Told], stretch: Stretch) -> tuple[list[Told], list[Told], Matching]:
+    """Return what is due about a stretch, what was told in it, and what became of both."""
     start, end = stretch
-    near = [one for one in due_of(truth) if start - TOLERANCE_SECONDS <= one.seconds < end]
-    return near, [one for one in told if start <= one.seconds < end]
+    due = [one for one in due_of(truth) if start - TOLERANCE_SECONDS <= one.seconds < end]
+    told = [one for one in told if start <= one.seconds < end]
+    return due, told, match_events(due, told, optional=brief_of(truth))
 
 
 def outcomes(stories: list[WatchedStory], events: Document, stretch: Stretch) -> list[WatchOutcome]:
@@ -48,7 +49,7 @@ def outcomes(stories: list[WatchedStory], events: Document, stretch: Stretch) ->
         outcome(
             story,
             watch,
-            match_events(*told_within(watch, told, stretch)),
+            within(watch, told, stretch)[2],
             watched_seconds=end - max(start, watch.opened_seconds),
         )
         for story in stories
@@ -64,8 +65,8 @@ def false_ones(stories: list[WatchedStory], events: Document, stretch: Stretch) 
     for story in stories:
         for watch in story.watches:
             told = [Told(**one) for one in events[story.video][watch.name]]
-            due, told = told_within(watch, told, stretch)
-            if match_events(due, told).num_false:
+            due, told, matching = within(watch, told, stretch)
+            if matching.num_false:
                 own = {"story": story.video, "watch": watch.name, "due": [one.seconds for one in due]}
                 named.append(own | {"told": [[one.seconds, one.value] for one in told]})
     return named

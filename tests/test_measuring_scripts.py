@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from hermes_lab.datasets.watch_annotations import WatchedStory
-from hermes_stream.synthetic.watch_truths import Happening, WatchTruth
+from hermes_stream.synthetic.happenings import Happening
+from hermes_stream.synthetic.watch_truths import WatchTruth
 
 RESULTS = Path(__file__).parents[1] / "results"
 LLAVA = "llava-onevision-7b"

@@ -14,7 +14,8 @@ from typing import Any, cast, get_args
 
 from hermes_lab.datasets.entry import Entry
 from hermes_stream.errors import AnnotationError
-from hermes_stream.synthetic.watch_truths import Happening, Tells, WatchTruth
+from hermes_stream.synthetic.happenings import Happening
+from hermes_stream.synthetic.watch_truths import Tells, WatchTruth
 
 FORMAT = "hermes-watches"
 FORMAT_VERSION = 1
@@ -116,10 +117,8 @@ def _watch(entry: Entry) -> WatchTruth:
         question=entry.text("question"),
         kind=cast(Any, kind),
         tells=cast(Tells, tells),
-        happenings=tuple(
-            Happening(seconds=one.seconds("seconds"), value=one.text("value", default="") or None)
-            for one in entry.entries("happenings")
-        ),
+        happenings=_happenings(entry, "happenings"),
+        brief=_happenings(entry, "brief") if entry.has("brief") else (),
         options=entry.texts("options"),
         answer=entry.text("answer", default="") or None,
         also=entry.texts("also"),
@@ -132,6 +131,13 @@ def _watch(entry: Entry) -> WatchTruth:
         hold_seconds=entry.seconds_if_any("hold_seconds") or 0.0,
         clear_at=entry.share_if_any("clear_at"),
         opened_seconds=entry.seconds_if_any("opened_seconds") or 0.0,
+    )
+
+
+def _happenings(entry: Entry, name: str) -> tuple[Happening, ...]:
+    return tuple(
+        Happening(seconds=one.seconds("seconds"), value=one.text("value", default="") or None)
+        for one in entry.entries(name)
     )
 
 

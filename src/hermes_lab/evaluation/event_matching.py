@@ -55,7 +55,11 @@ class Matching:
 
 
 def match_events(
-    due: Sequence[Told], told: Sequence[Told], *, tolerance_seconds: float = TOLERANCE_SECONDS
+    due: Sequence[Told],
+    told: Sequence[Told],
+    *,
+    optional: Sequence[Told] = (),
+    tolerance_seconds: float = TOLERANCE_SECONDS,
 ) -> Matching:
     """Match what was told with what was due, as many pairs as can be.
 
@@ -65,6 +69,7 @@ def match_events(
     Args:
         due: what should have been told.
         told: what was.
+        optional: what may be told and need not be: with it, what is not due is not false either.
         tolerance_seconds: how much later it may be.
     """
     left = sorted(told, key=lambda one: one.seconds)
@@ -77,6 +82,10 @@ def match_events(
         else:
             left.remove(found)
             delays.append(max(found.seconds - one.seconds, 0.0))
+    for one in optional:
+        found = next((other for other in left if _fits(one, other, tolerance_seconds)), None)
+        if found is not None:
+            left.remove(found)
     nearest = [min(missed, key=lambda moment: abs(moment - other.seconds), default=None) for other in left]
     early = sum(
         moment is not None and other.seconds < moment for other, moment in zip(left, nearest, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hermes_lab.datasets.watch_annotations import WatchedStory
-from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Told, match_events
+from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Matching, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome
 from hermes_stream.stream.playback import Source
 from hermes_stream.stream.watches.decisions import NewnessState, decide_newness
@@ -67,14 +67,13 @@ class StoryEvents:
     def _outcome(self, truth: WatchTruth, baseline: str | None, tolerance_seconds: float) -> WatchOutcome:
         looks = self.looks[truth.name]
         told = self.told[truth.name] if baseline is None else self._guessed(looks, baseline)
-        due = [Told(seconds=one.seconds, value=one.value) for one in truth.happenings]
         opened = max(truth.opened_seconds, 0.0)
         return WatchOutcome(
             story=self.story.video,
             scene=self.story.scene,
             condition=truth.condition,
             comes=bool(truth.happenings),
-            matching=match_events(due, told, tolerance_seconds=tolerance_seconds),
+            matching=match_truth(truth, told, tolerance_seconds=tolerance_seconds),
             watched_seconds=max(self.ended_seconds - opened, 0.0),
             num_polls=len(looks),
         )
@@ -84,6 +83,17 @@ class StoryEvents:
             return []
         changed = set(self.changed_seconds)
         return [Told(seconds=one) for one in looks if baseline == "always" or one in changed]
+
+
+def match_truth(
+    truth: WatchTruth, told: Sequence[Told], *, tolerance_seconds: float = TOLERANCE_SECONDS
+) -> Matching:
+    """Match what a watch told with what was due; see ``match_events``."""
+    due, brief = (
+        [Told(seconds=one.seconds, value=one.value) for one in happenings]
+        for happenings in (truth.happenings, truth.brief)
+    )
+    return match_events(due, told, optional=brief, tolerance_seconds=tolerance_seconds)
 
 
 def watch_story(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hermes_stream.synthetic.happenings import Happening, changes_of_place
 from hermes_stream.synthetic.moment import CLEAR_OF_BORDER, share_a_trait
 from hermes_stream.synthetic.questions import NOTHING, NUMBERS
 from hermes_stream.synthetic.world import (
@@ -40,19 +41,6 @@ _COUNT_HOLD_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """One moment at which a watch should speak.
-
-    Attributes:
-        seconds: the first moment at which it is true.
-        value: the answer, where it is one of several.
-    """
-
-    seconds: float
-    value: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchTruth:
     """A standing question with its truth.
 
@@ -63,6 +51,7 @@ class WatchTruth:
         kind: "alert", "state" or "count".
         tells: the event that is waited for.
         happenings: when it should come, earliest first; empty where what is watched for never comes.
+        brief: what may be told and need not be, as it shows for less than a look takes to come round.
         options: what there is to choose from; empty where it is yes or no, or a number.
         answer: the option that is waited for.
         also: questions that must be yes as well.
@@ -83,6 +72,7 @@ class WatchTruth:
     kind: Literal["alert", "state", "count"] = "alert"
     tells: Tells = "raised"
     happenings: tuple[Happening, ...]
+    brief: tuple[Happening, ...] = ()
     options: tuple[str, ...] = ()
     answer: str | None = None
     also: tuple[str, ...] = ()
@@ -104,6 +94,7 @@ class _Draft:
     what: str
     happenings: tuple[Happening, ...]
     asks: Mapping[str, Any]
+    brief: tuple[Happening, ...] = ()
 
 
 def plan_watches(world: World, *, num_each: int = 1, seed: int = 0, fps: float = 1) -> tuple[WatchTruth, ...]:
@@ -139,7 +130,8 @@ def plan_watches(world: World, *, num_each: int = 1, seed: int = 0, fps: float =
 def _named(condition: str, draft: _Draft) -> WatchTruth:
     name = f"{condition}: {draft.what}"
     asks: dict[str, Any] = {"tells": "raised", "newest_seconds": NEWEST_SECONDS, **draft.asks}
-    return WatchTruth(name=name, condition=condition, happenings=draft.happenings, **asks)
+    told = {"happenings": draft.happenings, "brief": draft.brief}
+    return WatchTruth(name=name, condition=condition, **told, **asks)
 
 
 class _Story:
@@ -151,7 +143,7 @@ class _Story:
     """
 
     def __init__(self, world: World, *, fps: float) -> None:
-        self.world, self._fps = world, fps
+        self.world, self._fps, self.picture_seconds = world, fps, 1 / fps
         self.num_seconds = int(np.ceil(world.duration_seconds))
         self.opened = int(OPENED_SHARE * self.num_seconds)
         self.moments = [self._moment(k) for k in range(int(np.ceil(world.duration_seconds * fps)))]
@@ -349,12 +341,14 @@ def _state(story: _Story) -> list[_Draft]:
     """Follow where a thing is, while it is there; one that is nowhere has no place."""
     drafts = []
     for thing in (*story.things, *story.near):
-        stays, places = story.of(thing), list[Happening]()
-        for second in story.moments:
-            for stay in stays:
-                region = REGIONS[story.cell(stay, second)]
-                if stay.is_on_screen(second) and (not places or places[-1].value != region):
-                    places.append(Happening(seconds=float(second), value=region))
+        stays = story.of(thing)
+        seen = [
+            (second, REGIONS[story.cell(stay, second)])
+            for second in story.moments
+            for stay in stays
+            if stay.is_on_screen(second)
+        ]
+        due, brief = changes_of_place(seen, picture_seconds=story.picture_seconds)
         asks = {
             "question": f"where is the {thing} now?",
             "kind": "state",
@@ -363,8 +357,7 @@ def _state(story: _Story) -> list[_Draft]:
             "also": (is_there(thing),),
             "raise_at": _SURE_OF_CHANGE,
         }
-        # the first place is what the state begins with
-        drafts.append(_Draft(what=str(thing), happenings=tuple(places[1:]), asks=asks))
+        drafts.append(_Draft(what=str(thing), happenings=due, brief=brief, asks=asks))
     return [one for one in drafts if one.happenings or one.what not in map(str, story.things)]
 
 

@@ -14,10 +14,9 @@ from hermes_stream.synthetic.world import generate_world
 
 @pytest.fixture
 def written(tmp_path):
-    world = generate_world(5, 120, scene="pan")
-    story = WatchedStory(
-        video="videos/a.mp4", duration_seconds=120.0, scene="pan", watches=plan_watches(world, num_each=2)
-    )
+    watches = plan_watches(generate_world(5, 120, scene="pan"), num_each=2, fps=4)
+    assert any(one.brief for one in watches)
+    story = WatchedStory(video="videos/a.mp4", duration_seconds=120.0, scene="pan", watches=watches)
     path = tmp_path / "watches.json"
     write_watches(path, [story])
     return path, story
@@ -37,6 +36,7 @@ def test_what_is_written_reads_back(written):
         ({"tells": "rung"}, "'tells' is 'rung'"),
         ({"happenings": [{"seconds": -1}]}, r"happenings\[0\]: 'seconds' is -1"),
         ({"happenings": None}, "lacks 'happenings'"),
+        ({"brief": [{"value": "left"}]}, r"brief\[0\] lacks 'seconds'"),
     ],
 )
 def test_what_is_wrong_is_named(written, change, told):

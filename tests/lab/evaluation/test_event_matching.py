@@ -52,6 +52,21 @@ def test_a_pair_says_the_same_unless_only_its_time_counts():
     assert match_events(due, at(5, 6)).num_right == 2
 
 
+@pytest.mark.parametrize(
+    ("due", "optional", "told", "missed", "false"),
+    [
+        ((), (5,), (), 0, 0),
+        ((), (5,), (6,), 0, 0),
+        ((), (5,), (4, 6, 7), 0, 2),  # once, and not before it was so
+        ((6,), (5,), (6,), 0, 0),  # what is due comes first
+        ((9,), (5,), (6,), 1, 0),
+    ],
+)
+def test_what_need_not_be_told_is_neither_missed_nor_false(due, optional, told, missed, false):
+    found = match_events(at(*due), at(*told), optional=at(*optional))
+    assert (found.num_missed, found.num_false) == (missed, false)
+
+
 @given(MOMENTS, MOMENTS)
 def test_no_other_pairing_has_more_pairs(due, told):
     found = match_events(at(*due), at(*told))

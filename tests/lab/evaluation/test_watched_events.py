@@ -6,7 +6,8 @@ import pytest
 
 from hermes_lab.evaluation.watched_events import _has_truth, _value
 from hermes_stream.stream.watches import WatchEvent
-from hermes_stream.synthetic.watch_truths import Happening, WatchTruth
+from hermes_stream.synthetic.happenings import Happening
+from hermes_stream.synthetic.watch_truths import WatchTruth
 
 
 def raised(incident: int) -> WatchEvent:
