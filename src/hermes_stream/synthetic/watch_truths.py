@@ -130,8 +130,8 @@ def plan_watches(world: World, *, num_each: int = 1, seed: int = 0, fps: float =
 def _named(condition: str, draft: _Draft) -> WatchTruth:
     name = f"{condition}: {draft.what}"
     asks: dict[str, Any] = {"tells": "raised", "newest_seconds": NEWEST_SECONDS, **draft.asks}
-    told = {"happenings": draft.happenings, "brief": draft.brief}
-    return WatchTruth(name=name, condition=condition, **told, **asks)
+    asks |= {"happenings": draft.happenings, "brief": draft.brief}
+    return WatchTruth(name=name, condition=condition, **asks)
 
 
 class _Story:
