@@ -24,20 +24,10 @@ from typing import Any
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
 from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Matching, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome, f1_difference, scores
-from hermes_lab.evaluation.watched_events import match_truth
+from hermes_lab.evaluation.watched_events import as_told, match_truth
 from hermes_stream.synthetic.watch_truths import MEMORY_CONDITIONS, WatchTruth
 
 _LEFT_OUT = ("schema", "version", "annotations", "videos")
-
-
-def due_of(watch: WatchTruth) -> list[Told]:
-    """Return what a watch is to tell."""
-    return [Told(seconds=one.seconds, value=one.value) for one in watch.happenings]
-
-
-def brief_of(watch: WatchTruth) -> list[Told]:
-    """Return what it may tell and need not."""
-    return [Told(seconds=one.seconds, value=one.value) for one in watch.brief]
 
 
 def outcome(
@@ -91,7 +81,7 @@ def at_first(watch: WatchTruth, told: list[Told]) -> Matching:
 
     A watch keeps what was given at a look, so that what comes later it knows without a memory.
     """
-    due = due_of(watch)[:1]
+    due = as_told(watch.happenings[:1])
     until = due[0].seconds + TOLERANCE_SECONDS if due else math.inf
     return match_events(due, [one for one in told if one.seconds <= until])
 

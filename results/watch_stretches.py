@@ -18,11 +18,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from watch_policies import brief_of, due_of, outcome
+from watch_policies import outcome
 
 from hermes_lab.datasets.watch_annotations import WatchedStory, read_watches
 from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Matching, Told, match_events
 from hermes_lab.evaluation.watch_scores import WatchOutcome, scores
+from hermes_lab.evaluation.watched_events import as_told
 from hermes_stream.synthetic.watch_truths import WatchTruth
 
 Document = dict[str, Any]
@@ -37,9 +38,9 @@ _OF_STRETCH = ("num_watches", "watch_hours", "false_alarms_per_hour", "num_false
 def within(truth: WatchTruth, told: list[Told], stretch: Stretch) -> tuple[list[Told], list[Told], Matching]:
     """Return what is due about a stretch, what was told in it, and what became of both."""
     start, end = stretch
-    due = [one for one in due_of(truth) if start - TOLERANCE_SECONDS <= one.seconds < end]
+    due = [one for one in as_told(truth.happenings) if start - TOLERANCE_SECONDS <= one.seconds < end]
     told = [one for one in told if start <= one.seconds < end]
-    return due, told, match_events(due, told, optional=brief_of(truth))
+    return due, told, match_events(due, told, optional=as_told(truth.brief))
 
 
 def outcomes(stories: list[WatchedStory], events: Document, stretch: Stretch) -> list[WatchOutcome]:

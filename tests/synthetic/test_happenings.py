@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_lab.evaluation.event_matching import Told, match_events
-from hermes_stream.synthetic.happenings import Happening, changes_of_place
+from hermes_lab.evaluation.watched_events import as_told
+from hermes_stream.synthetic.happenings import changes_of_place
 
 
 def places(text: str, *, fps: int) -> list[tuple[float, str]]:
@@ -22,10 +23,6 @@ def told_by_looks(seen: list[tuple[float, str]], *, fps: int, first: int) -> lis
     looks = [(seconds, place) for seconds, place in seen if round(seconds * fps) % fps == first]
     runs = [next(run) for _, run in groupby(looks, key=lambda one: one[1])]
     return [Told(seconds=seconds, value=place) for seconds, place in runs[1:]]
-
-
-def as_told(happenings: tuple[Happening, ...]) -> list[Told]:
-    return [Told(seconds=one.seconds, value=one.value) for one in happenings]
 
 
 @pytest.mark.parametrize(

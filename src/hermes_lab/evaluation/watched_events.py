@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -14,6 +14,7 @@ from hermes_lab.evaluation.event_matching import TOLERANCE_SECONDS, Matching, To
 from hermes_lab.evaluation.watch_scores import WatchOutcome
 from hermes_stream.stream.playback import Source
 from hermes_stream.stream.watches.decisions import NewnessState, decide_newness
+from hermes_stream.synthetic.happenings import Happening
 from hermes_stream.synthetic.questions import NUMBERS
 from hermes_stream.synthetic.watch_truths import WatchTruth
 from hermes_stream.video.frame import Frame
@@ -85,14 +86,16 @@ class StoryEvents:
         return [Told(seconds=one) for one in looks if baseline == "always" or one in changed]
 
 
+def as_told(happenings: Iterable[Happening]) -> list[Told]:
+    """Return what should be told, as events are matched."""
+    return [Told(seconds=one.seconds, value=one.value) for one in happenings]
+
+
 def match_truth(
     truth: WatchTruth, told: Sequence[Told], *, tolerance_seconds: float = TOLERANCE_SECONDS
 ) -> Matching:
     """Match what a watch told with what was due; see ``match_events``."""
-    due, brief = (
-        [Told(seconds=one.seconds, value=one.value) for one in happenings]
-        for happenings in (truth.happenings, truth.brief)
-    )
+    due, brief = as_told(truth.happenings), as_told(truth.brief)
     return match_events(due, told, optional=brief, tolerance_seconds=tolerance_seconds)
 
 

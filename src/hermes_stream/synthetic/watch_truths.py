@@ -130,8 +130,7 @@ def plan_watches(world: World, *, num_each: int = 1, seed: int = 0, fps: float =
 def _named(condition: str, draft: _Draft) -> WatchTruth:
     name = f"{condition}: {draft.what}"
     asks: dict[str, Any] = {"tells": "raised", "newest_seconds": NEWEST_SECONDS, **draft.asks}
-    asks |= {"happenings": draft.happenings, "brief": draft.brief}
-    return WatchTruth(name=name, condition=condition, **asks)
+    return WatchTruth(name=name, condition=condition, happenings=draft.happenings, brief=draft.brief, **asks)
 
 
 class _Story:
@@ -143,7 +142,7 @@ class _Story:
     """
 
     def __init__(self, world: World, *, fps: float) -> None:
-        self.world, self._fps, self.picture_seconds = world, fps, 1 / fps
+        self.world, self.fps = world, fps
         self.num_seconds = int(np.ceil(world.duration_seconds))
         self.opened = int(OPENED_SHARE * self.num_seconds)
         self.moments = [self._moment(k) for k in range(int(np.ceil(world.duration_seconds * fps)))]
@@ -160,7 +159,7 @@ class _Story:
         return [a for a in self.world.seen(self.num_seconds - 1) if a.thing == thing]
 
     def _moment(self, number: int) -> float:
-        seconds = number / self._fps
+        seconds = number / self.fps
         return int(seconds) if seconds.is_integer() else seconds
 
     def spans(self, is_true: Callable[[float], bool]) -> list[tuple[float, float]]:
@@ -348,7 +347,7 @@ def _state(story: _Story) -> list[_Draft]:
             for stay in stays
             if stay.is_on_screen(second)
         ]
-        due, brief = changes_of_place(seen, picture_seconds=story.picture_seconds)
+        due, brief = changes_of_place(seen, picture_seconds=1 / story.fps)
         asks = {
             "question": f"where is the {thing} now?",
             "kind": "state",
