@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,10 @@ REPORT = "bench.json"
 
 Row = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Row], str]]
+Cells = Mapping[str, Sequence[str]]
+
+_GAP = 2
+_MOST_OF_POLICY = 24  # longer names are folded
 
 _RUN_COLUMNS: Columns = {
     "policy": lambda run: run["policy"],
@@ -78,7 +82,7 @@ def report(document: Mapping[str, Any], out: Path | None, *, plots: bool, as_jso
 def print_counts(console: Console, document: Mapping[str, Any]) -> None:
     """Print what a chunk and a token take."""
     console.print(f"{document['model']}; {document['budget_tokens']} tokens")
-    console.print("", _table(_COUNT_COLUMNS, document["runs"]), sep="\n")
+    _print_table(console, _COUNT_COLUMNS, document["runs"])
     console.print(
         "\na chunk of so many frames that goes over the budget; waits: the host for the device", style="dim"
     )
@@ -96,7 +100,7 @@ def print_report(console: Console, document: Mapping[str, Any]) -> None:
         f"a forward reads {size(roofline['weight_bytes'])}"
     )
     if runs := document["runs"]:
-        console.print("", _table(_RUN_COLUMNS, runs), sep="\n")
+        _print_table(console, _RUN_COLUMNS, runs)
         console.print(
             "\nmedians; after / the least that the device allows; x: TTFT over that of hermes", style="dim"
         )
@@ -106,7 +110,7 @@ def print_report(console: Console, document: Mapping[str, Any]) -> None:
             style="dim",
         )
     if document["streams"]:
-        console.print("", _table(_LOAD_COLUMNS, document["streams"]), sep="\n")
+        _print_table(console, _LOAD_COLUMNS, document["streams"], num_keys=1)
         console.print(
             "\nframes/s: as fast as they are taken; the rest with one frame a second to each stream, and "
             "questions at random moments",
@@ -120,18 +124,41 @@ def print_report(console: Console, document: Mapping[str, Any]) -> None:
         console.print(text, style="yellow", markup=False)
 
 
-def _table(columns: Columns, rows: Iterable[Row]) -> Table:
+def _print_table(console: Console, columns: Columns, rows: Iterable[Row], *, num_keys: int = 2) -> None:
+    """Print a table; on a narrow screen its columns stand below each other, each time with the keys."""
+    rows = list(rows)
+    cells = {name: [write(row) for row in rows] for name, write in columns.items()}
+    for names in _fitting(cells, console.width, num_keys=num_keys):
+        console.print("", _table({name: cells[name] for name in names}), sep="\n")
+
+
+def _fitting(cells: Cells, width: int, *, num_keys: int) -> Iterator[list[str]]:
+    """Divide columns into those that fit beside the first ones, which say what a row is of."""
+    keys, others = list(cells)[:num_keys], list(cells)[num_keys:]
+    needs = {name: max(map(len, (name, *own))) + _GAP for name, own in cells.items()}
+    needs["policy"] = min(needs.get("policy", 0), _MOST_OF_POLICY)
+    names, left = list(keys), width - sum(needs[key] for key in keys)
+    for name in others:
+        if needs[name] - _GAP > left and len(names) > len(keys):
+            yield names
+            names, left = list(keys), width - sum(needs[key] for key in keys)
+        names.append(name)
+        left -= needs[name]
+    yield names
+
+
+def _table(cells: Cells) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in columns:
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+    for name in cells:
         if name == "policy":
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", max_width=_MOST_OF_POLICY - _GAP)
         else:
             table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(write(row)) for write in columns.values()))
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*map(Text, row))
     return table
 
 

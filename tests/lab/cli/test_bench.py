@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from hermes_lab.analysis.latency_plots import plot
 from hermes_lab.bench.timed_stream import TimedStream
+from hermes_lab.cli.bench_report import _print_table
 
 FAST = ("--frames", "8,64", "--repeats", 3, "--new-tokens", 2, "--size", 72, "--chunk-frames", 8)
 RUN_KEYS = {
@@ -97,6 +100,24 @@ def test_figures_can_be_drawn_again(folder, tmp_path):
     document = json.loads((folder / "bench.json").read_text())
     assert [path.name for path in plot(document, tmp_path)] == ["ttft.png", "memory.png", "ingest.png"]
     assert plot(document | {"runs": []}, tmp_path) == []
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_what_does_not_fit_beside_stands_below(width):
+    names = ("policy", "frames", "a column of figures", *(f"figure {k}" for k in range(9)))
+    columns = {name: lambda row, name=name: f"{row[:3]} {name}" for name in names}
+    columns["policy"] = str
+    console = Console(width=width, file=StringIO())
+    _print_table(console, columns, ["hermes", "hermes:unlike_share=0.25,averaged_tokens=3"])
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    heads = [line for line in lines if line.startswith("policy")]
+    assert all("frames" in line for line in heads)
+    assert [sum(name in line for line in heads) for name in names[2:]] == [1] * len(names[2:])
+    assert len(heads) == {50: 10, 80: 4, 200: 1}[width]
+    for name in names[2:]:
+        assert sum(f"her {name}" in line for line in lines) == 2
 
 
 @pytest.mark.long
