@@ -21,7 +21,6 @@ from hermes_stream.attention_weights import observe, probe, read, weigh_with_pro
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import FixedText, attend_fixed
 from hermes_stream.masks import Masks
-from hermes_stream.memory.constants import sent
 from hermes_stream.memory.rope import turn
 from hermes_stream.packed import Packed
 from hermes_stream.segments import KeysAndValues, Segment
@@ -66,21 +65,27 @@ def forward(
                 use_cache=False,
                 # transformers hands keywords that it does not know down to the attention function.
                 packed=packed,
-                **_deepstack(segments, embeddings.device),
+                **_deepstack(segments),
             )
     except Enough:
         return []
     return list(output.last_hidden_state[0].split([len(segment.embeddings) for segment in segments]))
 
 
-def _deepstack(segments: Sequence[Segment], device: torch.device) -> dict[str, Any]:
-    """Return what the decoder adds behind its first layers, and to which tokens; nothing in most families."""
-    stacks = [segment.deepstack for segment in segments if segment.deepstack is not None]
-    if not stacks:
+def _deepstack(segments: Sequence[Segment]) -> dict[str, Any]:
+    """Return what the decoder adds to tokens behind its first layers; nothing in most families."""
+    given = next((segment.deepstack for segment in segments if segment.deepstack is not None), None)
+    if given is None:
         return {}
-    shown = [torch.full((len(s.embeddings),), s.deepstack is not None) for s in segments]
+    levels, _, width = given.shape
+    stacks = [
+        given.new_zeros(levels, len(one.embeddings), width) if one.deepstack is None else one.deepstack
+        for one in segments
+    ]
+    # To all tokens, zeros to text: which they are need not be looked for, see ``fuse_deepstack``.
+    count = sum(len(one.embeddings) for one in segments)
     return {
-        "visual_pos_masks": sent(torch.cat(shown)[None], device),
+        "visual_pos_masks": torch.ones(1, count, dtype=torch.bool, device=given.device),
         "deepstack_visual_embeds": list(torch.cat(stacks, dim=1)),
     }
 

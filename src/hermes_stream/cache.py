@@ -21,7 +21,7 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.layer_views import LayerViews
 from hermes_stream.layout import CacheLayout
 from hermes_stream.mark import Mark
-from hermes_stream.memory.constants import constant
+from hermes_stream.memory.constants import sent
 from hermes_stream.memory.positions import PositionRule, settle
 from hermes_stream.memory.selection import evicted_mask
 from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
@@ -380,7 +380,7 @@ class StreamCache:
             summarizes = torch.zeros(self.layout.num_layers, dtype=torch.bool, device=positions.device)
         placed = settle(
             positions[:, :, :width],
-            constant(tuple(self._lengths), torch.long, positions.device),
+            sent(torch.tensor(self._lengths), positions.device),
             summarizes,
             num_prefix_tokens=self.num_prefix_tokens,
             rule=self.position_rule,

@@ -73,7 +73,7 @@ class Records:
             numbers, seconds = numbers.clone(), seconds.clone()
         else:
             device = numbers.device
-            held = constant(tuple(lengths), torch.long, device)[:, None]
+            held = sent(torch.tensor(lengths), device)[:, None]
             absent = torch.arange(numbers.shape[2], device=device) >= held
             padding = constant(tuple(_OTHERS.values()), torch.long, device).view(-1, 1, 1)
             numbers, seconds = torch.where(absent, padding, numbers), seconds.masked_fill(absent, 0)

@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hermes_stream.memory.constants import constant, sent
+from hermes_stream.memory.state import MemoryState
+
 # As in the released code; equal scores become 0 instead of 0 / 0.
 EPSILON = 1e-6
 
@@ -126,9 +129,18 @@ def recency_of_lengths(
     A stream's chunks are alike, so that it is the same at nearly every compression.
     """
     with torch.inference_mode(False):
-        held = torch.tensor(lengths, device=device)
-        weight, by = (
-            torch.tensor(one, dtype=torch.float32, device=device) for one in (recency_weight, decay)
-        )
+        held = sent(torch.tensor(lengths), device)
+        weight, by = (constant(one, torch.float32, device) for one in (recency_weight, decay))
         present = torch.arange(max(lengths), device=device) < held[:, None]
         return weighted_recency(present, decay=by, recency_weight=weight)
+
+
+def recency_of_state(
+    state: MemoryState, *, decay: tuple[float, ...], recency_weight: tuple[float, ...]
+) -> Float[Tensor, "layers tokens"]:
+    """Return ``weighted_recency`` of what a state holds; nobody may change it."""
+    device = state.token_ids.device
+    if state.num_held is not None and max(state.num_held) == state.token_ids.shape[1]:
+        return recency_of_lengths(state.num_held, decay=decay, recency_weight=recency_weight, device=device)
+    by, weight = (constant(one, torch.float32, device) for one in (decay, recency_weight))
+    return weighted_recency(state.present, decay=by, recency_weight=weight)

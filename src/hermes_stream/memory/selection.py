@@ -72,12 +72,29 @@ def select(
 
     Paper: sec. 3.2, eq. 6
     """
+    return first_of(ranked(scores, present, preferred), present, budgets)
+
+
+def ranked(
+    scores: Float[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"],
+    preferred: Bool[Tensor, "layers tokens"] | None,
+) -> Int[Tensor, "layers tokens"]:
+    """Return the tokens of each layer, the best first, padding last; arguments as for ``select``."""
     group = torch.where(present, 1, 2)
     if preferred is not None:
         group = torch.where(preferred & present, 0, group)
     # Two stable sorts instead of a bonus on the score: no score, infinite ones included, crosses groups.
     by_score = scores.argsort(dim=1, descending=True, stable=True)
-    order = by_score.gather(1, group.gather(1, by_score).argsort(dim=1, stable=True))
+    return by_score.gather(1, group.gather(1, by_score).argsort(dim=1, stable=True))
+
+
+def first_of(
+    order: Int[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"],
+    budgets: Int[Tensor, " layers"],
+) -> Bool[Tensor, "layers tokens"]:
+    """Mark the first tokens of an order, as many as each layer's budget allows; see ``select``."""
     stays = torch.arange(order.shape[1], device=order.device) < budgets[:, None]
     return torch.empty_like(present).scatter_(1, order, stays) & present
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hermes_stream.layout import CacheLayout
+from hermes_stream.memory.constants import sent
 from hermes_stream.models.card import ModelCard
 from hermes_stream.models.chat import Chat
 from hermes_stream.models.checkpoint import Checkpoint
@@ -159,7 +160,7 @@ class VideoModel(ABC):
 
     def embed(self, token_ids: Sequence[int]) -> Float[Tensor, "tokens hidden"]:
         """Look up text tokens."""
-        ids = torch.tensor(token_ids, dtype=torch.long, device=self.layout.device)
+        ids = sent(torch.tensor(token_ids, dtype=torch.long), self.layout.device)
         return self.decoder.embed_tokens(ids)  # type: ignore[operator]
 
     def logits(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch vocabulary"]:

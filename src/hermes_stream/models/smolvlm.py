@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
+import torch
+
 from hermes_stream.memory.rope import RotaryLayout
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.card import build_card, build_layout
@@ -80,7 +82,13 @@ class SmolVLM(VideoModel):
     def encode(self, pixels: Pixels) -> Features:
         """Encode frames one by one with the vision tower, pool and project them."""
         # Not by get_image_features: it takes a picture of zeros, as black may be, for padding and drops it.
-        tokens = self._connector(self.vision(pixel_values=pixels.values, return_dict=True).last_hidden_state)
+        # Nor by the tower's forward: it waits for a GPU twice, to send a mask and see that it hides nothing.
+        tower, pictures = self.vision, pixels.values
+        sides = [side // tower.patch_size for side in pictures.shape[2:]]
+        is_there = torch.ones(len(pictures), *sides, dtype=torch.bool, device=pictures.device)
+        patches = tower.embeddings(pixel_values=pictures, patch_attention_mask=is_there)
+        patches = tower.encoder(inputs_embeds=patches, attention_mask=None).last_hidden_state
+        tokens = self._connector(tower.post_layernorm(patches))
         return Features.of_frames(tokens.to(self.layout.dtype))
 
     def lay_out(

@@ -6,11 +6,12 @@ A frame in the description of a method is what its model encodes as one: a tempo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hermes_stream.memory.positions import PositionRule
@@ -89,6 +90,22 @@ class Guidance:
     advances: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choosing:
+    """What a policy keeps of a state, whatever the budgets: what they do not change is computed once.
+
+    Attributes:
+        plan: from the budget of each layer, on the state's device, to the tokens that stay ``[layers,
+            tokens]``, and the layers that make a summary of what leaves, within their budget ``[layers]``.
+        budgets: from a mean budget and a number of layers to the budget of each.
+        reindex: see ``RetentionPlan``.
+    """
+
+    plan: Callable[[Int[Tensor, " layers"]], tuple[Tensor, Tensor]]
+    budgets: Callable[[int, int], tuple[int, ...]]
+    reindex: bool
+
+
 class MemoryPolicy(ABC):
     """Decide which visual tokens a bounded memory keeps. Holds settings only, never a stream's state.
 
@@ -111,6 +128,16 @@ class MemoryPolicy(ABC):
     @abstractmethod
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Choose what stays. Called when a layer holds more than its budget."""
+
+    def choosing(self, state: MemoryState) -> Choosing | None:  # noqa: ARG002
+        """Return what plans for one budget after the other; None where only ``plan`` does.
+
+        For a policy without ``merge``, whose larger budgets keep all that its smaller ones keep.
+
+        Args:
+            state: as for ``plan``.
+        """
+        return None
 
     def layer_budgets(self, num_layers: int) -> tuple[int, ...] | None:
         """Return the budget of each layer in tokens, or None when there is no bound."""
@@ -243,3 +270,14 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def check_prompts(prompts: object) -> None:
+    """Refuse what are not two texts, nor None.
+
+    Raises:
+        ValueError: it is something else, or one of them is empty.
+    """
+    texts = prompts if isinstance(prompts, tuple) and len(prompts) == 2 else ("",)
+    if prompts is not None and not all(isinstance(one, str) and one.strip() for one in texts):
+        raise ValueError(f"prompts must be two texts, local and global, or None; got {prompts!r}")

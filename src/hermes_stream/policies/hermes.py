@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
@@ -13,19 +13,21 @@ from torch import Tensor
 from hermes_stream.memory.constants import constant
 from hermes_stream.memory.novelty import key_norms, novelty, unlikeness
 from hermes_stream.memory.positions import Axes, Gaps, PositionRule
-from hermes_stream.memory.scoring import mixed, recency_of_lengths, weighted_recency
-from hermes_stream.memory.selection import layer_budgets, select
+from hermes_stream.memory.scoring import mixed, recency_of_state
+from hermes_stream.memory.selection import first_of, layer_budgets, ranked, select
 from hermes_stream.memory.smoothing import Match, mean_of_neighbours, pool, smooth
 from hermes_stream.memory.state import MemoryState, PerLayer, RetentionPlan
 from hermes_stream.memory.summary import summary_in_place
 from hermes_stream.memory.tiers import Tier, Tiers
 from hermes_stream.policies.base import (
+    Choosing,
     Guidance,
     GuidancePrompts,
     MemoryPolicy,
     PolicyFacts,
     check_choice,
     check_min,
+    check_prompts,
     keeping,
 )
 
@@ -138,10 +140,7 @@ class HermesPolicy(MemoryPolicy):
         if self.gaps == "scaled" and self.reindex_axes == "all":
             raise ValueError('gaps="scaled" must come with reindex_axes="t": rows and columns have no ages')
         check_choice("guidance_forward", self.guidance_forward, get_args(GuidanceForward))
-        if self.prompts is not None and not (
-            isinstance(self.prompts, tuple) and len(self.prompts) == 2 and all(map(_is_text, self.prompts))
-        ):
-            raise ValueError(f"prompts must be two texts, local and global, or None; got {self.prompts!r}")
+        check_prompts(self.prompts)
         check_choice("summary_place", self.summary_place, get_args(SummaryPlace))
         self.tiers(1)
 
@@ -212,10 +211,13 @@ class HermesPolicy(MemoryPolicy):
         Raises:
             ValueError: the budget was left open, see ``budget_tokens``.
         """
-        weights = [self.tier_budget_weights[tier] for tier in self.tiers(num_layers).tier_of_layer]
         if self.budget_tokens is None:
             raise ValueError("the budget is open; name budget_tokens, or let a session take its model's")
-        return layer_budgets(weights, self.budget_tokens)
+        return self._divided(self.budget_tokens, num_layers)
+
+    def _divided(self, budget_tokens: int, num_layers: int) -> tuple[int, ...]:
+        weights = [self.tier_budget_weights[tier] for tier in self.tiers(num_layers).tier_of_layer]
+        return layer_budgets(weights, budget_tokens)
 
     def with_default_budget(self, budget_tokens: int) -> HermesPolicy:
         """Return the policy with this budget if its own was left open."""
@@ -256,13 +258,9 @@ class HermesPolicy(MemoryPolicy):
         # Where all layers hold the same tokens and keep the same ones, one layer is planned for all.
         is_shared = self.same_tokens and state.layers_alike and len(set(room)) == 1
         rows = slice(1) if is_shared else slice(None)
-        norms = self._key_norms(state)
-        kept = select(
-            self.scores(state, norms)[rows],
-            state.token_ids[rows] >= 0,
-            constant(room, torch.long, device)[rows],
-            preferred=self._preferred(state, budgets, rows, norms),
-        ).expand(state.num_layers, -1)
+        shares = tuple(int(budget * self.unlike_share) for budget in budgets)
+        room_and_shares = (constant(own, torch.long, device)[rows] for own in (room, shares))
+        kept = self._kept_by(state, rows)(*room_and_shares).expand(state.num_layers, -1)
         summarize, is_eager = constant(summarizing, torch.bool, device), self.reindex == "eager"
         num_kept = num_new = None
         if (held := state.num_held) is not None:
@@ -277,6 +275,38 @@ class HermesPolicy(MemoryPolicy):
         return keeping(
             kept[rows], summarize=summarize, reindex=is_eager, merge=merge, num_kept=num_kept, num_new=num_new
         )
+
+    def choosing(self, state: MemoryState) -> Choosing | None:
+        """Score once for all budgets; see ``MemoryPolicy.choosing``."""
+        if self.summarize and self.summary_place == "middle":
+            return None
+        kept = self._kept_by(state, slice(None))
+        makes = self._summarizing_layers((2,) * state.num_layers)  # where a budget is above 1
+        may_summarize = constant(makes, torch.bool, state.token_ids.device)
+
+        def plan(budgets: Int[Tensor, " layers"]) -> tuple[Tensor, Tensor]:
+            makes = may_summarize & (budgets > 1)
+            return kept(budgets - makes.long(), (budgets.double() * self.unlike_share).long()), makes
+
+        return Choosing(plan=plan, budgets=self._divided, reindex=self.reindex == "eager")
+
+    def _kept_by(self, state: MemoryState, rows: slice) -> Callable[..., Bool[Tensor, "rows tokens"]]:
+        """Return what marks the tokens that stay, from the room of each of some layers, and the unlike's."""
+        norms = self._key_norms(state)
+        scores, present = self.scores(state, norms)[rows], state.token_ids[rows] >= 0
+        patches, recent = state.temporal_patch_ids[rows], None
+        if patches.numel():
+            # Counted from the stream's newest patch, the same in all layers, whatever each still holds.
+            recent = patches >= (patches.max() - (self.protect_recent_patches - 1)).clamp(min=0)
+        unlike = None  # the newest frames, then the tokens that are least like them
+        if recent is not None and self.unlike_share:
+            unlike = ranked(self._unlikeness(state, recent, rows, norms), present, recent)
+
+        def kept(room: Int[Tensor, " rows"], shares: Int[Tensor, " rows"]) -> Bool[Tensor, "rows tokens"]:
+            preferred = recent if unlike is None else first_of(unlike, present, shares)
+            return select(scores, present, room, preferred=preferred)
+
+        return kept
 
     def scores(
         self, state: MemoryState, norms: Float[Tensor, "layers kv_heads tokens"] | None = None
@@ -305,7 +335,7 @@ class HermesPolicy(MemoryPolicy):
         raw = mixed(
             state.attention,
             None if state.layers_alike else state.present,
-            self._recency(state, decay, weight),
+            recency_of_state(state, decay=decay, recency_weight=weight),
             constant(weight, torch.float32, device),
         )
         smoothed = smooth(
@@ -323,16 +353,6 @@ class HermesPolicy(MemoryPolicy):
         if self.same_tokens:
             smoothed = pool(smoothed, state.token_ids, layers_alike=state.layers_alike)
         return mean_of_neighbours(smoothed, state.lengths, self.averaged_tokens)
-
-    @staticmethod
-    def _recency(
-        state: MemoryState, decay: tuple[float, ...], weight: tuple[float, ...]
-    ) -> Float[Tensor, "layers tokens"]:
-        device = state.token_ids.device
-        if state.num_held is not None and max(state.num_held) == state.token_ids.shape[1]:
-            return recency_of_lengths(state.num_held, decay=decay, recency_weight=weight, device=device)
-        by, share = (constant(one, torch.float32, device) for one in (decay, weight))
-        return weighted_recency(state.present, decay=by, recency_weight=share)
 
     def _key_norms(self, state: MemoryState) -> Float[Tensor, "layers kv_heads tokens"] | None:
         """Measure keys once for all that compares them."""
@@ -361,39 +381,17 @@ class HermesPolicy(MemoryPolicy):
             for tier, budget in zip(tiers, budgets, strict=True)
         )
 
-    def _preferred(
+    def _unlikeness(
         self,
         state: MemoryState,
-        budgets: Sequence[int],
+        recent: Bool[Tensor, "rows tokens"],
         rows: slice,
         norms: Float[Tensor, "layers kv_heads tokens"] | None,
-    ) -> Bool[Tensor, "rows tokens"] | None:
-        """Mark the newest frames, and as many tokens as have a share, those least like them first.
-
-        Args:
-            state: of all layers.
-            budgets: of all layers.
-            rows: layers that are planned for.
-            norms: of keys.
-        """
-        patches = state.temporal_patch_ids[rows]
-        if not patches.numel():
-            return None
-        # Counted from the stream's newest patch, the same in all layers, whatever each of them still holds.
-        oldest_recent = (patches.max() - (self.protect_recent_patches - 1)).clamp(min=0)
-        recent = patches >= oldest_recent
-        if not self.unlike_share:
-            return recent
+    ) -> Float[Tensor, "rows tokens"]:
         keys, grid = self._shown(state, "unlike_share")
         size = state.grid_size
         most = None if size is None else size * self.protect_recent_patches
         unlike = unlikeness(keys, grid[rows], recent, grid_size=size, most_recent=most, norms=norms)
         if self.same_tokens:
             unlike = pool(unlike, state.token_ids, layers_alike=state.layers_alike)
-        shares = tuple(int(budget * self.unlike_share) for budget in budgets)
-        room = constant(shares, torch.long, recent.device)[rows]
-        return select(unlike[rows], state.token_ids[rows] >= 0, room, preferred=recent)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+        return unlike[rows]

@@ -7,17 +7,20 @@ never join a summary.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import chain
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
+from torch.nn import functional as F
 
-from hermes_stream.memory.selection import indices_of
+from hermes_stream.memory.constants import constant
+from hermes_stream.memory.selection import evicted_mask, indices_of
 from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, keeping
+from hermes_stream.policies.base import Choosing, MemoryPolicy, keeping
 
-_STEPS = 16
+_STEPS, _HALVES = 16, (16, 8, 4, 2, 1)
 
 
 def plan_with_text_tokens(policy: MemoryPolicy, state: MemoryState) -> RetentionPlan:
@@ -29,73 +32,142 @@ def plan_with_text_tokens(policy: MemoryPolicy, state: MemoryState) -> Retention
         policy: with a budget.
         state: text tokens have ``counts == 0``.
     """
-    visual = indices_of(state.present & (state.counts > 0))
-    shown = _select(state, visual)
-    budgets = policy.layer_budgets(state.num_layers)
-    assert budgets is not None
+    tokens = _Tokens(state)
+    shown = tokens.shown()
+    choosing = policy.choosing(shown)
+    if choosing is not None:
+        return _most_that_fits(policy, choosing, tokens)
+    return _first_that_fits(policy, shown, tokens)
+
+
+class _Tokens:
+    """The visual tokens of a state, and which text belongs to them.
+
+    Attributes:
+        state: of all tokens.
+        visual: physical indices of visual tokens, padded with -1.
+    """
+
+    def __init__(self, state: MemoryState) -> None:
+        is_visual = state.present & (state.counts > 0)
+        self._num_visual: list[int] = is_visual.sum(dim=1).tolist()  # the host waits for the device
+        self.state, self.visual = state, indices_of(is_visual, self._num_visual)
+        self._is_text = state.present & (state.counts == 0)
+        # Tokens of a patch stand together, for ids ascend: patches can be numbered without a look at them.
+        changes = state.temporal_patch_ids.diff(dim=1) != 0
+        self._patch = F.pad(changes.long(), (1, 0)).cumsum(dim=1)
+
+    def shown(self) -> MemoryState:
+        """Return the state of the visual tokens."""
+        exists, source, state = self.visual >= 0, self.visual.clamp(min=0), self.state
+        padding = {"token_ids": -1, "temporal_patch_ids": -1, "grid_indices": -1}
+        selected: dict[str, Any] = {}
+        for field in fields(state):
+            value = getattr(state, field.name)
+            if isinstance(value, Tensor):
+                fill = padding.get(field.name, 0)
+                selected[field.name] = value.gather(1, source).masked_fill(~exists, fill)
+        for name in ("raw_keys", "rotated_keys", "values"):
+            if (held := getattr(state, name)) is not None:
+                selected[name] = tuple(
+                    held[layer].index_select(1, self.visual[layer, :count].to(held[layer].device))
+                    for layer, count in enumerate(self._num_visual)
+                )
+        return replace(state, num_held=None, **selected)
+
+    def spread(self, of_visual: Tensor, fill: float) -> Shaped[Tensor, "layers tokens"]:
+        """Return numbers of visual tokens where these stand among all tokens.
+
+        Args:
+            of_visual: ``[layers, visual]``.
+            fill: of all other tokens.
+        """
+        num_tokens = self.state.token_ids.shape[1]
+        # One column more than tokens: padding goes there and is cut off.
+        whole = of_visual.new_full((len(of_visual), num_tokens + 1), fill)
+        where = torch.where(self.visual >= 0, self.visual, num_tokens)
+        return whole.scatter(1, where, of_visual)[:, :num_tokens]
+
+    def with_text(self, kept: Bool[Tensor, "layers visual"]) -> Bool[Tensor, "layers tokens"]:
+        """Mark visual tokens among all tokens, and the text of the patches of which a layer keeps some."""
+        whole = self.spread(kept, False)
+        num_kept = torch.zeros_like(self._patch).scatter_add_(1, self._patch, whole.long())
+        return whole | (self._is_text & (num_kept.gather(1, self._patch) > 0))
+
+
+def _part(policy: MemoryPolicy, step: int) -> int:
+    """Return so many sixteenths of a policy's budget."""
     assert policy.budget_tokens is not None
-    limits = torch.tensor(budgets, device=visual.device)
+    return max(1, policy.budget_tokens * step // _STEPS)
+
+
+def _most_that_fits(policy: MemoryPolicy, choosing: Choosing, tokens: _Tokens) -> RetentionPlan:
+    """Halve for each layer what may be the largest part that fits; the host waits for the result alone."""
+    num_layers, device = tokens.visual.shape[0], tokens.visual.device
+    table = [choosing.budgets(_part(policy, step), num_layers) for step in range(1, _STEPS + 1)]
+    budgets_of = constant(tuple(chain.from_iterable(table)), torch.long, device).view(_STEPS, num_layers)
+    limits = budgets_of[-1]
+
+    def of_step(step: Int[Tensor, " layers"]) -> tuple[Tensor, Tensor]:
+        kept, makes = choosing.plan(budgets_of.gather(0, step.clamp(max=_STEPS)[None] - 1)[0])
+        return tokens.with_text(kept), makes
+
+    found = torch.zeros(num_layers, dtype=torch.long, device=device)
+    best, makes = of_step(torch.ones_like(found))  # where nothing fits
+    for more in _HALVES:
+        kept, makes_one = of_step(found + more)
+        fits = (kept.sum(dim=1) + makes_one <= limits) & (found + more <= _STEPS)
+        found = found + more * fits
+        best, makes = torch.where(fits[:, None], kept, best), torch.where(fits, makes_one, makes)
+    evicts = (tokens.state.counts > 0) & tokens.state.present & ~best
+    makes = makes & evicts.any(dim=1)
+    num_kept, num_new, steps = torch.stack((best.sum(dim=1), makes.long(), found)).tolist()
+    if not min(steps):
+        return _newest_that_fit(keeping(best, reindex=choosing.reindex), tokens.state, limits)
+    return keeping(
+        best,
+        summarize=makes,
+        reindex=choosing.reindex,
+        num_kept=tuple(num_kept),
+        num_new=tuple(num_new),
+    )
+
+
+def _first_that_fits(policy: MemoryPolicy, shown: MemoryState, tokens: _Tokens) -> RetentionPlan:
+    """Plan for each part, until one fits every layer."""
+    budgets = policy.layer_budgets(shown.num_layers)
+    assert budgets is not None
+    limits = constant(budgets, torch.long, tokens.visual.device)
     best: RetentionPlan | None = None
     # How many text tokens a plan brings is known only when it is made: it depends on the patches it keeps.
     settled = torch.zeros_like(limits, dtype=torch.bool)
     for step in range(_STEPS, 0, -1):
-        part = replace(policy, budget_tokens=max(1, policy.budget_tokens * step // _STEPS))  # type: ignore[type-var]
-        plan = _with_text(part.plan(shown), visual, state)
+        part = replace(policy, budget_tokens=_part(policy, step))  # type: ignore[type-var]
+        plan = _with_text(part.plan(shown), tokens)
         fits = _num_slots(plan) <= limits
         best = plan if best is None else _combined(best, plan, ~settled)
         settled |= fits
         if settled.all():
             return best
     assert best is not None
-    return _newest_that_fit(best, state, limits)
+    return _newest_that_fit(best, tokens.state, limits)
 
 
-def _select(state: MemoryState, index: Int[Tensor, "layers visual"]) -> MemoryState:
-    """Return the state of some tokens."""
-    exists, source = index >= 0, index.clamp(min=0)
-    padding = {"token_ids": -1, "temporal_patch_ids": -1, "grid_indices": -1}
-    selected: dict[str, Any] = {}
-    for field in fields(state):
-        value = getattr(state, field.name)
-        if isinstance(value, Tensor):
-            selected[field.name] = value.gather(1, source).masked_fill(~exists, padding.get(field.name, 0))
-    for name in ("raw_keys", "rotated_keys", "values"):
-        if (held := getattr(state, name)) is not None:
-            selected[name] = tuple(
-                held[layer][:, row[row >= 0].to(held[layer].device)] for layer, row in enumerate(index)
-            )
-    return replace(state, num_held=None, **selected)
-
-
-def _with_text(
-    plan: RetentionPlan, visual: Int[Tensor, "layers visual"], state: MemoryState
-) -> RetentionPlan:
+def _with_text(plan: RetentionPlan, tokens: _Tokens) -> RetentionPlan:
     """Return a plan for visual tokens as one for all tokens, text of kept patches included."""
-    kept = torch.zeros_like(state.present)
-    rows, columns = (plan.keep >= 0).nonzero(as_tuple=True)
-    kept[rows, visual[rows, plan.keep[rows, columns]]] = True
-    keep = indices_of(kept | _text_of(kept, state))
+    visual = tokens.visual
+    evicted = evicted_mask(plan.keep, visual >= 0)
+    keep = indices_of(tokens.with_text((visual >= 0) & ~evicted))
     plan = replace(plan, num_kept=None, num_new=None, is_shared=False)  # of visual tokens alone
     if plan.merge is None:
         return replace(plan, keep=keep)
-    slots = torch.full_like(state.token_ids, -1)
-    weights = torch.zeros_like(slots, dtype=plan.merge.weights.dtype)
-    rows, columns = (visual >= 0).nonzero(as_tuple=True)
-    slots[rows, visual[rows, columns]] = plan.merge.slot_of_token[rows, columns]
-    weights[rows, visual[rows, columns]] = plan.merge.weights[rows, columns]
     source = plan.merge.source_indices
-    source = visual.gather(1, source.clamp(min=0)).masked_fill(source < 0, -1)
-    merge = MergedSlots(slot_of_token=slots, weights=weights, source_indices=source)
+    merge = MergedSlots(
+        slot_of_token=tokens.spread(plan.merge.slot_of_token, -1),
+        weights=tokens.spread(plan.merge.weights, 0),
+        source_indices=visual.gather(1, source.clamp(min=0)).masked_fill(source < 0, -1),
+    )
     return replace(plan, keep=keep, merge=merge)
-
-
-def _text_of(kept: Bool[Tensor, "layers tokens"], state: MemoryState) -> Bool[Tensor, "layers tokens"]:
-    """Mark the text tokens of patches of which a layer keeps a visual token."""
-    ids, patch = torch.unique(state.temporal_patch_ids, return_inverse=True)
-    num_kept = torch.zeros(state.num_layers, len(ids), dtype=torch.long, device=kept.device)
-    num_kept.scatter_add_(1, patch, kept.long())
-    is_text = state.present & (state.counts == 0)
-    return is_text & (num_kept.gather(1, patch) > 0) & (state.temporal_patch_ids >= 0)
 
 
 def _num_slots(plan: RetentionPlan) -> Int[Tensor, " layers"]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 from hermes_stream.memory.selection import whole_groups
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, keeping
+from hermes_stream.policies.base import Choosing, MemoryPolicy, PolicyFacts, check_min, keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +47,19 @@ class WindowPolicy(MemoryPolicy):
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Fill what sinks leave of the budget with the newest frames."""
-        index = torch.arange(state.token_ids.shape[1], device=state.token_ids.device)
-        sinks = state.present & (index < self.sink_tokens)
-        room = self.budget_tokens - sinks.sum(dim=1, keepdim=True)
-        window = whole_groups(state.present & ~sinks, -state.temporal_patch_ids, room)
         # Dense at once, as StreamingLLM: positions count within the window, not along the stream.
-        return keeping(sinks | window, reindex=True)
+        return keeping(self._kept(state, torch.full_like(state.lengths, self.budget_tokens)), reindex=True)
+
+    def choosing(self, state: MemoryState) -> Choosing:
+        """See ``MemoryPolicy.choosing``."""
+
+        def plan(budgets: Int[Tensor, " layers"]) -> tuple[Tensor, Tensor]:
+            return self._kept(state, budgets), torch.zeros_like(budgets, dtype=torch.bool)
+
+        return Choosing(plan=plan, budgets=lambda tokens, num_layers: (tokens,) * num_layers, reindex=True)
+
+    def _kept(self, state: MemoryState, budgets: Int[Tensor, " layers"]) -> Bool[Tensor, "layers tokens"]:
+        index = torch.arange(state.token_ids.shape[1], device=state.token_ids.device)
+        sinks = state.present & (index < self.sink_tokens) & (index < budgets[:, None])
+        room = budgets[:, None] - sinks.sum(dim=1, keepdim=True)
+        return sinks | whole_groups(state.present & ~sinks, -state.temporal_patch_ids, room)

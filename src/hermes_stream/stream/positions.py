@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
+from hermes_stream.memory.constants import sent
 from hermes_stream.memory.rope import dense_positions
 from hermes_stream.memory.state import RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
@@ -123,8 +124,8 @@ def origin_of(visual: VisualTokens, kept: Bool[Tensor, " tokens"], first_id: int
 
 def closing_gaps(cache: StreamCache) -> RetentionPlan:
     """Return the plan that evicts nothing and closes the gaps between positions."""
-    counts = torch.tensor(cache.num_visual_tokens, device=cache.layout.device)
-    slots = torch.arange(int(counts.max()), device=counts.device)
+    counts = sent(torch.tensor(cache.num_visual_tokens), cache.layout.device)
+    slots = torch.arange(max(cache.num_visual_tokens), device=counts.device)
     nothing: Bool[Tensor, " layers"] = torch.zeros_like(counts, dtype=torch.bool)
     return RetentionPlan(
         keep=torch.where(slots < counts[:, None], slots, -1),

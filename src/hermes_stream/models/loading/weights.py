@@ -12,6 +12,7 @@ from transformers import AutoModelForImageTextToText
 
 from hermes_stream.attention import ATTENTION_NAME, register
 from hermes_stream.errors import DeviceError, ModelError
+from hermes_stream.models.loading.deepstack import fuse_deepstack
 from hermes_stream.models.loading.messages import refusing
 from hermes_stream.models.loading.norms import fuse_norms
 from hermes_stream.models.loading.placement import Placement
@@ -86,6 +87,7 @@ def attach_memory(model: Any) -> Any:
     model.set_attn_implementation({"text_config": ATTENTION_NAME, "vision_config": "sdpa"})
     fuse_norms(model)
     fuse_projections(model.get_decoder())
+    fuse_deepstack(model.get_decoder())
     fuse_pooling(model.model)
     keep_patches_together(model.model)
     fill_gates(model)
