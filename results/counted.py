@@ -1,10 +1,11 @@
-"""Count kernels, bytes and waits: python results/counted.py [--part embedded|7b] [--out FOLDER] [--smoke].
+"""Count kernels, bytes and waits: python results/counted.py [--part embedded|text|7b] [--out FOLDER] [--smoke].
 
-``counted.json`` holds what ``hermes bench --count`` says of both embedded models, ``counted_7b.json`` what it
+``counted.json`` holds what ``hermes bench --count`` says of both embedded models, ``counted_text.json`` of a
+true shape with text between its frames, ``counted_7b.json`` what it
 would say of a model with as many layers and key-value heads as LLaVA-OneVision 7B, narrow elsewhere: what a
 compression launches, and how many bytes of keys and values it moves, do not depend on that. No clock is read:
-it is the same on any machine without a GPU, which takes other paths for a few things. The second takes about
-three minutes of a processor's time. ``--smoke`` counts small pictures with one model, and two layers.
+it is the same on any machine without a GPU, which takes other paths for a few things. The third takes about
+three minutes of a processor's time, the second one. ``--smoke`` counts small pictures with one model, and two layers.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 from measure import FOLDER, hermes, machine
 
 POLICIES = ("window", "hermes", "hermes_paper")
+WITH_TEXT = "smolvlm2-256m"
 LAUNCH_SECONDS = 5e-6
 BYTES_PER_SECOND = 3e12
 # 16 frames at 7B: 48 TFLOP of matrices, 7 of attention, 12 of the vision tower, at 400 TFLOP/s.
@@ -55,10 +57,14 @@ def main() -> None:
     """Count and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the two files")
-    parser.add_argument("--part", choices=("embedded", "7b"), help="default: both")
+    parser.add_argument("--part", choices=("embedded", "text", "7b"), help="default: all")
     parser.add_argument("--smoke", action="store_true", help="the smallest form, whose numbers mean nothing")
     given = parser.parse_args()
-    if given.part != "7b":
+    if given.part in (None, "text") and not given.smoke:
+        options = ("--budget-tokens", 1000, "--chunk-frames", 8, "--policies", ",".join(POLICIES))
+        runs = hermes("bench", "--count", "--random", WITH_TEXT, *options)["runs"]
+        write(given.out / "counted_text.json", {"models": {WITH_TEXT: runs}})
+    if given.part in (None, "embedded"):
         options = (
             ["--policies", "hermes", "--size", 72] if given.smoke else ["--policies", ",".join(POLICIES)]
         )
@@ -67,7 +73,7 @@ def main() -> None:
             for name in (("tiny",) if given.smoke else ("tiny", "tiny-qwen"))
         }
         write(given.out / "counted.json", {"models": embedded})
-    if given.part != "embedded":
+    if given.part in (None, "7b"):
         price = {"launch_seconds": LAUNCH_SECONDS, "bytes_per_second": BYTES_PER_SECOND}
         price |= {"chunk_seconds": CHUNK_SECONDS}
         rows = seven_b(2, 2, 400) if given.smoke else seven_b()

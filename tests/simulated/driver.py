@@ -12,7 +12,7 @@ import torch
 from tests.simulated.device import SimulatedGpus
 from tests.simulated.graphs import Graph, Pool
 from tests.simulated.kernels import HALF
-from tests.simulated.order import Stream
+from tests.simulated.order import Event, Stream
 from tests.simulated.tensors import GpuFault
 from torch import Tensor
 from torch.backends import cuda as backends
@@ -135,6 +135,7 @@ def _driver(gpus: SimulatedGpus) -> dict[str, Any]:
         "stream": on_stream,
         "device": on_device,
         "Stream": Stream,
+        "Event": Event,
         "graph": capture,
         "CUDAGraph": Graph,
         "graph_pool_handle": Pool,

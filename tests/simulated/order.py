@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -30,8 +31,8 @@ class Stream:
             SimulatedGpus.running.streams.append(self)
 
     def wait_stream(self, other: Stream) -> None:
-        for one, time in (*other.known.items(), (other, other.time)):
-            self.known[one] = max(self.known[one], time)
+        for one, until in (*other.known.items(), (other, other.time)):
+            self.known[one] = max(self.known[one], until)
 
     def is_behind(self, other: Stream, time: int) -> bool:
         return other is self or self.known[other] >= time
@@ -40,6 +41,22 @@ class Stream:
         from tests.simulated.device import SimulatedGpus
 
         SimulatedGpus.running.wait(self, "a stream's synchronize")
+
+
+class Event:
+    """A moment of a stream; simulated work is done when it is asked for."""
+
+    def __init__(self, **_: Any) -> None:
+        self._seconds: float | None = None
+
+    def record(self, stream: Stream) -> None:
+        self._stream, self._seconds = stream, time.perf_counter()
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def elapsed_time(self, later: Event) -> float:
+        return 1000 * (later._seconds - self._seconds)
 
 
 class Memory:

@@ -103,7 +103,7 @@ class Bout:
         def note(kind: Kind, **what: Any) -> None:
             self.journal.append(Entry(kind=kind, num_frames=stream.intake.num_accepted, **what))
 
-        def noting_prepare(num_frames: int | None = None, text_tokens: int | None = None) -> Work[float]:
+        def noting_prepare(num_frames: int | None = None, text_tokens: int | None = None) -> Work[Any]:
             if num_frames is None:  # a question was noted when it was asked
                 note("logits", text_tokens=text_tokens)
             return prepare(num_frames, text_tokens)

@@ -31,7 +31,12 @@ def sent(numbers: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tens
         numbers: in host memory; where they are on the device already, they are returned.
         device: where they are wanted.
     """
+    return ready_to_send(numbers, device).to(device, non_blocking=True)
+
+
+def ready_to_send(numbers: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
+    """Return numbers where a device can fetch them itself, ``non_blocking``; see ``sent``."""
     if device.type == "cuda" and numbers.device.type == "cpu":
         # From memory that is not pinned the host waits, as soon as they are many. What repeats cannot be.
-        numbers = numbers.contiguous().pin_memory()
-    return numbers.to(device, non_blocking=True)
+        return numbers.contiguous().pin_memory()
+    return numbers

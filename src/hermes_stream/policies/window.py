@@ -48,18 +48,20 @@ class WindowPolicy(MemoryPolicy):
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Fill what sinks leave of the budget with the newest frames."""
         # Dense at once, as StreamingLLM: positions count within the window, not along the stream.
-        return keeping(self._kept(state, torch.full_like(state.lengths, self.budget_tokens)), reindex=True)
+        return keeping(self._kept(state, self.budget_tokens), reindex=True)
 
     def choosing(self, state: MemoryState) -> Choosing:
         """See ``MemoryPolicy.choosing``."""
 
         def plan(budgets: Int[Tensor, " layers"]) -> tuple[Tensor, Tensor]:
-            return self._kept(state, budgets), torch.zeros_like(budgets, dtype=torch.bool)
+            return self._kept(state, budgets[:, None]), torch.zeros_like(budgets, dtype=torch.bool)
 
         return Choosing(plan=plan, budgets=lambda tokens, num_layers: (tokens,) * num_layers, reindex=True)
 
-    def _kept(self, state: MemoryState, budgets: Int[Tensor, " layers"]) -> Bool[Tensor, "layers tokens"]:
+    def _kept(
+        self, state: MemoryState, budgets: Int[Tensor, "layers one"] | int
+    ) -> Bool[Tensor, "layers tokens"]:
         index = torch.arange(state.token_ids.shape[1], device=state.token_ids.device)
-        sinks = state.present & (index < self.sink_tokens) & (index < budgets[:, None])
-        room = budgets[:, None] - sinks.sum(dim=1, keepdim=True)
+        sinks = state.present & (index < self.sink_tokens)
+        room = budgets - sinks.sum(dim=1, keepdim=True)
         return sinks | whole_groups(state.present & ~sinks, -state.temporal_patch_ids, room)

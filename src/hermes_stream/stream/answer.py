@@ -57,6 +57,7 @@ class Answer:
             offered, and before it is known.
         finish_reason: "stop", "length", "abandoned", "failed"; None while the answer goes on.
         failure: why it failed; None where it did not.
+        pending: tells what waiting frames took, in seconds; asked when the first token is there.
     """
 
     def __init__(self, question: str, options: Sequence[str] = ()) -> None:
@@ -76,6 +77,7 @@ class Answer:
         self.unseen_score: float | None = None
         self.finish_reason: FinishReason | None = None
         self.failure: BaseException | None = None
+        self.pending: Callable[[], float] = float
         self._asked = time.perf_counter()
         self._first: float | None = None
         self._unread: deque[str] = deque()
@@ -98,18 +100,17 @@ class Answer:
         """
         self._advance, self._abandon, self._lock = advance, abandon, lock or self._lock
 
-    def give(self, text: str, *, pending_seconds: float) -> None:
+    def give(self, text: str) -> None:
         """Add text to the answer, after a token was chosen; the first time, note when.
 
         Args:
             text: may be empty, where a token is no whole character.
-            pending_seconds: what waiting frames took.
         """
         now = time.perf_counter()
         if self._first is None:
             self._first = now
             self.ttft_with_pending_seconds = now - self._asked
-            self.ttft_seconds = self.ttft_with_pending_seconds - pending_seconds
+            self.ttft_seconds = self.ttft_with_pending_seconds - self.pending()
         if len(self.token_ids) > 1 and now > self._first:
             self.tokens_per_second = (len(self.token_ids) - 1) / (now - self._first)
         if text:
@@ -121,9 +122,9 @@ class Answer:
         self.token_ids.append(token_id)
         self.confidence = ((self.confidence or 0.0) * before + probability) / (before + 1)
 
-    def take_over(self, draft: Answer, text: str, *, pending_seconds: float) -> None:
+    def take_over(self, draft: Answer, text: str) -> None:
         """Become what a draft is, which nobody has read; its end is the caller's to set."""
-        self.give(text, pending_seconds=pending_seconds)  # the text comes at once, whatever its tokens took
+        self.give(text)  # the text comes at once, whatever its tokens took
         self.token_ids, self.logprobs = draft.token_ids, draft.logprobs
         self.option_index, self.runner_up = draft.option_index, draft.runner_up
         self.confidence, self.tokens_per_second = draft.confidence, draft.tokens_per_second

@@ -29,7 +29,6 @@ def answer_question(
     *,
     sampling: Sampling,
     text_tokens: int,
-    pending_seconds: float,
     unseen: UnseenQuestion | None = None,
 ) -> Work[str]:
     """Make an answer, or a question back where it is less sure than ``clarify_below``; return the text.
@@ -41,23 +40,16 @@ def answer_question(
         answer: is given the text.
         sampling: how tokens are chosen; ``max_new_tokens`` is given.
         text_tokens: room for a question and its answer.
-        pending_seconds: what waiting frames took before.
         unseen: the question with "not seen" among its answers; None does not offer it.
     """
-    if unseen is not None and (
-        yield from says_unseen(model, context, unseen, answer, pending_seconds=pending_seconds)
-    ):
+    if unseen is not None and (yield from says_unseen(model, context, unseen, answer)):
         return NOT_SEEN
     if sampling.clarify_below is None:
-        return (
-            yield from _make(
-                model, context, question, answer, sampling=sampling, pending_seconds=pending_seconds
-            )
-        )
+        return (yield from _make(model, context, question, answer, sampling=sampling))
     draft = Answer(answer.question, answer.options)
-    text = yield from _make(model, context, question, draft, sampling=sampling, pending_seconds=0.0)
+    text = yield from _make(model, context, question, draft, sampling=sampling)
     if draft.confidence is None or draft.confidence >= sampling.clarify_below:
-        answer.take_over(draft, text, pending_seconds=pending_seconds)
+        answer.take_over(draft, text)
     else:
         answer.guess, answer.runner_up = text.strip(), draft.runner_up
         answer.clarification = True
@@ -65,7 +57,7 @@ def answer_question(
         text, answer.token_ids = yield from _question_back(
             model, context, answer, sampling=sampling, text_tokens=text_tokens
         )
-        answer.give(text, pending_seconds=pending_seconds)
+        answer.give(text)
     # last of all: a reader in another thread takes it for the end
     answer.finish_reason = draft.finish_reason
     return text
@@ -78,15 +70,10 @@ def _make(
     answer: Answer,
     *,
     sampling: Sampling,
-    pending_seconds: float,
 ) -> Work[str]:
     if question.options is None:
-        return (
-            yield from decode_answer(
-                model, context, question, answer, sampling=sampling, pending_seconds=pending_seconds
-            )
-        )
-    return (yield from choose_option(model, context, question, answer, pending_seconds=pending_seconds))
+        return (yield from decode_answer(model, context, question, answer, sampling=sampling))
+    return (yield from choose_option(model, context, question, answer))
 
 
 def _question_back(
@@ -106,7 +93,7 @@ def _question_back(
             return fixed_question(answer), []
         draft, most = Answer(prompt), min(asking.max_answer_tokens, _MAX_TOKENS)
         how = replace(sampling, max_new_tokens=most, clarify_below=None, num_logprobs=None)
-        text = yield from decode_answer(model, context, asking, draft, sampling=how, pending_seconds=0.0)
+        text = yield from decode_answer(model, context, asking, draft, sampling=how)
         if text.strip():
             return text.strip(), draft.token_ids
     return fixed_question(answer), []

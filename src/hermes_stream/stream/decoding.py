@@ -90,7 +90,6 @@ def decode_answer(
     answer: Answer,
     *,
     sampling: Sampling,
-    pending_seconds: float,
 ) -> Work[str]:
     """Make an answer token by token until it stops; return its text.
 
@@ -100,7 +99,6 @@ def decode_answer(
         question: an open question.
         answer: is given the pieces of text as they come.
         sampling: how tokens are chosen; ``max_new_tokens`` is given.
-        pending_seconds: what waiting frames took before.
     """
     chat = model.chat
     generator = torch.Generator(model.layout.device).manual_seed(sampling.seed)
@@ -115,11 +113,11 @@ def decode_answer(
             answer.note_token(token, probability)
             if sampling.num_logprobs is not None:
                 answer.logprobs.append(logprob_of(logits, token, num_top=sampling.num_logprobs))
-            answer.give(text.add(token), pending_seconds=pending_seconds)
+            answer.give(text.add(token))
             if text.is_stopped or len(answer.token_ids) == sampling.max_new_tokens:
                 break
             logits = yield from next_token_logits(context.extend(model.embed([token])))
-    answer.give(text.finish(), pending_seconds=pending_seconds)
+    answer.give(text.finish())
     # last of all: a reader in another thread takes it for the end
     answer.finish_reason = "stop" if text.is_stopped or token in chat.stop_token_ids else "length"
     return text.text
@@ -130,8 +128,6 @@ def choose_option(
     context: QuestionContext,
     question: Question,
     answer: Answer,
-    *,
-    pending_seconds: float,
 ) -> Work[str]:
     """Choose an option and return it; the model's own next tokens decide, among those that lead to one.
 
@@ -140,7 +136,6 @@ def choose_option(
         context: what the question reads; the same before and after.
         question: with options.
         answer: is given the option that was chosen.
-        pending_seconds: what waiting frames took before.
     """
     choice = OptionChoice(question.options or ())
     with context.reading():
@@ -153,7 +148,7 @@ def choose_option(
     answer.option_index, answer.confidence = choice.open_indices[0], choice.share
     answer.runner_up = answer.options[choice.runner_up]
     chosen = answer.options[answer.option_index]
-    answer.give(chosen, pending_seconds=pending_seconds)
+    answer.give(chosen)
     answer.finish_reason = "stop"
     return chosen
 

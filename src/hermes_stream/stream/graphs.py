@@ -23,6 +23,7 @@ from hermes_stream.blocks import BufferBlock
 from hermes_stream.buffers import WholeBuffers
 from hermes_stream.cache import StreamCache
 from hermes_stream.fixed_text import TOKENS_APART, FixedReading, FixedText, forward_fixed
+from hermes_stream.memory.constants import ready_to_send
 from hermes_stream.memory.rope import signed
 from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, summing_kernel
@@ -237,8 +238,8 @@ class _Forward:
         slots = torch.cat((slots, behind if self._is_one_text else self._last_slots(missing)), dim=1)
         last = F.pad(last, (0, self.length - len(last)))
         numbers = torch.cat((F.pad(positions, (0, missing)), rows[None], slots, last[None]))
-        # From pageable memory: the copy is over for the host before the next text is placed.
-        self._numbers.copy_(numbers)
+        # In memory of its own each time: it may not be fetched yet when the next text is placed.
+        self._numbers.copy_(ready_to_send(numbers, self._numbers.device), non_blocking=True)
 
     def _last_slots(self, count: int) -> Int[Tensor, "layers some_tokens"]:
         return torch.full((self._tensor.shape[2], count), self._tensor.shape[4] - 1)

@@ -118,6 +118,35 @@ class StageClock:
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + weight * each
 
 
+class Moment:
+    """When a device will have done what was asked of it so far. A GPU notes that by itself: nobody waits.
+
+    Args:
+        device: of the work.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._event = device, None
+        if device.type == "cuda":
+            self._event = torch.cuda.Event(enable_timing=True)
+            self._event.record(torch.cuda.current_stream(device))
+        else:
+            synchronize(device)
+        self._seconds = time.perf_counter()
+
+    def seconds_until(self, later: Moment) -> float:
+        """Return the time between, once the device is there."""
+        if self._event is None or later._event is None:
+            return later._seconds - self._seconds
+        later._event.synchronize()
+        milliseconds: float = self._event.elapsed_time(later._event)
+        return milliseconds / 1000
+
+    def seconds_ago(self) -> float:
+        """Return how long ago it was."""
+        return self.seconds_until(Moment(self._device))
+
+
 def synchronize(device: torch.device | None) -> None:
     """Wait until a device has done what was asked of it; a CPU has, always."""
     if device is not None and device.type == "cuda":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
-from hermes_stream.stream.stats import SessionStats, kept_by_tier, synchronize
+from hermes_stream.stream.stats import Moment, SessionStats, kept_by_tier
 from hermes_stream.stream.unseen import UnseenQuestion
 from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
 from hermes_stream.video.conversion import frames_from
@@ -88,7 +89,7 @@ class Stream:
         )
         self._num_questions = 0
         self._newest_answer: Answer | None = None
-        self._recall_seconds: float | None = None
+        self._recall: Callable[[], float] | None = None
 
     @property
     def cache(self) -> StreamCache:
@@ -123,7 +124,7 @@ class Stream:
     def resemble(self, other: Stream) -> None:
         """Become a copy of another stream that was made alike."""
         self.restore(other.saved())
-        self._newest_answer, self._recall_seconds = other._newest_answer, other._recall_seconds
+        self._newest_answer, self._recall = other._newest_answer, other._recall
 
     def replay(self, changes: Iterable[Change]) -> int:
         """Do recorded changes again, one after the other; tell how many were new.
@@ -265,7 +266,7 @@ class Stream:
             # a question back is another question, which may take all the room
             room = question.num_tokens(self.model, sampling.max_new_tokens)
             room = room if sampling.clarify_below is None else self.text_tokens
-            pending_seconds = yield from self.prepare(num_frames, room)
+            answer.pending = yield from self.prepare(num_frames, room)
             text = yield from answer_question(
                 self.model,
                 self.context,
@@ -273,7 +274,6 @@ class Stream:
                 answer,
                 sampling=sampling,
                 text_tokens=self.text_tokens,
-                pending_seconds=pending_seconds,
                 unseen=unseen,
             )
         except Exception as error:
@@ -325,7 +325,9 @@ class Stream:
             self.model, text, options, text_tokens=self.text_tokens, answer_tokens=answer_tokens
         )
 
-    def prepare(self, num_frames: int | None = None, text_tokens: int | None = None) -> Work[float]:
+    def prepare(
+        self, num_frames: int | None = None, text_tokens: int | None = None
+    ) -> Work[Callable[[], float]]:
         """Fold in what waits; do what the policy leaves for the moment of a question.
 
         Args:
@@ -334,19 +336,17 @@ class Stream:
                 may not.
 
         Returns:
-            Seconds that the folding took.
+            What tells the seconds that the folding took, at any time after the device has done it.
         """
         began = time.perf_counter()
         until = self.intake.num_accepted if num_frames is None else num_frames
         while (missing := until - self.intake.num_folded) > 0:
             yield from self.fold(missing, text_tokens)
         self.folding.check_any()
-        synchronize(self.model.layout.device)
-        folded = time.perf_counter()
+        folded = Moment(self.model.layout.device)
         yield from self.prepare_context()
-        synchronize(self.model.layout.device)
-        self._recall_seconds = time.perf_counter() - folded
-        return folded - began
+        self._recall = partial(folded.seconds_until, Moment(self.model.layout.device))
+        return lambda: max(0.0, time.perf_counter() - folded.seconds_ago() - began)
 
     def prepare_context(self) -> Work[None]:
         """Do what the policy leaves for the moment of a question, as to prefill frames that are held."""
@@ -371,7 +371,7 @@ class Stream:
     @property
     def stats(self) -> SessionStats:
         """What the stream has done and holds."""
-        usage, answer, recall = self.context.usage, self._newest_answer, self._recall_seconds
+        usage, answer, recall = self.context.usage, self._newest_answer, self._recall and self._recall()
         folding = self.folding
         kept, num_pending = usage.num_visual_tokens, len(self.intake.waiting)
         return SessionStats(

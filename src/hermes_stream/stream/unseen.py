@@ -90,8 +90,6 @@ def says_unseen(
     context: QuestionContext,
     question: UnseenQuestion,
     answer: Answer,
-    *,
-    pending_seconds: float,
 ) -> Work[bool]:
     """Read the score of "not seen" in one forward; give that as the answer where it is high enough.
 
@@ -100,14 +98,13 @@ def says_unseen(
         context: what it reads; nothing of it changes, and nothing is retrieved for it.
         question: with "not seen" among its answers.
         answer: is told the score, and given "not seen" and its end where that is the answer.
-        pending_seconds: what waiting frames took before.
     """
     logprobs = yield from read_branches(model, context, question.scored.branches, stage="question")
     score = answer.unseen_score = question.read(logprobs)
     if score < question.unseen_at:
         return False
     answer.unseen, answer.confidence = True, score
-    answer.give(NOT_SEEN, pending_seconds=pending_seconds)
+    answer.give(NOT_SEEN)
     answer.finish_reason = "stop"
     return True
 

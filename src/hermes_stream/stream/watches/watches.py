@@ -303,7 +303,6 @@ class Watches:
                 question,
                 Answer(rules.question),
                 sampling=sampling,
-                pending_seconds=0.0,
             )
         )
 
