@@ -1,11 +1,12 @@
-"""Count kernels, bytes and waits: python results/counted.py [--part embedded|text|7b] [--out FOLDER] [--smoke].
+"""Count kernels, bytes and waits: python results/counted.py [--part PART] [--out FOLDER] [--smoke].
 
-``counted.json`` holds what ``hermes bench --count`` says of both embedded models, ``counted_text.json`` of a
-true shape with text between its frames, ``counted_7b.json`` what it
-would say of a model with as many layers and key-value heads as LLaVA-OneVision 7B, narrow elsewhere: what a
-compression launches, and how many bytes of keys and values it moves, do not depend on that. No clock is read:
-it is the same on any machine without a GPU, which takes other paths for a few things. The third takes about
-three minutes of a processor's time, the second one. ``--smoke`` counts small pictures with one model, and two layers.
+``counted.json`` holds what ``hermes bench --count`` says of both embedded models, ``counted_text.json`` of
+a true shape with text between its frames, ``counted_7b.json`` what it would say of a model with as many
+layers and key-value heads as LLaVA-OneVision 7B, narrow elsewhere: what a compression launches, and how
+many bytes of keys and values it moves, do not depend on that. No clock is read: it is the same on any
+machine without a GPU, which takes other paths for a few things. The last takes about three minutes of a
+processor's time, the second one. ``--smoke`` counts small pictures with one model, and two layers; it
+leaves the true shape out.
 """
 
 import argparse
