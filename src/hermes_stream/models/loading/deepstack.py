@@ -7,6 +7,8 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+_ADDING = "_deepstack_process"  # transformers' name
+
 
 def fuse_deepstack(decoder: Any) -> None:
     """Let a decoder add features to all tokens, as ``attention`` gives them: zeros to those that have none.
@@ -17,8 +19,8 @@ def fuse_deepstack(decoder: Any) -> None:
     Args:
         decoder: transformers' text model, loaded by us and nobody else's.
     """
-    if hasattr(decoder, "_deepstack_process"):
-        decoder._deepstack_process = _added
+    if hasattr(decoder, _ADDING):
+        setattr(decoder, _ADDING, _added)
 
 
 def _added(
