@@ -254,6 +254,21 @@ def test_a_chunk_waits_for_nothing(name):
     assert session.stats.num_compressions > 10
 
 
+def test_a_question_waits_for_its_tokens_alone():
+    """For each, for whether they are numbers, for its end, and once for the clock; never for all there is."""
+    model = load_model("tiny", device="cuda", dtype="bfloat16")
+    session = Session(model, HermesPolicy.best(60), chunk_frames=8)
+    session.observe(shown(model)[:-3])
+    session.ask(QUESTIONS[0]).finish()
+    session.observe(shown(model)[-3:])  # they wait for their chunk, and are folded in
+    with counting_waits() as waits:
+        answer = session.ask(QUESTIONS[0])
+        answer.finish()
+    assert len(waits) <= len(answer.token_ids) + 3, waits
+    assert not any(one.endswith(": synchronize") for one in waits)
+    assert 0 < answer.ttft_seconds < answer.ttft_with_pending_seconds
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_answers_as_on_a_processor(name, tmp_path):
     """By captured forwards, and a chunk waits for nothing but for how much text its plan brings along."""
