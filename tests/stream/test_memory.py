@@ -57,13 +57,13 @@ def test_a_chunk_that_is_observed_is_prefilled_whole(model, monkeypatch):
 
 def test_no_policy_sees_text_tokens(tmp_path, monkeypatch):
     model = load_model(FAMILIES["qwen3_vl"].save(tmp_path), device="cpu")
-    counts, plan = [], WindowPolicy.plan
+    counts, choosing = [], WindowPolicy.choosing
 
     def noting(policy, state):
         counts.append(state.counts[state.present])
-        return plan(policy, state)
+        return choosing(policy, state)
 
-    monkeypatch.setattr(WindowPolicy, "plan", noting)
+    monkeypatch.setattr(WindowPolicy, "choosing", noting)
     session = Session(model, WindowPolicy(budget_tokens=60), chunk_frames=4)
     session.observe(pictures(24))
     assert len(counts) > 2

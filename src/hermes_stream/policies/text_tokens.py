@@ -6,18 +6,19 @@ never join a summary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from itertools import chain
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
 from hermes_stream.memory.constants import constant
 from hermes_stream.memory.selection import evicted_mask, indices_of
-from hermes_stream.memory.state import MemoryState, MergedSlots, RetentionPlan
+from hermes_stream.memory.state import MemoryState, MergedSlots, PerLayer, RetentionPlan, layer_parts
 from hermes_stream.policies.base import Choosing, MemoryPolicy, keeping
 
 _STEPS, _HALVES = 16, (16, 8, 4, 2, 1)
@@ -69,10 +70,7 @@ class _Tokens:
                 selected[field.name] = value.gather(1, source).masked_fill(~exists, fill)
         for name in ("raw_keys", "rotated_keys", "values"):
             if (held := getattr(state, name)) is not None:
-                selected[name] = tuple(
-                    held[layer].index_select(1, self.visual[layer, :count].to(held[layer].device))
-                    for layer, count in enumerate(self._num_visual)
-                )
+                selected[name] = _Selected(held, source, self._num_visual)
         return replace(state, num_held=None, **selected)
 
     def spread(self, of_visual: Tensor, fill: float) -> Shaped[Tensor, "layers tokens"]:
@@ -93,6 +91,33 @@ class _Tokens:
         whole = self.spread(kept, False)
         num_kept = torch.zeros_like(self._patch).scatter_add_(1, self._patch, whole.long())
         return whole | (self._is_text & (num_kept.gather(1, self._patch) > 0))
+
+
+class _Selected:
+    """Keys or values of some tokens, as many layers at once as there are in one piece.
+
+    Args:
+        held: of all tokens.
+        index: which ones, ``[layers, tokens]``; padding may be any.
+        lengths: how many of each layer.
+    """
+
+    def __init__(self, held: PerLayer, index: Int[Tensor, "layers tokens"], lengths: Sequence[int]) -> None:
+        self._lengths, self._parts = lengths, list[tuple[slice, Tensor]]()
+        for layers, part in layer_parts(held, len(index)):
+            own = index[layers].to(part.device)[:, None, :, None].clamp(max=max(part.shape[2] - 1, 0))
+            self._parts.append((layers, part.gather(2, own.expand(-1, part.shape[1], -1, part.shape[3]))))
+
+    def __getitem__(self, layer: int) -> Float[Tensor, "kv_heads tokens head_dim"]:
+        """Return those of one layer."""
+        for layers, part in self._parts:
+            if layers.start <= layer < layers.stop:
+                return part[layer - layers.start, :, : self._lengths[layer]]
+        raise IndexError(layer)
+
+    def parts(self, width: int | None = None) -> Iterator[tuple[slice, Tensor]]:  # noqa: ARG002
+        """Yield all; see ``InParts``."""
+        yield from self._parts
 
 
 def _part(policy: MemoryPolicy, step: int) -> int:
