@@ -121,3 +121,16 @@ def test_sinks_leave_room_for_text():
         kept = [index for index in row if index >= 0]
         assert 0 < len(kept) <= 8
         assert kept[0] == 0  # the text of the first sinks
+
+
+def test_who_plans_otherwise_is_asked_for_plans():
+    asked = []
+
+    class Other(WindowPolicy):
+        def plan(self, state):
+            asked.append(self.budget_tokens)
+            return super().plan(state)
+
+    plan_with_text_tokens(Other(budget_tokens=12), stream(4, num_layers=2))
+    assert asked[0] == 12
+    assert asked == sorted(asked, reverse=True)

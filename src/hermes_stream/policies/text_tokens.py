@@ -35,10 +35,17 @@ def plan_with_text_tokens(policy: MemoryPolicy, state: MemoryState) -> Retention
     """
     tokens = _Tokens(state)
     shown = tokens.shown()
-    choosing = policy.choosing(shown)
+    choosing = policy.choosing(shown) if _chooses_as_it_plans(type(policy)) else None
     if choosing is not None:
         return _most_that_fits(policy, choosing, tokens)
     return _first_that_fits(policy, shown, tokens)
+
+
+def _chooses_as_it_plans(policy: type[MemoryPolicy]) -> bool:
+    """Tell whether no class overrides ``plan`` alone, of one that has both."""
+    return next(
+        "choosing" in vars(one) for one in policy.__mro__ if not {"choosing", "plan"}.isdisjoint(vars(one))
+    )
 
 
 class _Tokens:
