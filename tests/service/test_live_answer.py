@@ -26,7 +26,7 @@ def making():
 
     def make(piece: str) -> None:
         answer.token_ids.append(len(answer.token_ids))
-        answer.give(piece, pending_seconds=0.0)
+        answer.give(piece)
         live.follow(answer)
 
     return live, make
@@ -60,7 +60,7 @@ def test_asyncio_reads_many_answers_without_a_thread_for_each():
         def make() -> None:
             for piece in ("x", "y"):
                 for live, answer in answers:
-                    answer.give(piece, pending_seconds=0.0)
+                    answer.give(piece)
                     live.follow(answer)
                 time.sleep(0.02)
             for live, _ in answers:
