@@ -128,8 +128,10 @@ def attend(
     if isinstance(packed, Packed):
         packed = packed.in_layer(layer_idx)
     cos, sin = packed.cos.to(raw.device), packed.signed_sin.to(raw.device)
-    num_heads = len(raw) - len(values)
-    queries, rotated = turn(raw, cos, sin).split((num_heads, len(values)))
+    # by shape: len() of a tensor is a call into Python
+    num_kv_heads = values.shape[0]
+    num_heads = raw.shape[0] - num_kv_heads
+    queries, rotated = turn(raw, cos, sin).split((num_heads, num_kv_heads))
     if isinstance(packed, FixedText):
         return attend_fixed(packed, layer_idx, queries, keys=rotated, values=values, scaling=scaling)
     fresh = {"raw_keys": raw[num_heads:], "rotated_keys": rotated, "values": values}
@@ -175,7 +177,7 @@ def _one_by_one(
         if segment.observation is not None:
             keys = cache.rotated_keys(layer_idx)
             observe(segment.observation, layer_idx, own_queries, keys, masks=masks, scaling=scaling)
-        start, prompts = packed.read_as_one(index, layer_idx, len(queries))
+        start, prompts = packed.read_as_one(index, layer_idx, queries.shape[0])
         if is_last and not prompts and (segment.probe is None or layer_idx not in segment.probe.layers):
             continue
         if segment.probe is not None or segment.branches is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -26,15 +26,15 @@ class Probe:
     Attributes:
         weights: softmax weight on each slot of each layer, mean over heads and prompt tokens.
         layers: the layers that are read; the others only take part in the forward.
+        last_layer: the deepest of them, -1 without any: nobody reads what the prompt becomes behind it.
     """
 
     weights: Float[Tensor, "layers slots"]
     layers: frozenset[int]
+    last_layer: int = field(init=False)
 
-    @property
-    def last_layer(self) -> int:
-        """The deepest layer that is read, -1 without any: nobody reads what the prompt becomes behind it."""
-        return max(self.layers, default=-1)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "last_layer", max(self.layers, default=-1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,16 +136,19 @@ def weigh_with_probes(
     heads, count = queries.shape[:2]
     held, first = keys.shape[1], probes[-1][1].stop - count
     lengths = (probes[0][1].start - first, *(tokens.stop - tokens.start for _, tokens in probes))
-    keys, group = _filled(keys), heads // len(keys)
+    keys, group = _filled(keys), heads // keys.shape[0]
     added = masks.apart(queries, lengths, group, held=held, end=keys.shape[1])
     weights = _softmax(queries, keys, added, scaling).view(heads, count, -1)
     num_seen = held - count + lengths[0]
     for one, tokens in probes:
         if layer_idx in one.layers:
             share = masks.share(weights, slice(tokens.start - first, tokens.stop - first))
-            paid = weights.flatten(0, 1)[:, :num_seen]
+            paid, collected = weights.view(-1, weights.shape[2]).mT[:num_seen], one.weights[layer_idx]
             # a product with a row, instead of a mean of rows that do not lie together
-            one.weights[layer_idx, :num_seen] = share @ paid
+            if collected.device == paid.device:
+                torch.mv(paid, share, out=collected[:num_seen])
+            else:
+                collected[:num_seen] = torch.mv(paid, share)
     return weights
 
 
@@ -159,7 +162,8 @@ def read(
         values: of the memory, of the segment and of the prompts.
     """
     heads, count, width = weights.shape[0], weights.shape[1], values.shape[2]
-    return (weights.view(len(values), -1, weights.shape[2]) @ _filled(values)).view(heads, count, width)
+    rows = weights.view(values.shape[0], -1, weights.shape[2])
+    return torch.bmm(rows, _filled(values)).view(heads, count, width)
 
 
 def _weights(
@@ -194,7 +198,7 @@ def _softmax(
     scaling: float,
 ) -> Float[Tensor, "kv_heads rows held"]:
     # One product for each head of keys: its group of query heads side by side.
-    rows = queries.reshape(len(keys), -1, queries.shape[2])
+    rows = queries.reshape(keys.shape[0], -1, queries.shape[2])
     return torch.baddbmm(added, rows, keys.mT, alpha=scaling).softmax(dim=-1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from threading import get_ident
 from typing import Any
 
@@ -34,6 +35,7 @@ class Packed:
         masks: of the forward.
         ends_in: the layer that ends it, if one does before the last is done.
         batch: the segments whose streams lie in one block.
+        probes: of each segment those stored right behind it that one product can read with it; their tokens.
         first_layer: of which this is true.
         behind: what is true from a deeper layer on, where prompts have left.
         stays: of the tokens that come to the first layer, runs of those that stay.
@@ -46,6 +48,7 @@ class Packed:
     masks: Masks
     ends_in: int | None
     batch: SegmentBatch | None
+    probes: Sequence[Sequence[tuple[Probe, slice]]]
     first_layer: int = 0
     behind: Packed | None = None
     stays: tuple[slice, ...] = (slice(None),)
@@ -135,7 +138,7 @@ class Packed:
             return None
         hidden, *others = args
         # Every token is at position 0 for the model, so that any of its rotations are those of the rest.
-        turns = [one[..., : len(self.cos), :] for one in options.get("position_embeddings") or ()]
+        turns = [one[..., : self.cos.shape[0], :] for one in options.get("position_embeddings") or ()]
         if turns:
             options = options | {"position_embeddings": tuple(turns)}
         return (_taken(hidden, self.stays, dim=1), *others), options
@@ -154,22 +157,15 @@ class Packed:
         """Return the probes stored right behind a segment that one product reads, and its first token.
 
         It begins with the segment where all weights are few, else with the probes, as in the layer that ends
-        the forward, where nobody reads what the segment sees. In float32 alone: a fused kernel keeps scores
-        in it, whatever it is given, and a product does not.
+        the forward, where nobody reads what the segment sees.
         """
-        first, own, found = self.segments[index], self.places[index].tokens, list[tuple[Probe, slice]]()
-        if not first.is_plain or first.embeddings.dtype != torch.float32:
-            return own.stop, found
-        for behind in range(index + 1, len(self.segments)):
-            segment, place = self.segments[behind], self.places[behind]
-            is_behind = place.hidden is not None and place.stored is None
-            if segment.probe is None or not is_behind or layer_idx > segment.probe.last_layer:
-                break
-            found.append((segment.probe, place.tokens))
+        own = self.places[index].tokens
+        found = list(takewhile(lambda one: layer_idx <= one[0].last_layer, self.probes[index]))
         if found:
-            assert isinstance(first.cache, StreamCache)
+            cache = self.segments[index].cache
+            assert isinstance(cache, StreamCache)
             end = found[-1][1].stop
-            held = first.cache.num_tokens[layer_idx] + end - own.stop
+            held = cache.num_tokens[layer_idx] + end - own.stop
             for start in (own.start, own.stop) if layer_idx != self.ends_in else (own.stop,):
                 if are_few(num_heads * (end - start) * held):
                     return start, found
@@ -182,7 +178,29 @@ def _places_and_batch(segments: Sequence[Segment]) -> dict[str, Any]:
         one.cache if one.is_plain and place.stored == place.tokens else None
         for one, place in zip(segments, places, strict=True)
     ]
-    return {"places": places, "batch": SegmentBatch.of(alone, [len(one.embeddings) for one in segments])}
+    return {
+        "places": places,
+        "batch": SegmentBatch.of(alone, [one.embeddings.shape[0] for one in segments]),
+        "probes": [_probes_behind(segments, places, index) for index in range(len(segments))],
+    }
+
+
+def _probes_behind(
+    segments: Sequence[Segment], places: Sequence[Place], index: int
+) -> list[tuple[Probe, slice]]:
+    """Return the probes stored right behind a segment, with their tokens, as far as one product reads them.
+
+    In float32 alone: a fused kernel keeps scores in it, whatever it is given, and a product does not.
+    """
+    found = list[tuple[Probe, slice]]()
+    if not segments[index].is_plain or segments[index].embeddings.dtype != torch.float32:
+        return found
+    for behind in range(index + 1, len(segments)):
+        probe, place = segments[behind].probe, places[behind]
+        if probe is None or place.hidden is None or place.stored is not None:
+            break
+        found.append((probe, place.tokens))
+    return found
 
 
 def _runs(tokens: Sequence[slice]) -> Iterator[slice]:

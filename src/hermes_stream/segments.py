@@ -85,7 +85,7 @@ class Place:
 def places_of(segments: Sequence[Segment]) -> list[Place]:
     """Find out what each segment stores: probes of one stream store theirs with what comes before them."""
     places: list[Place] = []
-    ends = list(accumulate(len(segment.embeddings) for segment in segments))
+    ends = list(accumulate(segment.embeddings.shape[0] for segment in segments))
     starts = [0, *ends[:-1]]
     index = 0
     while index < len(segments):

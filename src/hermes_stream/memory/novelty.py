@@ -27,10 +27,9 @@ def previous_at_grid_index(grid_indices: Int[Tensor, "layers tokens"]) -> Int[Te
     """
     # A stable sort puts tokens of one grid index side by side, still in the order of the stream.
     ordered, order = grid_indices.sort(dim=1, stable=True)
-    follows = torch.zeros_like(ordered, dtype=torch.bool)
-    follows[:, 1:] = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-    before = torch.where(follows, order.roll(1, dims=1), -1)
-    return torch.empty_like(before).scatter(1, order, before)
+    later, earlier = ordered[:, 1:], ordered[:, :-1]
+    before = torch.where((later == earlier) & (later >= 0), order[:, :-1], -1)
+    return torch.full_like(order, -1).scatter_(1, order[:, 1:], before)
 
 
 def key_norms(raw_keys: PerLayer, num_layers: int, width: int) -> Float[Tensor, "layers kv_heads tokens"]:

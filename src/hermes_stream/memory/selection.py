@@ -52,7 +52,7 @@ def _divided(weights: tuple[float, ...], budget_tokens: int) -> tuple[int, ...]:
 
 def select(
     scores: Float[Tensor, "layers tokens"],
-    present: Bool[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"] | None,
     budgets: Int[Tensor, " layers"],
     *,
     preferred: Bool[Tensor, "layers tokens"] | None = None,
@@ -63,7 +63,7 @@ def select(
 
     Args:
         scores: importance; what padding holds does not matter.
-        present: True where there is a token.
+        present: True where there is a token; None where there is no padding.
         budgets: tokens that each layer may keep; 0 or less keeps none.
         preferred: tokens that stay before others as long as the budget lasts, whatever they score.
 
@@ -77,26 +77,32 @@ def select(
 
 def ranked(
     scores: Float[Tensor, "layers tokens"],
-    present: Bool[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"] | None,
     preferred: Bool[Tensor, "layers tokens"] | None,
 ) -> Int[Tensor, "layers tokens"]:
     """Return the tokens of each layer, the best first, padding last; arguments as for ``select``."""
-    group = torch.where(present, 1, 2)
-    if preferred is not None:
-        group = torch.where(preferred & present, 0, group)
-    # Two stable sorts instead of a bonus on the score: no score, infinite ones included, crosses groups.
     by_score = scores.argsort(dim=1, descending=True, stable=True)
+    if present is not None:
+        group = torch.where(present, 1, 2)
+        if preferred is not None:
+            group = torch.where(preferred & present, 0, group)
+    elif preferred is not None:
+        group = torch.where(preferred, 0, 1)
+    else:
+        return by_score
+    # A second stable sort instead of a bonus on the score: no score, infinite ones included, crosses groups.
     return by_score.gather(1, group.gather(1, by_score).argsort(dim=1, stable=True))
 
 
 def first_of(
     order: Int[Tensor, "layers tokens"],
-    present: Bool[Tensor, "layers tokens"],
+    present: Bool[Tensor, "layers tokens"] | None,
     budgets: Int[Tensor, " layers"],
 ) -> Bool[Tensor, "layers tokens"]:
     """Mark the first tokens of an order, as many as each layer's budget allows; see ``select``."""
     stays = torch.arange(order.shape[1], device=order.device) < budgets[:, None]
-    return torch.empty_like(present).scatter_(1, order, stays) & present
+    marked = torch.empty_like(stays).scatter_(1, order, stays)
+    return marked if present is None else marked & present
 
 
 def whole_groups(

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hermes_stream.memory.rope import dense_positions
@@ -31,14 +31,23 @@ def index_in_next_layer(
         once layers have evicted different tokens an index names different ones, so that identity is our
         reading of what eq. 5 is for.
     """
+    index, found = _in_next_layer(token_ids, match, is_full=False)
+    return torch.where(found, index, -1)
+
+
+def _in_next_layer(
+    token_ids: Int[Tensor, "layers tokens"], match: Match, *, is_full: bool
+) -> tuple[Int[Tensor, "shallower_layers tokens"], Bool[Tensor, "shallower_layers tokens"]]:
+    """Return where each token is in the next deeper layer, and whether it is there."""
     shallow, deep = token_ids[:-1], token_ids[1:]
     if match == "index":
         index = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(shallow)
-        return torch.where((shallow >= 0) & (deep >= 0), index, -1)
-    ascending = deep.masked_fill(deep < 0, torch.iinfo(deep.dtype).max)
+        return index, (shallow >= 0) & (deep >= 0)
+    ascending = deep if is_full else deep.masked_fill(deep < 0, torch.iinfo(deep.dtype).max)
     # Ids ascend within a layer, so each is found by bisection instead of a table of all pairs.
-    index = torch.searchsorted(ascending, shallow.contiguous()).clamp(max=token_ids.shape[1] - 1)
-    return torch.where((shallow >= 0) & (deep.gather(1, index) == shallow), index, -1)
+    index = torch.searchsorted(ascending, shallow.contiguous()).clamp_(max=token_ids.shape[1] - 1)
+    found = deep.gather(1, index) == shallow
+    return index, found if is_full else found & (shallow >= 0)
 
 
 def smooth(
@@ -49,6 +58,7 @@ def smooth(
     match: Match = "identity",
     recursive: bool = False,
     layers_alike: bool = False,
+    is_full: bool = False,
 ) -> Float[Tensor, "layers tokens"]:
     """Blend scores with those of the next deeper layer: S~(l) = (1 - lam(l)) S(l) + lam(l) S(l + 1).
 
@@ -61,6 +71,7 @@ def smooth(
         match: how a token is found in the next layer, see ``index_in_next_layer``.
         recursive: blend with the next layer's smoothed scores, deep to shallow, instead of its raw ones.
         layers_alike: all layers hold the same tokens, without padding, so that none need be searched for.
+        is_full: no layer has padding.
 
     Returns:
         Smoothed scores, 0 on padding.
@@ -72,14 +83,14 @@ def smooth(
         share = strength[:-1, None]
         blended = (1 - share) * scores[:-1] + share * scores[1:]
         return torch.cat((blended, scores[-1:]))
-    scores = scores.masked_fill(token_ids < 0, 0)
-    index = index_in_next_layer(token_ids, match)
-    found, index = index >= 0, index.clamp(min=0)
-    smoothed = scores.clone()
+    if not is_full:
+        scores = scores.masked_fill(token_ids < 0, 0)
+    index, found = _in_next_layer(token_ids, match, is_full=is_full)
     if not recursive:
         share = strength[:-1, None]
-        smoothed[:-1] = (1 - share) * scores[:-1] + share * (scores[1:].gather(1, index) * found)
-        return smoothed
+        blended = (1 - share) * scores[:-1] + share * (scores[1:].gather(1, index) * found)
+        return torch.cat((blended, scores[-1:]))
+    smoothed = scores.clone()
     # From deep to shallow, so that recursion finds the next layer smoothed already.
     for layer in range(scores.shape[0] - 2, -1, -1):
         deeper = smoothed[layer + 1].gather(0, index[layer]) * found[layer]

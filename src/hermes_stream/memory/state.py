@@ -37,8 +37,9 @@ def layer_parts(
         num_layers: how many there are.
         width: tokens of a layer that will be copied; None for all.
     """
-    if isinstance(per_layer, InParts):
-        yield from per_layer.parts(width)
+    # Asked for by name: to match a protocol takes as long as a plan's larger steps.
+    if (parts := getattr(per_layer, "parts", None)) is not None:
+        yield from parts(width)
         return
     for layer in range(num_layers):
         yield slice(layer, layer + 1), per_layer[layer][None]
@@ -122,6 +123,12 @@ class MemoryState:
     def present(self) -> Bool[Tensor, "layers tokens"]:
         """True where there is a token, False on padding."""
         return self.token_ids >= 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no row is known to have padding, without looking."""
+        held = self.num_held
+        return self.layers_alike or (held is not None and min(held) == self.token_ids.shape[1])
 
     @property
     def lengths(self) -> Int[Tensor, " layers"]:

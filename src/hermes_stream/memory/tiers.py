@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 
 class Tier(IntEnum):
@@ -58,10 +59,7 @@ class Tiers:
     @property
     def tier_of_layer(self) -> tuple[Tier, ...]:
         """Tier of each layer, shallow to deep."""
-        sensory = self.first_working_layer
-        working = self.first_long_term_layer - sensory
-        long_term = self.num_layers - sensory - working
-        return (Tier.SENSORY,) * sensory + (Tier.WORKING,) * working + (Tier.LONG_TERM,) * long_term
+        return _tier_of_layer(self)
 
     def spread(
         self, *, sensory: float, working: float | tuple[float, float], long_term: float
@@ -80,7 +78,23 @@ class Tiers:
 
         Paper: sec. 3.1, eq. 3
         """
-        start, end = working if isinstance(working, tuple) else (working, working)
-        first, last = self.first_working_layer, self.first_long_term_layer
-        line = (start + (end - start) * (layer - first) / (last - first) for layer in range(first, last))
-        return (sensory,) * first + tuple(line) + (long_term,) * (self.num_layers - last)
+        return _spread(self, sensory, working, long_term)
+
+
+# Asked for at every compression, and always the same.
+@lru_cache(maxsize=64)
+def _tier_of_layer(tiers: Tiers) -> tuple[Tier, ...]:
+    sensory = tiers.first_working_layer
+    working = tiers.first_long_term_layer - sensory
+    long_term = tiers.num_layers - sensory - working
+    return (Tier.SENSORY,) * sensory + (Tier.WORKING,) * working + (Tier.LONG_TERM,) * long_term
+
+
+@lru_cache(maxsize=64)
+def _spread(
+    tiers: Tiers, sensory: float, working: float | tuple[float, float], long_term: float
+) -> tuple[float, ...]:
+    start, end = working if isinstance(working, tuple) else (working, working)
+    first, last = tiers.first_working_layer, tiers.first_long_term_layer
+    line = (start + (end - start) * (layer - first) / (last - first) for layer in range(first, last))
+    return (sensory,) * first + tuple(line) + (long_term,) * (tiers.num_layers - last)

@@ -293,9 +293,9 @@ class HermesPolicy(MemoryPolicy):
     def _kept_by(self, state: MemoryState, rows: slice) -> Callable[..., Bool[Tensor, "rows tokens"]]:
         """Return what marks the tokens that stay, from the room of each of some layers, and the unlike's."""
         norms = self._key_norms(state)
-        scores, present = self.scores(state, norms)[rows], state.token_ids[rows] >= 0
+        scores, present = self.scores(state, norms)[rows], None if state.is_full else state.present[rows]
         patches, recent = state.temporal_patch_ids[rows], None
-        if patches.numel():
+        if patches.numel() and (self.protect_recent_patches or self.unlike_share):
             # Counted from the stream's newest patch, the same in all layers, whatever each still holds.
             recent = patches >= (patches.max() - (self.protect_recent_patches - 1)).clamp(min=0)
         unlike = None  # the newest frames, then the tokens that are least like them
@@ -334,7 +334,7 @@ class HermesPolicy(MemoryPolicy):
         strength = tuple(self.smoothing[tier] for tier in tiers.tier_of_layer)
         raw = mixed(
             state.attention,
-            None if state.layers_alike else state.present,
+            None if state.is_full else state.present,
             recency_of_state(state, decay=decay, recency_weight=weight),
             constant(weight, torch.float32, device),
         )
@@ -345,6 +345,7 @@ class HermesPolicy(MemoryPolicy):
             match=self.smoothing_match,
             recursive=self.smoothing_recursive,
             layers_alike=state.layers_alike,
+            is_full=state.is_full,
         )
         if self.novelty:
             keys, grid = self._shown(state, "novelty")
@@ -352,7 +353,8 @@ class HermesPolicy(MemoryPolicy):
             smoothed = smoothed * novelty(keys, grid[:1] if is_one else grid, norms) ** self.novelty
         if self.same_tokens:
             smoothed = pool(smoothed, state.token_ids, layers_alike=state.layers_alike)
-        return mean_of_neighbours(smoothed, state.lengths, self.averaged_tokens)
+        size = self.averaged_tokens
+        return smoothed if size == 1 else mean_of_neighbours(smoothed, state.lengths, size)
 
     def _key_norms(self, state: MemoryState) -> Float[Tensor, "layers kv_heads tokens"] | None:
         """Measure keys once for all that compares them."""

@@ -62,7 +62,7 @@ def _projected(
         every = F.linear(hidden, joint, attention.joint_bias)
     heads = every[0].unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)
     num_kv_heads = attention.v_proj.out_features // attention.head_dim
-    raw, values = heads.split((len(heads) - num_kv_heads, num_kv_heads))
+    raw, values = heads.split((heads.shape[0] - num_kv_heads, num_kv_heads))
     if hasattr(attention, "q_norm"):
         queries, keys = raw.split((len(raw) - num_kv_heads, num_kv_heads))
         raw = torch.cat((attention.q_norm(queries), attention.k_norm(keys)))
