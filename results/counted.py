@@ -3,14 +3,15 @@
 ``counted.json`` holds what ``hermes bench --count`` says of both embedded models, ``counted_text.json`` of
 a true shape with text between its frames, ``counted_7b.json`` what it would say of a model with as many
 layers and key-value heads as LLaVA-OneVision 7B, narrow elsewhere: what a compression launches, and how
-many bytes of keys and values it moves, do not depend on that. No clock is read: it is the same on any
-machine without a GPU, which takes other paths for a few things. The last takes about three minutes of a
-processor's time, the second one. ``--smoke`` counts small pictures with one model, and two layers; it
-leaves the true shape out.
+many bytes of keys and values it moves, do not depend on that. ``counted_tokens.json`` holds what a token of
+many streams' answers asks of a device beside the forward. No clock is read: it is the same on any machine
+without a GPU, which takes other paths for a few things. ``--smoke`` counts small pictures with one model,
+and two layers; it leaves the true shape out.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from measure import FOLDER, hermes, machine
 
 POLICIES = ("window", "hermes", "hermes_paper")
 WITH_TEXT = "smolvlm2-256m"
+STREAMS = (1, 4, 16, 64)
 LAUNCH_SECONDS = 5e-6
 BYTES_PER_SECOND = 3e12
 # 16 frames at 7B: 48 TFLOP of matrices, 7 of attention, 12 of the vision tower, at 400 TFLOP/s.
@@ -54,11 +56,22 @@ def seven_b(num_layers: int = 28, chunk_frames: int = 16, budget_tokens: int = 4
     return rows
 
 
+def tokens(streams: Sequence[int]) -> list[dict[str, int]]:
+    """Count a token of so many streams' answers."""
+    from hermes_lab.bench.counted import count_tokens
+    from hermes_lab.bench.workload import make_workload, without_stop_tokens
+    from hermes_stream import load_model
+
+    model = without_stop_tokens(load_model("tiny", device="cpu"))
+    workload = make_workload(model, image_size=96, question_tokens=16, new_tokens=4, seed=0)
+    return [count_tokens(model, workload, num_streams=count) for count in streams]
+
+
 def main() -> None:
     """Count and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the two files")
-    parser.add_argument("--part", choices=("embedded", "text", "7b"), help="default: all")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the files")
+    parser.add_argument("--part", choices=("embedded", "text", "7b", "tokens"), help="default: all")
     parser.add_argument("--smoke", action="store_true", help="the smallest form, whose numbers mean nothing")
     given = parser.parse_args()
     if given.part in (None, "text") and not given.smoke:
@@ -74,6 +87,8 @@ def main() -> None:
             for name in (("tiny",) if given.smoke else ("tiny", "tiny-qwen"))
         }
         write(given.out / "counted.json", {"models": embedded})
+    if given.part in (None, "tokens"):
+        write(given.out / "counted_tokens.json", {"runs": tokens((1, 2) if given.smoke else STREAMS)})
     if given.part in (None, "7b"):
         price = {"launch_seconds": LAUNCH_SECONDS, "bytes_per_second": BYTES_PER_SECOND}
         price |= {"chunk_seconds": CHUNK_SECONDS}

@@ -276,6 +276,8 @@ def test_the_counts_are_made(tmp_path):
     assert embedded["models"]["tiny"][0]["kernels_per_chunk"] > 100
     assert [row["policy"] for row in narrow["like_7b"]] == ["window", "hermes", "hermes_paper"]
     assert all(row["compress_launches"] > 0 for row in narrow["like_7b"])
+    tokens = json.loads((tmp_path / "counted_tokens.json").read_text())
+    assert [row["num_streams"] for row in tokens["runs"]] == [1, 2]
 
 
 @pytest.mark.long

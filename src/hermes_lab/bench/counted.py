@@ -15,7 +15,8 @@ from hermes_stream.masks import forget_masks
 from hermes_stream.memory.constants import constant
 from hermes_stream.models.base import VideoModel
 from hermes_stream.policies.base import MemoryPolicy
-from hermes_stream.stream import Session
+from hermes_stream.policies.window import WindowPolicy
+from hermes_stream.stream import Engine, Session
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.stats import Stage, StageClock
 
@@ -106,6 +107,37 @@ def count_run(
         }
         launches = [_launches(session, workload, count, num_tokens) for num_tokens in (2, 3)]
     return row | {"launches_per_token": launches[1] - launches[0]}
+
+
+def count_tokens(model: VideoModel, workload: Workload, *, num_streams: int) -> dict[str, int]:
+    """Count what an engine asks of a device for one token of the answers of many streams, beside the forward.
+
+    Args:
+        model: from ``without_stop_tokens``.
+        workload: what all streams observe and are asked.
+        num_streams: how many answer at once.
+
+    Returns:
+        ``kernels_beside_forward``, where no forward is captured, and ``syncs``, of all streams together.
+    """
+    engine = Engine(model)
+    handles = [engine.add(WindowPolicy(budget_tokens=36), chunk_frames=4) for _ in range(num_streams)]
+    for handle in handles:
+        handle.observe(workload.frames(0, 8))
+    engine.run()
+    found = []
+    for num_tokens in (2, 3):
+        count = OperationCount(_weights(model))
+        for handle in handles:
+            count.put([*handle.stream.cache.tensors, *handle.stream.cache.records.values()])
+        stages = engine.executor.stages = StageCount(count)
+        with count:
+            for handle in handles:
+                handle.ask(workload.question, max_new_tokens=num_tokens)
+            engine.run()
+        found.append((count.num_kernels - stages.kernels.total(), count.num_waits))
+    kernels, syncs = (more - less for less, more in zip(*found, strict=True))
+    return {"num_streams": num_streams, "kernels_beside_forward": kernels, "syncs": syncs}
 
 
 def _launches(session: Session, workload: Workload, count: OperationCount, num_tokens: int) -> int:

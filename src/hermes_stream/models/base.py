@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hermes_stream.layout import CacheLayout
@@ -160,8 +160,11 @@ class VideoModel(ABC):
 
     def embed(self, token_ids: Sequence[int]) -> Float[Tensor, "tokens hidden"]:
         """Look up text tokens."""
-        ids = sent(torch.tensor(token_ids, dtype=torch.long), self.layout.device)
-        return self.decoder.embed_tokens(ids)  # type: ignore[operator]
+        return self.look_up(sent(torch.tensor(token_ids, dtype=torch.long), self.layout.device))
+
+    def look_up(self, token_ids: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens hidden"]:
+        """Look up text tokens that are on the model's device."""
+        return self.decoder.embed_tokens(token_ids)  # type: ignore[operator]
 
     def logits(self, hidden: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch vocabulary"]:
         """Return next-token logits in float32 of last hidden states."""

@@ -15,8 +15,9 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.chat import Chat
 from hermes_stream.stream.answer import Answer, TokenLogprob
 from hermes_stream.stream.context import QuestionContext
+from hermes_stream.stream.next_tokens import NextToken
 from hermes_stream.stream.question import OptionChoice, Question
-from hermes_stream.stream.work import Work, next_token_logits
+from hermes_stream.stream.work import Work, next_token, next_token_logits
 
 # A character takes at most four bytes, and a byte at most one token; what is still none then never will be.
 _MAX_CHARACTER_TOKENS = 4
@@ -104,19 +105,23 @@ def decode_answer(
     generator = torch.Generator(model.layout.device).manual_seed(sampling.seed)
     text = TextStream(chat, sampling.stop)
     with context.reading():
-        logits = yield from next_token_logits(context.extend(question.embeddings(model)))
-        check_finite(logits, model)
+        following = yield from next_token(context.extend(question.embeddings(model)))
+        if not following.likeliest.is_finite:
+            raise not_finite(model)
         while True:
-            token, probability = next_token(logits, answer.token_ids, sampling, generator)
+            token, probability, embedding = chosen(following, answer.token_ids, sampling, generator)
             if token in chat.stop_token_ids:
                 break
             answer.note_token(token, probability)
             if sampling.num_logprobs is not None:
-                answer.logprobs.append(logprob_of(logits, token, num_top=sampling.num_logprobs))
+                noted = logprob_of(following.logits, token, num_top=sampling.num_logprobs)
+                answer.logprobs.append(noted)
             answer.give(text.add(token))
             if text.is_stopped or len(answer.token_ids) == sampling.max_new_tokens:
                 break
-            logits = yield from next_token_logits(context.extend(model.embed([token])))
+            segment = context.extend(model.embed([token]) if embedding is None else embedding)
+            del following  # it holds the logits of all that were asked with it
+            following = yield from next_token(segment)
     answer.give(text.finish())
     # last of all: a reader in another thread takes it for the end
     answer.finish_reason = "stop" if text.is_stopped or token in chat.stop_token_ids else "length"
@@ -139,9 +144,10 @@ def choose_option(
     """
     choice = OptionChoice(question.options or ())
     with context.reading():
-        logits = yield from next_token_logits(context.extend(question.embeddings(model)))
-        check_finite(logits, model)
-        token = choice.choose_token(logits)
+        following = yield from next_token(context.extend(question.embeddings(model)))
+        if not following.likeliest.is_finite:
+            raise not_finite(model)
+        token = choice.choose_token(following.logits)
         while not choice.is_decided:
             segment = context.extend(model.embed([token]))
             token = choice.choose_token((yield from next_token_logits(segment)))
@@ -160,27 +166,34 @@ def check_finite(logits: Float[Tensor, "*places vocabulary"], model: VideoModel)
         ModelError: some logits are infinite or no numbers.
     """
     if not bool(logits.isfinite().all()):
-        raise ModelError(
-            f"model {model.card.name!r} gives logits that are infinite or no numbers, so that it cannot "
-            f"answer; in {str(model.layout.dtype).removeprefix('torch.')} numbers may overflow: try "
-            "dtype='float32', or take the checkpoint from its source again"
-        )
+        raise not_finite(model)
 
 
-def next_token(
-    logits: Float[Tensor, " vocabulary"],
-    answer_ids: list[int],
-    sampling: Sampling,
-    generator: torch.Generator,
-) -> tuple[int, float]:
-    """Choose the next token of an answer, and say how likely it was; see ``choose_token``."""
+def not_finite(model: VideoModel) -> ModelError:
+    """Return the error of a model that gives logits which are infinite or no numbers."""
+    return ModelError(
+        f"model {model.card.name!r} gives logits that are infinite or no numbers, so that it cannot "
+        f"answer; in {str(model.layout.dtype).removeprefix('torch.')} numbers may overflow: try "
+        "dtype='float32', or take the checkpoint from its source again"
+    )
+
+
+def chosen(
+    following: NextToken, answer_ids: list[int], sampling: Sampling, generator: torch.Generator
+) -> tuple[int, float, Float[Tensor, "one hidden"] | None]:
+    """Choose the next token of an answer; say how likely it was, and its embedding where that is known.
+
+    Args:
+        following: what may follow.
+        answer_ids: as for ``choose_token``, and what follows them.
+        sampling: likewise.
+        generator: likewise.
+    """
     if sampling.temperature == 0 and sampling.repetition_penalty == 1:
-        # Read together: each number that is read makes the host wait once more.
-        highest, index = logits.max(dim=-1)
-        logprob, token = torch.stack((highest - logits.logsumexp(dim=-1), index.to(highest))).tolist()
-        return int(token), math.exp(min(0.0, logprob))
-    token = choose_token(logits, answer_ids, sampling, generator)
-    return token, probability_of(logits, token)
+        likeliest = following.likeliest
+        return likeliest.token_id, likeliest.probability, likeliest.embedding
+    token = choose_token(following.logits, answer_ids, sampling, generator)
+    return token, probability_of(following.logits, token), None
 
 
 def choose_token(

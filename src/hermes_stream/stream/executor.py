@@ -19,9 +19,10 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, Pixels, joined_pixels
 from hermes_stream.stream.embedding_reader import read_embeddings
 from hermes_stream.stream.graphs import TextGraphs, text_graphs
+from hermes_stream.stream.next_tokens import NextToken, NextTokens
 from hermes_stream.stream.stats import Stage, StageClock
 from hermes_stream.stream.vision_graphs import VisionGraphs
-from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Request, Result, Work
+from hermes_stream.stream.work import EncodeRequest, ForwardRequest, Outcome, Request, Result, Work
 
 log = logging.getLogger(__name__)
 _FORWARD_TOKENS = 2048  # what a forward takes grows with them, and more do not keep a device busier
@@ -107,7 +108,7 @@ class Executor:
         result: Result = running.result
         return result
 
-    def serve(self, requests: Sequence[Request]) -> list[Features | Tensor | None]:
+    def serve(self, requests: Sequence[Request]) -> list[Outcome]:
         """Return the result of each request, in the order given. A GPU encodes and reads at the same time.
 
         Args:
@@ -118,7 +119,7 @@ class Executor:
         """
         encodes = [one for one in requests if isinstance(one, EncodeRequest)]
         forwards = [one for one in requests if isinstance(one, ForwardRequest)]
-        results: dict[Request, Features | Tensor | None] = {}
+        results: dict[Request, Outcome] = {}
         # not on the side stream: what is made once for all pictures would be read on either
         prepared = [Prepared(request=one, pixels=self._prepare(one)) for one in encodes]
         try:
@@ -134,7 +135,7 @@ class Executor:
             self._rejoin(results.values())
         return [results[one] for one in requests]
 
-    def serve_apart(self, requests: Sequence[Request]) -> list[Features | Tensor | Failure | None]:
+    def serve_apart(self, requests: Sequence[Request]) -> list[Outcome | Failure]:
         """Return the result of each request, or what it failed with; see ``serve``.
 
         Requests are served together. Where that fails they are served one by one, so that a request which
@@ -167,7 +168,7 @@ class Executor:
         with torch.cuda.stream(self._side_stream):
             yield
 
-    def _rejoin(self, results: Iterable[Features | Tensor | None]) -> None:
+    def _rejoin(self, results: Iterable[Outcome]) -> None:
         """Let what comes next wait for what was done on the side stream."""
         if self._side_stream is None:
             return
@@ -194,7 +195,7 @@ class Executor:
             features = (self._vision.encode if self._vision else self.model.encode_in_parts)(pixels)
             return features.split([one.pixels.grid[0] for one in prepared])
 
-    def _forward(self, requests: Sequence[ForwardRequest]) -> list[Tensor | None]:
+    def _forward(self, requests: Sequence[ForwardRequest]) -> list[NextToken | Tensor | None]:
         """Run the segments of all requests through the decoder at once; all of them advance, or none."""
         decoder, segments = self.model.decoder, [part for one in requests for part in one.segments]
         with self._timing_by_tokens(requests):
@@ -205,17 +206,17 @@ class Executor:
                 forward(decoder, segments, wants_hidden=False)
                 return [None] * len(requests)
             hidden = iter(forward(decoder, segments))
-            last = [[next(hidden) for _ in one.segments][-1] for one in requests]
-            wanted = [
-                states[[-1] if one.places is None else list(one.places)]
-                for states, one in zip(last, requests, strict=True)
-                if one.wants_logits
-            ]
-            logits = self.model.logits(torch.cat(wanted))
-            logits_of = iter(logits.split([len(states) for states in wanted]))
-            return [_logits(one, logits_of) for one in requests]
+            last = {one: [next(hidden) for _ in one.segments][-1] for one in requests}
+            texts = [one for one in requests if one.wants_logits and one.places is None]
+            places = {one: list(one.places or ()) for one in requests if one.wants_logits and one.places}
+            wanted = [last[one][-1:] for one in texts]
+            wanted += [last[one][numbers] for one, numbers in places.items()]
+            parts = self.model.logits(torch.cat(wanted)).split([len(texts), *map(len, places.values())])
+            results: dict[ForwardRequest, NextToken | Tensor] = dict(zip(places, parts[1:], strict=True))
+            results |= zip(texts, NextTokens(self.model, parts[:1]).of_texts(), strict=True)
+            return [results.get(one) for one in requests]
 
-    def _replay(self, requests: Sequence[ForwardRequest]) -> dict[ForwardRequest, Tensor]:
+    def _replay(self, requests: Sequence[ForwardRequest]) -> dict[ForwardRequest, NextToken]:
         """Serve texts by forwards of fixed shape, as far as those have room."""
         texts = [one for one in requests if one.wants_logits]
         if self._graphs is None or not texts:
@@ -233,14 +234,6 @@ class Executor:
                 stage = one.stage if segment.probe is None else "compress"
                 tokens[stage] += len(segment.embeddings)
         return self.stages.timing(tokens)
-
-
-def _logits(request: ForwardRequest, logits_of: Iterator[Tensor]) -> Tensor | None:
-    """Take the logits that a request wants, if it wants some."""
-    if not request.wants_logits:
-        return None
-    logits = next(logits_of)
-    return logits[0] if request.places is None else logits
 
 
 class RunningWork:

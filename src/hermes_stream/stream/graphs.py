@@ -29,6 +29,7 @@ from hermes_stream.models.base import VideoModel
 from hermes_stream.packed_kernel import packed_kernel, summing_kernel
 from hermes_stream.parted_reading import PartedReading
 from hermes_stream.segments import Segment
+from hermes_stream.stream.next_tokens import LikeliestTokens, NextToken, NextTokens
 from hermes_stream.stream.recording import Recording, RecordingPool
 from hermes_stream.stream.work import ForwardRequest
 
@@ -74,8 +75,8 @@ class TextGraphs:
             if shape is not None and _has_room(cache, 0, shape):
                 self._placed(block, shape, lambda forward: forward.place_nothing(cache))
 
-    def serve(self, requests: Iterable[ForwardRequest]) -> dict[ForwardRequest, Float[Tensor, " vocabulary"]]:
-        """Return the logits of the token that follows each text, for those that fixed shapes serve.
+    def serve(self, requests: Iterable[ForwardRequest]) -> dict[ForwardRequest, NextToken]:
+        """Return the token that follows each text, for those that fixed shapes serve.
 
         Args:
             requests: of one or several streams; ``append`` has reserved the slots of their segments.
@@ -85,13 +86,19 @@ class TextGraphs:
             batches += _batches(texts) if _is_shared(block) else [[text] for text in texts]
         if len(batches) > _MAX_REPLAYS:
             batches = [batch for batch in batches if len(batch) >= _MIN_TEXTS][:_MAX_REPLAYS]
-        results: dict[ForwardRequest, Tensor] = {}
+        served, found = list[ForwardRequest](), list[tuple[Tensor, LikeliestTokens]]()
         for batch in batches:
-            logits = self._logits([one.segments[0] for one in batch])
-            results |= {} if logits is None else dict(zip(batch, logits, strict=True))
-        return results
+            if (part := self._read([one.segments[0] for one in batch])) is not None:
+                served += batch
+                found.append(part)
+        if not served:
+            return {}
+        logits, likeliest = zip(*found, strict=True)
+        return dict(zip(served, NextTokens(self._model, logits, likeliest).of_texts(), strict=True))
 
-    def _logits(self, segments: Sequence[Segment]) -> Float[Tensor, "texts vocabulary"] | None:
+    def _read(
+        self, segments: Sequence[Segment]
+    ) -> tuple[Float[Tensor, "texts vocabulary"], LikeliestTokens] | None:
         """Run texts of one block; None where the first one's stream has no room for padding."""
         first, cache = segments[0], segments[0].cache
         shape = _shape_for([len(segment.embeddings) for segment in segments])
@@ -205,6 +212,7 @@ class _Forward:
         self._num_texts = 0
         self._replay: Callable[[], None] = self._compute
         self._logits: Tensor | None = None
+        self._likeliest: LikeliestTokens | None = None
 
     def place_nothing(self, cache: StreamCache) -> None:
         """Say that there is padding alone, in slots of a stream that nothing is in."""
@@ -244,11 +252,13 @@ class _Forward:
     def _last_slots(self, count: int) -> Int[Tensor, "layers some_tokens"]:
         return torch.full((self._tensor.shape[2], count), self._tensor.shape[4] - 1)
 
-    def run(self) -> Float[Tensor, "texts vocabulary"]:
-        """Return the logits behind the last token of each text that was placed."""
+    def run(self) -> tuple[Float[Tensor, "texts vocabulary"], LikeliestTokens]:
+        """Return the logits of what follows each text that was placed, and the likeliest tokens."""
         self._replay()
         assert self._logits is not None
-        return self._logits[: self._num_texts].clone()
+        assert self._likeliest is not None
+        count = self._num_texts
+        return self._logits[:count].clone(), self._likeliest.copied(count)
 
     def _compute(self) -> None:
         positions, rows, slots, last = self._numbers.split(self._parts)
@@ -265,6 +275,7 @@ class _Forward:
         hidden = forward_fixed(self._model.decoder, self._embeddings, text)
         # A stream has one text at a time, so that there are no more texts than streams.
         self._logits = self._model.logits(hidden.index_select(0, last[0, : self._tensor.shape[1]]))
+        self._likeliest = LikeliestTokens.of(self._model, self._logits)
 
     def _reading(
         self, rows: Int[Tensor, " tokens"], slots: Int[Tensor, "layers tokens"]

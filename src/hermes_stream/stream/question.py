@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.errors import CapacityError
+from hermes_stream.memory.constants import sent
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.chat import Chat
 
@@ -111,7 +112,8 @@ class OptionChoice:
         """Choose the likeliest token that leads to an option still open, and return it."""
         n = len(self._chosen_ids)
         allowed = sorted({self._options[i][n] for i in self.open_indices})
-        scores = logits[torch.tensor(allowed, device=logits.device)]
+        # In host memory, so that the host waits once for what it asks about them.
+        scores = logits[sent(torch.tensor(allowed), logits.device)].cpu()
         best = int(scores.argmax())
         self._note_shares(scores.softmax(dim=-1).tolist(), allowed, best)
         self._chosen_ids += (allowed[best],)

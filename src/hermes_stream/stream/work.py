@@ -18,6 +18,7 @@ from torch import Tensor
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.visual import Features, Pixels
 from hermes_stream.segments import Segment
+from hermes_stream.stream.next_tokens import NextToken
 from hermes_stream.stream.stats import Stage
 from hermes_stream.video.frame import Frame
 
@@ -52,10 +53,9 @@ class ForwardRequest:
     Attributes:
         segments: at least one.
         stage: what the forward is part of.
-        wants_logits: the result is the logits of the token that follows the last segment, float32
-            ``[vocabulary]``; else the result is None.
-        places: given, tokens of the last segment; the logits are those of what follows each of them, float32
-            ``[places, vocabulary]``.
+        wants_logits: the result is the ``NextToken`` behind the last segment; else it is None.
+        places: given, tokens of the last segment; the result is the logits of what follows each of them,
+            float32 ``[places, vocabulary]``.
         advances: False lets every layer read what the first one reads; for probes alone.
     """
 
@@ -79,6 +79,8 @@ class ForwardRequest:
 
 
 Request = EncodeRequest | ForwardRequest
+Outcome = Features | NextToken | Tensor | None
+"""What a request results in; see there."""
 Result = TypeVar("Result")
 Work = Generator[Request, Any, Result]
 
@@ -94,9 +96,14 @@ def forward(segments: Sequence[Segment], stage: Stage, *, advances: bool = True)
     yield ForwardRequest(segments=tuple(segments), stage=stage, advances=advances)
 
 
-def next_token_logits(segment: Segment) -> Work[Float[Tensor, " vocabulary"]]:
-    """Have the decoder read a segment of text; return the float32 logits of the token that follows it."""
+def next_token(segment: Segment) -> Work[NextToken]:
+    """Have the decoder read a segment of text; return what follows it."""
     # one token is what an answer goes on with: no question is as short
     stage: Stage = "decode" if len(segment.embeddings) == 1 else "question"
-    logits: Tensor = yield ForwardRequest(segments=(segment,), stage=stage, wants_logits=True)
-    return logits
+    following: NextToken = yield ForwardRequest(segments=(segment,), stage=stage, wants_logits=True)
+    return following
+
+
+def next_token_logits(segment: Segment) -> Work[Float[Tensor, " vocabulary"]]:
+    """Have the decoder read a segment of text; return the float32 logits of the token that follows it."""
+    return (yield from next_token(segment)).logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hermes_lab.bench.counted import count_run
+from hermes_lab.bench.counted import count_run, count_tokens
 from hermes_lab.bench.operation_count import OperationCount
 from hermes_lab.bench.workload import make_workload, without_stop_tokens
 from hermes_stream import HermesPolicy, WindowPolicy, load_model
@@ -62,6 +62,12 @@ def test_the_same_counts_every_time(workload):
     assert runs[0] == runs[1]
     assert runs[0]["kernels_per_chunk"] > sum(runs[0]["kernels_by_stage"].values()) > 0
     assert runs[0]["launches_per_token"] < runs[0]["kernels_per_chunk"]
+
+
+def test_choosing_the_tokens_of_many_answers_asks_no_more_than_that_of_one(workload):
+    one, three = (count_tokens(*workload, num_streams=count) for count in (1, 3))
+    assert one["syncs"] == three["syncs"] == 1
+    assert 0 < one["kernels_beside_forward"] == three["kernels_beside_forward"]
 
 
 def test_a_compression_waits_for_nothing(workload):
