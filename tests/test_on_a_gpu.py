@@ -284,9 +284,8 @@ def test_the_tokens_of_many_answers_are_read_together(per_block):
     num_tokens = max(len(one.token_ids) for one in answers) + 1
     reads = [one for one in waits if not one.endswith("synchronize")]
     assert num_tokens > 2
-    assert len(reads) <= num_tokens + (per_block > 1), (
-        waits
-    )  # a block's first questions may not fit one shape
+    # a block's first questions may not fit one shape
+    assert len(reads) <= num_tokens + (per_block > 1), waits
 
 
 @pytest.mark.parametrize("name", FAMILIES)

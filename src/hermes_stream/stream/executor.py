@@ -208,7 +208,9 @@ class Executor:
             hidden = iter(forward(decoder, segments))
             last = {one: [next(hidden) for _ in one.segments][-1] for one in requests}
             texts = [one for one in requests if one.wants_logits and one.places is None]
-            places = {one: list(one.places or ()) for one in requests if one.wants_logits and one.places}
+            places = {
+                one: list(one.places) for one in requests if one.wants_logits and one.places is not None
+            }
             wanted = [last[one][-1:] for one in texts]
             wanted += [last[one][numbers] for one, numbers in places.items()]
             parts = self.model.logits(torch.cat(wanted)).split([len(texts), *map(len, places.values())])

@@ -93,7 +93,7 @@ class NextTokens:
         embeddings = [row for part in parts for row in part.embeddings.split(1)]
         return [
             Likeliest(
-                token_id=0 if math.isnan(highest) else int(token),
+                token_id=int(token),
                 probability=math.exp(min(0.0, logprob)),
                 is_finite=math.isfinite(highest) and math.isfinite(lowest),
                 embedding=embedding,
