@@ -18,6 +18,7 @@ from torch import Tensor
 from hermes_stream.blocks import BufferBlocks
 from hermes_stream.buffers import Buffers, make_buffers
 from hermes_stream.errors import CapacityError
+from hermes_stream.last_step import LastStep
 from hermes_stream.layer_views import LayerViews
 from hermes_stream.layout import CacheLayout
 from hermes_stream.mark import Mark
@@ -50,6 +51,7 @@ class StreamCache:
         next_frame_position: likewise on axis t alone, behind all frames that came, evicted ones included.
         num_compressions: how often tokens were evicted.
         layers_alike: whether all layers are known to hold the same tokens; sums over layers round by it.
+        last_step: within it tokens are moved; one that failed leaves them who knows where.
     """
 
     def __init__(
@@ -70,14 +72,13 @@ class StreamCache:
         self.next_position = self.next_frame_position = 0
         self.num_compressions = self._generation = self._next_token_id = self._grid_size = 0
         self._lengths, self._num_visual = [0] * layout.num_layers, [0] * layout.num_layers
-        self.layers_alike = True
-        self._allocate(capacities)
+        self.layers_alike, self.last_step = True, LastStep()
+        self.buffers, self._records = self._allocated(capacities)
 
-    def _allocate(self, capacities: Sequence[int]) -> None:
+    def _allocated(self, capacities: Sequence[int]) -> tuple[Buffers, Records]:
         # All at once: memory is bounded by construction, and captured graphs find every slot where it was.
         shared = self._blocks.take(self.layout, capacities) if self._blocks else None
-        self.buffers: Buffers = shared or make_buffers(self.layout, capacities)
-        self._records = Records(self.layout, max(capacities))
+        return shared or make_buffers(self.layout, capacities), Records(self.layout, max(capacities))
 
     @property
     def num_visual_tokens(self) -> tuple[int, ...]:
@@ -93,8 +94,7 @@ class StreamCache:
     def num_bytes_of(layout: CacheLayout, capacities: Sequence[int]) -> int:
         """Return the bytes of a cache with these numbers of slots in its layers."""
         keys_and_values = sum(capacities) * layout.bytes_per_token // layout.num_layers
-        records = layout.rotary.num_axes + 5
-        return keys_and_values + layout.num_layers * max(capacities) * 8 * records
+        return keys_and_values + layout.num_layers * max(capacities) * 8 * (layout.rotary.num_axes + 5)
 
     @property
     def num_bytes(self) -> int:
@@ -145,9 +145,8 @@ class StreamCache:
 
     def temporal_patch_ids(self, layer_idx: int) -> Int[Tensor, " tokens"]:
         """Return the temporal patch of each of a layer's prefix (-1) and visual tokens (a view)."""
-        return self._records.temporal_patch_ids[
-            layer_idx, : self.num_prefix_tokens + self._num_visual[layer_idx]
-        ]
+        end = self.num_prefix_tokens + self._num_visual[layer_idx]
+        return self._records.temporal_patch_ids[layer_idx, :end]
 
     def positions(self, layer_idx: int) -> Int[Tensor, "axes tokens"]:
         """Return the positions of a layer's prefix and visual tokens (a view)."""
@@ -204,11 +203,12 @@ class StreamCache:
                 f"{max(self.buffers.capacities)} slots; ask a shorter question, or make the session with "
                 f"more text_tokens"
             )
-        buffers, records = self.buffers, self._records
         # Doubled, so that over a whole stream each token is copied about once.
-        self._allocate([max(2 * capacity, *needed) for capacity in self.buffers.capacities])
-        self.buffers.copy_from(buffers)
-        self._records.copy_from(records)
+        capacities = [max(2 * capacity, *needed) for capacity in self.buffers.capacities]
+        buffers, records = self._allocated(capacities)
+        buffers.copy_from(self.buffers)
+        records.copy_from(self._records)
+        self.buffers, self._records = buffers, records
 
     def count_grid(self) -> None:
         """Find the largest grid index again, after records were filled from elsewhere."""
@@ -230,10 +230,11 @@ class StreamCache:
     @property
     def is_untouched(self) -> bool:
         """Whether every token that came is still where it was put: nothing evicted, no position changed."""
-        return self._generation == 0
+        return self._generation == 0 and self.last_step.is_whole
 
     def mark(self) -> Mark:
-        """Remember this moment, to rewind to it."""
+        """Remember this moment, to rewind to it; a broken memory raises ``BrokenMemoryError``."""
+        self.last_step.check()
         return Mark(
             lengths=self.num_tokens,
             num_visual=self.num_visual_tokens,

@@ -9,6 +9,7 @@
     │   └── UnknownFamilyError    its architecture has no adapter
     ├── DeviceError           a device or dtype that this machine does not have
     ├── CapacityError         more tokens than a stream's buffers or positions hold
+    ├── BrokenMemoryError     a stream's memory was left half moved
     ├── ThreadError           a call from a thread that may not call
     ├── SnapshotError         a memory on disk cannot be read or written, or is another model's
     │   └── OtherModelError       it is another model's
@@ -68,6 +69,10 @@ class DeviceError(HermesError):
 
 class CapacityError(HermesError):
     """A prompt or chunk does not fit the stream's buffers or the model's positions; gives the numbers."""
+
+
+class BrokenMemoryError(HermesError):
+    """A stream's memory was left half moved by a failure, and is not read any more; names the failure."""
 
 
 class ThreadError(HermesError):

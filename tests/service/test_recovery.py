@@ -234,3 +234,28 @@ def test_a_password_in_an_address_is_kept_nowhere(serve, caplog):
     told = [caplog.text, str(caught.value), repr(again.health())]
     told += [path.read_bytes().decode("latin-1") for path in service.data_dir.rglob("*") if path.is_file()]
     assert not any("planted" in text for text in told)
+
+
+def test_a_memory_that_breaks_is_restored_and_others_go_on(serve, monkeypatch):
+    service = serve()
+    for name in ("door", "yard"):
+        service.open_stream(name, **FEW)
+        push(service, name, random_frames(9))
+    commit_journals(service)
+    broken = service._running.registry.find("door").live.handle.stream.memory.cache
+    own = broken.apply
+
+    def fail(plan):
+        own(plan)
+        raise torch.OutOfMemoryError("planted")
+
+    monkeypatch.setattr(broken, "apply", fail)
+    for name in ("door", "yard"):
+        service.push_frames(name, random_frames(40)[9:], wait_seconds=30)
+    until(lambda: kinds(service, kinds=["stream_restored"]) != [])
+    monkeypatch.undo()
+    until(lambda: all(service.stream(name).lag_seconds == 0 for name in ("door", "yard")))
+    answers = {service.ask(name, QUESTION, max_new_tokens=4).text for name in ("door", "yard")}
+    assert len(answers) == 1
+    assert [service.stream(name).num_frames for name in ("door", "yard")] == [40, 40]
+    assert service.health().num_engine_failures == 0

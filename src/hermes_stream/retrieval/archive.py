@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hermes_stream.cache import StreamCache
+from hermes_stream.last_step import Uninterrupted
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.constants import sent
 from hermes_stream.memory.selection import evicted_mask
@@ -69,11 +70,15 @@ class Archive:
         layout, pin = self._layout, self._layout.device.type == "cuda"
         shape = (layout.num_kv_heads, capacity, layout.head_dim)
         layers = range(layout.num_layers)
-        self._raw_keys = [torch.zeros(shape, dtype=layout.dtype, pin_memory=pin) for _ in layers]
-        self._values = [torch.zeros(shape, dtype=layout.dtype, pin_memory=pin) for _ in layers]
-        self._groups_of_tokens = [torch.zeros(self._num_rows, capacity, dtype=torch.int32) for _ in layers]
-        self._patch_ids = torch.zeros(capacity, dtype=torch.long)
-        self._seconds = torch.zeros(capacity, dtype=torch.float64)
+        keys_and_values = [
+            [torch.zeros(shape, dtype=layout.dtype, pin_memory=pin) for _ in layers] for _ in range(2)
+        ]
+        groups_of_tokens = [torch.zeros(self._num_rows, capacity, dtype=torch.int32) for _ in layers]
+        patch_ids = torch.zeros(capacity, dtype=torch.long)
+        seconds = torch.zeros(capacity, dtype=torch.float64)
+        # All or none: where there is no room for some, what was there stays.
+        self._raw_keys, self._values = keys_and_values
+        self._groups_of_tokens, self._patch_ids, self._seconds = groups_of_tokens, patch_ids, seconds
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return all buffers by name; tokens lie along axis 1, or 0 where there is no other."""
@@ -180,9 +185,10 @@ class Archive:
 
     def _grow(self, needed: int) -> None:
         old = self._tensors()
-        self._allocate(max(2 * len(self._patch_ids), needed))
-        for name, grown in self._tensors().items():
-            _first(grown, len(old["temporal_patch_ids"])).copy_(old[name])
+        with Uninterrupted():
+            self._allocate(max(2 * len(self._patch_ids), needed))
+            for name, grown in self._tensors().items():
+                _first(grown, len(old["temporal_patch_ids"])).copy_(old[name])
 
     def commit(self, evicted: EvictedTokens) -> None:
         """Take in what left the cache, and forget what a bounded archive has no room for."""

@@ -78,7 +78,7 @@ class LiveStream:
         executor: of the engine, for evidence.
         pictures: of the stream's moments; None keeps none.
         has_ended: is told of each question that is over.
-        has_failed: is told in words of a chunk that could not be folded in.
+        has_failed: is told why a chunk could not be folded in.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class LiveStream:
         executor: Executor,
         pictures: StreamPictures | None,
         has_ended: Callable[[OpenQuestion], None],
-        has_failed: Callable[[str], None],
+        has_failed: Callable[[Exception], None],
     ) -> None:
         self.handle, self._ring = handle, ring
         self._executor, self._pictures = executor, pictures
@@ -130,7 +130,7 @@ class LiveStream:
 
     def _note_failure(self, error: Exception) -> None:
         self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
-        self._has_failed(str(error))
+        self._has_failed(error)
 
     def ask(self, live: LiveAnswer, cancel: Callable[[LiveAnswer], None], **choices: Any) -> None:
         """Take a question.

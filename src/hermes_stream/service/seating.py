@@ -5,7 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from hermes_stream.errors import CapacityError, OtherModelError, SnapshotError
+from hermes_stream.errors import (
+    BrokenMemoryError,
+    CapacityError,
+    HermesError,
+    OtherModelError,
+    SnapshotError,
+)
+from hermes_stream.service.bringing_back import tell_restored
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.live_stream import LiveStream, OpenQuestion
 from hermes_stream.service.memory_on_disk import SavedMemory
@@ -103,6 +110,12 @@ def seat(
     except BaseException:
         handle.close()
         raise
+
+    def has_failed(error: Exception) -> None:
+        log.warning("stream %s: a chunk waits: %s", served.row.name, error)
+        if isinstance(error, BrokenMemoryError):  # between two steps, since it is in the middle of one
+            thread.submit(lambda engine: _reseat(engine, served, handle, thread=thread, has_ended=has_ended))
+
     newest = handle.stream.intake.newest_seconds
     served.go_on(newest, is_back=make is None)
     served.restored_until_seconds = newest
@@ -112,7 +125,7 @@ def seat(
         executor=engine.executor,
         pictures=served.pictures,
         has_ended=lambda question: has_ended(served, question),
-        has_failed=lambda reason: log.warning("stream %s: a chunk waits: %s", served.row.name, reason),
+        has_failed=has_failed,
     )
     served.failure = None
     thread.register(served.live)
@@ -147,6 +160,22 @@ def _begin_record(served: ServedStream, handle: StreamHandle, *, is_other_memory
     if is_other_memory:
         return served.disk.begin_anew(handle, epoch=served.row.epoch)
     return served.disk.begin(handle, epoch=served.row.epoch)
+
+
+def _reseat(
+    engine: Engine, served: ServedStream, broken: StreamHandle, *, thread: EngineThread, has_ended: HasEnded
+) -> None:
+    """Open a stream from disk whose memory broke; the others go on."""
+    if served.live is None or served.live.handle is not broken:
+        return
+    unseat(served, thread, "the stream's memory broke, and is restored; ask again")
+    try:
+        seat(engine, served, thread=thread, has_ended=has_ended)
+    except HermesError as error:
+        served.failure = f"its memory broke, and could not be restored: {error}"
+        log.error("stream %s: %s", served.row.name, served.failure)
+        return
+    tell_restored(served)
 
 
 def is_asked(served: ServedStream) -> bool:

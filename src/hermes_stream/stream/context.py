@@ -48,13 +48,19 @@ class ContextUsage:
 class QuestionContext(Protocol):
     """What a question reads, and how chunks get there."""
 
-    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
+    def fold(
+        self,
+        frames: Sequence[Frame],
+        text_tokens: int | None = None,
+        took: Callable[[], object] = lambda: None,
+    ) -> Work[None]:
         """Take a chunk in: frames of one size. All or nothing.
 
         Args:
             frames: the chunk.
             text_tokens: of a question that waits, and its answer: a compression may wait until behind it,
                 where they fit without one. None where it may not.
+            took: called when the chunk is in; nothing comes between, and no Ctrl-C.
         """
 
     def needs_compression(self, num_new_tokens: int) -> bool:

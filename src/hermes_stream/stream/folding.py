@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
-from hermes_stream.errors import CapacityError, SnapshotError, VideoError
+from hermes_stream.errors import BrokenMemoryError, CapacityError, SnapshotError, VideoError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
 from hermes_stream.stream.capacity import Capacity
@@ -134,7 +135,7 @@ class Folding:
     @staticmethod
     def _is_of_frames(error: Exception) -> bool:
         """Tell whether other frames might do better; what has no room now may have some later."""
-        return not (isinstance(error, CapacityError) or is_out_of_memory(error))
+        return not (isinstance(error, CapacityError | BrokenMemoryError) or is_out_of_memory(error))
 
     def _leave_out(self, frames: Sequence[Frame]) -> None:
         left_out = FramesLeftOut(indices=self._intake.indices_of(frames))
@@ -143,7 +144,9 @@ class Folding:
         self._changes.note(left_out)
 
     def _fold_together(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
-        yield from self._context.fold(frames, text_tokens)
+        yield from self._context.fold(frames, text_tokens, partial(self._took, frames, text_tokens))
+
+    def _took(self, frames: Sequence[Frame], text_tokens: int | None) -> None:
         start = self._intake.indices_of(frames[:1])[0]
         folded = ChunkFolded(start=start, num_frames=len(frames), text_tokens=text_tokens)
         self._intake.drop(frames)

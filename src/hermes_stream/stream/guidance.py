@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from hermes_stream.segments import Segment
 from hermes_stream.stream.positions import text_positions
 from hermes_stream.stream.work import Work, forward
 
-Embed = Callable[[str, str | None], Float[Tensor, "tokens hidden"]]
+Embed = Callable[[str], Float[Tensor, "tokens hidden"]]
 
 
 def guidance_of(model: VideoModel, policy: MemoryPolicy, last_conversation: str | None) -> Guidance | None:
@@ -85,8 +85,6 @@ def guidance_segments(
     cache: StreamCache,
     guidance: Guidance,
     max_tokens: int,
-    *,
-    last_conversation: str | None = None,
     embed: Embed | None = None,
 ) -> tuple[list[Segment], Float[Tensor, "layers slots"]]:
     """Return the prompts as segments that read the memory and leave nothing, and what they will collect.
@@ -99,9 +97,7 @@ def guidance_segments(
         cache: a stream's memory; the slots of the chunk are reserved.
         guidance: which layer listens to which prompt.
         max_tokens: of a prompt; what is longer is cut.
-        last_conversation: as ``guidance_of`` was given it.
-        embed: returns the embeddings of a prompt with this conversation in it, for who keeps them; None makes
-            them anew.
+        embed: returns the embeddings of a prompt; None takes it as it is.
 
     Paper: sec. 3.1, pseudo query
     Differs: in the released code the prompt's hidden states never advance, so that every layer scores
@@ -111,7 +107,7 @@ def guidance_segments(
     weights, segments = zero_weights(cache), []
     embed = embed or partial(embedded_prompt, model)
     for index, text in enumerate(guidance.prompts):
-        embeddings = embed(text, last_conversation)[:max_tokens]
+        embeddings = embed(text)[:max_tokens]
         listening = frozenset(i for i, prompt in enumerate(guidance.prompt_of_layer) if prompt == index)
         segments.append(
             Segment(
@@ -134,8 +130,6 @@ def read_guidance(
     cache: StreamCache,
     guidance: Guidance,
     max_tokens: int,
-    *,
-    last_conversation: str | None = None,
     embed: Embed | None = None,
 ) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that prompts pay to what is held, in a forward of their own.
@@ -145,12 +139,64 @@ def read_guidance(
         cache: a stream's memory.
         guidance: which layer listens to which prompt, and whether prompts advance.
         max_tokens: of a prompt; what is longer is cut.
-        last_conversation: as ``guidance_of`` was given it.
-        embed: returns the embeddings of a prompt with this conversation in it, for who keeps them; None makes
-            them anew.
+        embed: returns the embeddings of a prompt; None takes it as it is.
     """
-    segments, weights = guidance_segments(
-        model, cache, guidance, max_tokens, last_conversation=last_conversation, embed=embed
-    )
+    segments, weights = guidance_segments(model, cache, guidance, max_tokens, embed)
     yield from forward(segments, "compress", advances=guidance.advances)
     return weights
+
+
+class StreamGuidance:
+    """The prompts of one stream: what its policy asks, after what was said last.
+
+    Args:
+        model: reads the prompts.
+        policy: asks for them.
+        max_tokens: of a prompt; what is longer is cut.
+        conversation_tokens: of the last question and answer; likewise.
+
+    Attributes:
+        last_conversation: the last question and its answer; None before the first.
+    """
+
+    def __init__(
+        self, model: VideoModel, policy: MemoryPolicy, *, max_tokens: int, conversation_tokens: int
+    ) -> None:
+        self._model, self._policy = model, policy
+        self._max_tokens, self._conversation_tokens = max_tokens, conversation_tokens
+        self.last_conversation: str | None = None
+        # The same few prompts at each compression, until there is another conversation.
+        self._embedded = lru_cache(maxsize=4)(partial(embedded_prompt, model))
+
+    @property
+    def wanted(self) -> Guidance | None:
+        """What the policy asks for now; None where it plans without."""
+        return guidance_of(self._model, self._policy, self.last_conversation)
+
+    @property
+    def observes(self) -> bool:
+        """Whether what the policy asks for is seen only while a chunk is written."""
+        guidance = guidance_of(self._model, self._policy, None)
+        return guidance is not None and guidance.observed_tokens > 0
+
+    def remember(self, question: str, answer: str) -> None:
+        """Let the last question and answer steer later guidance, and only that.
+
+        Paper: app. B, last_conv
+        """
+        chat = self._model.chat
+        ids = chat.encode_user_text(f"Question: {question} Answer: {answer}")
+        self.last_conversation = chat.decode(ids[: self._conversation_tokens])
+
+    def segments(
+        self, cache: StreamCache, guidance: Guidance
+    ) -> tuple[list[Segment], Float[Tensor, "layers slots"]]:
+        """Return the prompts as segments of a chunk's forward, see ``guidance_segments``."""
+        return guidance_segments(self._model, cache, guidance, self._max_tokens, self._embed)
+
+    def read(self, cache: StreamCache, guidance: Guidance) -> Work[Float[Tensor, "layers slots"]]:
+        """Return the attention of the prompts in a forward of their own, see ``read_guidance``."""
+        return read_guidance(self._model, cache, guidance, self._max_tokens, self._embed)
+
+    def _embed(self, prompt: str) -> Float[Tensor, "tokens hidden"]:
+        return self._embedded(prompt, self.last_conversation)

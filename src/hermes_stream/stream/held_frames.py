@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hermes_stream.attention_weights import Observation
 from hermes_stream.errors import CapacityError, SnapshotError
+from hermes_stream.last_step import Uninterrupted
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
@@ -107,10 +108,17 @@ class HeldFrames:
     def __init__(self, memory: StreamMemory, buffer: FrameBuffer, capacity: Capacity) -> None:
         self._memory, self._buffer, self._capacity = memory, buffer, capacity
 
-    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:  # noqa: ARG002
+    def fold(
+        self,
+        frames: Sequence[Frame],
+        text_tokens: int | None = None,  # noqa: ARG002
+        took: Callable[[], object] = lambda: None,
+    ) -> Work[None]:
         """Hold a chunk; what an earlier question prefilled is out of date."""
-        self._buffer.add(frames)
         self._memory.forget_video()
+        with Uninterrupted():
+            self._buffer.add(frames)
+            took()
         yield from ()
 
     def needs_compression(self, num_new_tokens: int) -> bool:  # noqa: ARG002

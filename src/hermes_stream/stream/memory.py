@@ -5,9 +5,9 @@ What takes a forward is ``Work``: it asks for forwards and is sent their results
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -18,11 +18,12 @@ from hermes_stream.attention_weights import Observation
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
 from hermes_stream.filters.base import TokenFilter
+from hermes_stream.last_step import Uninterrupted
 from hermes_stream.memory.newest import newest_slots
 from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
-from hermes_stream.policies.base import Guidance
 from hermes_stream.policies.text_tokens import plan_with_text_tokens
+from hermes_stream.retrieval.archive import EvictedTokens
 from hermes_stream.retrieval.retriever import Retriever
 from hermes_stream.saved import Saved
 from hermes_stream.saved_cache import restore_cache, saved_cache
@@ -31,13 +32,7 @@ from hermes_stream.stream.capacity import Capacity
 from hermes_stream.stream.context import ContextUsage, question_segment
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.frame_encoder import FrameEncoder
-from hermes_stream.stream.guidance import (
-    embedded_prompt,
-    guidance_of,
-    guidance_segments,
-    read_guidance,
-    zero_weights,
-)
+from hermes_stream.stream.guidance import StreamGuidance, zero_weights
 from hermes_stream.stream.memory_budget import MemoryBudget
 from hermes_stream.stream.positions import StreamPositions, closing_gaps, origin_of, text_positions
 from hermes_stream.stream.token_filtering import TokenFiltering
@@ -64,6 +59,7 @@ class StreamMemory:
         cache: keys, values and positions.
         encoder: turns frames into features.
         filtering: drops visual tokens before they are prefilled.
+        guidance: what is asked of the memory before it is compressed.
         retriever: is given what a compression evicts; None lets it go.
     """
 
@@ -79,15 +75,18 @@ class StreamMemory:
         self._executor, self._capacity = executor, capacity
         self.encoder = FrameEncoder(executor, still_below)
         self.filtering = TokenFiltering(token_filter)
+        self.guidance = StreamGuidance(
+            self.model,
+            self.policy,
+            max_tokens=capacity.text_positions,
+            conversation_tokens=capacity.conversation_tokens,
+        )
         self.retriever: Retriever | None = None
         card, num_layers = self.model.card, self.model.layout.num_layers
         self._budget = MemoryBudget.of(self.policy, card, num_layers, capacity.chunk_tokens)
         self._num_patches = self._num_kept_patches = 0
         self._has_text_tokens = False
         self._start_seconds = 0.0
-        self._last_conversation: str | None = None
-        # The same few prompts at each compression, until there is another conversation.
-        self._embed_prompt = lru_cache(maxsize=4)(partial(embedded_prompt, self.model))
         self._begin()
 
     def _begin(self) -> None:
@@ -109,26 +108,44 @@ class StreamMemory:
         self._beginning = self.cache.mark()
         self._positions = StreamPositions.after_prefix(len(prefix_ids))
 
-    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:
+    def fold(
+        self,
+        frames: Sequence[Frame],
+        text_tokens: int | None = None,
+        took: Callable[[], object] = lambda: None,
+    ) -> Work[None]:
         """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 
         Args:
             frames: at least one, at most a chunk, all of one size. A temporal patch that they do not fill is
                 completed by repeating the last, and is final.
             text_tokens: of a question that waits; where it fits the free slots, the compression is put off.
+            took: see ``QuestionContext.fold``.
 
         Raises:
             CapacityError: the positions are used up and the policy has no bound.
         """
-        self._num_kept_patches += yield from self.enter(frames, self._num_kept_patches, text_tokens)
 
-    def enter(self, frames: Sequence[Frame], first_id: int, text_tokens: int | None = None) -> Work[int]:
+        def is_in(num_patches: int) -> None:
+            self._num_kept_patches += num_patches
+            took()
+
+        yield from self.enter(frames, self._num_kept_patches, text_tokens, is_in)
+
+    def enter(
+        self,
+        frames: Sequence[Frame],
+        first_id: int,
+        text_tokens: int | None = None,
+        is_in: Callable[[int], object] = lambda _: None,
+    ) -> Work[int]:
         """Encode, filter and prefill frames, compress over budget; rewind if that fails.
 
         Args:
             frames: see ``fold``.
             first_id: number of the first temporal patch.
             text_tokens: see ``fold``.
+            is_in: told the result in the same last step.
 
         Returns:
             How many temporal patches entered: those of which a filter left something, numbered one by one.
@@ -144,23 +161,26 @@ class StreamMemory:
         positions, behind = self._place(visual)
         origin = origin_of(visual, kept, first_id)
         compresses = not self._may_put_off(len(origin.temporal_patch_ids), text_tokens)
-        mark = self.cache.mark()
+        num_patches, has_begun, mark = len(origin.temporal_patch_ids.unique()), False, self.cache.mark()
         try:
             self.cache.advance(positions)
             entering = self._prefill(visual.select(kept), positions[:, kept], origin, compresses)
             weights = yield from entering
-            if compresses:
-                yield from self._compress(weights)
+            compress = (yield from self._compression(weights)) if compresses else None
+            with self.cache.last_step:
+                has_begun, self._positions = True, behind
+                if compress is not None:
+                    compress()
+                self.encoder.commit()
+                self.filtering.commit()
+                self._num_patches += visual.num_temporal_patches
+                is_in(num_patches)
         except BaseException:
             # also when the work is abandoned: the frames wait, and the next try must find the cache as it was
-            self.cache.rewind(mark)
+            if not has_begun:
+                self.cache.rewind(mark)
             raise
-        was_compressed = mark.generation != self.cache.mark().generation
-        self._positions = behind.behind_newest(self.cache.next_frame_position) if was_compressed else behind
-        self.encoder.commit()
-        self.filtering.commit()
-        self._num_patches += visual.num_temporal_patches
-        return len(origin.temporal_patch_ids.unique())
+        return num_patches
 
     def needs_compression(self, num_new_tokens: int) -> bool:
         """Tell whether a compression was put off, and so many visual tokens do not fit before it."""
@@ -168,15 +188,16 @@ class StreamMemory:
 
     def compress(self) -> Work[None]:
         """Do a compression that was put off, if there is one."""
-        yield from self._compress(None)
-        self._positions = self._positions.behind_newest(self.cache.next_frame_position)
+        compress = yield from self._compression(None)
+        if compress is not None:
+            with self.cache.last_step:
+                compress()
 
     def _may_put_off(self, num_new_tokens: int, text_tokens: int | None) -> bool:
         """Tell whether a chunk and the text that waits for it fit the slots that are free."""
         if text_tokens is None or self._budget.layers is None:
             return False
-        guidance = guidance_of(self.model, self.policy, None)
-        if guidance is not None and guidance.observed_tokens:
+        if self.guidance.observes:
             return False  # what it wants to know is seen only while the chunk is written
         return self._budget.fits(self.cache, num_new_tokens + text_tokens)
 
@@ -201,8 +222,8 @@ class StreamMemory:
         positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
             return positions, self._positions.behind(visual)
-        self.cache.apply(closing_gaps(self.cache))
-        self._positions = self._positions.behind_newest(self.cache.next_frame_position)
+        with self.cache.last_step:
+            self._apply(closing_gaps(self.cache))
         positions = self._positions.of_chunk(visual, self.cache.next_position)
         if int(positions.max()) < limit:
             return positions, self._positions.behind(visual)
@@ -227,19 +248,13 @@ class StreamMemory:
         for slots in self._slices(len(visual)):
             self.cache.append(positions[:, slots], origin.select(slots))
             observation, probes = None, list[Segment]()
-            guidance = self._guidance() if guided and slots.stop == len(visual) else None
+            plans = guided and slots.stop == len(visual) and self._budget.is_exceeded(self.cache)
+            guidance = self.guidance.wanted if plans else None
             if guidance is not None and guidance.observed_tokens:
                 weights = zero_weights(self.cache)
                 observation = Observation(weights=weights, num_tokens=guidance.observed_tokens)
             elif guidance is not None and guidance.advances:
-                probes, weights = guidance_segments(
-                    self.model,
-                    self.cache,
-                    guidance,
-                    self._capacity.text_positions,
-                    last_conversation=self._last_conversation,
-                    embed=self._embed_prompt,
-                )
+                probes, weights = self.guidance.segments(self.cache, guidance)
             segment = Segment(
                 cache=self.cache,
                 embeddings=visual.embeddings[slots],
@@ -253,36 +268,26 @@ class StreamMemory:
     def _slices(self, num_tokens: int) -> list[slice]:
         """Divide a chunk into forwards of about equal length; a policy that observes it sees it whole."""
         count = -(-num_tokens // _SLICE_TOKENS)
-        if count > 1 and (guidance := guidance_of(self.model, self.policy, None)):
-            count = 1 if guidance.observed_tokens else count
+        count = 1 if count > 1 and self.guidance.observes else count
         ends = [num_tokens * k // count for k in range(count + 1)] if num_tokens else []
         return [slice(first, end) for first, end in pairwise(ends)]
 
-    def _guidance(self) -> Guidance | None:
-        """Return what the policy wants to know before it plans; None where it need not plan."""
+    def _compression(self, weights: Float[Tensor, "layers slots"] | None) -> Work[Callable[[], None] | None]:
+        """Let the policy plan and the retriever receive, if over budget; return what then moves tokens."""
         if not self._budget.is_exceeded(self.cache):
             return None
-        return guidance_of(self.model, self.policy, self._last_conversation)
-
-    def _compress(self, weights: Float[Tensor, "layers slots"] | None) -> Work[None]:
-        """Let the policy plan, the retriever receive, the cache apply; if over budget."""
-        if not self._budget.is_exceeded(self.cache):
-            return
-        if weights is None and (guidance := self._guidance()):
-            weights = yield from read_guidance(
-                self.model,
-                self.cache,
-                guidance,
-                self._capacity.text_positions,
-                last_conversation=self._last_conversation,
-                embed=self._embed_prompt,
-            )
+        if weights is None and (guidance := self.guidance.wanted):
+            weights = yield from self.guidance.read(self.cache, guidance)
         with self._executor.timing("compress"):
             plan = self._plan(weights)
-            evicted = self.retriever.receive(plan) if self.retriever else None
+            return partial(self._apply, plan, self.retriever.receive(plan) if self.retriever else None)
+
+    def _apply(self, plan: RetentionPlan, evicted: EvictedTokens | None = None) -> None:
+        with self._executor.timing("compress"):
             self.cache.apply(plan)
             if self.retriever and evicted:
                 self.retriever.commit(evicted)
+        self._positions = self._positions.behind_newest(self.cache.next_frame_position)
 
     def _plan(self, weights: Float[Tensor, "layers slots"] | None) -> RetentionPlan:
         if weights is not None:
@@ -291,15 +296,6 @@ class StreamMemory:
         reads = self.policy.facts.reads
         state = self.cache.state(weights, shows_keys="keys" in reads, shows_values="values" in reads)
         return plan_with_text_tokens(self.policy, state) if self._has_text_tokens else self.policy.plan(state)
-
-    def remember_conversation(self, question: str, answer: str) -> None:
-        """Let the last question and answer steer later guidance, and only that.
-
-        Paper: app. B, last_conv
-        """
-        chat = self.model.chat
-        ids = chat.encode_user_text(f"Question: {question} Answer: {answer}")
-        self._last_conversation = chat.decode(ids[: self._capacity.conversation_tokens])
 
     def prepare(self) -> Work[None]:
         """Do nothing: all that a question reads is there."""
@@ -312,7 +308,8 @@ class StreamMemory:
         try:
             yield
         finally:
-            self.cache.rewind(mark)
+            with Uninterrupted():
+                self.cache.rewind(mark)
 
     def extend(
         self, embeddings: Float[Tensor, "tokens hidden"], observation: Observation | None = None
@@ -356,7 +353,7 @@ class StreamMemory:
                 "num_kept_patches": self._num_kept_patches,
                 "has_text_tokens": self._has_text_tokens,
                 "start_seconds": self._start_seconds,
-                "last_conversation": self._last_conversation,
+                "last_conversation": self.guidance.last_conversation,
             },
             parts={
                 "cache": saved_cache(self.cache),
@@ -376,7 +373,7 @@ class StreamMemory:
         self._num_kept_patches = saved.integer("num_kept_patches")
         self._has_text_tokens = saved.boolean("has_text_tokens")
         self._start_seconds = saved.number("start_seconds")
-        self._last_conversation = saved.text("last_conversation")
+        self.guidance.last_conversation = saved.text("last_conversation")
         restore_cache(self.cache, saved.part("cache"))
         self._positions = StreamPositions.restored(saved.part("positions"))
         token, patch_tokens = self.model.embed([0]), self.model.card.tokens_per_temporal_patch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from jaxtyping import Float
@@ -31,9 +31,14 @@ class RetrievedContext:
         self._memory, self._retriever = memory, retriever
         memory.retriever = retriever
 
-    def fold(self, frames: Sequence[Frame], text_tokens: int | None = None) -> Work[None]:  # noqa: ARG002
+    def fold(
+        self,
+        frames: Sequence[Frame],
+        text_tokens: int | None = None,  # noqa: ARG002
+        took: Callable[[], object] = lambda: None,
+    ) -> Work[None]:
         """Take a chunk into the memory; what it evicts is archived at once, for the question to find."""
-        return self._memory.fold(frames)
+        return self._memory.fold(frames, took=took)
 
     def needs_compression(self, num_new_tokens: int) -> bool:
         """Tell whether a compression was put off; none is."""

@@ -285,7 +285,7 @@ class Stream:
     def _remember(self, answered: QuestionAnswered) -> None:
         self._num_questions += 1
         if answered.question is not None and answered.answer is not None:
-            self.memory.remember_conversation(answered.question, answered.answer)
+            self.memory.guidance.remember(answered.question, answered.answer)
         self.changes.note(answered)
 
     def next_token_logits(
