@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 _OPENING, _CLOSING = "[({", "])}"
+_AS_IN_PYTHON = {"True": True, "False": False, "None": None}
 
 
 def split_at_commas(text: str) -> list[str]:
@@ -42,6 +43,8 @@ def read_fields(text: str, known: Collection[str], *, strings: Collection[str] =
 
 
 def _read_value(text: str) -> Any:
+    if text in _AS_IN_PYTHON:
+        return _AS_IN_PYTHON[text]
     try:
         value = json.loads(text.replace("(", "[").replace(")", "]"))
     except ValueError:

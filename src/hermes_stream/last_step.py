@@ -19,25 +19,25 @@ class Uninterrupted:
     """
 
     def __init__(self) -> None:
-        self._handlers: dict[int, Any] = {}
+        self._callbacks: dict[int, Any] = {}
         self._waiting: list[int] = []
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _RAISING:
                 # others end the process, or are ignored
-                if callable(handler := signal.getsignal(number)):
-                    self._handlers[number] = handler
+                if callable(callback := signal.getsignal(number)):
+                    self._callbacks[number] = callback
                     signal.signal(number, self._wait)
         return self
 
     def __exit__(self, *_: object) -> None:
-        handlers, self._handlers = self._handlers, {}
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        callbacks, self._callbacks = self._callbacks, {}
+        for number, callback in callbacks.items():
+            signal.signal(number, callback)
         waiting, self._waiting = self._waiting, []
         for number in waiting[:1]:  # the others are as good as answered with it
-            handlers[number](number, None)
+            callbacks[number](number, None)
 
     def _wait(self, number: int, _: FrameType | None) -> None:
         self._waiting.append(number)

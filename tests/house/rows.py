@@ -9,7 +9,7 @@ ROWS: list[set[str]] = [
     {"errors", "_version"},
     {"plugins", "fields", "saved", "host"},
     {"memory", "video"},
-    {"layout", "masks", "mark", "layer_views"},
+    {"layout", "masks", "mark", "layer_views", "last_step"},
     {"eight_bits", "attention_weights", "attention_kernels"},
     {"buffers"},
     {"records", "blocks", "packed_kernel"},

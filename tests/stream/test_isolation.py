@@ -282,6 +282,38 @@ def test_a_time_that_cannot_be_is_refused_and_the_stream_goes_on(tiny, seconds):
         assert (watcher.stats.num_frames, watcher.stats.num_gaps) == (2, 0)
 
 
+@pytest.mark.parametrize("pause", [1.1e7, 1.7e9])
+def test_a_stream_goes_on_after_a_pause_of_years(tiny, pause):
+    session = Session(tiny, HermesPolicy.paper(60), chunk_frames=4)
+    session.observe(frames_of(0, 8))
+    slip, *others = frames_of(1, 9, start=pause)
+    with pytest.raises(ValueError, match="give times in seconds; where the next frame goes on"):
+        session.observe(slip)
+    session.observe(others)
+    assert (session.stats.num_frames, session.stats.num_gaps) == (16, 1)
+    assert session.ask(QUESTION).text is not None
+
+
+def test_times_in_another_unit_are_all_refused(tiny):
+    session = Session(tiny, HermesPolicy.paper(60))
+    first, *others = frames_of(0, 5)
+    session.observe(first)
+    for number, frame in enumerate(others, start=1):
+        with pytest.raises(ValueError, match="give times in seconds"):
+            session.observe(replace(frame, pts_seconds=number * 33_333_333.0))
+
+
+@pytest.mark.parametrize("side", [28, 48, 56])
+def test_a_buffer_that_the_next_picture_overwrites_is_not_read_later(tiny, side):
+    session, other = (Session(tiny, HermesPolicy.paper(60), chunk_frames=4) for _ in range(2))
+    buffer = np.empty((side, side, 3), np.uint8)
+    for frame in frames_of(0, 12, side=side):
+        session.observe(frame)
+        buffer[:] = frame.image
+        other.observe(replace(frame, image=buffer))
+    assert torch.equal(session.next_token_logits(QUESTION), other.next_token_logits(QUESTION))
+
+
 def test_gaps_are_counted(tiny):
     session = Session(tiny, HermesPolicy.paper(60), chunk_frames=4)
     for number in range(6):
@@ -433,7 +465,7 @@ def test_questions_steer_the_memory_only_where_they_may(tiny, steers):
             watcher.observe(frames_of(0, 8))
             assert watcher.ask(question).text is not None
             memory = watcher._stream.memory if watcher is session else watcher.stream.memory
-            found.append(memory._last_conversation)
+            found.append(memory.guidance.last_conversation)
     assert engine_says == [None, None]
     assert (asked == [None, None]) is not steers
 

@@ -94,7 +94,7 @@ def test_a_conversation_counts_three_times_and_fits(model):
     """The mixed prompt has it twice and the global one once; together they stay within 256 tokens."""
     session = Session(model, HermesPolicy.paper(40), chunk_frames=4)
     session._stream.memory.guidance.remember("what came first? " * 200, "a red circle")
-    conversation = session._stream.memory._last_conversation
+    conversation = session._stream.memory.guidance.last_conversation
     assert conversation is not None
     assert 3 * len(model.chat.encode(conversation)) <= 256
 

@@ -117,6 +117,7 @@ ThreadsOption = Annotated[
     typer.Option(
         metavar="N",
         min=1,
+        max=1024,
         help="Threads that compute on the processor, over all programs of a run; default: torch's choice.",
     ),
 ]

@@ -262,6 +262,16 @@ def check_min(name: str, value: float, minimum: float) -> None:
         raise ValueError(f"{name} must be at least {minimum}; got {value}")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is no whole number of 63 bits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be a whole number from 0 to {2**63 - 1}; got {seed}")
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Refuse a field that is not one of its choices.
 

@@ -10,6 +10,14 @@ from hermes_stream.fields import read_fields
 from hermes_stream.policies import POLICIES
 from hermes_stream.policies.base import MemoryPolicy
 
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a word"),
+    "tuple": ((tuple,), "a list in round brackets, such as (1, 2)"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPolicy:
@@ -50,8 +58,11 @@ def policy_named(text: str) -> NamedPolicy:
     if name not in POLICIES:
         raise ValueError(f"{name!r} is none of {', '.join(POLICIES)}")
     made: Any = POLICIES[name]
+    own = {field.name: str(field.type) for field in fields(made()) if field.name != "budget_tokens"}
     try:
-        chosen = read_fields(rest, [field.name for field in fields(made()) if field.name != "budget_tokens"])
+        chosen = read_fields(rest, list(own))
+        for field, value in chosen.items():
+            _check_kind(field, value, own[field])
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from error
 
@@ -65,6 +76,20 @@ def policy_named(text: str) -> NamedPolicy:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{text!r}: {error}") from error
     return NamedPolicy(make=make, takes_budget=takes_budget)
+
+
+def _check_kind(field: str, value: object, annotation: str) -> None:
+    """Check that a field was given what it takes: no words for a number, no number for yes or no.
+
+    Raises:
+        ValueError: it was not.
+    """
+    kind, *others = annotation.split(" | ")
+    if kind.partition("[")[0] not in _KINDS or (value is None and "None" in others):
+        return
+    classes, accepted = _KINDS[kind.partition("[")[0]]
+    if not isinstance(value, classes) or (isinstance(value, bool) and kind != "bool"):
+        raise ValueError(f"{field} must be {accepted}, got {value!r}")
 
 
 def choose_policy(

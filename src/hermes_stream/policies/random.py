@@ -13,6 +13,7 @@ from hermes_stream.policies.base import (
     PolicyFacts,
     check_choice,
     check_min,
+    check_seed,
     keeping,
     keeping_best,
 )
@@ -49,7 +50,7 @@ class RandomPolicy(MemoryPolicy):
 
     def __post_init__(self) -> None:
         check_min("budget_tokens", self.budget_tokens, 1)
-        check_min("seed", self.seed, 0)
+        check_seed(self.seed)
         check_choice("unit", self.unit, get_args(Unit))
 
     def plan(self, state: MemoryState) -> RetentionPlan:

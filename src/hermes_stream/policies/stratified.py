@@ -8,7 +8,7 @@ from typing import ClassVar
 from hermes_stream.memory.random_keys import random_keys
 from hermes_stream.memory.selection import rank_within
 from hermes_stream.memory.state import MemoryState, RetentionPlan
-from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, keeping_best
+from hermes_stream.policies.base import MemoryPolicy, PolicyFacts, check_min, check_seed, keeping_best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class StratifiedPolicy(MemoryPolicy):
 
     def __post_init__(self) -> None:
         check_min("budget_tokens", self.budget_tokens, 1)
-        check_min("seed", self.seed, 0)
+        check_seed(self.seed)
 
     def plan(self, state: MemoryState) -> RetentionPlan:
         """Fill the quotas round by round."""

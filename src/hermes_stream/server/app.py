@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from hermes_stream import __version__
@@ -24,6 +23,7 @@ from hermes_stream.server.access.callers import Access
 from hermes_stream.server.access.quotas import Quotas
 from hermes_stream.server.access.signing import Signer, server_secret
 from hermes_stream.server.access.standing import Standing
+from hermes_stream.server.arrivals import Arrivals
 from hermes_stream.server.document import allowed_methods, describe
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.errors import refusal_of
@@ -177,6 +177,7 @@ def _state(service: Service, settings: ServerSettings) -> ServerState:
         metrics=Metrics(service),
         draining=Draining(),
         page=read_page(),
+        arrivals=Arrivals(),
     )
 
 
@@ -207,11 +208,12 @@ async def _sweep(state: ServerState) -> None:
         await asyncio.sleep(_SWEEP_SECONDS)
 
 
-async def _told(connection: HTTPConnection, error: Exception) -> Response:
+async def _told(connection: HTTPConnection, error: Exception) -> Any:
     """Answer with what is wrong; a WebSocket that was not accepted yet likewise."""
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         error.headers = {"Allow": ", ".join(allowed_methods(_ROUTERS, connection.scope))}
     response = refusal_response(refusal_of(error))
     if isinstance(connection, WebSocket):
         await connection.send_denial_response(response)
+        return None  # what is returned would be sent a second time
     return response

@@ -167,7 +167,9 @@ def refusal_of(error: BaseException) -> Refusal:
     for kind, status, type_, code in _OF_TREE:
         if isinstance(error, kind):
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                logger.error("request failed: %s: %s", type(error).__name__, error)
+                # that a stream closes while somebody waits is its life, no fault
+                level = logging.INFO if isinstance(error, ClosedError) else logging.ERROR
+                logger.log(level, "request failed: %s: %s", type(error).__name__, error)
             later = error.retry_after_seconds if isinstance(error, OverloadedError) else None
             return Refusal(
                 status=status,

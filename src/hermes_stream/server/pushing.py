@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,11 +86,15 @@ def push(state: ServerState, stream: str, pictures: list[PushedPicture]) -> Fram
         UnknownStreamError: there is no such stream.
         ValueError: one is not later than the one before it.
     """
-    zero = state.service.stream(stream).zero_wall_seconds  # first: pictures for nobody are not decoded
-    now_us = 0 if zero is None else max(0, round((time.time() - zero) * _MICROSECONDS))
+    status = state.service.stream(stream)  # first: pictures for nobody are not decoded
+    zero, newest = status.zero_wall_seconds, status.newest_pts_seconds
+
+    def came_us() -> int:
+        return round(state.arrivals.seconds(stream, zero=zero, newest=newest) * _MICROSECONDS)
+
     frames = [
         Frame(
-            pts_seconds=checked_pts(now_us if one.pts_us is None else one.pts_us) / _MICROSECONDS,
+            pts_seconds=checked_pts(came_us() if one.pts_us is None else one.pts_us) / _MICROSECONDS,
             image=_decoded(one.encoded, state),
         )
         for one in pictures

@@ -12,6 +12,7 @@ from hermes_stream.server.access.callers import Access, Caller
 from hermes_stream.server.access.quotas import Quotas
 from hermes_stream.server.access.signing import Signer
 from hermes_stream.server.access.standing import Standing
+from hermes_stream.server.arrivals import Arrivals
 from hermes_stream.server.draining import Draining
 from hermes_stream.server.event_signal import EventSignal
 from hermes_stream.server.media_work import MediaWork
@@ -47,6 +48,7 @@ class ServerState:
         metrics: what is counted.
         draining: tells that the server is about to end.
         page: the page's files.
+        arrivals: times of pictures that bring none.
     """
 
     service: Service
@@ -63,6 +65,7 @@ class ServerState:
     metrics: Metrics
     draining: Draining
     page: PageFiles
+    arrivals: Arrivals
 
 
 async def state_of(connection: HTTPConnection) -> ServerState:

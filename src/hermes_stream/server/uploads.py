@@ -78,7 +78,7 @@ class Uploads:
         Raises:
             RefusedError: it is empty, larger than a file may be, or there is no room for it.
         """
-        with self.temporary() as path:
+        with self.temporary() as path, _room_on_disk():
             digest, size = hashlib.sha256(), 0
             with path.open("wb") as file:
                 while piece := content.read(_PIECE_BYTES):
@@ -229,6 +229,21 @@ class Uploads:
                 accepted={"max_files_bytes": self._max_bytes},
                 retry_after_seconds=60,
             )
+
+
+@contextmanager
+def _room_on_disk() -> Iterator[None]:
+    """Tell a client that a file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RefusedError(
+            503,
+            f"the file cannot be kept: {error.strerror or type(error).__name__}; try again with room",
+            code="no_room_on_disk",
+            param="file",
+            retry_after_seconds=60,
+        ) from error
 
 
 def shown_upload(upload: Upload) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from hermes_stream.service.status import LayerMoments
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.handle import StreamHandle
+from hermes_stream.stream.question import Question
 from hermes_stream.stream.stats import SessionStats
 from hermes_stream.stream.watches import Deferred, WatchesStats
 
@@ -155,6 +156,8 @@ class LiveStream:
             remembered=remembered,
             asked_wall_seconds=time.time(),
         )
+        if isinstance(limit := choices.get("max_new_tokens"), int):
+            choices["max_new_tokens"] = min(limit, self._room_for_answer(live))
         if choices.get("wait_seconds") is not None:
             self._defer(question, cancel, choices)
             return
@@ -163,6 +166,13 @@ class LiveStream:
         self.fill()
         answer = self.handle.ask(live.question, live.options or None, **choices)
         self._take(question, answer, cancel)
+
+    def _room_for_answer(self, live: LiveAnswer) -> int:
+        stream = self.handle.stream
+        question = Question.phrase(
+            stream.model, live.question, live.options or None, text_tokens=stream.text_tokens, answer_tokens=1
+        )
+        return question.max_answer_tokens
 
     def _take(self, question: OpenQuestion, answer: Answer, cancel: Callable[[LiveAnswer], None]) -> None:
         question.live.attach(answer, cancel)

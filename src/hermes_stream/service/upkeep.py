@@ -13,6 +13,7 @@ from hermes_stream.service.heap import trim_heap
 from hermes_stream.service.retention import Retention
 from hermes_stream.service.saving import Saving
 from hermes_stream.service.served_stream import ServedStream
+from hermes_stream.service.shown import without_folders
 from hermes_stream.service.store import Store
 from hermes_stream.service.stream_registry import StreamRegistry
 from hermes_stream.stream.engine import Engine
@@ -113,7 +114,7 @@ class Upkeep:
                 raise
             except Exception as error:
                 log.warning("stream %s could not be saved: %s", served.row.name, error)
-                served.tell("snapshot_failed", reason=str(error))
+                served.tell("snapshot_failed", reason=without_folders(str(error)))
 
     def forget_pictures(self) -> None:
         """Delete pictures of moments that no memory holds, unless an answer shows them."""

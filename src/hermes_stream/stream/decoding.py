@@ -23,6 +23,7 @@ from hermes_stream.stream.work import Work, next_token, next_token_logits
 _MAX_CHARACTER_TOKENS = 4
 _MAX_LOGPROBS = 20
 _MAX_NEW_TOKENS = 256
+_LEAST_SEED, _MOST_SEED = -(2**63), 2**64 - 1  # of torch's generators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,8 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty >= 1):
             raise ValueError(f"repetition_penalty must be at least 1, got {self.repetition_penalty}")
+        if not isinstance(self.seed, int) or not _LEAST_SEED <= self.seed <= _MOST_SEED:
+            raise ValueError(f"seed must be from {_LEAST_SEED} to {_MOST_SEED}, got {self.seed!r}")
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise ValueError(f"stop must be a list of non-empty texts, such as ['\\n'], got {self.stop!r}")
         object.__setattr__(self, "stop", tuple(self.stop))
@@ -217,9 +220,11 @@ def choose_token(
         logits = logits.index_copy(0, ids, torch.where(seen > 0, seen / penalty, seen * penalty))
     if sampling.temperature == 0:
         return int(logits.argmax())
-    probabilities, order = (logits / sampling.temperature).softmax(dim=-1).sort(descending=True)
+    # In 64 bits, and counted from the highest: no temperature is so low that a quotient has no number.
+    scores = (logits.double() - logits.max()) / sampling.temperature
+    probabilities, order = scores.softmax(dim=-1).sort(descending=True)
     before = probabilities.cumsum(dim=-1) - probabilities
-    probabilities = probabilities.masked_fill(before >= sampling.top_p, 0)
+    probabilities = probabilities.masked_fill(before >= sampling.top_p, 0).float()
     return int(order[torch.multinomial(probabilities, 1, generator=generator)])
 
 

@@ -85,6 +85,7 @@ def guidance_segments(
     cache: StreamCache,
     guidance: Guidance,
     max_tokens: int,
+    *,
     embed: Embed | None = None,
 ) -> tuple[list[Segment], Float[Tensor, "layers slots"]]:
     """Return the prompts as segments that read the memory and leave nothing, and what they will collect.
@@ -130,6 +131,7 @@ def read_guidance(
     cache: StreamCache,
     guidance: Guidance,
     max_tokens: int,
+    *,
     embed: Embed | None = None,
 ) -> Work[Float[Tensor, "layers slots"]]:
     """Return the attention that prompts pay to what is held, in a forward of their own.
@@ -141,7 +143,7 @@ def read_guidance(
         max_tokens: of a prompt; what is longer is cut.
         embed: returns the embeddings of a prompt; None takes it as it is.
     """
-    segments, weights = guidance_segments(model, cache, guidance, max_tokens, embed)
+    segments, weights = guidance_segments(model, cache, guidance, max_tokens, embed=embed)
     yield from forward(segments, "compress", advances=guidance.advances)
     return weights
 
@@ -192,11 +194,11 @@ class StreamGuidance:
         self, cache: StreamCache, guidance: Guidance
     ) -> tuple[list[Segment], Float[Tensor, "layers slots"]]:
         """Return the prompts as segments of a chunk's forward, see ``guidance_segments``."""
-        return guidance_segments(self._model, cache, guidance, self._max_tokens, self._embed)
+        return guidance_segments(self._model, cache, guidance, self._max_tokens, embed=self._embed)
 
     def read(self, cache: StreamCache, guidance: Guidance) -> Work[Float[Tensor, "layers slots"]]:
         """Return the attention of the prompts in a forward of their own, see ``read_guidance``."""
-        return read_guidance(self._model, cache, guidance, self._max_tokens, self._embed)
+        return read_guidance(self._model, cache, guidance, self._max_tokens, embed=self._embed)
 
     def _embed(self, prompt: str) -> Float[Tensor, "tokens hidden"]:
         return self._embedded(prompt, self.last_conversation)

@@ -62,6 +62,7 @@ class Intake:
         self._changes = changes or Changes()
         self._start_seconds: float | None = None
         self._newest_seconds = -math.inf
+        self._refused_seconds: float | None = None
         self._due = 0
         self.waiting: list[Frame] = []
         self.in_hand: list[Frame] = []
@@ -90,26 +91,33 @@ class Intake:
             make_room: is given a frame that is about to wait; what it raises leaves the frame out.
 
         Raises:
-            ValueError: it is malformed, not later than the one before, or later by more than 115 days.
+            ValueError: it is malformed, not later than the one before, or later by more than 115 days and the
+                first that is: where the next goes on from there, the pause was one.
         """
         check_frame(frame)
         if isinstance(frame.pts_seconds, np.generic):
             # numpy would count on in the precision of the first, and no file has its kinds of numbers
             frame = replace(frame, pts_seconds=frame.pts_seconds.item())
         gap_seconds = self._gap_before(frame)
+        if gap_seconds > _MAX_GAP_SECONDS and not self._goes_on(frame):
+            raise ValueError(
+                f"frames may be at most {_MAX_GAP_SECONDS:g} seconds apart: got pts_seconds "
+                f"{frame.pts_seconds} after {self._newest_seconds}; give times in seconds; where the next "
+                "frame goes on from there it is taken"
+            )
         if self._check_size is not None:
             self._check_size(*frame.size)
         next_due = self._next_due(frame)
         if next_due is not None:
-            if not frame.image.flags.writeable:  # torch warns of these, and its tensors share the memory
+            shown, frame = frame.image, self._shrink(frame)
+            if np.may_share_memory(frame.image, shown):  # a buffer that the next picture overwrites
                 frame = replace(frame, image=frame.image.copy())
-            frame = self._shrink(frame)
             make_room(frame)
         # nothing fails from here on, so that a frame is taken in whole or not at all
         if gap_seconds > _GAP_SECONDS:
             self.num_gaps += 1
             log.warning("no frame came for %.0f seconds of the stream", gap_seconds)
-        self._newest_seconds = frame.pts_seconds
+        self._newest_seconds, self._refused_seconds = frame.pts_seconds, None
         if self._start_seconds is None:
             self._start_seconds = frame.pts_seconds
         if next_due is not None:
@@ -221,13 +229,12 @@ class Intake:
                 f"frames must come in order of time: got pts_seconds {frame.pts_seconds} after "
                 f"{self._newest_seconds}; start a new session for a new stream"
             )
-        if gap_seconds > _MAX_GAP_SECONDS:
-            raise ValueError(
-                f"frames may be at most {_MAX_GAP_SECONDS:g} seconds apart: got pts_seconds "
-                f"{frame.pts_seconds} after {self._newest_seconds}; give times in seconds, or start a new "
-                "session for a new stream"
-            )
         return gap_seconds
+
+    def _goes_on(self, frame: Frame) -> bool:
+        """Tell whether a frame comes behind one that was refused for its time, which then was no slip."""
+        refused, self._refused_seconds = self._refused_seconds, frame.pts_seconds
+        return refused is not None and 0 < frame.pts_seconds - refused <= _MAX_GAP_SECONDS
 
     def _next_due(self, frame: Frame) -> int | None:
         """Return which instant is due after a frame, or None where the frame itself is not due."""

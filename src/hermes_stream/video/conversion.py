@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hermes_stream.video.frame import Frame
+from hermes_stream.video.sampling import checked_fps
 
 _WHAT = (
     "Frame(pts_seconds=..., image=...), a path of a video file, a numpy array uint8 [height, width, 3] or "
@@ -49,6 +50,8 @@ def frames_from(
         raise ValueError("max_image_pixels is for a path; shrink pictures before they are observed")
     if fps is not None and pts_seconds is not None:
         raise ValueError("fps and pts_seconds exclude each other; leave one of them out")
+    if fps is not None:
+        checked_fps(fps)
     if pts_seconds is not None:
         yield from _with_times(shown, [pts_seconds] if isinstance(pts_seconds, int | float) else pts_seconds)
         return

@@ -14,6 +14,7 @@ from hermes_stream.errors import VideoError
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.openai.requests import FilePart, ImagePart, VideoPart
 from hermes_stream.server.state import ServerState
+from hermes_stream.service.shown import without_folders
 from hermes_stream.video import FileSource, Frame, SourceOptions, SourcePolicy, open_source
 from hermes_stream.video.sources.source import SourceEventKind
 
@@ -120,7 +121,7 @@ def _frames_at(state: ServerState, place: Place, fps: float | None) -> Iterator[
         if type(error) is not VideoError:  # refused by the policy of sources: told as it is
             raise
         raise RefusedError(
-            400, f"a picture or video cannot be read: {error}", code="invalid_video"
+            400, f"a picture or video cannot be read: {without_folders(str(error))}", code="invalid_video"
         ) from error
 
 
