@@ -98,9 +98,10 @@ def test_a_conversation_steers_the_memory_as_plain_text(model, monkeypatch):
     session.flush()
     special = special_ids(model.chat)
     memory = session._stream.memory
-    assert memory.guidance.last_conversation
-    prompts = memory.policy.guidance(10, model.card.guidance_prompts, memory.guidance.last_conversation).prompts
-    read = [prompt_ids(model, text, memory.guidance.last_conversation) for text in prompts]
+    talk = memory.guidance.last_conversation
+    assert talk
+    prompts = memory.policy.guidance(10, model.card.guidance_prompts, talk).prompts
+    read = [prompt_ids(model, text, talk) for text in prompts]
     assert all(ids[: memory._capacity.text_positions] in embedded for ids in read)
     assert not any(special.intersection(ids) for ids in read)
 

@@ -182,6 +182,27 @@ def test_another_model_is_not_found(client):
     assert refused.value.body["accepted"] == ["tiny"]
 
 
+@pytest.mark.parametrize("content", [b"", b"\0\0\0", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"])
+def test_no_folder_of_the_server_is_named_in_a_refusal(served, content):
+    url = f"data:video/mp4;base64,{base64.b64encode(content).decode()}"
+    parts = [{"type": "video_url", "video_url": {"url": url}}, {"type": "text", "text": "x"}]
+    body = {"model": "tiny", "messages": [{"role": "user", "content": parts}]}
+    refused = served.http.post("/v1/chat/completions", json=body)
+    assert refused.status_code == 400
+    assert str(served.service.data_dir) not in refused.text
+    assert "uploads" not in refused.text
+
+
+def test_more_tokens_than_there_is_room_for_are_as_many_as_there_are(served):
+    served.http.post("/v1/streams", json={"name": "room", "fps": 1})
+    headers = {"Content-Type": "image/jpeg"}
+    served.http.post("/v1/streams/room/frames", content=jpeg(0), headers=headers, params={"pts_us": 0})
+    for asked in (247, 4096):
+        question = {"question": "what is on screen now?", "max_new_tokens": asked}
+        answered = served.http.post("/v1/streams/room/ask", json=question)
+        assert answered.status_code == 200, answered.text
+
+
 def test_more_pictures_than_may_be_are_refused(client, served, monkeypatch):
     state = served.server.app.state.hermes
     few = state.settings.model_copy(update={"max_chat_frames": 2})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -146,3 +147,15 @@ def test_files_that_are_too_old_are_deleted(tmp_path):
         files.get(old.id)
     files.add(BytesIO(b"new"), filename="b")
     assert len(files.all()) == 1
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    uploads = Uploads(tmp_path, max_file_bytes=1000, max_bytes=10_000, keep_seconds=60)
+    monkeypatch.setattr(type(tmp_path), "replace", full)
+    with pytest.raises(RefusedError, match="cannot be kept: No space left on device") as refused:
+        uploads.add(BytesIO(b"x"), filename="a.mp4")
+    assert refused.value.refusal.status == 503
+    assert [one for one in tmp_path.iterdir() if one.name.startswith(".")] == []

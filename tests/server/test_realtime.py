@@ -221,3 +221,11 @@ def test_an_answer_that_is_not_sure_is_a_question_back_and_says_so(client, serve
             assert done.output[0].content[0].text
         connection.session.update(session={"type": "realtime", "hermes": {"clarify_below": 2}})
         assert "clarify_below" in until(connection, "error")[-1].error.message
+
+
+def test_a_refused_socket_is_answered_once(served, caplog):
+    with caplog.at_level("ERROR"), pytest.raises(InvalidStatus) as refused:
+        connect(f"{served.ws}/v1/realtime?stream=nope").close()
+    assert refused.value.response.status_code == 404
+    assert served.http.get("/health").status_code == 200
+    assert [one.getMessage() for one in caplog.records if one.exc_info] == []

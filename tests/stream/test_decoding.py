@@ -151,3 +151,21 @@ def test_logprobs_are_those_of_the_logits_a_token_was_chosen_from():
 def test_more_logprobs_than_twenty_are_refused():
     with pytest.raises(ValueError, match="num_logprobs must be from 0 to 20"):
         Sampling(num_logprobs=21)
+
+
+@pytest.mark.parametrize(
+    "how", [{"temperature": 1e-40}, {"temperature": 5e-324}, {"temperature": 1.0, "top_p": 1e-300}]
+)
+def test_the_smallest_temperature_and_share_take_the_likeliest(how):
+    assert {chosen([9.0, 100.0, -3.0], Sampling(**how), seed=s) for s in range(20)} == {1}
+
+
+def test_the_largest_temperature_takes_any():
+    picks = {chosen([9.0, 100.0, -3.0], Sampling(temperature=1e300), seed=s) for s in range(60)}
+    assert picks == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, "1", 1.5])
+def test_a_seed_that_no_generator_takes_is_refused(seed):
+    with pytest.raises(ValueError, match="seed must be from"):
+        Sampling(seed=seed)
