@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, text
 from sqlalchemy.exc import OperationalError
+from tests.waiting import until
 
 from hermes_stream.errors import StoreError, UnknownKeyError
 from hermes_stream.service import tables
@@ -226,6 +227,31 @@ def test_events_wait_while_the_record_cannot_be_written(tmp_path, monkeypatch):
     assert store.writer.failure is None
     assert store.writer.num_lost_events == 0
     store.close()
+
+
+def test_questions_wait_while_the_record_cannot_be_written_and_other_changes_are_told(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    row, writing, is_full = add_stream(store), store.database.writing, threading.Event()
+
+    def full_for_a_while():
+        if is_full.is_set():
+            raise OperationalError("INSERT of a secret", {}, OSError("disk full"))
+        return writing()
+
+    monkeypatch.setattr(store.database, "writing", full_for_a_while)
+    is_full.set()
+    for asked in ("one?", "two?"):
+        store.questions.add(replace(ASKED, stream_id=row.id, question=asked, answer_id=asked))
+    with pytest.raises(StoreError, match="was not written"):
+        store.writer.write(lambda connection: None)
+    assert store.questions.read() == ()
+    is_full.clear()
+    until(lambda: len(store.questions.read()) == 2)
+    assert {one.asked.question for one in store.questions.read()} == {"one?", "two?"}
+    is_full.set()
+    store.questions.add(replace(ASKED, stream_id=row.id))
+    store.close()
+    assert store.writer.num_lost_events == 1
 
 
 def test_the_steps_make_the_tables(store):

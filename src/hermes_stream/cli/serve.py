@@ -85,6 +85,8 @@ def serve(
     stands here holds. Streams that were open when the service ended, however that was, are open again.
     SIGHUP, or 'hermes reload', opens the streams that the file has got in the meantime.
     """
+    from hermes_stream.server import Server  # noqa: F401 - says which package is missing, where one is
+
     settings = Settings(file, {**flags, "data_dir": data_dir}, source or [], recipe=recipe)
     faults = settings.faults()
     if check:

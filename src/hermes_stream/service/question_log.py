@@ -91,14 +91,16 @@ class QuestionLog:
         self._database, self._writer = database, writer
 
     def add(self, asked: AskedQuestion) -> None:
-        """Record a question soon; what cannot be recorded is logged."""
+        """Record a question soon, or once the record can be written; what never is, is logged."""
         fields = asdict(asked)
         for name in ("question", "answer", "failure", "guess"):
             fields[name] = None if fields[name] is None else storable(fields[name])
         fields["options"], fields["evidence"] = list(asked.options), list(asked.evidence)
         statement = insert(tables.questions).values(**fields)
         try:
-            outcome = self._writer.submit(lambda connection: connection.execute(statement).close())
+            outcome = self._writer.submit(
+                lambda connection: connection.execute(statement).close(), waits=True
+            )
         except StoreError as error:
             log.error("a question is not recorded: %s", error)
             return

@@ -131,7 +131,7 @@ class StartSettings(BaseModel, frozen=True, extra="forbid", use_attribute_docstr
 
     model: str = "tiny"
     """Folder or hub name of a checkpoint."""
-    threads: AtLeastOne | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of the processor that compute; torch's choice by default. Many small streams want one."""
     data_dir: Path = Path("hermes-data")
     """Folder of record, pictures, snapshots and journals."""

@@ -36,6 +36,10 @@ class _Write:
 
     change: Callable[[Connection], Any]
     outcome: Future[Any]
+    waits: bool = False
+
+
+_Unwritten = list["NewEvent | _Write"]
 
 
 class StoreWriter:
@@ -94,8 +98,12 @@ class StoreWriter:
             self._waiting.append(event)
             self._changed.notify_all()
 
-    def submit(self, change: Callable[[Connection], Result]) -> Future[Result]:
+    def submit(self, change: Callable[[Connection], Result], *, waits: bool = False) -> Future[Result]:
         """Have a change made within the next commit; its result comes when that is on disk.
+
+        Args:
+            change: makes it.
+            waits: make it later, as an event, where the record cannot be written now.
 
         Raises:
             StoreError: too many changes wait, or the record is closed.
@@ -106,7 +114,7 @@ class StoreWriter:
                 raise StoreError("the record is closed; open the service again")
             if len(self._waiting) >= self._max_waiting:
                 raise StoreError(f"{len(self._waiting)} changes wait to be recorded; {self.failure}")
-            self._waiting.append(_Write(change, outcome))
+            self._waiting.append(_Write(change, outcome, waits))
             self._changed.notify_all()
         return outcome
 
@@ -161,13 +169,16 @@ class StoreWriter:
                 if self._is_closing:  # one last try was made
                     self.num_lost_events += len(unwritten)
                     log.error("%d events are lost: %s", len(unwritten), self.failure)
+                    for one in unwritten:
+                        if isinstance(one, _Write):
+                            one.outcome.set_exception(StoreError(str(self.failure)))
                     continue
                 self._waiting.extendleft(reversed(unwritten))
                 self._changed.wait_for(lambda: self._is_closing, timeout=pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
-    def _write_batch(self, batch: Sequence[NewEvent | _Write], *, is_second: bool = False) -> list[NewEvent]:
-        """Write all in one commit, or each in its own where that fails; return events to try again."""
+    def _write_batch(self, batch: Sequence[NewEvent | _Write], *, is_second: bool = False) -> _Unwritten:
+        """Write all in one commit, or each in its own where that fails; return what is to be tried again."""
         try:
             results = self._commit(batch)
         except Exception as error:
@@ -182,9 +193,11 @@ class StoreWriter:
         self.failure = None
         return []
 
-    def _refuse(self, one: NewEvent | _Write, error: Exception) -> list[NewEvent]:
-        """Tell whoever waits for a change that failed; return an event that may be written later."""
+    def _refuse(self, one: NewEvent | _Write, error: Exception) -> _Unwritten:
+        """Tell whoever waits for a change that failed; return what may be written later."""
         is_refused = _sqlstate(error) == REFUSED
+        is_cut_off = isinstance(error, DBAPIError) and error.connection_invalidated
+        may_come_later = is_cut_off or isinstance(error, OperationalError | InterfaceError)
         if is_refused:
             failure: Exception = NotOwnerError(f"the stream is another replica's now: {_first_line(error)}")
         elif isinstance(error, SQLAlchemyError):
@@ -192,14 +205,16 @@ class StoreWriter:
         else:
             failure = error
         if isinstance(one, _Write):
+            if one.waits and may_come_later and not is_refused:
+                self.failure = str(failure)
+                return [one]
             one.outcome.set_exception(failure)
             return []
         if is_refused:
             self.num_refused_events += 1
             log.info("an event of kind %r is refused: %s", one.kind, failure)
             return []
-        is_cut_off = isinstance(error, DBAPIError) and error.connection_invalidated
-        if not (is_cut_off or isinstance(error, OperationalError | InterfaceError)):
+        if not may_come_later:
             # it is the event's own, and would fail for ever
             self.num_lost_events += 1
             log.error("an event of kind %r is lost: %s", one.kind, failure)

@@ -116,8 +116,8 @@ def plan_capacity(
 
 
 def _check_choices(chunk_frames: int, text_tokens: int | None, kv_bits: int | None) -> None:
-    if chunk_frames < 1:
-        raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
+    if not isinstance(chunk_frames, int) or chunk_frames < 1:
+        raise ValueError(f"chunk_frames must be a whole number of at least 1, got {chunk_frames!r}")
     if text_tokens is not None and text_tokens < 1:
         raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
     if kv_bits not in (None, 8):
