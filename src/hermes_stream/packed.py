@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -114,12 +113,12 @@ class Packed:
     def leaving(self, decoder: nn.Module) -> Iterator[None]:
         """Let tokens leave a decoder's forward inside where they are to leave."""
         handles, behind = [], self.behind
-        while behind is not None:
-            layer = decoder.get_submodule(f"layers.{behind.first_layer}")
-            leave = partial(behind._leave, get_ident())
-            handles.append(layer.register_forward_pre_hook(leave, with_kwargs=True))
-            behind = behind.behind
         try:
+            while behind is not None:
+                layer = decoder.get_submodule(f"layers.{behind.first_layer}")
+                leave = partial(behind._leave, self)
+                handles.append(layer.register_forward_pre_hook(leave, with_kwargs=True))
+                behind = behind.behind
             yield
         finally:
             for handle in handles:
@@ -127,14 +126,14 @@ class Packed:
 
     def _leave(
         self,
-        thread: int,
+        whole: Packed,
         _layer: nn.Module,
         args: tuple[Tensor, ...],
         options: dict[str, Any] | None = None,
     ) -> tuple[tuple[Tensor, ...], dict[str, Any]] | None:
-        # Another session may run the same model meanwhile: it is left alone. While hooks come and go torch
-        # may call this one there without keywords.
-        if get_ident() != thread or options is None:
+        # Another forward may run through the same model meanwhile, or later, where Ctrl-C left this hook
+        # behind: it is left alone. While hooks come and go torch may call this one there without keywords.
+        if options is None or options.get("packed") is not whole:
             return None
         hidden, *others = args
         # Every token is at position 0 for the model, so that any of its rotations are those of the rest.

@@ -10,6 +10,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from hermes_stream import Frame, Session, load_model
 from hermes_stream.buffers import WholeBuffers
@@ -175,3 +176,31 @@ def test_a_block_in_another_thread_changes_no_handler():
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_a_hook_that_ctrl_c_leaves_behind_harms_no_other_forward(tiny, monkeypatch):
+    expected = watched(tiny).next_token_logits(QUESTION)
+    hooks = [layer._forward_pre_hooks for layer in tiny.decoder.layers]
+    assert not any(hooks)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(RemovableHandle, "remove", lambda _: None)
+            watched(tiny)
+        assert any(hooks)
+        assert torch.equal(watched(tiny).next_token_logits(QUESTION), expected)
+    finally:
+        for own in hooks:
+            own.clear()
+
+
+def test_ctrl_c_while_hooks_are_set_leaves_none(tiny, monkeypatch):
+    expected = watched(tiny)
+    expected.observe(frames_of(4, start=12))
+    session = watched(tiny)
+    with monkeypatch.context() as patched:
+        fails_once(patched, torch.nn.Module, "get_submodule", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            session.observe(frames_of(4, start=12))
+    assert not any(layer._forward_pre_hooks for layer in tiny.decoder.layers)
+    session.flush()
+    assert torch.equal(session.next_token_logits(QUESTION), expected.next_token_logits(QUESTION))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import get_ident
 from typing import Any
 
 from torch import nn
 
 from hermes_stream.attention import Enough, forward
+from hermes_stream.packed import Packed
 from hermes_stream.segments import Segment
 
 
@@ -20,12 +20,13 @@ def read_embeddings(decoder: nn.Module, segments: Sequence[Segment]) -> None:
         segments: probes.
     """
     layers: Any = decoder.layers
-    thread, is_spread = get_ident(), bool(segments[0].cache.layout.layer_devices)
+    is_spread = bool(segments[0].cache.layout.layer_devices)
 
     def read_in_all(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-        # Another session may run the same model meanwhile: it is left alone. While hooks come and go torch
-        # may call this one there without keywords.
-        if get_ident() != thread:
+        # Another forward may run through the same model meanwhile, or later, where Ctrl-C left this hook
+        # behind: it is left alone. While hooks come and go torch may call this one there without keywords.
+        packed = (kwargs or {}).get("packed")
+        if not isinstance(packed, Packed) or packed.segments is not segments:
             return
         hook.remove()
         for layer in layers:
@@ -35,7 +36,7 @@ def read_embeddings(decoder: nn.Module, segments: Sequence[Segment]) -> None:
                 layer.self_attn(hidden_states=layer.input_layernorm(args[0]), **(kwargs or {}))
         raise Enough
 
-    hook = layers[0].register_forward_pre_hook(read_in_all, with_kwargs=True)
+    hook: Any = layers[0].register_forward_pre_hook(read_in_all, with_kwargs=True)
     try:
         forward(decoder, segments, wants_hidden=False, all_stay=True)
     finally:
