@@ -268,8 +268,9 @@ def check_seed(seed: int) -> None:
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be a whole number from 0 to {2**63 - 1}; got {seed}")
+    check_min("seed", seed, 0)
+    if not isinstance(seed, int) or seed >= 2**63:
+        raise ValueError(f"seed must be a whole number of at most {2**63 - 1}; got {seed}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
