@@ -29,3 +29,9 @@ def test_yes_and_no_are_written_as_in_json_or_in_python(word, value):
 def test_a_field_takes_its_own_kind_of_value(text, said):
     with pytest.raises(ValueError, match=said):
         choose_policy(text, 60, 60)
+
+
+@pytest.mark.parametrize("budget", [20.5, "5"])
+def test_a_budget_is_a_whole_number(budget):
+    with pytest.raises(ValueError, match="budget_tokens must be a whole number"):
+        choose_policy("hermes", budget, 60)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -246,3 +248,17 @@ def test_a_model_that_overflows_says_so(session, monkeypatch, options):
             session.ask(QUESTION, options)
     assert session.cache.mark() == before
     assert session.ask(QUESTION, max_new_tokens=2).text
+
+
+@pytest.mark.parametrize("wrong", [{"chunk_frames": 1.5}, {"text_tokens": 64.5}])
+def test_sizes_are_whole_numbers(model, wrong):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+        Session(model, **wrong)
+
+
+@pytest.mark.parametrize("fps", [0, -1.0, math.inf])
+def test_a_rate_that_is_none_is_refused_before_a_picture_is_taken(model, fps):
+    session = Session(model)
+    with pytest.raises(ValueError, match="fps is"):
+        session.observe(np.zeros((3, 48, 48, 3), np.uint8), fps=fps)
+    assert session.stats.num_frames == 0

@@ -89,7 +89,8 @@ def failure_of(error: BaseException) -> Failure | None:
         case typer.TyperException():
             context = getattr(error, "ctx", None)
             hint = f" (see '{context.command_path} --help')" if context is not None else ""
-            code, message = error.exit_code, f"{error.format_message()}{hint}"
+            said = error.format_message() or "which command?"
+            code, message = error.exit_code, f"{said}{hint}"
         case WorkerError():
             code = WORKER_CODE
         case HermesError() | ValueError():

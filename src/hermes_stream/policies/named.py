@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any
 
 from hermes_stream.fields import read_fields
@@ -112,6 +113,8 @@ def choose_policy(
                 f"(budget_tokens={budget_tokens})"
             )
         return policy
+    if budget_tokens is not None and not isinstance(budget_tokens, Integral):
+        raise ValueError(f"budget_tokens must be a whole number, or None; got {budget_tokens!r}")
     if policy is not None and not isinstance(policy, str):
         raise ValueError(f"policy must be a MemoryPolicy, a name, or None; got a {type(policy).__name__}")
     return policy_named(policy or "hermes").with_budget(budget_tokens, default_budget_tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from hermes_stream.cache import StreamCache
 from hermes_stream.errors import CapacityError
@@ -116,10 +117,10 @@ def plan_capacity(
 
 
 def _check_choices(chunk_frames: int, text_tokens: int | None, kv_bits: int | None) -> None:
-    if not isinstance(chunk_frames, int) or chunk_frames < 1:
+    if not isinstance(chunk_frames, Integral) or chunk_frames < 1:
         raise ValueError(f"chunk_frames must be a whole number of at least 1, got {chunk_frames!r}")
-    if text_tokens is not None and text_tokens < 1:
-        raise ValueError(f"text_tokens must be at least 1, got {text_tokens}")
+    if text_tokens is not None and (not isinstance(text_tokens, Integral) or text_tokens < 1):
+        raise ValueError(f"text_tokens must be a whole number of at least 1, got {text_tokens!r}")
     if kv_bits not in (None, 8):
         raise ValueError(f"kv_bits must be 8, or None for the model's own dtype; got {kv_bits}")
 

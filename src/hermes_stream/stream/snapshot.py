@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -179,6 +180,8 @@ class Snapshot:
             SnapshotError: it is missing, damaged, or of another format.
         """
         try:
+            if not stat.S_ISREG(Path(path).stat().st_mode):
+                raise OSError("it is no file; a device may have no end")
             content = Path(path).read_bytes()
         except OSError as error:
             raise SnapshotError(f"snapshot {path} cannot be read: {error}") from error
