@@ -59,6 +59,10 @@ def press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def run_out_of_memory() -> None:
+    raise torch.OutOfMemoryError("planted")
+
+
 @pytest.mark.parametrize("policy", ["hermes", "hermes_paper", "window", "rekv_bounded", "recent_n"])
 @pytest.mark.parametrize(
     ("owner", "name"),
@@ -92,11 +96,8 @@ def test_a_memory_that_was_left_half_moved_is_read_no_more(tiny, monkeypatch, tm
         handle.observe(frames_of(12))
     engine.run()
 
-    def fail() -> None:
-        raise torch.OutOfMemoryError("planted")
-
     with monkeypatch.context() as patched:
-        fails_once(patched, WholeBuffers, "select", fail)
+        fails_once(patched, WholeBuffers, "select", run_out_of_memory)
         one.observe(frames_of(4, start=12))
         engine.run()
     other.observe(frames_of(4, start=12))
@@ -119,11 +120,8 @@ def test_a_memory_that_was_left_half_moved_is_read_no_more(tiny, monkeypatch, tm
 def test_a_plan_that_fails_leaves_a_memory_whole(tiny, monkeypatch):
     session, expected = watched(tiny), watched(tiny)
 
-    def fail() -> None:
-        raise torch.OutOfMemoryError("planted")
-
     with monkeypatch.context() as patched:
-        fails_once(patched, StreamCache, "state", fail)
+        fails_once(patched, StreamCache, "state", run_out_of_memory)
         with pytest.raises(torch.OutOfMemoryError):
             session.observe(frames_of(4, start=12))
     session.flush()
@@ -137,11 +135,8 @@ def test_buffers_that_cannot_grow_stay_as_they_are(tiny, monkeypatch):
         one.observe(frames_of(12))
     before = session.next_token_logits(QUESTION)
 
-    def fail() -> None:
-        raise torch.OutOfMemoryError("planted")
-
     with monkeypatch.context() as patched:
-        fails_once(patched, WholeBuffers, "copy_from", fail)
+        fails_once(patched, WholeBuffers, "copy_from", run_out_of_memory)
         with pytest.raises(torch.OutOfMemoryError):
             session.observe(frames_of(200, start=12))
     assert session.stats.num_frames < 212
