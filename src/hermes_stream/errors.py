@@ -9,6 +9,7 @@
     │   └── UnknownFamilyError    its architecture has no adapter
     ├── DeviceError           a device or dtype that this machine does not have
     ├── CapacityError         more tokens than a stream's buffers or positions hold
+    ├── PolicyError           a policy of another package planned what no memory can follow
     ├── BrokenMemoryError     a stream's memory was left half moved
     ├── ThreadError           a call from a thread that may not call
     ├── SnapshotError         a memory on disk cannot be read or written, or is another model's
@@ -69,6 +70,10 @@ class DeviceError(HermesError):
 
 class CapacityError(HermesError):
     """A prompt or chunk does not fit the stream's buffers or the model's positions; gives the numbers."""
+
+
+class PolicyError(HermesError):
+    """A policy of another package planned what no memory can follow; names the policy and what is wrong."""
 
 
 class BrokenMemoryError(HermesError):

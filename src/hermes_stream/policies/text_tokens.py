@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from hermes_stream.memory.constants import constant
 from hermes_stream.memory.selection import evicted_mask, indices_of
 from hermes_stream.memory.state import MemoryState, MergedSlots, PerLayer, RetentionPlan, layer_parts
+from hermes_stream.policies.asked import plan_of
 from hermes_stream.policies.base import Choosing, MemoryPolicy, keeping
 
 _STEPS, _HALVES = 16, (16, 8, 4, 2, 1)
@@ -175,7 +176,7 @@ def _first_that_fits(policy: MemoryPolicy, shown: MemoryState, tokens: _Tokens) 
     settled = torch.zeros_like(limits, dtype=torch.bool)
     for step in range(_STEPS, 0, -1):
         part = replace(policy, budget_tokens=_part(policy, step))  # type: ignore[type-var]
-        plan = _with_text(part.plan(shown), tokens)
+        plan = _with_text(plan_of(part, shown), tokens)
         fits = _num_slots(plan) <= limits
         best = plan if best is None else _combined(best, plan, ~settled)
         settled |= fits

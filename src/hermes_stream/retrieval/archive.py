@@ -14,6 +14,7 @@ from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.constants import sent
 from hermes_stream.memory.selection import evicted_mask
 from hermes_stream.memory.state import MemoryState, RetentionPlan
+from hermes_stream.policies.asked import plan_of
 from hermes_stream.policies.base import RetrievalSpec
 from hermes_stream.retrieval.grouping import grouper_of
 from hermes_stream.retrieval.groups import Groups
@@ -201,7 +202,8 @@ class Archive:
                 buffer[:, self.num_tokens : end] = part
         self.groups, self.num_tokens = evicted.groups, end
         if self._policy is not None and end > (self._policy.budget_tokens or end):
-            self._keep(self._policy.plan(self._state()).keep[0])
+            keep = plan_of(self._policy, self._state()).keep[0]
+            self._keep(keep[keep >= 0])
 
     def _keep(self, index: Int[Tensor, " kept"]) -> None:
         """Forget all but some tokens."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from hermes_stream.errors import BrokenMemoryError, CapacityError, SnapshotError, VideoError
+from hermes_stream.errors import BrokenMemoryError, CapacityError, PolicyError, SnapshotError, VideoError
 from hermes_stream.models.base import VideoModel
 from hermes_stream.saved import Saved
 from hermes_stream.stream.capacity import Capacity
@@ -135,7 +135,8 @@ class Folding:
     @staticmethod
     def _is_of_frames(error: Exception) -> bool:
         """Tell whether other frames might do better; what has no room now may have some later."""
-        return not (isinstance(error, CapacityError | BrokenMemoryError) or is_out_of_memory(error))
+        is_memorys = isinstance(error, CapacityError | BrokenMemoryError | PolicyError)
+        return not (is_memorys or is_out_of_memory(error))
 
     def _leave_out(self, frames: Sequence[Frame]) -> None:
         left_out = FramesLeftOut(indices=self._intake.indices_of(frames))

@@ -22,6 +22,7 @@ from hermes_stream.last_step import Uninterrupted
 from hermes_stream.memory.newest import newest_slots
 from hermes_stream.memory.state import MemoryState, RetentionPlan, VisualOrigin
 from hermes_stream.models.visual import VisualTokens
+from hermes_stream.policies.asked import plan_of
 from hermes_stream.policies.text_tokens import plan_with_text_tokens
 from hermes_stream.retrieval.archive import EvictedTokens
 from hermes_stream.retrieval.retriever import Retriever
@@ -295,7 +296,8 @@ class StreamMemory:
             weights = weights[:, first : first + max(self.cache.num_visual_tokens)]
         reads = self.policy.facts.reads
         state = self.cache.state(weights, shows_keys="keys" in reads, shows_values="values" in reads)
-        return plan_with_text_tokens(self.policy, state) if self._has_text_tokens else self.policy.plan(state)
+        ask = plan_with_text_tokens if self._has_text_tokens else plan_of
+        return ask(self.policy, state)
 
     def prepare(self) -> Work[None]:
         """Do nothing: all that a question reads is there."""
