@@ -134,6 +134,37 @@ def test_the_exit_code_of_ctrl_c_is_the_same_wherever_it_comes(tmp_path):
     assert error == {"type": "KeyboardInterrupt", "message": "interrupted"}
 
 
+INTERRUPTED_IN_AN_IMPORT = """
+import os, signal, sys
+from hermes_stream.cli import app, models as module
+def models(json: bool = False) -> None:
+    try:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        signal.pause()
+    except BaseException:
+        raise RecursionError("what a half imported module raises") from None
+module.models = models
+sys.exit(app.main(["models"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_what_a_library_makes_of_a_signal_while_it_is_imported_is_the_signal(tmp_path, name, code):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_IN_AN_IMPORT)
+    command = [sys.executable, "-m", "interrupted", name]
+    run = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60)
+    assert run.returncode == code
+    assert "Traceback" not in run.stderr
+
+
+def test_a_file_that_cannot_be_written_after_a_signal_is_told(capsys):
+    def command():
+        raise PermissionError(errno.EACCES, "denied", "some.json")
+
+    assert run_to_exit_code(command, as_json=False, signals=[Terminated()]) == 1
+    assert "some.json: denied" in capsys.readouterr().err
+
+
 def test_a_bug_keeps_its_traceback():
     assert failure_of(RuntimeError("shapes differ")) is None
 

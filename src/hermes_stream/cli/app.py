@@ -140,9 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the command's name; None takes those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with signals_raise():
+    with signals_raise() as raised:
         # in a context of its own, the command's name is forgotten with it
-        return run_to_exit_code(partial(copy_context().run, _run, words), as_json=_JSON in words)
+        run = partial(copy_context().run, _run, words)
+        return run_to_exit_code(run, as_json=_JSON in words, signals=raised)
 
 
 def _run(words: list[str]) -> int:

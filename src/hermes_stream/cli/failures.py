@@ -11,7 +11,7 @@ import codecs
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -50,12 +50,15 @@ class Failure:
     is_of_output: bool = False
 
 
-def run_to_exit_code(command: Callable[[], int], *, as_json: bool) -> int:
+def run_to_exit_code(
+    command: Callable[[], int], *, as_json: bool, signals: Sequence[BaseException] = ()
+) -> int:
     """Run a command; tell a failure, and return the exit code.
 
     Args:
         command: returns its own exit code.
         as_json: whether a failure is a document too.
+        signals: see ``signals_raise``; an error after one, which nobody raised on purpose, is the signal's.
     """
     with ExitStack() as stack:
         if sys.stderr is None:  # closed
@@ -65,15 +68,16 @@ def run_to_exit_code(command: Callable[[], int], *, as_json: bool) -> int:
             complain("standard output is closed; give it a place to go to, such as > answers.txt")
             return 1
         _show_plain_letters()
-        return _run(command, as_json=as_json)
+        return _run(command, as_json=as_json, signals=signals)
 
 
-def _run(command: Callable[[], int], *, as_json: bool) -> int:
+def _run(command: Callable[[], int], *, as_json: bool, signals: Sequence[BaseException]) -> int:
     try:
         code = command()
         sys.stdout.flush()
     except BaseException as error:
-        failure = failure_of(error)
+        is_of_signal = signals and not isinstance(error, HermesError | OSError)
+        failure = failure_of(signals[0] if is_of_signal else error)
         if failure is None:
             raise
     else:

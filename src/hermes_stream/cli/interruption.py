@@ -39,27 +39,34 @@ def cause_of(error: BaseException) -> str:
 
 
 @contextmanager
-def signals_raise() -> Iterator[None]:
-    """Raise ``Terminated`` in the main thread on SIGTERM, and ``Interrupted`` on Ctrl-C, for a while."""
+def signals_raise() -> Iterator[list[BaseException]]:
+    """Raise ``Terminated`` in the main thread on SIGTERM, and ``Interrupted`` on Ctrl-C, for a while.
+
+    Yields:
+        What was raised until now: a library that is imported just then may make another error of it.
+    """
+    raised: list[BaseException] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield raised
         return
     owner = os.getpid()
 
     def end(*_: Any) -> None:
         if os.getpid() == owner:
-            raise Terminated
+            raised.append(Terminated())
+            raise raised[-1]
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has nothing to tell
         os.kill(os.getpid(), signal.SIGTERM)
 
     def interrupt(*_: Any) -> None:
-        raise Interrupted
+        raised.append(Interrupted())
+        raise raised[-1]
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody ignores it
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        yield raised
     finally:
         for number, was in before.items():
             signal.signal(number, signal.SIG_DFL if was is None else was)
