@@ -52,6 +52,29 @@ describe("a page that stays open", { skip: missing ?? false }, () => {
     await context.close();
   });
 
+  test("while the server is away no view asks in a rush, and the timeline comes back", async () => {
+    const { page, context } = await visit(chrome, server.url);
+    await page.locator("canvas[data-shown]").first().waitFor({ timeout: 60_000 });
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(error.message));
+    let asked = 0;
+    await page.route("**/v1/**", (route) => {
+      asked += 1;
+      return route.abort("connectionrefused");
+    });
+    const show = (view) => page.evaluate((hash) => (location.hash = hash), `#/${view}`);
+    for (const view of ["stream/camera0", "memory/camera0", "watches/camera0", "record", "system", "timeline/camera0"]) {
+      asked = 0;
+      await show(view);
+      await page.waitForTimeout(2_500);
+      assert.ok(asked <= 15, `${view} asked ${asked} times`);
+    }
+    await page.unroute("**/v1/**");
+    await page.getByRole("button", { name: /Source opened/ }).first().waitFor();
+    assert.deepEqual(errors, []);
+    await context.close();
+  });
+
   test("a hidden tab loads no previews, and a pause lets all pictures stand", async () => {
     const { page, context } = await visit(chrome, server.url);
     const sockets = new Set();

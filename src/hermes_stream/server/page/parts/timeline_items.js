@@ -12,6 +12,8 @@ const KINDS = ["gap", "source_state", "frames_dropped", "answered", "snapshot_sa
 const ALERT_KINDS = ["alert_raised", "alert_cleared", "state_changed", "count_rose", "described"];
 const MEMORY_SECONDS = 10;
 const GAP_SECONDS = 10;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 8_000;
 
 /**
  * @typedef {"incidents" | "answers" | "source" | "snapshots"} Lane
@@ -45,6 +47,8 @@ export class TimelineItems {
     this._gaps = new Set();
     this._loaded = { from: Infinity, until: -Infinity };
     this._isLoading = false;
+    this._pauseMs = FIRST_PAUSE_MS;
+    this._again = 0;
     this.hasIncidents = store.offers("GET", "/v1/incidents");
     this._ends = [store.on("event", (event) => this._happened(event)), this._followMemory()];
     void this._loadAnswers();
@@ -70,21 +74,33 @@ export class TimelineItems {
     return found;
   }
 
-  /** Read what lies in a part of the past, where that was not done yet. @param {number} from @param {number} until */
+  /**
+   * Read what lies in a part of the past, where that was not done yet; after a failure only some time later.
+   *
+   * @param {number} from
+   * @param {number} until
+   */
   async load(from, until) {
     if (this._isLoading || (from >= this._loaded.from && Math.min(until, store.now()) <= this._loaded.until)) return;
     this._isLoading = true;
     const margin = (until - from) / 2;
     const since = Math.min(from - margin, this._loaded.from);
     const before = Math.min(store.now() + 1, Math.max(until + margin, this._loaded.until));
+    let pauseMs = 0;
     try {
       await Promise.all([this._loadEvents(since, before), this.hasIncidents ? this._loadIncidents(since, before) : null]);
       // what comes from now on is told
       this._loaded = { from: since, until: before >= store.now() ? Infinity : before };
-    } finally {
-      this._isLoading = false;
-      this._onChange();
+      this._pauseMs = FIRST_PAUSE_MS;
+    } catch {
+      // the page says elsewhere that the server is away
+      pauseMs = this._pauseMs;
+      this._pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs);
     }
+    this._again = window.setTimeout(() => {
+      this._isLoading = false;
+      this._onChange(); // asks for what is seen now
+    }, pauseMs);
   }
 
   /** @param {number} since @param {number} until */
@@ -199,6 +215,8 @@ export class TimelineItems {
   }
 
   end() {
+    clearTimeout(this._again);
+    this._onChange = () => undefined; // also for what is under way
     this._ends.forEach((end) => end());
   }
 }
