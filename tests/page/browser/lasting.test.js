@@ -53,10 +53,8 @@ describe("a page that stays open", { skip: missing ?? false }, () => {
   });
 
   test("while the server is away no view asks in a rush, and the timeline comes back", async () => {
-    const { page, context } = await visit(chrome, server.url);
+    const { page, context, faults } = await visit(chrome, server.url);
     await page.locator("canvas[data-shown]").first().waitFor({ timeout: 60_000 });
-    const errors = [];
-    page.on("pageerror", (error) => errors.push(error.message));
     let asked = 0;
     await page.route("**/v1/**", (route) => {
       asked += 1;
@@ -71,7 +69,7 @@ describe("a page that stays open", { skip: missing ?? false }, () => {
     }
     await page.unroute("**/v1/**");
     await page.getByRole("button", { name: /Source opened/ }).first().waitFor();
-    assert.deepEqual(errors, []);
+    assert.deepEqual(faults, []);
     await context.close();
   });
 
