@@ -27,6 +27,7 @@
     │   ├── UnknownIncidentError  there is no such incident, or no more
     │   ├── UnknownWebhookError   there is no webhook of that number
     │   ├── StreamExistsError     a stream of that name is open already, with another source
+    │   ├── OtherOwnerError       a stream was opened with another key
     │   ├── WatchExistsError      a stream has another watch of that name
     │   ├── OverloadedError       too much is asked at once; says when to try again
     │   ├── ClosedError           the service or the stream is closed, or the engine has failed
@@ -142,6 +143,10 @@ class UnknownWebhookError(ServiceError):
 
 class StreamExistsError(ServiceError):
     """A stream of that name is open already; says what to do."""
+
+
+class OtherOwnerError(ServiceError):
+    """A stream was opened with another key, and would be changed; says which key may."""
 
 
 class WatchExistsError(ServiceError):

@@ -192,6 +192,30 @@ def test_others_streams_are_closed_by_an_administrator_alone(guarded, keys):
     assert guarded.http.delete("/v1/streams/theirs", headers=bearer(keys["admin"])).status_code == 204
 
 
+def test_others_streams_are_begun_again_and_get_sources_by_an_administrator_alone(guarded, keys, story):
+    http, admin, other = guarded.http, bearer(keys["admin"]), bearer(keys["ask"])
+    with story.open("rb") as file:
+        clip = http.post("/v1/files", files={"file": ("a.mp4", file)}, headers=other).json()["id"]
+
+    def opened(headers: dict[str, str], **body: object) -> tuple[str, str | None]:
+        answer = http.post("/v1/streams", json={"name": "camera", **body}, headers=headers).json()
+        return answer.get("error", {}).get("code", ""), answer.get("source")
+
+    assert opened(admin) == ("", None)
+    assert opened(other) == ("", None), "the same again is the same stream"
+    for body in ({"source": clip}, {"source": clip, "replace_source": True}):
+        assert opened(other, **body)[0] == "not_own"
+    assert http.delete("/v1/streams/camera", headers=admin).status_code == 204
+    assert opened(other)[0] == "not_own"
+    assert http.get("/v1/streams/camera", headers=admin).json()["state"] == "closed"
+    code, source = opened(admin, source=clip)
+    assert (code, source is None) == ("", False)
+    assert opened(other, source=clip) == ("", source), "nothing is changed"
+    assert http.delete("/v1/streams/camera?delete=true", headers=admin).status_code == 204
+    assert opened(other, source=clip)[0] == "", "a name that is free"
+    assert http.delete("/v1/streams/camera?delete=true", headers=other).status_code == 204
+
+
 def test_a_page_of_an_allowed_origin_may_read(guarded, keys):
     headers = {"Origin": "https://home.example", **bearer(keys["read"])}
     assert guarded.http.get("/v1/streams", headers=headers).headers["access-control-allow-origin"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hermes_stream.errors import StreamExistsError
+from hermes_stream.errors import OtherOwnerError, StreamExistsError
 from hermes_stream.service.shown import shown_source
 from hermes_stream.service.source_opening import OpenedSource
 from hermes_stream.service.stream_choices import OpenRequest, StreamChoices
@@ -56,3 +56,20 @@ def check_source(row: StreamRow, named: OpenedSource | None, *, replaces: bool) 
             "memory by replace_source"
         )
     return True
+
+
+def check_owner(row: StreamRow, request: OpenRequest) -> None:
+    """Check that whoever names a stream may change it.
+
+    Args:
+        row: of the stream.
+        request: begins it again, or gives it a source.
+
+    Raises:
+        OtherOwnerError: it is another owner's.
+    """
+    if not (request.changes_others or row.owner == request.owner):
+        raise OtherOwnerError(
+            f"stream {row.name!r} was not opened with this key, which may neither begin it again nor give it "
+            "another source; choose another name, or use the key that opened it or one with 'admin'"
+        )

@@ -80,6 +80,7 @@ class Service:
         private_networks: Sequence[str] = (),
         replace_source: bool = False,
         owner: int | None = None,
+        changes_others: bool = True,
         temporary: bool = False,
         **choices: Any,
     ) -> StreamStatus:
@@ -94,12 +95,14 @@ class Service:
             private_networks: networks that it may lie in, though private; see ``SourcePolicy``.
             replace_source: go on with the stream's memory though its source was another.
             owner: number of the key in whose name it is opened.
+            changes_others: begin a stream of another owner again, or give it a source; else refuse that.
             temporary: keep nothing of it: it is in no record.
             **choices: fields of ``StreamSettings``: policy, budget_tokens, fps, ...; what is left out, or
                 None, is as the settings of the service say.
 
         Raises:
             StreamExistsError: a stream of that name has another source.
+            OtherOwnerError: it would change another owner's stream.
             CapacityError: there is no room for it.
             VideoError: there is no such source, or it is not allowed.
             ValueError: a value is not accepted, or does not fit the memory that the stream has.
@@ -115,6 +118,7 @@ class Service:
             private_networks=tuple(private_networks),
             replace_source=replace_source,
             owner=owner,
+            changes_others=changes_others,
         )
         served = self._registry.open_temporary(request) if temporary else self._registry.open(request)
         return self._running.status(served)
@@ -172,13 +176,9 @@ class Service:
             ClosedError: the service takes no more work.
         """
         self._running.check_open()
+        served = self._registry.find(name)
         return self._running.desk.ask(
-            self._registry.find(name),
-            question,
-            options,
-            num_moments=num_moments,
-            remember=remember,
-            sampling=sampling,
+            served, question, options, num_moments=num_moments, remember=remember, sampling=sampling
         )
 
     def stream(self, name: str) -> StreamStatus:

@@ -33,6 +33,7 @@ class OpenRequest:
         private_networks: networks that it may lie in.
         owner: number of the key in whose name it is opened.
         replace_source: go on with another source than before.
+        changes_others: change a stream of another owner, too.
     """
 
     name: str
@@ -43,6 +44,7 @@ class OpenRequest:
     private_networks: tuple[str, ...]
     owner: int | None
     replace_source: bool = False
+    changes_others: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from hermes_stream.service.absent_stream import absent_stream
 from hermes_stream.service.bringing_back import open_source_again, tell_restored
 from hermes_stream.service.engine_thread import EngineThread
 from hermes_stream.service.names import check_stream_name
-from hermes_stream.service.opening_again import check_source, choices_again
+from hermes_stream.service.opening_again import check_owner, check_source, choices_again
 from hermes_stream.service.saving import Saving
 from hermes_stream.service.seating import HasEnded, MakeHandle, is_asked, seat, unseat, with_policy
 from hermes_stream.service.served_stream import ServedStream
@@ -110,10 +110,10 @@ class StreamRegistry:
             # refused before anything is changed; opened again below, where the stream's clock stands
             named = self._sources.open(request.source, choices, row, None)
             is_other = check_source(row, named, replaces=request.replace_source)
-            if served is None:
-                served = self._open_again(row, choices)
-            elif named is None or (served.has_feed and not is_other):
+            if served is not None and (named is None or (served.has_feed and not is_other)):
                 return served
+            check_owner(row, request)
+            served = served or self._open_again(row, choices)
             if named is not None:
                 self._start_feed(served, request.source, choices, is_other=is_other)
             return served

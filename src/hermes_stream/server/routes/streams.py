@@ -45,7 +45,7 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
         if (key := caller.key) is not None:
             own = [one for one in state.service.streams(temporary=True) if one.owner == key.id]
             check_streams(key.max_streams, sum(one.name != body.name for one in own))
-            options["owner"] = key.id
+            options["owner"], options["changes_others"] = key.id, key.allows("admin")
         if body.from_snapshot is None:
             return state.service.open_stream(body.name, **options)
         _begin_with_snapshot(state, body.name, body.from_snapshot, caller)
