@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
+import os
 
 import pytest
 
@@ -21,6 +23,7 @@ EXPECTED = {
     "UnknownWatchError": 404,
     "UnknownIncidentError": 404,
     "UnknownWebhookError": 404,
+    "OtherOwnerError": 403,
     "WatchExistsError": 409,
     "StreamExistsError": 409,
     "OverloadedError": 429,
@@ -54,6 +57,14 @@ def test_what_nobody_meant_to_raise_tells_nothing_of_the_inside(caplog):
     assert refusal.status == 500
     assert "hunter2" not in str(refusal.body)
     assert "hunter2" in caplog.text
+
+
+def test_a_disk_that_takes_nothing_is_told_without_where_it_lies():
+    refusal = refusal_of(OSError(errno.EROFS, os.strerror(errno.EROFS), "/srv/cameras/x"))
+    assert (refusal.status, refusal.body["error"]["code"]) == (503, "disk_failed")
+    assert "Read-only file system" in refusal.body["error"]["message"]
+    assert "cameras" not in str(refusal.body)
+    assert refusal_of(OSError(errno.ECONNRESET, "reset")).status == 500
 
 
 def test_a_refusal_says_what_is_accepted():

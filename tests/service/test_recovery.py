@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ from tests.service.test_service import FEW, QUESTION, commit_journals, kinds, pu
 from tests.waiting import until
 
 from hermes_stream.errors import ClosedError, ServiceError
-from hermes_stream.service import Service
+from hermes_stream.service import Service, served_stream, stream_registry
 
 _CHILD = """
 import sys
@@ -212,6 +213,25 @@ def test_a_deletion_that_was_cut_short_is_finished(serve):
     assert again.streams(closed=True) == ()
     assert kinds(again, kinds=["answered", "stream_opened"]) == []
     assert not list((again.data_dir / "pictures").rglob("*.jpg"))
+
+
+def test_a_stream_that_could_not_be_opened_is_not_there_after_a_restart(serve, monkeypatch):
+    service = serve()
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(stream_registry, "seat", read_only)
+        disk.setattr(served_stream.ServedStream, "delete_files", read_only)
+        with pytest.raises(OSError, match="Read-only"):
+            service.open_stream("door", **FEW)
+    service.close()
+    assert serve().streams(closed=True) == ()
+
+
+def test_others_may_not_look_into_the_folder(serve):
+    assert serve().data_dir.stat().st_mode & 0o077 == 0
 
 
 def test_a_password_in_an_address_is_kept_nowhere(serve, caplog):

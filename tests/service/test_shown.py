@@ -14,6 +14,18 @@ from hermes_stream.service.shown import shown_source, without_folders
         ("snapshot '/x/y/z.safetensors' is damaged", "snapshot 'z.safetensors' is damaged"),
         (r"C:\Users\me\a.mp4 cannot be read", "a.mp4 cannot be read"),
         ("rtsp://cam:554/live/1 and http://[::1]/a/b", "rtsp://cam:554/live/1 and http://[::1]/a/b"),
+        (
+            "the record postgresql+psycopg://me:***@db.lan:5433/cams was not written",
+            "the record Postgres was not written",
+        ),
+        (
+            'connection failed: connection to server at "10.0.0.7", port 5433 failed: Connection refused',
+            "connection failed: Postgres failed: Connection refused",
+        ),
+        (
+            'connection to server at "db.lan" (10.0.0.7), port 5432 failed: timeout expired',
+            "Postgres failed: timeout expired",
+        ),
         ("/dev/video0 is busy; see /docs; yes/no/perhaps", "/dev/video0 is busy; see /docs; yes/no/perhaps"),
     ],
 )

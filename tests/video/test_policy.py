@@ -75,6 +75,7 @@ NUMBERS = {
     **dict.fromkeys(("0.0.0.0", "100.64.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1"), False),
     **dict.fromkeys(("::1", "::", "fe80::1", "fd00::1", "ff02::1", "fe80::1%eth0"), False),
     **dict.fromkeys(("::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"), False),
+    **dict.fromkeys(("64:ff9b:1::7f00:1", "64:ff9b:1:ffff::808:808"), False),
 }
 
 

@@ -6,6 +6,7 @@ The shape is OpenAI's, so that its clients raise their own errors: ``{"error": {
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 from collections.abc import Mapping
@@ -73,6 +74,7 @@ _OF_TREE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (HermesError, 500, _FAULT, "failed"),
     (ValueError, 400, _INVALID, "invalid_value"),
 )
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 # Their values may hold passwords, or are keys: never told back.
 _SECRET_FIELDS = {"key", "source", "secret", "url", "image_url", "video_url", "token", "resume"}
 _TYPE_OF_STATUS = {
@@ -181,6 +183,9 @@ def refusal_of(error: BaseException) -> Refusal:
                 retry_after_seconds=later,
             )
     logger.error("request failed: %s", type(error).__name__, exc_info=error)
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        why = f"the disk of this server takes nothing: {error.strerror}; mend that, and try again"
+        return Refusal(status=503, type=_UNAVAILABLE, message=why, code="disk_failed", retry_after_seconds=60)
     message = "the server failed at this request; its log says why, under the id in X-Request-ID"
     return Refusal(status=500, type=_FAULT, message=message, code="internal_error")
 

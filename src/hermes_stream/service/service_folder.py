@@ -29,7 +29,9 @@ class ServiceFolder:
     def __init__(self, path: Path, *, shared: bool = False) -> None:
         self.path = path.resolve()
         try:
-            for folder in (self.path, self.pictures, self.snapshots, self.journals):
+            # what a camera saw is nobody else's; a folder of several services may have several users
+            self.path.mkdir(mode=0o777 if shared else 0o700, parents=True, exist_ok=True)
+            for folder in (self.pictures, self.snapshots, self.journals):
                 folder.mkdir(parents=True, exist_ok=True)
             self._lock: IO[str] | None = (self.path / _LOCK).open("a+", encoding="ascii")
         except OSError as error:

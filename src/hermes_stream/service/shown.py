@@ -1,10 +1,14 @@
-"""What may be shown of places on this machine: names of files, without the folders in which they lie."""
+"""What may be shown of places: names of files without their folders, and a database without its address."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePath
 
+_DATABASE = re.compile(
+    r"\bpostgresql(?:\+\w+)?://\S+"
+    r"|\bconnection to server (?:at|on socket) \S+?(?: \([^)]*\))?(?:, port \d+)?(?= failed)"
+)
 # An absolute path of two parts or more; what is behind a host, a word or another slash is part of a URL.
 _FOLDERS = re.compile(r"(?<![\w:/\]])(?!/dev/)(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"<>|;:,]+[/\\])+(?=[^\s/\\])")
 
@@ -17,7 +21,7 @@ def shown_source(address: str | None) -> str | None:
 
 
 def without_folders(text: str, address: str | None = None) -> str:
-    """Return a text in which files are called by their names alone.
+    """Return a text in which files are called by their names alone, and a database by its kind.
 
     Args:
         text: such as the reason of a failure.
@@ -26,4 +30,4 @@ def without_folders(text: str, address: str | None = None) -> str:
     shown = shown_source(address)
     if address is not None and shown is not None:
         text = text.replace(address, shown)
-    return _FOLDERS.sub("", text)
+    return _FOLDERS.sub("", _DATABASE.sub("Postgres", text))

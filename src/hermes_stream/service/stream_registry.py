@@ -169,6 +169,7 @@ class StreamRegistry:
         try:
             self._seat(served, make)
         except BaseException:
+            self._store.streams.change(row.id, state="deleting")  # where files stay, the next start goes on
             served.delete_files()
             self._store.streams.remove(row.id)
             raise

@@ -18,6 +18,7 @@ _PATTERN = re.compile(
     r"(?P<scheme>[a-z0-9*]+)://(?P<host>[^/:\[\]]+|\[[^\]]+\])(?::(?P<port>\d+|\*))?(?P<path>/.*)?"
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # public, for older Pythons
 
 
 @final
@@ -88,7 +89,7 @@ class SourcePolicy:
             return
         reached = _embedded(ipaddress.ip_address(number.partition("%")[0]))
         allowed = (ipaddress.ip_network(network) for network in self.private_networks)
-        is_public = reached.is_global and not reached.is_multicast
+        is_public = reached.is_global and not reached.is_multicast and reached not in _LOCAL_NAT64
         if not is_public and not any(reached in network for network in allowed):
             raise SourceRefusedError(
                 f"{address.shown} lies in a private network, which may not be reached from here; an "
