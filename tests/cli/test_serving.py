@@ -148,7 +148,8 @@ def test_a_file_is_watched_in_the_terminal(story, hermes):
 
 def test_watches_speak_up_in_the_terminal(story, hermes):
     asked = ("--alert", "was there a red circle?", "--count", "how many circles came so far?", "--describe")
-    run = hermes("watch", story, "--pace", "fast", *asked, "--state", f"{NOW}:red circle|nothing", "--json")
+    # at its own pace: a busy machine reads a file faster than it finds time to look
+    run = hermes("watch", story, *asked, "--state", f"{NOW}:red circle|nothing", "--json")
     assert run.code == 0
     *lines, last = [json.loads(line) for line in run.out.splitlines()]
     assert last["watches"]["num_watches"] == 4
