@@ -37,3 +37,18 @@ def test_a_kernel_that_a_device_does_not_have_is_not_used():
         raise RuntimeError(f"no such kernel: {kernel}")
 
     assert packed_kernel.kernel_that(agrees, CUDA) is None
+
+
+def test_a_text_of_two_tokens_is_read_causally():
+    sizes = [packed_kernel.shape_options(count, 9)["window_size"] for count in (1, 2, 3)]
+    assert sizes == [packed_kernel.ALL, packed_kernel.CAUSAL, packed_kernel.CAUSAL]
+
+
+def test_a_kernel_is_tried_in_both_ways_that_it_will_be_asked(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        packed_kernel, "_agrees", lambda _, lengths, *__, **___: asked.append(lengths) or True
+    )
+    assert packed_kernel.agrees(object, CUDA, torch.bfloat16, 8)
+    ways = {packed_kernel.shape_options(max(lengths), 9)["window_size"] for lengths in asked}
+    assert ways == {packed_kernel.CAUSAL, packed_kernel.ALL}

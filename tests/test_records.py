@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from tests.test_cache import LAYERS, layout
+from dataclasses import replace
 
+import torch
+from tests.test_cache import LAYERS, append, layout, made, plan
+
+from hermes_stream.cache import StreamCache
 from hermes_stream.memory.state import VisualOrigin
 from hermes_stream.records import Records
 
@@ -53,3 +56,37 @@ def test_what_is_shown_is_a_copy_with_padding_behind_each_layers_tokens():
     records.token_ids.zero_()
     assert records.shown(slice(2, 6), [4] * LAYERS)["grid_indices"].tolist() == [[0, 1, 0, 1]] * LAYERS
     assert shown["token_ids"][0].tolist() == [5, 6, 7, 8]
+
+
+def test_the_grid_is_as_large_as_the_largest_picture_that_came():
+    cache = StreamCache(layout(), [40] * LAYERS, num_prefix_tokens=0)
+    for count in (6, 2):
+        positions = torch.arange(count)[None] + cache.next_position
+        grid = {"temporal_patch_ids": positions[0], "grid_indices": torch.arange(count)}
+        cache.append(positions, VisualOrigin(**grid, pts_seconds=positions[0] / 2))
+    assert cache.state().grid_size == 6
+
+
+def test_layers_that_differ_are_never_known_to_be_alike_again():
+    cache = made()
+    cache.apply(plan([[0, 1], [0, 1], [0, 2]]))
+    cache.apply(replace(plan([[0]] * LAYERS), is_shared=True))
+    assert not cache.state().layers_alike
+
+
+def test_a_summary_has_no_place_in_a_picture():
+    cache = made(visual=0)
+    positions = torch.arange(4)[None] + cache.next_position
+    origin = {"temporal_patch_ids": positions[0], "grid_indices": torch.arange(4)}
+    append(cache, positions, VisualOrigin(**origin, pts_seconds=positions[0] / 2))
+    cache.apply(plan([[0, 3]] * LAYERS, summarize=True))
+    state = cache.state()
+    assert state.grid_indices.tolist() == [[0, 3, -1]] * LAYERS
+    assert state.temporal_patch_ids[:, 2].eq(-1).all()
+
+
+def test_eight_bits_have_no_slots_that_a_text_may_use():
+    whole, rounded = (
+        StreamCache(replace(layout(), kv_bits=bits), [20] * LAYERS, num_prefix_tokens=0) for bits in (None, 8)
+    )
+    assert (whole.num_free_slots, rounded.num_free_slots) == (20, 0)

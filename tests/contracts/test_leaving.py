@@ -23,11 +23,11 @@ def model(request, tmp_path_factory) -> Any:
     )
 
 
-def watch(model, seeds, streams_per_block=None) -> list[Any]:
+def watch(model, seeds, streams_per_block=None, policy=POLICY) -> list[Any]:
     """Show streams of one engine the same number of chunks; return their caches."""
     options = {} if streams_per_block is None else {"streams_per_block": streams_per_block}
     engine = Engine(model, **options)
-    handles = [engine.add(POLICY, chunk_frames=CHUNK) for _ in seeds]
+    handles = [engine.add(policy, chunk_frames=CHUNK) for _ in seeds]
     for start in range(0, 5 * CHUNK, CHUNK):
         for handle, seed in zip(handles, seeds, strict=True):
             handle.observe(pictures(CHUNK, seed=seed, start=start))
@@ -92,3 +92,13 @@ def test_prompts_that_do_not_advance_stay(model):
     session = Session(model, policy, chunk_frames=CHUNK)
     session.observe(pictures(4 * CHUNK))
     assert session.stats.num_compressions > 0
+
+
+def test_prompts_for_the_first_layer_stay_while_features_are_added_behind_it(model, monkeypatch):
+    """The working memory is one layer, and a decoder may add features of pictures behind the next ones."""
+    policy = HermesPolicy(budget_tokens=60, sensory_share=0.0, long_term_share=0.8, summarize=False)
+    (own,) = watch(model, (1,), policy=policy)
+    monkeypatch.setattr(Packed, "_with_leaving", lambda self, _: self)
+    (whole,) = watch(model, (1,), policy=policy)
+    assert own.num_compressions == whole.num_compressions > 1
+    assert torch.equal(own.state().token_ids, whole.state().token_ids)

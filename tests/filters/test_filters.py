@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 
 import pytest
 import torch
@@ -246,3 +246,12 @@ def test_a_chunk_that_fails_leaves_the_filter_where_it_was(model, monkeypatch):
     other.observe(still(12)[8:])
     assert one.stats.num_visual_tokens_dropped == other.stats.num_visual_tokens_dropped > 0
     assert torch.equal(one.next_token_logits(QUESTION), other.next_token_logits(QUESTION))
+
+
+def test_a_memory_that_forgets_all_has_no_past_to_compare_with(model):
+    session = Session(model, FullPolicy(), chunk_frames=4, filter=FrameDedup(max_cosine=0.99))
+    session.observe(replace(random_frames(1)[0], pts_seconds=float(k)) for k in range(4))
+    memory, held = session._stream.memory, session.cache.num_tokens
+    memory.forget_video()
+    session._executor.run(memory.fold(random_frames(1)))
+    assert session.cache.num_tokens == held

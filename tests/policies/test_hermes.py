@@ -370,3 +370,9 @@ def test_one_layer_is_planned_for_all_that_hold_and_keep_the_same(averaged_token
     torch.testing.assert_close(policy.scores(replace(state, layers_alike=True)), policy.scores(state))
     uneven = replace(policy, tier_budget_weights=(1.0, 2.0, 1.0))
     assert not uneven.plan(replace(state, layers_alike=True)).is_shared
+
+
+def test_a_layer_that_evicts_nothing_makes_no_summary() -> None:
+    held = (6,) * 9 + (5,)
+    plan = HermesPolicy.paper(6).plan(replace(make_state([*held]), num_held=held))
+    assert (plan.num_kept[6:], plan.num_new[6:]) == ((6, 5, 5, 5), (0, 1, 1, 0))

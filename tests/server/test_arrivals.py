@@ -82,3 +82,7 @@ def test_a_server_takes_pictures_while_its_clock_is_an_hour_back(served, monkeyp
         clocks.go_on(2, set_by=-3600 if number == 3 else 0)
         taken += served.http.post(path, content=jpeg(number), headers=headers).json()["num_accepted"]
     assert taken == 6
+
+
+def test_no_picture_comes_before_its_streams_zero(times):
+    assert times.seconds("door", zero=5000.0, newest=None) == 0

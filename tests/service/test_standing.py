@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +17,9 @@ from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsEr
 from hermes_stream.service import Service
 from hermes_stream.service.question_desk import QuestionDesk
 from hermes_stream.service.settings import StartSettings
+from hermes_stream.service.standing import Standing
+from hermes_stream.service.watch_rows import WatchRow
+from hermes_stream.service.watch_trial import _is_among, kept_frames
 from hermes_stream.video import SourceOptions
 
 FEW = {"budget_tokens": 40, "chunk_frames": 1, "fps": 1.0}
@@ -293,3 +298,67 @@ def test_who_reviewed_is_known_by_key(serve):
     assert not service.incidents.read(is_reviewed=True)
     assert not service.incidents.review(incident.id, False, key_id=3).is_reviewed
     assert service.incidents.read(before=incident.id) == ()
+
+
+def test_a_watch_that_fails_is_told_of_once_a_minute():
+    row = WatchRow(
+        id=1, stream_id=1, name="a", settings={"question": "is it?"}, state=None, created_wall_seconds=0.0
+    )
+    told = []
+    standing = Standing((row,), tell=told.append, save=lambda *_: None)
+    (one,) = standing._standing.values()
+    for _ in range(3):
+        standing._tell_failure(one, "no memory")
+    assert [each.payload["reason"] for each in told] == ["no memory"]
+    one.failure_told_at -= 61
+    standing._tell_failure(one, "no memory")
+    assert len(told) == 2
+
+
+def test_a_picture_of_a_frame_that_is_journalled_is_that_frame():
+    assert [_is_among(1.0, [at]) for at in (0.985, 0.995, 1.005, 1.015)] == [False, True, True, False]
+
+
+def test_a_trial_is_of_the_newest_frames_between_two_times(monkeypatch):
+    frames = random_frames(6)
+    served = SimpleNamespace(disk=SimpleNamespace(frames=lambda: iter(frames)), pictures=None)
+    assert kept_frames(served, Path(), 1.0, 4.0) == (frames[1:5], False)
+    monkeypatch.setattr("hermes_stream.service.watch_trial.MAX_FRAMES", 2)
+    assert kept_frames(served, Path(), 1.0, 4.0) == (frames[3:5], True)
+    monkeypatch.setattr("hermes_stream.service.watch_trial._MAX_BYTES", frames[0].image.nbytes)
+    assert kept_frames(served, Path(), 1.0, 4.0) == (frames[4:5], True)
+
+
+def test_a_change_that_is_refused_leaves_a_watch_as_it_was(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", name="a", **SURE)
+    push(service, "door", random_frames(2))
+    with pytest.raises(CapacityError, match="has for text"):
+        service.watches.change("door", "a", {"question": "is " * 600})
+    push(service, "door", random_frames(4)[2:])
+    now = service.watches.show("door", "a")
+    assert (now.settings.question, now.value, now.stats.num_asked) == ("is it?", "yes", 4)
+    assert len(events(service, "alert_raised")) == 1
+
+
+def test_evidence_of_what_is_asked_about_now_is_new(serve):
+    service = serve()
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", hold_seconds=3, newest_seconds=1.5, **SURE)
+    push(service, "door", random_frames(4))
+    (raised,) = until(lambda: events(service, "alert_raised"))
+    assert raised.pts_seconds == 3
+    assert set(raised.payload["evidence"]) <= {2.0, 3.0}
+    assert raised.payload["evidence"]
+
+
+def test_what_was_likely_but_not_raised_has_no_since():
+    state = {"is_raised": False, "raised_since_seconds": 3.0}
+    row = WatchRow(
+        id=1, stream_id=1, name="a", settings={"question": "is it?"}, state=state, created_wall_seconds=0.0
+    )
+    for is_raised, since in ((False, None), (True, 3.0)):
+        state["is_raised"] = is_raised
+        (status,) = Standing((row,), tell=print, save=print).status("door")
+        assert status.since_seconds == since

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, random_frames
+from tests.families import pictures
 
-from hermes_stream import HermesPolicy, Session
+from hermes_stream import HermesPolicy, Session, load_model
 from hermes_stream.attention import forward
 from hermes_stream.policies import Guidance
 from hermes_stream.stream.guidance import guidance_segments, read_guidance
@@ -62,3 +63,39 @@ def test_prompts_that_do_not_advance_run_attention_alone_and_weigh_as_in_whole_l
         hook.remove()
     assert torch.equal(still, whole)
     assert not ran
+
+
+def test_a_prompt_that_is_too_long_is_cut_at_its_end(model):
+    session = Session(model, HermesPolicy(budget_tokens=40), text_tokens=64)
+    (whole,), _ = guidance_segments(model, session.cache, GUIDANCE, 64)
+    (cut,), _ = guidance_segments(model, session.cache, GUIDANCE, 3)
+    assert torch.equal(cut.embeddings, whole.embeddings[:3])
+    assert torch.equal(cut.positions, whole.positions[:, :3])
+
+
+def test_a_prompt_stands_behind_all_that_any_axis_has():
+    model = load_model("tiny-qwen", device="cpu")
+    session = Session(model, HermesPolicy(budget_tokens=400), chunk_frames=2)
+    session.observe(pictures(2, size=(96, 96)))
+    cache = session.cache
+    assert cache.next_position > cache.next_frame_position
+    guidance = replace(GUIDANCE, prompt_of_layer=(0,) * model.layout.num_layers)
+    (segment,), _ = guidance_segments(model, cache, guidance, 64)
+    assert segment.positions[:, 0].tolist() == [cache.next_position] * 3
+
+
+def test_prompts_that_do_not_advance_run_whole_layers_where_these_lie_apart(model, monkeypatch):
+    session = Session(model, HermesPolicy(budget_tokens=10 * TOKENS_PER_TEMPORAL_PATCH), text_tokens=64)
+    session.observe(random_frames(6))
+    session.flush()
+    bare, cache, ran = replace(GUIDANCE, advances=False), session.cache, []
+    together = session._executor.run(read_guidance(model, cache, bare, 64))
+    layers = model.decoder.layers
+    apart = (torch.device("cpu"),) * len(layers)
+    monkeypatch.setattr(cache, "layout", replace(cache.layout, layer_devices=apart))
+    hooks = [layer.mlp.register_forward_hook(lambda *_: ran.append(1)) for layer in layers]
+    found = session._executor.run(read_guidance(model, cache, bare, 64))
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(found, together)
+    assert len(ran) == len(layers)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hermes_stream import Frame
+from hermes_stream.errors import SnapshotError
+from hermes_stream.stream.changes import Changes, FrameForgotten
 from hermes_stream.stream.intake import Intake
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -36,3 +41,61 @@ def test_an_interval_without_a_frame_is_not_made_up_for():
 def test_a_rate_is_a_positive_number(fps):
     with pytest.raises(ValueError, match="fps must be a positive number"):
         Intake(fps)
+
+
+def test_a_gap_is_more_than_a_minute():
+    intake = Intake(None)
+    for at in (0.0, 60.0, 120.5):
+        intake.accept(Frame(pts_seconds=at, image=IMAGE))
+    assert intake.num_gaps == 1
+
+
+def test_frames_are_a_hundred_and_fifteen_days_apart_at_most():
+    intake = Intake(None)
+    intake.accept(Frame(pts_seconds=0.0, image=IMAGE))
+    intake.accept(Frame(pts_seconds=1e7, image=IMAGE))
+    with pytest.raises(ValueError, match="at most 1e\\+07 seconds apart"):
+        intake.accept(Frame(pts_seconds=2.0001e7, image=IMAGE))
+
+
+def test_times_that_jump_on_must_go_on_from_there():
+    intake = Intake(None)
+    intake.accept(Frame(pts_seconds=0.0, image=IMAGE))
+    for at in (5e7, 3e7):  # back from where the last one was
+        with pytest.raises(ValueError, match="seconds apart"):
+            intake.accept(Frame(pts_seconds=at, image=IMAGE))
+    intake.accept(Frame(pts_seconds=3e7 + 1, image=IMAGE))
+    assert intake.newest_seconds == 3e7 + 1
+
+
+def test_a_time_that_was_a_slip_is_one_again():
+    intake = Intake(None)
+    for at, is_one in ((0.0, False), (5e7, True), (1.0, False), (5e7 + 1, True)):
+        with pytest.raises(ValueError, match="seconds apart") if is_one else nullcontext():
+            intake.accept(Frame(pts_seconds=at, image=IMAGE))
+    assert intake.newest_seconds == 1.0
+
+
+def test_a_part_of_a_picture_is_copied_before_it_waits():
+    shown = IMAGE.copy()
+    intake = Intake(None, shrink=lambda frame: replace(frame, image=frame.image[:4]))
+    intake.accept(Frame(pts_seconds=0.0, image=shown))
+    shown += 1
+    assert not intake.waiting[0].image.any()
+
+
+def test_frames_in_hand_wait_no_more_and_are_counted_before_those_that_do():
+    changes, seen = Changes(), []
+    intake = Intake(None, changes=changes)
+    for at in range(4):
+        intake.accept(Frame(pts_seconds=float(at), image=IMAGE))
+    changes.listener = seen.append
+    intake.take(2)
+    assert intake.num_folded == 2
+    intake.forget(1)
+    assert [one.what for one in seen] == [FrameForgotten(index=3)]
+
+
+def test_what_does_not_wait_cannot_be_dropped_again():
+    with pytest.raises(SnapshotError, match="frame 0 of those that wait was dropped, and 0 wait"):
+        Intake(None).forget_again(FrameForgotten(index=0))

@@ -144,19 +144,20 @@ def test_buffers_that_cannot_grow_stay_as_they_are(tiny, monkeypatch):
         assert torch.equal(session.next_token_logits(QUESTION), before)
 
 
-def test_signals_come_behind_the_block():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGALRM])
+def test_signals_come_behind_the_block(number):
     heard = []
-    before = signal.signal(signal.SIGINT, lambda *_: heard.append("heard"))
+    before = signal.signal(number, lambda *_: heard.append("heard"))
     try:
         with Uninterrupted():
-            press_ctrl_c()
-            press_ctrl_c()
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
             heard.append("done")
         assert heard == ["done", "heard"]
-        press_ctrl_c()
+        os.kill(os.getpid(), number)
         assert heard == ["done", "heard", "heard"]
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 def test_a_block_in_another_thread_changes_no_handler():
@@ -199,3 +200,61 @@ def test_ctrl_c_while_hooks_are_set_leaves_none(tiny, monkeypatch):
     assert not any(layer._forward_pre_hooks for layer in tiny.decoder.layers)
     session.flush()
     assert torch.equal(session.next_token_logits(QUESTION), expected.next_token_logits(QUESTION))
+
+
+def test_ctrl_c_behind_a_chunk_that_compresses_nothing_keeps_it(tiny, monkeypatch):
+    session, expected = (Session(tiny, choose_policy("hermes", None, 5000), chunk_frames=4) for _ in range(2))
+    frames = frames_of(8)
+    expected.observe(frames)
+    session.observe(frames[:4])
+    with monkeypatch.context() as patched:
+        fails_once(patched, Intake, "drop", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            session.observe(frames[4:])
+    assert session.stats.num_frames == 8
+    assert torch.equal(session.next_token_logits(QUESTION), expected.next_token_logits(QUESTION))
+
+
+@pytest.mark.parametrize("ignored", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_signal_that_raises_nothing_does_not_wait(ignored):
+    before = signal.signal(signal.SIGALRM, ignored)
+    try:
+        with Uninterrupted():
+            assert signal.getsignal(signal.SIGALRM) == ignored
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_broke_a_memory_is_named_also_where_it_says_nothing():
+    step = LastStep()
+    with pytest.raises(RuntimeError), step:
+        raise RuntimeError
+    with pytest.raises(BrokenMemoryError, match="broken: RuntimeError came while"):
+        step.check()
+
+
+def test_ctrl_c_waits_until_a_question_is_forgotten(tiny, monkeypatch):
+    memory = watched(tiny)._stream.memory
+    mark = memory.cache.mark()
+
+    class Pressing:
+        def __getattr__(self, name: str):
+            if name == "next_position":
+                press_ctrl_c()
+            return getattr(mark, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StreamCache, "mark", lambda _: Pressing())
+        with pytest.raises(KeyboardInterrupt), memory.reading():
+            memory.extend(tiny.embed([3, 4]))
+    assert memory.cache.mark() == mark
+
+
+def test_a_broken_memory_is_whole_again_once_all_is_forgotten(tiny):
+    session = Session(tiny, choose_policy("hermes", None, 5000), chunk_frames=4)
+    session.observe(frames_of(4))
+    memory = session._stream.memory
+    with suppress(RuntimeError), memory.cache.last_step:
+        raise RuntimeError
+    memory.forget_video()
+    memory.cache.mark()

@@ -41,3 +41,18 @@ def test_what_was_found_before_is_taken(model, logits):
     found = LikeliestTokens.of(model, logits).copied(2)
     batch = NextTokens(model, [torch.zeros(2, logits.shape[1])], [found])
     assert [one.token_id for one in batch.likeliest] == logits[:2].argmax(dim=1).tolist()
+
+
+def test_a_probability_that_rounds_up_is_one(model):
+    found = LikeliestTokens(numbers=torch.tensor([[3.0], [1e-6], [5.0], [-5.0]]), embeddings=model.embed([3]))
+    assert NextTokens(model, [torch.zeros(1, 8)], [found]).likeliest[0].probability == 1
+
+
+@torch.inference_mode()
+def test_a_copy_does_not_follow_what_it_was_made_of(model, logits):
+    found = LikeliestTokens.of(model, logits)
+    copy, numbers, embeddings = found.copied(2), found.numbers.clone(), found.embeddings.clone()
+    found.numbers.zero_()
+    found.embeddings.zero_()
+    assert torch.equal(copy.numbers, numbers[:, :2])
+    assert torch.equal(copy.embeddings, embeddings[:2])

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from hermes_stream.stream.watches import Watch, WatchRules, restore_watch, saved_watch
+from hermes_stream.stream.watches.likeness import SeenPicture
 
 
 def watch_of(*, answers: tuple[str, ...] = ("yes", "no"), **rules) -> Watch:
@@ -217,3 +219,14 @@ def test_what_the_model_is_told_besides():
 def test_rules_that_contradict_are_refused(fields, told):
     with pytest.raises(ValueError, match=told):
         WatchRules(question="is it?", **fields)
+
+
+def test_only_pictures_that_were_sent_are_compared():
+    watch = watch_of(raise_at=0.5, clear_at=0.4, group_above=0.9, cooldown_seconds=3)
+    one, other = (SeenPicture(places=torch.tensor([0]), keys=torch.eye(2)[k : k + 1]) for k in (0, 1))
+    reasons = []
+    for second, (share, shown) in enumerate([(0.9, one), (0.1, one), (0.9, other), (0.1, one), (0.9, other)]):
+        scores = logs(share, 1 - share)
+        event = watch.see_scores(float(second), scores, is_scheduled=True, picture=lambda shown=shown: shown)
+        reasons += [event.suppressed] if event.kind == "raised" else []
+    assert reasons == [None, "cooldown", None]

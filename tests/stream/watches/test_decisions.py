@@ -142,3 +142,15 @@ def test_what_is_sent_keeps_its_distance_and_its_number(pauses, cooldown, limit,
     assert all(later - one >= cooldown for one, later in pairwise(sent))
     if limit is not None:
         assert all(sum(0 <= later - one < 3600 for later in sent) <= limit for one in sent)
+
+
+def test_what_was_sent_over_an_hour_ago_is_forgotten():
+    rules = {"cooldown_seconds": 0.0, "max_per_hour": 2}
+    state = SendingState(sent_seconds=(0.0, 400.0))
+    assert decide_sending(state, seconds=3599.0, **rules) == (state, "max_per_hour")
+    assert decide_sending(state, seconds=3600.0, **rules)[0].sent_seconds == (400.0, 3600.0)
+
+
+def test_silence_counts_from_the_last_that_was_sent():
+    state = SendingState(sent_seconds=(0.0, 100.0))
+    assert decide_sending(state, seconds=120.0, cooldown_seconds=50.0, max_per_hour=9) == (state, "cooldown")

@@ -36,7 +36,9 @@ def test_where_the_evidence_does_not_come_in_time_that_is_said(tiny):
     session, told = Session(tiny, fps=1, chunk_frames=1), []
     session.observe(FRAMES[:3])
     waiting = session.ask(QUESTION, wait_seconds=5, until=UNTIL, on_done=told.append)
-    session.observe(FRAMES[3:])
+    session.observe(FRAMES[3:7])
+    assert waiting.state == "waiting"
+    session.observe(FRAMES[7:8])
     assert (waiting.state, waiting.answer) == ("not_seen", None)
     assert told == [waiting]
     assert len(session.watches) == 0

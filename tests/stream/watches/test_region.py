@@ -105,3 +105,21 @@ def test_an_alert_with_the_picture_of_the_last_one_is_grouped(tiny):
         watch.alert = type(watch.alert)()
     assert watch.stats.num_events == 1
     assert watch.stats.num_suppressed == {"grouped": 2}
+
+
+def test_the_least_alike_places_decide_how_alike_pictures_are():
+    places, keys = torch.arange(40), torch.ones(40, 4)
+    changed = keys.clone()
+    changed[7] = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    one, other = (SeenPicture(places=places, keys=each) for each in (keys, changed))
+    assert likeness(one, other) == pytest.approx(0.5)  # two of 40 places: one is unlike
+
+
+def test_a_watch_of_a_region_sees_pictures_whatever_else_is_asked(tiny):
+    session = Session(tiny, fps=1, chunk_frames=1)
+    left, whole = (session.watch(f"is it {k}?", region=own) for k, own in enumerate((LEFT, None)))
+    session.observe(FRAMES[:3])
+    assert (left.stats.num_asked, whole.stats.num_asked) == (3, 3)
+    session.watch("is it more?", region=LEFT).close()
+    session.observe(FRAMES[3:5])
+    assert left.stats.num_asked == 5

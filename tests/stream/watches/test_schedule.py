@@ -57,6 +57,12 @@ def test_without_a_zone_it_is_the_machines(machine_zone):
     ]
 
 
+@pytest.mark.parametrize(("clock", "is_allowed"), [("08:00", True), ("17:59:59", True), ("18:00", False)])
+def test_a_day_ends_before_its_last_moment(clock, is_allowed):
+    day = Schedule(begins="08:00", ends="18:00", time_zone="UTC")
+    assert day.allows(datetime.fromisoformat(f"2024-07-05T{clock}").replace(tzinfo=UTC)) is is_allowed
+
+
 def test_a_moment_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="needs a time zone"):
         NIGHT.allows(datetime(2024, 7, 5, 20))

@@ -13,6 +13,7 @@ from hermes_stream.errors import CapacityError
 from hermes_stream.policies import RecentNPolicy
 from hermes_stream.stream.scoring import score
 from hermes_stream.stream.watches import Schedule, WatchRules, watches
+from hermes_stream.stream.watches.newness import newness_since
 from hermes_stream.synthetic.world import generate_world
 
 FRAMES = list(generate_world(3294, 26).frames(1.0))  # a green circle comes at 16 s, a blue one at 21 s
@@ -279,3 +280,25 @@ def test_names_and_numbers_of_watches_are_bounded(tiny):
 def test_rules_that_are_none_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         WatchRules(**{"question": "is it?", **fields})
+
+
+def test_what_is_given_and_the_onset_read_the_whole_memory(tiny):
+    asked = {"also": (CIRCLE,), "given": CIRCLE, "onset": CIRCLE}
+    watch = Session(tiny).watch("is it?", newest_seconds=2, **asked)
+    assert [one.newest_seconds for one in (watch.question, *watch.conditions)] == [2, 2, None, None]
+
+
+def test_a_frame_that_was_looked_at_is_new_no_more(tiny):
+    session = Session(tiny, fps=1, chunk_frames=1)
+    session.observe(FRAMES[:3])
+    assert newness_since(session.cache, 1.0) > 0
+    assert newness_since(session.cache, 2.0) == 0
+
+
+def test_a_description_asks_what_is_new_since_the_last_look(tiny, monkeypatch):
+    since = []
+    monkeypatch.setattr(watches, "newness_since", lambda _, seconds: since.append(seconds) or 0.0)
+    session = Session(tiny, fps=1, chunk_frames=1)
+    session.watch("what is new?", "describe")
+    session.observe(FRAMES[:3])
+    assert since == [None, 0.0, 1.0]
