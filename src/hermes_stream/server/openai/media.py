@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hermes_stream.errors import VideoError
 from hermes_stream.server.errors import RefusedError
+from hermes_stream.server.media_work import Stop
 from hermes_stream.server.openai.requests import FilePart, ImagePart, VideoPart
 from hermes_stream.server.state import ServerState
 from hermes_stream.service.shown import without_folders
 from hermes_stream.video import FileSource, Frame, SourceOptions, SourcePolicy, open_source
-from hermes_stream.video.sources.source import SourceEventKind
+from hermes_stream.video.sources.source import Source, SourceEventKind
 
 STREAM_SCHEME = "stream://"
 _STILL_SECONDS = 1.0
@@ -68,7 +68,7 @@ def stream_of(media: Sequence[Media]) -> str | None:
 
 
 def frames_of(
-    state: ServerState, media: Sequence[Media], *, fps: float | None, stop: threading.Event
+    state: ServerState, media: Sequence[Media], *, fps: float | None, stop: Stop
 ) -> Iterator[Frame]:
     """Yield the frames of pictures and videos, one behind the other on one clock.
 
@@ -76,7 +76,7 @@ def frames_of(
         state: of the server.
         media: in order.
         fps: pictures sampled per second of a video.
-        stop: is set when nobody waits for them any more.
+        stop: tells that nobody waits for them any more.
 
     Raises:
         RefusedError: something cannot be opened, is no picture, or there are too many pictures.
@@ -85,18 +85,18 @@ def frames_of(
     with ExitStack() as files:
         for place in [_place(state, part, files) for part in media]:
             end = begin
-            for frame in _frames_at(state, place, fps):
+            for frame in _frames_at(state, place, fps=fps, stop=stop):
                 count += 1
                 if count > most:
                     raise _too_many(most, fps)
-                if stop.is_set():
+                if stop.is_set:
                     return
                 end = begin + frame.pts_seconds
                 yield replace(frame, pts_seconds=end)
             begin = end + _STILL_SECONDS
 
 
-def _frames_at(state: ServerState, place: Place, fps: float | None) -> Iterator[Frame]:
+def _frames_at(state: ServerState, place: Place, *, fps: float | None, stop: Stop) -> Iterator[Frame]:
     """Yield frames whose times begin at 0."""
     most = state.settings.max_picture_pixels
     try:
@@ -108,7 +108,7 @@ def _frames_at(state: ServerState, place: Place, fps: float | None) -> Iterator[
             policy = SourcePolicy(
                 allow=state.settings.allow_sources, private_networks=state.settings.private_networks
             )
-            frames = _until_disconnected(place.address, options, policy)
+            frames = _until_disconnected(open_source(place.address, options, policy=policy), stop)
         first: float | None = None
         for frame in frames:
             first = frame.pts_seconds if first is None else first
@@ -125,14 +125,23 @@ def _frames_at(state: ServerState, place: Place, fps: float | None) -> Iterator[
         ) from error
 
 
-def _until_disconnected(address: str, options: SourceOptions, policy: SourcePolicy) -> Iterator[Frame]:
-    """Yield the frames of a network source until it is over, or dies: it is not waited for here."""
-    source = open_source(address, options, policy=policy)
-    for item in source.read():
-        if isinstance(item, Frame):
-            yield item
-        elif item.kind in (SourceEventKind.DISCONNECTED, SourceEventKind.FAILED):
-            source.stop()  # and read on: what is open is closed where it is read
+def _until_disconnected(source: Source, stop: Stop) -> Iterator[Frame]:
+    """Yield the frames of a network source until it is over, or dies: it is not waited for here.
+
+    Raises:
+        VideoError: it died before its first frame; says why.
+    """
+    has_given = False
+    # closed in this thread, which reads
+    with stop.calling(source.stop), closing(source.read()) as items:  # type: ignore[type-var]
+        for item in items:
+            if isinstance(item, Frame):
+                has_given = True
+                yield item
+            elif item.kind in (SourceEventKind.DISCONNECTED, SourceEventKind.FAILED):
+                if not has_given:
+                    raise VideoError(item.reason)
+                return
 
 
 def _place(state: ServerState, part: Media, files: ExitStack) -> Place:

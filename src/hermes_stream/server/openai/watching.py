@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from hermes_stream.errors import HermesError
+from hermes_stream.server.media_work import Stop
 from hermes_stream.server.openai.media import frames_of, stream_of
 from hermes_stream.server.openai.requests import ChatRequest
 from hermes_stream.server.state import ServerState
@@ -54,7 +54,7 @@ def _options(request: ChatRequest) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def _feed(state: ServerState, name: str, request: ChatRequest, stop: threading.Event) -> None:
+def _feed(state: ServerState, name: str, request: ChatRequest, stop: Stop) -> None:
     fps = state.service.stream(name).fps
     waiting = []
     for frame in frames_of(state, request.media, fps=fps, stop=stop):

@@ -41,7 +41,7 @@ async def complete_chat(body: ChatRequest, request: Request, state: State, calle
     _check_model(state, body.model)
     count_question(state, caller)
     if body.stream:
-        return await _streamed(state, body)
+        return await while_client_stays(request, _streamed(state, body))
     return await while_client_stays(request, _whole(state, body))
 
 
