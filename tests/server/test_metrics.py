@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from hermes_stream.errors import StoreError
+
 
 def measured(served) -> dict[str, dict[tuple, float]]:
     text = served.http.get("/metrics").text
@@ -39,6 +41,22 @@ def test_streams_questions_and_requests_are_counted(served):
     assert "(none)" in requests
     assert not any("made" in route or "door" in route for route in requests)
     assert now["hermes_live"][()] == now["hermes_ready"][()] == 1
+
+
+def test_what_is_measured_is_told_while_the_record_is_away(served, monkeypatch):
+    number = served.service.webhooks.add("http://127.0.0.1:1/hook")[0].id
+    counted = (("webhook", str(number)),)
+    assert counted in measured(served)["hermes_webhook_sent_total"]
+
+    def away(*_):
+        raise StoreError("the record cannot be read: connection refused")
+
+    monkeypatch.setattr(served.service.webhooks._store.database, "reading", away)
+    now = measured(served)
+    assert "hermes_lost_events_total" in now
+    assert "hermes_webhook_sent_total" not in now
+    monkeypatch.undo()
+    assert counted in measured(served)["hermes_webhook_sent_total"]
 
 
 def test_health_says_why(served):

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hermes_stream.errors import StoreError
 from hermes_stream.service import LiveAnswer, Service, StreamStatus
 from hermes_stream.stream.stats import Stage
 
@@ -183,7 +184,11 @@ def _of_watches(service: Service, streams: Iterable[StreamStatus]) -> Iterator[M
 def _of_webhooks(service: Service) -> Iterator[Metric]:
     sent = CounterMetricFamily("hermes_webhook_sent", "Messages that arrived.", labels=["webhook"])
     failed = CounterMetricFamily("hermes_webhook_failed", "Tries that did not arrive.", labels=["webhook"])
-    for one in service.webhooks.all():
+    try:
+        webhooks = service.webhooks.all()
+    except StoreError:  # all else is told just when the record is away
+        return
+    for one in webhooks:
         sent.add_metric([str(one.id)], one.num_sent)
         failed.add_metric([str(one.id)], one.num_failed)
     yield from (sent, failed)
