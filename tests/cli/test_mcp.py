@@ -108,6 +108,31 @@ def test_an_assistant_looks_through_a_camera(served):
     assisted(served.url, talk)
 
 
+def test_an_assistant_reaches_nothing_but_what_its_tools_name(served):
+    """Dots and slashes, which a video may have told it, lead to no other route."""
+
+    async def talk(assistant: Client) -> None:
+        for part in ("..", ".", "", "../..", "door/watches/1"):
+            for tool, given in (
+                ("remove_watch", {"stream": "door", "watch": part}),
+                ("remove_watch", {"stream": part, "watch": 1}),
+                ("watches", {"stream": part}),
+                ("add_watch", {"stream": part, "question": NOW}),
+                ("ask", {"stream": part, "question": NOW}),
+            ):
+                refused = await assistant.call_tool(tool, given)
+                assert refused.is_error, (tool, given)
+                assert "lead elsewhere" in told(refused)
+        for path in ("../whoami", "%2e%2e/whoami", "..%2Fwhoami", "a/../../events", "", "x.jpg?x=1"):
+            refused = await assistant.call_tool("picture", {"url": f"/v1/pictures/{path}"})
+            assert refused.is_error, path
+            assert "no address of a picture" in told(refused)
+        streams = (await assistant.call_tool("streams")).structured_content["result"]
+        assert {one["name"] for one in streams} >= {"door", "yard"}
+
+    assisted(served.url, talk)
+
+
 def test_an_assistant_watches_and_reads_the_record(served):
     """Standing questions are added, listed and removed; incidents and the record are found."""
 

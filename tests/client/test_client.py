@@ -5,6 +5,7 @@ import inspect
 import json
 import socket
 import threading
+from functools import partial
 
 import httpx
 import pytest
@@ -22,18 +23,28 @@ from hermes_stream.errors import (
     SourceRefusedError,
     StreamExistsError,
     UnknownKeyError,
+    UnknownPictureError,
     UnknownStreamError,
     VideoError,
 )
 from hermes_stream.server.errors import _OF_TREE, refusal_of
 
 NOW = "what is on screen now?"
+GONE = "0001-door/2026-01-01/1.000000.jpg"
 
 
 @pytest.fixture
 def client(served):
     with Client(served.url) as one:
         yield one
+
+
+@pytest.fixture
+def free_url() -> str:
+    """An address where nobody listens: whoever speaks with it fails."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 def test_streams_are_opened_watched_asked_and_closed(client, served):
@@ -80,7 +91,7 @@ def test_snapshots(client):
         (lambda client: client.ask("door", NOW, max_new_tokens=-1), ValueError),
         (lambda client: client.open_stream("x/y"), ValueError),
         (lambda client: client.open_stream("other", "rtsp://192.0.2.1/x"), SourceRefusedError),
-        (lambda client: client.picture("/v1/pictures/none.jpg"), ValueError),
+        (lambda client: client.picture(f"/v1/pictures/{GONE}"), UnknownPictureError),
     ],
 )
 def test_refusals_are_the_errors_of_python(client, call, error):
@@ -115,14 +126,96 @@ def test_events_are_followed_from_where_one_is(client):
     client.close_stream("watched", delete=True)
 
 
-def test_where_there_is_no_server_it_is_said():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with Client(f"http://127.0.0.1:{port}") as client:
+def test_where_there_is_no_server_it_is_said(free_url):
+    with Client(free_url) as client:
         for call in (client.streams, lambda: next(client.follow()), lambda: client.ask("door", NOW)):
             with pytest.raises(ServiceError, match="hermes serve"):
                 call()
+
+
+def part_by_part(part: str) -> list[tuple[str, tuple, dict]]:
+    """Return calls with a part of their path that is given."""
+    watched = [("door", part), (part, "day")]
+    return [
+        *((name, (part,), {}) for name in ("stream", "change_stream", "close_stream", "snapshots")),
+        *((name, (part,), {}) for name in ("watches", "save_snapshot", "memory", "review", "change_webhook")),
+        *((name, (part, NOW), {}) for name in ("ask", "ask_in_pieces", "watch", "test_watch")),
+        *((name, pair, {}) for name in ("delete_watch", "change_watch") for pair in watched),
+        *(("snooze_watch", (*pair, 1.0), {}) for pair in watched),
+        *((name, ("door", part), {}) for name in ("delete_snapshot", "restore")),
+        ("push", (part, jpeg(0)), {}),
+        ("fork", (part, "copy"), {}),
+        ("delete_webhook", (part,), {}),
+        ("clip", (part,), {"from_seconds": 0.0, "until_seconds": 1.0}),
+    ]
+
+
+@pytest.mark.parametrize("part", ["..", ".", "", "../..", "door/watches/1"])
+def test_no_part_of_a_path_leads_elsewhere_and_nothing_is_sent(part, free_url):
+    async def speak() -> None:
+        async with AsyncClient(free_url) as client:
+            for name, given, named in part_by_part(part):
+                called = getattr(client, name)(*given, **named)
+                with pytest.raises(ValueError, match="lead elsewhere"):
+                    await (anext(called) if name == "ask_in_pieces" else called)
+
+    asyncio.run(speak())
+    with Client(free_url) as client:
+        for name, given, named in part_by_part(part):
+            call = partial(getattr(client, name), *given, **named)
+            with pytest.raises(ValueError, match="lead elsewhere"):
+                next(call()) if name == "ask_in_pieces" else call()
+
+
+def test_a_stream_is_not_closed_in_the_place_of_a_watch(client):
+    with pytest.raises(ValueError, match="lead elsewhere"):
+        client.delete_watch("door", "..")
+    assert client.stream("door").name == "door"
+
+
+NO_PICTURES = [
+    "{url}/trap",
+    "//{host}/v1/pictures/{gone}",
+    "{url}/v1/pictures/../whoami",
+    "{url}/trap?x=/v1/pictures/{gone}",
+    "/v1/pictures/../whoami",
+    "/v1/pictures/%2e%2E/whoami",
+    "/v1/pictures/0001-door/2026-01-01/%2e%2e/1.000000.jpg",
+    "/v1/pictures/{gone}?x=1",
+    "/v1/pictures/{gone}\n",
+    "/v1/pictures/",
+    "/v1/whoami",
+    "{gone}",
+    "",
+]
+
+
+@pytest.mark.parametrize("address", NO_PICTURES)
+def test_what_is_no_address_of_a_picture_is_refused_and_nothing_is_sent(address, free_url):
+    address = address.format(url=free_url, host=free_url.removeprefix("http://"), gone=GONE)
+
+    async def speak() -> None:
+        async with AsyncClient(free_url) as client:
+            await client.picture(address)
+
+    with Client(free_url) as client:
+        for call in (lambda: client.picture(address), lambda: asyncio.run(speak())):
+            with pytest.raises(ValueError, match="no address of a picture"):
+                call()
+
+
+def test_a_whole_address_of_a_picture_is_asked_of_the_own_server_alone(client, served, free_url):
+    address = client.ask("door", NOW).evidence[0].picture_url
+    jpeg_file = client.picture(address)
+
+    async def speak(whole: str) -> bytes:
+        async with AsyncClient(served.url) as other:
+            return await other.picture(whole)
+
+    # The address by which others know it is not the one that is spoken with, and nobody is there.
+    for begin in (served.url, free_url, f"{free_url}/cameras"):
+        assert client.picture(begin + address) == jpeg_file == asyncio.run(speak(begin + address))
+    assert client.picture(address.replace(".", "%2E")) == jpeg_file
 
 
 @pytest.mark.parametrize("url", ["door", "ftp://host", "http://", "http://me:secret@host"])

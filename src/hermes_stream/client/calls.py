@@ -5,10 +5,11 @@ Nothing here speaks with anyone: ``Client`` and ``AsyncClient`` carry calls, eac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from hermes_stream.client.values import (
     AnswerValue,
@@ -23,6 +24,11 @@ from hermes_stream.client.values import (
 
 T = TypeVar("T")
 _MICROSECONDS = 1_000_000
+# Webhooks tell whole addresses, by the server's public one, which need not be the one that is spoken with.
+_PICTURE = re.compile(
+    r"(?:https?://[^?#]+)?"
+    r"(/v1/pictures/[0-9]{4,}-[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{4}-[0-9]{2}-[0-9]{2}/-?[0-9]+\.[0-9]{6}\.jpg)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +66,27 @@ class Call(Generic[T]):
 
 
 def stream_path(name: str, *more: str) -> str:
-    """Return the path of a stream, or of something of it."""
-    return "/".join(["/v1/streams", *(quote(str(part), safe="") for part in (name, *more))])
+    """Return the path of a stream, or of something of it.
+
+    Raises:
+        ValueError: one of them would lead elsewhere.
+    """
+    return _path("/v1/streams", name, *more)
+
+
+def picture_path(address: str) -> str:
+    """Return the path of a picture on the server that is spoken with, whatever host its address names.
+
+    Raises:
+        ValueError: it is no address of a picture.
+    """
+    found = _PICTURE.fullmatch(unquote(str(address)))
+    if found is None:
+        raise ValueError(
+            f"{str(address)[:200]!r} is no address of a picture of this service; give a picture_url as "
+            "events, answers and memories tell it, such as /v1/pictures/STREAM/DAY/SECONDS.jpg"
+        )
+    return found[1]
 
 
 def streams(*, closed: bool) -> Call[tuple[StreamValue, ...]]:
@@ -190,7 +215,7 @@ def incidents(wanted: Mapping[str, Any]) -> Call[tuple[IncidentValue, ...]]:
 
 def review(incident: str, *, reviewed: bool) -> Call[IncidentValue]:
     """Note that an incident was reviewed, or not."""
-    path = f"/v1/incidents/{quote(incident, safe='')}"
+    path = _path("/v1/incidents", incident)
     return Call(method="PATCH", path=path, json={"reviewed": reviewed}, read=IncidentValue.of)
 
 
@@ -206,12 +231,12 @@ def add_webhook(url: str, options: Mapping[str, Any]) -> Call[dict[str, Any]]:
 
 def change_webhook(number: int, changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """Change a webhook."""
-    return Call(method="PATCH", path=f"/v1/webhooks/{number}", json=dict(changes), read=dict)
+    return Call(method="PATCH", path=_path("/v1/webhooks", number), json=dict(changes), read=dict)
 
 
 def delete_webhook(number: int) -> Call[None]:
     """Tell a receiver no more."""
-    return Call(method="DELETE", path=f"/v1/webhooks/{number}", read=_nothing)
+    return Call(method="DELETE", path=_path("/v1/webhooks", number), read=_nothing)
 
 
 def document(path: str, params: Mapping[str, Any] | None = None) -> Call[dict[str, Any]]:
@@ -238,6 +263,17 @@ def report(
 def clip_path(name: str, from_seconds: float, until_seconds: float) -> str:
     """Return where a clip of a stream is to be had."""
     return f"{stream_path(name, 'clip')}?from={from_seconds!r}&to={until_seconds!r}"
+
+
+def _path(begin: str, *parts: str | int) -> str:
+    for part in map(str, parts):
+        # dots are resolved on the way, and a server decodes %2F before it looks for the route
+        if part in ("", ".", "..") or "/" in part:
+            raise ValueError(
+                f"{part!r} cannot stand in an address below {begin}: it would lead elsewhere; "
+                "give a name or number that is not empty, is not . or .. and has no /"
+            )
+    return "/".join([begin, *(quote(str(part), safe="") for part in parts)])
 
 
 def _each(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:

@@ -216,7 +216,7 @@ class Client:
 
     def clip(self, stream: str, *, from_seconds: float, until_seconds: float) -> bytes:
         """Return a clip of a stream, MP4; what is not kept raises ``UnknownPictureError``."""
-        return self.picture(calls.clip_path(stream, from_seconds, until_seconds))
+        return self._file(calls.clip_path(stream, from_seconds, until_seconds))
 
     def snapshots(self, stream: str | None = None) -> tuple[SnapshotValue, ...]:
         """Return the memories on disk, of a stream or of all, oldest first."""
@@ -320,7 +320,13 @@ class Client:
         return self._do(calls.document("/health/ready"))
 
     def picture(self, path: str) -> bytes:
-        """Return a picture by the ``picture_url`` of an event, a moment or a memory: a JPEG file."""
+        """Return a picture by the ``picture_url`` of an event, a moment or a memory: a JPEG file.
+
+        Of a whole address, as webhooks tell it, the path alone counts: it is this server that is asked.
+        """
+        return self._file(calls.picture_path(path))
+
+    def _file(self, path: str) -> bytes:
         with self._speaking():
             response = self._http.get(path)
         check(response)
