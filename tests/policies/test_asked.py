@@ -130,6 +130,19 @@ def test_a_wrong_plan_is_refused_with_what_is_wrong(name):
         plan_of(Theirs(answer=lambda _: plan), make_state(LENGTHS))
 
 
+def test_a_policy_that_fails_is_named():
+    with pytest.raises(PolicyError, match=r"^Theirs.plan: ZeroDivisionError: division by zero; mend"):
+        plan_of(Theirs(answer=lambda _: 1 / 0), make_state(LENGTHS))
+
+
+def test_want_of_memory_is_not_a_policys_fault():
+    def answer(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        plan_of(Theirs(answer=answer), make_state(LENGTHS))
+
+
 def test_padding_is_no_token_to_join():
     joins, weights = joining(1, 8, 0), weighing(2, 0.5)
     weights[1][8] = 1.0

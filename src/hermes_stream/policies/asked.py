@@ -23,12 +23,20 @@ def plan_of(policy: MemoryPolicy, state: MemoryState) -> RetentionPlan:
     """Let a policy plan.
 
     Raises:
-        PolicyError: a policy of another package planned what cannot be followed, or more than its budget.
+        PolicyError: a policy of another package failed, planned what cannot be followed, or more than its
+            budget.
     """
-    plan = policy.plan(state)
-    if not type(policy).__module__.startswith(f"{__package__}."):
-        for fault in _faults(policy, plan, state):
-            raise PolicyError(f"{type(policy).__name__}.plan: {fault}; see docs/adding-a-policy.md")
+    if type(policy).__module__.startswith(f"{__package__}."):
+        return policy.plan(state)
+    name = f"{type(policy).__name__}.plan"
+    try:
+        plan = policy.plan(state)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever foreign code raises: the frames are not at fault
+        raise PolicyError(f"{name}: {type(error).__name__}: {error}; mend that policy") from error
+    for fault in _faults(policy, plan, state):
+        raise PolicyError(f"{name}: {fault}; see docs/adding-a-policy.md")
     return plan
 
 
