@@ -7,7 +7,7 @@ import json
 
 import pytest
 from tests.server.served import jpeg, serving
-from tests.service.receiver import receiving
+from tests.service.receiver import endless, receiving
 from tests.waiting import until
 
 from hermes_stream.client import AsyncClient, Client
@@ -193,3 +193,16 @@ def test_webhooks_are_made_by_who_may_for_addresses_that_may(tiny, tmp_path):
                 with pytest.raises(UnknownWebhookError):
                     client.delete_webhook(number)
             assert http.get(f"/v1/webhooks/{number}").json()["error"]["code"] == "webhook_not_found"
+
+
+def test_a_receiver_that_never_ends_its_answer_is_told_of_in_time(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("hermes_stream.service.webhook_sending._TIMEOUT_SECONDS", 0.5)
+    settings = ServerSettings(port=0, allow_webhooks=("http://*:*/*",), private_networks=("127.0.0.0/8",))
+    with (
+        endless(piece=b"HTTP/1.1 103 Early Hints\r\n\r\n") as receiver,
+        serving(tmp_path, settings, model=tiny) as served,
+    ):
+        number = served.http.post("/v1/webhooks", json={"url": receiver.url}).json()["webhook"]["id"]
+        tried = served.http.post(f"/v1/webhooks/{number}/test", timeout=20)
+        assert tried.json() == {"status": None, "failure": "the receiver did not answer within 0.5 s"}
+        until(lambda: receiver.num_open == 0)

@@ -1,7 +1,8 @@
-"""A receiver of webhooks: a real HTTP server on the loopback, which keeps what it got."""
+"""Receivers of webhooks on the loopback: an HTTP server that keeps what it got, and one that never ends."""
 
 from __future__ import annotations
 
+import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """What tests look at; ``statuses`` are answered one after the other, then 204."""
+    """What tests look at; ``statuses`` are answered one by one, then 204, while it is ``answering``."""
 
     def __init__(self, port: int = 0) -> None:
         self.messages: list[tuple[dict[str, str], bytes]] = []
         self.statuses: list[int] = []
+        self.answering = threading.Event()
+        self.answering.set()
         own = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -22,6 +25,7 @@ class Receiver:
                 status = own.statuses.pop(0) if own.statuses else 204
                 if status < 300:
                     own.messages.append(({k.lower(): v for k, v in self.headers.items()}, body))
+                own.answering.wait()
                 self.send_response(status)
                 self.end_headers()
 
@@ -42,6 +46,69 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.answering.set()
+        receiver.server.shutdown()
+        receiver.server.server_close()
+        thread.join()
+
+
+class Endless:
+    """What tests look at: a receiver that has been called so often, and is connected to so many."""
+
+    def __init__(self, begin: bytes, piece: bytes) -> None:
+        self.num_calls = self.num_open = 0
+        self.ended = threading.Event()
+        changing, own = threading.Lock(), self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.settimeout(0.02)
+                try:
+                    self._drip()
+                except OSError:  # the sender has left
+                    pass
+                finally:
+                    with changing:
+                        own.num_open -= 1
+
+            def _drip(self) -> None:
+                asked = b""
+                while not asked:
+                    asked = self._read()
+                with changing:
+                    own.num_calls += 1
+                self.request.sendall(begin)
+                while not own.ended.is_set():
+                    self.request.sendall(piece)
+                    self._read()
+
+            def _read(self) -> bytes:
+                try:
+                    if found := self.request.recv(65536):
+                        return found
+                except TimeoutError:
+                    return b""
+                raise ConnectionResetError
+
+            def setup(self) -> None:
+                with changing:
+                    own.num_open += 1
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/hook"
+
+
+@contextmanager
+def endless(begin: bytes = b"", piece: bytes = b"") -> Iterator[Endless]:
+    """Lend a receiver that answers so, then with the same piece every 20 ms, until its caller leaves."""
+    receiver = Endless(begin, piece)
+    thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.ended.set()
         receiver.server.shutdown()
         receiver.server.server_close()
         thread.join()

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
+from threading import Thread
 
 import pytest
 from openai import OpenAI
 from tests.checkpoints import random_frames
-from tests.service.receiver import receiving
+from tests.service.receiver import endless, receiving
 from tests.service.test_standing import FEW, SURE, push
 from tests.waiting import until
 
-from hermes_stream.errors import SourceRefusedError, StreamExistsError, UnknownWebhookError
+from hermes_stream.errors import OverloadedError, SourceRefusedError, StreamExistsError, UnknownWebhookError
 from hermes_stream.service.webhook_messages import check_secret, new_secret
 
+DRIPPING = {"begin": b"HTTP/1.1 200 OK\r\nX-Long: ", "piece": b"a"}
+ENDLESS = {
+    "silent": {},
+    "dripping": DRIPPING,
+    "hints": {"piece": b"HTTP/1.1 103 Early Hints\r\n\r\n"},
+    "handshake": {"begin": b"\x16\x03\x03\x40\x00", "piece": b"\x02"},
+}
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cyBvbmx5IQ=="
 
 
@@ -142,6 +151,52 @@ def test_what_was_not_sent_is_sent_after_a_restart(serve, impatient):
         time.sleep(0.3)
         assert len(receiver.messages) == 1
         again.close(drain_seconds=0)
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_receiver_that_never_ends_its_answer_is_left_and_tried_again(serve, impatient, monkeypatch, kind):
+    monkeypatch.setattr("hermes_stream.service.webhook_sending._TIMEOUT_SECONDS", 0.5)
+    service = serve()
+    with endless(**ENDLESS[kind]) as receiver:
+        url = receiver.url.replace("http:", "https:") if kind == "handshake" else receiver.url
+        made, _ = service.webhooks.add(url, kinds=["stream_opened"])
+        service.open_stream("door", **FEW)
+        until(lambda: receiver.num_calls >= 3)
+        until(lambda: service.webhooks.find(made.id).num_failed >= 3)
+        assert service.webhooks.find(made.id).failure == "the receiver did not answer within 0.5 s"
+        assert service.webhooks.test(made.id).failure == "the receiver did not answer within 0.5 s"
+        service.webhooks.change(made.id, is_on=False)
+        until(lambda: receiver.num_open == 0)
+
+
+def test_a_test_under_way_holds_up_no_other_and_no_end(serve):
+    service = serve()
+    with endless(**DRIPPING) as receiver:
+        made, _ = service.webhooks.add(receiver.url)
+        found = []
+        trying = Thread(target=lambda: found.append(service.webhooks.test(made.id)), daemon=True)
+        trying.start()
+        until(lambda: receiver.num_calls)
+        with pytest.raises(OverloadedError, match="another test of webhook"):
+            service.webhooks.test(made.id)
+        service.close(drain_seconds=0)
+        trying.join(5)
+        assert "the service ends" in found[0].failure
+        until(lambda: receiver.num_open == 0)
+
+
+def test_many_receivers_that_hang_end_together(serve):
+    service = serve()
+    with ExitStack() as lent:
+        receivers = [lent.enter_context(endless(**DRIPPING)) for _ in range(8)]
+        for receiver in receivers:
+            service.webhooks.add(receiver.url, kinds=["stream_opened"])
+        service.open_stream("door", **FEW)
+        until(lambda: all(one.num_calls for one in receivers))
+        began = time.monotonic()
+        service.close(drain_seconds=0)
+        assert time.monotonic() - began < 10  # one after the other they take 16
+        until(lambda: not any(one.num_open for one in receivers), 5)
 
 
 def test_a_receiver_that_refuses_or_is_gone_is_left(serve, receiver, impatient):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
-
-import httpx
 
 from hermes_stream.errors import CapacityError, HermesError, StreamExistsError
 from hermes_stream.service.store import Store
 from hermes_stream.service.webhook_messages import check_secret, new_secret
 from hermes_stream.service.webhook_rows import WebhookRow
-from hermes_stream.service.webhook_sending import Attempt, WebhookSending, check_address
+from hermes_stream.service.webhook_sending import WebhookSending, check_address
+from hermes_stream.service.webhook_try import Attempt
 from hermes_stream.video.sources.address import Address
 from hermes_stream.video.sources.policy import SourcePolicy
 
@@ -150,7 +148,7 @@ class WebhookDesk:
         }
         with self._changing:
             before = self._store.webhooks.find(number)
-            self._end(number)
+            self._end([number])
             if fields:
                 self._store.webhooks.change(number, **fields)
             if fields.get("is_on") and not before.is_on:  # what happened meanwhile is past
@@ -168,22 +166,21 @@ class WebhookDesk:
         """
         with self._changing:
             self._store.webhooks.remove(number)
-            self._end(number)
+            self._end([number])
 
     def test(self, number: int) -> Attempt:
         """Send a receiver one message of the type ``webhook.test`` now, and return what became of it.
 
         Raises:
-            UnknownWebhookError: there is none, or it is switched off.
+            UnknownWebhookError: there is none.
+            OverloadedError: another test of it goes on.
+            ValueError: it is switched off.
         """
         self._store.webhooks.find(number)
         sending = self._sending.get(number)
         if sending is None:
             raise ValueError(f"webhook {number} is switched off; switch it on first")
-        now = time.time()
-        content = json.dumps({"type": "webhook.test", "timestamp": now, "data": {}}).encode()
-        with httpx.Client(timeout=10.0, follow_redirects=False, trust_env=False) as client:
-            return sending.attempt(client, f"test_{int(now * 1000)}", content)
+        return sending.test()
 
     def all(self) -> tuple[WebhookStatus, ...]:
         """Return all webhooks, oldest first."""
@@ -199,8 +196,7 @@ class WebhookDesk:
 
     def close(self) -> None:
         """Send no more; what was not sent is sent after the next start. Safe to repeat."""
-        for number in tuple(self._sending):
-            self._end(number)
+        self._end(tuple(self._sending))
 
     def _begin(self, row: WebhookRow) -> None:
         if not row.is_on:
@@ -210,10 +206,13 @@ class WebhookDesk:
         except (HermesError, ValueError) as error:
             log.warning("webhook %d is not told: %s", row.id, error)
 
-    def _end(self, number: int) -> None:
-        sending = self._sending.pop(number, None)
-        if sending is not None:
-            sending.stop(_STOP_SECONDS)
+    def _end(self, numbers: Iterable[int]) -> None:
+        ending = [self._sending.pop(number) for number in numbers if number in self._sending]
+        for sending in ending:  # all at once: what hangs waits beside the others, not behind them
+            sending.stop()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for sending in ending:
+            sending.wait(deadline - time.monotonic())
 
     def _status(self, row: WebhookRow) -> WebhookStatus:
         sending = self._sending.get(row.id)

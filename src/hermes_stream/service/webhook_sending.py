@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import socket
+import ssl
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 from threading import Event as Flag
-from threading import Thread
+from threading import Lock, Thread
+from typing import Any
 
 import httpx
 
-from hermes_stream.errors import HermesError, SourceRefusedError
+from hermes_stream.errors import HermesError, OverloadedError, SourceRefusedError
 from hermes_stream.service.events import Event
 from hermes_stream.service.store import Store
 from hermes_stream.service.watch_events import WATCH_KINDS
 from hermes_stream.service.webhook_messages import message_of, signed
 from hermes_stream.service.webhook_rows import WebhookRow
+from hermes_stream.service.webhook_try import Attempt, WebhookTry
 from hermes_stream.video.sources.address import Address
 from hermes_stream.video.sources.policy import SourcePolicy
 
@@ -27,33 +32,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 300.0
 _LONGEST_WISH_SECONDS = 3600.0
 _GIVE_UP_SECONDS = 24 * 3600.0
 _MAX_REFUSALS = 5
-_TRY_LATER = frozenset({408, 425, 429})
 _GONE = 410
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What became of one try.
-
-    Attributes:
-        status: of HTTP; None where nothing answered.
-        failure: what went wrong, without secrets; None where it arrived.
-        retry_after_seconds: when the receiver wants to be asked again.
-    """
-
-    status: int | None
-    failure: str | None
-    retry_after_seconds: float | None = None
-
-    @property
-    def has_arrived(self) -> bool:
-        """Whether the receiver has it."""
-        return self.failure is None
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the receiver will never take it."""
-        return self.status is not None and 400 <= self.status < 500 and self.status not in _TRY_LATER
+_BROKEN_OFF = Attempt(status=None, failure="broken off: the webhook was changed, or the service ends")
 
 
 def check_address(url: str, policy: SourcePolicy) -> Address:
@@ -107,35 +87,62 @@ class WebhookSending:
         self._policy = SourcePolicy(allow=row.allow, private_networks=row.private_networks)
         self._address = check_address(row.url, self._policy)
         self._stopped = Flag()
+        self._testing, self._changing = Lock(), Lock()
+        self._tries: set[WebhookTry] = set()
+        self._is_broken_off = False
         self._thread = Thread(target=self._run, name=f"hermes-webhook-{row.id}", daemon=True)
         self._thread.start()
 
-    def stop(self, within_seconds: float) -> None:
-        """Send no more; safe to repeat."""
+    def stop(self) -> None:
+        """Begin nothing more; safe to repeat, and returns at once."""
         self._stopped.set()
-        self._thread.join(within_seconds)
+
+    def wait(self, within_seconds: float) -> None:
+        """Wait until what is under way has ended; what has not ended by then is broken off."""
+        self._thread.join(max(0.0, within_seconds))
+        with self._changing:
+            self._is_broken_off = True
+            for one in self._tries:
+                one.end(_BROKEN_OFF)
+
+    def test(self) -> Attempt:
+        """Send one message of the type ``webhook.test`` now, and return what became of it.
+
+        Raises:
+            OverloadedError: another test goes on.
+        """
+        if not self._testing.acquire(blocking=False):
+            raise OverloadedError(
+                f"another test of webhook {self.row.id} goes on; try again",
+                retry_after_seconds=_TIMEOUT_SECONDS,
+            )
+        try:
+            now = time.time()
+            content = json.dumps({"type": "webhook.test", "timestamp": now, "data": {}}).encode()
+            return self._attempt(f"test_{int(now * 1000)}", content)
+        finally:
+            self._testing.release()
 
     def _run(self) -> None:
         after = self.row.sent_event_id
-        with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client:
-            while not self._stopped.is_set():
-                try:
-                    for event in self._store.events.follow(
-                        after, kinds=self.row.kinds or WATCH_KINDS, stop=self._stopped
-                    ):
-                        if event is not None and not self._tell(client, event):
-                            return
-                        after = after if event is None else event.id
-                    return
-                except HermesError as error:
-                    log.warning("webhook %d waits: %s", self.row.id, error)
-                    self._stopped.wait(_FIRST_PAUSE_SECONDS)
+        while not self._stopped.is_set():
+            try:
+                for event in self._store.events.follow(
+                    after, kinds=self.row.kinds or WATCH_KINDS, stop=self._stopped
+                ):
+                    if event is not None and not self._tell(event):
+                        return
+                    after = after if event is None else event.id
+                return
+            except HermesError as error:
+                log.warning("webhook %d waits: %s", self.row.id, error)
+                self._stopped.wait(_FIRST_PAUSE_SECONDS)
 
-    def _tell(self, client: httpx.Client, event: Event) -> bool:
+    def _tell(self, event: Event) -> bool:
         """Send one event until it arrives or is given up; False where the webhook is to be left."""
         if self.row.streams is None or event.stream in self.row.streams:
             content = self._content(event)
-            attempt = self._try_for_long(client, f"evt_{event.id}", content, event.wall_seconds)
+            attempt = self._try_for_long(f"evt_{event.id}", content, event.wall_seconds)
             if attempt is None:
                 return False
             if attempt.status == _GONE:
@@ -157,14 +164,16 @@ class WebhookSending:
                 incident = None
         return message_of(event, incident, base_url=self._base_url)
 
-    def _try_for_long(
-        self, client: httpx.Client, message_id: str, content: bytes, wall_seconds: float
-    ) -> Attempt | None:
-        """Return what became of a message at last; None where the service ends first."""
+    def _try_for_long(self, message_id: str, content: bytes, wall_seconds: float) -> Attempt | None:
+        """Return what became of a message at last; None where the webhook is changed or the service ends."""
         pause, num_refusals = _FIRST_PAUSE_SECONDS, 0
         while not self._stopped.is_set():
-            attempt = self.attempt(client, message_id, content)
-            if attempt.has_arrived or attempt.status == _GONE:
+            attempt = self._attempt(message_id, content)
+            if attempt.has_arrived:
+                return attempt
+            if self._stopped.is_set():  # whoever comes next tries again
+                return None
+            if attempt.status == _GONE:
                 return attempt
             num_refusals += attempt.is_refused
             if num_refusals >= _MAX_REFUSALS or time.time() - wall_seconds > _GIVE_UP_SECONDS:
@@ -175,30 +184,44 @@ class WebhookSending:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return None
 
-    def attempt(self, client: httpx.Client, message_id: str, content: bytes) -> Attempt:
+    def _attempt(self, message_id: str, content: bytes) -> Attempt:
         """Try once to send a message."""
-        try:
-            attempt = self._post(client, message_id, content)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, HermesError) as error:
-            reason = str(error) if isinstance(error, HermesError) else type(error).__name__
-            attempt = Attempt(status=None, failure=reason)
-        self.failure = attempt.failure
-        self.num_failed += not attempt.has_arrived
+        one = WebhookTry(lambda trace: self._post(message_id, content, trace))
+        with self._changing:
+            if self._is_broken_off:
+                return _BROKEN_OFF
+            self._tries.add(one)
+        attempt = one.outcome(_TIMEOUT_SECONDS)
+        with self._changing:
+            self._tries.discard(one)
+            self.failure = attempt.failure
+            self.num_failed += not attempt.has_arrived
         if attempt.failure is not None:
             log.info("webhook %d (%s): %s", self.row.id, self._address.shown, attempt.failure)
         return attempt
 
-    def _post(self, client: httpx.Client, message_id: str, content: bytes) -> Attempt:
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        return httpx.create_ssl_context(trust_env=False)
+
+    def _post(self, message_id: str, content: bytes, trace: Callable[[str, Any], None]) -> Attempt:
         headers = signed(message_id, content, self.row.secret, wall_seconds=time.time())
-        url, extensions = httpx.URL(self.row.url), {}
+        url = httpx.URL(self.row.url)
+        extensions: dict[str, Any] = {"trace": trace}
         if not self._policy.is_trusting:
             # the number that was checked is the one that is called: a name may resolve to another next time
             number = self._checked_number()
             headers["host"] = self._address.host_and_port
-            url, extensions = url.copy_with(host=number), {"sni_hostname": self._address.host}
-        request = client.build_request("POST", url, content=content, headers=headers, extensions=extensions)
-        response = client.send(request, stream=True)  # what a receiver says beside its status is not read
-        response.close()
+            url = url.copy_with(host=number)
+            extensions["sni_hostname"] = self._address.host
+        with (
+            # the limit of the whole try is the first to end it; these end what connects beyond it
+            httpx.Client(
+                verify=self._trusted, timeout=_TIMEOUT_SECONDS + 1, follow_redirects=False, trust_env=False
+            ) as client,
+            client.stream("POST", url, content=content, headers=headers, extensions=extensions) as response,
+        ):
+            pass  # what a receiver says beside its status is not read
         if response.is_success:
             return Attempt(status=response.status_code, failure=None)
         wish = response.headers.get("retry-after", "")

@@ -111,6 +111,6 @@ def delete_webhook(number: Number, state: State) -> None:
 
 @router.post("/{number}/test")
 def test_webhook(number: Number, state: State) -> AttemptBody:
-    """Send a receiver one message of the type `webhook.test` now."""
+    """Send a receiver one message of the type `webhook.test` now, one at a time; answers within 10 s."""
     attempt = asdict(state.service.webhooks.test(number))
     return AttemptBody(status=attempt["status"], failure=attempt["failure"])
