@@ -199,6 +199,35 @@ def test_many_receivers_that_hang_end_together(serve):
         until(lambda: not any(one.num_open for one in receivers), 5)
 
 
+def test_what_happens_while_it_is_off_is_not_sent_though_a_message_was_on_its_way(serve, receiver):
+    service = serve()
+    receiver.answering.clear()
+    made, _ = service.webhooks.add(receiver.url, kinds=["stream_opened"])
+    service.open_stream("before", **FEW)
+    until(lambda: receiver.messages)
+    service.webhooks.change(made.id, is_on=False)
+    service.open_stream("meanwhile", **FEW)
+    newest = service.webhooks.change(made.id, is_on=True).sent_event_id
+    receiver.answering.set()
+    service.close(drain_seconds=0)
+    again = serve()
+    assert again.webhooks.find(made.id).sent_event_id >= newest
+    again.open_stream("later", **FEW)
+    until(lambda: again.webhooks.find(made.id).num_sent)
+    told = [json.loads(body)["data"]["stream"] for _, body in receiver.messages]
+    assert told == ["before", "later"]
+    again.close(drain_seconds=0)
+
+
+def test_how_far_a_webhook_is_never_goes_back(store):
+    row = store.webhooks.add(url="http://house/", secret=SECRET, private_networks=[], sent_event_id=5)
+    store.webhooks.advance(row.id, 7)
+    store.webhooks.advance(row.id, 6, is_on=False)
+    assert (store.webhooks.find(row.id).sent_event_id, store.webhooks.find(row.id).is_on) == (7, True)
+    store.webhooks.advance(row.id, 8, is_on=False)
+    assert (store.webhooks.find(row.id).sent_event_id, store.webhooks.find(row.id).is_on) == (8, False)
+
+
 def test_a_receiver_that_refuses_or_is_gone_is_left(serve, receiver, impatient):
     service = serve()
     service.open_stream("door", **FEW)

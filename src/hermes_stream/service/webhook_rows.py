@@ -98,6 +98,19 @@ class WebhookRows:
         statement = update(tables.webhooks).where(tables.webhooks.c.id == number).values(**fields)
         self._writer.write(lambda connection: connection.execute(statement).close())
 
+    def advance(self, number: int, event_id: int, **fields: Any) -> None:
+        """Note that the events up to one were sent, and change further columns with it.
+
+        Where the webhook stands behind that event already, nothing changes: it was changed while the message
+        was on its way, and who sent it is not its sender any more.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        of_it = (tables.webhooks.c.id == number, tables.webhooks.c.sent_event_id < event_id)
+        statement = update(tables.webhooks).where(*of_it).values(sent_event_id=event_id, **fields)
+        self._writer.write(lambda connection: connection.execute(statement).close())
+
     def remove(self, number: int) -> None:
         """Delete a webhook.
 

@@ -147,11 +147,11 @@ class WebhookSending:
                 return False
             if attempt.status == _GONE:
                 log.warning("webhook %d (%s) is gone, and is switched off", self.row.id, self._address.shown)
-                self._store.webhooks.change(self.row.id, is_on=False, sent_event_id=event.id)
+                self._store.webhooks.advance(self.row.id, event.id, is_on=False)
                 return False
             self.num_sent += attempt.has_arrived
             self.num_given_up += not attempt.has_arrived
-        self._store.webhooks.change(self.row.id, sent_event_id=event.id)
+        self._store.webhooks.advance(self.row.id, event.id)
         return not self._stopped.is_set()
 
     def _content(self, event: Event) -> bytes:
