@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from openai import OpenAI
 from tests.checkpoints import random_frames
 from tests.service.receiver import endless, receiving
-from tests.service.test_standing import FEW, SURE, push
+from tests.service.test_standing import FEW, SURE, events, push
 from tests.waiting import until
 
 from hermes_stream.errors import OverloadedError, SourceRefusedError, StreamExistsError, UnknownWebhookError
 from hermes_stream.service.webhook_messages import check_secret, new_secret
+from hermes_stream.service.webhook_sending import WebhookSending
+from hermes_stream.service.webhook_try import Attempt
 
 DRIPPING = {"begin": b"HTTP/1.1 200 OK\r\nX-Long: ", "piece": b"a"}
 ENDLESS = {
@@ -271,3 +276,115 @@ def test_addresses_are_allowed_or_refused(serve, receiver, impatient):
 
 def test_a_new_secret_is_one_that_is_accepted():
     assert check_secret(new_secret()) != new_secret()
+
+
+@pytest.mark.parametrize(("num_bytes", "is_one"), [(23, False), (24, True), (64, True), (65, False)])
+def test_a_secret_has_24_to_64_bytes(num_bytes, is_one):
+    secret = "whsec_" + base64.b64encode(bytes(num_bytes)).decode()
+    with nullcontext() if is_one else pytest.raises(ValueError, match="24 to 64 bytes"):
+        assert check_secret(secret) == secret
+
+
+def test_to_switch_on_what_is_on_leaves_nothing_out(serve, receiver, impatient):
+    service = serve()
+    service.open_stream("door", **FEW)
+    receiver.statuses[:] = [500] * 1000
+    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(1))
+    until(lambda: service.webhooks.find(made.id).num_failed)
+    service.webhooks.change(made.id, is_on=True)
+    receiver.statuses.clear()
+    until(lambda: receiver.messages)
+
+
+def test_what_happens_while_a_webhook_is_off_is_past(serve, receiver, impatient):
+    service = serve()
+    service.open_stream("door", **FEW)
+    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
+    service.webhooks.change(made.id, is_on=False)
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(1))
+    (raised,) = until(lambda: events(service, "alert_raised"))
+    assert service.webhooks.change(made.id, is_on=True).sent_event_id >= raised.id
+
+
+def test_a_message_is_given_up_after_a_day(serve, receiver, impatient, monkeypatch):
+    monkeypatch.setattr("hermes_stream.service.webhook_sending._GIVE_UP_SECONDS", 0.3)
+    service = serve()
+    service.open_stream("door", **FEW)
+    receiver.statuses[:] = [500] * 1000
+    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(1))
+    until(lambda: service.webhooks.find(made.id).num_given_up == 1)
+
+
+def test_a_secret_is_base64_throughout():
+    with pytest.raises(ValueError, match="secret must be"):
+        check_secret(SECRET.replace("c2Vj", "c2-Vj"))
+
+
+def test_who_asks_to_be_told_later_does_not_refuse(serve, receiver, impatient):
+    service = serve()
+    service.open_stream("door", **FEW)
+    receiver.statuses[:] = [429, 408, 425] * 2
+    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
+    service.watches.add("door", "is it?", **SURE)
+    push(service, "door", random_frames(1))
+    until(lambda: receiver.messages)
+    assert service.webhooks.find(made.id).num_given_up == 0
+
+
+def test_a_secret_that_is_not_given_stays(serve, receiver):
+    service = serve()
+    made, _ = service.webhooks.add(receiver.url, secret=SECRET)
+    service.webhooks.change(made.id, secret=None, streams=["door"])
+    row = service._running.store.webhooks.find(made.id)
+    assert (row.secret, row.streams) == (SECRET, ("door",))
+
+
+def test_only_what_happens_on_its_streams_is_sent(serve, receiver):
+    service = serve()
+    service.webhooks.add(receiver.url, kinds=["alert_raised"], streams=["yard"])
+    for name in ("door", "yard"):
+        service.open_stream(name, **FEW)
+        service.watches.add(name, "is it?", **SURE)
+        push(service, name, random_frames(1))
+        until(lambda name=name: name in {one.stream for one in events(service, "alert_raised")})
+    until(lambda: receiver.messages)
+    assert [json.loads(body)["data"]["stream"] for _, body in receiver.messages] == ["yard"]
+
+
+def test_what_may_be_a_secret_in_an_address_is_not_shown(serve, receiver):
+    service = serve()
+    status, _ = service.webhooks.add(f"{receiver.url}?token=hidden")
+    assert "hidden" not in status.url
+    assert status.url.startswith(receiver.url)
+
+
+def test_pauses_double_and_a_receiver_may_wish_for_longer_ones(monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
+    sending, waited, wishes = object.__new__(WebhookSending), [], [None, 90.0, None, 7200.0, *[None] * 6]
+
+    def attempt(*_):
+        busy = len(waited) < len(wishes)
+        wish = wishes[len(waited)] if busy else None
+        return Attempt(status=503, failure="busy" if busy else None, retry_after_seconds=wish)
+
+    sending._attempt = attempt
+    sending._stopped = SimpleNamespace(is_set=lambda: False, wait=waited.append)
+    assert sending._try_for_long("evt_1", b"", time.time()).has_arrived
+    assert waited == [1, 90, 4, 3600, 16, 32, 64, 128, 256, 300]
+
+
+def test_a_number_that_was_checked_is_called_by_its_name(serve, receiver, monkeypatch):
+    own = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *of, **more: [one for one in own(*of, **more) if "." in one[4][0]]
+    )
+    named = f"http://localhost:{receiver.port}"
+    service = serve()
+    made, _ = service.webhooks.add(f"{named}/", allow=[f"{named}/*"], private_networks=["127.0.0.0/8"])
+    assert service.webhooks.test(made.id).failure is None
+    assert receiver.messages[0][0]["host"] == f"localhost:{receiver.port}"
