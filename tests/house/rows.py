@@ -90,6 +90,7 @@ PACKAGES: dict[str, set[str]] = {
 }
 # Modules that may import what their room may not.
 PACKAGES_OF_MODULE = {
+    "hermes_stream.service.postgres": {"psycopg"},
     "hermes_stream.service.settings": {"pydantic"},
     "hermes_stream.service.watch_settings": {"pydantic"},
     "hermes_stream.service.settings_files": {"pydantic", "pydantic_core"},

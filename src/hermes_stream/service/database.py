@@ -47,6 +47,10 @@ class Database:
             self._engine = create_engine(
                 url, pool_size=8, max_overflow=56, pool_timeout=30, pool_pre_ping=True
             )
+            if not self.is_sqlite:
+                from hermes_stream.service.postgres import give_up_silent
+
+                give_up_silent(self._engine)
         except ModuleNotFoundError as error:
             raise MissingPackageError(
                 f"a record in Postgres needs the package {error.name!r}; install it with: pip install "

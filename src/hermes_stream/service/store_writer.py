@@ -62,7 +62,7 @@ class StoreWriter:
         self._database, self._max_waiting = database, max_waiting
         self._waiting: deque[NewEvent | _Write] = deque()
         self._changed = Condition()
-        self._is_closing = False
+        self._is_closing = self._is_hurried = False
         self._newest_event_id = self._read_newest()
         self.num_lost_events = self.num_refused_events = 0
         self.failure: str | None = None
@@ -115,6 +115,7 @@ class StoreWriter:
             if len(self._waiting) >= self._max_waiting:
                 raise StoreError(f"{len(self._waiting)} changes wait to be recorded; {self.failure}")
             self._waiting.append(_Write(change, outcome, waits))
+            self._is_hurried |= not waits
             self._changed.notify_all()
         return outcome
 
@@ -173,9 +174,19 @@ class StoreWriter:
                         if isinstance(one, _Write):
                             one.outcome.set_exception(StoreError(str(self.failure)))
                     continue
+                self._refuse_waiting()
                 self._waiting.extendleft(reversed(unwritten))
-                self._changed.wait_for(lambda: self._is_closing, timeout=pause_seconds)
+                # whoever waits for a change is told after one more try, not after the pause
+                self._changed.wait_for(lambda: self._is_closing or self._is_hurried, timeout=pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def _refuse_waiting(self) -> None:
+        """Tell those who wait for changes behind what cannot be written now; they would wait as long."""
+        refused = [one for one in self._waiting if isinstance(one, _Write) and not one.waits]
+        self._waiting = deque(one for one in self._waiting if isinstance(one, NewEvent) or one.waits)
+        self._is_hurried = False
+        for one in refused:
+            one.outcome.set_exception(StoreError(str(self.failure)))
 
     def _write_batch(self, batch: Sequence[NewEvent | _Write], *, is_second: bool = False) -> _Unwritten:
         """Write all in one commit, or each in its own where that fails; return what is to be tried again."""
