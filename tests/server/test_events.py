@@ -47,6 +47,25 @@ def test_events_are_listed_in_pages(served):
     assert {one["kind"] for one in opened} == {"stream_opened"}
 
 
+def test_pages_of_either_order_go_on_behind_their_last_id(served):
+    happen(served, 6)
+
+    def paged(count: int, **query) -> list[int]:
+        ids, after = [], {}
+        while len(ids) < count:
+            page = served.http.get("/v1/events", params={**query, **after, "limit": 2}).json()
+            assert page["last_id"] == page["data"][-1]["id"]
+            ids += [one["id"] for one in page["data"]]
+            after = {"after": page["last_id"]}
+        return ids
+
+    assert paged(6) == [1, 2, 3, 4, 5, 6]
+    backwards = paged(6, newest_first=True)
+    assert backwards == list(range(backwards[0], backwards[0] - 6, -1))
+    page = served.http.get("/v1/events", params={"newest_first": True, "after": 1}).json()
+    assert (page["data"], page["last_id"], page["has_more"]) == ([], 1, False)
+
+
 @pytest.mark.parametrize(
     "query", [{"limit": 0}, {"limit": 1001}, {"after": -1}, {"since": "x"}, {"colour": "red"}]
 )

@@ -137,8 +137,8 @@ class Client:
         """Return recorded events.
 
         Args:
-            **wanted: after (id), stream, kind (list), since and until (seconds since 1970), limit (at most
-                1000), newest_first.
+            **wanted: after (id; with newest_first events before it come), stream, kind (list), since and
+                until (seconds since 1970), limit (at most 1000), newest_first.
         """
         return self._do(calls.events(wanted))
 

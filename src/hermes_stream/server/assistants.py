@@ -144,15 +144,19 @@ def _add_record(server: MCPServer, service: Asked) -> None:
     """Add the tools that read what was recorded."""
 
     @server.tool()
-    async def events(stream: str | None = None, after: int = 0, limit: int = 50) -> list[dict[str, Any]]:
+    async def events(
+        stream: str | None = None, after: int | None = None, limit: int = 50
+    ) -> list[dict[str, Any]]:
         """Tell what happened to streams, the newest last.
 
         Args:
             stream: name of a stream; all without.
-            after: number of an event, behind which they begin.
-            limit: at most so many, the newest.
+            after: number of an event, behind which they begin; without, the newest are told.
+            limit: at most so many; behind `after` the first, and the last of them is where to go on.
         """
-        wanted = {"stream": stream, "after": after or None, "limit": max(1, min(limit, _MAX_LISTED))}
+        wanted = {"stream": stream, "limit": max(1, min(limit, _MAX_LISTED))}
+        if after is not None:
+            return [dict(one.document) for one in await _told(lambda: service.events(**wanted, after=after))]
         found = await _told(lambda: service.events(**wanted, newest_first=True))
         return [dict(one.document) for one in reversed(found)]
 

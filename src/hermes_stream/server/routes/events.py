@@ -37,21 +37,22 @@ class EventBody(BaseModel):
     picture_url: str | None
 
 
-class EventPage(BaseModel):
+class EventPage(BaseModel, use_attribute_docstrings=True):
     """Events, and where to go on."""
 
     object: str = "list"
     items: Annotated[list[EventBody], Field(serialization_alias="data")]
     last_id: int
-    """Go on with `after` of this number."""
+    """Number of the last event of the page: go on with `after` of it, in the same order."""
     has_more: bool
+    """Whether there are more in this order."""
 
 
 class Wanted(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False):
     """Which events a client wants."""
 
     after: EventId | None = None
-    """Events with greater numbers."""
+    """Events with greater numbers; with `newest_first` smaller ones, where 0 begins with the newest."""
     stream: Annotated[str, Field(max_length=64)] | None = None
     """Of one stream alone."""
     kind: Annotated[list[str], Field(max_length=50)] | None = None
@@ -63,7 +64,7 @@ class Wanted(BaseModel, extra="forbid", use_attribute_docstrings=True, allow_inf
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     """Events, at most; there may be more."""
     newest_first: bool = False
-    """The newest first."""
+    """The newest first; `after` then leads on to older ones."""
 
     @property
     def kinds(self) -> tuple[str, ...] | None:
@@ -85,7 +86,10 @@ async def list_events(
     wanted: Annotated[Wanted, Query()],
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> object:
-    """List events; with `Accept: text/event-stream`, go on, from `Last-Event-ID`, `after`, or now."""
+    """List events; `after` of a page's `last_id` is the next page, in the same order.
+
+    With `Accept: text/event-stream`, go on, from `Last-Event-ID`, `after`, or now.
+    """
     if wanted.stream is not None:  # a name that there is not is told, not waited for
         await asyncio.to_thread(state.service.stream, wanted.stream)
     if "text/event-stream" in request.headers.get("accept", ""):
@@ -102,7 +106,7 @@ async def list_events(
         newest_first=wanted.newest_first,
     )
     page = [body_of(event) for event in found[: wanted.limit]]
-    last = max((event.id for event in page), default=wanted.after or 0)
+    last = page[-1].id if page else wanted.after or 0
     return EventPage(items=page, last_id=last, has_more=len(found) > wanted.limit)
 
 
