@@ -60,8 +60,8 @@ class WatchRules:
         language: in which a description is written, by its English name; a question answered by yes or no may
             be in it, and the model is told to say yes or no in English.
         schedule: when it speaks; None is always.
-        group_above: how alike the picture of an alert must be to that of the last one sent, from 0 to 1, where
-            it differs most, in order not to be sent. None sends all.
+        group_above: an alert is not sent whose picture is so alike to that of the last one sent, from 0 to 1,
+            where it differs most. None sends all.
         calibrate: take off how likely the answers are where there is nothing to see: on a "blank" picture,
             or in the stream's own first minute ("start"), in which nothing is told then; "none" takes
             nothing off.
