@@ -1,4 +1,4 @@
-"""A Postgres that hangs instead of dying: it is found out, told, and holds nothing up."""
+"""A Postgres that hangs is found out, and holds nothing up; one that lets no more in is waited for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import shutil
 import signal
 import tempfile
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from tests.server.served import listening
@@ -78,7 +80,8 @@ def test_a_record_that_hangs_is_away_and_all_is_written_when_it_goes_on(hanging,
 
 def test_a_service_on_a_record_that_hangs_says_so_and_ends(hanging, tmp_path):
     service = Service("tiny", tmp_path, settings=ServiceSettings(store=hanging.address))
-    with listening(service) as one:
+    with ExitStack() as ending:
+        one = ending.enter_context(listening(service))
         for name in ("door", "yard", "roof", "gate"):
             one.open_watched(name, 2)
         with hanging.hangs(service._running.store):
@@ -92,7 +95,7 @@ def test_a_service_on_a_record_that_hangs_says_so_and_ends(hanging, tmp_path):
             until(lambda: "does not answer" in one.http.get("/health").text, FEW_SECONDS)
             assert time.monotonic() - began < 2 * FEW_SECONDS
             began = time.monotonic()
-            one.server.stop()
+            ending.close()
             service.close(drain_seconds=0)
             assert time.monotonic() - began < FEW_SECONDS
 
@@ -101,4 +104,19 @@ def test_a_statement_that_takes_long_is_waited_for(hanging, tmp_path, monkeypatc
     monkeypatch.setattr(postgres, "_SILENT_SECONDS", 0.1)
     store = Store(tmp_path, hanging.address)
     assert store.writer.write(lambda connection: connection.execute(text("SELECT 1, pg_sleep(2)")).scalar())
+    store.close()
+
+
+def test_more_readers_than_the_server_lets_in_wait_for_one_another(hanging, tmp_path):
+    with psycopg.connect(hanging.address) as connection:
+        connection.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 5")
+        connection.execute("ALTER SCHEMA public OWNER TO few")
+    store = Store(tmp_path, hanging.address.replace("hermes@", "few@"))
+
+    def read(_: int) -> int:
+        with store.database.reading() as connection:
+            return connection.execute(text("SELECT 1, pg_sleep(0.05)")).scalar()
+
+    with ThreadPoolExecutor(16) as readers:
+        assert list(readers.map(read, range(160))) == [1] * 160
     store.close()

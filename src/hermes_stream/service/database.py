@@ -44,13 +44,7 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         # WAL lets readers go on while somebody writes; each takes a connection for one query
         try:
-            self._engine = create_engine(
-                url, pool_size=8, max_overflow=56, pool_timeout=30, pool_pre_ping=True
-            )
-            if not self.is_sqlite:
-                from hermes_stream.service.postgres import give_up_silent
-
-                give_up_silent(self._engine)
+            self._engine = _engine(url)
         except ModuleNotFoundError as error:
             raise MissingPackageError(
                 f"a record in Postgres needs the package {error.name!r}; install it with: pip install "
@@ -191,6 +185,17 @@ class Database:
             self._owner.close()
             self._owner = None
         self._engine.dispose()
+
+
+def _engine(url: URL) -> Engine:
+    options: Any = {"pool_size": 8, "max_overflow": 56, "pool_timeout": 30, "pool_pre_ping": True}
+    if url.get_backend_name() == "sqlite":
+        return create_engine(url, **options)
+    from hermes_stream.service.postgres import WaitingPool, give_up_silent
+
+    engine = create_engine(url, poolclass=WaitingPool, **options)
+    give_up_silent(engine)
+    return engine
 
 
 def database_url(data_dir: Path, address: str | None = None) -> URL:

@@ -15,10 +15,16 @@ from typing import Any, final
 
 from psycopg import Connection, Error, OperationalError
 from psycopg.errors import ConnectionTimeout
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, QueuePool, event
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util.queue import Empty
 
 _SILENT_SECONDS = 3.0
 _REST_SECONDS = 1.0
+_WAIT_SECONDS = 10.0
+# Of a role or a database, of all, of all but administrators'. It is known by its words alone: a code comes
+# with statements, not with connections.
+_FULL = ("too many connections for", "too many clients already", "connection slots are reserved")
 _DEFAULTS = {
     "connect_timeout": "5",
     # a machine that is gone: of a connection, too, over which nobody says anything
@@ -31,6 +37,25 @@ _DEFAULTS = {
 
 class SilentError(OperationalError):
     """The server does not answer."""
+
+
+@final
+class WaitingPool(QueuePool):
+    """Waits where the server allows no more connections: for one of its own, or one that others leave."""
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                return super()._do_get()
+            except OperationalError as error:
+                is_full = any(words in str(error) for words in _FULL)
+                if not is_full or time.monotonic() > deadline:
+                    raise
+            try:
+                return self._pool.get(True, _REST_SECONDS)
+            except Empty:
+                continue
 
 
 def give_up_silent(engine: Engine) -> None:
