@@ -78,9 +78,30 @@ def test_a_stream_that_is_none_is_told_before_the_events(served):
     assert served.http.get("/v1/events", params={"stream": "none"}, headers=headers).status_code == 404
 
 
-def test_a_last_id_that_is_none_is_refused(served):
-    headers = {"Accept": "text/event-stream", "Last-Event-ID": "x"}
-    assert served.http.get("/v1/events", headers=headers).json()["error"]["param"] == "Last-Event-ID"
+@pytest.mark.parametrize("name", ["since", "until", "limit", "newest_first"])
+def test_what_is_for_lists_alone_is_refused_where_events_are_followed(served, name):
+    headers = {"Accept": "text/event-stream"}
+    with served.http.stream("GET", "/v1/events", params={name: 1}, headers=headers) as refused:
+        assert refused.status_code == 400
+        error = json.loads(refused.read())["error"]
+    assert error["param"] == name
+    assert f"no '{name}'" in error["message"]
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "\u00b2", "9" * 39, "9" * 5000, None])
+def test_behind_what_is_no_event_new_ones_come(served, last):
+    """A browser comes back with the number of a record that was here before."""
+    before = newest(served)
+    query = {} if last else {"after": before + 1000}
+    headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last.encode()} if last else {})
+    with served.http.stream("GET", "/v1/events", params=query, headers=headers, timeout=20) as sent:
+        assert sent.status_code == 200
+        lines = sent.iter_lines()
+        begin = int(next(lines).removeprefix("id: "))
+        served.service.open_stream(f"anew-{time.monotonic_ns()}")
+        told = next(line for line in lines if line.startswith(("data: ", ": still here")))
+    assert before <= begin <= newest(served)
+    assert json.loads(told[6:])["id"] == begin + 1
 
 
 def test_nothing_is_missed_and_nothing_comes_twice_over_reconnections(served):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -21,6 +22,9 @@ router = APIRouter(tags=["events"], responses=ERRORS)
 
 _PAGE = 500
 _HEARTBEAT_SECONDS = 15.0
+_OF_LISTS = ("since", "until", "limit", "newest_first")
+_NUMBER = re.compile(r"[0-9]{1,40}")  # int refuses thousands of digits
+_LAST_EVENT_ID = "Number of the last event that was told; what is no number begins now."
 _SSE_EXAMPLE = 'id: 7\nevent: stream_opened\ndata: {"id": 7, "kind": "stream_opened", "stream": "door"}\n\n'
 
 
@@ -84,15 +88,18 @@ async def list_events(
     request: Request,
     state: State,
     wanted: Annotated[Wanted, Query()],
-    last_event_id: Annotated[str | None, Header(max_length=40)] = None,
+    last_event_id: Annotated[str | None, Header(description=_LAST_EVENT_ID)] = None,
 ) -> object:
     """List events; `after` of a page's `last_id` is the next page, in the same order.
 
-    With `Accept: text/event-stream`, go on, from `Last-Event-ID`, `after`, or now.
+    With `Accept: text/event-stream`, tell events as they come, from behind `Last-Event-ID` or `after`; from
+    now on where there is neither, or it is beyond the newest. Only lists take `since`, `until`, `limit` and
+    `newest_first`.
     """
     if wanted.stream is not None:  # a name that there is not is told, not waited for
         await asyncio.to_thread(state.service.stream, wanted.stream)
     if "text/event-stream" in request.headers.get("accept", ""):
+        _check_followed(request)
         begin = await asyncio.to_thread(_beginning, state, wanted.after, last_event_id)
         return EventStream(_followed(state, wanted, begin))
     found = await asyncio.to_thread(
@@ -116,21 +123,33 @@ def body_of(event: Event) -> EventBody:
     return EventBody(**fields, picture_url=picture_url(fields.pop("picture")))
 
 
+def _check_followed(request: Request) -> None:
+    """Refuse what has no meaning for events that are told as they come.
+
+    Raises:
+        RefusedError: something of the kind is asked for.
+    """
+    name = next((one for one in _OF_LISTS if one in request.query_params), None)
+    if name is not None:
+        raise RefusedError(
+            400,
+            f"events that are told as they come take no {name!r}, but 'after', 'stream' and 'kind'; leave it "
+            "out, or ask for a list, without 'Accept: text/event-stream'",
+            code="invalid_value",
+            param=name,
+        )
+
+
 def _beginning(state: ServerState, after: int | None, last_event_id: str | None) -> int:
-    """Return the number behind which a client wants events: its last, the one it names, or the newest."""
+    """Return the number behind which a client wants events: its last, the one it names, or the newest.
+
+    One that is beyond the newest is of a record that was here before; behind it nothing would ever come.
+    """
+    found = state.service.events(0, newest_first=True, limit=1)
+    newest = found[0].id if found else 0
     if last_event_id:
-        if not (last_event_id.isascii() and last_event_id.isdigit()):
-            raise RefusedError(
-                400,
-                f"Last-Event-ID is {last_event_id!r}; send the number of an event, or leave it out",
-                code="invalid_event_id",
-                param="Last-Event-ID",
-            )
-        return min(int(last_event_id), 2**63 - 1)
-    if after is not None:
-        return after
-    newest = state.service.events(0, newest_first=True, limit=1)
-    return newest[0].id if newest else 0
+        after = int(last_event_id) if _NUMBER.fullmatch(last_event_id) else None
+    return newest if after is None else min(after, newest)
 
 
 async def _followed(state: ServerState, wanted: Wanted, after: int) -> AsyncGenerator[bytes]:
