@@ -39,7 +39,8 @@ or an error; after an error the next message may be good. Previews come in the s
 `image_url`. Without `temperature` the likeliest tokens are taken. Earlier turns and system messages are put before the
 question as text. What OpenAI has no word for is in `hermes`, of the request and of the answer. `WS /v1/realtime` speaks
 the events of the Realtime API: an item with `input_image` is a frame (`hermes.pts_us` says when it was taken), one with
-`input_text` a question, `response.create` asks for the answer. `session.hermes.stream`, or `?stream=NAME`, names a stream
+`input_text` a question, `response.create` asks for the answer. An item's id is given once; `session.update` changes only
+what it names. `session.hermes.stream`, or `?stream=NAME`, names a stream
 that is there; else the session has its own. `session.hermes.resume_token` (`?resume=TOKEN`) brings a client back to it
 within two minutes, and `hermes.going_away` comes before the server ends. `session.hermes.clarify_below` lets it ask back where it
 is not sure; `response.hermes` of `response.done` then says so (`clarification`, `guess`), beside confidence and evidence.

@@ -229,3 +229,46 @@ def test_a_refused_socket_is_answered_once(served, caplog):
     assert refused.value.response.status_code == 404
     assert served.http.get("/health").status_code == 200
     assert [one.getMessage() for one in caplog.records if one.exc_info] == []
+
+
+def told(socket, kind: str) -> list[dict]:
+    events = []
+    while not events or events[-1]["type"] != kind:
+        events.append(json.loads(socket.recv(timeout=60)))
+    return events
+
+
+def send(socket, kind: str, **fields) -> None:
+    socket.send(json.dumps({"type": kind, **fields}))
+
+
+def test_settings_that_are_not_named_stay(served):
+    first = {"instructions": "short", "hermes": {"clarify_below": 0.1, "num_turns": 3}}
+    with connect(f"{served.ws}/v1/realtime") as socket:
+        for changes, expected in (
+            (first, ("short", 0.1, 3)),
+            ({"max_output_tokens": 5}, ("short", 0.1, 3)),
+            ({"instructions": "long"}, ("long", 0.1, 3)),
+            ({"hermes": {"num_turns": 2}}, ("long", 0.1, 2)),
+            ({"instructions": None, "hermes": {"clarify_below": None}}, (None, None, 2)),
+        ):
+            send(socket, "session.update", session=changes)
+            session = told(socket, "session.updated")[-1]["session"]
+            hermes = session["hermes"]
+            assert (session["instructions"], hermes["clarify_below"], hermes["num_turns"]) == expected
+        assert session["max_output_tokens"] == 5
+
+
+def test_an_item_id_is_given_once(served):
+    with connect(f"{served.ws}/v1/realtime") as socket:
+        send(socket, "conversation.item.create", item={**question("first"), "id": "mine"})
+        told(socket, "conversation.item.done")
+        send(socket, "conversation.item.create", item={**question("second"), "id": "mine"})
+        error = told(socket, "error")[-1]["error"]
+        assert (error["code"], error["param"]) == ("item_exists", "item.id")
+        send(socket, "conversation.item.retrieve", item_id="mine")
+        kept = told(socket, "conversation.item.retrieved")[-1]["item"]
+        assert kept["content"][0]["text"] == "first"
+        send(socket, "conversation.item.delete", item_id="mine")
+        send(socket, "conversation.item.create", item={**question("third"), "id": "mine"})
+        told(socket, "conversation.item.done")

@@ -7,7 +7,9 @@ import base64
 import binascii
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from hermes_stream.server.access.callers import Caller
 from hermes_stream.server.bodies import OpenStream
@@ -36,6 +38,7 @@ from hermes_stream.server.state import ServerState
 _MAX_ITEMS, _MAX_CHARACTERS = 256, 1_000_000
 _RESUME, _RESUME_SECONDS = "realtime", 3600.0
 
+_Settings = TypeVar("_Settings", bound=BaseModel)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -45,7 +48,7 @@ class RealtimeSession:
     Args:
         state: of the server.
         caller: who is there.
-        send: sends an event to the client.
+        send: sends an event to the client; does nothing where it has left.
         stream: that questions are about; None until it is named, or the session's own is opened.
         is_resumed: whether the client has come back to it.
     """
@@ -152,10 +155,19 @@ class RealtimeSession:
                 )
             await asyncio.to_thread(self._state.service.stream, named)
             self._use(named)
-        self._settings = settings
+        # what an event does not name stays, within hermes, too
+        hermes = _changed(self._settings.hermes, settings.hermes)
+        self._settings = _changed(self._settings, settings).model_copy(update={"hermes": hermes})
         await self._send(server_event("session.updated", session=self._described()))
 
     async def _create_item(self, item: Item) -> None:
+        if item.id in self._items:
+            raise RefusedError(
+                409,
+                f"there is an item {item.id!r} in this session already; give another id, or none",
+                code="item_exists",
+                param="item.id",
+            )
         receipts = [await self._show(part) for part in item.content if part.type == "input_image"]
         content = [{"type": part.type, **_shown(part)} for part in item.content]
         await self._add_item(item.role, content, item_id=item.id)
@@ -228,6 +240,11 @@ class RealtimeSession:
                 "resume_token": token,
             },
         }
+
+
+def _changed(settings: _Settings, changes: _Settings) -> _Settings:
+    """Return settings with what changes name, and nothing else, in its place."""
+    return settings.model_copy(update={name: getattr(changes, name) for name in changes.model_fields_set})
 
 
 def _picture_of(part: InputPart) -> bytes:
