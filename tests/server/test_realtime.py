@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 
 import openai
 import pytest
 from tests.server.served import jpeg
+from tests.waiting import until as wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -242,6 +244,26 @@ def send(socket, kind: str, **fields) -> None:
     socket.send(json.dumps({"type": kind, **fields}))
 
 
+def test_an_answer_that_is_cancelled_at_once_is_begun_and_done(served):
+    served.open_watched("cancelled", 4)
+    statuses = set()
+    with connect(f"{served.ws}/v1/realtime?stream=cancelled") as socket:
+        for _ in range(10):
+            send(socket, "conversation.item.create", item=question())
+            told(socket, "conversation.item.done")
+            send(socket, "response.create")
+            send(socket, "response.cancel")
+            send(socket, "session.update", session={})
+            events = told(socket, "session.updated")
+            kinds = [event["type"] for event in events]
+            assert kinds[0] == "response.created"
+            assert kinds[-2:] == ["response.done", "session.updated"]
+            assert events[-2]["response"]["id"] == events[0]["response"]["id"]
+            statuses.add(events[-2]["response"]["status"])
+    # a short answer may be whole before the second message is read
+    assert "cancelled" in statuses <= {"cancelled", "completed"}
+
+
 def test_settings_that_are_not_named_stay(served):
     first = {"instructions": "short", "hermes": {"clarify_below": 0.1, "num_turns": 3}}
     with connect(f"{served.ws}/v1/realtime") as socket:
@@ -272,3 +294,20 @@ def test_an_item_id_is_given_once(served):
         send(socket, "conversation.item.delete", item_id="mine")
         send(socket, "conversation.item.create", item={**question("third"), "id": "mine"})
         told(socket, "conversation.item.done")
+
+
+def test_a_client_that_leaves_in_the_middle_of_an_answer_is_no_failure(served, caplog):
+    served.open_watched("left", 4)
+    with caplog.at_level("ERROR"):
+        for _ in range(10):
+            socket = connect(f"{served.ws}/v1/realtime?stream=left")
+            send(socket, "conversation.item.create", item=question())
+            told(socket, "conversation.item.done")
+            send(socket, "response.create")
+            told(socket, "response.created")
+            socket.socket.shutdown(2)  # without a word
+            socket.close()
+        wait_until(lambda: served.http.get("/v1/streams/left").json()["num_open_questions"] == 0)
+        gc.collect()  # a task that failed and that nobody asked tells it when it goes
+        assert served.http.get("/health").status_code == 200
+    assert [one.getMessage() for one in caplog.records] == []

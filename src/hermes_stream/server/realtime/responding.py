@@ -23,7 +23,7 @@ class Responder:
     Args:
         state: of the server.
         caller: whose questions they answer.
-        send: sends an event to the client.
+        send: sends an event to the client; does nothing where it has left.
         add_item: notes a turn of the conversation, and tells it.
     """
 
@@ -66,16 +66,26 @@ class Responder:
         count_question(self._state, self._caller)
         most = options.max_output_tokens or settings.max_output_tokens
         self._id = new_id("resp")
+        response: dict[str, Any] = {
+            "id": self._id,
+            "object": "realtime.response",
+            "status": "in_progress",
+            "output": [],
+            "output_modalities": ["text"],
+            "metadata": options.metadata,
+        }
+        await self._send(server_event("response.created", response=response))
         self._task = asyncio.ensure_future(
             self._answer(
                 stream,
                 question,
+                response,
                 max_new_tokens=None if most == "inf" else most,
                 num_moments=settings.hermes.num_moments,
                 clarify_below=settings.hermes.clarify_below,
-                metadata=options.metadata,
             )
         )
+        await asyncio.sleep(0)  # its first step: a task that is cancelled before tells no response.done
 
     async def cancel(self, response_id: str | None = None) -> None:
         """Give up the answer in hand, if there is one.
@@ -94,18 +104,7 @@ class Responder:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def _answer(
-        self, stream: str, question: str, *, metadata: dict[str, str] | None, **options: Any
-    ) -> None:
-        response: dict[str, Any] = {
-            "id": self._id,
-            "object": "realtime.response",
-            "status": "in_progress",
-            "output": [],
-            "output_modalities": ["text"],
-            "metadata": metadata,
-        }
-        await self._send(server_event("response.created", response=response))
+    async def _answer(self, stream: str, question: str, response: dict[str, Any], **options: Any) -> None:
         try:
             async with asked(self._state, stream, question, **options) as answer:
                 item = await self._tell(answer)
@@ -118,13 +117,13 @@ class Responder:
         except asyncio.CancelledError:
             details = {"type": "cancelled", "reason": "client_cancelled"}
             cancelled = {**response, "status": "cancelled", "status_details": details}
-            await asyncio.shield(self._send_if_there(server_event("response.done", response=cancelled)))
+            await asyncio.shield(self._send(server_event("response.done", response=cancelled)))
             raise
         except Exception as error:
             content = refusal_of(error).body["error"]
             done = {"status": "failed", "status_details": {"type": "failed", "error": content}}
-            await self._send_if_there(server_event("error", error={**content, "event_id": None}))
-        await self._send_if_there(server_event("response.done", response={**response, **done}))
+            await self._send(server_event("error", error={**content, "event_id": None}))
+        await self._send(server_event("response.done", response={**response, **done}))
 
     async def _tell(self, answer: LiveAnswer) -> dict[str, Any]:
         """Tell an answer as it is made; return its turn."""
@@ -147,12 +146,6 @@ class Responder:
         done = await self._add_item("assistant", [{"type": "output_text", "text": text}], item_id=item_id)
         await self._send(server_event("response.output_item.done", item=done, **place))
         return done
-
-    async def _send_if_there(self, event: dict[str, Any]) -> None:
-        try:
-            await self._send(event)
-        except (RuntimeError, OSError):  # the client has left
-            return
 
 
 def question_of(items: list[dict[str, Any]], settings: SessionSettings, options: ResponseOptions) -> str:

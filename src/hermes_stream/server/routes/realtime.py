@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket
+from starlette.websockets import WebSocketDisconnect
 
 from hermes_stream.server.bodies import NAME_PATTERN
 from hermes_stream.server.realtime.session import RealtimeSession
@@ -32,7 +34,9 @@ async def converse(
     await socket.accept()
 
     async def send(event: dict[str, Any]) -> None:
-        await socket.send_json(event)
+        # a client that has left is no failure: next_message tells it, and ends the session
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await socket.send_json(event)
 
     async def warn() -> None:
         await send(session.warning())
