@@ -41,14 +41,21 @@ class Receiver:
 def receiving(port: int = 0) -> Iterator[Receiver]:
     """Lend a receiver."""
     receiver = Receiver(port)
-    thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02})
+    with _serving(receiver.server, ends=receiver.answering):
+        yield receiver
+
+
+@contextmanager
+def _serving(server: socketserver.BaseServer, *, ends: threading.Event) -> Iterator[None]:
+    """Let a server serve; what is set in the end lets those go on that it keeps waiting."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield receiver
+        yield
     finally:
-        receiver.answering.set()
-        receiver.server.shutdown()
-        receiver.server.server_close()
+        ends.set()
+        server.shutdown()
+        server.server_close()
         thread.join()
 
 
@@ -103,12 +110,5 @@ class Endless:
 def endless(begin: bytes = b"", piece: bytes = b"") -> Iterator[Endless]:
     """Lend a receiver that answers so, then with the same piece every 20 ms, until its caller leaves."""
     receiver = Endless(begin, piece)
-    thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with _serving(receiver.server, ends=receiver.ended):
         yield receiver
-    finally:
-        receiver.ended.set()
-        receiver.server.shutdown()
-        receiver.server.server_close()
-        thread.join()

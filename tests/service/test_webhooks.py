@@ -285,13 +285,19 @@ def test_a_secret_has_24_to_64_bytes(num_bytes, is_one):
         assert check_secret(secret) == secret
 
 
-def test_to_switch_on_what_is_on_leaves_nothing_out(serve, receiver, impatient):
-    service = serve()
+def with_an_alert(service, receiver, statuses):
+    """Return the webhook that is to tell of an alert that was raised, to a receiver that answers so first."""
     service.open_stream("door", **FEW)
-    receiver.statuses[:] = [500] * 1000
+    receiver.statuses[:] = statuses
     made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
     service.watches.add("door", "is it?", **SURE)
     push(service, "door", random_frames(1))
+    return made
+
+
+def test_to_switch_on_what_is_on_leaves_nothing_out(serve, receiver, impatient):
+    service = serve()
+    made = with_an_alert(service, receiver, [500] * 1000)
     until(lambda: service.webhooks.find(made.id).num_failed)
     service.webhooks.change(made.id, is_on=True)
     receiver.statuses.clear()
@@ -312,11 +318,7 @@ def test_what_happens_while_a_webhook_is_off_is_past(serve, receiver, impatient)
 def test_a_message_is_given_up_after_a_day(serve, receiver, impatient, monkeypatch):
     monkeypatch.setattr("hermes_stream.service.webhook_sending._GIVE_UP_SECONDS", 0.3)
     service = serve()
-    service.open_stream("door", **FEW)
-    receiver.statuses[:] = [500] * 1000
-    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
-    service.watches.add("door", "is it?", **SURE)
-    push(service, "door", random_frames(1))
+    made = with_an_alert(service, receiver, [500] * 1000)
     until(lambda: service.webhooks.find(made.id).num_given_up == 1)
 
 
@@ -327,11 +329,7 @@ def test_a_secret_is_base64_throughout():
 
 def test_who_asks_to_be_told_later_does_not_refuse(serve, receiver, impatient):
     service = serve()
-    service.open_stream("door", **FEW)
-    receiver.statuses[:] = [429, 408, 425] * 2
-    made, _ = service.webhooks.add(receiver.url, kinds=["alert_raised"])
-    service.watches.add("door", "is it?", **SURE)
-    push(service, "door", random_frames(1))
+    made = with_an_alert(service, receiver, [429, 408, 425] * 2)
     until(lambda: receiver.messages)
     assert service.webhooks.find(made.id).num_given_up == 0
 
