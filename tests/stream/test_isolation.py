@@ -19,6 +19,7 @@ from hermes_stream import Frame, HermesPolicy, Session, VideoError, load_model
 from hermes_stream.policies import RecentNPolicy, RekvPolicy, StreamMemPolicy, WindowPolicy
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest
 
 QUESTION = "what is on screen now?"
@@ -205,6 +206,33 @@ def test_an_interrupted_step_is_done_again(tiny, monkeypatch):
             with suppress(KeyboardInterrupt):
                 engine.step()
     assert count > 10
+    for layer in range(tiny.layout.num_layers):
+        assert torch.equal(handle.stream.cache.keys(layer), session.cache.keys(layer))
+        assert torch.equal(handle.stream.cache.values(layer), session.cache.values(layer))
+
+
+@pytest.mark.parametrize("name", ["_prefill", "_plan"])
+def test_work_that_was_interrupted_asks_for_nothing_more(tiny, monkeypatch, name):
+    """Ctrl-C comes between two forwards: to serve the first again would write over what is remembered."""
+    engine, policy = Engine(tiny), HermesPolicy.paper(60)
+    handle, session = engine.add(policy, chunk_frames=4), Session(tiny, policy, chunk_frames=4)
+    plain, count = getattr(StreamMemory, name), 0
+
+    def interrupted(*args):
+        nonlocal count
+        count += 1
+        if count in (1, 4):
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    for watcher in (handle, session):
+        watcher.observe(frames_of(0, 40))
+    with monkeypatch.context() as patched:
+        patched.setattr(StreamMemory, name, interrupted)
+        while handle.is_ready:
+            with suppress(KeyboardInterrupt):
+                engine.step()
+    assert count > 5
     for layer in range(tiny.layout.num_layers):
         assert torch.equal(handle.stream.cache.keys(layer), session.cache.keys(layer))
         assert torch.equal(handle.stream.cache.values(layer), session.cache.values(layer))

@@ -156,7 +156,6 @@ class StreamHandle:
         **sampling: Unpack[SamplingOptions],
     ) -> Deferred:
         """Ask once the evidence is there; see ``Watches.defer``. The engine's steps look, ask and tell."""
-        self._check_thread()
         self._check_open()
         sampling_of(sampling)
         waits: dict[str, Any] = {"wait_seconds": wait_seconds, "until": until, "on_done": on_done}
@@ -177,7 +176,6 @@ class StreamHandle:
             ModelError: the vocabulary does not have the answers as words.
             ValueError: an argument is out of its range.
         """
-        self._check_thread()
         self._check_open()
         return self.watches.add(question, kind, on_event=on_event, **rules)
 
@@ -198,7 +196,6 @@ class StreamHandle:
             ThreadError: another thread owns the engine.
             CapacityError: the handle is closed.
         """
-        self._check_thread()
         self._check_open()
         while not self.is_settled:
             self._step()
@@ -270,13 +267,13 @@ class StreamHandle:
 
     def _check(self) -> None:
         """Raise what went wrong with a chunk, once."""
-        self._check_thread()
         self._check_open()
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
     def _check_open(self) -> None:
+        self._check_thread()
         if not self._is_open:
             raise CapacityError("this stream was closed; add another one to the engine")
 
@@ -372,12 +369,15 @@ class StreamHandle:
             self._entering_tokens = encoded if is_entering else 0
         except StopIteration:
             self._end()
-        except Exception as error:
-            if self._answer is None:
+        except BaseException as error:
+            answer = self._answer
+            self._end()  # after Ctrl-C too: the work is over, and what it asked for must not be served
+            if not isinstance(error, Exception):
+                raise
+            if answer is None:
                 self._failure = error
-            elif not self._answer.is_done:
-                self._answer.fail(error)
-            self._end()
+            elif not answer.is_done:
+                answer.fail(error)
 
     def _end(self) -> None:
         if self._answer is not None and self._answer.is_done:
