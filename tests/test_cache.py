@@ -169,6 +169,25 @@ def test_the_newest_token_is_the_furthest_in_time_whatever_its_row_and_column():
     assert (cache.next_position, cache.next_frame_position) == (10, 6)
 
 
+def test_layers_may_gain_slots_where_others_have_none():
+    torch.manual_seed(0)
+    cache = StreamCache(layout(), (14, 40, 60), num_prefix_tokens=PREFIX)
+    fill(cache, PREFIX, visual=False)
+    for count in (10, 8, 8):
+        fill(cache, count)
+        held = cache.num_visual_tokens
+        cache.apply(plan([[0, 1], list(range(held[1])), list(range(held[2]))]))
+    few = RetentionPlan(
+        keep=plan([[0, 1], list(range(14)), list(range(25))]).keep,
+        summarize=torch.tensor([False, True, True]),
+    )
+    cache.apply(few)
+    assert cache.num_visual_tokens == (2, 15, 26)
+    for layer in range(LAYERS):
+        rotated = rotate(cache.keys(layer), *cache.layout.rotary.cos_sin(cache.positions(layer)))
+        torch.testing.assert_close(cache.rotated_keys(layer), rotated)
+
+
 def test_in_the_released_code_a_summary_stands_behind_all_and_moves_the_clock():
     cache = made(position_rule=PositionRule(axes="all", summary="end"))
     cache.apply(plan([[0, 9]] * LAYERS, summarize=True))

@@ -279,11 +279,11 @@ class WholeBuffers(Buffers):
 
     def rotate(self, positions: Tensor, first: int = 0) -> None:
         """Rotate the copy of all layers' keys to new positions."""
+        slots = slice(first, first + positions.shape[2])
         for layers in self.parts(positions.shape[2]):
-            slots = slice(first, min(first + positions.shape[2], self.capacities[layers.start]))
-            own = positions[layers, :, : slots.stop - first]
-            rotated = _rotated(self.layout, self.keys_of(layers, slots), own)
-            self.joined(self._rotated, layers)[:, :, slots] = rotated
+            keys = self.keys_of(layers, slots)  # fewer, or none, where layers have fewer slots
+            own = positions[layers, :, : keys.shape[2]]
+            self.joined(self._rotated, layers)[:, :, slots] = _rotated(self.layout, keys, own)
 
     def select(self, first: int, keep: Tensor, *, positions_stay: bool) -> None:
         """Move tokens of all layers to the front of the slots from ``first`` on."""
