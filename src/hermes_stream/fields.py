@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from typing import Any
 
 _OPENING, _CLOSING = "[({", "])}"
+_QUOTED_OR_LETTER = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)
 _AS_IN_PYTHON = {"True": True, "False": False, "None": None}
 
 
 def split_at_commas(text: str) -> list[str]:
-    """Split at commas outside brackets; the pieces come without spaces around them."""
+    """Split at commas outside brackets and quotes; the pieces come without spaces around them."""
     parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in _OPENING) - (letter in _CLOSING)
-        if letter == "," and not depth:
+    for piece in _QUOTED_OR_LETTER.findall(text):
+        depth += (piece in _OPENING) - (piece in _CLOSING)
+        if piece == "," and not depth:
             parts.append("")
         else:
-            parts[-1] += letter
+            parts[-1] += piece
     return [part.strip() for part in parts]
 
 
@@ -46,7 +48,8 @@ def _read_value(text: str) -> Any:
     if text in _AS_IN_PYTHON:
         return _AS_IN_PYTHON[text]
     try:
-        value = json.loads(text.replace("(", "[").replace(")", "]"))
+        pieces = _QUOTED_OR_LETTER.findall(text)
+        value = json.loads("".join({"(": "[", ")": "]"}.get(piece, piece) for piece in pieces))
     except ValueError:
         return text
     return tuple(value) if isinstance(value, list) else value

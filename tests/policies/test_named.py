@@ -31,6 +31,13 @@ def test_a_field_takes_its_own_kind_of_value(text, said):
         choose_policy(text, 60, 60)
 
 
+def test_a_text_in_quotes_stays_as_it_is():
+    texts = ("What (now), [here]?", 'He said "a :)", and left')
+    named = 'hermes:prompts=("What (now), [here]?", "He said \\"a :)\\", and left"),novelty=2'
+    policy = choose_policy(named, 60, 60)
+    assert (policy.prompts, policy.novelty) == (texts, 2)
+
+
 @pytest.mark.parametrize("budget", [20.5, "5"])
 def test_a_budget_is_a_whole_number(budget):
     with pytest.raises(ValueError, match="budget_tokens must be a whole number"):
