@@ -24,6 +24,7 @@ def test_yes_and_no_are_written_as_in_json_or_in_python(word, value):
         ("window:sink_tokens=1.5", "sink_tokens must be a whole number, got 1.5"),
         ("hermes:smoothing=1", "smoothing must be a list in round brackets"),
         ("random:seed=99999999999999999999", "seed must be a whole number of at most"),
+        ("resv:seed=99999999999999999999", "seed must be a whole number of at most"),
     ],
 )
 def test_a_field_takes_its_own_kind_of_value(text, said):

@@ -7,7 +7,14 @@ from typing import ClassVar
 
 from hermes_stream.memory.state import MemoryState, RetentionPlan
 from hermes_stream.policies.archive import ArchiveKeeps, archive_policy
-from hermes_stream.policies.base import HashGrouping, MemoryPolicy, PolicyFacts, RetrievalSpec, check_min
+from hermes_stream.policies.base import (
+    HashGrouping,
+    MemoryPolicy,
+    PolicyFacts,
+    RetrievalSpec,
+    check_min,
+    check_seed,
+)
 from hermes_stream.policies.window import WindowPolicy
 
 
@@ -59,7 +66,7 @@ class ResvPolicy(MemoryPolicy):
         check_min("budget_tokens", self.budget_tokens, 1)
         check_min("hash_bits", self.hash_bits, 1)
         check_min("max_bits", self.max_bits, 0)
-        check_min("seed", self.seed, 0)
+        check_seed(self.seed)
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be in (0, 1]; got {self.share}")
 
