@@ -41,6 +41,7 @@ def test_equal_hours_are_whole_days():
         ({"days": ("monday",)}, "days must be some of mon, tue"),
         ({"days": "mon"}, "days must be some of"),
         ({"begins": "25:00"}, "begins must be a time of day such as '22:30', got '25:00'"),
+        ({"ends": "22:00Z"}, "ends must be a time of day such as '22:30', got '22:00Z'"),
         ({"time_zone": "Berlin"}, "time_zone must be a name such as"),
     ],
 )

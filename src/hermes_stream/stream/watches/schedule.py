@@ -67,6 +67,9 @@ class Schedule:
 
 def _time_of(name: str, text: str) -> time:
     try:
-        return time.fromisoformat(text)
+        told = time.fromisoformat(text)
+        if told.tzinfo is not None:
+            raise ValueError("the schedule's own time_zone tells whose time it is")
+        return told
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} must be a time of day such as '22:30', got {text!r}") from error
