@@ -72,9 +72,13 @@ def _settings(config: Any) -> dict[str, Any]:
 
 
 def _said_of_weights(part: str, module: nn.Module) -> Iterator[bytes]:
-    for name, weight in module.named_parameters():
+    for name, parameter in module.named_parameters():
+        weight = parameter.detach()
+        # zeros that a device's products want are none of the model's (``loading.towers``)
+        if (shape := getattr(parameter, "shape_without_filling", None)) is not None:
+            weight = weight[tuple(map(slice, shape))]
         yield f"{part}.{name} {tuple(weight.shape)} {weight.dtype}".encode()
-        yield _sampled(weight.detach())
+        yield _sampled(weight)
 
 
 def _sampled(weight: Tensor) -> bytes:

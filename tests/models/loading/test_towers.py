@@ -53,6 +53,7 @@ def test_a_family_with_gates_sees_the_same_with_filled_ones(tmp_path, monkeypatc
     assert all(one.out_features % 7 == 0 for one in gates)
     features = [model.encode(model.prepare(pictures(4))).tokens for model in (plain, filled)]
     torch.testing.assert_close(*features)
+    assert filled.identity.is_same_as(plain.identity)
 
 
 @torch.no_grad()

@@ -56,16 +56,18 @@ def widen(gate: Any, up: Any, down: Any, num_channels: int) -> None:
         num_channels: how many come in.
     """
     for one in (gate, up):
-        one.weight = _parameter(F.pad(one.weight, (0, 0, 0, num_channels)))
+        one.weight = _widened(one.weight, 0, 0, 0, num_channels)
         if one.bias is not None:
-            one.bias = _parameter(F.pad(one.bias, (0, num_channels)))
+            one.bias = _widened(one.bias, 0, num_channels)
         one.out_features += num_channels
-    down.weight = _parameter(F.pad(down.weight, (0, num_channels)))
+    down.weight = _widened(down.weight, 0, num_channels)
     down.in_features += num_channels
 
 
-def _parameter(weight: Tensor) -> nn.Parameter:
-    return nn.Parameter(weight.detach(), requires_grad=False)
+def _widened(weight: Tensor, *zeros: int) -> nn.Parameter:
+    wider: Any = nn.Parameter(F.pad(weight.detach(), zeros), requires_grad=False)
+    wider.shape_without_filling = weight.shape
+    return wider
 
 
 def _is_plain(part: object) -> bool:
