@@ -50,14 +50,14 @@ def test_recency_of_newest_and_oldest() -> None:
 def test_importance(rows: Rows, extra: int, weight: float) -> None:
     present = present_of(rows, extra)
     decay, recency_weight = torch.full((len(rows),), 8.0), torch.full((len(rows),), weight)
-    result = importance(padded(rows, 0.0, extra), present, decay=decay, recency_weight=recency_weight)
+    recent = weighted_recency(present, decay=decay, recency_weight=recency_weight)
+    result = importance(padded(rows, 0.0, extra), present, recent, recency_weight)
     assert_rows_close(result, present, [oracles.importance(row, 8.0, weight) for row in rows])
 
 
 def test_importance_is_float32_for_half_attention() -> None:
     attention = torch.tensor([[0.5, 0.25]], dtype=torch.bfloat16)
-    present = torch.ones(1, 2, dtype=torch.bool)
-    result = importance(attention, present, decay=torch.zeros(1), recency_weight=torch.zeros(1))
+    result = importance(attention, None, torch.zeros(1, 2), torch.zeros(1))
     assert result.dtype == torch.float32
 
 

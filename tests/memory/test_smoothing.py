@@ -40,8 +40,9 @@ def test_smooth(ids: list[list[int]], match: Match, recursive: bool, seed: int, 
 
 def test_index_in_next_layer() -> None:
     ids = torch.tensor([[3, 5, 8, -1], [2, 5, 8, 9]])
-    assert index_in_next_layer(ids, "identity").tolist() == [[-1, 1, 2, -1]]
-    assert index_in_next_layer(ids, "index").tolist() == [[0, 1, 2, -1]]
+    by_identity, by_index = (index_in_next_layer(ids, match) for match in ("identity", "index"))
+    assert torch.where(by_identity[1], by_identity[0], -1).tolist() == [[-1, 1, 2, -1]]
+    assert torch.where(by_index[1], by_index[0], -1).tolist() == [[0, 1, 2, -1]]
 
 
 def test_identity_and_index_agree_while_layers_hold_the_same_tokens() -> None:

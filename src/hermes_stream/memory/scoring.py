@@ -64,9 +64,8 @@ def recency(
 
 def importance(
     attention: Float[Tensor, "layers tokens"],
-    present: Bool[Tensor, "layers tokens"],
-    *,
-    decay: Float[Tensor, " layers"],
+    present: Bool[Tensor, "layers tokens"] | None,
+    recent: Float[Tensor, "layers tokens"],
     recency_weight: Float[Tensor, " layers"],
 ) -> Float[Tensor, "layers tokens"]:
     """Mix normalised attention A and normalised recency R: S = (1 - w) A + w R.
@@ -75,8 +74,8 @@ def importance(
 
     Args:
         attention: softmax weight that the layer's guidance prompt pays to each token, at least 0.
-        present: True where there is a token; padding is on the right.
-        decay: k of each layer, at least 0.
+        present: True where there is a token; None where there is no padding.
+        recent: w R, from ``weighted_recency`` or what returns the same.
         recency_weight: w of each layer, in [0, 1].
 
     Returns:
@@ -84,24 +83,6 @@ def importance(
 
     Paper: sec. 3.1, eqs. 1, 2 and 4
     Differs: eqs. 1 and 2 show no normalisation; the released code, and we, normalise in every tier.
-    """
-    recent = weighted_recency(present, decay=decay, recency_weight=recency_weight)
-    return mixed(attention, present, recent, recency_weight)
-
-
-def mixed(
-    attention: Float[Tensor, "layers tokens"],
-    present: Bool[Tensor, "layers tokens"] | None,
-    recent: Float[Tensor, "layers tokens"],
-    recency_weight: Float[Tensor, " layers"],
-) -> Float[Tensor, "layers tokens"]:
-    """Return ``importance`` where w R is there.
-
-    Args:
-        attention: as for ``importance``.
-        present: likewise; None where there is no padding.
-        recent: from ``weighted_recency`` or ``recency_of_lengths``.
-        recency_weight: w of each layer.
     """
     return (1 - recency_weight[:, None]) * minmax(attention.float(), present) + recent
 
@@ -112,7 +93,13 @@ def weighted_recency(
     decay: Float[Tensor, " layers"],
     recency_weight: Float[Tensor, " layers"],
 ) -> Float[Tensor, "layers tokens"]:
-    """Return w R: normalised recency times its weight, 0 on padding; arguments as for ``importance``."""
+    """Return w R: normalised recency times its weight, 0 on padding.
+
+    Args:
+        present: True where there is a token; padding is on the right.
+        decay: k of each layer, at least 0.
+        recency_weight: w of each layer, in [0, 1].
+    """
     return recency_weight[:, None] * minmax(recency(present, decay), present)
 
 

@@ -15,30 +15,24 @@ Match = Literal["identity", "index"]
 
 
 def index_in_next_layer(
-    token_ids: Int[Tensor, "layers tokens"], match: Match
-) -> Int[Tensor, "shallower_layers tokens"]:
+    token_ids: Int[Tensor, "layers tokens"], match: Match, *, is_full: bool = False
+) -> tuple[Int[Tensor, "shallower_layers tokens"], Bool[Tensor, "shallower_layers tokens"]]:
     """Find each token of every layer but the last in the next deeper layer.
 
     Args:
         token_ids: ascending within a layer, -1 on padding at the right.
         match: "identity" looks for the same token; "index" takes the token of the same physical index.
+        is_full: no layer has padding.
 
     Returns:
-        Physical index in the next deeper layer, -1 for padding and where that layer holds no such token.
+        Physical index in the next deeper layer; and whether that layer holds such a token, else the index
+        means nothing.
 
     Paper: sec. 3.2, eq. 5
     Differs: the paper says "physical position", a token's index in the cache, and so does the released code;
         once layers have evicted different tokens an index names different ones, so that identity is our
         reading of what eq. 5 is for.
     """
-    index, found = _in_next_layer(token_ids, match, is_full=False)
-    return torch.where(found, index, -1)
-
-
-def _in_next_layer(
-    token_ids: Int[Tensor, "layers tokens"], match: Match, *, is_full: bool
-) -> tuple[Int[Tensor, "shallower_layers tokens"], Bool[Tensor, "shallower_layers tokens"]]:
-    """Return where each token is in the next deeper layer, and whether it is there."""
     shallow, deep = token_ids[:-1], token_ids[1:]
     if match == "index":
         index = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(shallow)
@@ -85,7 +79,7 @@ def smooth(
         return torch.cat((blended, scores[-1:]))
     if not is_full:
         scores = scores.masked_fill(token_ids < 0, 0)
-    index, found = _in_next_layer(token_ids, match, is_full=is_full)
+    index, found = index_in_next_layer(token_ids, match, is_full=is_full)
     if not recursive:
         share = strength[:-1, None]
         blended = (1 - share) * scores[:-1] + share * (scores[1:].gather(1, index) * found)

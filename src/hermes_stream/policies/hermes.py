@@ -13,7 +13,7 @@ from torch import Tensor
 from hermes_stream.memory.constants import constant
 from hermes_stream.memory.novelty import key_norms, novelty, unlikeness
 from hermes_stream.memory.positions import Axes, Gaps, PositionRule
-from hermes_stream.memory.scoring import mixed, recency_of_state
+from hermes_stream.memory.scoring import importance, recency_of_state
 from hermes_stream.memory.selection import first_of, layer_budgets, ranked, select
 from hermes_stream.memory.smoothing import Match, mean_of_neighbours, pool, smooth
 from hermes_stream.memory.state import MemoryState, PerLayer, RetentionPlan
@@ -332,7 +332,7 @@ class HermesPolicy(MemoryPolicy):
         decay = tiers.spread(sensory=self.sensory_decay, working=self.working_decay, long_term=0.0)
         weight = tiers.spread(sensory=1.0, working=self.working_recency_weight, long_term=0.0)
         strength = tuple(self.smoothing[tier] for tier in tiers.tier_of_layer)
-        raw = mixed(
+        raw = importance(
             state.attention,
             None if state.is_full else state.present,
             recency_of_state(state, decay=decay, recency_weight=weight),
