@@ -17,7 +17,7 @@ from hermes_stream.policies import MemoryPolicy
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.stream import Stream
-from hermes_stream.stream.work import Request, Work, next_token_logits
+from hermes_stream.stream.work import Request, Work, next_token
 
 _TEXT_TOKENS = 160
 
@@ -128,7 +128,7 @@ def continuation(stream: Stream, text: str) -> Work[Float[Tensor, " vocabulary"]
     embeddings = torch.cat([model.video_end, model.embed(model.chat.encode_user_text(text))])
     yield from stream.prepare()
     with stream.context.reading():
-        return (yield from next_token_logits(stream.context.extend(embeddings)))
+        return (yield from next_token(stream.context.extend(embeddings))).logits
 
 
 def _chances(

@@ -17,7 +17,7 @@ from hermes_stream.stream.answer import Answer, TokenLogprob
 from hermes_stream.stream.context import QuestionContext
 from hermes_stream.stream.next_tokens import NextToken
 from hermes_stream.stream.question import OptionChoice, Question
-from hermes_stream.stream.work import Work, next_token, next_token_logits
+from hermes_stream.stream.work import Work, next_token
 
 # A character takes at most four bytes, and a byte at most one token; what is still none then never will be.
 _MAX_CHARACTER_TOKENS = 4
@@ -153,7 +153,7 @@ def choose_option(
         token = choice.choose_token(following.logits)
         while not choice.is_decided:
             segment = context.extend(model.embed([token]))
-            token = choice.choose_token((yield from next_token_logits(segment)))
+            token = choice.choose_token((yield from next_token(segment)).logits)
     answer.option_index, answer.confidence = choice.open_indices[0], choice.share
     answer.runner_up = answer.options[choice.runner_up]
     chosen = answer.options[answer.option_index]

@@ -14,7 +14,7 @@ from hermes_stream.errors import VideoError
 from hermes_stream.layout import CacheLayout
 from hermes_stream.memory.state import MemoryState
 from hermes_stream.stream.context import QuestionContext
-from hermes_stream.stream.work import Work, next_token_logits
+from hermes_stream.stream.work import Work, next_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ def read_attention(
         for embeddings, count in parts:
             own = torch.zeros_like(weights)
             observation = Observation(weights=own, num_tokens=count)
-            yield from next_token_logits(context.extend(embeddings, observation))
+            yield from next_token(context.extend(embeddings, observation))
             weights += own * count
         state = context.state()
     weights /= sum(count for _, count in parts)

@@ -42,7 +42,7 @@ from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
 from hermes_stream.stream.stats import Moment, SessionStats, kept_by_tier
 from hermes_stream.stream.unseen import UnseenQuestion
-from hermes_stream.stream.work import EncodeRequest, Work, next_token_logits
+from hermes_stream.stream.work import EncodeRequest, Work, next_token
 from hermes_stream.video.conversion import frames_from
 from hermes_stream.video.frame import Frame
 
@@ -301,7 +301,7 @@ class Stream:
         self.check_observed()
         yield from self.prepare(text_tokens=question.num_tokens(self.model, 1))
         with self.context.reading():
-            return (yield from next_token_logits(self.context.extend(question.embeddings(self.model))))
+            return (yield from next_token(self.context.extend(question.embeddings(self.model)))).logits
 
     def read_attention(
         self,

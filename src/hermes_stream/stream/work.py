@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.models.base import VideoModel
@@ -102,8 +101,3 @@ def next_token(segment: Segment) -> Work[NextToken]:
     stage: Stage = "decode" if len(segment.embeddings) == 1 else "question"
     following: NextToken = yield ForwardRequest(segments=(segment,), stage=stage, wants_logits=True)
     return following
-
-
-def next_token_logits(segment: Segment) -> Work[Float[Tensor, " vocabulary"]]:
-    """Have the decoder read a segment of text; return the float32 logits of the token that follows it."""
-    return (yield from next_token(segment)).logits
