@@ -253,5 +253,5 @@ def test_a_memory_that_forgets_all_has_no_past_to_compare_with(model):
     session.observe(replace(random_frames(1)[0], pts_seconds=float(k)) for k in range(4))
     memory, held = session._stream.memory, session.cache.num_tokens
     memory.forget_video()
-    session._executor.run(memory.fold(random_frames(1)))
+    session._executor.run(memory.fold(random_frames(1), None, lambda: None))
     assert session.cache.num_tokens == held

@@ -49,10 +49,7 @@ class QuestionContext(Protocol):
     """What a question reads, and how chunks get there."""
 
     def fold(
-        self,
-        frames: Sequence[Frame],
-        text_tokens: int | None = None,
-        took: Callable[[], object] = lambda: None,
+        self, frames: Sequence[Frame], text_tokens: int | None, took: Callable[[], object]
     ) -> Work[None]:
         """Take a chunk in: frames of one size. All or nothing.
 

@@ -111,8 +111,8 @@ class HeldFrames:
     def fold(
         self,
         frames: Sequence[Frame],
-        text_tokens: int | None = None,  # noqa: ARG002
-        took: Callable[[], object] = lambda: None,
+        text_tokens: int | None,  # noqa: ARG002
+        took: Callable[[], object],
     ) -> Work[None]:
         """Hold a chunk; what an earlier question prefilled is out of date."""
         self._memory.forget_video()

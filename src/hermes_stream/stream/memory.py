@@ -110,10 +110,7 @@ class StreamMemory:
         self._positions = StreamPositions.after_prefix(len(prefix_ids))
 
     def fold(
-        self,
-        frames: Sequence[Frame],
-        text_tokens: int | None = None,
-        took: Callable[[], object] = lambda: None,
+        self, frames: Sequence[Frame], text_tokens: int | None, took: Callable[[], object]
     ) -> Work[None]:
         """Take a chunk in, and compress if the budget is exceeded. All or nothing.
 

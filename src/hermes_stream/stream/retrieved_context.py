@@ -34,11 +34,11 @@ class RetrievedContext:
     def fold(
         self,
         frames: Sequence[Frame],
-        text_tokens: int | None = None,  # noqa: ARG002
-        took: Callable[[], object] = lambda: None,
+        text_tokens: int | None,  # noqa: ARG002
+        took: Callable[[], object],
     ) -> Work[None]:
         """Take a chunk into the memory; what it evicts is archived at once, for the question to find."""
-        return self._memory.fold(frames, took=took)
+        return self._memory.fold(frames, None, took)
 
     def needs_compression(self, num_new_tokens: int) -> bool:
         """Tell whether a compression was put off; none is."""
