@@ -27,6 +27,13 @@ def test_words_that_a_checkpoint_does_not_know(tiny, question, unknown):
     assert unknown_words(tiny.chat.tokenizer, question) == unknown
 
 
+def test_a_look_at_words_changes_nothing_for_who_reads_meanwhile(tiny):
+    tokenizer = tiny.chat.tokenizer
+    assert tiny.chat.stop_token_ids & set(tiny.chat.encode("red<|im_end|>"))
+    unknown_words(tokenizer, "red<|im_end|>")
+    assert not tokenizer.backend_tokenizer.encode_special_tokens
+
+
 def test_an_embedded_checkpoint_says_what_it_knows(tiny):
     assert tiny.card.knows == "coloured shapes that move in a generated world"
 

@@ -19,7 +19,10 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
     unknown_id = tokenizer.unk_token_id
     if unknown_id is None or not tokenizer.is_fast:  # only fast tokenizers say where a token stood
         return []
-    read = tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    # Special tokens are plain text here. Told so, the tokenizer would read so for other threads as well.
+    for mark in (str(one) for one in tokenizer.added_tokens_decoder.values() if one.special):
+        text = text.replace(mark, f"{mark[:1]} {mark[1:]}")
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     found: dict[str, str] = {}
     for token_id, (start, end) in zip(read.input_ids, read.offset_mapping, strict=True):
         word = text[start:end]
