@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.families import FAMILIES
 from torch.nn import functional as F
+from transformers import vision_utils
 
 from hermes_stream import load_model
 from hermes_stream.models import patch_tower
@@ -31,14 +32,22 @@ def test_the_tower_makes_the_same_of_a_plan(name, tmp_path):
             expected = vision(pixels, grid_thw=torch.tensor([grid]))
             found = vision(pixels, grid_thw=torch.tensor([grid]), **tower.plan(grid))
         assert torch.equal(found.pooler_output, expected.pooler_output)
-    assert len(tower._plans) == len(GRIDS)
+    assert tower._reckoned.cache_info().currsize == len(GRIDS)
 
 
-def test_plans_are_bounded():
-    tower = PatchTower(load_model("tiny-qwen").vision)
+def test_plans_are_bounded_also_where_threads_share_a_tower(monkeypatch):
+    tower, plain = PatchTower(load_model("tiny-qwen").vision), vision_utils.get_vision_cu_seqlens
+
+    def meanwhile(sizes):
+        """As if another thread wanted a plan while one is made."""
+        if (count := int(sizes[0, 0])) < 20:
+            tower.plan((100 + count, 4, 4))
+        return plain(sizes)
+
+    monkeypatch.setattr(vision_utils, "get_vision_cu_seqlens", meanwhile)
     for count in range(1, 20):
         tower.plan((count, 4, 4))
-    assert len(tower._plans) == 8
+    assert tower._reckoned.cache_info().currsize == 8
 
 
 def by_loops(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, scale=None):

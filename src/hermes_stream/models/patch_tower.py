@@ -6,7 +6,7 @@ pictures 22,000 kernels and 800 waits, which take longer than the work.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -32,8 +32,7 @@ class PatchTower:
     """
 
     def __init__(self, tower: Any) -> None:
-        self._tower = tower
-        self._plans: dict[Grid, Plan] = {}
+        self._reckoned = lru_cache(maxsize=_MAX_PLANS)(partial(_reckon, tower))
         if (kernel := _window_kernel(tower)) is not None:
             _register(kernel)
             tower.config._attn_implementation = ATTENTION_NAME
@@ -44,45 +43,41 @@ class PatchTower:
         Args:
             grid: temporal patches, and rows and columns of patches in each.
         """
-        if grid not in self._plans:
-            if len(self._plans) == _MAX_PLANS:
-                self._plans.pop(next(iter(self._plans)))
-            self._plans[grid] = self._reckon(grid)
-        return dict(self._plans[grid])
+        return dict(self._reckoned(grid))
 
-    def _reckon(self, grid: Grid) -> Plan:
-        from transformers import vision_utils
 
-        tower, sizes = self._tower, torch.tensor([grid])
-        merge = tower.spatial_merge_size
-        plan: Plan = {
-            "position_ids": vision_utils.get_vision_position_ids(sizes, merge),
-            "cu_seqlens": vision_utils.get_vision_cu_seqlens(sizes),
-            "max_seqlen": grid[1] * grid[2],
-        }
-        if hasattr(tower, "window_size"):
-            windows = {"window_size": tower.window_size, "patch_size": tower.patch_size}
-            index, ends = vision_utils.get_vision_window_index(sizes, spatial_merge_size=merge, **windows)
-            plan |= {"window_index": index, "cu_window_seqlens": ends}
-            plan["max_window_seqlen"] = int(ends.diff().max())
-        if hasattr(tower, "num_grid_per_side"):
-            plan["interp_indices"], plan["interp_weights"] = (
-                vision_utils.get_vision_interpolation_indices_and_weights(
-                    sizes,
-                    num_grid_per_side=tower.num_grid_per_side,
-                    mode=tower.interpolation_mode,
-                    align_corners=tower.interpolation_align_corners,
-                    spatial_merge_size=tower.config.spatial_merge_size,
-                )
+def _reckon(tower: Any, grid: Grid) -> Plan:
+    from transformers import vision_utils
+
+    sizes, merge = torch.tensor([grid]), tower.spatial_merge_size
+    plan: Plan = {
+        "position_ids": vision_utils.get_vision_position_ids(sizes, merge),
+        "cu_seqlens": vision_utils.get_vision_cu_seqlens(sizes),
+        "max_seqlen": grid[1] * grid[2],
+    }
+    if hasattr(tower, "window_size"):
+        windows = {"window_size": tower.window_size, "patch_size": tower.patch_size}
+        index, ends = vision_utils.get_vision_window_index(sizes, spatial_merge_size=merge, **windows)
+        plan |= {"window_index": index, "cu_window_seqlens": ends}
+        plan["max_window_seqlen"] = int(ends.diff().max())
+    if hasattr(tower, "num_grid_per_side"):
+        plan["interp_indices"], plan["interp_weights"] = (
+            vision_utils.get_vision_interpolation_indices_and_weights(
+                sizes,
+                num_grid_per_side=tower.num_grid_per_side,
+                mode=tower.interpolation_mode,
+                align_corners=tower.interpolation_align_corners,
+                spatial_merge_size=tower.config.spatial_merge_size,
             )
-        device = tower.device
-        # Cut into windows by the host, where a loop does that, they stay in host memory.
-        is_cut = tower.config._attn_implementation != ATTENTION_NAME
-        host = {"cu_seqlens", "cu_window_seqlens"} if is_cut else set()
-        return {
-            name: one.to(device) if isinstance(one, Tensor) and name not in host else one
-            for name, one in plan.items()
-        }
+        )
+    device = tower.device
+    # Cut into windows by the host, where a loop does that, they stay in host memory.
+    is_cut = tower.config._attn_implementation != ATTENTION_NAME
+    host = {"cu_seqlens", "cu_window_seqlens"} if is_cut else set()
+    return {
+        name: one.to(device) if isinstance(one, Tensor) and name not in host else one
+        for name, one in plan.items()
+    }
 
 
 def _window_kernel(tower: Any) -> Kernel | None:
