@@ -2,7 +2,7 @@
 
 ::
 
-    [project.entry-points."hermes_stream.policies"]     a function that makes a policy from budget_tokens=N
+    [project.entry-points."hermes_stream.policies"]     makes a policy of budget_tokens=N, and of nothing
     [project.entry-points."hermes_stream.models"]       an adapter, by its family (transformers' model_type)
     [project.entry-points."hermes_stream.commands"]     a function that typer takes
 

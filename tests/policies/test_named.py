@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hermes_stream.policies import POLICIES, WindowPolicy
 from hermes_stream.policies.named import choose_policy
 
 
@@ -37,6 +38,14 @@ def test_a_text_in_quotes_stays_as_it_is():
     named = 'hermes:prompts=("What (now), [here]?", "He said \\"a :)\\", and left"),novelty=2'
     policy = choose_policy(named, 60, 60)
     assert (policy.prompts, policy.novelty) == (texts, 2)
+
+
+def test_what_cannot_make_a_policy_of_nothing_is_named(monkeypatch):
+    monkeypatch.setitem(
+        POLICIES.own, "strict", lambda *, budget_tokens: WindowPolicy(budget_tokens=budget_tokens)
+    )
+    with pytest.raises(ValueError, match=r"'strict': .* missing 1 required keyword-only argument"):
+        choose_policy("strict", 60, 60)
 
 
 @pytest.mark.parametrize("budget", [20.5, "5"])

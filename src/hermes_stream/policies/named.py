@@ -59,13 +59,6 @@ def policy_named(text: str) -> NamedPolicy:
     if name not in POLICIES:
         raise ValueError(f"{name!r} is none of {', '.join(POLICIES)}")
     made: Any = POLICIES[name]
-    own = {field.name: str(field.type) for field in fields(made()) if field.name != "budget_tokens"}
-    try:
-        chosen = read_fields(rest, list(own))
-        for field, value in chosen.items():
-            _check_kind(field, value, own[field])
-    except ValueError as error:
-        raise ValueError(f"{text!r}: {error}") from error
 
     def make(**budget: int) -> MemoryPolicy:
         if isinstance(made, type):
@@ -73,6 +66,10 @@ def policy_named(text: str) -> NamedPolicy:
         return replace(made(**budget), **chosen)  # a preset takes its budget alone
 
     try:
+        own = {field.name: str(field.type) for field in fields(made()) if field.name != "budget_tokens"}
+        chosen = read_fields(rest, list(own))
+        for field, value in chosen.items():
+            _check_kind(field, value, own[field])
         takes_budget = make().with_default_budget(1).budget_tokens is not None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{text!r}: {error}") from error
