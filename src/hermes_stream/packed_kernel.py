@@ -126,15 +126,9 @@ def _kernels() -> Iterator[Kernel]:
 def _flash(queries: Tensor, keys: Tensor, values: Tensor, **options: Any) -> Tensor:
     """Do as ``varlen_attn``, which in torch 2.11 does not hand ``seqused_k`` down."""
     sizes = (options[name] for name in ("cu_seq_q", "cu_seq_k", "max_q", "max_k"))
-    output: Tensor = torch.ops.aten._flash_attention_forward(
-        *(queries, keys, values, *sizes),
-        dropout_p=0.0,
-        is_causal=options["window_size"] == CAUSAL,
-        return_debug_mask=False,
-        scale=options["scale"],
-        seqused_k=options["seqused_k"],
-    )[0]
-    return output
+    how = {"used": options["seqused_k"], "scale": options["scale"]}
+    is_causal = options["window_size"] == CAUSAL
+    return _flash_with_sums(queries, keys, values, *sizes, is_causal=is_causal, **how)[0]
 
 
 def agrees(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:

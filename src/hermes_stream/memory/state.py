@@ -19,21 +19,13 @@ class PerLayer(Protocol):
         """Return the tensor of a layer."""
 
 
-@runtime_checkable
-class InParts(Protocol):
-    """One tensor for each layer, which can be had for several layers at once."""
-
-    def parts(self, width: int | None = None) -> Iterator[tuple[slice, Tensor]]:
-        """Yield runs of layers with what they hold, ``[layers, kv_heads, tokens, head_dim]``, padded."""
-
-
 def layer_parts(
     per_layer: PerLayer, num_layers: int, width: int | None = None
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield what layers hold, as many layers at once as there are in one piece.
 
     Args:
-        per_layer: ``InParts``, or any other tensors of layers, which are yielded one by one.
+        per_layer: what has ``parts``, as ``LayerViews`` has; any other tensors are yielded one by one.
         num_layers: how many there are.
         width: tokens of a layer that will be copied; None for all.
     """

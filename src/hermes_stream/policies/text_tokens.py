@@ -124,7 +124,7 @@ class _Selected:
         raise IndexError(layer)
 
     def parts(self, width: int | None = None) -> Iterator[tuple[slice, Tensor]]:  # noqa: ARG002
-        """Yield all; see ``InParts``."""
+        """Yield all; see ``LayerViews``."""
         yield from self._parts
 
 
@@ -214,7 +214,7 @@ def _combined(one: RetentionPlan, other: RetentionPlan, from_other: Bool[Tensor,
 
     def combine(a: Tensor, b: Tensor, fill: float = -1) -> Tensor:
         width = max(a.shape[1], b.shape[1])
-        a, b = (torch.nn.functional.pad(x, (0, width - x.shape[1]), value=fill) for x in (a, b))
+        a, b = (F.pad(x, (0, width - x.shape[1]), value=fill) for x in (a, b))
         return torch.where(from_other[:, None], b, a)
 
     merge = one.merge
