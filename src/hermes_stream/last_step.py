@@ -36,7 +36,7 @@ class Uninterrupted:
         for number, callback in callbacks.items():
             signal.signal(number, callback)
         waiting, self._waiting = self._waiting, []
-        for number in waiting[:1]:  # the others are as good as answered with it
+        for number in dict.fromkeys(waiting):  # where one raises, the others are as good as answered with it
             callbacks[number](number, None)
 
     def _wait(self, number: int, _: FrameType | None) -> None:

@@ -160,6 +160,17 @@ def test_signals_come_behind_the_block(number):
         signal.signal(number, before)
 
 
+def test_a_signal_that_raises_nothing_hides_no_other():
+    heard = []
+    before = signal.signal(signal.SIGALRM, lambda *_: heard.append("alarm"))
+    try:
+        with pytest.raises(KeyboardInterrupt), Uninterrupted():
+            [os.kill(os.getpid(), number) for number in (signal.SIGALRM, signal.SIGINT)]
+        assert heard == ["alarm"]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_block_in_another_thread_changes_no_handler():
     found = []
 
