@@ -11,7 +11,7 @@ import pytest
 import torch
 from tests.checkpoints import random_frames
 
-from hermes_stream.stream.executor import Executor, Failure, Unprepared
+from hermes_stream.stream.executor import Executor, Failure, RunningWork, Unprepared
 from hermes_stream.stream.work import EncodeRequest, ForwardRequest
 
 FAILURE = RuntimeError("the tower fails")
@@ -107,6 +107,29 @@ def test_frames_that_cannot_be_prepared_fail_alone(model, executor, monkeypatch)
     assert all(str(found[k].error) == "no such frames" for k in (0, 3))
     with pytest.raises(Unprepared, match="no such frames"):
         executor.serve([bad[0]])
+
+
+def test_work_is_closed_where_ctrl_c_comes_before_it_is_told_of_a_result(executor, monkeypatch):
+    class Work:
+        is_closed = False
+
+        def __next__(self):
+            return EncodeRequest.of([], executor.model)
+
+        def send(self, result):
+            raise KeyboardInterrupt
+
+        def close(self):
+            self.is_closed = True
+
+    work = Work()
+    running = RunningWork(executor, work)
+    monkeypatch.setattr(executor, "serve", lambda requests: [None] * len(requests))
+    assert running.step()
+    with pytest.raises(KeyboardInterrupt):
+        running.step()
+    assert work.is_closed
+    assert not running.step()
 
 
 def test_pixels_are_made_when_a_request_is_served(model, executor):

@@ -278,7 +278,7 @@ class RunningWork:
         except StopIteration as end:
             self._is_done, self.result = True, end.value
         except BaseException:
-            self._is_done = True
+            self.close()  # Ctrl-C may have come beside the work, which then still stands where it was
             raise
         return not self._is_done
 
