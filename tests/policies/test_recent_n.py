@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, plain_inputs, plain_model, random_frames
@@ -77,3 +79,13 @@ def test_a_recall_that_fails_leaves_the_stream_usable(model, monkeypatch):
 def test_a_budget_below_one_frame_is_refused(model):
     with pytest.raises(CapacityError, match=r"8 tokens holds no whole frame of 9"):
         Session(model, RecentNPolicy(budget_tokens=8))
+
+
+def test_frames_that_are_prefilled_again_are_counted_once(model):
+    session = watched(model, 0, chunk_frames=1, filter="dedup", still_below=2.0)
+    for k in range(12):
+        session.observe(replace(random_frames(1)[0], pts_seconds=float(k)))
+        session.ask(QUESTION).close()
+    stats = session.stats
+    assert (stats.num_frames, stats.num_still_frames) == (12, 5)
+    assert stats.num_visual_tokens_dropped == 4 * TOKENS_PER_TEMPORAL_PATCH

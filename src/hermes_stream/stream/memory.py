@@ -206,7 +206,7 @@ class StreamMemory:
             self._positions = StreamPositions.after_prefix(self.cache.num_prefix_tokens)
         else:
             self._begin()
-        self._num_patches = 0
+        self._num_patches = self.encoder.num_still_frames = 0
         self.filtering.forget()
 
     def _place(self, visual: VisualTokens) -> tuple[Int[Tensor, "axes tokens"], StreamPositions]:

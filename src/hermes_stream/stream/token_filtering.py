@@ -29,8 +29,8 @@ class TokenFiltering:
         self.num_dropped = 0
 
     def forget(self) -> None:
-        """Begin anew."""
-        self._past = None
+        """Begin anew; what comes again is counted again."""
+        self._past, self.num_dropped = None, 0
 
     def filter(self, visual: VisualTokens) -> tuple[VisualTokens, Bool[Tensor, " tokens"]]:
         """Return the chunk, some of its tokens replaced by means, and which of them stay.
