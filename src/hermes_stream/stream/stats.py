@@ -118,7 +118,7 @@ class StageClock:
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + weight * each
 
 
-class Moment:
+class DeviceMoment:
     """When a device will have done what was asked of it so far. A GPU notes that by itself: nobody waits.
 
     Args:
@@ -134,7 +134,7 @@ class Moment:
             synchronize(device)
         self._seconds = time.perf_counter()
 
-    def seconds_until(self, later: Moment) -> float:
+    def seconds_until(self, later: DeviceMoment) -> float:
         """Return the time between, once the device is there."""
         if self._event is None or later._event is None:
             return later._seconds - self._seconds
@@ -144,7 +144,7 @@ class Moment:
 
     def seconds_ago(self) -> float:
         """Return how long ago it was."""
-        return self.seconds_until(Moment(self._device))
+        return self.seconds_until(DeviceMoment(self._device))
 
 
 def synchronize(device: torch.device | None) -> None:

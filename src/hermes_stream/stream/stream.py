@@ -40,7 +40,7 @@ from hermes_stream.stream.intake import Intake
 from hermes_stream.stream.memory import StreamMemory
 from hermes_stream.stream.options import StreamOptions
 from hermes_stream.stream.question import Question
-from hermes_stream.stream.stats import Moment, SessionStats, kept_by_tier
+from hermes_stream.stream.stats import DeviceMoment, SessionStats, kept_by_tier
 from hermes_stream.stream.unseen import UnseenQuestion
 from hermes_stream.stream.work import EncodeRequest, Work, next_token
 from hermes_stream.video.conversion import frames_from
@@ -343,9 +343,9 @@ class Stream:
         while (missing := until - self.intake.num_folded) > 0:
             yield from self.fold(missing, text_tokens)
         self.folding.check_any()
-        folded = Moment(self.model.layout.device)
+        folded = DeviceMoment(self.model.layout.device)
         yield from self.prepare_context()
-        self._recall = partial(folded.seconds_until, Moment(self.model.layout.device))
+        self._recall = partial(folded.seconds_until, DeviceMoment(self.model.layout.device))
         return lambda: max(0.0, time.perf_counter() - folded.seconds_ago() - began)
 
     def prepare_context(self) -> Work[None]:
