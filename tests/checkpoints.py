@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlavaOnevisionForConditionalGeneration
+from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Model
 
 from hermes_lab.training.checkpoint import build_config, save_checkpoint
 from hermes_stream.models import VideoModel
@@ -15,6 +16,8 @@ from hermes_stream.video.frame import Frame
 
 IMAGE_SIZE = 24
 TOKENS_PER_TEMPORAL_PATCH = 9
+# What a plain decoder calls the past that it is given and returns; the first from transformers 5.24 on.
+PAST = "cache" if "cache" in signature(Qwen2Model.forward).parameters else "past_key_values"
 
 
 def save_random_checkpoint(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.checkpoints import visual_tokens
+from tests.checkpoints import PAST, visual_tokens
 from tests.families import FAMILIES, QUESTION, pictures, plain_model
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache
@@ -198,12 +198,12 @@ def test_guidance_attention_equals_eager_attention(family):
     forward(family.model.decoder, segments)
     plain = plain_model(family.folder, "eager")
     for segment, text in zip(segments, PROMPTS, strict=True):
-        past = plain(**family.inputs(family.folder, frames, QUESTION, fps=2), use_cache=True).past_key_values
+        past = getattr(plain(**family.inputs(family.folder, frames, QUESTION, fps=2), use_cache=True), PAST)
         past.crop(held - past.get_seq_length())
         ids = torch.tensor([family.model.chat.encode(text)])
         axes = segment.positions[:, None] if len(segment.positions) == 3 else segment.positions
         attentions = plain.get_decoder()(
-            input_ids=ids, position_ids=axes, past_key_values=past, output_attentions=True
+            input_ids=ids, position_ids=axes, **{PAST: past}, output_attentions=True
         ).attentions
         eager = torch.stack([layer[0, :, :, :held].mean(dim=(0, 1)) for layer in attentions])
         torch.testing.assert_close(segment.probe.weights, eager, rtol=1e-3, atol=1e-6)
@@ -261,7 +261,7 @@ def answered(plain, held, session, shift=0) -> torch.Tensor:
     hidden = plain.get_decoder()(
         inputs_embeds=embeddings,
         position_ids=positions[:, None] if axes == 3 else positions,
-        past_key_values=past,
+        **{PAST: past},
         use_cache=True,
     ).last_hidden_state
     return plain.lm_head(hidden[0, -1])
@@ -288,7 +288,7 @@ def test_reindexing_equals_recomputing_at_the_new_positions(family):
     plain.get_decoder().register_forward_pre_hook(
         lambda _, __, kwargs: seen_positions.append(kwargs["position_ids"]), with_kwargs=True
     )
-    native = plain(**inputs, use_cache=True).past_key_values
+    native = getattr(plain(**inputs, use_cache=True), PAST)
     old = (
         seen_positions[0]
         if seen_positions[0] is not None

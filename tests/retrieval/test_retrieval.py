@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, plain_model, random_frames
+from tests.checkpoints import PAST, TOKENS_PER_TEMPORAL_PATCH, plain_model, random_frames
 from transformers import DynamicCache
 
 from hermes_stream import FullPolicy, Session
@@ -179,7 +179,7 @@ def test_the_answer_is_that_of_a_plain_model_with_this_cache(model, checkpoint_f
         hidden = plain.model.language_model(
             inputs_embeds=asked,
             position_ids=held + torch.arange(asked.shape[1])[None],
-            past_key_values=past,
+            **{PAST: past},
             use_cache=True,
         ).last_hidden_state
         torch.testing.assert_close(logits, plain.lm_head(hidden[0, -1]), **TOLERANCE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.checkpoints import plain_inputs, plain_model, random_frames, save_random_checkpoint
+from tests.checkpoints import PAST, plain_inputs, plain_model, random_frames, save_random_checkpoint
 from transformers import DynamicCache
 
 from hermes_stream import FullPolicy, HermesPolicy, Session, WindowPolicy, load_model
@@ -136,7 +136,7 @@ def recomputed_logits(model, folder, session, question):
     positions = cache.next_position + torch.arange(embeddings.shape[1])[None]
     with torch.no_grad():
         hidden = plain.model.language_model(
-            inputs_embeds=embeddings, position_ids=positions, past_key_values=past, use_cache=True
+            inputs_embeds=embeddings, position_ids=positions, **{PAST: past}, use_cache=True
         ).last_hidden_state
         return plain.lm_head(hidden[0, -1])
 
