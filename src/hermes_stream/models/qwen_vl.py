@@ -145,9 +145,14 @@ def encode_patches(model: Any, tower: PatchTower, pixels: Pixels) -> Features:
     merge = model.model.visual.spatial_merge_size
     return Features(
         tokens=torch.cat(output.pooler_output).to(model.dtype),
-        deepstack=torch.stack([torch.cat(level) for level in levels]).to(model.dtype) if levels else None,
+        deepstack=torch.stack([_joined(level) for level in levels]).to(model.dtype) if levels else None,
         grid=(count, rows // merge, columns // merge),
     )
+
+
+def _joined(level: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return the features of one layer of the tower; older releases of transformers do not split them."""
+    return level if isinstance(level, Tensor) else torch.cat(tuple(level))
 
 
 def read_preprocessing(checkpoint: Checkpoint, *, bounds: Bounds = "frame") -> PatchPreprocessing:
