@@ -90,3 +90,27 @@ def test_nothing_is_left_of_what_has_ended(guarded, key):
             socket.recv(timeout=WITHIN_SECONDS)
     assert not standing._open
     assert threading.active_count() <= before + 2
+
+
+def test_a_request_that_came_during_a_look_is_not_taken_for_one_of_a_revoked_key(guarded, monkeypatch):
+    keys, looks = guarded.service.keys, threading.Semaphore(0)
+    good = keys.good
+
+    def slow(numbers):
+        found = good(numbers)
+        looks.release()
+        time.sleep(1.0)  # of a record far away
+        return found
+
+    secrets = [keys.create(name, ["read", "ask"])[0] for name in ("first", "second")]
+    first, second = ({"Authorization": f"Bearer {secret}"} for secret in secrets)
+    with guarded.http.stream("GET", "/v1/events", headers={**first, "Accept": "text/event-stream"}) as sent:
+        lines = sent.iter_lines()
+        assert next(lines).startswith("id: ")
+        monkeypatch.setattr(keys, "good", slow)
+        assert looks.acquire(timeout=WITHIN_SECONDS)
+        monkeypatch.setattr(keys, "good", good)
+        with connect(guarded.ws + "/v1/streams/door/frames", additional_headers=second) as socket:
+            time.sleep(2.0)
+            socket.send(b"\0" * 8 + jpeg())
+            assert "num_accepted" in json.loads(socket.recv(timeout=WITHIN_SECONDS))

@@ -69,12 +69,13 @@ class Standing:
                 await self._look()
 
     async def _look(self) -> None:
+        looked_up = tuple(self._open)  # others come meanwhile
         try:
-            good = await asyncio.to_thread(self._keys.good, tuple(self._open))
+            good = await asyncio.to_thread(self._keys.good, looked_up)
         except HermesError as error:  # the record is away: nobody is sent off for that
             logger.warning("keys of open requests could not be looked up: %s", error)
             return
         now = asyncio.get_running_loop().time()
-        for number in set(self._open) - good:
-            for limit in self._open.pop(number):
+        for number in set(looked_up) - good:
+            for limit in self._open.pop(number, ()):
                 limit.reschedule(now)
