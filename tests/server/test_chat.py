@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import threading
+import time
 
+import httpx
 import openai
 import pytest
 from tests.server.served import jpeg, picture
@@ -201,6 +204,26 @@ def test_more_tokens_than_there_is_room_for_are_as_many_as_there_are(served):
         question = {"question": "what is on screen now?", "max_new_tokens": asked}
         answered = served.http.post("/v1/streams/room/ask", json=question)
         assert answered.status_code == 200, answered.text
+
+
+def test_a_client_that_leaves_while_its_pictures_get_a_stream_leaves_none_behind(served, monkeypatch):
+    opens, begun, opened = served.service.open_stream, threading.Event(), threading.Event()
+
+    def slowly(name, **options):
+        begun.set()
+        time.sleep(0.5)
+        try:
+            return opens(name, **options)
+        finally:
+            opened.set()
+
+    monkeypatch.setattr(served.service, "open_stream", slowly)
+    content = {"model": "tiny", "messages": shown(data_url(jpeg()), kind="image_url")}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{served.url}/v1/chat/completions", json=content, timeout=0.2)
+    assert begun.is_set()
+    assert opened.wait(10)
+    until(lambda: not [one for one in served.service.streams(temporary=True) if one.is_temporary])
 
 
 def test_more_pictures_than_may_be_are_refused(client, served, monkeypatch):

@@ -13,6 +13,7 @@ from hermes_stream.server.media_work import Stop
 from hermes_stream.server.openai.media import frames_of, stream_of
 from hermes_stream.server.openai.requests import ChatRequest
 from hermes_stream.server.state import ServerState
+from hermes_stream.service import StreamStatus
 
 PREFIX = "chat-"
 
@@ -37,12 +38,22 @@ async def watched(state: ServerState, request: ChatRequest) -> AsyncIterator[str
         yield named
         return
     name = PREFIX + secrets.token_hex(16)
-    await asyncio.to_thread(state.service.open_stream, name, temporary=True, **_options(request))
+    opening = asyncio.ensure_future(
+        asyncio.to_thread(state.service.open_stream, name, temporary=True, **_options(request))
+    )
     try:
+        await asyncio.shield(opening)  # goes on where the client leaves meanwhile, and is closed below
         await state.media.do(lambda stop: _feed(state, name, request, stop))
         yield name
     finally:
-        await asyncio.shield(asyncio.to_thread(_close, state, name))
+        await asyncio.shield(_leave(state, name, opening))
+
+
+async def _leave(state: ServerState, name: str, opening: asyncio.Future[StreamStatus]) -> None:
+    """Close a stream that may be about to be opened; one that was refused is none."""
+    await asyncio.wait({opening})
+    if opening.exception() is None:
+        await asyncio.to_thread(_close, state, name)
 
 
 def _options(request: ChatRequest) -> dict[str, Any]:
