@@ -72,6 +72,39 @@ def test_what_is_too_much_goes_oldest_first(serve):
     assert service.ask("door", QUESTION, max_new_tokens=2).text is not None
 
 
+def test_a_record_in_postgres_loses_what_is_too_much_and_not_all(serve, postgres):
+    service = serve(keep_days=None, keep_bytes=10**9, store=postgres())
+    service.open_stream("door", **FEW)
+    store, row, now = service._running.store, service._running.registry.row("door"), time.time()
+    for age in range(6000, 0, -1):
+        told = NewEvent(kind="gap", stream_id=row.id, wall_seconds=now - age, payload={"text": "words " * 40})
+        store.tell(told)
+    store.writer.write(lambda _: None)
+    retention = service._running._upkeep._retention
+    before = retention.num_bytes
+    retention._settings = service.settings.model_copy(update={"keep_bytes": int(0.98 * before)})
+    service._running._upkeep.keep_bounds()
+    left = [one for one in service.events(limit=10_000) if one.kind == "gap"]
+    assert retention.num_bytes <= 0.98 * before
+    assert 2000 < len(left) < 6000
+    assert left[-1].wall_seconds > now - 1.5  # the youngest stay
+    service._running._upkeep.keep_bounds()
+    assert len([one for one in service.events(limit=10_000) if one.kind == "gap"]) == len(left)
+
+
+def test_the_snapshot_that_a_restart_needs_outlasts_one_that_somebody_asked_for(serve):
+    service = serve(keep_days=None, keep_bytes=10**9)
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(3))
+    service._running._upkeep.save_all()
+    asked_for = service.snapshot("door").id
+    retention = service._running._upkeep._retention
+    retention._settings = service.settings.model_copy(update={"keep_bytes": 1})
+    service._running._upkeep.keep_bounds()
+    assert [one.is_kept for one in service.snapshots("door")] == [False]
+    assert asked_for not in [one.id for one in service.snapshots("door")]
+
+
 def test_pictures_are_small_and_found_by_about_their_time(tmp_path):
     pictures = StreamPictures(tmp_path, "0001-door", 10_000)
     wide = np.zeros((200, 400, 3), np.uint8)

@@ -91,12 +91,16 @@ class Retention:
     def _shrink_rows(self, most_bytes: int) -> int:
         """Delete the oldest events and questions, a tenth of them at a time."""
         total = 0
-        while self.num_bytes > most_bytes:
+        while (used := self.num_bytes) > most_bytes:
             moment = self._tenth_oldest()
             if moment is None:
                 log.warning("the data folder stays above keep_bytes: what streams need to go on is kept")
                 break
             total += self._delete_rows(moment)
+            self._store.database.pack()
+            if not self._store.database.is_sqlite and self.num_bytes >= used:
+                log.warning("the record takes as much as before events were deleted; the others are kept")
+                break
         return total
 
     def _tenth_oldest(self) -> float | None:
@@ -158,7 +162,8 @@ class Retention:
     def _shrink_snapshots(self, most_bytes: int) -> int:
         """Delete the oldest snapshots, but not the newest of a stream: it goes on from there."""
         known = sorted(self._store.snapshots.read(), key=lambda one: (one.is_kept, one.id))
-        newest = {one.stream: one.id for one in sorted(known, key=lambda one: one.id)}
+        # of those that somebody asked for none is what it goes on from, as long as there are others
+        newest = {one.stream: one.id for one in sorted(known, key=lambda one: (not one.is_kept, one.id))}
         count = 0
         for one in known:
             if self.num_bytes <= most_bytes:
