@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import OperationalError
 from tests.waiting import until
 
-from hermes_stream.errors import StoreError, UnknownKeyError
+from hermes_stream.errors import StoreError, UnknownIncidentError, UnknownKeyError
 from hermes_stream.service import tables
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.keys import Keys
@@ -167,6 +168,16 @@ def test_a_question_is_recorded_as_it_can_be(store):
     assert record.stream == "door"
     assert record.asked.question == "what?\N{REPLACEMENT CHARACTER} ?"
     assert replace(record.asked, question=ASKED.question, stream_id=1) == ASKED
+
+
+def test_a_name_that_no_row_can_have_is_not_found_or_no_value_and_the_record_is_well(store):
+    for look in (
+        lambda: store.streams.find("a\0b"),
+        lambda: store.events.read(kinds=["a\0b"]),
+        lambda: store.incidents.find("a\0b"),
+    ):
+        with suppress(ValueError, UnknownIncidentError):
+            assert not look()
 
 
 def test_one_change_that_fails_does_not_take_others_along(store):

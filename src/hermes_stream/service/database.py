@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError
 
 from hermes_stream.errors import MissingPackageError, StoreError
 from hermes_stream.service.migrations import upgrade
@@ -73,10 +73,13 @@ class Database:
 
         Raises:
             StoreError: the record cannot be read.
+            ValueError: a value cannot be looked for, such as a text with NUL in Postgres.
         """
         try:
             with self._engine.connect() as connection:
                 yield connection
+        except DataError as error:
+            raise ValueError(f"that cannot be looked for in the record: {_reason(error)}") from error
         except SQLAlchemyError as error:
             raise StoreError(f"the record {self.name} cannot be read: {_reason(error)}") from error
 
