@@ -56,6 +56,14 @@ def test_after_a_restart_time_goes_on_behind_the_newest_picture(clocks, times):
     assert times.seconds("door", zero=1000.0, newest=first) == pytest.approx(first + 4)
 
 
+def test_a_stream_that_was_deleted_leaves_its_time_to_none_of_the_same_name(clocks, times):
+    times.seconds("door", zero=1000.0, newest=5000.0)
+    clocks.go_on(10)
+    assert times.seconds("door", zero=None, newest=None) == 0
+    clocks.go_on(2)
+    assert times.seconds("door", zero=1010.0, newest=0.0) == 2
+
+
 def test_two_pictures_at_once_have_two_times_and_streams_are_apart(times):
     one, two = (times.seconds("door", zero=990.0, newest=None) for _ in range(2))
     assert one == 10 < two

@@ -35,6 +35,8 @@ class Arrivals:
             newest: time of the newest picture, later than which it is to be; None where none came.
         """
         if zero is None:
+            with self._lock:
+                self._last.pop(stream, None)  # of another stream, which had the name before
             return 0.0
         wall, now = max(0.0, self._wall() - zero), self._monotonic()
         with self._lock:
