@@ -87,6 +87,22 @@ def test_home_assistant_finds_a_stream_hears_its_events_and_commands_it(serve, b
         until(lambda: listener.last("hermes/availability") == b"offline")
 
 
+def test_what_a_deleted_stream_showed_is_not_told_of_another_of_its_name(serve, broker):
+    service = serve(mqtt=f"mqtt://127.0.0.1:{broker.port}")
+    with listening(broker.port) as listener:
+        service.open_stream("door", **FEW)
+        push(service, "door", random_frames(2))
+        assert service.ask("door", "what is it?", max_new_tokens=2).text is not None
+        until(lambda: listener.last(f"{BASE}/answer"))
+        service.close_stream("door", delete=True)
+        until(lambda: listener.last(f"{BASE}/answer") == b"")
+        service.open_stream("door", **FEW)
+        until(lambda: listener.last(f"{BASE}/state"))
+        service.open_stream("side", **FEW)
+        until(lambda: listener.last("hermes/streams/side/state"))  # all was told again
+        assert not listener.last(f"{BASE}/answer")
+
+
 def test_a_broker_that_comes_back_is_told_all_again_and_each_event_once(serve, broker, monkeypatch):
     monkeypatch.setattr("hermes_stream.service.mqtt_bridge._FIRST_PAUSE_SECONDS", 0.1)
     service = serve(mqtt=f"mqtt://127.0.0.1:{broker.port}")

@@ -45,6 +45,7 @@ _OLD_SECONDS = 300.0
 _TIMEOUT_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 _MAX_COMMAND_BYTES = 64
+_DELETED = "stream_deleted"
 
 
 def broker_of(address: str) -> SplitResult:
@@ -213,7 +214,9 @@ class MqttBridge:
         while True:
             events = await asyncio.to_thread(self._next_events)
             for event in events:
-                if event.stream is not None and time.time() - event.wall_seconds < _OLD_SECONDS:
+                if event.kind == _DELETED:  # another stream may get its name
+                    self._lately.pop(event.payload["name"], None)
+                elif event.stream is not None and time.time() - event.wall_seconds < _OLD_SECONDS:
                     await self._tell(client, event)
                 self._sent_event_id = event.id
             if events:
@@ -223,7 +226,7 @@ class MqttBridge:
     def _next_events(self) -> tuple[Event, ...]:
         self._store.writer.wait_for_event(self._sent_event_id, _WAIT_SECONDS)
         newest = self._store.writer.newest_event_id
-        events = self._store.events.read(self._sent_event_id, kinds=(*WATCH_KINDS, "answered"))
+        events = self._store.events.read(self._sent_event_id, kinds=(*WATCH_KINDS, "answered", _DELETED))
         if not events:
             self._sent_event_id = max(self._sent_event_id, newest)
         return events
