@@ -56,3 +56,13 @@ def test_a_password_is_found_nowhere(camera, caplog):
     assert PASSWORD not in shown
     assert USER not in shown
     assert PASSWORD not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/streams", {"source": ADDRESS}), ("/v1/streams", [{"source": ADDRESS}]), ("/v1/login", PASSWORD)],
+)
+def test_a_body_that_is_not_as_described_is_not_told_back_whole(served, path, body):
+    refused = served.http.post(path, json=body)
+    assert refused.status_code == 422
+    assert PASSWORD not in refused.text

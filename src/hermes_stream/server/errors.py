@@ -208,7 +208,9 @@ def _of_validation(error: RequestValidationError | WebSocketRequestValidationErr
         message = f"the body is no JSON: {reason}; send one JSON document as /docs shows it"
         return Refusal(status=400, type=_INVALID, message=message, code="invalid_json")
     name = ".".join(place[1:]) or (place[0] if place else "request")
-    is_shown = "input" in first and not _SECRET_FIELDS & set(place)
+    # the body itself, or a table in it, may hold any field
+    is_whole = len(place) < 2 or isinstance(first.get("input"), dict)
+    is_shown = "input" in first and not is_whole and not _SECRET_FIELDS & set(place)
     got = f", got {_shortened(first['input'])}" if is_shown else ""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return Refusal(
