@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -184,6 +185,17 @@ def test_a_key_has_quotas(guarded):
     assert 1 <= int(late.headers["retry-after"]) <= 60
     assert http.delete("/v1/streams/one", headers=headers).status_code == 204
     assert http.post("/v1/streams", json={"name": "two"}, headers=headers).status_code == 201
+
+
+def test_a_quota_of_streams_holds_for_requests_that_come_together(guarded):
+    secret, _ = guarded.service.keys.create("one", ["ask", "read"], max_streams=1)
+
+    def post(number: int) -> int:
+        body = {"name": f"together-{number}"}
+        return guarded.http.post("/v1/streams", json=body, headers=bearer(secret)).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(post, range(6))) == [201, *[429] * 5]
 
 
 def test_others_streams_are_closed_by_an_administrator_alone(guarded, keys):

@@ -17,11 +17,14 @@ class Quotas:
 
     Args:
         clock: seconds, monotonic.
+
+    Attributes:
+        opening: is held from where streams are counted until one more is open, so that none is left out.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock, self.opening = threading.Lock(), threading.Lock()
         self._asked: dict[int, deque[float]] = {}
 
     def take_question(self, key_id: int, most: int | None) -> None:

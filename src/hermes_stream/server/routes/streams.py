@@ -55,7 +55,11 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
             state.service.close_stream(body.name, delete=True)
             raise
 
-    return await asyncio.to_thread(open_it)
+    def open_alone() -> StreamStatus:
+        with state.quotas.opening:
+            return open_it()
+
+    return await asyncio.to_thread(open_alone)
 
 
 def _begin_with_snapshot(state: ServerState, name: str, number: int, caller: Caller) -> None:
