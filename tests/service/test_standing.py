@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import weakref
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from tests.checkpoints import random_frames
 from tests.waiting import until
@@ -20,7 +24,7 @@ from hermes_stream.service.settings import StartSettings
 from hermes_stream.service.standing import Standing
 from hermes_stream.service.watch_rows import WatchRow
 from hermes_stream.service.watch_trial import _is_among, kept_frames
-from hermes_stream.video import SourceOptions
+from hermes_stream.video import Frame, SourceOptions
 
 FEW = {"budget_tokens": 40, "chunk_frames": 1, "fps": 1.0}
 SURE = {"raise_at": 1e-9, "clear_at": 0.0}
@@ -321,12 +325,36 @@ def test_a_picture_of_a_frame_that_is_journalled_is_that_frame():
 
 def test_a_trial_is_of_the_newest_frames_between_two_times(monkeypatch):
     frames = random_frames(6)
-    served = SimpleNamespace(disk=SimpleNamespace(frames=lambda: iter(frames)), pictures=None)
+
+    def journalled(since: float, until: float) -> list[Frame]:
+        return [one for one in frames if since <= one.pts_seconds <= until]
+
+    served = SimpleNamespace(disk=SimpleNamespace(frames=journalled), pictures=None)
     assert kept_frames(served, Path(), 1.0, 4.0) == (frames[1:5], False)
     monkeypatch.setattr("hermes_stream.service.watch_trial.MAX_FRAMES", 2)
     assert kept_frames(served, Path(), 1.0, 4.0) == (frames[3:5], True)
     monkeypatch.setattr("hermes_stream.service.watch_trial._MAX_BYTES", frames[0].image.nbytes)
     assert kept_frames(served, Path(), 1.0, 4.0) == (frames[4:5], True)
+
+
+def test_what_a_trial_reads_of_a_long_journal_is_bounded_while_it_is_read(monkeypatch):
+    class Image(np.ndarray):
+        """Pixels of which it is known whether anybody has them."""
+
+    images, most = [], []
+
+    def frames(*_):
+        for frame in random_frames(40):
+            image = frame.image.copy().view(Image)
+            images.append(weakref.ref(image))
+            most.append(sum(one() is not None for one in images))
+            yield replace(frame, image=image)
+
+    monkeypatch.setattr("hermes_stream.service.watch_trial.MAX_FRAMES", 5)
+    served = SimpleNamespace(disk=SimpleNamespace(frames=frames), pictures=None, row=None)
+    kept, is_cut = kept_frames(served, Path(), -math.inf, math.inf)
+    assert ([frame.pts_seconds for frame in kept], is_cut) == ([35.0, 36.0, 37.0, 38.0, 39.0], True)
+    assert max(most) <= 8
 
 
 def test_a_change_that_is_refused_leaves_a_watch_as_it_was(serve):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -143,23 +144,31 @@ def kept_frames(
     Returns:
         The newest of them that fit the room, and whether there were more.
     """
-    kept: list[Frame] = []
+    journalled: deque[Frame] = deque()
+    num_bytes, is_cut = 0, False
     try:
-        frames = [] if served.disk is None else served.disk.frames()
-        kept += (one for one in frames if from_seconds <= one.pts_seconds <= until_seconds)
+        frames = [] if served.disk is None else served.disk.frames(from_seconds, until_seconds)
+        for frame in frames:
+            journalled.append(frame)
+            num_bytes += frame.image.nbytes
+            while len(journalled) > 1 and (num_bytes > _MAX_BYTES or len(journalled) > MAX_FRAMES):
+                num_bytes, is_cut = num_bytes - journalled.popleft().image.nbytes, True
     except (OSError, HermesError) as error:
         log.info("the journal of stream %s is read in part: %s", served.row.name, error)
-    journalled = sorted(frame.pts_seconds for frame in kept)
+    kept = {frame.pts_seconds: frame for frame in journalled}
+    times = sorted(kept)
     shown = {} if served.pictures is None else served.pictures.between(from_seconds, until_seconds)
-    kept += _pictured(pictures, {k: v for k, v in shown.items() if not _is_among(k, journalled)})
-    kept = sorted({frame.pts_seconds: frame for frame in kept}.values(), key=lambda one: one.pts_seconds)
-    num_bytes, first = 0, len(kept)
-    while first > 0 and len(kept) - first < MAX_FRAMES:
-        num_bytes += kept[first - 1].image.nbytes
-        if num_bytes > _MAX_BYTES:
+    if is_cut:  # older ones would find no room
+        shown = {seconds: path for seconds, path in shown.items() if seconds > times[0]}
+    for seconds, path in reversed(shown.items()):
+        if _is_among(seconds, times) or (picture := _pictured(pictures, seconds, path)) is None:
+            continue
+        num_bytes += picture.image.nbytes
+        if num_bytes > _MAX_BYTES or len(kept) == MAX_FRAMES:
+            is_cut = True
             break
-        first -= 1
-    return kept[first:], first > 0
+        kept[seconds] = picture
+    return [kept[seconds] for seconds in sorted(kept)], is_cut
 
 
 def _is_among(seconds: float, times: Sequence[float]) -> bool:
@@ -167,9 +176,9 @@ def _is_among(seconds: float, times: Sequence[float]) -> bool:
     return index < len(times) and times[index] <= seconds + _SAME_SECONDS
 
 
-def _pictured(root: Path, path_of: dict[float, str]) -> Iterable[Frame]:
-    for seconds, path in list(path_of.items())[-MAX_FRAMES:]:
-        try:
-            yield Frame(pts_seconds=seconds, image=decode_jpeg(read_picture(root, path)))
-        except (HermesError, ValueError) as error:
-            log.info("picture %s is left out: %s", path, error)
+def _pictured(root: Path, seconds: float, path: str) -> Frame | None:
+    try:
+        return Frame(pts_seconds=seconds, image=decode_jpeg(read_picture(root, path)))
+    except (HermesError, ValueError) as error:
+        log.info("picture %s is left out: %s", path, error)
+        return None
