@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
+import time
 from contextlib import suppress
 from io import BytesIO
 
@@ -132,6 +134,18 @@ def test_a_preview_follows_the_newest_picture(served):
         assert struct.unpack(">Q", socket.recv(timeout=5)[:8]) == (US,)
         with pytest.raises(TimeoutError):
             socket.recv(timeout=0.5)  # nothing new, nothing sent
+
+
+def test_a_preview_of_a_stream_that_is_closed_ends_and_is_no_fault_of_the_server(served, caplog):
+    served.open_watched("closing", 1)
+    with connect(served.ws + "/v1/streams/closing/preview") as socket:
+        socket.recv(timeout=10)
+        served.service.close_stream("closing", delete=True)
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=10)
+    time.sleep(0.2)
+    gc.collect()
+    assert not [one.getMessage() for one in caplog.records if one.name == "asyncio"]
 
 
 @pytest.mark.parametrize("path", ["/v1/streams/nobody/frames", "/v1/streams/nobody/preview"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket
 from fastapi.responses import Response
+from starlette.websockets import WebSocketDisconnect
 
+from hermes_stream.errors import HermesError
 from hermes_stream.server.bodies import ERRORS, StreamName
 from hermes_stream.server.draining import cancelled_after
 from hermes_stream.server.errors import RefusedError
@@ -53,15 +56,17 @@ async def watch_preview(
 
 async def _send_previews(name: str, socket: WebSocket, state: ServerState, pause_seconds: float) -> None:
     shown: float | None = None
-    while True:
-        began = time.monotonic()
-        newest = await asyncio.to_thread(state.previews.newest, name, after_seconds=shown)
-        if newest is not None:
-            shown = newest.pts_seconds
-            # waits while the client is slow: what it does not see is not made
-            await socket.send_bytes(write_message(newest.pts_seconds, newest.jpeg))
-            state.metrics.count_preview(len(newest.jpeg))
-        await asyncio.sleep(max(0.0, began + pause_seconds - time.monotonic()))
+    # a stream that was closed, or a client that has left, ends it: who connects again is told why
+    with suppress(HermesError, WebSocketDisconnect):
+        while True:
+            began = time.monotonic()
+            newest = await asyncio.to_thread(state.previews.newest, name, after_seconds=shown)
+            if newest is not None:
+                shown = newest.pts_seconds
+                # waits while the client is slow: what it does not see is not made
+                await socket.send_bytes(write_message(newest.pts_seconds, newest.jpeg))
+                state.metrics.count_preview(len(newest.jpeg))
+            await asyncio.sleep(max(0.0, began + pause_seconds - time.monotonic()))
 
 
 async def _read_to_end(socket: WebSocket) -> None:
