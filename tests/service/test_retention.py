@@ -128,3 +128,6 @@ def test_pictures_are_small_and_found_by_about_their_time(tmp_path):
     assert copy.find(12.5) == "0002-side/1970-01-02/12.500000.jpg"
     copy.delete_all()
     assert not list(tmp_path.rglob("*.jpg"))
+    copy.put(random_frames(1, start=13.0)[0], 86_400.0)  # that was on its way
+    assert not list(tmp_path.rglob("*.jpg"))
+    assert len(copy) == 0

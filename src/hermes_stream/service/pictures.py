@@ -33,7 +33,7 @@ class StreamPictures:
         self._root, self._stream_folder, self._max_pixels = root, stream_folder, max_pixels
         self._lock = Lock()
         self._path_of: dict[float, str] = {}
-        self._failed = False
+        self._failed = self._is_deleted = False
         for path in (root / stream_folder).glob("*/*.jpg"):
             try:
                 self._path_of[float(path.stem)] = path.relative_to(root).as_posix()
@@ -58,8 +58,11 @@ class StreamPictures:
             try:
                 place.write_bytes(encoded)
             except FileNotFoundError:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(encoded)
+                with self._lock:  # whoever pushes goes on for a moment when a stream is deleted
+                    if self._is_deleted:
+                        return
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(encoded)
         except OSError as error:
             if not self._failed:
                 log.warning("pictures cannot be kept: %s", error)
@@ -136,10 +139,10 @@ class StreamPictures:
             (self._root / path).unlink(missing_ok=True)
 
     def delete_all(self) -> None:
-        """Delete all pictures of the stream."""
+        """Delete all pictures of the stream, and keep none from now on."""
         with self._lock:
-            self._path_of = {}
-        shutil.rmtree(self._root / self._stream_folder, ignore_errors=True)
+            self._is_deleted, self._path_of = True, {}
+            shutil.rmtree(self._root / self._stream_folder, ignore_errors=True)
 
 
 def read_picture(root: Path, path: str) -> bytes:
