@@ -118,3 +118,11 @@ def test_pieces_are_no_more_than_the_pace_says(tmp_path):
             time.sleep(0.02)
         assert remote.flush(20)
         assert len(remote._pieces("door", 1)) <= (time.monotonic() - began) / 0.5 + 2
+
+
+def test_a_stream_is_deleted_though_its_store_is_away(tmp_path, monkeypatch, caplog):
+    with in_memory(tmp_path, every_seconds=0.05) as remote:
+        append(remote, 1, 1)
+        monkeypatch.setattr(remote, "_names", lambda _: 1 / 0)
+        remote.delete("door")
+        assert "stay at memory://" in caplog.text

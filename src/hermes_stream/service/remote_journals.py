@@ -134,11 +134,11 @@ class RemoteJournals:
         """Delete all of a stream; what cannot be deleted stays, and is logged."""
         with self._changed:
             self._waiting = {place: one for place, one in self._waiting.items() if place[0] != folder}
-        for epoch in self._epochs(folder):
-            try:
+        try:
+            for epoch in self._epochs(folder):
                 self._files.rm(self._place(folder, epoch), recursive=True)
-            except Exception as error:
-                log.warning("a journal of stream %s stays at %s: %s", folder, self.name, error)
+        except Exception as error:  # each kind of store has errors of its own
+            log.warning("journals of stream %s stay at %s: %s", folder, self.name, error)
 
     def flush(self, timeout_seconds: float, folder: str | None = None) -> bool:
         """Wait until all is sent; tell whether it is.
