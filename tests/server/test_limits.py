@@ -149,13 +149,16 @@ def test_files_that_are_too_old_are_deleted(tmp_path):
     assert len(files.all()) == 1
 
 
-def test_a_file_that_the_disk_has_no_room_for_is_told(tmp_path, monkeypatch):
+def test_a_file_that_the_disk_has_no_room_for_is_told_and_leaves_nothing(narrow, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    uploads = Uploads(tmp_path, max_file_bytes=1000, max_bytes=10_000, keep_seconds=60)
-    monkeypatch.setattr(type(tmp_path), "replace", full)
-    with pytest.raises(RefusedError, match="cannot be kept: No space left on device") as refused:
-        uploads.add(BytesIO(b"x"), filename="a.mp4")
-    assert refused.value.refusal.status == 503
-    assert [one for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+    folder = narrow.service.data_dir / "uploads"
+    folder.mkdir(exist_ok=True)
+    before = set(folder.iterdir())
+    monkeypatch.setattr(type(folder), "replace", full)
+    refused = upload(narrow, b"no room")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "disk_failed")
+    assert "No space left on device" in refused.json()["error"]["message"]
+    assert refused.headers["retry-after"] == "60"
+    assert set(folder.iterdir()) == before

@@ -108,4 +108,3 @@ def needs(scope: Scope) -> list[params.Depends]:
 State = Annotated[ServerState, Depends(state_of)]
 Reader = Annotated[Caller, Depends(Needs("read"))]
 Asker = Annotated[Caller, Depends(Needs("ask"))]
-Admin = Annotated[Caller, Depends(Needs("admin"))]

@@ -77,8 +77,9 @@ class Uploads:
 
         Raises:
             RefusedError: it is empty, larger than a file may be, or there is no room for it.
+            OSError: it cannot be written.
         """
-        with self.temporary() as path, _room_on_disk():
+        with self.temporary() as path:
             digest, size = hashlib.sha256(), 0
             with path.open("wb") as file:
                 while piece := content.read(_PIECE_BYTES):
@@ -100,8 +101,8 @@ class Uploads:
             with self._lock:
                 others = [one for one in self._files() if one.name != upload.id]
                 self._check_room(upload.num_bytes, sum(map(_size, others)))
-                self._note(upload.id).write_text(json.dumps(asdict(upload)), encoding="utf-8")
                 path.replace(self.folder / upload.id)
+                self._note(upload.id).write_text(json.dumps(asdict(upload)), encoding="utf-8")
         return upload
 
     @contextmanager
@@ -131,10 +132,10 @@ class Uploads:
             self._check_room(0, sum(map(_size, self._files())) + self._expected_bytes)
 
     @contextmanager
-    def temporary(self, suffix: str = "") -> Iterator[Path]:
+    def temporary(self) -> Iterator[Path]:
         """Lend the path of a file that is not there yet, and delete it afterwards."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f".{secrets.token_hex(16)}{suffix}"
+        path = self.folder / f".{secrets.token_hex(16)}"
         try:
             yield path
         finally:
@@ -229,21 +230,6 @@ class Uploads:
                 accepted={"max_files_bytes": self._max_bytes},
                 retry_after_seconds=60,
             )
-
-
-@contextmanager
-def _room_on_disk() -> Iterator[None]:
-    """Tell a client that a file could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise RefusedError(
-            503,
-            f"the file cannot be kept: {error.strerror or type(error).__name__}; try again with room",
-            code="no_room_on_disk",
-            param="file",
-            retry_after_seconds=60,
-        ) from error
 
 
 def shown_upload(upload: Upload) -> dict[str, Any]:
