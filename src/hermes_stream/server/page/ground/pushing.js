@@ -94,8 +94,8 @@ export class Sending {
         socket.send(await this._message(taken));
         const reply = await replies.next(); // the next picture is taken once this one has arrived
         if (!reply) return;
-        if (reply.error) this._tell(reply.error.message);
-        else this.numSent += 1;
+        this._tell(reply.error?.message ?? "");
+        if (!reply.error) this.numSent += 1;
       }
       await new Promise((resolve) => setTimeout(resolve, Math.max(5, began + this._pauseMs - performance.now())));
     }

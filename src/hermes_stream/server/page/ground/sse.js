@@ -57,11 +57,12 @@ function eventOf(block) {
  * @param {string} path
  * @param {object} hooks
  * @param {(event: ServerEvent) => void} hooks.onEvent
+ * @param {(id: string) => void} [hooks.onId] told how far it is, also where nothing came yet
  * @param {(isOpen: boolean) => void} [hooks.onState]
  * @param {(error: ApiError) => boolean} [hooks.onRefused] returns whether to try again
  * @returns {() => void} ends it
  */
-export function follow(path, { onEvent, onState, onRefused }) {
+export function follow(path, { onEvent, onId, onState, onRefused }) {
   const ending = new AbortController();
   /** @type {string | null} */
   let last = null;
@@ -83,7 +84,10 @@ export function follow(path, { onEvent, onState, onRefused }) {
       if (!response.ok) throw await errorOf(response);
       onState?.(true);
       for await (const event of readEvents(response, heard)) {
-        if (event.id !== null) last = event.id;
+        if (event.id !== null) {
+          last = event.id;
+          onId?.(last);
+        }
         if (event.event === "error") throw toldError(event.data); // such as a key that was revoked
         if (event.data) onEvent(event);
       }

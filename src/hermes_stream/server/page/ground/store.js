@@ -138,6 +138,7 @@ class Store {
     const path = this._newest ? `/v1/events?after=${this._newest}` : "/v1/events";
     this._endEvents ??= follow(path, {
       onEvent: ({ data }) => this._happened(JSON.parse(data)),
+      onId: (id) => (this._newest = Number(id)),
       onRefused: (error) => this._refused(error.status),
     });
   }
@@ -170,7 +171,6 @@ class Store {
 
   /** @param {ServerEventBody} event */
   _happened(event) {
-    this._newest = Math.max(this._newest, event.id);
     const incident = event.payload["incident"];
     if (event.kind === "alert_raised" && incident) this.raised.set(incident, event);
     if (event.kind === "alert_cleared" && incident) this.raised.delete(incident);

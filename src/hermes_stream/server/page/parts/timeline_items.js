@@ -41,8 +41,10 @@ export class TimelineItems {
     this._onChange = onChange;
     /** @type {Map<string, Item>} */
     this._items = new Map();
-    /** @type {Map<number, string>} address of a picture by its moment on the wall */
+    /** @type {Map<number, string>} address of a picture by its moment on the wall: of what happened */
     this._pictures = new Map();
+    /** @type {Map<number, string>} of what is remembered now; the others are gone */
+    this._remembered = new Map();
     /** @type {Set<number | null>} where gaps begin that are recorded */
     this._gaps = new Set();
     this._loaded = { from: Infinity, until: -Infinity };
@@ -61,14 +63,14 @@ export class TimelineItems {
 
   /** @returns {[number, string][]} moments and pictures, in the order of time */
   get pictures() {
-    return [...this._pictures].sort((a, b) => a[0] - b[0]);
+    return [...new Map([...this._remembered, ...this._pictures])].sort((a, b) => a[0] - b[0]);
   }
 
   /** The picture next to a moment. @param {number} wall @returns {[number, string] | undefined} */
   pictureAt(wall) {
     /** @type {[number, string] | undefined} */
     let found;
-    for (const one of this._pictures) {
+    for (const one of [...this._remembered, ...this._pictures]) {
       if (!found || Math.abs(one[0] - wall) < Math.abs(found[0] - wall)) found = one;
     }
     return found;
@@ -165,16 +167,17 @@ export class TimelineItems {
       onEvent: ({ data }) => {
         const memory = JSON.parse(data);
         if (!memory.pictures) return;
-        memory.pictures.forEach((/** @type {{seconds: number, picture_url: string | null}} */ one) => this._addPicture(one.seconds, one.picture_url));
+        this._remembered.clear();
+        memory.pictures.forEach((/** @type {{seconds: number, picture_url: string | null}} */ one) => this._addPicture(one.seconds, one.picture_url, this._remembered));
         this._onChange();
       },
     });
   }
 
   /** @param {number} seconds @param {string | null | undefined} url */
-  _addPicture(seconds, url) {
+  _addPicture(seconds, url, pictures = this._pictures) {
     const wall = wallOf(this._stream, seconds);
-    if (url && wall !== undefined) this._pictures.set(Math.round(wall * 100) / 100, url);
+    if (url && wall !== undefined) pictures.set(Math.round(wall * 100) / 100, url);
   }
 
   /** @param {ServerEventBody} event */

@@ -67,6 +67,7 @@ function policyFields(policy, budget) {
   const summary = h("p", { class: "small soft" });
   const tokens = h("input", { type: "number", min: "1", step: "1", value: String(budget ?? "") });
   policies ??= get("/v1/policies").then((found) => found.data);
+  policies.catch(() => (policies = undefined)); // asked for again the next time
   void policies.then((found) => {
     fill(select, ...found.map((one) => h("option", { value: one.name }, one.name)));
     if (!found.some((one) => one.name === policy)) select.append(h("option", { value: policy }, policy));

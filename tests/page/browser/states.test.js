@@ -1,0 +1,93 @@
+// What the page shows is so.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Server, browser, missing, until, visit } from "./parts.js";
+
+const US = 1_000_000;
+// a picture of one grey point
+const JPEG = Buffer.from(
+  "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5PTgyPC4zNDL/wAALCAABAAEBAREA/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/9oACAEBAAA/APn+v//Z",
+  "base64",
+);
+
+describe("states", { skip: missing ?? false }, () => {
+  let server, chrome;
+
+  before(async () => {
+    server = await Server.start();
+    chrome = await browser();
+    await server.api("POST", "/v1/streams", { name: "door", fps: 1, chunk_frames: 1 });
+    for (let second = 0; second < 4; second += 1) {
+      const path = `${server.url}/v1/streams/door/frames?pts_us=${second * US}`;
+      const pushed = await fetch(path, { method: "POST", headers: { "Content-Type": "image/jpeg" }, body: JPEG });
+      assert.equal(pushed.status, 200, await pushed.text());
+    }
+  });
+
+  after(async () => {
+    await chrome?.close();
+    await server?.end();
+  });
+
+  test("a tab that was hidden before anything happened is told what happened meanwhile", async () => {
+    const { page, context } = await visit(chrome, `${server.url}/#/record`);
+    await page.getByText("Stream opened").waitFor();
+    const hide = (isHidden) =>
+      page.evaluate((hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, isHidden);
+    await hide(true);
+    await page.waitForTimeout(21_000); // then it lets the events go
+    await server.api("POST", "/v1/streams", { name: "yard" });
+    await hide(false);
+    await until(async () => (await page.getByText("Stream opened").count()) === 2, "it is told", 20_000);
+    await context.close();
+  });
+
+  test("a picture that was refused is a problem until the next one is taken", async () => {
+    const { page, context } = await visit(chrome, server.url);
+    let numCame = 0;
+    await page.routeWebSocket(/\/frames$/, (socket) =>
+      socket.onMessage(() => {
+        numCame += 1;
+        socket.send(JSON.stringify(numCame === 2 ? { error: { message: "no such picture" } } : { num_accepted: 1 }));
+      }),
+    );
+    await page.getByRole("button", { name: "Add camera" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Add", exact: true }).click();
+    await page.getByText("no such picture").waitFor();
+    await page.getByText("Sends This camera to camera").waitFor({ timeout: 20_000 });
+    await context.close();
+  });
+
+  test("of a moment that is forgotten the timeline shows the nearest that is kept", async () => {
+    const { page, context } = await visit(chrome, server.url);
+    const picture = (seconds) => ({ seconds, picture_url: `/v1/pictures/${seconds}` });
+    let numAsked = 0;
+    await page.route("**/v1/streams/door/memory?*", (route) => {
+      numAsked += 1;
+      const memory = { stream: "door", layers: [], pictures: numAsked === 1 ? [picture(1), picture(3)] : [picture(3)] };
+      return route.fulfill({ contentType: "text/event-stream", body: `event: memory\ndata: ${JSON.stringify(memory)}\n\n` });
+    });
+    await page.route("**/v1/pictures/*", (route) => route.fulfill({ contentType: "image/jpeg", body: JPEG }));
+    await page.goto(`${server.url}/#/timeline/door?at=1`);
+    const shown = page.getByRole("img", { name: /^Picture at/ });
+    await until(async () => (await shown.getAttribute("src"))?.endsWith("/1"), "the picture of the moment");
+    await until(async () => (await shown.getAttribute("src"))?.endsWith("/3"), "the nearest that is kept", 20_000);
+    await context.close();
+  });
+
+  test("policies that could not be had are asked for again", async () => {
+    const { page, context } = await visit(chrome, `${server.url}/#/memory/door`);
+    await page.route("**/v1/policies", (route) => route.abort("connectionrefused"));
+    await page.getByRole("button", { name: "Change policy" }).click();
+    await page.getByText("The server cannot be reached").first().waitFor();
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.unroute("**/v1/policies");
+    await page.getByRole("button", { name: "Change policy" }).click();
+    await until(async () => (await page.getByRole("dialog").getByRole("option").count()) > 2, "the policies", 20_000);
+    await context.close();
+  });
+});
