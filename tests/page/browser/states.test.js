@@ -1,4 +1,4 @@
-// What the page shows is so.
+// What the page shows is so, and the keyboard stays where it is.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -88,6 +88,43 @@ describe("states", { skip: missing ?? false }, () => {
     await page.unroute("**/v1/policies");
     await page.getByRole("button", { name: "Change policy" }).click();
     await until(async () => (await page.getByRole("dialog").getByRole("option").count()) > 2, "the policies", 20_000);
+    await context.close();
+  });
+
+  test("an answer that comes takes the keyboard from nowhere else", async () => {
+    const { page, context } = await visit(chrome, `${server.url}/#/stream/door`);
+    await page.route("**/ask", async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      const answer = JSON.stringify({ text: "a dog", evidence: [] });
+      await route.fulfill({ contentType: "text/event-stream", body: `event: answer\ndata: ${answer}\n\n` });
+    });
+    const focused = () => page.evaluate(() => document.activeElement?.textContent ?? "");
+    await page.getByRole("textbox", { name: "Question" }).fill("what is it?");
+    await page.keyboard.press("Enter");
+    await page.getByText("Options", { exact: true }).focus();
+    await page.getByText("a dog", { exact: true }).waitFor();
+    assert.equal(await focused(), "Options");
+    await page.getByRole("textbox", { name: "Question" }).fill("and now?");
+    await page.getByRole("button", { name: "Send" }).click();
+    await until(async () => (await page.getByText("a dog", { exact: true }).count()) === 2, "the second answer");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "question");
+    await context.close();
+  });
+
+  test("a menu that is closed, and a list that is told anew, leave the keyboard where it was", async () => {
+    await server.api("POST", "/v1/streams/door/watches", { name: "person", question: "is a person there?" });
+    const { page, context, faults } = await visit(chrome, server.url);
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label"));
+    await page.getByRole("button", { name: "More about door" }).click();
+    await page.getByRole("button", { name: "Rename" }).focus();
+    await page.keyboard.press("Escape");
+    assert.equal(await focused(), "More about door");
+    await page.goto(`${server.url}/#/watches/door`);
+    await page.getByRole("button", { name: "Turn person off" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Turn person on" }).waitFor();
+    assert.equal(await focused(), "Turn person on");
+    assert.deepEqual(faults, []);
     await context.close();
   });
 });

@@ -48,6 +48,18 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Put other children into an element, and the focus back to where it was: onto what has the same `data-id`.
+ *
+ * @param {Element} element
+ * @param {...(Child | Child[])} children
+ */
+export function refill(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement?.getAttribute("data-id") : null;
+  fill(element, ...children);
+  if (focused) /** @type {HTMLElement | null} */ (element.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
+}
+
+/**
  * Set a text, and touch nothing where it is the same: a reader's place, and a screen reader, stay undisturbed.
  *
  * @param {Element} element

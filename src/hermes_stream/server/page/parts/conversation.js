@@ -125,9 +125,11 @@ export class Conversation {
   }
 
   _draw() {
+    // whoever went elsewhere meanwhile stays there
+    const isHere = [this._stop, this._send, document.body].includes(/** @type {any} */ (document.activeElement));
     this._stop.hidden = !this._asking;
     this._send.disabled = Boolean(this._asking);
-    if (!this._asking) this._question.focus({ preventScroll: true });
+    if (!this._asking && isHere) this._question.focus({ preventScroll: true });
   }
 
   _toEnd() {

@@ -36,7 +36,9 @@ export function streamMenu(name, onChange) {
     if (!box.contains(/** @type {Node | null} */ (event.relatedTarget))) toggle(false);
   });
   box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") toggle(false);
+    if (event.key !== "Escape" || list.hidden) return;
+    toggle(false);
+    button.focus();
   });
   return box;
 }

@@ -1,6 +1,6 @@
 // The drawing of a timeline: lines of time, lanes of things, one cursor.
 
-import { fill, h, setText } from "../ground/dom.js";
+import { fill, h, refill, setText } from "../ground/dom.js";
 import { icon } from "../ground/icons.js";
 import { t } from "../ground/texts.js";
 import { DAY, clock, day, duration, hourMinute, moment } from "../ground/time.js";
@@ -62,9 +62,7 @@ export class Lanes {
       const spans = own.filter((one) => one.until !== undefined).map((one) => spanOf(one, pixelOf));
       const marks = grouped(own, pixelOf, MARK).map((group) => this._mark(group, pixelOf, chosen));
       const element = /** @type {HTMLElement} */ (this._lanes[index]);
-      const focused = element.contains(document.activeElement) ? document.activeElement?.getAttribute("data-id") : null;
-      fill(element, ...spans, ...marks);
-      if (focused) /** @type {HTMLElement | null} */ (element.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
+      refill(element, ...spans, ...marks);
     });
   }
 

@@ -1,7 +1,7 @@
 // Standing questions of a stream, and the alerts that they raised.
 
 import { get, send, streamPath } from "../ground/api.js";
-import { fill, h } from "../ground/dom.js";
+import { fill, h, refill } from "../ground/dom.js";
 import { icon } from "../ground/icons.js";
 import { errorLine, showError, sound, tell, tellError } from "../ground/notices.js";
 import { pref, setPref } from "../ground/prefs.js";
@@ -38,7 +38,7 @@ export function show(root, { stream }) {
       const { data } = await get(streamPath(stream ?? "", "/watches"));
       curves.forEach((one) => one.end());
       curves = [];
-      fill(list, ...data.map((/** @type {Watch} */ one) => card(one)));
+      refill(list, ...data.map((/** @type {Watch} */ one) => card(one)));
       if (!data.length) fill(list, h("li", {}, empty("watches", t(make ? "watch.empty" : "watch.emptyMayNot"))));
     } catch (error) {
       showError(list, error);
@@ -54,7 +54,7 @@ export function show(root, { stream }) {
 
   async function loadAlerts() {
     try {
-      fill(alerts, ...(await alertsOf(stream ?? "")).map((one) => alertLine(stream ?? "", one, loadAlerts)));
+      refill(alerts, ...(await alertsOf(stream ?? "")).map((one) => alertLine(stream ?? "", one, loadAlerts)));
       if (!alerts.childElementCount) fill(alerts, h("li", { class: "soft" }, t("alerts.none")));
     } catch (error) {
       showError(alerts, error);
@@ -108,9 +108,9 @@ function watchHead(stream, watch, changed) {
   const isRaised = watch.kind === "alert" && since !== null;
   const actions = store.may("watch")
     ? [
-        h("button", { class: "quiet only-icon", "aria-label": t("watch.snooze", { name: watch.name }), title: t("watch.snooze", { name: watch.name }), onclick: () => snoozeDialog(stream, watch, changed) }, icon("mute")),
-        h("button", { class: "quiet only-icon", "aria-label": t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), title: t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), onclick: () => void turn(stream, watch, changed) }, icon(watch.is_on ? "pause" : "play")),
-        h("button", { class: "quiet only-icon", "aria-label": t("watch.edit", { name: watch.name }), title: t("watch.edit", { name: watch.name }), onclick: () => void watchForm(stream, watch.id, changed) }, icon("edit")),
+        h("button", { "data-id": `snooze-${watch.id}`, class: "quiet only-icon", "aria-label": t("watch.snooze", { name: watch.name }), title: t("watch.snooze", { name: watch.name }), onclick: () => snoozeDialog(stream, watch, changed) }, icon("mute")),
+        h("button", { "data-id": `turn-${watch.id}`, class: "quiet only-icon", "aria-label": t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), title: t(watch.is_on ? "watch.turnOff" : "watch.turnOn", { name: watch.name }), onclick: () => void turn(stream, watch, changed) }, icon(watch.is_on ? "pause" : "play")),
+        h("button", { "data-id": `edit-${watch.id}`, class: "quiet only-icon", "aria-label": t("watch.edit", { name: watch.name }), title: t("watch.edit", { name: watch.name }), onclick: () => void watchForm(stream, watch.id, changed) }, icon("edit")),
         h("button", { class: "quiet only-icon", "aria-label": t("watch.remove", { name: watch.name }), title: t("watch.remove", { name: watch.name }), onclick: () => removeDialog(stream, watch, changed) }, icon("trash")),
       ]
     : [];
@@ -213,6 +213,6 @@ function alertLine(stream, alert, changed) {
     { class: alert.reviewed ? "alert reviewed" : "alert" },
     h("a", { href: link, class: "alert-picture", tabindex: "-1", "aria-hidden": "true" }, picture(alert.picture)),
     h("div", { class: "grow" }, h("div", { class: "row" }, severityBadge(alert.severity), h("span", { class: "faint small" }, moment(alert.wall))), h("a", { class: "alert-name", href: link }, alert.title), alert.text ? h("p", { class: "small soft" }, alert.text) : null),
-    alert.id ? h("button", { class: "quiet only-icon", "aria-pressed": String(alert.reviewed), "aria-label": t(alert.reviewed ? "incident.unreview" : "incident.review"), title: t(alert.reviewed ? "incident.unreview" : "incident.review"), onclick: review }, icon("good")) : null,
+    alert.id ? h("button", { "data-id": alert.id, class: "quiet only-icon", "aria-pressed": String(alert.reviewed), "aria-label": t(alert.reviewed ? "incident.unreview" : "incident.review"), title: t(alert.reviewed ? "incident.unreview" : "incident.review"), onclick: review }, icon("good")) : null,
   );
 }
