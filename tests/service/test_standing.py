@@ -304,6 +304,15 @@ def test_who_reviewed_is_known_by_key(serve):
     assert service.incidents.read(before=incident.id) == ()
 
 
+def test_an_alert_is_told_whatever_its_question_is_written_with(serve, store_address):
+    service = serve(store=store_address)
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it\0?", **SURE)
+    push(service, "door", random_frames(2))
+    until(service.incidents.read)
+    assert service.health().num_lost_events == 0
+
+
 def test_a_watch_that_fails_is_told_of_once_a_minute():
     row = WatchRow(
         id=1, stream_id=1, name="a", settings={"question": "is it?"}, state=None, created_wall_seconds=0.0

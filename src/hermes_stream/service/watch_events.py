@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from hermes_stream.service import incidents
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.texts import storable
 from hermes_stream.service.watch_rows import WatchRow, keep_state
 from hermes_stream.service.watch_settings import WatchSettings
 from hermes_stream.stream.watches import WatchEvent
@@ -108,7 +109,7 @@ class Noticed:
             "stream_id": self.row.stream_id,
             "watch_id": self.row.id,
             "name": self.row.name,
-            "question": event.question,
+            "question": storable(event.question),
             "severity": self.settings.severity,
             "started_seconds": event.since_seconds,
             "started_wall_seconds": now,
