@@ -7,6 +7,7 @@ from itertools import islice
 import av
 import numpy as np
 import pytest
+from tests.checkpoints import random_frames
 from tests.service.test_service import FEW, commit_journals, push
 from tests.service.test_standing import push as push_and_look
 from tests.waiting import until
@@ -14,7 +15,7 @@ from tests.waiting import until
 from hermes_stream import write_video
 from hermes_stream.digest.page import page_of
 from hermes_stream.errors import StoreError, UnknownPictureError, UnknownStreamError
-from hermes_stream.service import Service, incidents
+from hermes_stream.service import Service, change_records, incidents
 from hermes_stream.service.clip import MAX_CLIP_SECONDS
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.record import Record
@@ -315,6 +316,23 @@ def test_a_masked_file_is_never_copied(serve, film, tmp_path):
     for _, image in frames:
         assert image[:, : image.shape[1] // 3].mean() < 20
         assert image[:, -image.shape[1] // 3 :].mean() > 100
+
+
+def test_a_clip_unpacks_no_frame_of_another_time(serve, tmp_path, monkeypatch):
+    service = serve(pictures="none")
+    service.open_stream("door", **FEW)
+    push(service, "door", random_frames(12))
+    commit_journals(service)
+    checked, unpacked = change_records.checked_frame, []
+
+    def counted(saved, image, due):
+        unpacked.append(saved.number("pts_seconds"))
+        return checked(saved, image, due)
+
+    monkeypatch.setattr(change_records, "checked_frame", counted)
+    made = service.record.clip("door", tmp_path / "a.mp4", from_seconds=8.0, until_seconds=10.0)
+    assert made.made_from == "journal"
+    assert unpacked == [8.0, 9.0, 10.0]
 
 
 def test_a_clip_of_pushed_frames_is_made_of_what_is_kept(serve, tmp_path):

@@ -7,8 +7,9 @@ neighbours is seen only so, and noisy pictures take half as much.
 from __future__ import annotations
 
 import json
+import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +30,7 @@ from hermes_stream.stream.changes import (
     What,
 )
 from hermes_stream.stream.saved_frames import checked_frame, frame_values
+from hermes_stream.video.frame import Frame
 
 _LEVEL = 1  # higher ones take several times as long for a few percent
 _LENGTH = struct.Struct("<I")
@@ -89,15 +91,26 @@ def decode(number: int, record: bytes) -> Change:
     return Change(number=number, what=read(saved, record[end:]))
 
 
-def came_seconds(number: int, record: bytes) -> float | None:
-    """Return the time of the frame that came, its pixels left packed; None for another change.
+def frames_of(
+    records: Iterable[tuple[int, bytes]], from_seconds: float = -math.inf, until_seconds: float = math.inf
+) -> Iterator[Frame]:
+    """Yield the frames that came, in order; the pixels of those outside of a time stay packed.
+
+    Args:
+        records: with their numbers.
+        from_seconds: not before this time of the stream.
+        until_seconds: not after it.
 
     Raises:
         SnapshotError: see ``decode``.
     """
-    values, _ = _head(number, record)
-    saved = Saved(values=values, path=f"record {number} of the journal: ")
-    return saved.number("pts_seconds") if values["kind"] == _KIND_OF[FrameCame] else None
+    for number, record in records:
+        values, end = _head(number, record)
+        if values.pop("kind") != _KIND_OF[FrameCame]:
+            continue
+        saved = Saved(values=values, path=f"record {number} of the journal: ")
+        if from_seconds <= saved.number("pts_seconds") <= until_seconds:
+            yield _read_frame(saved, record[end:]).frame
 
 
 def _head(number: int, record: bytes) -> tuple[dict[str, Any], int]:

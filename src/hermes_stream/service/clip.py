@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hermes_stream.errors import SnapshotError, UnknownPictureError, VideoError
-from hermes_stream.service.change_records import decode
+from hermes_stream.service.change_records import frames_of
 from hermes_stream.service.segments import read_folder
 from hermes_stream.service.stream_choices import StreamChoices
 from hermes_stream.service.stream_rows import StreamRow
-from hermes_stream.stream.changes import FrameCame
 from hermes_stream.video.cutting import can_copy, copy_part, write_frames
 from hermes_stream.video.jpeg import decode_jpeg
 
@@ -153,14 +152,9 @@ def _journalled(row: StreamRow, folders: KeptFolders, from_seconds: float, until
     found: dict[float, NDArray[np.uint8]] = {}
     num_bytes = 0
     try:
-        for number, record in read_folder(folders.journals / row.folder):
-            what = decode(number, record).what
-            if not isinstance(what, FrameCame):
-                continue
-            seconds = what.frame.pts_seconds
-            if from_seconds <= seconds <= until_seconds:
-                found[seconds] = what.frame.image
-                num_bytes += what.frame.image.nbytes
+        for frame in frames_of(read_folder(folders.journals / row.folder), from_seconds, until_seconds):
+            found[frame.pts_seconds] = frame.image
+            num_bytes += frame.image.nbytes
             if len(found) >= _MAX_KEPT_FRAMES or num_bytes > _MAX_KEPT_BYTES:
                 break
     except (SnapshotError, OSError) as error:

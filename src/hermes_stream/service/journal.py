@@ -16,7 +16,7 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Protocol
 
-from hermes_stream.service.change_records import ChangeWriter, came_seconds, decode
+from hermes_stream.service.change_records import ChangeWriter, decode, frames_of
 from hermes_stream.service.segments import MAX_RECORD_BYTES, SEGMENT_BYTES, Segments
 from hermes_stream.stream.changes import Change, FrameCame
 from hermes_stream.video.frame import Frame
@@ -145,12 +145,7 @@ class Journal:
         Raises:
             SnapshotError: a record is none that this program writes.
         """
-        for number, record in self._segments.read():
-            seconds = came_seconds(number, record)
-            if seconds is not None and from_seconds <= seconds <= until_seconds:
-                what = decode(number, record).what
-                assert isinstance(what, FrameCame)
-                yield what.frame
+        return frames_of(self._segments.read(), from_seconds, until_seconds)
 
     def begin(self, num_changes: int) -> None:
         """Go on behind so many changes; what is on disk from there on is deleted, and a failure is over.
