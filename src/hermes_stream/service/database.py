@@ -16,6 +16,8 @@ from hermes_stream.service.migrations import upgrade
 _WRITES = "writes"
 _BUSY_SECONDS = 10
 _MAX_LOG_BYTES = 64 * 1024 * 1024
+_GROWING = ("events", "questions", "incidents")
+_POINTER_BYTES = 4  # of a page of Postgres to each of its rows
 # One number for all services, so that two of them do not write in one database.
 _OWNER_LOCK = 0x4845524D4553
 _EVENTS_LOCK = _OWNER_LOCK + 1
@@ -166,7 +168,8 @@ class Database:
         with self.reading() as connection:
             if not self.is_sqlite:
                 size = "SELECT pg_database_size(current_database())"
-                return int(connection.exec_driver_sql(size).scalar() or 0)
+                held = int(connection.exec_driver_sql(size).scalar() or 0)
+                return held - sum(_num_free_bytes(connection, table) for table in _GROWING)
             pages, free, size_of_page = (
                 int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
                 for name in ("page_count", "freelist_count", "page_size")
@@ -176,25 +179,11 @@ class Database:
     def give_back_space(self) -> None:
         """Let the file shrink by what was deleted."""
         if not self.is_sqlite:
-            return  # Postgres keeps it for later rows; see ``pack``
+            return  # Postgres keeps it for later rows; to pack a table there would lock everybody out
         with self._engine.connect() as connection:
             sqlite: Any = connection.connection.driver_connection
             # it does a page a step and gives no rows: only a script takes all the steps
             sqlite.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
-
-    def pack(self) -> None:
-        """Have the tables that grow take what their rows take, so that ``num_bytes`` tells what was deleted.
-
-        Nobody reads or writes them meanwhile.
-
-        Raises:
-            StoreError: the record cannot be changed.
-        """
-        if self.is_sqlite:
-            return  # there, what is kept for later rows is not counted
-        with self.reading() as connection:
-            outside = connection.execution_options(isolation_level="AUTOCOMMIT")  # of any transaction
-            outside.exec_driver_sql("VACUUM FULL events, questions, incidents")
 
     def close(self) -> None:
         """Close all connections; safe to repeat."""
@@ -265,3 +254,14 @@ def _reason(error: Exception) -> str:
     """Return what the database said, without statement and values: those may hold what users wrote."""
     cause = getattr(error, "orig", None) or error
     return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+
+
+def _num_free_bytes(connection: Connection, table: str) -> int:
+    """Return what a table of Postgres takes beyond its rows; its indexes are taken to be as full as it is."""
+    size_and_share = f"""
+        SELECT pg_total_relation_size('{table}'),
+               (SELECT sum(pg_column_size(own.*) + {_POINTER_BYTES}) FROM {table} own)::float
+               / greatest(1, pg_table_size('{table}'))
+    """
+    size, share = connection.exec_driver_sql(size_and_share).one()
+    return int(size * max(0.0, 1.0 - (share or 0.0)))

@@ -91,16 +91,12 @@ class Retention:
     def _shrink_rows(self, most_bytes: int) -> int:
         """Delete the oldest events and questions, a tenth of them at a time."""
         total = 0
-        while (used := self.num_bytes) > most_bytes:
+        while self.num_bytes > most_bytes:
             moment = self._tenth_oldest()
             if moment is None:
                 log.warning("the data folder stays above keep_bytes: what streams need to go on is kept")
                 break
             total += self._delete_rows(moment)
-            self._store.database.pack()
-            if not self._store.database.is_sqlite and self.num_bytes >= used:
-                log.warning("the record takes as much as before events were deleted; the others are kept")
-                break
         return total
 
     def _tenth_oldest(self) -> float | None:
