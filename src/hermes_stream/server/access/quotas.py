@@ -19,7 +19,7 @@ class Quotas:
         clock: seconds, monotonic.
 
     Attributes:
-        opening: is held from where streams are counted until one more is open, so that none is left out.
+        opening: held by a caller with a quota from where streams are counted until one more is open.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -59,7 +59,8 @@ async def opened(state: ServerState, caller: Caller, body: OpenStream) -> Stream
         with state.quotas.opening:
             return open_it()
 
-    return await asyncio.to_thread(open_alone)
+    is_limited = caller.key is not None and caller.key.max_streams is not None
+    return await asyncio.to_thread(open_alone if is_limited else open_it)
 
 
 def _begin_with_snapshot(state: ServerState, name: str, number: int, caller: Caller) -> None:
