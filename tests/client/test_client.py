@@ -14,9 +14,10 @@ from tests.server.served import jpeg
 from tests.waiting import until
 
 from hermes_stream.client import AnswerValue, AsyncClient, Client
-from hermes_stream.client.failures import check, error_of
+from hermes_stream.client.failures import error_of
 from hermes_stream.client.sse import Following
 from hermes_stream.errors import (
+    ClosedError,
     OverloadedError,
     ServiceError,
     SettingsError,
@@ -218,7 +219,17 @@ def test_a_whole_address_of_a_picture_is_asked_of_the_own_server_alone(client, s
     assert client.picture(address.replace(".", "%2E")) == jpeg_file
 
 
-@pytest.mark.parametrize("url", ["door", "ftp://host", "http://", "http://me:secret@host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "door",
+        "ftp://host",
+        "http://",
+        "http://me:secret@host",
+        "http://me:secret@host:no",
+        "http://host:99999",
+    ],
+)
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(ValueError, match="address") as found:
         Client(url)
@@ -232,10 +243,60 @@ def test_a_key_that_is_none_is_refused_and_not_shown(key):
     assert key not in str(found.value)
 
 
-def test_another_server_is_told_as_such():
-    response = httpx.Response(502, text="<html>", request=httpx.Request("GET", "http://proxy/v1/streams"))
-    with pytest.raises(ServiceError, match="proxy answered 502"):
-        check(response)
+@pytest.mark.parametrize(
+    ("status", "given", "kind", "words"),
+    [
+        (200, {"text": "<html>"}, ServiceError, "answered 200 to GET /v1/events, and not as hermes-stream"),
+        (
+            200,
+            {"json": {"hello": 1}},
+            ServiceError,
+            "answered 200 to GET /v1/events, and not as hermes-stream",
+        ),
+        (
+            200,
+            {"stream": httpx.ByteStream(b"{{{"), "headers": {"Content-Encoding": "gzip"}},
+            ServiceError,
+            "cannot speak with",
+        ),
+        (
+            301,
+            {"headers": {"Location": "https://proxy/"}},
+            ServiceError,
+            "answered 301.*itself, https://proxy/",
+        ),
+        (418, {"text": "<html>"}, ServiceError, "proxy answered 418 .*not as hermes-stream"),
+        (502, {"text": "<html>"}, ClosedError, "proxy answered 502 .*not as hermes-stream"),
+        (
+            503,
+            {"json": {"is_ready": False, "reasons": ["it loads"]}},
+            ClosedError,
+            "answered 503.*: it loads",
+        ),
+    ],
+)
+def test_another_server_is_told_as_such(status, given, kind, words):
+    def answered(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, **given)
+
+    for client in (Client("http://proxy"), AsyncClient("http://proxy")):
+        transport = httpx.MockTransport(answered)
+        client._http = type(client._http)(base_url="http://proxy", transport=transport)
+        with pytest.raises(kind, match=words) as found:
+            asyncio.run(client.events()) if isinstance(client, AsyncClient) else client.events()
+        assert found.type is kind
+
+
+def test_what_is_followed_goes_on_however_long_a_server_was_gone(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    told = b'id: 8\ndata: {"id": 8, "stream": "a", "kind": "k", "wall_seconds": 1, "payload": {}}\n\n'
+    answers = [httpx.Response(502, text="<html>")] * 1100
+    answers += [httpx.Response(200, content=told, headers={"Content-Type": "text/event-stream"})]
+    client = Client("http://proxy")
+    client._http = httpx.Client(
+        base_url="http://proxy", transport=httpx.MockTransport(lambda _: answers.pop(0))
+    )
+    assert next(client.follow(after=7)).id == 8
 
 
 @pytest.mark.parametrize(

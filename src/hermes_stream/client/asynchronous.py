@@ -14,7 +14,7 @@ from httpx_sse import aconnect_sse
 from hermes_stream.client import calls
 from hermes_stream.client.ask_options import AskOptions
 from hermes_stream.client.connection import connection_of
-from hermes_stream.client.failures import check, unreachable
+from hermes_stream.client.failures import check, result_of, unreachable
 from hermes_stream.client.sse import Following, Reading
 from hermes_stream.client.values import (
     AnswerValue,
@@ -301,14 +301,13 @@ class AsyncClient:
     async def _do(self, call: calls.Call[T]) -> T:
         with self._speaking():
             response = await self._http.request(**call.arguments())
-        check(response)
-        return call.read(response.json() if response.content else None)
+        return result_of(response, call.read)
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         try:
             yield
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise unreachable(self._address, error) from error
 
 

@@ -25,8 +25,14 @@ def connection_of(
     """
     url = url or os.environ.get("HERMES_URL") or _DEFAULT_URL
     key = key or os.environ.get("HERMES_KEY") or None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # not shown: it may hold a password
+        raise ValueError(
+            f"the server's address has no host and port to be read; give one such as {_DEFAULT_URL}"
+        ) from None
+    if not is_address:
         raise ValueError(f"the server's address is {url!r}; give one such as {_DEFAULT_URL}")
     if parts.username or parts.password:
         raise ValueError("the server's address holds a user name or password; give the key by itself")

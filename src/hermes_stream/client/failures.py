@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import httpx
 
@@ -28,6 +29,7 @@ from hermes_stream.errors import (
     WatchExistsError,
 )
 
+T = TypeVar("T")
 _OF_CODE: dict[str, type[HermesError]] = {
     "source_refused": SourceRefusedError,
     "not_found": UnknownStreamError,
@@ -48,6 +50,7 @@ _OF_CODE: dict[str, type[HermesError]] = {
     "picture_not_found": UnknownPictureError,
 }
 _DENIED, _TOO_MANY, _INVALID, _FAILED = (401, 403), 429, (400, 413, 422), 500
+_LATER = (502, 503, 504)  # of a proxy, while the server behind it starts again
 
 
 def check(response: httpx.Response) -> None:
@@ -64,13 +67,29 @@ def check(response: httpx.Response) -> None:
         document = response.json()
     except ValueError:
         document = None
-    error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict) or "message" not in error:
-        raise ServiceError(
-            f"{response.request.url.host} answered {response.status_code} to {response.request.method} "
-            f"{response.request.url.path}, and not as hermes-stream does; is it such a server?"
-        )
-    raise error_of(response.status_code, error, retry_after=response.headers.get("Retry-After"))
+    told = document if isinstance(document, dict) else {}
+    if isinstance(error := told.get("error"), dict) and "message" in error:
+        raise error_of(response.status_code, error, retry_after=response.headers.get("Retry-After"))
+    if isinstance(reasons := told.get("reasons"), list):
+        raise ClosedError(f"{_answer(response)}: {'; '.join(map(str, reasons)) or 'it takes no work now'}")
+    raise _strange(response)
+
+
+def result_of(response: httpx.Response, read: Callable[[Any], T]) -> T:
+    """Return what a good response means; raise as ``check`` does.
+
+    Args:
+        response: whole.
+        read: makes the result of its JSON document, None where it has none.
+
+    Raises:
+        ServiceError: it is no document of this service.
+    """
+    check(response)
+    try:
+        return read(response.json() if response.content else None)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _strange(response) from error
 
 
 def error_of(status: int, error: dict[str, Any], *, retry_after: str | None = None) -> Exception:
@@ -96,6 +115,19 @@ def error_of_event(error: dict[str, Any]) -> Exception:
     """Return the error that the last of server-sent events tells, where no status can be told any more."""
     is_denied = error.get("type") == "authentication_error"  # the key was revoked meanwhile
     return error_of(_DENIED[0] if is_denied else _FAILED, error)
+
+
+def _answer(response: httpx.Response) -> str:
+    request = response.request
+    return f"{request.url.host} answered {response.status_code} to {request.method} {request.url.path}"
+
+
+def _strange(response: httpx.Response) -> ServiceError:
+    """Return the error of an answer that is none of this package's."""
+    if response.has_redirect_location:
+        return ServiceError(f"{_answer(response)}: give the address itself, {response.headers['location']}")
+    kind = ClosedError if response.status_code in _LATER else ServiceError
+    return kind(f"{_answer(response)}, and not as hermes-stream does; is it such a server?")
 
 
 def unreachable(address: str, error: httpx.HTTPError) -> ServiceError:

@@ -83,4 +83,4 @@ class Following:
     def pause_seconds(self) -> float:
         """Return how long to wait before the next connection, after one that broke."""
         self.num_failures += 1
-        return float(min(0.25 * 2**self.num_failures, 10.0))
+        return min(0.25 * 2 ** min(self.num_failures, 6), 10.0)
