@@ -21,6 +21,7 @@ _OF_ONE_CONNECTION = frozenset(
     }
 )
 _CONNECT_SECONDS = 2.0
+_REFUSED = 1008  # of WebSockets
 BODY_PIECES = AsyncIterator[bytes]
 
 
@@ -126,3 +127,19 @@ async def respond(send: Send, status: int, content: Any, *, headers: Headers | N
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def refuse(
+    scope: Scope, send: Send, status: int, content: Any, *, headers: Headers | None = None
+) -> None:
+    """Answer a request, or a WebSocket that was not accepted yet, with a refusal that is whole."""
+
+    async def denied(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    if scope["type"] == "http":
+        await respond(send, status, content, headers=headers)
+    elif "websocket.http.response" in scope.get("extensions", {}):
+        await respond(denied, status, content, headers=headers)
+    else:
+        await send({"type": "websocket.close", "code": _REFUSED, "reason": f"refused with {status}"})

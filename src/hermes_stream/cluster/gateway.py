@@ -25,13 +25,17 @@ from hermes_stream.cluster.forwarding import (
     new_client,
     passed_on,
     refusal,
+    refuse,
     respond,
     url_of,
 )
+from hermes_stream.cluster.incoming import ClientGoneError, Incoming
 from hermes_stream.cluster.merging import merged_capacity, merged_metrics, merged_streams
 from hermes_stream.cluster.replica_finder import ReplicaFinder
 from hermes_stream.cluster.sockets import forward_socket
 from hermes_stream.errors import HermesError, OverloadedError
+from hermes_stream.server.errors import RefusedError
+from hermes_stream.server.gate import send_refusal, too_large
 from hermes_stream.service.ownership.replica_rows import ReplicaRow
 
 log = logging.getLogger(__name__)
@@ -78,6 +82,10 @@ class Gateway:
                 await self._pass(scope, receive, send)
         except (HermesError, ReplicaGoneError) as error:
             await _tell(error, scope, send)
+        except RefusedError as error:
+            await send_refusal(error, scope, receive, send)
+        except ClientGoneError:
+            pass
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Begin, and at the end close what was opened."""
@@ -96,15 +104,17 @@ class Gateway:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on; again where what was known of its stream is over."""
-        path = scope["path"]
-        body: bytes | AsyncIterator[bytes] = _pieces(receive)
-        name = stream_of_path(path, scope.get("query_string", b""))
+        incoming = Incoming(receive)
         has_body = scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        await incoming.answered(self._handed_on(scope, incoming, send, has_body=has_body), has_body=has_body)
+
+    async def _handed_on(self, scope: Scope, incoming: Incoming, send: Send, *, has_body: bool) -> None:
+        path = scope["path"]
+        body: bytes | AsyncIterator[bytes] = incoming.pieces() if has_body else b""
+        name = stream_of_path(path, scope.get("query_string", b""))
         if has_body and path in NAMED_IN_BODY:
-            body = await self._whole(receive)
+            body = await self._whole(incoming)
             name = stream_of_body(path, body)
-        elif not has_body:
-            body = b""
         for is_last in (False, False, True):
             address = await self._address(name, opens=has_body and path == OPENS)
             try:
@@ -132,15 +142,12 @@ class Gateway:
             return owner.address
         return await self._finder.any(name if opens else None)
 
-    async def _whole(self, receive: Receive) -> bytes:
+    async def _whole(self, incoming: Incoming) -> bytes:
         body = bytearray()
-        async for piece in _pieces(receive):
+        async for piece in incoming.pieces():
             body += piece
             if len(body) > self._max_body_bytes:
-                raise OverloadedError(
-                    f"the body has more than {self._max_body_bytes:,} bytes, the most here; send less",
-                    retry_after_seconds=0,
-                )
+                raise too_large(self._max_body_bytes)
         return bytes(body)
 
     async def _ask_all(self, scope: Scope) -> list[tuple[ReplicaRow, httpx.Response]]:
@@ -211,20 +218,6 @@ def _plain(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [one for one in headers if one[0].lower() not in (b"content-encoding", b"content-length")]
 
 
-async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        if piece := message.get("body", b""):
-            yield piece
-        if not message.get("more_body", False):
-            return
-
-
 async def _tell(error: Exception, scope: Scope, send: Send) -> None:
     message = gone_message() if isinstance(error, ReplicaGoneError) else str(error)
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1013, "reason": message[:100]})
-        return
-    await respond(send, 503, refusal(message, "replica_gone"), headers=_RETRY_AFTER)
+    await refuse(scope, send, 503, refusal(message, "replica_gone"), headers=_RETRY_AFTER)

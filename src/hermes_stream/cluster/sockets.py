@@ -6,14 +6,13 @@ import asyncio
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from hermes_stream.cluster.forwarding import Receive, ReplicaGoneError, Scope, Send, respond, url_of
+from hermes_stream.cluster.forwarding import Receive, ReplicaGoneError, Scope, Send, refuse, url_of
 
 # What the library sends itself, and what is of one connection.
 _OWN = ("sec-websocket-", "connection", "upgrade", "content-length", "transfer-encoding")
-_GOING_AWAY, _TRY_AGAIN = 1001, 1013
-_REFUSED = 1008
+_TRY_AGAIN = 1013
 
 
 async def forward_socket(address: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,9 +38,10 @@ async def forward_socket(address: str, scope: Scope, receive: Receive, send: Sen
     try:
         replica = await opening
     except InvalidStatus as error:
-        await _refuse(error, scope, send)
+        response = error.response
+        await refuse(scope, send, response.status_code, bytes(response.body or b""))
         return
-    except (OSError, TimeoutError) as error:
+    except (OSError, InvalidHandshake) as error:  # it is not there, or it went in the middle of an answer
         raise ReplicaGoneError(str(error)) from error
     await send({"type": "websocket.accept", "subprotocol": replica.subprotocol})
     up = asyncio.ensure_future(_from_client(replica, receive))
@@ -81,16 +81,3 @@ async def _from_replica(replica: ClientConnection, send: Send) -> None:
     if code in (None, 1005, 1006):
         code, reason = _TRY_AGAIN, "the replica is gone; try again"
     await send({"type": "websocket.close", "code": code, "reason": reason})
-
-
-async def _refuse(error: InvalidStatus, scope: Scope, send: Send) -> None:
-    response = error.response
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        reason = f"refused with {response.status_code}"
-        await send({"type": "websocket.close", "code": _REFUSED, "reason": reason})
-        return
-
-    async def denied(message: Any) -> None:
-        await send({**message, "type": message["type"].replace("http.", "websocket.http.")})
-
-    await respond(denied, response.status_code, bytes(response.body or b""))

@@ -99,7 +99,7 @@ class Gate:
             limit = settings.max_file_bytes + AROUND_BYTES
         declared = headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         return limit
 
     async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
@@ -171,13 +171,14 @@ def _bounded(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
         size += len(message.get("body", b""))
         is_whole = not message.get("more_body", False)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         return message
 
     return receive_bounded
 
 
-def _too_large(limit: int) -> RefusedError:
+def too_large(limit: int) -> RefusedError:
+    """Return the refusal of a body that has more than so many bytes."""
     return RefusedError(
         413,
         f"the body has more than {limit:,} bytes, which is the most here; send less",
