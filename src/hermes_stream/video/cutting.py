@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.paths import readable
-from hermes_stream.video.sources.container import choose_video_stream, open_container
+from hermes_stream.video.sources.container import choose_video_stream, open_container, read_packets
 from hermes_stream.video.sources.file import FileSource
 from hermes_stream.video.writing import write_video
 
@@ -27,6 +28,12 @@ COPIED_CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4")
 """What MP4 holds and players of MP4 take."""
 _MAX_PIXELS = 8192 * 8192
 _CRF = 32
+_EARLIER_SECONDS = (
+    0,
+    10,
+    60,
+    10**6,
+)  # key frames come seldom, and a file without an index is entered anywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +86,10 @@ def copy_part(
         ):
             stream = _video_stream(container, path)
             base = stream.time_base or Fraction(1, av.time_base)
-            container.seek(int((start + from_seconds) / base), stream=stream, backward=True)
+            packets = _packets_from(container, stream, round((start + from_seconds) / base))
             until = int((start + until_seconds) / base)
             copied = out.add_stream_from_template(stream)
-            part = _copy(container.demux(stream), copied, out, until=until, max_bytes=max_bytes)
+            part = _copy(packets, copied, out, until=until, max_bytes=max_bytes)
     except (FFmpegError, ValueError) as error:
         raise VideoError(f"no part of {readable(path)} can be copied: {error}") from error
     if part is None or float(part[1] * base) - start <= from_seconds:  # the end of a file may be before it
@@ -105,15 +112,42 @@ def write_frames(target: Path, frames: Iterable[NDArray[np.uint8]], *, fps: floa
     write_video(target, frames, fps=fps, crf=_CRF, encoder="libvpx-vp9")
 
 
+def _packets_from(container: InputContainer, stream: VideoStream, ticks: int) -> Iterator[Any]:
+    """Return packets from the last key frame before a time on, from the first where none is before it."""
+    keys: list[int] = []
+    for earlier_seconds in _EARLIER_SECONDS:
+        place = ticks - int(earlier_seconds / (stream.time_base or Fraction(1, av.time_base)))
+        container.seek(place, stream=stream, backward=True)
+        before = takewhile(lambda one: one.dts <= ticks, _in_order(read_packets(container, [stream])))
+        keys = [one.pts for one in before if one.is_keyframe and one.pts <= ticks]
+        if keys:
+            break
+    container.seek(place, stream=stream, backward=True)
+    packets = _in_order(read_packets(container, [stream]))
+    return dropwhile(lambda one: not one.is_keyframe or one.pts < max(keys, default=one.pts), packets)
+
+
+def _in_order(packets: Iterator[Any]) -> Iterator[Any]:
+    """Yield packets that have their times; Matroska leaves out when those behind a leap are decoded."""
+    waiting: list[Any] = []
+    for packet in chain(packets, [None]):
+        if packet is not None and packet.pts is not None:
+            waiting.append(packet)
+        if packet is None or packet.dts is not None:
+            for number, one in enumerate(reversed(waiting)):
+                dts = min(one.pts for one in waiting) if waiting[-1].dts is None else waiting[-1].dts
+                one.dts = dts - number * max(1, waiting[-1].duration or 0)
+            yield from waiting
+            waiting.clear()
+
+
 def _copy(
     packets: Iterator[Any], copied: VideoStream, out: OutputContainer, *, until: int, max_bytes: int
 ) -> tuple[int, int] | None:
-    """Copy packets from the first key frame up to a time; return when they begin and end, in their unit."""
+    """Copy packets up to a time; return when they begin and end, in their unit."""
     first: Any = None
     begin = end = num_bytes = shift = 0
     for packet in packets:
-        if packet.dts is None or packet.pts is None or (first is None and not packet.is_keyframe):
-            continue
         if packet.dts > until:
             break
         if first is None:

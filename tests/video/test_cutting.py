@@ -1,0 +1,31 @@
+"""Parts of files: they begin at the key frame before what was asked for, whatever the container tells."""
+
+from __future__ import annotations
+
+import pytest
+from tests.video.clips import encode, greys, shown
+
+from hermes_stream.errors import VideoError
+from hermes_stream.video import FileSource
+from hermes_stream.video.cutting import copy_part
+
+# Key frames every 0.5 s, two B-frames between others; greys in steps of 8 tell which picture is which.
+OPTIONS = {"g": "5", "bf": "2", "b_strategy": "0", "sc_threshold": "0", "crf": "5"}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize(("asked", "first"), [(0.0, 0), (0.4, 0), (1.0, 10), (1.2, 10), (2.7, 25), (2.9, 25)])
+def test_a_part_begins_at_the_key_frame_before(tmp_path, suffix, asked, first):
+    path = encode(tmp_path / f"a.{suffix}", greys(30, step=8), options=OPTIONS)
+    target = tmp_path / "part.mp4"
+    part = copy_part(path, target, from_seconds=asked, until_seconds=asked + 0.5, max_bytes=10**6)
+    assert part.from_seconds == pytest.approx(first / 10, abs=0.002)
+    pictures = [shown(frame.image, step=8) for frame in FileSource(target)]
+    whole = list(range(first, min(30, round((asked + 0.5) * 10))))  # one that others rest on may follow
+    assert pictures[: len(whole)] == whole
+
+
+def test_there_is_no_part_behind_the_end(tmp_path):
+    path = encode(tmp_path / "a.mkv", greys(10), options=OPTIONS)
+    with pytest.raises(VideoError, match="no picture from 30 s on"):
+        copy_part(path, tmp_path / "b.mp4", from_seconds=30, until_seconds=31, max_bytes=10**6)
