@@ -10,6 +10,7 @@ from PIL import Image
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video.jpeg import decode_jpeg, encode_jpeg
+from hermes_stream.video.picture import decode_picture
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -35,6 +36,16 @@ def test_another_encoder_is_read():
     assert np.abs(decode_jpeg(file.getvalue()).astype(int) - image).mean() < 6
     Image.fromarray(image).convert("L").save(grey := io.BytesIO(), "JPEG")
     assert decode_jpeg(grey.getvalue()).shape == (48, 80, 3)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_picture_is_shown_the_way_its_camera_was_held(form):
+    image, exif, file = picture(48, 80), Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(image).save(file, form, exif=exif, quality=95)
+    shown = decode_picture(file.getvalue())
+    assert shown.shape == (80, 48, 3)
+    assert np.abs(shown.astype(int) - np.rot90(image, -1)).mean() < 6
 
 
 def test_quality_and_size_are_chosen():

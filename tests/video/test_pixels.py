@@ -130,6 +130,12 @@ def test_odd_sizes(tmp_path, size):
     assert all(np.array_equal(frame.image, image) for frame in source)
 
 
+def test_a_low_interlaced_picture_is_read(tmp_path):
+    fields = {"x264-params": "tff=1:interlaced=1"}
+    path = encode(tmp_path / "clip.ts", greys(3), options=fields)
+    assert order(FileSource(path)) == [0, 1, 2]
+
+
 def test_odd_size_with_shared_chroma(tmp_path):
     source = FileSource(
         encode(tmp_path / "a.webm", greys(3, height=95, width=127), codec="libvpx", pix_fmt="yuv420p")

@@ -43,6 +43,51 @@ def test_a_recorded_playlist_ends():
     assert "/vod/2.ts" in server.requests
 
 
+def test_pieces_are_looked_for_where_a_playlist_was_sent_on_to():
+    routes = {"edge/0.ts": body(b"".join(ts_pieces(greys(6), fps=20)), "video/mp2t")}
+    listed = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.3,\n0.ts\n#EXT-X-ENDLIST\n"
+    routes |= {"edge/list": body(listed, "application/x-mpegurl"), "live.m3u8": sends_on("/edge/list")}
+    with WebServer(routes) as server:
+        reading = read(server.url("live.m3u8"))
+    assert reading.kinds == ["opened", "ended"]
+
+
+MD5, SHA256 = (f'Digest realm="a", nonce="b", qop="auth", algorithm={one}' for one in ("MD5", "SHA-256"))
+
+
+@pytest.mark.parametrize(
+    ("challenges", "begins"),
+    [
+        ((MD5, SHA256), "Digest username"),
+        (('Basic realm="a"', SHA256, MD5), "Digest username"),
+        (('Basic realm="a"',), "Basic "),
+        ((), "Basic "),
+        ((SHA256,), None),
+        (('Digest realm="a", nonce="b", qop="auth-int"',), None),
+        (("Digest what",), None),
+    ],
+)
+def test_a_login_of_several_kinds_is_one_that_is_known(challenges, begins):
+    given = []
+
+    def route(request):
+        given.append(request.headers.get("Authorization"))
+        request.send_response(401)
+        for one in challenges:
+            request.send_header("WWW-Authenticate", one)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    with WebServer({"cam": route}) as server, Reading(open_source(server.url("cam", "u:p@"))) as reading:
+        reading.until(lambda: reading.events)
+    assert [reading.events[0].kind, given[0]] == ["disconnected", None]
+    if begins is None:
+        assert "asks for a login that is not known" in reading.events[0].reason
+        assert set(given) == {None}
+    else:
+        assert given[1].startswith(begins)
+
+
 def test_a_live_playlist_goes_on_for_long():
     with (
         WebServer(playlist(piece_seconds=0.4)) as server,
@@ -60,6 +105,8 @@ def test_a_live_playlist_goes_on_for_long():
         (sends_on("/cam"), "from one address to the next"),
         (body(b"hello", "text/html"), "no video"),
         (body(b"#EXTM3U\n#EXT-X-KEY:METHOD=AES-128\na.ts\n", "application/x-mpegurl"), "encrypted"),
+        (body(b"#EXTM3U\n#EXT-X-BYTERANGE:9@0\na.ts\n", "application/x-mpegurl"), "parts of one file"),
+        (body(b'#EXTM3U\n#EXT-X-MAP:URI="a",BYTERANGE="9@0"\n', "application/x-mpegurl"), "parts of one"),
         (body(b"nothing", "application/x-mpegurl"), "no playlist"),
         (body(b"#EXTM3U\n" + b"#" * 2**21, "application/x-mpegurl"), "longer than"),
         (lambda request: request.send_error(503), "503"),

@@ -10,6 +10,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from hermes_stream.errors import VideoError
+from hermes_stream.video.sources.pixels import RgbConverter
 
 _MAX_SIDE = 16_384
 _BEST_SCALE, _WORST_SCALE = 2, 31
@@ -70,7 +71,7 @@ def decode_jpeg(encoded: bytes, *, max_pixels: int = 8192 * 8192) -> NDArray[np.
 
 
 def decode_packet(encoded: bytes, codec_name: str, *, kind: str, max_pixels: int) -> NDArray[np.uint8]:
-    """Return the pixels of a picture that is one packet of a codec, RGB, uint8 ``[height, width, 3]``.
+    """Return the upright pixels of a picture that is one packet, RGB, uint8 ``[height, width, 3]``.
 
     Args:
         encoded: the picture's file.
@@ -92,4 +93,4 @@ def decode_packet(encoded: bytes, codec_name: str, *, kind: str, max_pixels: int
         ) from error
     if not frames:
         raise VideoError(f"a {kind} of {len(encoded)} bytes holds no picture; send it again")
-    return frames[0].to_ndarray(format="rgb24")
+    return RgbConverter().convert(frames[0])

@@ -31,7 +31,7 @@ def display_matrix(picture: VideoFrame, reformatter: VideoReformatter) -> tuple[
     thumbnail = reformatter.reformat(
         picture,
         picture.width // _SHRINKING + 1,
-        picture.height // _SHRINKING + 1,
+        picture.height // _SHRINKING + 2,  # an interlaced picture has a row of each field, at least
         "rgb24",
         interpolation="POINT",
     )

@@ -49,7 +49,7 @@ def parse_playlist(text: str) -> Playlist:
     """Read a playlist.
 
     Raises:
-        VideoError: it is none, or its pieces are encrypted.
+        VideoError: it is none, or its pieces are encrypted or parts of one file.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or lines[0] != "#EXTM3U":
@@ -63,6 +63,8 @@ def parse_playlist(text: str) -> Playlist:
             tags[name] = value
             if name == "EXT-X-KEY" and _attributes(value).get("METHOD") != "NONE":
                 raise VideoError("its pieces are encrypted, which is not read; ask for a stream without that")
+            if name == "EXT-X-BYTERANGE" or "BYTERANGE" in _attributes(value):
+                raise VideoError("its pieces are parts of one file, which is not read; let each have its own")
         elif not line.startswith("#"):
             stream = _attributes(tags.pop("EXT-X-STREAM-INF", ""))
             if stream:
@@ -109,10 +111,10 @@ class PlaylistStream:
         self._access, self._lifeline = access, access.lifeline
         self._waiting = threading.Event()
         self._piece: WebStream | None = None
-        self._address = address
+        self._address, self._base = address, first.address
         playlist = parse_playlist(_text_of(first))
         if playlist.variants:
-            self._address = neighbour(address, _chosen(playlist.variants, max_pixels))
+            self._address = neighbour(self._base, _chosen(playlist.variants, max_pixels))
             playlist = self._load()
         self._playlist = playlist
         self.is_finished = playlist.is_finished
@@ -166,10 +168,12 @@ class PlaylistStream:
             self._waiting.wait(TICK_SECONDS)
 
     def _load(self) -> Playlist:
-        return parse_playlist(_text_of(self._open(self._address)))
+        answer = self._open(self._address)
+        self._base = answer.address
+        return parse_playlist(_text_of(answer))
 
     def _opened(self, link: str) -> WebStream:
-        return self._open(neighbour(self._address, link))
+        return self._open(neighbour(self._base, link))
 
     def _open(self, address: Address) -> WebStream:
         self._access.policy.check(address)

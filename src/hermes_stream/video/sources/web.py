@@ -6,6 +6,7 @@ import base64
 import http.client
 import io
 import socket
+from contextlib import suppress
 from http.client import HTTPException
 from typing import Any, final
 from urllib.parse import urljoin
@@ -29,10 +30,12 @@ class WebStream:
     """The body of an answer, read as it comes; a file for PyAV.
 
     Attributes:
+        address: that answered: where the one that was asked sent on to.
         content_type: that the server says it has, lower case, without parameters.
     """
 
-    def __init__(self, answer: http.client.HTTPResponse, lifeline: Lifeline) -> None:
+    def __init__(self, answer: http.client.HTTPResponse, address: Address, lifeline: Lifeline) -> None:
+        self.address = address
         self.content_type = answer.headers.get_content_type().lower()
         self._answer, self._lifeline = answer, lifeline
 
@@ -64,12 +67,12 @@ def open_web(address: Address, access: Access) -> WebStream:
     """
     for _ in range(_MAX_REDIRECTS):
         answer = _asked(address, None, access)
-        challenge = answer.getheader("WWW-Authenticate", "")
         if answer.status == 401 and address.user is not None:
             answer.close()
-            answer = _asked(address, challenge, access)
+            login = _login(address, answer.headers.get_all("WWW-Authenticate", []))
+            answer = _asked(address, login, access)
         if answer.status == 200:
-            return WebStream(answer, access.lifeline)
+            return WebStream(answer, address, access.lifeline)
         answer.close()
         location = answer.getheader("Location")
         if answer.status not in (301, 302, 303, 307, 308) or location is None:
@@ -100,15 +103,15 @@ def neighbour(address: Address, link: str) -> Address:
     return found
 
 
-def _asked(address: Address, challenge: str | None, access: Access) -> http.client.HTTPResponse:
+def _asked(address: Address, login: str | None, access: Access) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(address.host, address.port)
     if address.scheme == "https":
         connection.default_port = 443
     connected = dial(address, access, is_encrypted=address.scheme == "https")
     connection.sock = _Patient(connected, access.lifeline)
     headers = {"User-Agent": "hermes-stream", "Accept": "*/*"}
-    if challenge is not None:
-        headers["Authorization"] = _login(address, challenge)
+    if login is not None:
+        headers["Authorization"] = login
     try:
         connection.request("GET", address.target, headers=headers)
         return connection.getresponse()
@@ -119,16 +122,29 @@ def _asked(address: Address, challenge: str | None, access: Access) -> http.clie
         raise VideoError(f"{address.shown} cannot be read: {reason}") from None
 
 
-def _login(address: Address, challenge: str) -> str:
+def _login(address: Address, challenges: list[str]) -> str:
+    """Return what logs in where a server asks for that, in one way or in several.
+
+    Raises:
+        VideoError: it asks in none that is known.
+    """
     user, password = address.user or "", address.password or ""
-    kind, _, rest = challenge.partition(" ")
-    if kind.lower() != "digest":
-        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-    asked = parse_keqv_list(parse_http_list(rest))
-    digest: Any = HTTPDigestAuthHandler()
     url = f"{address.scheme}://{address.host_and_port}{address.target}"
-    digest.add_password(asked.get("realm"), url, user, password)
-    return f"Digest {digest.get_authorization(Request(url), asked)}"
+    digests = [
+        rest for kind, _, rest in (one.partition(" ") for one in challenges) if kind.lower() == "digest"
+    ]
+    for rest in digests:
+        with suppress(ValueError, OSError):  # malformed, or of a kind that Python does not know
+            asked = parse_keqv_list(parse_http_list(rest))
+            digest: Any = HTTPDigestAuthHandler()
+            digest.add_password(asked.get("realm"), url, user, password)
+            if said := digest.get_authorization(Request(url), asked):
+                return f"Digest {said}"
+    if digests:
+        raise VideoError(
+            f"{address.shown} asks for a login that is not known; let it ask for Basic, or Digest with MD5"
+        )
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 @final
