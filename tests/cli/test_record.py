@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
+from itertools import islice
 
 import pytest
 from tests.server.served import serving
@@ -54,6 +55,25 @@ def test_a_file_is_summed_up_in_a_folder(hermes, story, tmp_path):
         assert (out / chapter["picture"]).read_bytes().startswith(b"\xff\xd8")
     assert document["tags"][0]["text"] == "red circle"
     assert "<script" not in (out / "digest.html").read_text()
+
+
+@pytest.mark.parametrize(("chunk", "num_chunks"), [((), 8), (("--chunk-frames", "4"), 2)])
+def test_a_chunk_of_a_digest_is_a_second_or_what_was_asked_for(hermes, story, tmp_path, chunk, num_chunks):
+    run = hermes("digest", story, "--out", tmp_path / "o", "--json", *chunk)
+    assert len(run.document["newness"]) == num_chunks
+
+
+def test_a_digest_that_is_ended_early_tells_what_was_found(hermes, story, tmp_path, monkeypatch):
+    def three_frames(source, *_):
+        yield from islice(source, 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hermes_stream.cli.digest._between", three_frames)
+    run = hermes("digest", story, "--out", tmp_path / "o", "--json")
+    assert run.code == 130
+    assert run.document["error"]["message"] == "ended by Ctrl-C; 3 frames watched"
+    assert run.document["chapters"]
+    assert "to" in hermes("digest", story, "--out", tmp_path / "o").out
 
 
 def test_words_of_a_digest_that_the_model_lacks_are_told(hermes, story, tmp_path):

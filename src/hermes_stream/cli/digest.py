@@ -15,8 +15,15 @@ from hermes_stream.cli.interruption import interruptible
 from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
 from hermes_stream.cli.looking_back import RecordOptions, as_json, looking_back, moment, write_whole
 from hermes_stream.cli.moments import read_moment
-from hermes_stream.cli.opening import check_options, load, open_session, open_video, warn_of_damage
-from hermes_stream.cli.option_groups import expand_options, options_given
+from hermes_stream.cli.opening import (
+    check_options,
+    load,
+    open_session,
+    open_video,
+    prompt_chunks,
+    warn_of_damage,
+)
+from hermes_stream.cli.option_groups import expand_options, options_given, typed_options
 from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, SourceOptions
 from hermes_stream.cli.output import clock, print_json, progress_bar, say
 from hermes_stream.cli.settings import keeping_line
@@ -84,6 +91,7 @@ class DigestOptions:
 @expand_options
 def digest(
     *,
+    context: typer.Context,
     what: WhatArgument,
     out: OutOption,
     options: DigestOptions,
@@ -101,17 +109,11 @@ def digest(
     names_record = (record.url, record.folder, record.store) != (None, None, None)
     # a stream's name may have a dot, too
     if Path(what).exists() or (Path(what).suffix and not names_record):
-        document, watched = _of_file(what, out, options, (model, memory, reading))
+        is_prompt = "chunk_frames" not in typed_options(context)
+        _of_file(what, out, options, (model, memory, reading), is_prompt=is_prompt, as_json=json)
     else:
         _refuse_idle_options(what, options, (model, memory, reading))
-        document, watched = _of_stream(what, out, options, record), None
-    if json:
-        print_json(document)
-    else:
-        _print(document)
-        if watched is not None:
-            say(watched, err=True)
-        say(f"{out / 'digest.html'}", err=True)
+        _tell(_of_stream(what, out, options, record), out, as_json=json)
 
 
 def _of_file(
@@ -119,8 +121,11 @@ def _of_file(
     out: Path,
     options: DigestOptions,
     watching: tuple[ModelOptions, MemoryOptions, SourceOptions],
-) -> tuple[dict[str, Any], str]:
-    """Watch the file; return what was found, and which memory watched."""
+    *,
+    is_prompt: bool,
+    as_json: bool,
+) -> None:
+    """Watch the file, tell what was found and which memory watched; ``is_prompt`` as of ``open_stream``."""
     model, memory, reading = watching
     check_options(model, memory)
     first, last = _file_moment(options.begin, "--from"), _file_moment(options.end, "--to")
@@ -129,8 +134,9 @@ def _of_file(
     loaded = load(model)
     source = open_video(path, replace(reading, fps=reading.fps or loaded.card.default_fps))
     warn_of_narrow_model(loaded)
-    chunk = max(1, round(source.fps or 1))  # a second: what is new is to be known soon
-    session = open_session(replace(memory, chunk_frames=chunk), loaded, guidance_from_questions=False)
+    if is_prompt:  # what is new is to be known soon
+        memory = prompt_chunks(memory, loaded, source.fps)
+    session = open_session(memory, loaded, guidance_from_questions=False)
     from hermes_stream.digest.folder import DigestFolder, in_hand
     from hermes_stream.digest.watching import DigestMaking
 
@@ -143,8 +149,9 @@ def _of_file(
     warn_of_damage(source)
     document = DigestFolder(out, in_hand).write(making.finish(path))
     done = f"{session.stats.num_frames} frames watched"
+    watched = keeping_line(memory.policy, session.policy.budget_tokens)
+    _tell(document | ending.document(done), out, watched, as_json=as_json)
     ending.leave(done)
-    return document | ending.document(done), keeping_line(memory.policy, session.policy.budget_tokens)
 
 
 def _between(source: FileSource, first: float, last: float) -> Iterator[Frame]:
@@ -217,6 +224,16 @@ def _keep_pictures(document: dict[str, Any], past: LooksBack, out: Path) -> None
                 entry["picture"] = keep(entry["picture"])
     for entry in document["incidents"]:
         entry["pictures"] = [path for one in entry["pictures"] if (path := keep(one)) is not None]
+
+
+def _tell(document: dict[str, Any], out: Path, watched: str | None = None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+        return
+    _print(document)
+    if watched is not None:
+        say(watched, err=True)
+    say(f"{out / 'digest.html'}", err=True)
 
 
 def _print(document: dict[str, Any]) -> None:
