@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 
 import av
@@ -20,6 +21,7 @@ from hermes_stream.service.clip import MAX_CLIP_SECONDS
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.record import Record
 from hermes_stream.service.report import MAX_EVENTS, MAX_INCIDENTS
+from hermes_stream.service.store import Store
 from hermes_stream.service.stream_rows import read_stream_rows
 from hermes_stream.synthetic.world import Pace, generate_world
 from hermes_stream.video.sources.options import SourceOptions
@@ -255,6 +257,41 @@ def test_a_folder_without_a_record_is_told(tmp_path):
     with pytest.raises(StoreError, match="no record"), Record.open(tmp_path / "nothing"):
         pass
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.fixture
+def nothing_to_be_written(monkeypatch):
+    """Return what lets nothing be written any more, as a mount that is for reading does."""
+    asked = os.access
+    return lambda: monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and asked(path, mode))
+
+
+@pytest.mark.parametrize("is_served", [False, True])
+def test_a_record_is_read_where_nothing_may_be_written(tmp_path, nothing_to_be_written, is_served):
+    store = Store(tmp_path)
+    row = store.streams.add("door", options={}, owner=None, wall_seconds=1.0)
+    tell(store, row, "described", 1.0, value="a red car")
+    store.writer.write(lambda _: None)
+    if not is_served:
+        store.close()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    nothing_to_be_written()
+    with Record.open(tmp_path) as record:
+        (found,) = record.search("red").results
+        assert found.event.stream == "door"
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+    if is_served:
+        store.close()
+
+
+def test_an_older_record_is_not_read_where_nothing_may_be_written(tmp_path, nothing_to_be_written):
+    store = Store(tmp_path)
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
+    store.close()
+    nothing_to_be_written()
+    with pytest.raises(StoreError, match=r"of another version.*copy its folder"), Record.open(tmp_path):
+        pass
 
 
 def frames_of(path):

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError
 
 from hermes_stream.errors import MissingPackageError, StoreError
-from hermes_stream.service.migrations import upgrade
+from hermes_stream.service.migrations import is_newest, upgrade
 
 _WRITES = "writes"
 _BUSY_SECONDS = 10
@@ -31,6 +31,7 @@ class Database:
 
     Args:
         url: of the database; see ``database_url``.
+        reads_only: nothing can be written where its file lies.
 
     Attributes:
         name: what it is called in messages; without a password.
@@ -41,12 +42,12 @@ class Database:
         MissingPackageError: what speaks to Postgres is not installed.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, reads_only: bool = False) -> None:
         self.name = str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
         self.is_sqlite = url.get_backend_name() == "sqlite"
         # WAL lets readers go on while somebody writes; each takes a connection for one query
         try:
-            self._engine = _engine(url)
+            self._engine = _engine(_unwritten(url) if reads_only else url)
         except ModuleNotFoundError as error:
             raise MissingPackageError(
                 f"a record in Postgres needs the package {error.name!r}; install it with: pip install "
@@ -55,9 +56,12 @@ class Database:
         self._owner: Connection | None = None
         self.replica_id: int | None = None
         self._lease_seconds = 0.0
-        if self.is_sqlite:
+        if self.is_sqlite and not reads_only:
             _use_write_ahead_log(self._engine)
         try:
+            if reads_only:
+                self._check_readable()
+                return
             with self.writing() as connection:
                 if not self.is_sqlite:  # replicas begin together, and one makes the tables
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
@@ -68,6 +72,19 @@ class Database:
         except StoreError:
             self.close()
             raise
+
+    def _check_readable(self) -> None:
+        reason = "it is of another version of hermes-stream"
+        try:
+            with self._engine.connect() as connection:
+                if is_newest(connection):
+                    return
+        except SQLAlchemyError as error:  # a log that nobody has folded in, since a service was killed
+            reason = _reason(error)
+        raise StoreError(
+            f"the record {self.name} cannot be read where nothing may be written ({reason}); copy its folder "
+            "to where it may"
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -225,6 +242,17 @@ def database_url(data_dir: Path, address: str | None = None) -> URL:
     if url.get_backend_name() != "postgresql":
         raise StoreError(f"the record cannot be kept in {url.get_backend_name()!r}; {accepted}")
     return url.set(drivername="postgresql+psycopg")
+
+
+def _unwritten(url: URL) -> URL:
+    """Return the address of a file where nothing can be written, as SQLite is to open it.
+
+    Without its write-ahead log nobody writes to the file, and SQLite need not look for one; with it, it is
+    read with what a service writes meanwhile.
+    """
+    is_closed = not Path(f"{url.database}-wal").exists()
+    query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if is_closed else {})}
+    return url.set(database=Path(str(url.database)).absolute().as_uri(), query=query)
 
 
 def _use_write_ahead_log(engine: Engine) -> None:

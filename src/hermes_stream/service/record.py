@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,11 +47,13 @@ class Record:
         Raises:
             StoreError: there is no record, or it cannot be opened.
         """
-        if store is None and not (data_dir / "events.sqlite").is_file():
+        file = data_dir / "events.sqlite"
+        if store is None and not file.is_file():
             raise StoreError(
                 f"there is no record in {data_dir}; give the folder of a service ('hermes serve --data')"
             )
-        database = Database(database_url(data_dir, store))
+        reads_only = store is None and not (os.access(data_dir, os.W_OK) and os.access(file, os.W_OK))
+        database = Database(database_url(data_dir, store), reads_only=reads_only)
         try:
             yield cls(database, data_dir)
         finally:

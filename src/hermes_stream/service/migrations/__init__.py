@@ -13,6 +13,7 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
@@ -30,9 +31,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     Raises:
         StoreError: the record is of a newer version of this package.
     """
-    options = Config()
-    options.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    steps = ScriptDirectory.from_config(options)
+    options, steps = _steps()
 
     def steps_from(current: Any, _: Any) -> Any:
         return steps._upgrade_revs(revision, current)
@@ -46,3 +45,14 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
                 f"the record was written by a newer version of hermes-stream ({error}); install that "
                 "version, or give another data folder"
             ) from error
+
+
+def is_newest(connection: Connection) -> bool:
+    """Tell whether the tables are at the newest revision."""
+    return MigrationContext.configure(connection).get_current_revision() == _steps()[1].get_current_head()
+
+
+def _steps() -> tuple[Config, ScriptDirectory]:
+    options = Config()
+    options.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return options, ScriptDirectory.from_config(options)
