@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.video.clips import MEDIA, greys
-from tests.video.live_servers import endless, ts_over_tcp, ts_pieces
+from tests.video.clips import MEDIA, encode, greys
+from tests.video.live_servers import WebServer, endless, ts_over_tcp, ts_pieces
 from tests.video.reading import Reading
 
 from hermes_stream.video import SourceOptions, open_source
@@ -231,6 +231,21 @@ def test_a_camera_that_is_not_there_is_tried_again_and_told_once():
         with camera(port):
             reading.more_frames()
     assert reading.kinds[:2] == ["disconnected", "opened"]
+
+
+def test_a_source_that_opens_and_shows_nothing_is_told_once_and_tried_less_and_less(tmp_path, monkeypatch):
+    monkeypatch.setattr("hermes_stream.video.sources.live._FIRST_DELAY_SECONDS", 0.02)
+    file = encode(tmp_path / "a.mkv", greys(25)).read_bytes()
+
+    def route(request):
+        request.begin("video/x-matroska")
+        request.wfile.write(file[: len(file) // 3])  # enough to know what comes, and less than a picture
+        request.close_connection = True
+
+    with WebServer({"cam": route}) as server, Reading(open_source(server.url("cam"))) as reading:
+        reading.until(lambda: len(server.requests) >= 4)
+    assert reading.kinds == ["disconnected"]
+    assert reading.source.stats.num_failed_tries >= 3
 
 
 def test_a_wrong_password_is_said():

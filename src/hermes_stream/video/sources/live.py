@@ -114,7 +114,6 @@ class LiveSource:
             yield self._end(SourceState.FAILED, SourceEventKind.FAILED, str(error))
             return
         except VideoError as error:
-            self._tally.count(num_failed_tries=1)
             yield from self._lost(str(error))
             return
         reason = None
@@ -136,8 +135,9 @@ class LiveSource:
         """Tell, once, that there are no pictures."""
         if self._stopped.is_set():
             return
+        was_live = self._tally.stats.state is SourceState.LIVE
+        self._tally.count(num_failed_tries=int(not was_live))
         stats = self._tally.stats
-        was_live = stats.state is SourceState.LIVE
         is_first_try = stats.state is SourceState.OPENING and stats.num_failed_tries <= 1
         state = SourceState.RECONNECTING if stats.newest_seconds is not None else SourceState.OPENING
         self._tally.set(state=state, reason=reason)
