@@ -6,9 +6,10 @@ import json
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 
 from hermes_stream.digest.document import SCHEMA, digest_document, report_document
-from hermes_stream.digest.folder import DigestFolder, in_hand
+from hermes_stream.digest.folder import DigestFolder, in_hand, write_whole
 from hermes_stream.digest.page import MAX_PICTURES, page_of
 from hermes_stream.digest.values import (
     Chapter,
@@ -110,3 +111,10 @@ def test_a_folder_holds_the_page_the_document_and_its_pictures(tmp_path):
     assert decode_jpeg(shot.read_bytes()).shape == (24, 32, 3)
     assert "a red circle" in (tmp_path / "out/digest.html").read_text()
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".html", ""}
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_whole(tmp_path / "taken", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

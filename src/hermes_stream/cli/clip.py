@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from hermes_stream.cli.looking_back import RecordOptions, looking_back, write_whole
+from hermes_stream.cli.looking_back import RecordOptions, looking_back
 from hermes_stream.cli.moments import read_moment
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption
 from hermes_stream.cli.output import print_json, say, size
+from hermes_stream.digest.folder import write_whole
 
 NameArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Name of the stream.")]
 BeginOption = Annotated[

@@ -13,7 +13,7 @@ import typer
 
 from hermes_stream.cli.interruption import interruptible
 from hermes_stream.cli.knowledge import warn_of_narrow_model, warn_of_unknown_words
-from hermes_stream.cli.looking_back import RecordOptions, as_json, looking_back, moment, write_whole
+from hermes_stream.cli.looking_back import RecordOptions, looking_back, moment
 from hermes_stream.cli.moments import read_moment
 from hermes_stream.cli.opening import (
     check_options,
@@ -28,6 +28,7 @@ from hermes_stream.cli.options import JsonOption, MemoryOptions, ModelOptions, S
 from hermes_stream.cli.output import clock, print_json, progress_bar, say
 from hermes_stream.cli.settings import keeping_line
 from hermes_stream.digest.chapters import MAX_CHAPTERS
+from hermes_stream.digest.folder import DigestFolder, as_json, in_hand, write_whole
 
 if TYPE_CHECKING:
     from hermes_stream.cli.looking_back import LooksBack
@@ -137,7 +138,6 @@ def _of_file(
     if is_prompt:  # what is new is to be known soon
         memory = prompt_chunks(memory, loaded, source.fps)
     session = open_session(memory, loaded, guidance_from_questions=False)
-    from hermes_stream.digest.folder import DigestFolder, in_hand
     from hermes_stream.digest.watching import DigestMaking
 
     making = DigestMaking(session=session, choices=choices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -194,19 +193,3 @@ class OfFolder:
         from hermes_stream.digest.values import Picture
 
         return self._record.picture(Picture(stream_seconds=0.0, path=address))
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file under its name once it is whole.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-    unfinished.replace(path)
-
-
-def as_json(document: Mapping[str, Any]) -> str:
-    """Return a document as text for a file."""
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"

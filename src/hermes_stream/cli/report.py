@@ -12,15 +12,14 @@ from hermes_stream.cli.looking_back import (
     FromOption,
     RecordOptions,
     ToOption,
-    as_json,
     looking_back,
     moment,
-    write_whole,
 )
 from hermes_stream.cli.option_groups import expand_options
 from hermes_stream.cli.options import JsonOption
 from hermes_stream.cli.output import clock, print_json, say
 from hermes_stream.cli.serving import wall_clock
+from hermes_stream.digest.folder import as_json, write_whole
 
 StreamsOption = Annotated[
     list[str] | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class DigestFolder:
         """
         document = digest_document(digest, self.picture)
         page = page_of([digest], title=Path(digest.source).name or digest.source, read_picture=self._read)
-        self.write_files(document, page, "digest")
+        write_whole(self.path / "digest.json", as_json(document))
+        write_whole(self.path / "digest.html", page)
         return document
 
     def picture(self, picture: Picture) -> str | None:
@@ -47,20 +48,26 @@ class DigestFolder:
         (self.path / name).write_bytes(jpeg)
         return name
 
-    def write_files(self, document: dict[str, Any], page: str, name: str) -> None:
-        """Write document and page under a name, each whole or not at all."""
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        for suffix, content in ((".json", text), (".html", page)):
-            unfinished = self.path / f".{name}{suffix}.part"
-            unfinished.write_text(content, encoding="utf-8")
-            unfinished.replace(self.path / f"{name}{suffix}")
-
 
 def in_hand(picture: Picture) -> bytes | None:
     """Return a picture that is in hand."""
     return picture.jpeg
 
 
-def named(digests: Sequence[Digest]) -> str:
-    """Return the names of streams, for a title."""
-    return ", ".join(digest.source for digest in digests)
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file under its name once it is whole; where it cannot be, nothing is left.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """Return a document as text for a file."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
