@@ -56,6 +56,11 @@ def test_help_of_a_command_names_every_policy(hermes, command):
     assert "--json" in run.out
 
 
+@pytest.mark.parametrize("command", ["keys", "snapshots", "cluster"])
+def test_a_tree_of_commands_offers_no_completion_that_the_command_itself_lacks(hermes, command):
+    assert "completion" not in hermes(command, "--help").out
+
+
 def test_no_command_is_wrong_usage_and_shows_help(hermes):
     run = hermes()
     assert run.code == 2

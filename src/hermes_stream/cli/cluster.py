@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 cluster = typer.Typer(
     help="Replicas that share one record: who there is, and who has what.",
     no_args_is_help=True,
+    add_completion=False,
 )
 ReplicaArgument = Annotated[str, typer.Argument(metavar="REPLICA", help="Name, as 'status' shows it.")]
 StreamArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Name of an open stream.")]

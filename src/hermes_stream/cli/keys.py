@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from hermes_stream.service.keys import KeyRecord, Keys
 
 keys = typer.Typer(
-    help="Make, list and revoke the keys of those who may use a service.", no_args_is_help=True
+    help="Make, list and revoke the keys of those who may use a service.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 _FOLDER = Path("hermes-data")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 snapshots = typer.Typer(
     help="List, save and restore memories of a running service, or open a second stream from one.",
     no_args_is_help=True,
+    add_completion=False,
 )
 StreamArgument = Annotated[str, typer.Argument(metavar="STREAM", help="Name of the stream.")]
 MaybeStreamArgument = Annotated[
