@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from hermes_stream.cli.output import complain, with_schema
+from hermes_stream.digest.folder import as_json, write_whole
 from hermes_stream.errors import MissingPackageError
 
 
@@ -76,10 +76,8 @@ def write_document(document: Mapping[str, Any], path: Path, *, figures: str | No
     Raises:
         BadParameter: a file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
     with written(path.parent):
-        part.write_text(dumps(with_schema(document), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_whole(path, as_json(with_schema(document)))
         if figures is None:
             return 0
         plot = import_module(f"hermes_lab.analysis.{figures}").plot
