@@ -28,12 +28,8 @@ COPIED_CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4")
 """What MP4 holds and players of MP4 take."""
 _MAX_PIXELS = 8192 * 8192
 _CRF = 32
-_EARLIER_SECONDS = (
-    0,
-    10,
-    60,
-    10**6,
-)  # key frames come seldom, and a file without an index is entered anywhere
+# Key frames come seldom, and a file without an index is entered anywhere.
+_EARLIER_SECONDS = (0, 10, 60, 10**6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
