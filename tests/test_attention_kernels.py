@@ -257,7 +257,7 @@ def test_a_gpu_calls_the_kernel_by_its_name(count, answers):
     """By shapes alone: tensors of a GPU that is not there hold no numbers."""
     answers(FLASH, EFFICIENT, CUDNN)
     mask = None if count == 1 else causal_lower_right(count, 64)
-    with FakeTensorMode(), torch.profiler.profile() as profile:
+    with FakeTensorMode(), torch.profiler.profile(acc_events=True) as profile:
         queries = torch.empty(1, 6, count, 8, dtype=torch.bfloat16, device=GPU)
         keys = torch.empty(1, 2, 64, 8, dtype=torch.bfloat16, device=GPU)
         assert attend(queries, keys, keys, mask, scaling=0.3).shape == queries.shape
