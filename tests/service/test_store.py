@@ -319,6 +319,32 @@ def test_one_database_has_one_service(postgres, tmp_path):
     Store(tmp_path / "b", address).close()
 
 
+def cut_all(store: Store) -> None:
+    """Cut all connections of a database, as its server does when it is started again."""
+    with store.database.reading() as connection, suppress(OperationalError):
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        connection.execute(text(f"{cut} AND pid <> pg_backend_pid()"))
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+def test_one_database_has_one_service_also_after_it_was_started_again(postgres, tmp_path):
+    address = postgres()
+    first = Store(tmp_path / "a", address)
+    cut_all(first)
+    first.writer.write(lambda _: None)
+    with pytest.raises(StoreError, match="another service writes to"):
+        Store(tmp_path / "b", address)
+    cut_all(first)
+    second = Store(tmp_path / "b", address)  # the first had nothing to write meanwhile
+    with pytest.raises(StoreError, match="another service writes to"):
+        first.writer.write(lambda _: None)
+    second.close()
+    first.writer.write(lambda _: None)
+    with pytest.raises(StoreError, match="another service writes to"):
+        Store(tmp_path / "b", address)
+    first.close()
+
+
 def test_keys_are_shown_once_and_stored_as_hashes(store):
     secret, record = store.keys.create("phone", ["ask", "read"], max_questions=5)
     assert store.keys.verify(secret) == store.keys.get(record.id) == record

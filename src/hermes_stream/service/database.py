@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, OperationalError, SQLAlchemyError
 
 from hermes_stream.errors import MissingPackageError, StoreError
 from hermes_stream.service.migrations import is_newest, upgrade
@@ -54,6 +55,8 @@ class Database:
                 "'hermes-stream[server]'"
             ) from error
         self._owner: Connection | None = None
+        self._owns: str | None = None
+        self._owning = Lock()
         self.replica_id: int | None = None
         self._lease_seconds = 0.0
         if self.is_sqlite and not reads_only:
@@ -109,6 +112,7 @@ class Database:
         Raises:
             SQLAlchemyError: as it comes; whoever writes may try again.
         """
+        self._keep_others_out()
         with (
             self._engine.connect().execution_options(**{_WRITES: True}) as connection,
             connection.begin(),
@@ -167,17 +171,36 @@ class Database:
                     "has no guard against a former owner; give --store postgresql://user@host/name"
                 )
             return
-        with self.reading() as _:
-            connection = self._engine.connect()
-        lock = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
-        taken = connection.exec_driver_sql(f"SELECT {lock}({_OWNER_LOCK})").scalar()
-        connection.commit()
-        if not taken:
-            connection.close()
-            raise StoreError(
-                f"another service writes to {self.name}; stop it, or give this one a database of its own"
-            )
-        self._owner = connection
+        with self.reading() as _, self._owning:
+            self._owns = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
+            self._take_ownership()
+
+    def _take_ownership(self) -> None:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        if connection.exec_driver_sql(f"SELECT {self._owns}({_OWNER_LOCK})").scalar():
+            self._owner = connection
+            return
+        connection.close()
+        raise StoreError(
+            f"another service writes to {self.name}; stop it, or give this one a database of its own"
+        )
+
+    def _keep_others_out(self) -> None:
+        """Take the lock of its owner again where the server lost it: it does so when it starts again."""
+        if self._owns is None:
+            return
+        with self._owning:
+            if (owner := self._owner) is not None:
+                try:
+                    owner.exec_driver_sql("SELECT 1")
+                    return
+                except SQLAlchemyError:
+                    self._owner = None
+                    owner.close()
+            try:
+                self._take_ownership()
+            except StoreError as error:  # of a service that began meanwhile: it may end, too
+                raise OperationalError(None, None, error) from error
 
     @property
     def num_bytes(self) -> int:
