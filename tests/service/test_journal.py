@@ -17,6 +17,7 @@ from hermes_stream import POLICIES, Frame, Session, SnapshotError, load_model
 from hermes_stream.policies.base import MemoryPolicy
 from hermes_stream.service.change_records import ChangeWriter, decode
 from hermes_stream.service.journal import Committer, Journal, replay
+from hermes_stream.service.segments import SUFFIX, Segments, piece_of, read_folder
 from hermes_stream.stream.changes import (
     Change,
     ChunkFolded,
@@ -411,3 +412,88 @@ def test_a_listener_that_fails_stops_nothing(model, caplog):
     session.observe(random_frames(5))
     assert session.stats.num_frames == 5
     assert "not recorded any more" in caplog.text
+
+
+def records(folder: Path) -> list[bytes]:
+    return [payload for _, payload in Segments(folder).read()]
+
+
+def test_what_was_cut_off_is_gone(tmp_path):
+    for number, first in enumerate((1, 2)):
+        content = piece_of(first, [b"whole"]) + bytes(30 + number)
+        (tmp_path / f"{first:016d}{SUFFIX}").write_bytes(content)
+    assert Segments(tmp_path).num_cut_bytes == 30 + 31
+    assert Segments(tmp_path).num_cut_bytes == 0
+
+
+def test_a_file_that_is_open_gives_way_to_another_time_line(tmp_path):
+    segments = Segments(tmp_path)
+    segments.append([b"1", b"2", b"3"])
+    segments.begin(2)
+    segments.append([b"other"])
+    assert records(tmp_path) == [b"1", b"other"]
+    segments.forget(1)
+    assert [number for number, _ in segments.read()] == [2], "all of the first file is forgotten"
+    segments.close()
+
+
+def test_what_comes_after_an_open_file_was_forgotten_is_kept(tmp_path):
+    segments = Segments(tmp_path)
+    segments.append([b"1"])
+    segments.forget(1)
+    segments.append([b"2"])
+    segments.close()
+    assert records(tmp_path) == [b"2"]
+
+
+def test_a_file_that_was_begun_and_never_written_to_is_begun_again(tmp_path):
+    (tmp_path / f"{1:016d}{SUFFIX}").write_bytes(piece_of(1, []))
+    segments = Segments(tmp_path)
+    segments.append([b"1"])
+    assert segments.num_bytes == len(piece_of(1, [b"1"]))
+    segments.forget(0)
+    assert records(tmp_path) == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (f"{2:016d}", piece_of(1, [b"of another file"])),
+        (f"{1:016d}", piece_of(1, [b"of another kind"]).replace(b"hermesj1", b"hermesj2")),
+        ("notes", piece_of(1, [b"of somebody else"])),
+    ],
+    ids=["numbers", "kind", "name"],
+)
+def test_what_is_no_file_of_a_journal_has_no_records(tmp_path, name, content):
+    (tmp_path / f"{name}{SUFFIX}").write_bytes(content)
+    assert records(tmp_path) == []
+    assert list(read_folder(tmp_path)) == []
+
+
+def test_only_what_lasts_is_read(tmp_path):
+    segments = Segments(tmp_path)
+    segments.append([b"1"])
+    with next(tmp_path.iterdir()).open("ab") as file:
+        file.write(piece_of(2, [b"on its way"])[len(piece_of(2, [])) :])
+    assert [number for number, _ in segments.read()] == [1]
+    segments.close()
+
+
+def test_the_name_of_a_file_lasts_as_its_records_do(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("hermes_stream.service.segments.sync_folder", synced.append)
+    segments = Segments(tmp_path, segment_bytes=1)
+    segments.append([b"1"])
+    segments.append([b"2"])
+    segments.close()
+    assert synced == [tmp_path] * 2
+
+
+def test_a_file_that_a_snapshot_holds_meanwhile_is_passed_over(tmp_path):
+    segments = Segments(tmp_path, segment_bytes=1)
+    segments.append([b"1"])
+    segments.append([b"2"])
+    reading = read_folder(tmp_path)
+    assert next(reading) == (1, b"1")
+    segments.forget(2)
+    assert list(reading) == []

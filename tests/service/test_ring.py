@@ -166,3 +166,66 @@ def test_what_has_waited_for_too_long_is_dropped_but_the_newest():
     ring.put(random_frames(1, start=9.0)[0])
     time.sleep(0.25)
     assert drain(ring) == [9.0]
+
+
+def test_what_waits_is_behind_what_comes_after_it_goes_on():
+    ring = ring_of()
+    early, held, late = random_frames(3)
+    ring.put(held)
+    ring.go_on(0.0, None)
+    assert not ring.put(early)
+    assert not ring.put(held), "it waits already"
+    assert ring.put(late)
+    ring.close()
+    ring.go_on(0.0, None)
+    assert ring.put(random_frames(1, start=3.0)[0]), "a ring that was closed is open again"
+
+
+def test_what_is_no_longer_needed_makes_room_for_whoever_waits():
+    ring = ring_of(RingLimits(num_frames=1, num_bytes=2**30, seconds=1e9))
+    first, second = random_frames(2)
+    ring.put(first)
+    is_waiting, outcome = threading.Event(), []
+    ring._is_full = lambda frame: is_waiting.set() or FrameRing._is_full(ring, frame)
+    thread = threading.Thread(target=lambda: outcome.append(ring.put(second, wait_seconds=math.inf)))
+    thread.start()
+    assert is_waiting.wait(10)
+    ring.go_on(first.pts_seconds, None)
+    thread.join(10)
+    is_told = outcome == [True]
+    ring.close()
+    thread.join(10)
+    assert is_told
+
+
+def test_a_frame_may_take_all_the_bytes_there_are():
+    frame = random_frames(1)[0]
+    ring = ring_of(RingLimits(num_frames=4, num_bytes=frame.image.nbytes, seconds=1e9))
+    assert ring.put(frame)
+
+
+def test_a_frame_is_late_where_a_newer_one_came_while_it_was_made_ready():
+    earlier, later = random_frames(2)
+
+    def prepare(frame):
+        if frame is earlier:
+            ring.put(later)
+        return frame
+
+    ring = ring_of(prepare=prepare)
+    assert not ring.put(earlier)
+    assert (ring.counts.num_taken, ring.counts.num_skipped) == (1, 1)
+    assert drain(ring) == [1.0]
+
+
+@pytest.mark.parametrize(("fps", "expected"), [(5.0, 5.0), (200.0, 200.0)])
+def test_what_came_lately_is_told_per_second(monkeypatch, fps, expected):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    ring = ring_of(fps=0.1)
+    for frame in random_frames(int(20 * fps), fps=fps):
+        now[0] = frame.pts_seconds
+        ring.put(frame)
+    assert ring.counts.delivered_fps == pytest.approx(expected, rel=0.03)
+    now[0] += 60.0
+    assert ring.counts.delivered_fps == 0

@@ -127,3 +127,45 @@ def test_a_snippet_shows_the_words_with_their_places():
     snippet = snippet_of(whole, SearchWords.read('red "a red car"').terms)
     assert [snippet.text[start:end] for start, end in snippet.marks] == ["a Red car", "red"]
     assert snippet_of("a car", SearchWords.read("").terms).marks == ()
+
+
+def test_a_page_that_is_full_may_be_the_last(filled):
+    store, *_ = filled
+    page = Search(store.database).find("red", limit=3)
+    assert (len(page.results), page.next_before) == (3, None)
+
+
+def test_what_belongs_to_no_stream_is_found_too(filled):
+    store, *_ = filled
+    store.tell(NewEvent(kind="described", wall_seconds=60.0, payload={"value": "a red lamp"}))
+    store.writer.write(lambda connection: None)
+    assert found(store, "red lamp") == [60]
+
+
+def test_as_much_can_be_looked_for_as_is_said(store):
+    assert Search(store.database).find("x" * 1000, limit=1000).results == ()
+    assert len(SearchWords.read(" ".join(f"word{k}" for k in range(32))).terms) == 32
+
+
+def test_all_that_is_left_out_is_left_out_and_a_quote_may_stay_open(filled):
+    store, *_ = filled
+    assert found(store, "red -dog -answer -answered -türen") == [10]
+    assert found(store, '"red car') == [10]
+
+
+def test_a_snippet_begins_shortly_before_the_words_and_ends_in_time():
+    whole = " ".join(f"word{k:03d}" for k in range(100))
+    snippet = snippet_of(whole, SearchWords.read("word050").terms)
+    (start, end), *_ = snippet.marks
+    assert snippet.text[start:end] == "word050"
+    assert snippet.text.startswith("word043 ")
+    assert len(snippet.text) == 240
+    cut = snippet_of("a " + "x" * 500, SearchWords.read("x").terms)
+    assert cut.marks == ((2, 240),)
+
+
+def test_only_what_is_looked_for_is_marked():
+    snippet = snippet_of("bored cars, red cars, a dog", SearchWords.read('red "red car" -dog').terms)
+    assert [snippet.text[start:end] for start, end in snippet.marks] == ["red"]
+    quoted = snippet_of("red cars, a red car", SearchWords.read('"red car"').terms)
+    assert quoted.marks == ((12, 19),), "a quote is no beginning of a longer word"

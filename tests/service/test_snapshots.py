@@ -81,3 +81,13 @@ def test_halves_of_an_interrupted_program_are_deleted(session, tmp_path):
 def test_an_empty_folder_says_so(tmp_path, model):
     with pytest.raises(SnapshotError, match="there is no snapshot in"):
         Snapshots(tmp_path).restore_newest(lambda path: Session.restore(model, path))
+
+
+def test_what_somebody_asked_for_is_replaced_by_no_later_memory(session, tmp_path):
+    snapshots, kept = Snapshots(tmp_path), []
+    for question in ("what is there?", "and now?"):
+        session.ask(question, max_new_tokens=1).finish()
+        kept.append(snapshots.write(session.snapshot(), epoch=0, is_kept=True))
+    automatic = snapshots.write(session.snapshot(), epoch=0)
+    assert {one.path for one in snapshots.list()} == {*kept, automatic}
+    assert len(snapshots.list()) == 3

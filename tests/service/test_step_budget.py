@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,3 +45,46 @@ def test_a_clock_tells_how_busy_it_is():
     with clock.working():
         assert clock.step_seconds >= 0
     assert 0 <= clock.share <= 1
+
+
+def test_a_token_costs_its_share_of_whole_steps_and_an_engine_is_told_the_limit():
+    budget, engine = StepBudget(0.1), SimpleNamespace(step_tokens=0)
+    for _ in range(10):
+        budget.note(0.04, 400)
+    assert budget.token_seconds == pytest.approx(1e-4)
+    budget.apply_to(engine)
+    assert engine.step_tokens == budget.step_tokens > 0
+
+
+def test_a_limit_is_never_next_to_nothing():
+    budget = StepBudget(0.1)
+    for _ in range(100):
+        budget.note(1.0, 10)
+    assert budget.step_tokens == 64
+
+
+def test_a_clock_tells_the_share_of_the_last_minute(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = BusyClock()
+
+    def work(seconds: float) -> None:
+        with clock.working():
+            now[0] += seconds
+
+    for _ in range(10):
+        work(0.25)
+        now[0] += 0.75
+    assert clock.share == pytest.approx(0.25)
+    for _ in range(4):
+        work(0.125)
+        now[0] += 0.125
+    assert clock.share == pytest.approx(3.0 / 11)
+    with clock.working():
+        now[0] += 5.0
+        assert clock.step_seconds == 5.0
+        assert clock.share == pytest.approx(8.0 / 16)
+    assert clock.step_seconds == 0.0
+    now[0] += 300.0
+    work(6.0)
+    assert clock.share == pytest.approx(0.1), "of the last minute alone"
