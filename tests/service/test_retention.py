@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 from tests.checkpoints import random_frames
+from tests.service.test_looking_back import clear_alert, raise_alert
 from tests.service.test_service import FEW, QUESTION, kinds, push
 
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.pictures import StreamPictures
+from hermes_stream.service.question_log import AskedQuestion
+from hermes_stream.service.retention import Retention
+from hermes_stream.service.service_folder import ServiceFolder
+from hermes_stream.service.settings import ServiceSettings
+from hermes_stream.service.store import Store
 from hermes_stream.video.jpeg import decode_jpeg
 
 _DAY = 86_400.0
@@ -131,3 +139,182 @@ def test_pictures_are_small_and_found_by_about_their_time(tmp_path):
     copy.put(random_frames(1, start=13.0)[0], 86_400.0)  # that was on its way
     assert not list(tmp_path.rglob("*.jpg"))
     assert len(copy) == 0
+
+
+ASKED = AskedQuestion(
+    stream_id=0,
+    epoch=1,
+    answer_id="a",
+    asked_wall_seconds=0.0,
+    pts_seconds=None,
+    question="is it?",
+    options=(),
+    remembered=False,
+    answer="yes",
+    option_index=None,
+    finish_reason="stop",
+    failure=None,
+    num_tokens=1,
+    ttft_seconds=None,
+    ttft_with_pending_seconds=None,
+    confidence=None,
+    evidence=(),
+)
+
+
+class Kept:
+    """A folder and its record, without a service that runs over them."""
+
+    def __init__(self, path) -> None:
+        self.folder, self.store = ServiceFolder(path), Store(path)
+        self.row = self.store.streams.add("door", options={}, owner=None, wall_seconds=1.0)
+        self.now = time.time()
+
+    def picture(self, days: int, name: str = "1.000000", num_bytes: int = 10_000) -> str:
+        day = datetime.fromtimestamp(self.now - days * _DAY, UTC).date().isoformat()
+        path = self.folder.pictures / "0001-door" / day / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(num_bytes))
+        return path.relative_to(self.folder.pictures).as_posix()
+
+    def pictures(self) -> set[str]:
+        root = self.folder.pictures
+        return {path.relative_to(root).as_posix() for path in root.rglob("*.jpg")}
+
+    def snapshot(self, frame: int, *, is_kept: bool = False, num_bytes: int = 50_000) -> str:
+        path = self.folder.snapshots / f"{frame}.safetensors"
+        path.write_bytes(bytes(num_bytes))
+        fields = {"epoch": 1, "path": f"snapshots/{path.name}", "pts_seconds": None, "num_frames": frame}
+        more = {"num_bytes": num_bytes, "created_wall_seconds": self.now, "is_kept": is_kept}
+        self.store.snapshots.add(self.row.id, **fields, **more)
+        return path.name
+
+    def snapshots(self) -> list[str]:
+        names = sorted(path.name for path in self.folder.snapshots.iterdir())
+        assert sorted(one.path.removeprefix("snapshots/") for one in self.store.snapshots.read()) == names
+        return names
+
+    def tell(self, days: float, *, payload: int = 0, picture: str | None = None) -> None:
+        wall_seconds = self.now - days * _DAY
+        told = {"text": "x" * payload}
+        new = NewEvent(kind="gap", stream_id=self.row.id, wall_seconds=wall_seconds, payload=told)
+        self.store.tell(replace(new, picture=picture))
+
+    def retention(self, *, is_due=None, **settings) -> Retention:
+        self.store.writer.write(lambda _: None)
+        own = ServiceSettings(**{"keep_days": None, "keep_bytes": None, **settings})
+        return Retention(self.folder, self.store, own, is_due)
+
+    def sweep(self, **settings) -> None:
+        self.retention(**settings).sweep(())
+        self.store.writer.write(lambda _: None)
+
+    def shrink_by(self, num_bytes: int) -> None:
+        """Sweep where this much is too much."""
+        self.sweep(keep_bytes=self.retention().num_bytes - num_bytes)
+
+
+@pytest.fixture
+def exactly(monkeypatch):
+    """What is too much goes, and no more than that."""
+    monkeypatch.setattr("hermes_stream.service.retention._DOWN_TO", 1.0)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    one = Kept(tmp_path)
+    yield one
+    one.store.close()
+    one.folder.close()
+
+
+def test_one_of_several_services_on_a_record_deletes(kept):
+    kept.tell(20)
+    kept.sweep(keep_days=10.0, is_due=lambda: False)
+    assert [one.kind for one in kept.store.events.read()] == ["gap"]
+    kept.sweep(keep_days=10.0, is_due=lambda: True)
+    assert [one.kind for one in kept.store.events.read()] == ["retention"]
+
+
+def test_a_day_that_has_not_ended_by_then_is_kept_whole(kept):
+    kept.picture(11)
+    of_the_day = kept.picture(10)
+    kept.sweep(keep_days=10.0)
+    assert kept.pictures() == {of_the_day}
+    assert len(list(kept.folder.pictures.glob("*/*"))) == 1, "an empty folder goes, too"
+
+
+def test_questions_and_incidents_that_have_ended_go_by_age(kept):
+    for age in (20, 5):
+        when = kept.now - age * _DAY
+        asked = replace(ASKED, stream_id=kept.row.id, answer_id=f"{age}", asked_wall_seconds=when)
+        kept.store.questions.add(asked)
+    old = {"started_wall_seconds": kept.now - 30 * _DAY}
+    raise_alert(kept.store, kept.row, 1.0, "7-1", **old)
+    raise_alert(kept.store, kept.row, 2.0, "7-2", **old)
+    clear_alert(kept.store, kept.row, 3.0, "7-1")
+    kept.sweep(keep_days=10.0)
+    assert [one.asked.answer_id for one in kept.store.questions.read()] == ["5"]
+    assert [one.id for one in kept.store.incidents.read()] == ["7-2"], "it is still open"
+
+
+def test_pictures_that_something_shows_go_last(kept, exactly):
+    shown = [kept.picture(9, f"{k}.000000") for k in range(3)]
+    evidence = ({"seconds": 0.0, "picture": shown[0]},)
+    kept.store.questions.add(replace(ASKED, stream_id=kept.row.id, evidence=evidence))
+    pictures = [{"stream_seconds": 1.0, "picture": shown[1]}]
+    raise_alert(kept.store, kept.row, 1.0, "7-1", pictures=pictures)
+    kept.tell(9, picture=shown[2])
+    for k in range(3, 6):
+        kept.picture(9, f"{k}.000000")
+    young = kept.picture(1)
+    kept.shrink_by(25_000)
+    assert kept.pictures() == {*shown, young}
+    kept.shrink_by(10_000)
+    assert kept.pictures() == set(shown), "what nothing shows goes first, however young"
+    kept.shrink_by(10_000)
+    assert kept.pictures() == set()
+
+
+def test_snapshots_that_somebody_asked_for_go_behind_the_others(kept, exactly):
+    first = kept.snapshot(1, is_kept=True)
+    for frame in (2, 3, 4):
+        kept.snapshot(frame)
+    kept.shrink_by(60_000)
+    assert kept.snapshots() == [first, "4.safetensors"]
+    kept.shrink_by(10_000)
+    assert kept.snapshots() == ["4.safetensors"]
+    kept.shrink_by(10_000)
+    assert kept.snapshots() == ["4.safetensors"], "the newest is what a stream goes on from"
+
+
+def test_rows_go_by_the_tenth_until_what_is_left_fits(kept, exactly, monkeypatch):
+    for k in range(400):
+        kept.tell(100 - k / 10, payload=2000)
+    before = kept.retention().num_bytes
+    given_back = []
+    monkeypatch.setattr(kept.store.database, "give_back_space", lambda: given_back.append(True))
+    kept.shrink_by(before // 3)
+    left = kept.store.events.read(limit=1000)
+    assert left[-1].kind == "retention"
+    assert 100 < len(left) < 300
+    assert given_back == [True]
+
+
+def test_all_that_lies_in_the_folder_counts(kept):
+    before = kept.retention().num_bytes
+    kept.picture(1, num_bytes=1000)
+    kept.snapshot(1, num_bytes=20_000)
+    (kept.folder.journals / "1.journal").write_bytes(bytes(300_000))
+    assert kept.retention().num_bytes - before >= 321_000
+
+
+def test_nothing_goes_before_it_is_too_much_and_then_some_more_than_that(kept):
+    for k in range(20):
+        kept.picture(k + 1)
+    most = kept.retention().num_bytes
+    kept.sweep(keep_bytes=most)
+    assert len(kept.pictures()) == 20
+    kept.sweep(keep_bytes=most - 1)
+    assert kept.retention().num_bytes < 0.91 * most
+    assert kept.pictures()

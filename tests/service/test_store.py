@@ -363,6 +363,36 @@ def test_keys_are_shown_once_and_stored_as_hashes(store):
         store.keys.create("x", ["all"])
 
 
+def test_a_key_that_was_revoked_is_good_for_nothing_from_then_on(store):
+    (_, first), (_, second) = (store.keys.create(label, ["admin"]) for label in "ab")
+    store.keys.revoke(first.id)
+    assert store.keys.good([first.id, second.id, 99]) == {second.id}
+    revoked, good = store.keys.list()
+    assert not revoked.allows("read")
+    assert good.allows("read")
+    store.keys.revoke(first.id)
+    assert store.keys.list()[0] == revoked, "since when is not changed"
+    with pytest.raises(ValueError, match="got none"):
+        store.keys.create("x", [])
+
+
+def test_a_key_cannot_be_guessed_and_keeps_its_quotas(store):
+    made = [store.keys.create("x", ["read"], max_streams=2, max_questions=7) for _ in range(2)]
+    assert len({secret for secret, _ in made}) == 2
+    assert all(len(secret) > 40 for secret, _ in made)
+    assert {(one.max_streams, one.max_questions) for _, one in made} == {(2, 7)}
+
+
+def test_keys_are_shown_of_a_record_that_is_there_alone(tmp_path):
+    with pytest.raises(StoreError, match="no record of a service"), Keys.open(tmp_path / "a", makes=False):
+        pass
+    assert not (tmp_path / "a").exists()
+    with Keys.open(tmp_path / "b") as keys:
+        keys.create("x", ["read"])
+    with Keys.open(tmp_path / "b", makes=False) as keys:
+        assert len(keys.list()) == 1
+
+
 def test_keys_can_be_made_beside_a_running_service(store, store_address, tmp_path):
     with Keys.open(tmp_path, store_address) as keys:
         secret, _ = keys.create("cli", ["admin"])
