@@ -9,6 +9,8 @@ import time
 import httpx
 import pytest
 
+from hermes_stream.server.sse import sse
+
 
 def read(served, headers: dict[str, str], *, until: int, **query) -> list[int]:
     """Return ids of told events, until one of them is there."""
@@ -187,3 +189,8 @@ def test_many_readers_are_told_the_same(served):
     for thread in threads:
         thread.join(20)
     assert found == {number: list(range(start + 1, start + 6)) for number in range(8)}
+
+
+def test_an_event_tells_its_number_also_the_first():
+    assert sse({"a": 1}, event="gap", id=0) == b'event: gap\ndata: {"a": 1}\nid: 0\n\n'
+    assert b"id:" not in sse({"a": 1}, event="gap")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import json
 import os
 import socket
 import time
@@ -10,8 +12,9 @@ from io import BytesIO
 
 import pytest
 from tests.server.served import serving
+from tests.waiting import until
 
-from hermes_stream.server import ServerSettings
+from hermes_stream.server import ServerSettings, gate
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.uploads import AROUND_BYTES, Uploads
 
@@ -125,7 +128,8 @@ def test_more_connections_than_may_be_are_told_when_to_come_again(narrow):
         refused = narrow.http.get("/v1/streams")
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_connections")
         assert refused.headers["retry-after"] == "1"
-        assert narrow.http.get("/health/live").status_code == 200  # a supervisor is not kept out
+        # a supervisor is not kept out
+        assert [narrow.http.get(path).status_code for path in ("/health/live", "/metrics")] == [200, 200]
     finally:
         for connection in held:
             connection.close()
@@ -162,3 +166,121 @@ def test_a_file_that_the_disk_has_no_room_for_is_told_and_leaves_nothing(narrow,
     assert "No space left on device" in refused.json()["error"]["message"]
     assert refused.headers["retry-after"] == "60"
     assert set(folder.iterdir()) == before
+
+
+def test_as_much_as_may_be_is_taken(narrow):
+    whole = b'{"name": "whole"}'.ljust(1000)
+    assert narrow.http.post("/v1/streams", content=whole, headers=JSON).status_code == 201
+    pieces = (whole[k : k + 100] for k in range(0, 1000, 100))
+    assert narrow.http.post("/v1/streams", content=pieces, headers=JSON).status_code == 201
+    host, port = narrow.url.removeprefix("http://").split(":")
+    head = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+    held = [socket.create_connection((host, int(port))) for _ in range(7)]
+    try:
+        for connection in held:
+            connection.sendall(head)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        assert narrow.http.get("/v1/streams").status_code == 200
+    finally:
+        for connection in held:
+            connection.close()
+    open_connections = narrow.server.app.state.hermes.metrics.open_connections
+    until(lambda: open_connections._value.get() == 0)
+
+
+def test_who_has_no_key_yet_sends_little(narrow):
+    assert narrow.http.post("/v1/login", content=b" " * 2000, headers=JSON).status_code == 400
+    refused = narrow.http.post("/v1/login", content=b" " * 65_537, headers=JSON)
+    assert refused.json()["error"]["accepted"] == {"max_bytes": 65_536}
+
+
+def test_a_cookie_that_is_none_is_none(narrow):
+    assert narrow.http.get("/v1/streams", headers={"Cookie": "a/b=c"}).status_code == 200
+
+
+def test_a_body_has_half_a_minute_and_more_by_what_has_come(monkeypatch):
+    now, patiences = [0.0], []
+
+    async def wait_for(received, patience):
+        patiences.append(patience)
+        return await received
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(asyncio, "wait_for", wait_for)
+    pieces = [b"x" * 15 * 4096, *[b""] * 5]
+    messages = [{"body": piece, "more_body": True} for piece in pieces] + [{"body": b""}, {"type": "left"}]
+
+    async def receive():
+        now[0] += 10.0
+        return messages.pop(0)
+
+    async def read() -> dict:
+        bounded = gate._bounded(receive, 15 * 4096)
+        for _ in range(7):
+            await bounded()
+        return await bounded()
+
+    assert asyncio.run(read()) == {"type": "left"}
+    assert patiences == [30, 30, 25, 15, 5, 0, 0], "a client may leave whenever it wants"
+
+
+def test_a_body_that_stalls_is_refused(monkeypatch):
+    monkeypatch.setattr(gate, "_BODY_SECONDS", 0.0)
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    with pytest.raises(RefusedError, match="the body stalled") as refused:
+        asyncio.run(gate._bounded(receive, 10)())
+    assert refused.value.refusal.status == 408
+
+
+def uploads_of(folder, now=None, **limits) -> Uploads:
+    given = {"max_file_bytes": 10, "max_bytes": 20, "keep_seconds": 60, **limits}
+    return Uploads(folder, clock=lambda: now[0], **given) if now else Uploads(folder, **given)
+
+
+def test_a_file_that_comes_again_takes_no_further_room(tmp_path):
+    files = uploads_of(tmp_path)
+    files.add(BytesIO(b"a" * 10), filename="a")
+    again = files.add(BytesIO(b"b" * 10), filename="b", purpose="vision")
+    assert files.add(BytesIO(b"b" * 10), filename="c", purpose="vision").id == again.id
+    assert files.get(again.id).purpose == "vision"
+    with pytest.raises(RefusedError, match="21 bytes of 20"):
+        files.add(BytesIO(b"c"), filename="c")
+    with pytest.raises(RefusedError, match="is empty"):
+        files.add(BytesIO(b""), filename="d")
+    assert len(files.add(BytesIO(b"a" * 10), filename="x" * 300).filename) == 200
+
+
+def test_what_is_too_old_gives_way_to_what_comes(tmp_path):
+    now = [1000.0]
+    files = uploads_of(tmp_path, now)
+    for name in (b"a", b"b"):
+        files.add(BytesIO(name * 10), filename="a")
+        now[0] += 1
+    assert [one.created_wall_seconds for one in files.all()] == [1001.0, 1000.0]
+    now[0] += 100
+    files.check_room()
+    assert files.all() == ()
+
+
+def test_what_is_on_its_way_is_left_alone_and_what_has_no_note_goes_with_time(tmp_path):
+    files = uploads_of(tmp_path, [1000.0])
+    noteless = tmp_path / f"file-{'a' * 40}"
+    with files.temporary() as path:
+        for one in (path, noteless):
+            one.write_bytes(b"x")
+            os.utime(one, (990, 990))
+        files.sweep()
+        assert path.exists()
+        assert noteless.exists()
+
+
+def test_no_id_leads_out_of_the_folder(tmp_path):
+    files = uploads_of(tmp_path / "uploads")
+    known = files.add(BytesIO(b"a"), filename="a")
+    note = (tmp_path / "uploads" / f"{known.id}.json").read_text(encoding="utf-8")
+    (tmp_path / "secret.json").write_text(json.dumps({**json.loads(note), "id": "../secret"}))
+    with pytest.raises(RefusedError, match="there is no file"):
+        files.path("../secret")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
+from tests.checkpoints import random_frames
 from tests.waiting import until
 
+from hermes_stream.server import previews
+from hermes_stream.server.previews import Previews
 from hermes_stream.video.jpeg import decode_jpeg
 
 QUESTION = "what is on screen now?"
@@ -251,3 +255,25 @@ def test_a_question_waits_for_its_evidence(served, monkeypatch):
         400,
         422,
     )
+
+
+def test_a_picture_is_made_once_for_all_who_look_and_the_newest_is_shown(monkeypatch):
+    made, encode = [], previews.encode_jpeg
+    monkeypatch.setattr(previews, "encode_jpeg", lambda *a, **k: made.append(a) or encode(*a, **k))
+    frames = random_frames(3)
+    shown = {"door": frames[0], "yard": frames[0], "dark": None}
+    kept = Previews(SimpleNamespace(preview=shown.get))
+    assert kept.newest("dark") is None
+    first = kept.newest("door")
+    assert kept.newest("door") is first
+    assert kept.newest("door", after_seconds=0.0) is None
+    shown["door"] = frames[1]
+    assert kept.newest("door", after_seconds=0.0).pts_seconds == 1.0
+    assert len(made) == 2
+    monkeypatch.setattr(previews, "_MAX_KEPT", 2)
+    kept.newest("yard")
+    shown["door"] = frames[2]
+    kept.newest("door")  # of two kept, yard's is the one nobody has looked at for longest
+    shown["hall"] = frames[0]
+    kept.newest("hall")
+    assert list(kept._made) == ["door", "hall"]
