@@ -13,9 +13,10 @@ from httpx_sse import ServerSentEvent
 from tests.server.served import jpeg
 from tests.waiting import until
 
-from hermes_stream.client import AnswerValue, AsyncClient, Client
-from hermes_stream.client.failures import error_of
-from hermes_stream.client.sse import Following
+from hermes_stream.client import AnswerValue, AsyncClient, Client, calls
+from hermes_stream.client.connection import connection_of
+from hermes_stream.client.failures import check, error_of
+from hermes_stream.client.sse import Following, Reading
 from hermes_stream.errors import (
     ClosedError,
     OverloadedError,
@@ -356,8 +357,74 @@ def test_the_asynchronous_client_says_the_same(served):
 
 
 def test_both_clients_have_the_same_calls():
-    def calls(kind: type) -> dict[str, list[str]]:
+    def offered(kind: type) -> dict[str, list[str]]:
         own = {name: f for name, f in vars(kind).items() if not name.startswith("_")}
         return {name: list(inspect.signature(f).parameters) for name, f in own.items()}
 
-    assert calls(Client) == calls(AsyncClient)
+    assert offered(Client) == offered(AsyncClient)
+
+
+def sent(call) -> dict:
+    arguments = call.arguments()
+    return arguments.get("json") or arguments["params"]
+
+
+def test_what_is_asked_for_is_what_is_sent():
+    assert sent(calls.push("door", b"\xff\xd8", 1.001)) == {"pts_us": 1_001_000}
+    assert calls.push("door", b"\x89PNG", None).arguments()["headers"] == {"Content-Type": "image/png"}
+    assert sent(calls.streams(closed=True)) == {"closed": True}
+    assert sent(calls.fork("door", "copy", 7)) == {"name": "copy", "snapshot": 7}
+    assert sent(calls.review("7-1", reviewed=False)) == {"reviewed": False}
+    assert sent(calls.snooze_watch("door", 1, 0.5)) == {"seconds": 0.5}
+    assert sent(calls.incidents({"from_": 1.0, "status": "open"})) == {"from": 1.0, "status": "open"}
+    assert sent(calls.search("red", {"since": 1.0, "until": 2.0})) == {"q": "red", "from": 1.0, "to": 2.0}
+    assert sent(calls.report(["door"], 1.0, 2.0)) == {"streams": ["door"], "from": 1.0, "to": 2.0}
+    clip = calls.clip_path("door", 1234567.125, 1234568.5)
+    assert clip == "/v1/streams/door/clip?from=1234567.125&to=1234568.5"
+
+
+def connected(url=None, key=None) -> tuple[str, dict]:
+    return connection_of(url, key, timeout_seconds=7.0, verify="own.pem")
+
+
+def test_a_client_speaks_with_its_server_alone_and_as_it_was_told(monkeypatch):
+    monkeypatch.delenv("HERMES_URL", raising=False)
+    monkeypatch.delenv("HERMES_KEY", raising=False)
+    address, options = connected("https://host:1/cameras/")
+    assert (address, options["base_url"]) == ("https://host:1", "https://host:1/cameras")
+    assert (options["timeout"], options["verify"], options["headers"]) == (7.0, "own.pem", {})
+    assert options["follow_redirects"] is False, "a redirect would carry the key elsewhere"
+    assert connected()[0] == "http://127.0.0.1:8000"
+    monkeypatch.setenv("HERMES_URL", "http://other:2")
+    monkeypatch.setenv("HERMES_KEY", "own")
+    address, options = connected()
+    assert (address, options["headers"]) == ("http://other:2", {"Authorization": "Bearer own"})
+    with pytest.raises(ValueError, match="user name or password"):
+        connected("http://:secret@host")
+
+
+def test_a_refusal_says_for_how_long_and_what_was_too_large():
+    later = {"message": "later", "code": "overloaded", "retry_after_seconds": 0.5}
+    assert error_of(429, later, retry_after="1").retry_after_seconds == 0.5
+    assert type(error_of(413, {"message": "large", "code": "too_large"})) is ValueError
+    proxy = httpx.Request("GET", "http://proxy/v1/streams")
+    with pytest.raises(ServiceError, match="proxy answered 502"):
+        check(httpx.Response(502, json={"error": {"reason": "down"}}, request=proxy))
+
+
+def test_who_follows_goes_on_behind_what_came_last_and_is_patient():
+    following = Following()
+    assert following.headers == {"Accept": "text/event-stream"}
+    for number in ("0", "7", "8"):
+        following.take(ServerSentEvent(id=number))
+        assert following.headers["Last-Event-ID"] == number
+    assert [following.pause_seconds() for _ in range(7)] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    following.take(ServerSentEvent(id="9"))
+    assert following.pause_seconds() == 0.5
+
+
+def test_an_answer_that_breaks_off_is_none():
+    reading = Reading()
+    assert reading.take(ServerSentEvent(data='{"text": "a "}')) == "a "
+    with pytest.raises(ServiceError, match="in the middle of an answer"):
+        reading.require()

@@ -47,3 +47,8 @@ def test_noise_of_a_still_scene_begins_nothing_and_what_stands_out_does():
     busy = [0.01, 0.1, 0.12, 0.01, 0.01, 0.11, 0.3, 0.01]
     assert 0.05 < usual_newness(busy) < 0.3
     assert usual_newness([]) == 0.0
+
+
+def test_chapters_touch_what_was_asked_for_exactly():
+    assert chosen(beginnings((10, 0.5), (90, 0.4), (20, 0.3)), at_least=0.3) == [10, 20, 90]
+    assert chosen(beginnings((44, 0.5), (40, 0.5))) == [40], "of equally new moments the first"

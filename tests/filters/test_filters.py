@@ -255,3 +255,13 @@ def test_a_memory_that_forgets_all_has_no_past_to_compare_with(model):
     memory.forget_video()
     session._executor.run(memory.fold(random_frames(1), None, lambda: None))
     assert session.cache.num_tokens == held
+
+
+def test_fluxmem_goes_on_from_the_newest_frame():
+    tokens = video(7, seed=3)
+    policy = FluxMem(merges=False)
+    first = policy.filter(tokens[:3], None)
+    assert torch.equal(first.past[0], tokens[2])
+    second = policy.filter(tokens[3:], first.past)
+    whole = policy.filter(tokens[2:], None)
+    assert torch.equal(second.kept, whole.kept[1:])

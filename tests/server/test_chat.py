@@ -5,12 +5,23 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import openai
 import pytest
 from tests.server.served import jpeg, picture
 from tests.waiting import until
+
+from hermes_stream.server import ServerSettings
+from hermes_stream.server.errors import RefusedError
+from hermes_stream.server.media_work import Stop
+from hermes_stream.server.openai.media import frames_of, stream_of
+from hermes_stream.server.openai.requests import ChatRequest, check_parameters
+from hermes_stream.server.openai.responses import Completion, finish_reason
+from hermes_stream.server.openai.watching import _options
+from hermes_stream.server.uploads import Uploads
+from hermes_stream.stream.answer import TokenLogprob
 
 QUESTION = "what is on screen now?"
 
@@ -237,3 +248,113 @@ def test_more_pictures_than_may_be_are_refused(client, served, monkeypatch):
     with pytest.raises(openai.BadRequestError) as refused:
         ask(client, messages)
     assert refused.value.body["code"] == "too_many_pictures"
+
+
+def request_of(*content: dict, **more) -> ChatRequest:
+    user = {"role": "user", "content": [*content, {"type": "text", "text": QUESTION}]}
+    return ChatRequest.model_validate({"model": "tiny", "messages": [user], **more})
+
+
+def part(url: str, kind: str = "image_url") -> dict:
+    return {"type": kind, kind: {"url": url}}
+
+
+@pytest.fixture
+def state(tmp_path):
+    uploads = Uploads(tmp_path, max_file_bytes=10**6, max_bytes=10**7, keep_seconds=60)
+    return SimpleNamespace(settings=ServerSettings(max_chat_frames=4), uploads=uploads)
+
+
+def frames(state, *content: dict, fps: float | None = None, stop: Stop | None = None) -> list:
+    return list(frames_of(state, request_of(*content).media, fps=fps, stop=stop or Stop()))
+
+
+def test_a_stream_and_pictures_are_not_asked_about_at_once():
+    door, shot = part("stream://door", "video_url"), part(data_url(jpeg()))
+    assert stream_of(request_of(door, door).media) == "door"
+    assert stream_of(request_of(shot, shot).media) is None
+    for content in ((door, shot), (shot, door), (door, part("stream://yard"))):
+        with pytest.raises(RefusedError, match="ask about one stream, or pictures"):
+            stream_of(request_of(*content).media)
+
+
+def test_pictures_and_videos_are_on_one_clock_and_as_many_as_may_be(state, clip):
+    shots = [part(data_url(jpeg(k))) for k in range(4)]
+    assert [one.pts_seconds for one in frames(state, *shots)] == [0.0, 1.0, 2.0, 3.0]
+    video = data_url(clip.read_bytes(), "video/mp4")
+    seen = frames(state, shots[0], part(video, "video_url"), fps=1.0)
+    assert [one.pts_seconds for one in seen] == [0.0, 1.0, 2.0, 3.0]
+    # of a video that is given as a picture, the first one is taken
+    assert [one.pts_seconds for one in frames(state, part(video), shots[0])] == [0.0, 1.0]
+    stop = Stop()
+    stop.set()
+    assert frames(state, *shots, stop=stop) == []
+    with pytest.raises(RefusedError, match="more than 4 pictures"):
+        frames(state, *shots, shots[0])
+
+
+def test_a_picture_of_too_many_pixels_is_refused(state):
+    few = SimpleNamespace(**vars(state) | {"settings": ServerSettings(max_picture_pixels=100)})
+    with pytest.raises(RefusedError, match="cannot be read"):
+        frames(few, part(data_url(jpeg())))
+
+
+def test_a_file_is_named_by_its_id_with_or_without_a_word_before_or_sent_along(state, clip):
+    with clip.open("rb") as file:
+        known = state.uploads.add(file, filename="clip.mp4")
+    for url in (known.id, f"file:{known.id}"):
+        assert len(frames(state, part(url))) == 1
+    sent = {"type": "file", "file": {"file_data": data_url(clip.read_bytes(), "video/mp4")}}
+    assert len(frames(state, sent, fps=1.0)) == 3
+    with pytest.raises(RefusedError, match="names no file"):
+        frames(state, {"type": "file", "file": {}})
+    with pytest.raises(RefusedError, match="no data address"):
+        frames(state, part("data:image/jpeg,abc"))
+
+
+def test_rules_go_before_a_question_without_turns():
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "developer", "content": "Speak French."},
+        {"role": "user", "content": "what is it?"},
+    ]
+    asked = ChatRequest.model_validate({"model": "tiny", "messages": messages})
+    assert asked.question == "Be brief.\n\nSpeak French.\n\nwhat is it?"
+
+
+def test_stop_texts_are_one_or_several():
+    assert [request_of(stop=stop).stop_texts for stop in ("two words", ["a", "b"], None)] == [
+        ("two words",),
+        ("a", "b"),
+        (),
+    ]
+
+
+def test_what_says_only_what_is_done_anyway_is_taken():
+    check_parameters(
+        request_of(
+            tool_choice="auto",
+            tools=[],
+            response_format={"type": "text"},
+            logit_bias={},
+            parallel_tool_calls=True,
+            reasoning_effort="none",
+        )
+    )
+
+
+def test_what_is_said_of_a_video_is_of_its_stream():
+    hermes = {"fps": 3.0, "policy": "window", "budget_tokens": 77}
+    assert _options(request_of(hermes=hermes)) == hermes
+    assert _options(request_of()) == {}
+
+
+def test_an_answer_that_was_cut_says_so_and_what_was_not_asked_for_is_not_told(client):
+    cut = ask(client, shown("stream://door"), max_tokens=1)
+    assert cut.choices[0].finish_reason == finish_reason(SimpleNamespace(finish_reason="length"))
+    assert cut.choices[0].finish_reason == "length"
+    assert cut.choices[0].logprobs is None
+    assert finish_reason(SimpleNamespace(finish_reason="abandoned")) == "stop"
+    completion = Completion(id="a", model="tiny", chat=SimpleNamespace(decode=lambda ids: "x"))
+    never = TokenLogprob(token_id=1, logprob=-float("inf"), top=())
+    assert completion.logprobs([never])["content"][0]["logprob"] == -9999.0

@@ -198,6 +198,21 @@ def test_a_quota_of_streams_holds_for_requests_that_come_together(guarded):
         assert sorted(pool.map(post, range(6))) == [201, *[429] * 5]
 
 
+def test_questions_of_a_conversation_are_counted_too(guarded):
+    secret, _ = guarded.service.keys.create("one", ["ask"], max_questions=1)
+    guarded.service.open_stream("asked")
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a?"}]}
+    with connect(f"{guarded.ws}/v1/realtime?stream=asked", additional_headers=bearer(secret)) as socket:
+        codes = []
+        for _ in range(2):
+            for event in ({"type": "conversation.item.create", "item": item}, {"type": "response.create"}):
+                socket.send(json.dumps(event))
+            while (told := json.loads(socket.recv(timeout=20)))["type"] != "error":
+                pass
+            codes.append(told["error"]["code"])
+    assert codes == ["no_video", "quota_of_questions"]
+
+
 def test_others_streams_are_closed_by_an_administrator_alone(guarded, keys):
     guarded.http.post("/v1/streams", json={"name": "theirs"}, headers=bearer(keys["admin"]))
     assert guarded.http.delete("/v1/streams/theirs", headers=bearer(keys["ask"])).status_code == 403

@@ -14,8 +14,12 @@ from tests.waiting import until as wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from hermes_stream.server.realtime.events import new_id
-from hermes_stream.server.realtime.leases import is_leased
+from hermes_stream.errors import ServiceError
+from hermes_stream.server.errors import RefusedError
+from hermes_stream.server.realtime import session as sessions
+from hermes_stream.server.realtime.events import ResponseOptions, SessionSettings, new_id
+from hermes_stream.server.realtime.leases import Leases, is_leased
+from hermes_stream.server.realtime.responding import question_of
 
 # openai's client opens its socket in a way that newer websockets packages warn of
 pytestmark = pytest.mark.filterwarnings("ignore:connect.* must be used as a context:DeprecationWarning")
@@ -311,3 +315,183 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer_is_no_failure(served, c
         gc.collect()  # a task that failed and that nobody asked tells it when it goes
         assert served.http.get("/health").status_code == 200
     assert [one.getMessage() for one in caplog.records] == []
+
+
+def turn(role: str, *texts: str) -> dict:
+    return {"role": role, "content": [{"type": "input_text", "text": text} for text in texts]}
+
+
+TURNS = [
+    turn("system", "Be brief."),
+    turn("user", "what came first?"),
+    turn("assistant", "a circle"),
+    turn("user", "and then?"),
+    turn("assistant", "a square"),
+    {"role": "user", "content": [{"type": "input_image"}]},
+    turn("user", "look."),
+    turn("user", "what", "is it?"),
+]
+
+
+@pytest.mark.parametrize(
+    ("num_turns", "asked"),
+    [
+        (0, "look.\nwhat\nis it?"),
+        (1, "User: and then?\nAssistant: a square\nUser: look.\nwhat\nis it?"),
+    ],
+)
+def test_a_question_is_all_that_was_said_since_the_last_answer(num_turns, asked):
+    settings = SessionSettings(instructions="Of the session.", hermes={"num_turns": num_turns})
+    of_the_answer = ResponseOptions(instructions="Of the answer.")
+    assert question_of(TURNS, settings, ResponseOptions()) == f"Be brief.\n\nOf the session.\n\n{asked}"
+    assert question_of(TURNS, settings, of_the_answer) == f"Be brief.\n\nOf the answer.\n\n{asked}"
+    with pytest.raises(RefusedError, match="nothing was asked since"):
+        question_of(TURNS[:5], settings, ResponseOptions())
+
+
+class Closing:
+    """A service that notes which streams it deletes."""
+
+    def __init__(self) -> None:
+        self.deleted: list[str] = []
+
+    def close_stream(self, name: str, *, delete: bool) -> None:
+        if name == "stuck":
+            raise ServiceError("it stays")
+        assert delete
+        self.deleted.append(name)
+
+
+async def over(leases: Leases) -> None:
+    """Wait until every stream that nobody comes back to is deleted."""
+    while leases._ends or leases._closing:
+        await asyncio.sleep(0)
+
+
+def test_streams_end_with_their_last_client_and_those_of_the_server_before_with_nobody(caplog):
+    service = Closing()
+
+    async def come_and_go() -> None:
+        leases = Leases(service, seconds=0.0)
+        leases.start(["left", "stuck", "found"])
+        leases.take("found")
+        leases.take("door")
+        leases.give_back("door")
+        leases.take("door")  # it is back in time
+        leases.take("yard")
+        leases.give_back("yard")
+        await over(leases)
+        assert sorted(service.deleted) == ["left", "yard"]
+        leases.give_back("door")
+        await over(leases)
+
+    asyncio.run(come_and_go())
+    assert service.deleted[-1] == "door"
+    assert "is over stays: it stays" in caplog.text
+
+
+def test_a_server_that_ends_leaves_streams_to_the_next():
+    service = Closing()
+
+    async def end() -> None:
+        leases = Leases(service, seconds=0.0)
+        for _ in range(2):
+            leases.take("door")
+            leases.give_back("door")
+        leases.close()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    asyncio.run(end())
+    assert service.deleted == []
+
+
+def test_a_session_is_about_one_stream(served):
+    served.open_watched("one", 1)
+    served.open_watched("two", 1)
+    with connect(f"{served.ws}/v1/realtime?stream=one") as socket:
+        send(socket, "session.update", session={"hermes": {"stream": "two"}})
+        assert told(socket, "error")[-1]["error"]["code"] == "stream_is_set"
+        send(socket, "session.update", session={})
+        assert told(socket, "session.updated")[-1]["session"]["hermes"]["stream"] == "one"
+
+
+def test_a_sessions_own_stream_is_as_it_was_said_and_lasts_a_while(served):
+    leases = served.server.app.state.hermes.leases
+    with connect(f"{served.ws}/v1/realtime") as socket:
+        send(socket, "session.update", session={"hermes": {"budget_tokens": 77, "fps": 2.0}})
+        send(socket, "conversation.item.create", item={**image(0, pts_us=5 * US), "id": "shot"})
+        frame = told(socket, "hermes.frame")[-1]
+        assert frame["newest_pts_us"] == 5 * US
+        shown = served.http.get(f"/v1/streams/{frame['stream']}").json()
+        assert (shown["budget_tokens"], shown["fps"]) == (77, 2.0)
+        assert leases._num_holders[frame["stream"]] == 1
+        send(socket, "conversation.item.retrieve", item_id="shot")
+        item = told(socket, "conversation.item.retrieved")[-1]["item"]
+        assert item["content"] == [{"type": "input_image"}], "a picture is not kept twice"
+    wait_until(lambda: frame["stream"] in leases._ends)
+
+
+def test_turns_are_few_and_know_the_one_before(served, monkeypatch):
+    monkeypatch.setattr(sessions, "_MAX_ITEMS", 2)
+    with connect(f"{served.ws}/v1/realtime") as socket:
+        for name, before in (("a", None), ("b", "a"), ("c", "b")):
+            send(socket, "conversation.item.create", item={**question(name), "id": name})
+            assert told(socket, "conversation.item.done")[-1]["previous_item_id"] == before
+        send(socket, "conversation.item.retrieve", item_id="a")
+        assert told(socket, "error")[-1]["error"]["code"] == "item_not_found"
+        monkeypatch.setattr(sessions, "_MAX_CHARACTERS", 2)
+        send(socket, "conversation.item.create", item={**question("long"), "id": "d"})
+        told(socket, "conversation.item.done")
+        send(socket, "conversation.item.retrieve", item_id="d")
+        assert told(socket, "conversation.item.retrieved"), "the newest stays, however long"
+
+
+@pytest.mark.parametrize("head", ["data:video/mp4;base64,", "data:image/jpeg,", "data:image/jpeg;base64,!"])
+def test_a_picture_is_a_picture_in_base64(served, head):
+    url = head + base64.b64encode(jpeg(0)).decode()
+    item = {**image(0), "content": [{"type": "input_image", "image_url": url}]}
+    with connect(f"{served.ws}/v1/realtime") as socket:
+        send(socket, "conversation.item.create", item=item)
+        error = told(socket, "error")[-1]["error"]
+        assert (error["code"], error["param"]) == ("invalid_picture", "item.content.image_url")
+
+
+def test_an_answer_is_as_long_as_its_own_options_say(served):
+    served.open_watched("short", 4)
+    with connect(f"{served.ws}/v1/realtime?stream=short") as socket:
+        for of_session, own, status in (
+            ("inf", 1, "incomplete"),
+            (1, "inf", "completed"),
+            (1, None, "incomplete"),
+        ):
+            send(
+                socket,
+                "session.update",
+                session={"max_output_tokens": of_session, "hermes": {"num_moments": 0}},
+            )
+            send(socket, "conversation.item.create", item=question())
+            send(socket, "response.create", response={"max_output_tokens": own, "metadata": {"a": "b"}})
+            done = told(socket, "response.done")[-1]["response"]
+            assert done["status"] == status
+            assert done["metadata"] == {"a": "b"}
+            assert done["hermes"]["evidence"] == []
+            assert ("status_details" in done) == (status == "incomplete")
+
+
+def test_one_answer_is_given_at_a_time_and_one_that_fails_is_told(served):
+    served.open_watched("single", 4)
+    with connect(f"{served.ws}/v1/realtime?stream=single") as socket:
+        for text in ("what is there?", "what else?"):
+            send(socket, "conversation.item.create", item=question(text))
+        send(socket, "response.create")
+        send(socket, "response.create")
+        kinds = [event["type"] for event in told(socket, "response.done")]
+        if "error" not in kinds:  # the first was whole already
+            kinds += [event["type"] for event in told(socket, "error")]
+        served.http.delete("/v1/streams/single?delete=true")
+        send(socket, "conversation.item.create", item=question())
+        send(socket, "response.create")
+        events = told(socket, "response.done")
+        assert events[-1]["response"]["status"] == "failed"
+        assert [event["error"]["code"] for event in events if event["type"] == "error"] == ["not_found"]

@@ -19,6 +19,7 @@ from hermes_stream.errors import StoreError, UnknownPictureError, UnknownStreamE
 from hermes_stream.service import Service, change_records, incidents
 from hermes_stream.service.clip import MAX_CLIP_SECONDS
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.incidents import incidents_during
 from hermes_stream.service.record import Record
 from hermes_stream.service.report import MAX_EVENTS, MAX_INCIDENTS
 from hermes_stream.service.store import Store
@@ -408,3 +409,44 @@ def test_an_answer_is_found_with_its_picture(serve):
     assert asked.confidence == pytest.approx(answer.confidence, abs=1e-4)
     service._running.store.writer.write(lambda _: None)
     assert service.questions("desk")[0].asked.guess == answer.text
+
+
+def test_incidents_are_chosen_by_what_they_are_and_when(told):
+    _, store, row = told
+    yard = store.streams.add("yard", options=OPTIONS, owner=None, wall_seconds=1.0)
+    raise_alert(store, yard, 50.0, "9-1", severity="warning")
+    store.writer.write(lambda _: None)
+
+    def ids(**chosen) -> list[str]:
+        return [one.id for one in store.incidents.read(**chosen)]
+
+    assert ids() == ["9-1", "7-2", "7-1"]
+    assert ids(stream_id=row.id) == ["7-2", "7-1"]
+    assert ids(status="ended") == ["7-1"]
+    assert ids(severities=["warning", "alarm"]) == ["9-1", "7-1"]
+    assert ids(since=1040.0) == ["9-1", "7-2"]
+    assert ids(until=1040.0) == ["7-1"]
+    assert ids(before="9-1") == ["7-2", "7-1"]
+    assert ids(limit=1) == ["9-1"]
+    found = incidents_during(store.database, row.id, since=1026.0, until=None, limit=10)
+    assert [one.id for one in found] == ["7-1", "7-2"], "the oldest first; it ended just then"
+
+
+def test_each_key_reviews_for_itself(told):
+    _, store, _ = told
+    for key_id in (3, 4):
+        store.incidents.review("7-1", True, key_id=key_id)
+    store.incidents.review("7-1", False, key_id=3)
+    assert [store.incidents.find("7-1", key_id=k).is_reviewed for k in (0, 3, 4)] == [False, False, True]
+    assert [one.id for one in store.incidents.read(is_reviewed=False, key_id=4)] == ["7-2"]
+
+
+def test_pictures_that_incidents_and_events_show_are_cited_by_stream(told):
+    _, store, row = told
+    yard = store.streams.add("yard", options=OPTIONS, owner=None, wall_seconds=1.0)
+    raise_alert(store, yard, 50.0, "9-1", pictures=[{"stream_seconds": 1.0, "picture": "yard/a.jpg"}])
+    raise_alert(store, row, 51.0, "7-3", pictures=[{"stream_seconds": 1.0, "picture": "door/a.jpg"}])
+    new = NewEvent(kind="gap", stream_id=row.id, wall_seconds=1.0, payload={}, picture="door/b.jpg")
+    store.tell(new)
+    store.writer.write(lambda _: None)
+    assert store.incidents.cited_pictures(row.id) == {"door/a.jpg", "door/b.jpg"}

@@ -21,7 +21,7 @@ from hermes_stream import (
 from hermes_stream.policies.named import choose_policy
 from hermes_stream.stream import capacity as capacity_module
 from hermes_stream.stream import engine as engines
-from hermes_stream.stream.capacity import plan_capacity
+from hermes_stream.stream.capacity import num_streams_in_time, plan_capacity, stream_bytes
 from hermes_stream.stream.changes import ChunkFolded
 
 
@@ -126,3 +126,32 @@ def test_an_engine_takes_four_fifths_of_what_is_free(model, monkeypatch):
     assert Engine(model).memory_bytes == 800
     monkeypatch.setattr(engines, "free_bytes", lambda _: None)
     assert Engine(model).memory_bytes is None
+
+
+def test_what_is_not_said_is_taken_of_the_models_positions(model):
+    plan = plan_capacity(model, WindowPolicy(budget_tokens=45), chunk_frames=4, text_tokens=None)
+    assert plan.text_tokens == min(2048, model.layout.max_positions // 8)
+    assert plan.chunk_positions == model.layout.max_positions - plan.text_positions
+    with pytest.raises(ValueError, match="kv_bits must be 8"):
+        plan_capacity(model, WindowPolicy(budget_tokens=45), chunk_frames=4, text_tokens=None, kv_bits=4)
+
+
+def test_a_layer_has_slots_for_its_budget_or_one_patch(model):
+    own, few = (
+        plan_capacity(model, WindowPolicy(budget_tokens=budget), chunk_frames=1, text_tokens=16)
+        for budget in (PATCH, 1)
+    )
+    assert own.slots_of_layer == few.slots_of_layer
+
+
+def test_a_tenth_of_the_time_is_left_for_people():
+    assert [num_streams_in_time(seconds) for seconds in (0.3, 0.31, 0.95)] == [3, 2, 0]
+
+
+@pytest.mark.parametrize("policy", ["rekv", "resv"])
+def test_what_a_stream_takes_is_told_with_what_its_questions_read(model, policy):
+    session = Session(model, policy, budget_tokens=90, chunk_frames=4, text_tokens=32)
+    own = choose_policy(policy, 90, PATCH)
+    plan = plan_capacity(model, own, chunk_frames=4, text_tokens=32)
+    workspace = session._stream.context._retriever.workspace
+    assert stream_bytes(model, plan) == session.cache.num_bytes + workspace.num_bytes

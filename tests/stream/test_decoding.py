@@ -169,3 +169,12 @@ def test_the_largest_temperature_takes_any():
 def test_a_seed_that_no_generator_takes_is_refused(seed):
     with pytest.raises(ValueError, match="seed must be from"):
         Sampling(seed=seed)
+
+
+def test_a_token_is_less_likely_wherever_it_stands_in_the_answer():
+    assert chosen([2.0, 1.9, 1.85], Sampling(repetition_penalty=1.2), [0, 1]) == 2
+
+
+def test_the_first_of_several_stop_texts_ends_the_answer():
+    pieces, _ = stream("abcdef", "ef", "cdef")
+    assert "".join(pieces) == "ab"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from hermes_stream.policies import LiveVlmPolicy, RecentNPolicy, RekvPolicy
 from hermes_stream.stream.capacity import plan_capacity, stream_bytes
 from hermes_stream.stream.engine import Engine
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.queue_limits import QueueLimits
 from hermes_stream.stream.work import EncodeRequest
 
 QUESTIONS = ("what came first?", "what is on screen now?", "was there a circle?")
@@ -282,3 +284,39 @@ def test_many_pictures_are_encoded_a_few_at_a_time(model, monkeypatch):
     assert counts == [7, 3, 3, 1]
     torch.testing.assert_close(parts.tokens, whole.tokens, rtol=1e-5, atol=1e-5)
     assert parts.grid == whole.grid
+
+
+LIMITS = QueueLimits(chunk_frames=2, num_frames=6, num_bytes=6 * 1728, seconds=10.0)
+
+
+def test_limits_of_a_queue_leave_room_for_two_chunks(model):
+    of = QueueLimits.of(model, 16, queue_frames=8)
+    assert (of.num_frames, of.num_bytes) == (32, 48 * model.max_frame_bytes)
+    assert QueueLimits.of(model, 4, queue_bytes=100, queue_seconds=0.5).num_bytes == 100
+    for wrong in ({"queue_frames": 0}, {"queue_bytes": 0}, {"queue_seconds": 0.0}):
+        with pytest.raises(ValueError, match="must be a positive number"):
+            QueueLimits.of(model, 4, **wrong)
+    frame = random_frames(1)[0]
+    fitting = replace(LIMITS, num_bytes=2 * 2 * frame.image.nbytes)
+    fitting.check(frame)
+    with pytest.raises(ValueError, match="raise the engine's queue_bytes"):
+        replace(fitting, num_bytes=fitting.num_bytes - 1).check(frame)
+
+
+@pytest.mark.parametrize(
+    ("num_waiting", "waiting_bytes", "seconds", "is_reached"),
+    [
+        (0, 0, 1e9, False),
+        (5, 5 * 1728, 5.0, False),
+        (5, 5 * 1728 + 1, 5.0, True),
+        (6, 0, 6.0, True),
+        (3, 0, 100.0, False),  # two chunks may always wait
+        (4, 0, 10.0, False),
+        (4, 0, 10.5, True),
+    ],
+)
+def test_a_queue_is_full_by_frames_bytes_or_time(num_waiting, waiting_bytes, seconds, is_reached):
+    waiting = random_frames(6)[:num_waiting]
+    intake = SimpleNamespace(waiting=waiting, waiting_bytes=waiting_bytes)
+    frame = replace(random_frames(1)[0], pts_seconds=seconds)
+    assert LIMITS.are_reached(intake, frame) == is_reached

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH as PATCH
@@ -14,6 +16,7 @@ from hermes_stream.policies import LiveVlmPolicy
 from hermes_stream.stream import memory as memories
 from hermes_stream.stream.changes import MemoryCompressed
 from hermes_stream.stream.executor import Executor
+from hermes_stream.stream.memory_budget import MemoryBudget
 
 QUESTION = "what came first?"
 
@@ -189,3 +192,26 @@ def test_what_was_put_off_is_done_again_to_the_bit(model, policy):
     assert any(isinstance(one.what, MemoryCompressed) for one in changes)
     again.replay(changes)
     assert is_same(session._stream, again._stream)
+
+
+def test_a_memory_is_full_where_budget_and_chunk_are():
+    policy = SimpleNamespace(exceeds=lambda count, own, prefix: count > own + prefix)
+    budget = MemoryBudget(policy=policy, layers=(10, 40), chunk_tokens=20, patch_tokens=15)
+
+    def cache(*counts: int) -> SimpleNamespace:
+        tokens = tuple(count + 2 for count in counts)
+        slots = SimpleNamespace(capacities=(62, 62))
+        return SimpleNamespace(
+            num_visual_tokens=counts, num_prefix_tokens=2, num_tokens=tokens, buffers=slots
+        )
+
+    assert [budget.num_over(cache(*counts)) for counts in ((5, 30), (13, 41), (5, 45))] == [0, 3, 5]
+    assert budget.fits(cache(60, 50), 0)
+    assert not budget.fits(cache(50, 60), 1)
+    # the first layer has room for a patch, whatever its budget, and for what is left of the chunk
+    assert not budget.needs_compression(cache(30, 40), 5)
+    assert budget.needs_compression(cache(31, 40), 5)
+    patient = MemoryBudget(
+        policy=SimpleNamespace(exceeds=lambda *_: False), layers=(10, 40), chunk_tokens=20, patch_tokens=15
+    )
+    assert not patient.needs_compression(cache(60, 60), 5)
