@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from tests.waiting import until
 
 from hermes_stream.errors import ClosedError, ServiceError
 from hermes_stream.service import Service, served_stream, stream_registry
+from hermes_stream.service.resumed_file import ResumedFile
+from hermes_stream.video.sources.source import SourceEvent, SourceEventKind
 
 _CHILD = """
 import sys
@@ -279,3 +282,43 @@ def test_a_memory_that_breaks_is_restored_and_others_go_on(serve, monkeypatch):
     assert len(answers) == 1
     assert [service.stream(name).num_frames for name in ("door", "yard")] == [40, 40]
     assert service.health().num_engine_failures == 0
+
+
+class Waits:
+    """An event that passes time instead of waiting for it."""
+
+    def __init__(self, now: list[float]) -> None:
+        self.now, self.waits, self.stopped = now, [], False
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now[0] += seconds
+
+    def is_set(self) -> bool:
+        return self.stopped
+
+    def set(self) -> None:
+        self.stopped = True
+
+
+def test_a_file_goes_on_at_its_pace_behind_what_its_stream_has(monkeypatch):
+    now, stops = [50.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    event = SourceEvent(kind=SourceEventKind.OPENED, pts_seconds=0.0, reason="")
+
+    def read():
+        yield event
+        yield from random_frames(6)
+        stops.append("read to its end")
+
+    resumed = ResumedFile(SimpleNamespace(read=read, stop=lambda: stops.append("stopped")), 2.0)
+    resumed._stopped = waits = Waits(now)
+    items = resumed.read()
+    assert next(items) is event
+    assert next(items).pts_seconds == 3.0
+    now[0] += 0.25  # whoever takes the frames is slow
+    assert next(items).pts_seconds == 4.0
+    assert waits.waits == [0.0, 0.75]
+    resumed.stop()
+    assert list(items) == []
+    assert stops == ["stopped"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from tests.checkpoints import random_frames
 from tests.service.test_looking_back import clear_alert, raise_alert
 from tests.service.test_service import FEW, QUESTION, kinds, push
 
+from hermes_stream.errors import SnapshotError
 from hermes_stream.service.events import NewEvent
+from hermes_stream.service.memory_on_disk import SavedMemory
 from hermes_stream.service.pictures import StreamPictures
 from hermes_stream.service.question_log import AskedQuestion
 from hermes_stream.service.retention import Retention
+from hermes_stream.service.saving import Saving
 from hermes_stream.service.service_folder import ServiceFolder
 from hermes_stream.service.settings import ServiceSettings
 from hermes_stream.service.store import Store
@@ -318,3 +322,58 @@ def test_nothing_goes_before_it_is_too_much_and_then_some_more_than_that(kept):
     kept.sweep(keep_bytes=most - 1)
     assert kept.retention().num_bytes < 0.91 * most
     assert kept.pictures()
+
+
+class Saved:
+    """A stream that has a memory, and what saves it beside a folder."""
+
+    def __init__(self, kept: Kept, keep_snapshots: int = 2) -> None:
+        self.kept, self.told, self.written, self.has_changed = kept, [], [], True
+        disk = SimpleNamespace(has_changed=lambda _: self.has_changed, write=self.write)
+        live = SimpleNamespace(handle=SimpleNamespace(snapshot=lambda: "snapshot"))
+        tell = lambda kind, **more: self.told.append(kind)  # noqa: E731
+        self.served = SimpleNamespace(row=kept.row, live=live, disk=disk, tell=tell)
+        thread = SimpleNamespace(run=lambda work: work(None))
+        self.saving = Saving(kept.folder.path, kept.store, thread, keep_snapshots=keep_snapshots)
+
+    def write(self, snapshot: str, *, epoch: int, is_kept: bool) -> SavedMemory:
+        path = self.kept.folder.snapshots / f"{len(self.written)}.safetensors"
+        path.write_bytes(snapshot.encode())
+        self.written.append((path.name, is_kept))
+        return SavedMemory(path=path, epoch=epoch, num_frames=1, newest_seconds=None, num_bytes=8)
+
+
+def test_a_memory_is_saved_where_it_has_changed_or_somebody_asks(kept):
+    one = Saved(kept)
+    assert not one.saving.save(one.served).is_kept
+    one.has_changed = False
+    assert one.saving.save(one.served) is None
+    assert one.saving.save(one.served, always=True).is_kept
+    assert one.written == [("0.safetensors", False), ("1.safetensors", True)]
+    assert one.told == ["snapshot_saved"] * 2
+
+
+def test_of_those_that_nobody_asked_for_the_newest_stay(kept):
+    one = Saved(kept)
+    asked = one.saving.save(one.served, always=True)
+    for _ in range(2):
+        one.saving.save(one.served)
+    assert kept.snapshots() == ["0.safetensors", "1.safetensors", "2.safetensors"]
+    one.saving.save(one.served)
+    assert kept.snapshots() == ["0.safetensors", "2.safetensors", "3.safetensors"]
+    one.saving.path_of(asked).unlink()  # somebody else did
+    one.saving.save(one.served)
+    assert kept.snapshots() == ["3.safetensors", "4.safetensors"]
+
+
+def test_the_snapshot_that_a_stream_comes_back_from_is_not_deleted(kept):
+    one = Saved(kept)
+    first, second = (one.saving.save(one.served) for _ in range(2))
+    asked = one.saving.save(one.served, always=True)
+    assert one.saving.find(kept.row.id, None) == asked
+    assert one.saving.find(kept.row.id, first.id) == first
+    with pytest.raises(SnapshotError, match="comes back from after a restart"):
+        one.saving.delete(kept.row.id, second.id)
+    for gone in (first, asked):
+        one.saving.delete(kept.row.id, gone.id)
+    assert kept.snapshots() == ["1.safetensors"]

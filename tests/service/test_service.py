@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from hermes_stream.errors import (
     UnknownSnapshotError,
     UnknownStreamError,
 )
+from hermes_stream.service import seating
 from hermes_stream.video.sources.options import SourceOptions
 
 QUESTION = "what is on screen now?"
@@ -555,3 +557,33 @@ def test_capacity_and_health_are_told(serve):
         small.open_stream("door")
     assert small.capacity().more_streams == 0
     assert "of 1000 bytes, and one more takes" in small.capacity().limit
+
+
+def test_a_stream_has_its_place_with_all_that_was_chosen():
+    given = {"chunk_frames": 3, "text_tokens": 70, "still_below": 4.0, "kv_bits": 8}
+    choices = SimpleNamespace(memory_policy=lambda _: "policy", token_filter="dedup", **given)
+    engine = SimpleNamespace(model=None, add=lambda policy, **more: (policy, more))
+    policy, taken = seating.add(engine, choices)
+    assert policy == "policy"
+    assert taken == {**given, "filter": "dedup", "defers_compression": True}
+
+
+@pytest.mark.parametrize(("num_open", "is_asked"), [(None, False), (0, False), (1, True)])
+def test_a_stream_is_asked_while_a_question_is_open(num_open, is_asked):
+    live = None if num_open is None else SimpleNamespace(num_open_questions=num_open)
+    assert seating.is_asked(SimpleNamespace(live=live)) == is_asked
+
+
+def test_a_memory_fits_where_the_next_chunk_does():
+    cache = SimpleNamespace(num_prefix_tokens=2, num_visual_tokens=(30, 40))
+    handle = SimpleNamespace(stream=SimpleNamespace(cache=cache, chunk_tokens=8))
+
+    def fits(*slots: int, budget: int | None = 40) -> bool:
+        policy = SimpleNamespace(budget_tokens=budget)
+        capacity = SimpleNamespace(policy=policy, slots_of_layer=slots)
+        choices = SimpleNamespace(capacity=lambda _: capacity)
+        return seating._fits(SimpleNamespace(model=None), handle, choices)
+
+    assert fits(40, 50)
+    assert not fits(40, 49)
+    assert fits(1, 1, budget=None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 import weakref
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -17,12 +19,22 @@ from tests.checkpoints import random_frames
 from tests.waiting import until
 
 from hermes_stream import load_model
-from hermes_stream.errors import CapacityError, UnknownWatchError, WatchExistsError
-from hermes_stream.service import Service
+from hermes_stream.errors import (
+    CapacityError,
+    StoreError,
+    UnknownIncidentError,
+    UnknownStreamError,
+    UnknownWatchError,
+    WatchExistsError,
+)
+from hermes_stream.service import Service, incident_keeper
+from hermes_stream.service.incident_keeper import IncidentKeeper
+from hermes_stream.service.incidents import IncidentPicture
 from hermes_stream.service.question_desk import QuestionDesk
 from hermes_stream.service.settings import StartSettings
 from hermes_stream.service.standing import Standing
 from hermes_stream.service.watch_rows import WatchRow
+from hermes_stream.service.watch_settings import WatchSettings
 from hermes_stream.service.watch_trial import _is_among, kept_frames
 from hermes_stream.video import Frame, SourceOptions
 
@@ -72,7 +84,9 @@ def test_an_alert_becomes_an_event_and_an_incident(serve):
 
 def test_an_incident_is_updated_with_pictures_and_ended(serve, monkeypatch):
     service, asked, ask = serve(), [], QuestionDesk.ask
-    monkeypatch.setattr(QuestionDesk, "ask", lambda *a, **k: asked.append(a[2]) or ask(*a, **k))
+    monkeypatch.setattr(
+        QuestionDesk, "ask", lambda *a, **k: asked.append((a[2], k["remember"])) or ask(*a, **k)
+    )
     service.open_stream("door", **FEW)
     push(service, "door", random_frames(3))
     made = service.watches.add(
@@ -82,7 +96,7 @@ def test_an_incident_is_updated_with_pictures_and_ended(serve, monkeypatch):
     (updated,) = until(lambda: events(service, "incident_updated"))
     assert updated.payload["picture_seconds"] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert updated.payload["summary"] is None or updated.payload["summary"]
-    assert asked == ["what is seen?"]
+    assert asked == [("what is seen?", False)]
     (incident,) = service.incidents.read(status="open")
     assert [one.stream_seconds for one in incident.pictures] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert all(service.picture(one.picture) for one in incident.pictures)
@@ -111,6 +125,8 @@ def test_pictures_that_the_memory_forgot_come_from_the_journal(serve, journal):
     begin = incident.started_seconds - 20
     shown = [one.stream_seconds for one in incident.pictures]
     assert shown == updated.payload["picture_seconds"]
+    assert incident.started_seconds in shown
+    assert not any("/1970-" in one.picture for one in incident.pictures)
     assert all(service.picture(one.picture) for one in incident.pictures)
     gaps = [b - a for a, b in pairwise([begin, *shown, begin + 20])]
     if journal:
@@ -399,3 +415,116 @@ def test_what_was_likely_but_not_raised_has_no_since():
         state["is_raised"] = is_raised
         (status,) = Standing((row,), tell=print, save=print).status("door")
         assert status.since_seconds == since
+
+
+def keeper_of(**own) -> IncidentKeeper:
+    """A keeper without a thread, of a service that is not there."""
+    keeper = object.__new__(IncidentKeeper)
+    for name, value in own.items():
+        setattr(keeper, f"_{name}", value)
+    return keeper
+
+
+INCIDENT = SimpleNamespace(
+    id="7-1",
+    stream="door",
+    watch=7,
+    name="person",
+    question="is it?",
+    severity="info",
+    status="open",
+    started_seconds=20.0,
+    score=0.9,
+    pictures=(),
+    evidence=(),
+    num_updates=0,
+)
+
+
+def shows(newest: float | None, **more) -> SimpleNamespace:
+    counts = SimpleNamespace(newest_seconds=newest)
+    return SimpleNamespace(ring=SimpleNamespace(counts=counts), pictures=None, **more)
+
+
+def test_an_incident_is_updated_once_all_is_there_or_nothing_more_comes(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    keeper = keeper_of(waiting={"7-1": 1000.0})
+    settings = WatchSettings(question="is it?", hold_seconds=2.0, post_seconds=3.0)
+    due = [keeper._is_due(shows(newest), INCIDENT, settings) for newest in (None, 24.9, 25.0)]
+    assert due == [False, False, True]
+    now[0] = 1012.9
+    assert not keeper._is_due(shows(None), INCIDENT, settings)
+    now[0] = 1013.0
+    assert keeper._is_due(shows(None), INCIDENT, settings)
+
+
+def test_an_incident_of_a_closed_stream_waits_for_an_hour_and_one_that_is_gone_for_nothing(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+
+    def find(name: str) -> None:
+        raise {"7-1": UnknownStreamError, "7-2": UnknownIncidentError}[name]("no")
+
+    store = SimpleNamespace(incidents=SimpleNamespace(find=find))
+    keeper = keeper_of(waiting={"7-1": 1000.0, "7-2": 1000.0}, store=store)
+    for name in ("7-1", "7-2"):
+        keeper._update_if_due(name)
+    assert list(keeper._waiting) == ["7-1"]
+    now[0] += 3601
+    keeper._update_if_due("7-1")
+    assert keeper._waiting == {}
+
+
+def test_an_alert_that_ended_while_words_were_looked_for_is_told_as_it_is():
+    told, ended = [], SimpleNamespace(status="ended")
+    store = SimpleNamespace(incidents=SimpleNamespace(find=lambda _: ended), tell=told.append)
+    served = shows(30.0, row=SimpleNamespace(id=1, epoch=1))
+    raised = replace_in(INCIDENT, pictures=(IncidentPicture(stream_seconds=20.0, picture="door/a.jpg"),))
+    keeper_of(store=store)._update(served, raised, WatchSettings(question="is it?"))
+    assert (told[0].payload["value"], told[0].payload["value_before"]) == ("no", "no")
+    assert (told[0].payload["picture_seconds"], told[0].picture) == ([20.0], "door/a.jpg")
+
+
+def test_after_a_restart_what_was_not_updated_is(monkeypatch):
+    monkeypatch.setattr(incident_keeper, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    asked = {}
+    known = [replace_in(INCIDENT, id=f"7-{k}", num_updates=k, started_wall_seconds=5.0) for k in (0, 1)]
+    incidents = SimpleNamespace(read=lambda **chosen: asked.update(chosen) or known)
+    store = SimpleNamespace(incidents=incidents, writer=SimpleNamespace(newest_event_id=3))
+    keeper = IncidentKeeper(None, store, None)
+    assert keeper._waiting == {"7-0": 5.0}
+    assert time.time() - asked["since"] == pytest.approx(3600, abs=60)
+
+
+def replace_in(one: SimpleNamespace, **changes) -> SimpleNamespace:
+    return SimpleNamespace(**vars(one) | changes)
+
+
+def test_a_record_that_is_away_for_a_while_ends_no_keeper(monkeypatch):
+    monkeypatch.setattr(incident_keeper, "_PATIENCE_SECONDS", 0.0)
+    keeper, tries = keeper_of(stopped=Event()), []
+
+    def follow() -> None:
+        tries.append(len(tries))
+        if len(tries) == 2:
+            keeper._stopped.set()
+        raise StoreError("away")
+
+    keeper._follow = follow
+    keeper._run()
+    assert tries == [0, 1]
+
+
+def test_of_many_pictures_some_are_shown_the_first_and_the_last_among_them():
+    seconds = list(incident_keeper._thinned({float(k): str(k) for k in range(100)}))
+    assert (len(seconds), seconds[0], seconds[-1]) == (12, 0.0, 99.0)
+    assert {b - a for a, b in pairwise(seconds)} == {9.0}
+
+
+def test_an_incident_outlives_its_watch():
+    def gone(_: int) -> None:
+        raise UnknownWatchError("no")
+
+    served = SimpleNamespace(standing=SimpleNamespace(settings=gone))
+    assert incident_keeper._settings_of(served, INCIDENT) == WatchSettings(question="is it?")
