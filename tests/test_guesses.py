@@ -17,6 +17,7 @@ from hermes_stream.errors import ModelError
 from hermes_stream.filters import FrameDedup
 from hermes_stream.models.loading.load import embedded_folder
 from hermes_stream.policies import POLICIES
+from hermes_stream.video.conversion import frames_from
 
 QUESTION = "what is on screen now?"
 CLIP = Path(__file__).parent / "data" / "media" / "h265_video.mp4"
@@ -168,6 +169,7 @@ ERRORS = {
     "a number": (lambda s: s.observe(3), "observe takes Frame"),
     "a dict": (lambda s: s.observe({"a": PICTURES[0]}), "observe takes Frame"),
     "several paths": (lambda s: s.observe([CLIP, CLIP]), "one path, not several"),
+    "several names of files": (lambda s: s.observe([str(CLIP), str(CLIP)]), "one path, not several"),
     "options with letters": (lambda s: s.ask(QUESTION, {"A": "x", "B": "y"}), r"list\(options.values\(\)\)"),
     "an option twice": (lambda s: s.ask(QUESTION, ["x", "y", "x"]), "stand there once"),
     "one stop text": (lambda s: s.ask(QUESTION, stop="blue"), "stop must be a list"),
@@ -287,3 +289,32 @@ def test_a_model_in_hand_that_computes_nonsense_is_refused_and_given_back(broken
 def test_a_processor_goes_with_a_model():
     with pytest.raises(ValueError, match="leave it out for a name"):
         load_model("tiny", Processor())
+
+
+def shown(what: object, **given: object) -> list[Frame]:
+    options = {"fps": None, "pts_seconds": None, "newest_seconds": None, **given}
+    return list(frames_from(what, **options))
+
+
+def test_frames_keep_their_own_times_and_arrays_get_theirs():
+    own = Frame(pts_seconds=7.0, image=PICTURES[0])
+    assert [one.pts_seconds for one in shown([own, PICTURES[1]], pts_seconds=[1.0, 8.0])] == [7.0, 8.0]
+    assert [one.pts_seconds for one in shown(PICTURES[:2], fps=2.0)] == [0.0, 0.5]
+    assert [one.pts_seconds for one in shown(PICTURES[:2], fps=2.0, newest_seconds=0.0)] == [0.5, 1.0]
+    with pytest.raises(ValueError, match="shorter"):
+        shown(iter(PICTURES[:2]), pts_seconds=[1.0])
+    with pytest.raises(ValueError, match="fps is"):
+        shown([own], fps=0.0)
+
+
+def test_channels_are_where_there_are_three():
+    last, first = torch.zeros(3, 5, 3, dtype=torch.uint8), torch.zeros(2, 3, 5, 4, dtype=torch.uint8)
+    last[0, 0] = torch.tensor([1, 2, 3])
+    assert shown(last, fps=1.0)[0].image[0, 0].tolist() == [1, 2, 3]
+    assert [one.image.shape for one in shown(first, fps=1.0)] == [(5, 4, 3)] * 2
+    with pytest.raises(ValueError, match="must be RGB"):
+        shown(np.zeros((0, 5, 3), np.uint8), fps=1.0)
+    with pytest.raises(ValueError, match="must be RGB"):
+        shown(np.zeros((0, 4, 5, 3), np.uint8), fps=1.0)
+    grey = Image.new("L", (4, 6), 9)
+    assert shown(grey, fps=1.0)[0].image.tolist() == np.full((6, 4, 3), 9).tolist()

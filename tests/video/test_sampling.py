@@ -145,3 +145,11 @@ def test_no_rate_repeats_one_frame_without_end():
 def test_a_rate_below_one_frame_a_minute_still_meets_frames_that_stay_long():
     frames = frames_at([0.0, 300.0, 600.0], durations=[300.0] * 3)
     assert sampled(frames, 0.01) == [(0.0, 0), (300.0, 1), (600.0, 2)]
+
+
+def test_frames_that_stay_for_less_than_times_are_rounded_by_are_taken_once():
+    assert [index for _, index in sampled(steady(40, 2000), 2000)] == list(range(40))
+
+
+def test_the_highest_rate_is_one():
+    assert sampled(frames_at([4.0]), 100_000) == [(4.0, 0)]
