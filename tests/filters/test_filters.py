@@ -14,7 +14,7 @@ from tests.families import FAMILIES, pictures
 
 from hermes_stream import POLICIES, Frame, FullPolicy, HermesPolicy, Session, load_model
 from hermes_stream.filters import FILTERS, DifferentialTokenDrop, FluxMem, FrameDedup
-from hermes_stream.filters.fluxmem import otsu
+from hermes_stream.filters.fluxmem import _distance, otsu
 
 QUESTION = "what is on screen now?"
 names = pytest.mark.parametrize("name", FILTERS)
@@ -265,3 +265,36 @@ def test_fluxmem_goes_on_from_the_newest_frame():
     second = policy.filter(tokens[3:], first.past)
     whole = policy.filter(tokens[2:], None)
     assert torch.equal(second.kept, whole.kept[1:])
+
+
+def test_dedup_weighs_frames_alike_also_those_of_earlier_chunks():
+    frames = torch.eye(4)[:3].unsqueeze(1).repeat(1, 9, 1) + 5
+    policy, past = FrameDedup(max_cosine=0.9), None
+    for frame in frames:
+        filtered = policy.filter(frame[None], past)
+        past = filtered.past
+    assert not filtered.kept.any()
+    torch.testing.assert_close(past[0], frames.mean(dim=0))
+
+
+def test_fluxmem_keeps_and_merges_what_differs_everywhere_alike():
+    one, other = torch.eye(4)[:2]
+    frames = torch.stack([one.repeat(9, 1), other.repeat(9, 1)])
+    assert FluxMem(merges=False).filter(frames, None).kept.all()
+    merged = FluxMem().filter(frames, None)
+    assert merged.kept.sum(dim=1).tolist() == [1, 9]
+    torch.testing.assert_close(merged.tokens[0][merged.kept[0]], one[None])
+
+
+def test_fluxmem_keeps_what_is_like_the_next_frame_but_not_the_one_before():
+    axes = torch.eye(5)
+    before = axes[0].repeat(2, 1)
+    own = axes[1:3]
+    after = torch.stack([0.7 * axes[1] + 0.51**0.5 * axes[3], 0.1 * axes[2] + 0.99**0.5 * axes[4]])
+    filtered = FluxMem(merges=False).filter(torch.stack([own, after]), (before,))
+    assert filtered.kept[0].tolist() == [True, True]
+
+
+def test_beyond_the_edge_of_a_picture_there_is_nothing_to_be_like():
+    picture = torch.ones(1, 1, 1, 4) / 2
+    assert float(_distance(picture, -picture)) == pytest.approx(2.0)
