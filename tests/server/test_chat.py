@@ -244,7 +244,8 @@ def test_more_pictures_than_may_be_are_refused(client, served, monkeypatch):
     messages = [{"role": "user", "content": [*parts, {"type": "text", "text": QUESTION}]}]
     from dataclasses import replace
 
-    monkeypatch.setattr(served.server.app.state, "hermes", replace(state, settings=few))
+    # an attribute of this state would be gone afterwards, and with it the server of later tests
+    monkeypatch.setitem(served.server.app.state._state, "hermes", replace(state, settings=few))
     with pytest.raises(openai.BadRequestError) as refused:
         ask(client, messages)
     assert refused.value.body["code"] == "too_many_pictures"
