@@ -16,12 +16,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
 
-from hermes_stream import Engine, HermesPolicy, Session, load_model
+from hermes_stream import Engine, HermesPolicy, Session, load_model, records
 from hermes_stream.attention_kernels import _serves, call_of, kernels_for, kernels_told, read
 from hermes_stream.models import patch_tower
 from hermes_stream.models.loading.towers import fill_gates
 from hermes_stream.packed_kernel import packed_kernel
 from hermes_stream.policies import POLICIES
+from hermes_stream.stream import decoding
 from hermes_stream.stream.executor import Executor
 from hermes_stream.stream.vision_graphs import VisionGraphs
 from hermes_stream.synthetic.world import generate_world
@@ -39,7 +40,7 @@ def gpus(monkeypatch):
         yield
         return
     with simulated_gpus(monkeypatch, count=2) as gpus:
-        yield
+        yield gpus
     assert not gpus.faults
 
 
@@ -308,3 +309,20 @@ def test_every_family_answers_as_on_a_processor(name, tmp_path):
     near = 1e-2 if IS_REAL else 1e-4
     torch.testing.assert_close(found[1], found[0], rtol=near, atol=near)
     assert any(session._executor._vision._graphs.values())
+
+
+@pytest.mark.skipif(IS_REAL, reason="a real one has float64")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_device_without_float64_does_all(name, gpus, tmp_path, monkeypatch):
+    """As Apple's: also what is chosen by chance, and what an answer rests on."""
+    family, gpus.has_float64 = FAMILIES[name], False
+    for module in (records, decoding):
+        monkeypatch.setattr(module, "widest_float", lambda _: torch.float32)
+    family.save(tmp_path)
+    model = load_model(tmp_path, device="cuda:0", dtype="float32")
+    for make in (HermesPolicy, HermesPolicy.paper, POLICIES["random"], POLICIES["stratified"]):
+        session = Session(model, make(budget_tokens=40), chunk_frames=4)
+        session.observe(pictures(24, size=family.size))
+        answer = session.ask(QUESTION, max_new_tokens=2, temperature=1.0, top_p=0.9)
+        assert answer.text is not None
+        assert session.evidence(QUESTION).patches

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hermes_stream.buffers import runs_of
 from hermes_stream.layout import CacheLayout
-from hermes_stream.memory.constants import constant, sent
+from hermes_stream.memory.constants import constant, sent, widest_float
 from hermes_stream.memory.state import VisualOrigin
 
 # Whole numbers beside positions, and what each is where there is no token.
@@ -42,8 +42,8 @@ class Records:
         ]
         self.positions = self._numbers[len(_OTHERS) :].transpose(0, 1)
         self.counts.zero_()
-        seconds = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        self.pts_seconds = torch.zeros((layout.num_layers, width), dtype=seconds, device=device)
+        shape = (layout.num_layers, width)
+        self.pts_seconds = torch.zeros(shape, dtype=widest_float(device), device=device)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

@@ -45,6 +45,7 @@ class SimulatedGpus(TorchDispatchMode):
         num_kernels: operations that were launched one by one.
         num_replays: graphs that were replayed.
         num_bytes: of tensors that are alive.
+        has_float64: as Apple's GPUs have not.
         faults: what was found where nothing could be raised.
     """
 
@@ -58,6 +59,7 @@ class SimulatedGpus(TorchDispatchMode):
         self.current = [Stream(torch.device("cuda", k)) for k in range(count)]
         self.graph: Graph | None = None
         self.num_kernels = self.num_replays = self.num_bytes = 0
+        self.has_float64 = True
         self.waits, self.faults = list[str](), list[str]()
         self._memory: dict[int, Memory] = {}
 
@@ -158,6 +160,8 @@ class SimulatedGpus(TorchDispatchMode):
         return tree_map(placed, made)
 
     def _made(self, host: Tensor, device: torch.device, *, is_work: bool) -> GpuTensor:
+        if host.dtype == torch.float64 and not self.has_float64:
+            raise GpuFault("a tensor of float64, which this device does not have")
         found = self.put(host, device)
         memory, stream = self.memory_of(found), self.stream(device)
         if is_work and self.graph is None and memory.written is None:

@@ -24,6 +24,11 @@ def constant(
         return torch.tensor(values, dtype=dtype, device=device)
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the dtype of the most digits that a device has: MPS has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def sent(numbers: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
     """Return numbers on a device, which does what it was asked for before first, while the host goes on.
 

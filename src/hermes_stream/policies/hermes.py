@@ -286,7 +286,8 @@ class HermesPolicy(MemoryPolicy):
 
         def plan(budgets: Int[Tensor, " layers"]) -> tuple[Tensor, Tensor]:
             makes = may_summarize & (budgets > 1)
-            return kept(budgets - makes.long(), (budgets.double() * self.unlike_share).long()), makes
+            unlike = budgets.to(state.pts_seconds.dtype) * self.unlike_share
+            return kept(budgets - makes.long(), unlike.long()), makes
 
         return Choosing(plan=plan, budgets=self._divided, reindex=self.reindex == "eager")
 

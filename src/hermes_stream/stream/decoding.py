@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hermes_stream.errors import ModelError
+from hermes_stream.memory.constants import widest_float
 from hermes_stream.models.base import VideoModel
 from hermes_stream.models.chat import Chat
 from hermes_stream.stream.answer import Answer, TokenLogprob
@@ -220,8 +221,9 @@ def choose_token(
         logits = logits.index_copy(0, ids, torch.where(seen > 0, seen / penalty, seen * penalty))
     if sampling.temperature == 0:
         return int(logits.argmax())
-    # In 64 bits, and counted from the highest: no temperature is so low that a quotient has no number.
-    scores = (logits.double() - logits.max()) / sampling.temperature
+    # Counted from the highest, and with the smallest divisor that has digits: every quotient is a number.
+    wide = widest_float(logits.device)
+    scores = (logits.to(wide) - logits.max()) / max(sampling.temperature, torch.finfo(wide).tiny)
     probabilities, order = scores.softmax(dim=-1).sort(descending=True)
     before = probabilities.cumsum(dim=-1) - probabilities
     probabilities = probabilities.masked_fill(before >= sampling.top_p, 0).float()

@@ -108,7 +108,7 @@ def evidence_of(state: MemoryState) -> Evidence:
     """
     if state.attention is None:
         raise ValueError("state.attention is None; read it with Session.read_attention")
-    attention, present = state.attention.double().cpu(), state.present.cpu()
+    attention, present = state.attention.cpu().double(), state.present.cpu()
     total = float(attention[present].sum())
     if not total > 0:
         raise VideoError("no attention rests on the video, so there is no evidence; observe frames first")
