@@ -10,7 +10,7 @@ from tests.checkpoints import random_frames
 
 from hermes_stream import FullPolicy, HermesPolicy, Session
 from hermes_stream.stream.question import OptionChoice, check_options, with_lettered_options
-from hermes_stream.stream.work import next_token_logits
+from hermes_stream.stream.work import next_token
 
 
 def logits(**likes: float) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_a_model_that_speaks_is_asked_the_bare_question(speaking):
         mark = session.cache.mark()
         after = torch.cat([speaking.video_end, speaking.embed([*asked, *said])])
         segment = session._stream.context.extend(after)
-        scores = session._executor.run(next_token_logits(segment))
+        scores = session._executor.run(next_token(segment)).logits
         session.cache.rewind(mark)
         said.append(max({option[len(said)] for option in left}, key=lambda token: scores[token].item()))
         left = [option for option in left if option[: len(said)] == said]

@@ -35,7 +35,7 @@ def measure_peak(device: torch.device, work: Callable[[], object]) -> int:
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
     forget_masks()  # made again inside, whatever was measured before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recording:
         _autograd._enable_record_function(False)  # allocations alone: a tenth of the time and memory
         try:
             work()
