@@ -86,8 +86,7 @@ class Running:
         self._parts = ExitStack()  # closed in the reverse of the order in which they were made
         try:
             self._build(data_dir)
-            if membership is None:
-                self.registry.recover()
+            self.registry.recover()
             self._tell_broker()
         except BaseException:
             self._parts.close()

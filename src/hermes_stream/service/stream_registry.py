@@ -169,15 +169,19 @@ class StreamRegistry:
         try:
             self._seat(served, make)
         except BaseException:
-            self._store.streams.change(row.id, state="deleting")  # where files stay, the next start goes on
-            served.delete_files()
-            self._store.streams.remove(row.id)
+            self._delete(served)
             raise
         address = None if opened is None else opened.address
         served.tell("stream_opened", source=shown_source(address), options=choices.as_json())
         if opened is not None:
             served.start_feed(opened)
         return served
+
+    def _delete(self, served: ServedStream) -> None:
+        # first said, then done: what is cut short is finished at the next start, whichever replica's that is
+        self._store.streams.change(served.row.id, state="deleting", replica_id=None)
+        served.delete_files()
+        self._store.streams.remove(served.row.id)
 
     def _check_room(self) -> None:
         if len(self._streams) >= self._settings.max_streams:
@@ -282,16 +286,14 @@ class StreamRegistry:
             return served
 
     def recover(self) -> None:
-        """Bring back what was open when the service ended, however that was."""
+        """Finish what was being deleted when the service ended, and bring back what was open."""
+        is_alone = self._store.database.replica_id is None  # replicas take what is open by and by
         for row in self._store.streams.all():
-            served = self._make_served(row, StreamChoices.read(row.options))
-            if row.state == "deleting":
-                served.delete_files()
-                self._store.streams.remove(row.id)
-            elif row.state == "open":
-                served.row = replace(row, epoch=row.epoch + 1)
+            if row.state == "deleting" and (is_alone or row.replica_id is None):
+                self._delete(self._make_served(row, StreamChoices.read(row.options)))
+            elif row.state == "open" and is_alone:
                 self._store.streams.change(row.id, epoch=row.epoch + 1)
-                self._bring_back(served)
+                self.adopt(replace(row, epoch=row.epoch + 1))
 
     def _bring_back(self, served: ServedStream) -> None:
         name = served.row.name
@@ -336,11 +338,7 @@ class StreamRegistry:
                 if served is not None:
                     served.tell("stream_closed", pts_seconds=served.ring.counts.newest_seconds)
                 return
-            # first said, then done: what is cut short is finished at the next start
-            self._store.streams.change(row.id, state="deleting")
-            gone = served or self._make_served(row, StreamChoices.read(row.options))
-            gone.delete_files()
-            self._store.streams.remove(row.id)
+            self._delete(served or self._make_served(row, StreamChoices.read(row.options)))
 
     def _leave(self, served: ServedStream, reason: str, *, saves: bool) -> None:
         served.stop_feed()

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 from hermes_stream import load_model
 from hermes_stream.errors import HermesError, NotOwnerError, StoreError, UnknownStreamError
-from hermes_stream.service import Service, ServiceSettings, incidents, store_writer, tables
+from hermes_stream.service import Service, ServiceSettings, incidents, served_stream, store_writer, tables
 from hermes_stream.service.events import NewEvent
 from hermes_stream.service.ownership.directory import Directory
 from hermes_stream.service.ownership.membership import Membership
@@ -351,6 +351,25 @@ def test_a_replica_that_leaves_hands_over_what_is_remembered(join):
     assert all(tensors[name].equal(tensor) for name, tensor in kept[1].items())
     wanted = ["stream_released", "snapshot_saved", "stream_restored"]
     until(lambda: kinds(second, stream="a")[-3:] == wanted)
+
+
+def test_a_deletion_that_was_cut_short_is_finished_by_the_next_replica(join, monkeypatch):
+    first = join("one")
+    first.open_stream("a", **FEW)
+    push(first, "a", random_frames(5))
+    row = first._running.registry.find("a").row
+
+    def cut_short(_):
+        raise OSError("the power went")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(served_stream.ServedStream, "delete_files", cut_short)
+        with pytest.raises(OSError, match="power"):
+            first.close_stream("a", delete=True)
+    assert list(first.data_dir.rglob(row.folder))
+    second = join("two")
+    assert second._running.store.streams.find("a") is None
+    assert not list(second.data_dir.rglob(row.folder))
 
 
 def test_replicas_without_a_folder_in_common_go_on_from_an_object_store(join, memories_url):  # noqa: F811
