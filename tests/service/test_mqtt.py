@@ -18,6 +18,7 @@ from tests.waiting import until
 
 from hermes_stream.errors import SettingsError
 from hermes_stream.server.metrics import Metrics
+from hermes_stream.service import mqtt_bridge
 from hermes_stream.service.mqtt_bridge import broker_of
 
 BASE = "hermes/streams/door"
@@ -165,8 +166,32 @@ def test_the_last_will_says_that_the_service_is_gone(serve, tmp_path):
         broker.stop()
 
 
+def test_what_cannot_be_told_once_ends_no_bridge(serve, broker, monkeypatch):
+    monkeypatch.setattr("hermes_stream.service.mqtt_bridge._FIRST_PAUSE_SECONDS", 0.05)
+    own, failing = mqtt_bridge.event_payload, [KeyError("name")]
+
+    def event_payload(event):
+        if failing:
+            raise failing.pop()
+        return own(event)
+
+    monkeypatch.setattr(mqtt_bridge, "event_payload", event_payload)
+    service = serve(mqtt=f"mqtt://127.0.0.1:{broker.port}")
+    service.open_stream("door", **FEW)
+    service.watches.add("door", "is it?", name="a", **SURE)
+    with listening(broker.port) as listener:
+        push(service, "door", random_frames(2))
+        until(lambda: listener.last(f"{BASE}/event"))
+
+
 def test_an_address_that_is_none_is_refused_without_its_password():
-    for wrong in ("127.0.0.1", "http://a:planted@b", "mqtt://a:planted@b:port", "mqtt://"):
+    for wrong in (
+        "127.0.0.1",
+        "http://a:planted@b",
+        "mqtt://a:planted@b:port",
+        "mqtt://",
+        "mqtt://a:planted@b..c",
+    ):
         with pytest.raises(SettingsError, match="mqtt must be") as told:
             broker_of(wrong)
         assert "planted" not in str(told.value)

@@ -516,6 +516,19 @@ def test_a_record_that_is_away_for_a_while_ends_no_keeper(monkeypatch):
     assert tries == [0, 1]
 
 
+def test_an_incident_that_cannot_be_updated_holds_up_no_other():
+    def update(incident_id: str) -> None:
+        if incident_id == "7-1":
+            raise KeyError("value")
+        del keeper._waiting[incident_id]
+
+    store = SimpleNamespace(events=SimpleNamespace(follow=lambda *_, **__: [None]))
+    keeper = keeper_of(waiting={"7-1": 0.0, "7-2": 0.0}, after=0, stopped=Event(), store=store)
+    keeper._update_if_due = update
+    keeper._follow()
+    assert keeper._waiting == {}
+
+
 def test_of_many_pictures_some_are_shown_the_first_and_the_last_among_them():
     seconds = list(incident_keeper._thinned({float(k): str(k) for k in range(100)}))
     assert (len(seconds), seconds[0], seconds[-1]) == (12, 0.0, 99.0)

@@ -18,6 +18,7 @@ from tests.service.test_standing import FEW, SURE, events, push
 from tests.waiting import until
 
 from hermes_stream.errors import OverloadedError, SourceRefusedError, StreamExistsError, UnknownWebhookError
+from hermes_stream.service import webhook_sending
 from hermes_stream.service.webhook_messages import check_secret, new_secret
 from hermes_stream.service.webhook_sending import WebhookSending
 from hermes_stream.service.webhook_try import Attempt
@@ -350,6 +351,21 @@ def test_only_what_happens_on_its_streams_is_sent(serve, receiver):
         service.watches.add(name, "is it?", **SURE)
         push(service, name, random_frames(1))
         until(lambda name=name: name in {one.stream for one in events(service, "alert_raised")})
+    until(lambda: receiver.messages)
+    assert [json.loads(body)["data"]["stream"] for _, body in receiver.messages] == ["yard"]
+
+
+def test_an_event_that_cannot_be_told_holds_up_no_other(serve, receiver, impatient, monkeypatch):
+    own = webhook_sending.message_of
+
+    def message_of(event, *rest, **more):
+        return own(event, *rest, **more) if event.stream == "yard" else {}["question"]
+
+    monkeypatch.setattr(webhook_sending, "message_of", message_of)
+    service = serve()
+    service.webhooks.add(receiver.url, kinds=["stream_opened"])
+    service.open_stream("door", **FEW)
+    service.open_stream("yard", **FEW)
     until(lambda: receiver.messages)
     assert [json.loads(body)["data"]["stream"] for _, body in receiver.messages] == ["yard"]
 

@@ -70,7 +70,13 @@ class IncidentKeeper:
                 self._after = event.id
                 self._waiting[event.payload["incident"]] = event.wall_seconds
             for incident_id in tuple(self._waiting):
-                self._update_if_due(incident_id)
+                try:
+                    self._update_if_due(incident_id)
+                except HermesError:
+                    raise
+                except Exception:  # one that cannot be updated holds up no other
+                    log.exception("incident %s is not updated", incident_id)
+                    self._waiting.pop(incident_id, None)
 
     def _update_if_due(self, incident_id: str) -> None:
         try:

@@ -56,7 +56,7 @@ def broker_of(address: str) -> SplitResult:
     """
     try:
         parts = urlsplit(address)
-        _ = parts.port
+        _ = parts.port, (parts.hostname or "").encode("idna")  # as a resolver will
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in _PORTS or not parts.hostname:
@@ -140,6 +140,9 @@ class MqttBridge:
             except (aiomqtt.MqttError, OSError, HermesError) as error:
                 self.num_failed += 1
                 log.warning("the broker at %s: %s; tried again", self._broker.hostname, error)
+            except Exception:  # one message that cannot be told ends no bridge
+                self.num_failed += 1
+                log.exception("the broker at %s is tried again", self._broker.hostname)
             finally:
                 self.is_connected, self._published = False, {}
             await self._pause(pause)

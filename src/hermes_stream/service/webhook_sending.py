@@ -126,6 +126,7 @@ class WebhookSending:
     def _run(self) -> None:
         after = self.row.sent_event_id
         while not self._stopped.is_set():
+            event: Event | None = None
             try:
                 for event in self._store.events.follow(
                     after, kinds=self.row.kinds or WATCH_KINDS, stop=self._stopped
@@ -136,7 +137,10 @@ class WebhookSending:
                 return
             except HermesError as error:
                 log.warning("webhook %d waits: %s", self.row.id, error)
-                self._stopped.wait(_FIRST_PAUSE_SECONDS)
+            except Exception:  # one event that cannot be told holds up no other
+                log.exception("webhook %d goes on behind what cannot be told", self.row.id)
+                after = after if event is None else event.id
+            self._stopped.wait(_FIRST_PAUSE_SECONDS)
 
     def _tell(self, event: Event) -> bool:
         """Send one event until it arrives or is given up; False where the webhook is to be left."""
