@@ -9,12 +9,13 @@ import json
 
 import openai
 import pytest
-from tests.server.served import jpeg
+from tests.server.served import jpeg, serving
 from tests.waiting import until as wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from hermes_stream.errors import ServiceError
+from hermes_stream.server import app
 from hermes_stream.server.errors import RefusedError
 from hermes_stream.server.realtime import session as sessions
 from hermes_stream.server.realtime.events import ResponseOptions, SessionSettings, new_id
@@ -430,6 +431,27 @@ def test_a_sessions_own_stream_is_as_it_was_said_and_lasts_a_while(served):
         item = told(socket, "conversation.item.retrieved")[-1]["item"]
         assert item["content"] == [{"type": "input_image"}], "a picture is not kept twice"
     wait_until(lambda: frame["stream"] in leases._ends)
+
+
+def test_a_sessions_stream_that_comes_later_from_elsewhere_lasts_a_while(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "_SWEEP_SECONDS", 0.05)
+    with serving(tmp_path, model=tiny) as one:
+        state = one.server.app.state.hermes
+        state.leases._seconds = 1.0
+        failing = [FileNotFoundError("another replica was first")]
+
+        def sweep() -> None:
+            if failing:
+                raise failing.pop()
+
+        monkeypatch.setattr(state.uploads, "sweep", sweep)
+        wait_until(lambda: not failing)
+        names = ["realtime-" + character * 20 for character in "ab"]
+        one.service.open_stream(names[0])
+        with connect(f"{one.ws}/v1/realtime?stream={names[0]}") as socket:
+            socket.recv()
+            one.service.open_stream(names[1])  # as a replica opens what another one left
+            wait_until(lambda: [stream.name for stream in one.service.streams()] == names[:1])
 
 
 def test_turns_are_few_and_know_the_one_before(served, monkeypatch):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 
 import pytest
-from tests.server.served import jpeg, listening
+from tests.server.served import jpeg, listening, serving
+from tests.waiting import until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from hermes_stream.server import ServerSettings
+from hermes_stream.server import ServerSettings, app
 from hermes_stream.service import Service
 
 WITHIN_SECONDS = 5.0
@@ -114,3 +116,25 @@ def test_a_request_that_came_during_a_look_is_not_taken_for_one_of_a_revoked_key
             time.sleep(2.0)
             socket.send(b"\0" * 8 + jpeg())
             assert "num_accepted" in json.loads(socket.recv(timeout=WITHIN_SECONDS))
+
+
+def test_the_stream_of_a_session_that_ends_while_it_opens_lasts_a_while(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "_SWEEP_SECONDS", 0.05)
+    with serving(tmp_path, ServerSettings(port=0, require_keys=True), model=tiny) as one:
+        secret, record = one.service.keys.create("short", ["read", "ask", "watch"])
+        open_stream, opens = one.service.open_stream, threading.Event()
+        monkeypatch.setattr(one.service, "open_stream", lambda *a, **b: opens.wait() and open_stream(*a, **b))
+        leases = one.server.app.state.hermes.leases
+        with connect(
+            f"{one.ws}/v1/realtime", additional_headers={"Authorization": f"Bearer {secret}"}
+        ) as socket:
+            socket.recv()
+            url = f"data:image/jpeg;base64,{base64.b64encode(jpeg()).decode()}"
+            item = {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": url}]}
+            socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+            one.service.keys.revoke(record.id)
+            with pytest.raises(ConnectionClosed):
+                socket.recv(timeout=WITHIN_SECONDS)
+        opens.set()
+        (stream,) = until(one.service.streams)
+        until(lambda: stream.name in leases._ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -92,7 +93,8 @@ _ROUTERS = (
     realtime.router,
     streaming_sessions.router,
 )
-_SWEEP_SECONDS = 600.0
+logger = logging.getLogger(__name__)
+_SWEEP_SECONDS = 60.0
 
 
 def create_app(service: Service, settings: ServerSettings | None = None) -> FastAPI:
@@ -187,8 +189,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="server"))
     state.signal.start()
-    streams = await asyncio.to_thread(state.service.streams)
-    state.leases.start([one.name for one in streams if is_leased(one.name)])
     tasks = [asyncio.ensure_future(one) for one in (_sweep(state), state.standing.watch())]
     try:
         yield
@@ -202,9 +202,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _sweep(state: ServerState) -> None:
-    """Delete files that are too old, now and then."""
+    """Delete files that are too old, and streams of sessions that nobody comes back to, now and then."""
     while True:
-        await asyncio.to_thread(state.uploads.sweep)
+        try:
+            await asyncio.to_thread(state.uploads.sweep)
+            # again and again: replicas take streams of others, and a session may end before it has its own
+            streams = await asyncio.to_thread(state.service.streams)
+            state.leases.start([one.name for one in streams if is_leased(one.name)])
+        except Exception:
+            logger.exception("what is too old is deleted later")
         await asyncio.sleep(_SWEEP_SECONDS)
 
 

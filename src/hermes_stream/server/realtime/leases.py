@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 
-from hermes_stream.errors import HermesError
+from hermes_stream.errors import HermesError, UnknownStreamError
 from hermes_stream.service import Service
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,10 @@ class Leases:
         self._closing: set[asyncio.Task[None]] = set()
 
     def start(self, names: list[str]) -> None:
-        """Take over the streams that were left by a server before this one."""
+        """Take over the streams that nobody here has: of a server before this one, or of another replica."""
         for name in names:
-            self._expire_later(name)
+            if name not in self._ends and name not in self._num_holders:
+                self._expire_later(name)
 
     def take(self, name: str) -> None:
         """Keep a stream, since a client of it is there."""
@@ -72,6 +73,8 @@ class Leases:
     def _delete(self, name: str) -> None:
         try:
             self._service.close_stream(name, delete=True)
+        except UnknownStreamError:
+            pass  # somebody has deleted it
         except HermesError as error:
             logger.warning("the stream of a session that is over stays: %s", error)
 
