@@ -72,6 +72,7 @@ class MemoryOnDisk:
         self._journal: Journal | None = None
         self._remote_journals = remote_journals
         self._saved_changes: int | None = None
+        self._restored_epoch: int | None = None
         self._sent = (-1, 0)  # epoch and changes of the newest snapshot that is beyond this machine
         self._writing = Lock()
 
@@ -105,13 +106,14 @@ class MemoryOnDisk:
         if self._snapshots.newest() is None:
             return None
         path, handle = self._snapshots.restore_newest(lambda path: (path, engine.restore(path)))
+        self._restored_epoch = _epoch_of(path)
         if self._journal_folder is not None:
-            journal = self._open_journal(_epoch_of(path))
+            journal = self._open_journal(self._restored_epoch)
             try:
                 replay(journal, handle)
             except SnapshotError as error:
                 log.warning("a journal cannot be replayed to its end: %s", error)
-            if self._by_epoch:  # the next epoch has its own
+            if self._by_epoch:  # another epoch has its own
                 journal.close()
                 self._journal = None
         return handle
@@ -124,10 +126,11 @@ class MemoryOnDisk:
             epoch: of the stream.
 
         Returns:
-            The first snapshot, where there was none: it holds policy and options.
+            The first snapshot of all, or of an epoch with a journal of its own; None where there is one.
         """
         saved = None
-        if self._by_epoch or self._snapshots.newest() is None:
+        # after a failure of the engine the same epoch goes on, behind its own snapshot
+        if (self._by_epoch and self._restored_epoch != epoch) or self._snapshots.newest() is None:
             saved = self.write(handle.snapshot(), epoch=epoch)
         if self._journal_folder is not None:
             self._forget_journals(epoch)

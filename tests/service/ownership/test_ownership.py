@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from tests.checkpoints import random_frames, save_random_checkpoint
-from tests.service.test_recovery import keys_of
+from tests.service.test_recovery import break_engine, keys_of
 from tests.service.test_remote_snapshots import address as memories_url  # noqa: F401 - a fixture
 from tests.service.test_remote_snapshots import s3_url  # noqa: F401 - a fixture
 from tests.service.test_service import QUESTION, commit_journals, kinds, push
@@ -370,6 +370,25 @@ def test_a_deletion_that_was_cut_short_is_finished_by_the_next_replica(join, mon
     second = join("two")
     assert second._running.store.streams.find("a") is None
     assert not list(second.data_dir.rglob(row.folder))
+
+
+def test_an_engine_that_fails_leaves_no_file_that_the_record_does_not_know(join):
+    first, second = join("one"), join("two")
+    first.open_stream("a", **FEW)
+    push(first, "a", random_frames(9))
+    commit_journals(first)
+    break_engine(first)
+    until(lambda: first._running.thread.num_failures == 1)
+    until(lambda: first.stream("a").memory is not None)
+    push(first, "a", random_frames(12)[9:])
+    known = {one.path for one in first._running.store.snapshots.read()}
+    assert {str(path.relative_to(first.folder)) for path in first.folder.rglob("*.safetensors")} == known
+    first.ask("a", "what came first?", max_new_tokens=2).wait()
+    commit_journals(first)
+    first._running._membership._tenancy.is_sound = lambda: False  # it hangs: nothing is saved, or given back
+    until(lambda: names(second) == ["a"])
+    assert second.stream("a").num_frames == 12
+    undisturbed(second, "a", num_frames=12)
 
 
 def test_replicas_without_a_folder_in_common_go_on_from_an_object_store(join, memories_url):  # noqa: F811
