@@ -224,9 +224,11 @@ def test_a_certificate_that_ends_soon_or_is_not_whole_is_made_again(tmp_path, mo
 
 
 def test_a_certificate_is_made_once_and_names_its_hosts(tmp_path):
-    certificate, key = self_signed(tmp_path, hosts=("192.168.1.7", "camera.example"))
+    hosts = ("192.168.1.7", "camera.example", "FD00:0::7")
+    certificate, key = self_signed(tmp_path, hosts=hosts)
     before = certificate.read_bytes()
-    assert self_signed(tmp_path, hosts=("192.168.1.7",))[0].read_bytes() == before
+    for again in (hosts, ("192.168.1.7",)):
+        assert self_signed(tmp_path, hosts=again)[0].read_bytes() == before
     assert key.stat().st_mode & 0o077 == 0
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
     self_signed(tmp_path, hosts=("10.0.0.1",))

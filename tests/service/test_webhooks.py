@@ -355,6 +355,17 @@ def test_only_what_happens_on_its_streams_is_sent(serve, receiver):
     assert [json.loads(body)["data"]["stream"] for _, body in receiver.messages] == ["yard"]
 
 
+@pytest.mark.parametrize("name", ["kinds", "streams"])
+def test_a_list_that_names_nothing_is_refused(serve, receiver, name):
+    webhooks = serve().webhooks
+    with pytest.raises(ValueError, match=f"{name} must name at least one"):
+        webhooks.add(receiver.url, **{name: []})
+    made, _ = webhooks.add(receiver.url, **{name: ["a"]})
+    with pytest.raises(ValueError, match=f"{name} must name at least one"):
+        webhooks.change(made.id, **{name: []})
+    assert getattr(webhooks.change(made.id, **{name: None}), name) is None
+
+
 def test_an_event_that_cannot_be_told_holds_up_no_other(serve, receiver, impatient, monkeypatch):
     own = webhook_sending.message_of
 

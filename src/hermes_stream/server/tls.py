@@ -42,9 +42,9 @@ def _is_good(path: Path, names: set[str]) -> bool:
     except (OSError, ValueError, x509.ExtensionNotFound):
         return False
     known_names = {str(one.value) for one in alternatives}
-    return names <= known_names and known.not_valid_after_utc > datetime.now(UTC) + timedelta(
-        days=_RENEW_DAYS
-    )
+    is_lasting = known.not_valid_after_utc > datetime.now(UTC) + timedelta(days=_RENEW_DAYS)
+    # as they stand there: an IPv6 address may be written in many ways
+    return is_lasting and {str(_name(one).value) for one in names} <= known_names
 
 
 def _make(certificate: Path, key_file: Path, names: list[str]) -> None:

@@ -102,6 +102,7 @@ class WebhookDesk:
             allow=None if allow is None else tuple(allow), private_networks=tuple(private_networks)
         )
         check_address(url, policy)
+        _check_named(kinds=kinds, streams=streams)
         secret = new_secret() if secret is None else check_secret(secret)
         with self._changing:
             known = self._store.webhooks.all()
@@ -137,8 +138,9 @@ class WebhookDesk:
 
         Raises:
             UnknownWebhookError: there is none.
-            ValueError: the secret is none.
+            ValueError: the secret is none, or a list names nothing.
         """
+        _check_named(**fields)
         if fields.get("secret") is not None:
             check_secret(fields["secret"])
         fields = {
@@ -229,3 +231,13 @@ class WebhookDesk:
             failure=None if sending is None else sending.failure,
             created_wall_seconds=row.created_wall_seconds,
         )
+
+
+def _check_named(**fields: Any) -> None:
+    """Refuse a list that names nothing: some mean nothing by it, others all."""
+    for name, all_of_them in (("kinds", "those of watches"), ("streams", "all")):
+        if fields.get(name) is not None and not fields[name]:
+            raise ValueError(
+                f"{name} must name at least one, got none; leave it out or give null for {all_of_them}, and "
+                "switch the webhook off to send nothing"
+            )
