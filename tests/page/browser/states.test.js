@@ -127,4 +127,25 @@ describe("states", { skip: missing ?? false }, () => {
     assert.deepEqual(faults, []);
     await context.close();
   });
+
+  test("a menu's dialog leaves the keyboard at the stream, or at the heading where that is gone", async () => {
+    await server.api("POST", "/v1/streams", { name: "attic" });
+    const { page, context } = await visit(chrome, server.url);
+    const at = (label) => until(() => page.evaluate((wanted) => (document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.tagName) === wanted, label), `the keyboard at ${label}`, 20_000);
+    const choose = async (name, action) => {
+      await page.getByRole("button", { name: `More about ${name}` }).click();
+      await page.getByRole("button", { name: action, exact: true }).click();
+    };
+    await choose("attic", "Rename");
+    await page.keyboard.press("Escape");
+    await at("More about attic");
+    await choose("attic", "Rename");
+    await page.getByRole("dialog").getByRole("textbox").fill("loft");
+    await page.keyboard.press("Enter");
+    await at("More about loft");
+    await choose("loft", "Remove");
+    await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+    await at("H1");
+    await context.close();
+  });
 });

@@ -25,7 +25,7 @@ export function streamMenu(name, onChange) {
   }
   if (!actions.length) return null;
   const list = h("div", { class: "menu", hidden: true }, ...actions);
-  const button = h("button", { class: "quiet only-icon", "aria-label": t("streams.menu", { name }), "aria-expanded": "false" }, icon("more"));
+  const button = h("button", { class: "quiet only-icon", "data-menu": name, "aria-label": t("streams.menu", { name }), "aria-expanded": "false" }, icon("more"));
   const box = h("div", { class: "menu-box" }, button, list);
   const toggle = (/** @type {boolean} */ isOpen) => {
     list.hidden = !isOpen;
@@ -45,6 +45,7 @@ export function streamMenu(name, onChange) {
 
 /** @param {string} name @param {(name: string | null) => void} [onChange] */
 function rename(name, onChange) {
+  let now = name;
   const input = h("input", { value: name, required: true, autocomplete: "off" });
   formDialog({
     title: t("rename.title", { name }),
@@ -54,13 +55,17 @@ function rename(name, onChange) {
       const chosen = input.value.trim();
       await send("PATCH", streamPath(name), { name: chosen });
       await store.refresh();
+      now = chosen;
       onChange?.(chosen);
     },
+    onClose: () => goOnAt(now),
   });
 }
 
 /** @param {string} name @param {(name: string | null) => void} [onChange] */
 function remove(name, onChange) {
+  /** @type {string | null} */
+  let now = name;
   const all = h("input", { type: "checkbox" });
   formDialog({
     title: t("remove.title", { name }),
@@ -72,7 +77,15 @@ function remove(name, onChange) {
       await send("DELETE", `${streamPath(name)}${all.checked ? "?delete=true" : ""}`);
       await store.refresh();
       tell(t("remove.done", { name }));
+      now = null;
       onChange?.(null);
     },
+    onClose: () => goOnAt(now),
   });
+}
+
+/** The keyboard goes on at a stream's menu; where it is gone, at the heading. @param {string | null} name */
+function goOnAt(name) {
+  const menu = name && document.querySelector(`[data-menu="${CSS.escape(name)}"]`);
+  /** @type {HTMLElement | null} */ (menu || document.querySelector("main h1"))?.focus();
 }
