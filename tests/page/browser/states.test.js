@@ -148,4 +148,24 @@ describe("states", { skip: missing ?? false }, () => {
     await at("H1");
     await context.close();
   });
+
+  test("of two searches the later one is shown, however long the first takes", async () => {
+    const { page, context } = await visit(chrome, `${server.url}/#/record`);
+    await page.route("**/v1/search?*", async (route) => {
+      const text = new URL(route.request().url()).searchParams.get("q");
+      if (text === "slow") await new Promise((resolve) => setTimeout(resolve, 1_500));
+      const one = { stream: "door", stream_seconds: 1, wall_seconds: 1, snippet: { text: `found ${text}`, marks: [] }, picture_url: null };
+      await route.fulfill({ contentType: "application/json", body: JSON.stringify({ results: [one], next: null }) });
+    });
+    const answered = page.waitForResponse(/q=slow/);
+    for (const words of ["slow", "quick"]) {
+      await page.getByRole("searchbox", { name: "Search" }).fill(words);
+      await page.keyboard.press("Enter");
+    }
+    await page.getByText("found quick").waitFor();
+    await (await answered).finished();
+    await page.waitForTimeout(200);
+    assert.equal(await page.getByText("found slow").count(), 0);
+    await context.close();
+  });
 });

@@ -15,6 +15,7 @@ const LIMIT = 24;
 
 export class SearchResults {
   constructor() {
+    this._turn = 0;
     this._list = h("ul", { class: "found" });
     this._status = h("p", { class: "soft grow", role: "status" });
     this._more = h("button", { hidden: true }, t("search.more"));
@@ -35,13 +36,16 @@ export class SearchResults {
 
   /** @param {Record<string, unknown>} query */
   async _page(query) {
+    const turn = ++this._turn;
     try {
       const found = await get("/v1/search", query);
+      if (turn !== this._turn) return; // something else was asked for meanwhile
       this._list.append(...found.results.map((/** @type {Found} */ one) => line(one)));
       this._status.textContent = t("search.found", { number: this._list.childElementCount });
       this._more.hidden = !found.next;
       this._more.onclick = () => void this._page({ ...query, before: found.next });
     } catch (error) {
+      if (turn !== this._turn) return;
       this._more.hidden = true;
       showError(this._list, error);
     }
