@@ -168,4 +168,27 @@ describe("states", { skip: missing ?? false }, () => {
     assert.equal(await page.getByText("found slow").count(), 0);
     await context.close();
   });
+
+  test("a slider in somebody's hand is not taken away by what is told meanwhile", async () => {
+    await server.api("POST", "/v1/streams/door/watches", { name: "dog", question: "is a dog there?" });
+    const { page, context } = await visit(chrome, `${server.url}/#/watches/door`);
+    const slider = page.getByRole("listitem").filter({ hasText: "is a dog there?" }).getByRole("slider").first();
+    await slider.evaluate((one) => (one.dataset.held = "yes"));
+    const box = await slider.boundingBox();
+    await page.mouse.move(box.x + box.width * 0.9, box.y + box.height / 2);
+    await page.mouse.down();
+    const loaded = page.waitForResponse(/watches$/);
+    await server.api("POST", "/v1/streams/door/watches", { name: "cat", question: "is a cat there?" });
+    await page.evaluate(async () => {
+      const { store } = await import(document.querySelector("script[type=module]").src.replace("main.js", "ground/store.js"));
+      store.tell("event", { stream: "door", kind: "state_changed", payload: {} });
+    });
+    await (await loaded).finished();
+    await page.waitForTimeout(200);
+    assert.equal(await slider.getAttribute("data-held"), "yes");
+    await page.mouse.move(box.x + box.width * 0.3, box.y + box.height / 2);
+    await page.mouse.up();
+    await page.getByText("is a cat there?").waitFor();
+    await context.close();
+  });
 });

@@ -15,8 +15,9 @@ const SECONDS = 600;
 /** @typedef {[number, number]} Score time in the stream, and how likely */
 
 export class ScoreCurve {
-  /** @param {string} stream @param {Watch} watch */
-  constructor(stream, watch) {
+  /** @param {string} stream @param {Watch} watch @param {() => void} [onMoved] is told that a threshold was moved */
+  constructor(stream, watch, onMoved) {
+    this._onMoved = onMoved;
     this._stream = stream;
     this._watch = watch;
     this._raise = watch.raise_at ?? 0.5;
@@ -59,7 +60,7 @@ export class ScoreCurve {
   /** @param {string} label @param {number} value @param {(value: number) => void} set @param {"raise_at" | "clear_at"} name */
   _slider(label, value, set, name) {
     const told = h("output", { class: "small" }, number(value, 2));
-    const input = h("input", { type: "range", min: "0", max: "1", step: "0.01", value: String(value) });
+    const input = h("input", { "data-id": `${name}-${this._watch.id}`, type: "range", min: "0", max: "1", step: "0.01", value: String(value) });
     input.addEventListener("input", () => {
       set(Number(input.value));
       setText(told, number(Number(input.value), 2));
@@ -71,6 +72,7 @@ export class ScoreCurve {
       } catch (error) {
         tellError(error);
       }
+      this._onMoved?.();
     });
     return h("label", { class: "slider" }, h("span", { class: "small" }, label), input, told);
   }

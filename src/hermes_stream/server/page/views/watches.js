@@ -32,10 +32,13 @@ export function show(root, { stream }) {
   const make = hasWatches && store.may("watch") ? h("button", { class: "primary", onclick: () => void watchForm(stream, null, load) }, icon("plus"), t("watch.new")) : null;
   /** @type {ScoreCurve[]} */
   let curves = [];
+  let isDue = false;
 
   async function load() {
     try {
       const { data } = await get(streamPath(stream ?? "", "/watches"));
+      isDue = list.querySelector("input:active") !== null; // a slider in somebody's hand stays there
+      if (isDue) return;
       curves.forEach((one) => one.end());
       curves = [];
       refill(list, ...data.map((/** @type {Watch} */ one) => card(one)));
@@ -47,7 +50,7 @@ export function show(root, { stream }) {
 
   /** @param {Watch} watch */
   function card(watch) {
-    const curve = new ScoreCurve(stream ?? "", watch);
+    const curve = new ScoreCurve(stream ?? "", watch, () => isDue && void load());
     curves.push(curve);
     return h("li", { class: "panel watch" }, watchHead(stream ?? "", watch, load), h("p", {}, watch.question), watch.failure ? errorLine(watch.failure) : null, curve.element);
   }
