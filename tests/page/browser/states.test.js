@@ -191,4 +191,17 @@ describe("states", { skip: missing ?? false }, () => {
     await page.getByText("is a cat there?").waitFor();
     await context.close();
   });
+
+  test("a comparison goes on when its pictures were cut off", async () => {
+    const { page, context } = await visit(chrome, `${server.url}/#/memory/door`);
+    let numOpened = 0;
+    await page.routeWebSocket(/\/door\/preview$/, async (socket) => {
+      numOpened += 1;
+      await socket.close();
+    });
+    await page.getByRole("button", { name: "Compare" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Compare" }).click();
+    await until(() => numOpened >= 2, "the pictures are asked for again", 20_000);
+    await context.close();
+  });
 });

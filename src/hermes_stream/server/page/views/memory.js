@@ -18,6 +18,7 @@ import { head } from "../parts/shell.js";
 import { Turn } from "../parts/turn.js";
 import { toStreams } from "./stream.js";
 
+const RELAY_PAUSE_MS = 2_000;
 /** @type {Promise<Policy[]> | undefined} */
 let policies;
 
@@ -142,15 +143,27 @@ function freeName(name) {
 function relay(from, to, fps) {
   /** @type {ArrayBuffer | null} */
   let newest = null;
-  const socket = new WebSocket(socketUrl(streamPath(from, "/preview")));
-  socket.binaryType = "arraybuffer";
-  socket.onmessage = ({ data }) => (newest = data);
+  let again = 0;
+  /** @type {WebSocket} */
+  let socket;
+  const open = () => {
+    socket = new WebSocket(socketUrl(streamPath(from, "/preview")));
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => (newest = data);
+    socket.onclose = () => (again = window.setTimeout(open, RELAY_PAUSE_MS));
+  };
+  const close = () => {
+    socket.onclose = null;
+    clearTimeout(again);
+    socket.close();
+  };
   const take = async () => {
     const taken = newest;
     newest = null;
     return taken && { encoded: taken.slice(8), seconds: Number(new DataView(taken).getBigUint64(0)) / 1e6 };
   };
-  sendTo(to, { take, fps: Math.max(2, fps * 2), what: t("memory.relay", { name: from }), onEnd: () => socket.close() });
+  open();
+  sendTo(to, { take, fps: Math.max(2, fps * 2), what: t("memory.relay", { name: from }), onEnd: close });
 }
 
 /** @param {string} stream @param {string} other */
