@@ -204,4 +204,20 @@ describe("states", { skip: missing ?? false }, () => {
     await until(() => numOpened >= 2, "the pictures are asked for again", 20_000);
     await context.close();
   });
+
+  test("an incident that ends is drawn with its end, also while the timeline stands", async () => {
+    const { page, context } = await visit(chrome, server.url);
+    const spans = await page.evaluate(async () => {
+      const { Lanes } = await import(document.querySelector("script[type=module]").src.replace("main.js", "parts/timeline_lanes.js"));
+      const lanes = new Lanes({ onChoose() {}, onPoint() {} });
+      const seen = { from: 0, until: 100, span: 100, at: 50, shareOf: (wall) => wall / 100, ticks: () => ({ step: 10, walls: [] }) };
+      const begun = { id: "incident-1", lane: "incidents", wall: 10, rank: 1, severity: "warning", title: "a", incident: { reviewed: false } };
+      return [begun, { ...begun, until: 30 }].map((one) => {
+        lanes.draw(seen, [one], [], 100, null);
+        return lanes.element.querySelectorAll(".span").length;
+      });
+    });
+    assert.deepEqual(spans, [0, 1]);
+    await context.close();
+  });
 });

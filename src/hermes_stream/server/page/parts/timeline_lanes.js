@@ -52,7 +52,7 @@ export class Lanes {
     this._cursor.style.setProperty("--at", `${pixelOf(seen.at)}px`);
     setText(this.slider, clock(seen.at));
     this._future.style.setProperty("--from", `${Math.max(0, Math.min(width, pixelOf(end)))}px`);
-    const key = [seen.from.toFixed(2), seen.span, width, items.length, pictures.length, chosen, items.map((one) => one.incident?.reviewed).join()].join("|");
+    const key = [seen.from.toFixed(2), seen.span, width, items.length, pictures.length, chosen, items.map((one) => [one.incident?.reviewed, one.until]).join()].join("|");
     if (key === this._drawn) return;
     this._drawn = key;
     this._drawTicks(seen, width);
