@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import av
+import numpy as np
 import pytest
-from tests.video.clips import encode, greys, order
-from tests.video.live_servers import WebServer, body, endless, mjpeg, playlist, sends_on, ts_pieces
+from tests.video.clips import add_video, encode, greys, order
+from tests.video.live_servers import WebServer, body, endless, jpeg, mjpeg, playlist, sends_on, ts_pieces
 from tests.video.reading import Reading
 
 from hermes_stream.errors import VideoError
@@ -25,6 +27,90 @@ def test_a_file_over_http_is_played_at_its_pace_and_ends(tmp_path):
     assert reading.kinds == ["opened", "ended"]
     assert order(reading.frames) == list(range(8))
     assert reading.times == pytest.approx([k / 10 for k in range(8)], abs=0.05)
+
+
+def breaking(content: bytes, *, parts: bool, stalls: bool = False, changes: bool = False):
+    """A route whose answers break: each after a third of the whole, or stall there."""
+    third, versions = len(content) // 3 + 1, []
+
+    def route(request):
+        versions.append(f'"{len(versions) if changes else 0}"')
+        begin = 0
+        if parts and request.headers.get("If-Range", versions[-1]) == versions[-1]:
+            begin = int(request.headers.get("Range", "bytes=0-")[6:-1])
+        request.send_response(206 if begin else 200)
+        request.send_header("Content-Type", "video/x-matroska")
+        request.send_header("Content-Length", str(len(content) - begin))
+        request.send_header("ETag", versions[-1])
+        if parts:
+            request.send_header("Accept-Ranges", "bytes")
+        if begin:
+            request.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+        request.end_headers()
+        request.wfile.write(content[begin : begin + third])
+        if stalls:
+            request.server.is_over.wait()
+        request.close_connection = True
+
+    return route
+
+
+def noisy(folder):
+    """A recording that does not fit into what FFmpeg reads at once."""
+    noise = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3), dtype=np.uint8)
+    return encode(folder / "clip.mkv", noise, codec="ffv1", pix_fmt="bgr0").read_bytes()
+
+
+def test_a_recording_that_breaks_goes_on_where_the_server_gives_parts(tmp_path):
+    with WebServer({"clip": breaking(noisy(tmp_path), parts=True)}) as server:
+        reading = read(server.url("clip"))
+    assert reading.kinds == ["opened", "ended"]
+    assert len(reading.frames) == 8
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("how", [{"parts": False}, {"parts": True, "changes": True}])
+def test_a_recording_that_breaks_for_good_has_failed_and_is_not_seen_twice(how, tmp_path):
+    with WebServer({"clip": breaking(noisy(tmp_path), **how)}) as server:
+        reading = read(server.url("clip"))
+        reading.ended()
+    assert reading.kinds == ["opened", "failed"]
+    assert "before the end" in reading.events[-1].reason
+    assert reading.source.stats.state == "failed"
+    assert 0 < len(reading.frames) < 8
+
+
+def test_a_recording_that_stalls_has_failed_and_is_not_seen_twice(tmp_path):
+    with WebServer({"clip": breaking(noisy(tmp_path), parts=False, stalls=True)}) as server:
+        reading = read(server.url("clip"), silent_seconds=0.5)
+    assert reading.kinds == ["opened", "failed"]
+    assert "no picture came for 0.5 s" in reading.events[-1].reason
+    assert server.requests == ["/clip"]
+
+
+def test_what_lies_behind_the_last_picture_of_a_recording_need_not_be_read(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        container.mux(add_video(container, greys(4)))
+    content = path.read_bytes() + (2**20).to_bytes(4, "big") + b"free" + bytes(2**20 - 8)
+    with WebServer({"clip": body(content, "video/mp4")}) as server:
+        reading = read(server.url("clip"))
+    assert (reading.kinds, len(reading.frames)) == (["opened", "ended"], 4)
+
+
+def test_a_camera_that_declares_a_length_is_opened_again():
+    content = b"".join(
+        b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(one), one)
+        for one in map(jpeg, greys(6))
+    )
+
+    def route(request):
+        request.begin("multipart/x-mixed-replace; boundary=frame", 9_999_999)
+        request.wfile.write(content)
+        request.close_connection = True
+
+    with WebServer({"cam": route}) as server, Reading(open_source(server.url("cam"))) as reading:
+        reading.until(lambda: "reconnected" in reading.kinds)
 
 
 def test_a_recorded_playlist_ends():

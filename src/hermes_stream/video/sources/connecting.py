@@ -28,7 +28,7 @@ from hermes_stream.video.sources.options import SourceOptions
 from hermes_stream.video.sources.playlist import CONTENT_TYPES, PlaylistStream
 from hermes_stream.video.sources.policy import SourcePolicy
 from hermes_stream.video.sources.relay import Relay
-from hermes_stream.video.sources.web import open_web
+from hermes_stream.video.sources.web import WebStream, open_web
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -69,6 +69,7 @@ class Connection:
         stream: the pictures in it.
         has_clock: tells whether its times mean anything; else it is when they arrive.
         is_finite: tells whether it is a recording, whose end is an end.
+        body: what it is read from, where that is one answer over HTTP.
         opened: closes the container, and then what lies behind it.
     """
 
@@ -77,6 +78,7 @@ class Connection:
     has_clock: bool
     is_finite: bool
     opened: ExitStack
+    body: WebStream | None = None
 
     def close(self) -> None:
         """Close everything, in the thread that reads: anything else ends in a segmentation fault."""
@@ -127,6 +129,7 @@ def connect(
         has_clock=container.format.name not in _NO_CLOCK,
         is_finite=opening.is_finite,
         opened=left_open,
+        body=opening.body,
     )
 
 
@@ -138,6 +141,7 @@ class _Opening:
         self._address, self._options, self._access, self._opened = address, options, access, opened
         self._lifeline = access.lifeline
         self.is_finite = False
+        self.body: WebStream | None = None
 
     def device(self, device: Device) -> InputContainer:
         return self._opened_by_ffmpeg(device.name, device.format, device.options, None)
@@ -173,8 +177,10 @@ class _Opening:
                 lifeline.silent_seconds, _HLS_SILENT_PIECES * playlist.target_seconds
             )
             return self._file(playlist, None)
-        self.is_finite = answer.num_bytes is not None
-        return self._file(answer, _FORMAT_OF_TYPE.get(answer.content_type))
+        self.body, form = answer, _FORMAT_OF_TYPE.get(answer.content_type)
+        # cameras without an end declare some length all the same
+        self.is_finite = answer.num_bytes is not None and form != "mpjpeg"
+        return self._file(answer, form)
 
     def _relayed(self) -> InputContainer:
         address, options = self._address, self._options

@@ -126,9 +126,16 @@ class LiveSource:
         finally:
             connection.close()
         reason = lifeline.why_cut or reason
-        if reason is None and connection.is_finite and self._reading.is_watched:
+        if connection.body is not None and connection.body.is_broken:
+            reason = reason or "it closed the connection before the end"
+        if not self._reading.is_watched or self._stopped.is_set():
+            return
+        if connection.is_finite and reason is None:
             yield self._end(SourceState.ENDED, SourceEventKind.ENDED, "the recording has ended")
-        elif self._reading.is_watched:
+        elif connection.is_finite and self._tally.stats.state is SourceState.LIVE:
+            # opened again it would begin again, and what was seen would be seen twice
+            yield self._end(SourceState.FAILED, SourceEventKind.FAILED, f"the recording broke: {reason}")
+        else:
             yield from self._lost(reason or "it closed the connection")
 
     def _lost(self, reason: str) -> Iterator[SourceEvent]:

@@ -6,6 +6,8 @@ import base64
 import http.client
 import io
 import socket
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
 from typing import Any, final
@@ -15,7 +17,7 @@ from urllib.request import HTTPDigestAuthHandler, Request, parse_http_list, pars
 from hermes_stream.errors import VideoError
 from hermes_stream.video.sources.address import Address
 from hermes_stream.video.sources.dialing import Access, dial
-from hermes_stream.video.sources.lifeline import Lifeline
+from hermes_stream.video.sources.lifeline import TICK_SECONDS, Lifeline
 
 _MAX_REDIRECTS = 5
 _REASONS = {
@@ -29,29 +31,58 @@ _REASONS = {
 class WebStream:
     """The body of an answer, read as it comes; a file for PyAV.
 
+    Where it breaks before its declared end the rest is asked for, if the server gives parts.
+
     Attributes:
         address: that answered: where the one that was asked sent on to.
         content_type: that the server says it has, lower case, without parameters.
+        num_bytes: how long the body is; None for one without a declared end.
+        is_broken: tells whether it ended before that.
     """
 
-    def __init__(self, answer: http.client.HTTPResponse, address: Address, lifeline: Lifeline) -> None:
+    def __init__(self, answer: http.client.HTTPResponse, address: Address, access: Access) -> None:
         self.address = address
         self.content_type = answer.headers.get_content_type().lower()
-        self._answer, self._lifeline = answer, lifeline
-
-    @property
-    def num_bytes(self) -> int | None:
-        """How long the body is; None for one without a declared end."""
-        return self._answer.length
+        self.num_bytes = answer.length
+        self.is_broken = False
+        self._answer, self._access, self._lifeline = answer, access, access.lifeline
+        self._gives_parts = answer.headers.get("Accept-Ranges", "").lower() == "bytes"
+        tag = answer.headers.get("ETag", "W/")
+        self._version = answer.headers.get("Last-Modified") if tag.startswith("W/") else tag
 
     def read(self, num_bytes: int) -> bytes:
         """Return what has come, at least one byte; nothing at the end, or when reading is cut."""
-        try:
-            content = self._answer.read1(num_bytes)
-        except (OSError, HTTPException):
-            return b""
+        content = self._read(num_bytes)
+        while not content and self._answer.length and not self.is_broken:
+            self.is_broken = not self._goes_on()
+            content = self._read(num_bytes)
         self._lifeline.received(len(content))
         return content
+
+    def _read(self, num_bytes: int) -> bytes:
+        try:
+            return self._answer.read1(num_bytes)
+        except (OSError, HTTPException):
+            return b""
+
+    def _goes_on(self) -> bool:
+        """Ask for what is missing until it comes; tell whether it is the rest of the same."""
+        begin = (self.num_bytes or 0) - (self._answer.length or 0)
+        part = f"bytes {begin}-{(self.num_bytes or 0) - 1}/{self.num_bytes}"
+        headers = {"Range": f"bytes={begin}-"} | ({"If-Range": self._version} if self._version else {})
+        while self._gives_parts and not self._lifeline.is_cut:
+            time.sleep(TICK_SECONDS)
+            try:
+                answer, _ = _answered(self.address, self._access, headers)
+            except VideoError:
+                continue  # it may be starting again
+            if answer.headers.get("Content-Range", "") == part:
+                self._answer.close()
+                self._answer = answer
+                return True
+            answer.close()
+            return False
+        return False
 
     def close(self) -> None:
         """Close the connection."""
@@ -65,14 +96,21 @@ def open_web(address: Address, access: Access) -> WebStream:
         SourceRefusedError: the policy does not allow the address, or one that it leads to.
         VideoError: there is no such answer.
     """
+    answer, address = _answered(address, access, {})
+    return WebStream(answer, address, access)
+
+
+def _answered(
+    address: Address, access: Access, headers: Mapping[str, str]
+) -> tuple[http.client.HTTPResponse, Address]:
     for _ in range(_MAX_REDIRECTS):
-        answer = _asked(address, None, access)
+        answer = _asked(address, access, headers)
         if answer.status == 401 and address.user is not None:
             answer.close()
             login = _login(address, answer.headers.get_all("WWW-Authenticate", []))
-            answer = _asked(address, login, access)
-        if answer.status == 200:
-            return WebStream(answer, address, access.lifeline)
+            answer = _asked(address, access, {**headers, "Authorization": login})
+        if answer.status in (200, 206):
+            return answer, address
         answer.close()
         location = answer.getheader("Location")
         if answer.status not in (301, 302, 303, 307, 308) or location is None:
@@ -103,17 +141,15 @@ def neighbour(address: Address, link: str) -> Address:
     return found
 
 
-def _asked(address: Address, login: str | None, access: Access) -> http.client.HTTPResponse:
+def _asked(address: Address, access: Access, headers: Mapping[str, str]) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(address.host, address.port)
     if address.scheme == "https":
         connection.default_port = 443
     connected = dial(address, access, is_encrypted=address.scheme == "https")
     connection.sock = _Patient(connected, access.lifeline)
-    headers = {"User-Agent": "hermes-stream", "Accept": "*/*"}
-    if login is not None:
-        headers["Authorization"] = login
     try:
-        connection.request("GET", address.target, headers=headers)
+        own = {"User-Agent": "hermes-stream", "Accept": "*/*"}
+        connection.request("GET", address.target, headers={**own, **headers})
         return connection.getresponse()
     except (OSError, HTTPException, ValueError) as error:
         connected.close()
