@@ -117,6 +117,36 @@ def test_the_record_is_asked_through_a_service_and_in_its_folder(hermes, story, 
     assert hermes("search", "screen", "--data", tmp_path / "nothing").code != 0
 
 
+@pytest.mark.parametrize(
+    ("inherited", "typed"),
+    [
+        ({"HERMES_STORE": "postgresql://nobody@127.0.0.1:1/none"}, "--url"),
+        ({"HERMES_URL": "http://127.0.0.1:1"}, "--data"),
+    ],
+)
+def test_what_is_typed_says_where_the_record_is(inherited, typed, hermes, tmp_path, monkeypatch):
+    for name, value in inherited.items():
+        monkeypatch.setenv(name, value)
+    with serving(tmp_path / "service") as one:
+        where = (typed, one.url if typed == "--url" else tmp_path / "service")
+        assert hermes("search", "screen", *where).err == "nothing was found\n"
+        assert hermes("report", *where).code == 0
+        for words in (("clip", "--from", "0", "--to", "1"), ("digest",)):
+            run = hermes(*words, *where, "--out", tmp_path / "c.mp4", "door")
+            assert "'door'" in run.err
+
+
+def test_where_a_record_is_makes_it_a_stream_whatever_files_there_are(hermes, story, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "door").mkdir()  # such as what an earlier digest was written to
+    with serving(tmp_path / "service") as one:
+        one.service.open_stream("door", None, fps=1.0)
+        assert hermes("digest", "door", "--url", one.url, "--out", "door").code == 0
+        run = hermes("digest", story, "--url", one.url, "--out", "o")
+    assert run.code == 1
+    assert str(story) in run.err
+
+
 def _tell_of_a_gap(store, seconds):
     (row,) = store.streams.all()
     event = {"kind": "gap", "stream_id": row.id, "epoch": row.epoch, "payload": {"seconds": 1.0}}

@@ -25,6 +25,7 @@ OutOption = Annotated[Path, typer.Option(metavar="FILE", help="The video, ending
 @expand_options
 def clip(
     *,
+    context: typer.Context,
     stream: NameArgument,
     begin: BeginOption,
     end: EndOption,
@@ -41,7 +42,7 @@ def clip(
             times.append(read_moment(text))
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint=option) from error
-    with looking_back(record) as past:
+    with looking_back(record.typed(context)) as past:
         content = past.clip(stream, *times)
     write_whole(out, content)
     if json:

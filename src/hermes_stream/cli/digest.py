@@ -105,12 +105,15 @@ def digest(
     """Sum up a video file, or a stream's past, in a folder: digest.json and a page that needs no server.
 
     A file is watched once, from its first frame to its last. Of a stream is told what its service recorded:
-    no model watches it again, so that options of a model, a memory, tags and questions are refused.
+    no model watches it again, so that options of a model, a memory, tags and questions are refused. With
+    --url, --data or --store it is a stream, whatever files there are.
     """
+    record, typed = record.typed(context), typed_options(context)
     names_record = (record.url, record.folder, record.store) != (None, None, None)
-    # a stream's name may have a dot, too
-    if Path(what).exists() or (Path(what).suffix and not names_record):
-        is_prompt = "chunk_frames" not in typed_options(context)
+    # a stream's name may have a dot, too, and what is here its name
+    is_there = Path(what).exists() and not typed & {"url", "folder", "store"}
+    if is_there or (Path(what).suffix and not names_record):
+        is_prompt = "chunk_frames" not in typed
         _of_file(what, out, options, (model, memory, reading), is_prompt=is_prompt, as_json=json)
     else:
         _refuse_idle_options(what, options, (model, memory, reading))
@@ -178,9 +181,9 @@ def _refuse_idle_options(
     idle = options_given(asked, *watching)
     if idle:
         raise typer.BadParameter(
-            f"{name!r} is no file that is there, so it is taken for a stream, whose past is told from its "
-            "record: no model watches it again. A stream takes --from, --to, --min-chapter, --chapters, "
-            "--out, --json, and --url, --key-file, --data or --store, which say where its record is. Leave "
+            f"{name!r} is taken for a stream: there is no such file, or --url, --data or --store say where "
+            "its record is. Its past is told from that, no model watches it again. A stream takes --from, "
+            "--to, --min-chapter, --chapters, --out, --json, and --url, --key-file, --data or --store. Leave "
             "the others out (what its watches told are its tags), or give a file",
             param_hint=", ".join(idle),
         )

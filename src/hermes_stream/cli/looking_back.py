@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from hermes_stream.cli.option_groups import typed_options
 from hermes_stream.cli.serving import (
     KeyFileOption,
     ServiceOptions,
@@ -47,6 +48,13 @@ class RecordOptions:
     key_file: KeyFileOption = None
     folder: RecordFolderOption = None
     store: StoreOption = None
+
+    def typed(self, context: typer.Context) -> RecordOptions:
+        """Return these without what the environment says of the other kind of record than was typed."""
+        typed = typed_options(context)
+        if "url" in typed:
+            return self if "store" in typed else replace(self, store=None)
+        return replace(self, url=None) if typed & {"folder", "store"} else self
 
 
 class LooksBack(Protocol):

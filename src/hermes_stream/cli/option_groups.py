@@ -60,9 +60,9 @@ def _parameters(group: Any) -> dict[str, inspect.Parameter]:
 
 
 def typed_options(context: typer.Context) -> frozenset[str]:
-    """Return which options somebody gave, those too that say what holds without them."""
+    """Return which options somebody typed, those too that say what holds without them."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    return frozenset(name for name, one in sources.items() if one is not None and one.name != "DEFAULT")
+    return frozenset(name for name, one in sources.items() if one is not None and one.name == "COMMANDLINE")
 
 
 def options_given(*groups: Any) -> list[str]:

@@ -35,6 +35,7 @@ _DAY_SECONDS = 86_400.0
 @expand_options
 def report(
     *,
+    context: typer.Context,
     since: FromOption = None,
     until: ToOption = None,
     stream: StreamsOption = None,
@@ -48,7 +49,7 @@ def report(
     end = moment(until, "--to") or time.time()
     begin = moment(since, "--from")
     begin = end - _DAY_SECONDS if begin is None else begin
-    with looking_back(record) as past:
+    with looking_back(record.typed(context)) as past:
         document, page = past.report(stream or None, begin, end)
         if out is not None:
             write_whole(out, page() if out.suffix.lower() == ".html" else as_json(document))

@@ -28,8 +28,9 @@ BeforeOption = Annotated[int | None, typer.Option(metavar="ID", min=1, help="Bef
 
 
 @expand_options
-def search(
+def search(  # noqa: PLR0913 - one parameter per choice
     *,
+    context: typer.Context,
     words: WordsArgument = "",
     stream: StreamOption = None,
     kind: KindOption = None,
@@ -52,7 +53,7 @@ def search(
         "limit": limit,
         "before": before,
     }
-    with looking_back(record) as past:
+    with looking_back(record.typed(context)) as past:
         document = past.search(words, wanted)
     if json:
         print_json(document)
