@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 
 import httpx
+import httpx_sse
 import pytest
 from tests.cluster.conftest import served
 from tests.waiting import until
@@ -108,3 +109,45 @@ def test_a_replica_that_goes_while_a_socket_is_opened_is_to_be_asked_again():
                 connect(f"ws{url[4:]}/v1/streams/a/frames").close()
             assert refused.value.response.status_code == 503
             assert refused.value.response.headers["retry-after"] == "1"
+
+
+def test_what_a_connection_names_stays_on_it():
+    given = []
+
+    async def replica(scope, receive, send):
+        if scope["type"] != "http":
+            return
+        given.extend(scope["headers"])
+        headers = [(b"connection", b"X-Hop"), (b"x-hop", b"1"), (b"x-end", b"1"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    with gateway(replica) as url:
+        headers = {"Connection": "keep-alive, X-Mine, authorization", "X-Mine": "1", "Authorization": "a"}
+        answer = httpx.get(f"{url}/v1/streams/a", headers=headers)
+    assert "x-hop" not in answer.headers
+    assert answer.headers["x-end"] == "1"
+    assert not {b"x-mine"} & {name for name, _ in given}
+
+
+@pytest.mark.parametrize("torn", [b"", b"event: piece\ndata: {", b"event: piece\ndata: {}\n"])
+def test_what_a_replica_left_in_the_middle_of_an_event_is_no_part_of_the_error(torn):
+    whole = b'event: piece\ndata: {"text": "yes"}\n\n'
+
+    def go(listener):
+        with listener.accept()[0] as connection:
+            connection.recv(2**16)
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            content = whole + torn
+            connection.sendall(head + b"%x\r\n%s\r\n" % (len(content), content))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=go, args=(listener,), daemon=True).start()
+        with (
+            served(Gateway(OneReplica(f"http://127.0.0.1:{listener.getsockname()[1]}"))) as url,
+            httpx.Client() as client,
+            httpx_sse.connect_sse(client, "POST", f"{url}/v1/streams/a/ask", json={}) as answer,
+        ):
+            events = list(answer.iter_sse())
+    assert [one.event for one in events] == ["piece", "error"]
+    assert events[-1].json()["error"]["code"] == "replica_gone"

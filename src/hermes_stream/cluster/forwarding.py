@@ -38,7 +38,11 @@ def new_client() -> httpx.AsyncClient:
 
 def passed_on(headers: Headers) -> Headers:
     """Return the headers that are not of one connection."""
-    return [(name, value) for name, value in headers if name.lower() not in _OF_ONE_CONNECTION]
+    named = {
+        word.strip() for name, value in headers if name.lower() == b"connection" for word in value.split(b",")
+    }
+    left_out = _OF_ONE_CONNECTION | {word.lower() for word in named}
+    return [(name, value) for name, value in headers if name.lower() not in left_out]
 
 
 async def forward(
@@ -82,17 +86,22 @@ async def forward(
 async def _hand_back(response: httpx.Response, send: Send) -> None:
     headers = passed_on(response.headers.raw)
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    is_events = response.headers.get("content-type", "").startswith("text/event-stream")
+    # whoever follows events comes again with the last one's id; an answer is not whole, and is told so
+    is_told = (
+        response.headers.get("content-type", "").startswith("text/event-stream")
+        and response.request.method != "GET"
+    )
+    last = b""
     try:
         async for piece in response.aiter_raw():
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # an event is sent on whole, or what is told at the end would be taken for a part of it
+            whole, end, last = (last + piece).rpartition(b"\n\n") if is_told else (piece, b"", b"")
+            await send({"type": "http.response.body", "body": whole + end, "more_body": True})
     except httpx.TransportError:
-        # whoever follows events comes again with the last one's id; an answer is not whole, and is told so
-        if not is_events or response.request.method == "GET":
+        if not is_told:
             raise
-        told = f"event: error\ndata: {json.dumps(refusal(gone_message(), 'replica_gone'))}\n\n"
-        await send({"type": "http.response.body", "body": told.encode(), "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        last = f"event: error\ndata: {json.dumps(refusal(gone_message(), 'replica_gone'))}\n\n".encode()
+    await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 def url_of(address: str, scope: Scope, *, scheme: str | None = None) -> str:
