@@ -288,6 +288,20 @@ def test_another_server_is_told_as_such(status, given, kind, words):
         assert found.type is kind
 
 
+SPAN = {"from_seconds": 0.0, "until_seconds": 1.0}
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_page_is_no_picture_and_no_clip(kind):
+    """Such as the login of a proxy."""
+    client = kind("http://proxy")
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, html="<html>"))
+    client._http = type(client._http)(base_url="http://proxy", transport=transport)
+    for ask in (lambda: client.picture(f"/v1/pictures/{GONE}"), lambda: client.clip("a", **SPAN)):
+        with pytest.raises(ServiceError, match=r"answered 200 to GET /v1/.*, and not as hermes-stream"):
+            asyncio.run(ask()) if kind is AsyncClient else ask()
+
+
 def test_what_is_followed_goes_on_however_long_a_server_was_gone(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     told = b'id: 8\ndata: {"id": 8, "stream": "a", "kind": "k", "wall_seconds": 1, "payload": {}}\n\n'

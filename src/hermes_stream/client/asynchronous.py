@@ -14,7 +14,7 @@ from httpx_sse import aconnect_sse
 from hermes_stream.client import calls
 from hermes_stream.client.ask_options import AskOptions
 from hermes_stream.client.connection import connection_of
-from hermes_stream.client.failures import check, result_of, unreachable
+from hermes_stream.client.failures import check, file_of, result_of, unreachable
 from hermes_stream.client.sse import Following, Reading
 from hermes_stream.client.values import (
     AnswerValue,
@@ -182,7 +182,7 @@ class AsyncClient:
 
     async def clip(self, stream: str, *, from_seconds: float, until_seconds: float) -> bytes:
         """Return a clip of a stream, MP4; what is not kept raises ``UnknownPictureError``."""
-        return await self._file(calls.clip_path(stream, from_seconds, until_seconds))
+        return await self._file(calls.clip_path(stream, from_seconds, until_seconds), kind="video/mp4")
 
     async def snapshots(self, stream: str | None = None) -> tuple[SnapshotValue, ...]:
         """Return the memories on disk, of a stream or of all, oldest first."""
@@ -290,13 +290,12 @@ class AsyncClient:
 
         Of a whole address, as webhooks tell it, the path alone counts: it is this server that is asked.
         """
-        return await self._file(calls.picture_path(path))
+        return await self._file(calls.picture_path(path), kind="image/jpeg")
 
-    async def _file(self, path: str) -> bytes:
+    async def _file(self, path: str, *, kind: str) -> bytes:
         with self._speaking():
             response = await self._http.get(path)
-        check(response)
-        return response.content
+        return file_of(response, kind)
 
     async def _do(self, call: calls.Call[T]) -> T:
         with self._speaking():

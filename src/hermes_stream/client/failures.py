@@ -92,6 +92,22 @@ def result_of(response: httpx.Response, read: Callable[[Any], T]) -> T:
         raise _strange(response) from error
 
 
+def file_of(response: httpx.Response, kind: str) -> bytes:
+    """Return the file that a good response is; raise as ``check`` does.
+
+    Args:
+        response: whole.
+        kind: that it should have, such as ``image/jpeg``.
+
+    Raises:
+        ServiceError: it is something else, such as the login page of a proxy.
+    """
+    check(response)
+    if response.headers.get("Content-Type") != kind:
+        raise _strange(response)
+    return response.content
+
+
 def error_of(status: int, error: dict[str, Any], *, retry_after: str | None = None) -> Exception:
     """Return the error of a refusal.
 

@@ -14,7 +14,7 @@ from httpx_sse import connect_sse
 from hermes_stream.client import calls
 from hermes_stream.client.ask_options import AskOptions
 from hermes_stream.client.connection import connection_of
-from hermes_stream.client.failures import check, result_of, unreachable
+from hermes_stream.client.failures import check, file_of, result_of, unreachable
 from hermes_stream.client.sse import Following, Reading
 from hermes_stream.client.values import (
     AnswerValue,
@@ -216,7 +216,7 @@ class Client:
 
     def clip(self, stream: str, *, from_seconds: float, until_seconds: float) -> bytes:
         """Return a clip of a stream, MP4; what is not kept raises ``UnknownPictureError``."""
-        return self._file(calls.clip_path(stream, from_seconds, until_seconds))
+        return self._file(calls.clip_path(stream, from_seconds, until_seconds), kind="video/mp4")
 
     def snapshots(self, stream: str | None = None) -> tuple[SnapshotValue, ...]:
         """Return the memories on disk, of a stream or of all, oldest first."""
@@ -324,13 +324,12 @@ class Client:
 
         Of a whole address, as webhooks tell it, the path alone counts: it is this server that is asked.
         """
-        return self._file(calls.picture_path(path))
+        return self._file(calls.picture_path(path), kind="image/jpeg")
 
-    def _file(self, path: str) -> bytes:
+    def _file(self, path: str, *, kind: str) -> bytes:
         with self._speaking():
             response = self._http.get(path)
-        check(response)
-        return response.content
+        return file_of(response, kind)
 
     def _do(self, call: calls.Call[T]) -> T:
         with self._speaking():
