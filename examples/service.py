@@ -14,8 +14,8 @@ def main(clip: str, folder: str, model: str) -> None:
         status = service.open_stream("door", clip)
         if status.restored_until_seconds is not None:
             print(f"remembers until {status.restored_until_seconds:.1f} s")
-        for event in service.follow(0, stream="door", kinds=["source_state"]):
-            if event and event.payload["what"] in ("ended", "failed"):
+        for event in service.follow(0, stream="door", kinds=["source_state"]):  # those of earlier runs too
+            if event and event.epoch == status.epoch and event.payload["what"] in ("ended", "failed"):
                 break
         answer = service.ask("door", "what is on screen now?")
         for piece in answer:

@@ -96,11 +96,14 @@ def asyncio_app(run, **_):
 
 
 def service(run, tmp_path, **_):
-    (line,) = run("service.py", CLIP, str(tmp_path / "folder"))
+    clip, frames = tmp_path / "clip.mp4", list(generate_world(5, duration_seconds=4).frames(4))
+    write_video(clip, frames[:5], fps=4)
+    (line,) = run("service.py", str(clip), str(tmp_path / "folder"))
     assert " ms; rests on " in line
-    before, line = run("service.py", CLIP, str(tmp_path / "folder"))
-    assert before.startswith("remembers until ")
-    assert " ms; rests on " in line
+    write_video(clip, frames, fps=4)  # it has grown meanwhile
+    before, line = run("service.py", str(clip), str(tmp_path / "folder"))
+    assert before == "remembers until 1.0 s"
+    assert "rests on 3.0" in line
 
 
 def alerts(run, **_):
