@@ -118,3 +118,12 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="taken"):
         write_whole(tmp_path / "taken", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("path", ["missing/page.html", "file/page.html", "folder"])
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(path, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"\.html|folder") as found:
+        write_whole(tmp_path / path, "text")
+    assert found.value.filename == str(tmp_path / path)
