@@ -27,6 +27,8 @@ def test_a_screen_without_a_display(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(VideoError, match="DISPLAY"):
         device_of(Address.parse("screen:"), fps=None)
+    with pytest.raises(VideoError, match="DISPLAY"):  # it would be tried for ever
+        open_source("screen:")
     monkeypatch.setenv("DISPLAY", ":3")
     assert device_of(Address.parse("screen:"), fps=None).name == ":3"
 

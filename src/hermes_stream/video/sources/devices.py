@@ -62,16 +62,18 @@ def device_of(address: Address, *, fps: float | None) -> Device:
 
 
 def check_known(address: Address) -> None:
-    """Check that this FFmpeg knows devices of a kind.
+    """Check that this FFmpeg knows devices of a kind, and that a screen is named.
 
     Raises:
-        VideoError: it does not.
+        VideoError: it does not, or none is.
     """
     kind = address.scheme
     if _FORMATS[kind] not in av.formats_available:
         raise VideoError(
             f"{address.shown}: devices of {kind} are known to FFmpeg on {_SYSTEMS[kind]} alone, not here"
         )
+    if kind == "screen":
+        _display(address)
 
 
 def camera_elsewhere(address: Address) -> Device:
