@@ -98,9 +98,8 @@ class Judge:
             raise JudgeError(
                 f"the judge's address {url!r} is no web address; give one such as http://localhost:8000/v1"
             )
-        self._url = url.rstrip("/")
-        if not self._url.endswith("/chat/completions"):
-            self._url += "/chat/completions"
+        path = parts.path.rstrip("/").removesuffix("/chat/completions")
+        self._url = parts._replace(path=f"{path}/chat/completions").geturl()
         self._model, self._key = model, key
         self._timeout_seconds, self._num_attempts = timeout_seconds, num_attempts
         self._first_wait_seconds, self._num_at_once = first_wait_seconds, num_at_once

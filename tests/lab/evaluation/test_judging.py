@@ -95,6 +95,13 @@ def test_without_a_key_none_is_sent():
     assert "Authorization" not in headers
 
 
+def test_a_query_stays_behind_the_path():
+    with serving(YES) as (url, endpoint):
+        judge(f"{url}/openai/?api-version=1").verdict(answered())
+    ((path, *_),) = endpoint.requests
+    assert path == "/v1/openai/chat/completions?api-version=1"
+
+
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
