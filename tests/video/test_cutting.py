@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import pytest
 from tests.video.clips import encode, greys, shown
 
@@ -23,6 +24,18 @@ def test_a_part_begins_at_the_key_frame_before(tmp_path, suffix, asked, first):
     pictures = [shown(frame.image, step=8) for frame in FileSource(target)]
     whole = list(range(first, min(30, round((asked + 0.5) * 10))))  # one that others rest on may follow
     assert pictures[: len(whole)] == whole
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_a_copy_in_hevc_has_the_tag_that_players_take(suffix, tmp_path):
+    source = encode(
+        tmp_path / f"whole{suffix}", greys(9), codec="libx265", options={"x265-params": "log-level=0"}
+    )
+    target = tmp_path / "part.mp4"
+    copy_part(source, target, from_seconds=0, until_seconds=1, max_bytes=2**20)
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+    assert [shown(frame.image) for frame in FileSource(target)] == list(range(9))
 
 
 def test_there_is_no_part_behind_the_end(tmp_path):

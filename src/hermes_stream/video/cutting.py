@@ -85,6 +85,8 @@ def copy_part(
             packets = _packets_from(container, stream, round((start + from_seconds) / base))
             until = int((start + until_seconds) / base)
             copied = out.add_stream_from_template(stream)
+            if stream.codec_context.codec.canonical_name == "hevc":
+                copied.codec_context.codec_tag = "hvc1"  # Apple's players take no other
             part = _copy(packets, copied, out, until=until, max_bytes=max_bytes)
     except (FFmpegError, ValueError) as error:
         raise VideoError(f"no part of {readable(path)} can be copied: {error}") from error
