@@ -109,6 +109,7 @@ def _watch(
     settings = {
         "model": model.model,
         "dtype": str(loaded.layout.dtype).removeprefix("torch."),
+        "weights": model.weights,
         "fps": fps,
         **asdict(memory),
         "budget_tokens": session.policy.budget_tokens,

@@ -82,9 +82,10 @@ def test_a_run_that_was_stopped_goes_on_with_the_stories_it_has(hermes, written,
     )
     assert hermes(*command).document["f1"] == whole["f1"]
     assert len(watched) == 2
-    other = hermes(*command, "--budget-tokens", 300)
-    assert other.code == 1
-    assert "budget_tokens is" in other.err
+    for option, value in (("budget_tokens", 300), ("weights", "int8")):
+        other = hermes(*command, f"--{option.replace('_', '-')}", value)
+        assert other.code == 1
+        assert f"{option} is" in other.err
 
 
 def test_for_people_and_with_the_folder_that_holds_the_videos_themselves(hermes, tmp_path):
