@@ -6,12 +6,30 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hermes_stream.cli.options import SeedOption
 from hermes_stream.cli.output import say
+
+if TYPE_CHECKING:
+    from hermes_lab.training.recipe import Recipe
+
+
+def _check_same(path: Path, recipe: Recipe) -> None:
+    """Refuse to go on with a run that was started from something else: its checkpoint would be of neither.
+
+    Raises:
+        BadParameter: it was.
+    """
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name in ("seed", "start_from"):
+        if held.get(name, getattr(recipe, name)) != getattr(recipe, name):
+            raise typer.BadParameter(
+                f"{path.parent} holds a run whose {name} is {held[name]!r}; give the same, or another --out",
+                param_hint=f"--{name.replace('_', '-')}",
+            )
 
 
 def train(
@@ -57,8 +75,10 @@ def train(
         if recipe.start_from is None:
             raise typer.BadParameter(f"{family} starts from random weights", param_hint="--start-from")
         recipe = replace(recipe, start_from=start_from)
+    folder = out or Path(".training") / family
+    _check_same(folder / "recipe.json", recipe)
     run(
-        out or Path(".training") / family,
+        folder,
         recipe,
         family=made,
         on_progress=lambda row: say(json.dumps(row)),

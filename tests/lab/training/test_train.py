@@ -547,6 +547,10 @@ def test_the_command_trains_what_the_recipe_says_and_prints_the_curve(tmp_path, 
     assert [json.loads(line)["step"] for line in outcome.stdout.splitlines()] == [2]
     assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 3
     assert (tmp_path / "checkpoint" / "model.safetensors").exists()
+    other = CliRunner().invoke(app, ["--out", str(tmp_path), "--seed", "4"])
+    assert other.exit_code == 2
+    assert "whose seed is 3" in " ".join(other.output.replace("\u2502", " ").split())
+    assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 3
     refused = CliRunner().invoke(app, ["--out", str(tmp_path), "--start-from", "tiny"])
     assert refused.exit_code == 2
     assert "llava_onevision starts from random weights" in refused.output
