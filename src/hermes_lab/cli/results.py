@@ -30,6 +30,7 @@ def run_scores(graded: Graded, *, seed: int) -> dict[str, Any]:
         seed: of the intervals.
     """
     from hermes_lab.evaluation import score
+    from hermes_lab.evaluation.predictions import first_token_seconds
 
     found: dict[str, Any] = {
         "num_videos": len({one.video for one in graded.predictions}),
@@ -42,7 +43,8 @@ def run_scores(graded: Graded, *, seed: int) -> dict[str, Any]:
     if not graded.scored:
         return found | _NO_SCORE | {"accuracy_by_kind": {}, "accuracy_by_group": {}, "ttft_seconds": None}
     report = score(graded.scored, rights=graded.rights, seed=seed)
-    ttft_seconds = median(one.reply.ttft_seconds for one in graded.predictions)
+    first = first_token_seconds(graded.predictions)
+    ttft_seconds = median(first) if first else None
     return rounded(found | _report(report, is_compared=False) | {"ttft_seconds": ttft_seconds})
 
 

@@ -45,12 +45,12 @@ def print_run(console: Console, graded: Graded, *, seed: int, took_seconds: floa
     else:
         console.print(f"none of {len(graded.unscored)} answers can be scored", style="bold")
     if took_seconds is not None:
-        ttft_seconds = median(one.reply.ttft_seconds for one in graded.predictions)
+        from hermes_lab.evaluation.predictions import first_token_seconds
+
+        first = first_token_seconds(graded.predictions)
+        shown = f"{milliseconds(median(first))} to the first token (median); " if first else ""
         num_videos = len({one.video for one in graded.predictions})
-        console.print(
-            f"{milliseconds(ttft_seconds)} to the first token (median); {_videos(num_videos)} "
-            f"in {took_seconds:.1f} s"
-        )
+        console.print(f"{shown}{_videos(num_videos)} in {took_seconds:.1f} s")
 
 
 def _print_scored(console: Console, graded: Graded, seed: int) -> None:

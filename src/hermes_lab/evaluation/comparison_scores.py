@@ -15,7 +15,7 @@ import numpy as np
 from hermes_lab.datasets.episode import Episode
 from hermes_lab.evaluation.bootstrap import NUM_RESAMPLES, Floats
 from hermes_lab.evaluation.grading import Graded, grade
-from hermes_lab.evaluation.predictions import Prediction, Run
+from hermes_lab.evaluation.predictions import Prediction, Run, first_token_seconds
 from hermes_lab.evaluation.scorers import strict
 from hermes_lab.evaluation.scoring import Report, ScoredQuestions
 from hermes_lab.evaluation.task_averages import averages
@@ -200,7 +200,8 @@ def _answers_by_seed(episodes: Sequence[Episode], runs: Sequence[Run]) -> list[l
 def _costs(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what a policy takes, by the names of the fields of its scores."""
     replies = [one.reply for run in runs for one in run.predictions]
-    low, middle, high = np.percentile([one.ttft_seconds for one in replies], (25, 50, 75)).tolist()
+    first = first_token_seconds(one for run in runs for one in run.predictions)
+    low, middle, high = np.percentile(first or [0.0], (25, 50, 75)).tolist()
     largest = ("cache_bytes", "host_bytes", "num_visual_tokens_kept")
     return {
         "ttft_seconds": middle,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ class Reply:
         option_index: which option was chosen; None for an answer in words of its own.
         options_shown: whether the options were shown, where the question has some.
         is_readable: whether a stored answer has a form that is known; its text is empty otherwise.
-        ttft_seconds: time to first token.
+        ttft_seconds: time to first token; 0 where there is none: it was read as one number, or not asked.
         num_frames: frames watched when asked.
         num_visual_tokens_seen: visual tokens prefilled when asked.
         num_visual_tokens_kept: visual tokens in the fullest layer when asked.
@@ -69,6 +70,11 @@ class Prediction:
         if self.reply.option_index is not None:
             return self.reply.option_index == self.question.answer_index
         return normal(self.reply.text) == normal(self.question.answer)
+
+
+def first_token_seconds(predictions: Iterable[Prediction]) -> list[float]:
+    """Return the times to first token of the answers that have one."""
+    return [one.reply.ttft_seconds for one in predictions if one.reply.ttft_seconds]
 
 
 class RunKey(NamedTuple):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.lab.episodes import episode, question
 
+from hermes_lab.cli.results import run_scores
 from hermes_lab.datasets.task_groups import GROUPS, group_of
 from hermes_lab.evaluation import Graded, Prediction, Reply, Run, RunKey, score
 from hermes_lab.evaluation.bootstrap import Bootstrap
 from hermes_lab.evaluation.comparison_scores import compare_scores, skipped_policies
+from hermes_lab.evaluation.grading import grade
+from hermes_lab.evaluation.scorers import strict
 from hermes_stream.synthetic.questions import ALL_KINDS, FURTHER_GROUPS, KIND_GROUPS
 
 KINDS = ("now_what", "first", "before", "counting")
@@ -177,6 +182,20 @@ def test_costs():
     (one,) = compare_scores(episodes(), runs, reference="a")
     assert (one.cache_bytes, one.host_bytes, one.num_visual_tokens_kept) == (7, 3, 5)
     assert (one.ttft_seconds, one.ttft_low_seconds, one.took_seconds) == (0.01, 0.01, 2.0)
+
+
+def test_answers_without_a_first_token_do_not_count_as_fast():
+    runs = [
+        replace(run, predictions=(replace(first, reply=Reply(text="No")), *others))
+        for run in watched("a", always)
+        for first, *others in [run.predictions]
+    ]
+    (one,) = compare_scores(episodes(), runs, reference="a")
+    assert one.ttft_low_seconds == one.ttft_seconds == 0.01
+    graded = grade([one for run in runs for one in run.predictions], strict)
+    assert run_scores(graded, seed=0)["ttft_seconds"] == 0.01
+    without = grade([run.predictions[0] for run in runs], strict)
+    assert run_scores(without, seed=0)["ttft_seconds"] is None
 
 
 def test_every_kind_of_the_world_has_its_group():
