@@ -86,7 +86,9 @@ def copy_part(
             until = int((start + until_seconds) / base)
             copied = out.add_stream_from_template(stream)
             if stream.codec_context.codec.canonical_name == "hevc":
-                copied.codec_context.codec_tag = "hvc1"  # Apple's players take no other
+                copied.codec_context.codec_tag = (
+                    "hvc1"  # as FFmpeg's manual advises for players on Apple's systems
+                )
             part = _copy(packets, copied, out, until=until, max_bytes=max_bytes)
     except (FFmpegError, ValueError) as error:
         raise VideoError(f"no part of {readable(path)} can be copied: {error}") from error
