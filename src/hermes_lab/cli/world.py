@@ -256,6 +256,8 @@ def _write(
 
     with written(out):
         (out / _VIDEOS).mkdir(parents=True, exist_ok=True)
+        for earlier in (_ANNOTATIONS, _WATCHES):  # of other stories under the same names
+            (out / earlier).unlink(missing_ok=True)
     with progress_bar("writing videos", len(worlds)) as move:
         for number, (one, episode) in enumerate(zip(worlds, episodes, strict=True)):
             write_video(out / episode.video, one.frames(stories.fps, size=stories.size), fps=stories.fps)

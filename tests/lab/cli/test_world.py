@@ -157,6 +157,14 @@ def test_a_folder_with_anything_in_it_is_left_alone_unless_forced(hermes, tmp_pa
     assert (tmp_path / "annotations.json").exists()
 
 
+def test_what_told_of_earlier_stories_goes_with_them(hermes, tmp_path):
+    out = tmp_path / "w"
+    assert hermes("world", "--out", out, *SMALL, "--watches").code == 0
+    assert (out / "watches.json").exists()
+    assert hermes("world", "--out", out, *SMALL, "--force").code == 0
+    assert [path.name for path in out.glob("*.json")] == ["annotations.json"]
+
+
 def test_an_empty_folder_and_one_that_must_be_made(hermes, tmp_path):
     (tmp_path / "empty").mkdir()
     assert hermes("world", "--out", tmp_path / "empty", *SMALL).code == 0
