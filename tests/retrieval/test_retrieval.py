@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from hermes_stream import FullPolicy, Session
 from hermes_stream.memory.rope import rotate
 from hermes_stream.policies import RekvPolicy, ResvPolicy
 from hermes_stream.retrieval import archive as archives
+from hermes_stream.retrieval import retriever as retrievers
 from hermes_stream.retrieval.groups import hash_signs
 from hermes_stream.retrieval.retriever import Retriever
 
@@ -212,6 +215,30 @@ def test_a_bounded_archive_stays_within_the_budget(model, make, archive_keeps):
             mean = keys[0, members].mean(dim=0)
             torch.testing.assert_close(groups.means[0, places[0, token]], mean, rtol=1e-3, atol=1e-4)
     assert session.next_token_logits(QUESTION).isfinite().all()
+
+
+def test_a_question_reads_no_more_than_its_budget_beside_the_window(model, monkeypatch):
+    session = watched(model, ResvPolicy(budget_tokens=72, share=1.0))
+    prefix = session.cache.num_prefix_tokens
+    _, _, read = asked_of(session, monkeypatch)
+    assert {keys.shape[1] - prefix for keys, _ in read} == {72}
+
+
+def test_of_a_memory_that_is_too_long_its_newest_tokens_are_read(model):
+    policy = ResvPolicy(budget_tokens=72)
+    session = watched(model, policy)
+    cache, prefix = session.cache, session.cache.num_prefix_tokens
+    retriever = Retriever(cache, policy.retrieval(), max_positions=prefix + 20, text_tokens=8)
+    retriever.recall(0, torch.zeros(model.layout.num_kv_heads, 1, model.layout.head_dim))
+    assert torch.equal(retriever.workspace.values(0)[:, prefix:], cache.values(0)[:, -20:])
+
+
+def test_seconds_of_a_recall_are_those_of_one_question(model, monkeypatch):
+    session = watched(model, RekvPolicy(budget_tokens=45))
+    monkeypatch.setattr(retrievers, "time", SimpleNamespace(perf_counter=count().__next__))
+    for _ in range(2):
+        session.next_token_logits(QUESTION)
+        assert session._stream.memory.retriever.seconds == model.layout.num_layers
 
 
 def test_costs_are_reported(model):
