@@ -18,6 +18,7 @@ from hermes_stream.server.access.signing import Signer
         ("/v1/streams/door%2D2/watches/3/scores", b"", "door-2"),
         ("/v1/streaming/sessions/session-1/frame", b"", "session-1"),
         ("/v1/realtime", b"stream=door&model=tiny", "door"),
+        ("/v1/realtime", b"stream=door&resume=e30.x", "door"),
         ("/v1/realtime", b"model=tiny", None),
         ("/v1/realtime", b"resume=%00%ff.x", None),
         ("/v1/streams", b"", None),

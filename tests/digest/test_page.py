@@ -190,8 +190,10 @@ def test_the_curve_of_newness_fills_its_frame_and_has_a_line_for_each_chapter():
     read = Reading(page_of([FILM], title="t", read_picture=in_hand))
     assert read.values("points") == ["0.0,5.0 300.0,52.5 600.0,5.0 1000.0,100.0"]
     assert read.values("x1") == ["0.0", "300.0"]
-    dull = replace(FILM, newness=((10.0, 0.5), (3735.0, 0.0)), to_seconds=10.0)
-    page_of([dull, replace(FILM, newness=FILM.newness[:1])], title="t", read_picture=in_hand)
+    short, dull = replace(FILM, newness=FILM.newness[:1]), ((10.0, 0.5), (10.0, 0.0))
+    moment = replace(FILM, newness=dull, to_seconds=10.0)
+    read = Reading(page_of([short, moment], title="t", read_picture=in_hand))
+    assert read.values("points") == ["0.0,5.0", "0.0,5.0 0.0,100.0"]
 
 
 def test_an_incident_has_four_pictures_besides_the_first_from_before_it_where_there_are_so_many():
@@ -204,12 +206,15 @@ def test_an_incident_has_four_pictures_besides_the_first_from_before_it_where_th
 
     assert shown_of(*more) == ["door", "0:00:20", "0:00:30", "0:00:40", "0:00:50"]
     assert shown_of(more[4], first, *more[5:]) == ["door", "0:00:50", "0:01:01", "0:01:10"]
-    assert shown_of(*seen_at(60.5, 61.0, 62.0, 63.0, 64.0))[1:] == [
-        "0:01:00",
-        "0:01:01",
-        "0:01:02",
-        "0:01:03",
-    ]
+    other = replace(first, jpeg=b"other")
+    assert shown_of(*more[:4], other) == ["door", "0:00:10", "0:00:20", "0:00:30", "0:00:40"]
+    later = shown_of(other, *more[5:], *seen_at(80.0, 90.0))
+    assert later == ["door", "0:01:00", "0:01:01", "0:01:10", "0:01:20"]
+
+
+def test_times_are_told_as_they_are_in_utc(machine_zone):
+    machine_zone("Asia/Tokyo")
+    assert wall_of(90.0) == "1970-01-01 00:01:30 UTC"
 
 
 @pytest.mark.parametrize("seconds", [1e300, 1e14, float("nan")])

@@ -61,11 +61,11 @@ def test_frames_are_a_hundred_and_fifteen_days_apart_at_most():
 def test_times_that_jump_on_must_go_on_from_there():
     intake = Intake(None)
     intake.accept(Frame(pts_seconds=0.0, image=IMAGE))
-    for at in (5e7, 3e7):  # back from where the last one was
+    for at in (5e7, 3e7, 3e7, 5e7):  # back from where the last one was, at it, and far on again
         with pytest.raises(ValueError, match="seconds apart"):
             intake.accept(Frame(pts_seconds=at, image=IMAGE))
-    intake.accept(Frame(pts_seconds=3e7 + 1, image=IMAGE))
-    assert intake.newest_seconds == 3e7 + 1
+    intake.accept(Frame(pts_seconds=5e7 + 1, image=IMAGE))
+    assert intake.newest_seconds == 5e7 + 1
 
 
 def test_a_time_that_was_a_slip_is_one_again():
@@ -113,6 +113,7 @@ def test_what_another_took_in_and_dropped_is_taken_in_and_dropped_again():
         again = other.admit_again if isinstance(change, FrameCame) else other.forget_again
         again(change)
     assert other.saved().values == one.saved().values
+    assert other.num_forgotten == 1
     assert [frame.pts_seconds for frame in other.waiting] == [7.0, 100.0]
     with pytest.raises(SnapshotError, match="frame -1 of those that wait"):
         other.forget_again(FrameForgotten(index=-1))
