@@ -31,8 +31,16 @@ def test_what_was_signed_is_read_until_it_is_too_old():
     assert signer.read("cookie", text) == {"key": 1}
     assert signer.read("websocket", text) is None
     assert Signer(b"t" * 32).read("cookie", text) is None
-    now[0] += 61
+    now[0] += 59.5
+    assert signer.read("cookie", text) == {"key": 1}
+    now[0] += 0.5
     assert signer.read("cookie", text) is None
+
+
+def test_what_is_too_long_is_not_looked_at():
+    signer = Signer(b"s" * 32)
+    assert signer.read("cookie", signer.sign("cookie", {"key": "x" * 2000}, seconds=60)) is not None
+    assert signer.read("cookie", signer.sign("cookie", {"key": "x" * 4000}, seconds=60)) is None
 
 
 @given(st.text(max_size=200), st.integers(0, 60))
