@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
 from tests.checkpoints import TOKENS_PER_TEMPORAL_PATCH, plain_inputs, plain_model, random_frames
+from tests.families import FAMILIES
 
-from hermes_stream import CapacityError, Session
+from hermes_stream import CapacityError, Session, SnapshotError, load_model
 from hermes_stream.policies.recent_n import RecentNPolicy
+from hermes_stream.stream.held_frames import FrameBuffer
 
 QUESTION = "what is on screen now?"
 
@@ -63,12 +66,15 @@ def test_watching_computes_nothing_and_a_question_pays_once(model):
 
 
 def test_a_recall_that_fails_leaves_the_stream_usable(model, monkeypatch):
-    session, undisturbed = watched(model, 7), watched(model, 7)
+    session, undisturbed = (watched(model, 7, chunk_frames=4) for _ in range(2))
+    forward, calls = type(model.decoder).forward, count()
 
-    def broken(*_, **__):
-        raise RuntimeError("out of memory")
+    def broken_later(*args, **named):
+        if next(calls):
+            raise RuntimeError("out of memory")
+        return forward(*args, **named)
 
-    monkeypatch.setattr(type(model.decoder), "forward", broken)
+    monkeypatch.setattr(type(model.decoder), "forward", broken_later)
     with pytest.raises(RuntimeError, match="out of memory"):
         session.ask(QUESTION)
     monkeypatch.undo()
@@ -89,3 +95,27 @@ def test_frames_that_are_prefilled_again_are_counted_once(model):
     stats = session.stats
     assert (stats.num_frames, stats.num_still_frames) == (12, 5)
     assert stats.num_visual_tokens_dropped == 4 * TOKENS_PER_TEMPORAL_PATCH
+
+
+def test_frames_are_held_again_where_there_is_room_for_them(model):
+    buffer, same, less = (FrameBuffer(model, frames * TOKENS_PER_TEMPORAL_PATCH) for frames in (5, 5, 4))
+    buffer.add(random_frames(8))
+    saved = buffer.saved()
+    same.restore(saved)
+    assert [frame.pts_seconds for frame in same] == [3, 4, 5, 6, 7]
+    assert same.num_frames == 8
+    with pytest.raises(SnapshotError, match="frames take 45 tokens, and 36 are held"):
+        less.restore(saved)
+    with pytest.raises(SnapshotError, match="num_frames"):
+        same.restore(replace(saved, values={"num_frames": 4}))
+
+
+@pytest.mark.parametrize("is_enough", [False, True])
+def test_the_newest_patch_is_held_however_much_it_takes(tmp_path, is_enough):
+    model = load_model(FAMILIES["qwen2_5_vl"].save(tmp_path), device="cpu")
+    tokens = model.num_tokens(*random_frames(1)[0].size)
+    session = Session(model, RecentNPolicy(budget_tokens=tokens if is_enough else 1))
+    session.observe(random_frames(5))
+    session.ask(QUESTION, max_new_tokens=1).close()
+    assert session.cache.state().pts_seconds[0].max() == 3  # of the first of its two frames
+    assert session.stats.num_visual_tokens_kept == tokens

@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 from tests.checkpoints import random_frames
+from tests.image_checkpoints import save_internvl
 
 from hermes_stream import Engine, Session, load_model
+from hermes_stream.stream import clarifying
 from hermes_stream.stream.answer import Answer
 from hermes_stream.stream.clarifying import fixed_question
 from hermes_stream.stream.decoding import probability_of
@@ -70,16 +72,18 @@ def test_shares_of_options_are_multiplied_and_the_closest_step_names_the_second(
 @pytest.mark.parametrize("options", [None, OPTIONS])
 def test_what_the_model_is_not_sure_of_comes_back_as_a_question(watching, options):
     plain = watching.ask(QUESTION, options)
-    guess, confidence = plain.text, plain.confidence
+    guess, confidence, second = plain.text, plain.confidence, plain.runner_up
     before = watching.stats.cache_bytes, watching.next_token_logits(QUESTION)
     asked = watching.ask(QUESTION, options, clarify_below=1.0)
     if confidence < 1:
         assert asked.clarification
         assert asked.guess == guess
+        assert asked.runner_up == second
         assert asked.text.endswith("?")
         assert asked.option_index is None
         assert asked.finish_reason == "stop"
     assert asked.confidence == pytest.approx(confidence)
+    assert not watching.ask(QUESTION, options, clarify_below=confidence).clarification
     # never below 0: the answer comes, whole
     sure = watching.ask(QUESTION, options, clarify_below=0.0)
     assert (sure.text, sure.option_index, sure.token_ids) == (guess, plain.option_index, plain.token_ids)
@@ -89,21 +93,43 @@ def test_what_the_model_is_not_sure_of_comes_back_as_a_question(watching, option
     assert torch.equal(watching.next_token_logits(QUESTION), before[1])
 
 
-def test_a_model_that_has_the_words_asks_in_its_own(model):
-    engine = Engine(model)
-    handle = engine.add(policy="window", budget_tokens=40, chunk_frames=4, text_tokens=160)
-    handle.observe(random_frames(6))
-    plain = handle.ask(QUESTION, max_new_tokens=4)
-    guess = plain.text
-    asked = handle.ask(QUESTION, max_new_tokens=4, clarify_below=1.0)
-    assert asked.text
-    assert asked.clarification
-    assert asked.guess == guess.strip()
+@pytest.fixture
+def asking(tmp_path):
+    """Asks a model whose vocabulary is of pieces of words, given room for text."""
+    engine = Engine(load_model(save_internvl(tmp_path), device="cpu"))
+
+    def ask(options=None, text_tokens=400, **choices):
+        handle = engine.add(policy="window", budget_tokens=40, chunk_frames=4, text_tokens=text_tokens)
+        handle.observe(random_frames(6))
+        answer = handle.ask(QUESTION, options, max_new_tokens=4, **choices)
+        assert answer.text
+        return answer
+
+    return ask
+
+
+def test_a_model_that_has_the_words_asks_in_its_own(asking):
+    guess = asking().text.strip()
+    asked = [asking(text_tokens=room, clarify_below=1.0) for room in (400, 160, 140)]
+    assert all(one.clarification and one.guess == guess for one in asked)
+    at_most, as_many_as_fit, none = (len(one.token_ids) for one in asked)
+    assert at_most == 48 > as_many_as_fit > none == 0
+    assert asked[0].text.startswith(asked[1].text)
+    assert asked[1].text != fixed_question(asked[1])
     # without room for that question it is said in fixed words
-    narrow = engine.add(policy="window", budget_tokens=40, chunk_frames=4, text_tokens=40)
-    narrow.observe(random_frames(6))
-    short = narrow.ask("what?", max_new_tokens=2, clarify_below=1.0)
-    assert short.text == fixed_question(short)
+    assert asked[2].text == fixed_question(asked[2])
+
+
+def test_what_says_nothing_is_no_question_back(asking, monkeypatch):
+    def nothing(_model, _context, _question, answer, *, sampling):
+        answer.finish_reason = "stop"
+        yield from ()
+        return " "
+
+    monkeypatch.setattr(clarifying, "decode_answer", nothing)
+    asked = asking(OPTIONS, clarify_below=1.0)
+    assert asked.text == fixed_question(asked)
+    assert not asking(clarify_below=1.0).clarification
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.1])
