@@ -8,7 +8,7 @@ from tests.video.clips import encode, greys, shown
 
 from hermes_stream.errors import VideoError
 from hermes_stream.video import FileSource
-from hermes_stream.video.cutting import copy_part
+from hermes_stream.video.cutting import can_copy, copy_part
 
 # Key frames every 0.5 s, two B-frames between others; greys in steps of 8 tell which picture is which.
 OPTIONS = {"g": "5", "bf": "2", "b_strategy": "0", "sc_threshold": "0", "crf": "5"}
@@ -24,6 +24,27 @@ def test_a_part_begins_at_the_key_frame_before(tmp_path, suffix, asked, first):
     pictures = [shown(frame.image, step=8) for frame in FileSource(target)]
     whole = list(range(first, min(30, round((asked + 0.5) * 10))))  # one that others rest on may follow
     assert pictures[: len(whole)] == whole
+    assert max(pictures) <= whole[-1] + 5
+    assert part.until_seconds == pytest.approx((max(pictures) + 1) / 10, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("how", "is_copied"),
+    [({}, True), ({"codec": "ffv1"}, False), ({"rotation": {"degrees": 90}}, False)],
+)
+def test_what_stands_upright_in_a_codec_that_players_take_is_copied(tmp_path, how, is_copied):
+    suffix = "mkv" if "codec" in how else "mp4"
+    assert can_copy(encode(tmp_path / f"a.{suffix}", greys(3), **how)) == is_copied
+
+
+def test_a_part_has_so_many_bytes_at_most(tmp_path):
+    path, target = encode(tmp_path / "a.mp4", greys(20), options=OPTIONS), tmp_path / "part.mp4"
+    copy_part(path, target, from_seconds=0, until_seconds=1, max_bytes=10**6)
+    with av.open(str(target)) as container:
+        num_bytes = sum(packet.size for packet in container.demux(video=0))
+    copy_part(path, target, from_seconds=0, until_seconds=1, max_bytes=num_bytes)
+    with pytest.raises(VideoError, match=f"more than {num_bytes - 1} bytes"):
+        copy_part(path, target, from_seconds=0, until_seconds=1, max_bytes=num_bytes - 1)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".ts"])
