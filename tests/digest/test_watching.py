@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
+import torch
+from tests.checkpoints import random_frames
 
 from hermes_stream import Session, load_model
+from hermes_stream.digest.newness import content_newness
 from hermes_stream.digest.values import Chapter
 from hermes_stream.digest.watching import (
     DigestChoices,
@@ -15,6 +18,7 @@ from hermes_stream.digest.watching import (
     open_tags,
     summary_of_chapters,
 )
+from hermes_stream.policies import HermesPolicy
 from hermes_stream.synthetic.world import Pace, generate_world
 from hermes_stream.video.jpeg import decode_jpeg
 
@@ -106,6 +110,30 @@ def test_tags_are_asked_of_the_newest_seconds(chosen, chunk_frames, newest):
     (watch,) = making._watches.values()
     assert watch.rules.newest_seconds == newest
     assert watch.rules.question == "is there a red circle now?"
+
+
+def test_newness_is_that_of_what_came_against_all_that_is_remembered(model):
+    session = Session(model, HermesPolicy.paper(40), chunk_frames=4)
+    session.observe(random_frames(26))
+    session.flush()
+    cache, layer = session.cache, model.layout.num_layers // 2
+    keys = cache.keys(layer)[:, cache.num_prefix_tokens :].transpose(0, 1).flatten(1)
+    seconds = cache.state().pts_seconds[layer, : len(keys)]
+    new, known = keys[seconds > 22.0], keys[seconds <= 22.0]
+    nearest = torch.cosine_similarity(new[:, None], known[None], dim=-1).amax(dim=1)
+    assert content_newness(cache, 22.0) == pytest.approx(float((1 - nearest).mean()), rel=1e-4)
+    assert content_newness(cache, 25.0) == content_newness(cache, -1.0) == content_newness(cache, None) == 1.0
+
+
+def test_what_is_described_is_kept_while_it_may_begin_a_chapter():
+    session = Session(load_model("tiny"), fps=1, chunk_frames=2, guidance_from_questions=False)
+    making = DigestMaking(session=session, choices=DigestChoices(max_chapters=1))
+    for frame in islice(generate_world(4, 3 * SECONDS, pace=CALM).frames(1.0), 3 * SECONDS - 1):
+        making.take(frame)
+    assert len(making.newness) == 3 * SECONDS // 2 - 1
+    assert 4 <= len(making._described) <= 8
+    assert making.finish("world").chapters[0].text_seconds == 1
+    assert session.stats.num_pending_frames == 0
 
 
 def test_without_frames_there_is_nothing_to_sum_up():

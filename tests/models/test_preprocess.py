@@ -59,11 +59,18 @@ def test_an_unknown_resampling_is_refused():
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
-@pytest.mark.parametrize("size", [(48, 48), (31, 97), (100, 60), (60, 200)])
+@pytest.mark.parametrize("size", [(48, 48), (31, 97), (100, 60), (60, 200), (180, 300)])
 def test_other_devices_resize_as_the_cpu_does(mode, size):
     image = np.random.default_rng(2).integers(0, 256, size=(60, 100, 3), dtype=np.uint8)
     pixels = to_tensor([image], CPU["device"])
     assert torch.equal(resize_by_weights(pixels, size, mode), resize(pixels, size, mode))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_other_devices_shrink_a_thousandfold_as_the_cpu_does(mode):
+    image = np.random.default_rng(2).integers(0, 256, size=(8, 40_000, 3), dtype=np.uint8)
+    pixels = to_tensor([image], CPU["device"])
+    assert torch.equal(resize_by_weights(pixels, (8, 40), mode), resize(pixels, (8, 40), mode))
 
 
 @pytest.mark.parametrize("size", [(48, 48), (31, 97), (200, 150)])
@@ -77,7 +84,13 @@ def test_lanczos_agrees_with_pillow_to_one_level(size):
 
 @pytest.mark.parametrize(
     ("height", "width", "expected"),
-    [(240, 320, (384, 512)), (321, 240, (512, 382)), (1, 4000, (1, 512)), (100, 300, (170, 512))],
+    [
+        (240, 320, (384, 512)),
+        (321, 240, (512, 382)),
+        (1, 4000, (1, 512)),
+        (100, 300, (170, 512)),
+        (300, 103, (512, 176)),
+    ],
 )
 def test_the_longest_side_is_fitted_and_the_other_is_even(height, width, expected):
     assert fit_longest_side(height, width, 512) == expected

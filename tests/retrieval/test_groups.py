@@ -126,3 +126,8 @@ def test_heaviest_groups(counts, share, seed):
     assert share == 1 or set(chosen) == set(expected)
     for i in chosen:
         assert float(found[i]) == pytest.approx(weights[i], rel=1e-4)
+
+
+def test_a_group_that_would_go_beyond_the_share_is_left_out():
+    found = heaviest_groups(torch.zeros(1, 1, 2), torch.ones(1, 2, dtype=torch.long), 0.5)
+    assert found.tolist() == [[0.5, -math.inf]]
