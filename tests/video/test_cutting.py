@@ -26,6 +26,8 @@ def test_a_part_begins_at_the_key_frame_before(tmp_path, suffix, asked, first):
     assert pictures[: len(whole)] == whole
     assert max(pictures) <= whole[-1] + 5
     assert part.until_seconds == pytest.approx((max(pictures) + 1) / 10, abs=0.002)
+    with av.open(str(target)) as container:
+        assert container.start_time <= 300_000  # two pictures that are decoded before the first is shown
 
 
 @pytest.mark.parametrize(
