@@ -160,12 +160,14 @@ class Retention:
         known = sorted(self._store.snapshots.read(), key=lambda one: (one.is_kept, one.id))
         # of those that somebody asked for none is what it goes on from, as long as there are others
         newest = {one.stream: one.id for one in sorted(known, key=lambda one: (not one.is_kept, one.id))}
-        count = 0
+        count, excess = 0, self.num_bytes - most_bytes
         for one in known:
-            if self.num_bytes <= most_bytes:
+            if excess <= 0:
                 break
             if one.id != newest[one.stream]:
-                (self._folder.path / one.path).unlink(missing_ok=True)
+                path = self._folder.path / one.path
+                excess -= path.stat().st_size if path.exists() else 0
+                path.unlink(missing_ok=True)
                 self._store.snapshots.remove([one.id])
                 count += 1
         return count
