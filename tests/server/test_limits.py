@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+from contextlib import contextmanager
 from io import BytesIO
 
 import pytest
@@ -32,6 +33,22 @@ def narrow(tiny, tmp_path_factory):
 
 def upload(served, content: bytes, name: str = "a.mp4", **form):
     return served.http.post("/v1/files", files={"file": (name, content)}, data=form)
+
+
+@contextmanager
+def following(served, count: int):
+    """Hold connections that follow events."""
+    host, port = served.url.removeprefix("http://").split(":")
+    head = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+    held = [socket.create_connection((host, int(port))) for _ in range(count)]
+    try:
+        for connection in held:
+            connection.sendall(head)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        yield
+    finally:
+        for connection in held:
+            connection.close()
 
 
 def test_a_body_that_says_that_it_is_too_large_is_not_read(narrow):
@@ -118,21 +135,12 @@ def test_a_form_that_is_none_is_refused(narrow, content, kind):
 
 
 def test_more_connections_than_may_be_are_told_when_to_come_again(narrow):
-    host, port = narrow.url.removeprefix("http://").split(":")
-    head = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-    held = [socket.create_connection((host, int(port))) for _ in range(8)]
-    try:
-        for connection in held:
-            connection.sendall(head)
-            assert connection.recv(100)
+    with following(narrow, 8):
         refused = narrow.http.get("/v1/streams")
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_connections")
         assert refused.headers["retry-after"] == "1"
         # a supervisor is not kept out
         assert [narrow.http.get(path).status_code for path in ("/health/live", "/metrics")] == [200, 200]
-    finally:
-        for connection in held:
-            connection.close()
     time.sleep(0.2)
     assert narrow.http.get("/v1/streams").status_code == 200
 
@@ -173,17 +181,8 @@ def test_as_much_as_may_be_is_taken(narrow):
     assert narrow.http.post("/v1/streams", content=whole, headers=JSON).status_code == 201
     pieces = (whole[k : k + 100] for k in range(0, 1000, 100))
     assert narrow.http.post("/v1/streams", content=pieces, headers=JSON).status_code == 201
-    host, port = narrow.url.removeprefix("http://").split(":")
-    head = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-    held = [socket.create_connection((host, int(port))) for _ in range(7)]
-    try:
-        for connection in held:
-            connection.sendall(head)
-            assert connection.recv(12) == b"HTTP/1.1 200"
+    with following(narrow, 7):
         assert narrow.http.get("/v1/streams").status_code == 200
-    finally:
-        for connection in held:
-            connection.close()
     open_connections = narrow.server.app.state.hermes.metrics.open_connections
     until(lambda: open_connections._value.get() == 0)
 

@@ -185,6 +185,19 @@ def test_a_session_leaves_a_bad_frame_out_too(tiny, monkeypatch):
     assert session.ask(QUESTION).text is not None
 
 
+def step_on(engine: Engine) -> None:
+    """Go on with the one stream of an engine, whatever interrupts it."""
+    while engine.streams[0].is_ready:
+        with suppress(KeyboardInterrupt):
+            engine.step()
+
+
+def check_same_memory(handle, session: Session) -> None:
+    for layer in range(session.model.layout.num_layers):
+        assert torch.equal(handle.stream.cache.keys(layer), session.cache.keys(layer))
+        assert torch.equal(handle.stream.cache.values(layer), session.cache.values(layer))
+
+
 def test_an_interrupted_step_is_done_again(tiny, monkeypatch):
     """As if nothing had happened: what was read of attention does not count twice."""
     engine, policy = Engine(tiny), StreamMemPolicy(budget_tokens=60)
@@ -202,13 +215,9 @@ def test_an_interrupted_step_is_done_again(tiny, monkeypatch):
         watcher.observe(frames_of(0, 40))
     with monkeypatch.context() as patched:
         patched.setattr(Executor, "_forward", interrupted)
-        while engine.streams[0].is_ready:
-            with suppress(KeyboardInterrupt):
-                engine.step()
+        step_on(engine)
     assert count > 10
-    for layer in range(tiny.layout.num_layers):
-        assert torch.equal(handle.stream.cache.keys(layer), session.cache.keys(layer))
-        assert torch.equal(handle.stream.cache.values(layer), session.cache.values(layer))
+    check_same_memory(handle, session)
 
 
 @pytest.mark.parametrize("name", ["_prefill", "_plan"])
@@ -229,13 +238,9 @@ def test_work_that_was_interrupted_asks_for_nothing_more(tiny, monkeypatch, name
         watcher.observe(frames_of(0, 40))
     with monkeypatch.context() as patched:
         patched.setattr(StreamMemory, name, interrupted)
-        while handle.is_ready:
-            with suppress(KeyboardInterrupt):
-                engine.step()
+        step_on(engine)
     assert count > 5
-    for layer in range(tiny.layout.num_layers):
-        assert torch.equal(handle.stream.cache.keys(layer), session.cache.keys(layer))
-        assert torch.equal(handle.stream.cache.values(layer), session.cache.values(layer))
+    check_same_memory(handle, session)
 
 
 @pytest.mark.parametrize("is_abandoned", [False, True])

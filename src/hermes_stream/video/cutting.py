@@ -86,9 +86,8 @@ def copy_part(
             until = int((start + until_seconds) / base)
             copied = out.add_stream_from_template(stream)
             if stream.codec_context.codec.canonical_name == "hevc":
-                copied.codec_context.codec_tag = (
-                    "hvc1"  # as FFmpeg's manual advises for players on Apple's systems
-                )
+                # as FFmpeg's manual advises for players on Apple's systems
+                copied.codec_context.codec_tag = "hvc1"
             part = _copy(packets, copied, out, until=until, max_bytes=max_bytes)
     except (FFmpegError, ValueError) as error:
         raise VideoError(f"no part of {readable(path)} can be copied: {error}") from error

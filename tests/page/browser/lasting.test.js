@@ -5,7 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { ROOT, Server, browser, cameras, missing, until, visit } from "./parts.js";
+import { ROOT, Server, browser, cameras, hide, missing, until, visit } from "./parts.js";
 import { TabMemory } from "./tab_memory.js";
 
 const NUM_STREAMS = 16;
@@ -82,14 +82,9 @@ describe("a page that stays open", { skip: missing ?? false }, () => {
     });
     await page.reload();
     await until(async () => sockets.size === 1, "one preview");
-    const hide = (isHidden) =>
-      page.evaluate((hidden) => {
-        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-        document.dispatchEvent(new Event("visibilitychange"));
-      }, isHidden);
-    await hide(true);
+    await hide(page, true);
     await until(async () => sockets.size === 0, "no preview");
-    await hide(false);
+    await hide(page, false);
     await until(async () => sockets.size === 1, "a preview again");
     await page.getByRole("button", { name: "Pause pictures" }).click();
     await until(async () => sockets.size === 0, "no preview");

@@ -143,6 +143,14 @@ export async function visit(from, url, options = {}) {
   return { page, context, faults };
 }
 
+/** Tell a page that its tab was hidden, or is seen again. @param {import("playwright-core").Page} page @param {boolean} isHidden */
+export function hide(page, isHidden) {
+  return page.evaluate((hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
+}
+
 /** Wait until something is so. @param {() => Promise<unknown>} ask @param {string} what @param {number} [ms] */
 export async function until(ask, what, ms = 120_000) {
   const end = Date.now() + ms;

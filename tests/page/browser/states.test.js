@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Server, browser, missing, until, visit } from "./parts.js";
+import { Server, browser, hide, missing, until, visit } from "./parts.js";
 
 const US = 1_000_000;
 // a picture of one grey point
@@ -33,15 +33,10 @@ describe("states", { skip: missing ?? false }, () => {
   test("a tab that was hidden before anything happened is told what happened meanwhile", async () => {
     const { page, context } = await visit(chrome, `${server.url}/#/record`);
     await page.getByText("Stream opened").waitFor();
-    const hide = (isHidden) =>
-      page.evaluate((hidden) => {
-        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-        document.dispatchEvent(new Event("visibilitychange"));
-      }, isHidden);
-    await hide(true);
+    await hide(page, true);
     await page.waitForTimeout(21_000); // then it lets the events go
     await server.api("POST", "/v1/streams", { name: "yard" });
-    await hide(false);
+    await hide(page, false);
     await until(async () => (await page.getByText("Stream opened").count()) === 2, "it is told", 20_000);
     await context.close();
   });
